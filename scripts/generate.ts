@@ -1,0 +1,77 @@
+/**
+ * Writes every file that is generated from the code; `--check` writes nothing and exits 1 naming the stale ones.
+ * test/docs.test.ts runs the same comparison.
+ */
+import { join } from "node:path";
+import { lifecycleMarkdown } from "../src/report/lifecycle-table.ts";
+import { configJsonSchema, configReferenceMarkdown } from "../src/supervisor/runtime/config/reference.ts";
+import { exchangeIdsSource } from "./generate-exchange-ids.ts";
+
+const root = join(import.meta.dirname, "..");
+/** One formatter run takes 0.1 s; a hung one must not hang the check, ms. */
+const FORMAT_TIMEOUT_MS = 20_000;
+
+/** Every generated file, by its path in the repository. */
+const sources: { readonly [path: string]: () => string } = {
+  "docs/lifecycle.md": lifecycleMarkdown,
+  "docs/config.md": configReferenceMarkdown,
+  "config/supervisor.schema.json": () => JSON.stringify(configJsonSchema(), null, 2),
+  "src/core/exchange-ids.ts": exchangeIdsSource,
+};
+
+export interface GeneratedFile {
+  /** Relative to the repository. */
+  readonly path: string;
+  readonly text: string;
+}
+
+/** All generated files as they should be on disk, formatted. Throws when the formatter refuses one. */
+export function generatedFiles(): Promise<GeneratedFile[]> {
+  return Promise.all(
+    Object.entries(sources).map(async ([path, text]) => ({ path, text: await formatted(path, text()) })),
+  );
+}
+
+/** The paths of `files` whose text on disk is another, or that do not exist. */
+export async function staleFiles(files: readonly GeneratedFile[]): Promise<string[]> {
+  const stale: string[] = [];
+  for (const { path, text } of files) {
+    const file = Bun.file(join(root, path));
+    if (!(await file.exists()) || (await file.text()) !== text) stale.push(path);
+  }
+  return stale;
+}
+
+/** `text` as `oxfmt` leaves a file of that name. */
+async function formatted(path: string, text: string): Promise<string> {
+  const oxfmt = Bun.spawn([join(root, "node_modules/.bin/oxfmt"), "--stdin-filepath", path], {
+    cwd: root,
+    stdin: new Blob([text]),
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: FORMAT_TIMEOUT_MS,
+  });
+  const [output, complaint, code] = await Promise.all([
+    new Response(oxfmt.stdout).text(),
+    new Response(oxfmt.stderr).text(),
+    oxfmt.exited,
+  ]);
+  if (code !== 0) throw new Error(`cannot format ${path}: ${complaint.trim()}`);
+  return output;
+}
+
+async function main(args: readonly string[]): Promise<number> {
+  const files = await generatedFiles();
+  const stale = await staleFiles(files);
+  if (args.includes("--check")) {
+    for (const path of stale) console.error(`${path} is stale; run: bun run generate`);
+    return stale.length === 0 ? 0 : 1;
+  }
+  for (const { path, text } of files.filter((file) => stale.includes(file.path))) {
+    await Bun.write(join(root, path), text);
+    console.log(`wrote ${path}`);
+  }
+  return 0;
+}
+
+if (import.meta.main) process.exitCode = await main(process.argv.slice(2));

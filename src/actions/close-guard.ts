@@ -1,0 +1,60 @@
+/** What must hold before the first order: the account's lock, and the proof that the bot is dead. */
+import { dirname } from "node:path";
+import type { CloseJob } from "../core/close-job.ts";
+import { sleep } from "../platform/clock.ts";
+import type { Clock } from "../platform/clock.ts";
+import { ensureDir } from "../platform/files.ts";
+import { tryLock } from "../platform/lock.ts";
+import type { Lock } from "../platform/lock.ts";
+import { listMarked } from "../platform/tree.ts";
+import type { CloseIo, Teller } from "./close-io.ts";
+import type { CloseRecord, Verdict } from "./close-record.ts";
+import { describeError } from "./venue/describe-error.ts";
+
+const LOCK_POLL_MS = 200;
+/** A close may need this longer than its budget: the last calls, the quiet period, the report. */
+const LOCK_GRACE_MS = 60_000;
+
+/** A verdict when the bot may live: closing beside a bot that trades opens what was closed. */
+export function proveFence(job: CloseJob, clock: Clock, record: CloseRecord): Verdict | undefined {
+  const startMs = clock.monotonicMs();
+  try {
+    const { environ, cgroup } = job.fence;
+    const living = (): number[] => listMarked(environ, cgroup).map(({ pid }) => pid);
+    const first = living();
+    // Twice, for a process that forked while the first look passed by.
+    const pids = first.length > 0 ? first : living();
+    record.fence = { proven: pids.length === 0, pids, ms: Math.round(clock.monotonicMs() - startMs) };
+    if (pids.length === 0) return undefined;
+    return { outcome: "refused", reason: `the bot still lives as pid ${pids.join(", ")}; nothing was sent` };
+  } catch (error) {
+    record.fence = { proven: false, pids: [], ms: Math.round(clock.monotonicMs() - startMs) };
+    const reason = `the bot's death cannot be proven: ${describeError(error, job.venue)}; nothing was sent`;
+    return { outcome: "refused", reason };
+  }
+}
+
+/** The account's lock; `undefined` when there can be none (a lost lock must not keep positions open), `held` when somebody else kept it too long. */
+export async function lockAccount(
+  job: CloseJob,
+  io: CloseIo,
+  record: CloseRecord,
+  tell: Teller,
+): Promise<Lock | "held" | undefined> {
+  const { clock } = io;
+  const giveUpAtMs = clock.monotonicMs() + job.venue.timeoutMs + LOCK_GRACE_MS;
+  try {
+    ensureDir(dirname(job.accountLock));
+    for (let told = false; ; told = true) {
+      const lock = tryLock(job.accountLock);
+      if (lock !== undefined) return lock;
+      if (clock.monotonicMs() >= giveUpAtMs || io.signal?.aborted === true) return "held";
+      if (!told) tell("fencing", "another close of the account is running; waiting for it");
+      // oxlint-disable-next-line no-await-in-loop
+      await sleep(clock, LOCK_POLL_MS, io.signal);
+    }
+  } catch {
+    record.countError("lock");
+    return undefined;
+  }
+}

@@ -1,0 +1,30 @@
+/** How a close speaks to whoever started it. */
+import type { WorkerLine } from "../core/close-job.ts";
+import type { Clock } from "../platform/clock.ts";
+import type { VenueCall } from "./worker-log.ts";
+
+/** 200 lines stay below the 64 KiB that a pipe holds when nobody reads. */
+const MAX_PROGRESS_LINES = 200;
+const MAX_PROGRESS_CHARS = 200;
+
+export interface CloseIo {
+  /** Gets `progress` lines; the result is returned. At most 200, each below 300 bytes, so that a reader that sleeps fills no pipe. */
+  readonly progress: (line: WorkerLine) => void;
+  readonly clock: Clock;
+  /** Told of each request to the venue, for the worker's log. */
+  readonly onCall?: (call: VenueCall) => void;
+  /** Aborted: the round that runs is finished, then the close reports what is left. */
+  readonly signal?: AbortSignal;
+}
+
+export type Teller = (state: "fencing" | "closing" | "quiet", text: string) => void;
+
+/** Progress lines, bounded in number and length. */
+export function createTeller(io: CloseIo): Teller {
+  let left = MAX_PROGRESS_LINES;
+  return (state, text) => {
+    if (left === 0) return;
+    left -= 1;
+    io.progress({ kind: "progress", state, text: text.slice(0, MAX_PROGRESS_CHARS) });
+  };
+}

@@ -1,0 +1,76 @@
+/** Reads the account, asks the plan, does what it says, until the plan is done. Holds no rule of its own: those are in core/close-plan.ts. */
+import { decide, recordRound, settleMs } from "../core/close-plan.ts";
+import type { Decision, PlanPolicy, PlanState, Reading } from "../core/close-plan.ts";
+import { sleep } from "../platform/clock.ts";
+import type { Verdict } from "./close-record.ts";
+import { runRound } from "./close-round.ts";
+import type { RoundContext } from "./close-round.ts";
+
+export interface LoopContext extends RoundContext {
+  readonly policy: PlanPolicy;
+  /** Aborted: the round that runs is finished and the loop ends as at its deadline. */
+  readonly stop: AbortSignal | undefined;
+  readonly tell: (state: "closing" | "quiet", text: string) => void;
+}
+
+/** Snapshots written to the journal; the account changes with each fill, so a long close could write for ever. */
+const MAX_SNAPSHOTS = 1_000;
+
+export async function closeAccount(context: LoopContext, start: PlanState): Promise<Verdict> {
+  const { clock, policy, stop, record, venue } = context;
+  const snapshots = createSnapshotWriter(context);
+  let state = start;
+  for (;;) {
+    // oxlint-disable-next-line no-await-in-loop
+    const reading = await venue.read();
+    const atMs = clock.monotonicMs();
+    const limits = stop?.aborted === true ? { ...policy, deadlineMs: Math.min(policy.deadlineMs, atMs) } : policy;
+    const step = decide(limits, state, reading, atMs);
+    state = step.state;
+    snapshots(reading, state);
+    record.rounds = state.round;
+    record.calls = venue.calls;
+    if (step.decision.kind === "done") {
+      record.quietMs = state.flatAtMs === undefined ? 0 : atMs - state.flatAtMs;
+      return step.decision;
+    }
+    // oxlint-disable-next-line no-await-in-loop
+    state = await carryOut(context, state, reading, step.decision);
+  }
+}
+
+async function carryOut(
+  context: LoopContext,
+  state: PlanState,
+  reading: Reading,
+  decision: Exclude<Decision, { kind: "done" }>,
+): Promise<PlanState> {
+  const { clock, stop, tell } = context;
+  if (decision.kind === "wait") {
+    if (decision.quiet) tell("quiet", `the account is flat; looking again in ${Math.ceil(decision.ms)} ms`);
+    await sleep(clock, decision.ms, stop);
+    return state;
+  }
+  const orders = decision.chains.reduce((sum, chain) => sum + chain.orders.length, 0);
+  const seen = reading.positions === undefined ? "positions unreadable" : `${reading.positions.length} positions open`;
+  const symbols = new Set(decision.cancels.map(({ symbol }) => symbol)).size;
+  tell("closing", `round ${state.round}: ${seen}; sends ${orders} orders and cancels those of ${symbols} symbols`);
+  const next = recordRound(state, await runRound(context, decision.chains, decision.cancels));
+  await sleep(clock, settleMs(next), stop);
+  return next;
+}
+
+/** Writes what the account held to the journal whenever that changed. */
+function createSnapshotWriter({ journal, record, clock }: RoundContext): (reading: Reading, state: PlanState) => void {
+  let last = "";
+  let left = MAX_SNAPSHOTS;
+  return (reading, state) => {
+    const holdings = record.noteReading(reading);
+    const text = JSON.stringify(holdings);
+    if (holdings === undefined || text === last || left === 0) return;
+    last = text;
+    left -= 1;
+    const { round, maxOrders } = state;
+    journal.append({ kind: "snapshot", at: clock.wallTime().toISOString(), round, ...holdings, maxOrders });
+  };
+}

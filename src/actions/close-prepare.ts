@@ -1,0 +1,85 @@
+/** Opens the venue for a close or a plan: class, markets and symbols, with every wait bounded by the job's budget. */
+import type { CloseJob } from "../core/close-job.ts";
+import { MAX_QUIET_MS } from "../core/close-plan.ts";
+import { sleep } from "../platform/clock.ts";
+import type { CloseIo } from "./close-io.ts";
+import type { CloseRecord, Verdict } from "./close-record.ts";
+import { describeError } from "./venue/describe-error.ts";
+import { describeUnknown, isKnownExchange } from "./venue/exchange.ts";
+import { Venue } from "./venue/venue.ts";
+
+/** After the deadline only the quiet period and one call (6 s) are left; then every call is aborted. */
+const AFTER_DEADLINE_MS = MAX_QUIET_MS + 10_000;
+const FIRST_WAIT_MS = 50;
+const MAX_WAIT_MS = 2_000;
+/** One refusal may be the venue's hiccup. */
+const MAX_REFUSALS = 2;
+
+/** Opens the venue, loads its markets, runs `deed` and counts the calls, all ended some seconds after the deadline. */
+export async function withVenue(
+  job: CloseJob,
+  io: CloseIo,
+  record: CloseRecord,
+  deadlineMs: number,
+  deed: (venue: Venue) => Promise<Verdict>,
+): Promise<Verdict> {
+  const { clock } = io;
+  if (!isKnownExchange(job.venue.exchange))
+    return { outcome: "unsupported", reason: describeUnknown(job.venue.exchange) };
+  const end = new AbortController();
+  const cancelEnd = clock.after(deadlineMs + AFTER_DEADLINE_MS - clock.monotonicMs(), () => end.abort());
+  try {
+    const onFailure = record.countFailure.bind(record);
+    const venue = await openVenue(job, { clock, signal: end.signal, onFailure, onCall: io.onCall });
+    if (!(venue instanceof Venue)) return venue;
+    try {
+      const failed = await retry(io, deadlineMs, async () => {
+        const failure = await venue.prepare();
+        return failure === undefined ? { value: undefined } : { failure };
+      });
+      if (failed !== undefined) return failed;
+      const problem = venue.symbolProblem();
+      return problem === undefined ? await deed(venue) : { outcome: "unsupported", reason: problem };
+    } finally {
+      record.calls = venue.calls;
+    }
+  } finally {
+    cancelEnd();
+    end.abort();
+  }
+}
+
+async function openVenue(job: CloseJob, options: Parameters<typeof Venue.open>[1]): Promise<Venue | Verdict> {
+  try {
+    return await Venue.open(job.venue, options);
+  } catch (error) {
+    return { outcome: "unsupported", reason: describeError(error, job.venue) };
+  }
+}
+
+type Attempt<T> = { readonly value: T } | { readonly failure: { readonly kind: string } };
+
+/** Repeats a reading until it works, the key was refused twice, the venue cannot do it, or the time is over. */
+export async function retry<T>(
+  io: CloseIo,
+  deadlineMs: number,
+  attempt: () => Promise<Attempt<T>>,
+): Promise<T | Verdict> {
+  let refusals = 0;
+  for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(MAX_WAIT_MS, waitMs * 2)) {
+    // oxlint-disable-next-line no-await-in-loop
+    const answer = await attempt();
+    if ("value" in answer) return answer.value;
+    const { kind } = answer.failure;
+    if (kind === "auth") refusals += 1;
+    if (refusals >= MAX_REFUSALS)
+      return { outcome: "keyRefused", reason: "the venue refuses the key; check key, secret and allowed addresses" };
+    if (kind === "unsupported") return { outcome: "unsupported", reason: "ccxt cannot read this venue" };
+    const leftMs = deadlineMs - io.clock.monotonicMs();
+    if (leftMs <= 0 || io.signal?.aborted === true) {
+      return { outcome: "unreadable", reason: `the venue could not be read (${kind}); look at the account by hand` };
+    }
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(io.clock, Math.min(waitMs, leftMs), io.signal);
+  }
+}

@@ -1,0 +1,102 @@
+/** Carries out one round of the plan at the venue: cancels and closes, symbols side by side, each order journaled before it leaves. */
+import type { SentOrder } from "../core/close-job.ts";
+import type { CancelOrders, CloseChain, CloseOrder, SendResult } from "../core/close-orders.ts";
+import { endsChain } from "../core/close-orders.ts";
+import type { Sent } from "../core/close-plan.ts";
+import type { Clock } from "../platform/clock.ts";
+import type { CloseRecord } from "./close-record.ts";
+import type { IncidentJournal } from "./incident-journal.ts";
+import type { SendAnswer, Venue } from "./venue/venue.ts";
+
+export interface RoundContext {
+  readonly venue: Venue;
+  readonly journal: IncidentJournal;
+  readonly record: CloseRecord;
+  readonly clock: Clock;
+}
+
+/** Runs the round to its end and answers how each order that left ended. Never throws for a failing venue or disk. */
+export async function runRound(
+  context: RoundContext,
+  chains: readonly CloseChain[],
+  cancels: readonly CancelOrders[],
+): Promise<Sent[]> {
+  const sent: Sent[] = [];
+  const tasks = [
+    ...chains.map((chain) => () => runChain(context, chain, sent)),
+    ...cancels.map((cancel) => () => context.venue.cancel(cancel)),
+  ];
+  await runPool(tasks, context.venue.rates.concurrency);
+  return sent;
+}
+
+/** The orders of one position one after the other; the first that does not succeed ends the chain. */
+async function runChain(context: RoundContext, chain: CloseChain, sent: Sent[]): Promise<void> {
+  const { venue } = context;
+  if (chain.cancelFirst.length > 0) {
+    await venue.cancel({ symbol: chain.symbol, trigger: false, orders: chain.cancelFirst });
+  }
+  for (const order of chain.orders) {
+    // A pause that the venue asked for makes the plan old: it is made anew when the pause is over.
+    // oxlint-disable-next-line no-await-in-loop
+    if (venue.paused || !(await venue.admitOrder())) return;
+    // oxlint-disable-next-line no-await-in-loop
+    const outcome = await sendOne(context, order);
+    sent.push(outcome);
+    if (endsChain(order, outcome.result)) return;
+  }
+}
+
+async function sendOne({ venue, journal, record, clock }: RoundContext, order: CloseOrder): Promise<Sent> {
+  const intendedAt = clock.wallTime().toISOString();
+  const { round, seq } = order;
+  const intent = describeOrder(order, intendedAt);
+  record.noteOrder(intent);
+  journal.append({ kind: "intent", at: intendedAt, round, seq, order: intent });
+  await journal.sync();
+  const sentAt = clock.wallTime().toISOString();
+  const sentAtMs = clock.monotonicMs();
+  const answer = await venue.send(order);
+  const done: SentOrder = {
+    ...describeOrder(order, sentAt),
+    ...answerFields(answer),
+    ackMs: Math.round(clock.monotonicMs() - sentAtMs),
+  };
+  record.noteOrder(done);
+  journal.append({ kind: "outcome", at: clock.wallTime().toISOString(), order: done });
+  // Nobody waits for it: a lost outcome reads as unknown, which is only slower, never wrong.
+  void journal.sync();
+  return { order, result: answer.result, sentAtMs };
+}
+
+/** The order as if its reply were lost: what the journal says until the outcome is known. */
+function describeOrder(order: CloseOrder, sentAt: string): SentOrder {
+  const { id, symbol, side, positionSide, amount } = order;
+  return { id, symbol, side, positionSide, amount, outcome: "unknown", sentAt, ackMs: 0 };
+}
+
+function answerFields({ result, average, error }: SendAnswer): Partial<SentOrder> & Pick<SentOrder, "outcome"> {
+  const filled = result.kind === "accepted" ? result.filled : undefined;
+  return {
+    outcome: outcomeOf(result),
+    ...(filled === undefined ? {} : { filled }),
+    ...(average === undefined ? {} : { average }),
+    ...(error === undefined ? {} : { error: `${result.kind}: ${error}` }),
+  };
+}
+
+function outcomeOf(result: SendResult): SentOrder["outcome"] {
+  if (result.kind === "accepted" || result.kind === "unknown") return result.kind;
+  return "rejected";
+}
+
+/** Runs the tasks in order, at most `width` at once. */
+async function runPool(tasks: readonly (() => Promise<void>)[], width: number): Promise<void> {
+  const queue = tasks.values();
+  const runner = async (): Promise<void> => {
+    // The runners share the iterator, so each task is taken once.
+    // oxlint-disable-next-line no-await-in-loop
+    for (const task of queue) await task();
+  };
+  await Promise.all(Array.from({ length: Math.min(width, tasks.length) }, runner));
+}

@@ -1,0 +1,118 @@
+/** Opens a venue: its ccxt class, loaded lazily, with the settings that ccxt's defaults get wrong for an emergency. */
+import type { Exchange } from "ccxt";
+import type { VenueAccess } from "../../core/close-job.ts";
+import { EXCHANGES } from "./exchanges.ts";
+import type { Transport } from "./transport.ts";
+
+/** The part of ccxt's unified interface that the close uses. */
+export type VenueExchange = Pick<
+  Exchange,
+  | "id"
+  | "has"
+  | "options"
+  | "urls"
+  | "markets"
+  | "precisionMode"
+  | "fetchImplementation"
+  | "loadMarkets"
+  | "loadTimeDifference"
+  | "fetchPositions"
+  | "fetchOpenOrders"
+  | "createOrder"
+  | "cancelAllOrders"
+  | "cancelOrders"
+  | "cancelOrder"
+  | "amountToPrecision"
+  | "priceToPrecision"
+  | "setSandboxMode"
+  | "enableDemoTrading"
+>;
+export type ExchangeClass = new (settings: Record<string, unknown>) => VenueExchange;
+
+/** The time after which binance no longer executes a signed request, ms; ccxt's default of 10 s only makes lost orders live longer. */
+export const RECV_WINDOW_MS = 5_000;
+/** Above the transport's own deadline, which is the one that counts. */
+const CCXT_TIMEOUT_MS = 10_000;
+/** Names offered for an unknown id. */
+const MAX_SUGGESTIONS = 3;
+
+/** Throws `cannot use exchange …` when the id is not among the venues that the close can handle, or has no sandbox where one is asked for. */
+export async function openExchange(venue: VenueAccess, transport: Transport): Promise<VenueExchange> {
+  const load = Object.hasOwn(EXCHANGES, venue.exchange) ? EXCHANGES[venue.exchange] : undefined;
+  if (load === undefined) throw new Error(describeUnknown(venue.exchange));
+  const Class = await load();
+  const exchange = new Class({
+    apiKey: venue.apiKey,
+    secret: venue.apiSecret,
+    ...(venue.passphrase === undefined ? {} : { password: venue.passphrase }),
+    // Our own token bucket replaces the limiter; see bucket.ts.
+    enableRateLimit: false,
+    timeout: CCXT_TIMEOUT_MS,
+  });
+  configure(exchange);
+  exchange.fetchImplementation = transport.fetch;
+  if (venue.sandbox) enterSandbox(exchange);
+  return exchange;
+}
+
+/** Whether the close knows the venue. */
+export function isKnownExchange(id: string): boolean {
+  return Object.hasOwn(EXCHANGES, id);
+}
+
+export function describeUnknown(id: string): string {
+  const nearest = nearestNames(id, Object.keys(EXCHANGES));
+  return `cannot use exchange ${id}: no venue with positions has that name; the nearest are ${nearest.join(", ")}`;
+}
+
+/** The names of `known` that differ least from `name`. */
+export function nearestNames(name: string, known: readonly string[]): string[] {
+  const scored = known.map((candidate) => ({
+    candidate,
+    distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
+  }));
+  return scored
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, MAX_SUGGESTIONS)
+    .map(({ candidate }) => candidate);
+}
+
+function configure(exchange: VenueExchange): void {
+  const { options, has } = exchange;
+  // Both ask for wallet rights that a trading key need not have, inside loadMarkets.
+  has["fetchCurrencies"] = false;
+  options["fetchMargins"] = false;
+  // One request for each reading of positions, only for the maintenance margin that nobody needs here.
+  options["leverageBrackets"] = {};
+  // Binance refuses to list the orders of the whole account unless its price (weight 40) is accepted.
+  options["fetchOpenOrders"] = { ...asRecord(options["fetchOpenOrders"]), warnWithoutSymbol: false };
+  options["recvWindow"] = RECV_WINDOW_MS;
+  // Venues that also have a spot market would list that one.
+  if (has["swap"] === true) options["defaultType"] = "swap";
+}
+
+/** Binance ended its futures testnet for the demo accounts; the others have the classic sandbox. */
+function enterSandbox(exchange: VenueExchange): void {
+  if (exchange.id.startsWith("binance") && "demo" in exchange.urls) exchange.enableDemoTrading(true);
+  else exchange.setSandboxMode(true);
+}
+
+export function asRecord(value: unknown): Record<string, unknown> {
+  // Safe: an object that is no array may be read by any name; what is not there is undefined.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
+}
+
+/** Levenshtein distance by one row of the table. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}

@@ -1,0 +1,92 @@
+/** ccxt's unified position, order and market, reduced to what the close decides with; what it cannot trust, it refuses. */
+import type { Order, Position } from "ccxt";
+import type { HeldPosition, MarketRules, OpenOrder } from "../../core/close-orders.ts";
+import { asRecord } from "./exchange.ts";
+import type { VenueExchange } from "./exchange.ts";
+
+/** `precisionMode` of ccxt: the number is a step, or a count of decimals. */
+const TICK_SIZE = 4;
+const DECIMAL_PLACES = 2;
+/** Venues whose orders name the margin mode and assume cross. */
+const NAMES_MARGIN_MODE = new Set(["okx", "okxus", "myokx", "bitget"]);
+/** Names under which venues give the signed size. */
+const SIGNED_SIZES = ["positionAmt", "size", "pos", "qty"];
+
+/** `undefined` for an entry without size. Throws when there is a size but no telling what it is: that account is not flat. */
+export function heldPosition(exchange: VenueExchange, position: Position): HeldPosition | undefined {
+  const info = asRecord(position.info);
+  const { symbol, contracts } = position;
+  if (contracts === 0) return undefined;
+  if (symbol === undefined || contracts === undefined) {
+    if (position.notional === 0) return undefined;
+    throw new TypeError(`the venue names a position without ${symbol === undefined ? "symbol" : "size"}`);
+  }
+  const side = position.side ?? sideOf(info);
+  if (side !== "long" && side !== "short") throw new TypeError(`the venue names no side of the position in ${symbol}`);
+  const { notional, markPrice, marginMode, hedged } = position;
+  return {
+    symbol,
+    side,
+    amount: Math.abs(contracts),
+    ...(notional === undefined ? {} : { notional: Math.abs(notional) }),
+    hedged: hedged === true,
+    markPrice: markPrice ?? priceFrom(position),
+    marginMode: NAMES_MARGIN_MODE.has(exchange.id) ? marginMode : undefined,
+    rules: marketRules(exchange, symbol),
+  };
+}
+
+/** Throws for an order that cannot be named, hence not be cancelled: that account is not flat either. */
+export function openOrder(order: Order): OpenOrder {
+  const { id, clientOrderId, symbol, reduceOnly } = order;
+  if (id === undefined || symbol === undefined) throw new TypeError("the venue names an order without id or symbol");
+  // Binance's closePosition orders reserve the position as reduce-only orders do.
+  const closes = asRecord(order.info)["closePosition"] === true;
+  return { id, clientId: clientOrderId, symbol, reduceOnly: reduceOnly === true || closes };
+}
+
+/** Limits of a market; one that is not listed has none that we know, and the venue's refusals teach them. */
+export function marketRules(exchange: VenueExchange, symbol: string): MarketRules {
+  const market = asRecord(asRecord(exchange.markets)[symbol]);
+  const limits = asRecord(market["limits"]);
+  const [amount, marketOrders, info] = [
+    asRecord(limits["amount"]),
+    asRecord(limits["market"]),
+    asRecord(market["info"]),
+  ];
+  const precision = numberOf(asRecord(market["precision"])["amount"]);
+  return {
+    minAmount: numberOf(amount["min"]) ?? 0,
+    stepAmount: stepOf(exchange.precisionMode, precision),
+    // OKX names its maxima outside of the unified limits.
+    maxMarketAmount: smallest(marketOrders["max"], amount["max"], info["maxMktSz"]),
+    maxLimitAmount: smallest(amount["max"], info["maxLmtSz"]),
+  };
+}
+
+function stepOf(mode: unknown, precision: number | undefined): number | undefined {
+  if (precision === undefined) return undefined;
+  if (mode === TICK_SIZE) return precision;
+  return mode === DECIMAL_PLACES ? 10 ** -precision : undefined;
+}
+
+function smallest(...values: unknown[]): number | undefined {
+  const known = values.map(numberOf).filter((value) => value !== undefined && value > 0);
+  return known.length === 0 ? undefined : Math.min(...known.map(Number));
+}
+
+function numberOf(value: unknown): number | undefined {
+  const number = typeof value === "string" && value !== "" ? Number(value) : value;
+  return typeof number === "number" && Number.isFinite(number) ? number : undefined;
+}
+
+function sideOf(info: Record<string, unknown>): string | undefined {
+  const signed = SIGNED_SIZES.map((name) => numberOf(info[name])).find((size) => size !== undefined && size !== 0);
+  return signed === undefined ? undefined : signed > 0 ? "long" : "short";
+}
+
+/** Price of one unit out of the position's value, for venues that give no mark price. */
+function priceFrom({ notional, contracts, contractSize }: Position): number | undefined {
+  const units = (contracts ?? 0) * (contractSize ?? 1);
+  return notional === undefined || units === 0 ? undefined : Math.abs(notional / units);
+}

@@ -1,0 +1,121 @@
+/**
+ * The one way to a venue: the `fetchImplementation` that every ccxt exchange gets.
+ *
+ * ccxt's own timeout ends with the headers, so a stalled body would hang the close for ever: here one deadline covers both.
+ * The endpoint is replaced here and not in `urls.api`, since binance looks its error classes up by the original address.
+ */
+import type { Clock } from "../../platform/clock.ts";
+import type { VenueCall } from "../worker-log.ts";
+
+export interface TransportOptions {
+  readonly clock: Clock;
+  /** Scheme, host and path prefix that replace the venue's own; `undefined` leaves them. */
+  readonly endpoint: string | undefined;
+  /** Ends every call: the close is over. */
+  readonly signal: AbortSignal;
+  /** The venue answered "too many requests" and wants this pause, ms. */
+  readonly onThrottled: (retryAfterMs: number) => void;
+  /** Told of each request when it has ended. */
+  readonly onCall?: ((call: VenueCall) => void) | undefined;
+}
+
+export interface Transport {
+  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
+  /** Requests sent. */
+  readonly calls: () => number;
+  /** Our clock minus the venue's by the last `Date` header, ms, whole seconds; `undefined` before the first. */
+  readonly skewMs: () => number | undefined;
+}
+
+/** A venue that has not begun to answer by then is treated as silent; orders are acknowledged within 1 s even in a crash. */
+const HEADERS_TIMEOUT_MS = 3_000;
+/** Whole call with its body. */
+const CALL_TIMEOUT_MS = 6_000;
+/** The biggest answer is the list of markets: some MB; more is not the venue. */
+const MAX_BODY_BYTES = 64 * 1_048_576;
+const DEFAULT_RETRY_AFTER_MS = 1_000;
+/** Statuses of a limit: 429 too many requests, 418 Binance's ban of an address. */
+const THROTTLED = new Set([418, 429]);
+/** Statuses whose Response must not have a body (fetch standard, null body status). */
+const NULL_BODY = new Set([101, 204, 205, 304]);
+
+export function createTransport(options: TransportOptions): Transport {
+  let calls = 0;
+  let skewMs: number | undefined;
+  return {
+    calls: () => calls,
+    skewMs: () => skewMs,
+    fetch: async (url, init) => {
+      calls += 1;
+      const response = await logged(options, url, init);
+      const date = Date.parse(response.headers.get("date") ?? "");
+      if (Number.isFinite(date)) skewMs = options.clock.wallTime().getTime() - date;
+      if (THROTTLED.has(response.status)) options.onThrottled(retryAfterMs(response.headers, options.clock));
+      return response;
+    },
+  };
+}
+
+/** One call with its deadline, told to the log without anything secret: the query holds the signature. */
+async function logged(options: TransportOptions, url: string, init: RequestInit): Promise<Response> {
+  const startMs = options.clock.monotonicMs();
+  const tell = (outcome: number | string): void => {
+    const path = url.slice(url.indexOf("/", url.indexOf("://") + 3)).split("?", 1)[0] ?? "";
+    const ms = Math.round(options.clock.monotonicMs() - startMs);
+    options.onCall?.({ method: init.method ?? "GET", path, outcome, ms });
+  };
+  try {
+    const response = await callWithDeadline(options, redirect(url, options.endpoint), init);
+    tell(response.status);
+    return response;
+  } catch (error) {
+    tell(error instanceof Error ? error.name : "failed");
+    throw error;
+  }
+}
+
+/** The same path and query on another host. The text is cut, not parsed, for the signature covers its exact bytes. */
+export function redirect(url: string, endpoint: string | undefined): string {
+  if (endpoint === undefined) return url;
+  const path = url.indexOf("/", url.indexOf("://") + 3);
+  return endpoint.replace(/\/+$/, "") + (path < 0 ? "/" : url.slice(path));
+}
+
+/** Retry-After in seconds or as a date (RFC 9110, 10.2.3), ms; 1 s when absent or unreadable. */
+export function retryAfterMs(headers: Headers, clock: Clock): number {
+  const text = headers.get("retry-after")?.trim() ?? "";
+  if (/^\d+(\.\d+)?$/.test(text)) return Number(text) * 1_000;
+  const at = Date.parse(text);
+  return Number.isFinite(at) ? Math.max(0, at - clock.wallTime().getTime()) : DEFAULT_RETRY_AFTER_MS;
+}
+
+async function callWithDeadline(options: TransportOptions, url: string, init: RequestInit): Promise<Response> {
+  const { clock } = options;
+  const late = new AbortController();
+  const abort = (what: string, ms: number) => (): void =>
+    late.abort(new DOMException(`no ${what} within ${ms} ms`, "TimeoutError"));
+  const cancelHeaders = clock.after(HEADERS_TIMEOUT_MS, abort("answer", HEADERS_TIMEOUT_MS));
+  const cancelCall = clock.after(CALL_TIMEOUT_MS, abort("complete answer", CALL_TIMEOUT_MS));
+  const signals = [options.signal, late.signal, ...(init.signal ? [init.signal] : [])];
+  try {
+    const response = await fetch(url, { ...init, redirect: "error", signal: AbortSignal.any(signals) });
+    cancelHeaders();
+    const body = await readBody(response);
+    const { status, statusText, headers } = response;
+    return new Response(NULL_BODY.has(status) ? null : body, { status, statusText, headers });
+  } finally {
+    cancelHeaders();
+    cancelCall();
+  }
+}
+
+async function readBody(response: Response): Promise<Blob> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let total = 0;
+  for await (const chunk of response.body ?? []) {
+    total += chunk.byteLength;
+    if (total > MAX_BODY_BYTES) throw new TypeError(`the answer is larger than ${MAX_BODY_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return new Blob(chunks);
+}

@@ -1,0 +1,139 @@
+/**
+ * What the daemon and the close-positions worker say to each other.
+ *
+ * The job goes to the worker as one JSON line on its standard input (secrets travel there and nowhere else);
+ * the worker answers on descriptor 3 with NDJSON: any number of `progress` lines, then one `result` line.
+ */
+import * as z from "zod";
+
+/** `emergency close` exit codes; the contract's numbers. */
+export const CLOSE_EXIT = {
+  flat: 0,
+  residual: 10,
+  foreign: 11,
+  refused: 12,
+  keyRefused: 13,
+  unreadable: 14,
+  unsupported: 15,
+  internal: 16,
+  planNotEmpty: 20,
+} as const;
+export type CloseOutcome = keyof typeof CLOSE_EXIT;
+const outcomes = z.enum([
+  "flat",
+  "residual",
+  "foreign",
+  "refused",
+  "keyRefused",
+  "unreadable",
+  "unsupported",
+  "internal",
+  "planNotEmpty",
+] satisfies readonly CloseOutcome[]);
+
+const venueSchema = z.strictObject({
+  exchange: z.string().describe("ccxt id of the venue, for example binanceusdm."),
+  endpoint: z.string().optional().describe("Base address that replaces the venue's own."),
+  sandbox: z.boolean(),
+  /** Unified symbols to close; empty: the whole account. */
+  symbols: z.array(z.string()),
+  /** Budget of the fast loop, ms. */
+  timeoutMs: z.number().int().positive(),
+  apiKey: z.string(),
+  apiSecret: z.string(),
+  passphrase: z.string().optional(),
+});
+export type VenueAccess = z.output<typeof venueSchema>;
+
+export const closeJobSchema = z.strictObject({
+  version: z.literal(1),
+  /** `plan` reads and answers what would be closed; `close` closes. */
+  mode: z.enum(["plan", "close"]),
+  /** Id of the incident: lower-case letters and digits, at most 12; client order ids derive from it. */
+  incident: z.string().regex(/^[a-z0-9]{6,12}$/),
+  trigger: z.enum(["giveUp", "closeAfter", "operator", "probe", "file", "signal", "environment"]),
+  bot: z.string(),
+  account: z.string(),
+  /** Folder of the bot's incidents: `ID.ndjson` is the close journal, `ID.json` the report. */
+  incidentsDir: z.string(),
+  /** Lock file of the account: whoever holds its flock is the one close of the account. */
+  accountLock: z.string(),
+  /** Marks by which a living process of the bot is recognised; the worker refuses (12) while one lives. */
+  fence: z.strictObject({
+    /** NAME=VALUE pairs looked for in /proc/PID/environ. */
+    environ: z.array(z.string()),
+    /** cgroup folder that must be empty, when the bot had one. */
+    cgroup: z.string().optional(),
+  }),
+  venue: venueSchema,
+});
+export type CloseJob = z.output<typeof closeJobSchema>;
+
+const positionSchema = z.strictObject({
+  symbol: z.string(),
+  side: z.enum(["long", "short"]),
+  /** Size in base currency or contracts, as the venue counts; always positive. */
+  amount: z.number(),
+  /** Notional value in quote currency when the venue tells it. */
+  notional: z.number().optional(),
+  hedged: z.boolean(),
+});
+export type Position = z.output<typeof positionSchema>;
+
+const sentOrderSchema = z.strictObject({
+  /** Client order id, derived from the incident. */
+  id: z.string(),
+  symbol: z.string(),
+  side: z.enum(["buy", "sell"]),
+  positionSide: z.enum(["long", "short"]),
+  amount: z.number(),
+  filled: z.number().optional(),
+  average: z.number().optional(),
+  outcome: z.enum(["accepted", "rejected", "unknown"]),
+  error: z.string().optional(),
+  sentAt: z.string(),
+  ackMs: z.number(),
+});
+export type SentOrder = z.output<typeof sentOrderSchema>;
+
+export const closeReportSchema = z.strictObject({
+  version: z.literal(1),
+  incident: z.string(),
+  bot: z.string(),
+  account: z.string(),
+  trigger: closeJobSchema.shape.trigger,
+  mode: closeJobSchema.shape.mode,
+  exchange: z.string(),
+  outcome: outcomes,
+  /** One sentence for people: what happened and what to do next. */
+  reason: z.string(),
+  startedAt: z.string(),
+  durationMs: z.number(),
+  rounds: z.number(),
+  calls: z.number(),
+  /** The venue itself was read and showed no position and no order. */
+  verified: z.boolean(),
+  quietMs: z.number(),
+  before: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).nullable(),
+  after: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).nullable(),
+  orders: z.array(sentOrderSchema),
+  /** Positions smaller than the venue's lot, left open and harmless. */
+  dust: z.array(positionSchema),
+  /** Positions or orders that appeared after the account was flat and are not ours. */
+  foreign: z.array(z.string()),
+  /** Errors by class, counted. */
+  errors: z.record(z.string(), z.number()),
+  fence: z.strictObject({ proven: z.boolean(), pids: z.array(z.number()), ms: z.number() }),
+});
+export type CloseReport = z.output<typeof closeReportSchema>;
+
+/** A line that the worker writes to descriptor 3. */
+export const workerLineSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("progress"),
+    state: z.enum(["fencing", "closing", "quiet"]),
+    text: z.string().describe("What is being done, for people."),
+  }),
+  z.strictObject({ kind: z.literal("result"), report: closeReportSchema }),
+]);
+export type WorkerLine = z.output<typeof workerLineSchema>;

@@ -1,0 +1,245 @@
+/**
+ * Which orders close what is open: reduce-only, biggest position first, in chunks the market takes, by a ladder of prices.
+ *
+ * One rule keeps this safe whatever the venue does with the orders: those of one round never exceed the position as read.
+ */
+import type { Position } from "./close-job.ts";
+import { clientOrderId } from "./incident.ts";
+import type { VenueFailure } from "./venue-error.ts";
+
+/** Limits of a market, in the unit of position amounts. */
+export interface MarketRules {
+  /** Smallest order; a position below it is dust. 0 when the venue names none. */
+  readonly minAmount: number;
+  /** Amounts are whole multiples of it; `undefined`: any. */
+  readonly stepAmount: number | undefined;
+  /** Largest market order and largest limit order; `undefined`: no limit known. */
+  readonly maxMarketAmount: number | undefined;
+  readonly maxLimitAmount: number | undefined;
+}
+
+/** A position as read, with what is needed to close it. */
+export interface HeldPosition extends Position {
+  /** Price to band limit orders around; `undefined` when the venue told none. */
+  readonly markPrice: number | undefined;
+  /** `isolated` or `cross` for the venues that want it repeated in the order. */
+  readonly marginMode: string | undefined;
+  readonly rules: MarketRules;
+}
+
+export interface OpenOrder {
+  readonly id: string;
+  readonly clientId: string | undefined;
+  readonly symbol: string;
+  readonly reduceOnly: boolean;
+}
+
+export interface CloseOrder {
+  readonly id: string;
+  readonly round: number;
+  readonly seq: number;
+  readonly symbol: string;
+  readonly side: "buy" | "sell";
+  readonly positionSide: "long" | "short";
+  readonly amount: number;
+  readonly hedged: boolean;
+  readonly marginMode: string | undefined;
+  readonly reduceOnly: true;
+  /** Step of the ladder that the order was planned on. */
+  readonly rung: number;
+  /** Price of an immediate-or-cancel limit order; `undefined`: market order. */
+  readonly limitPrice: number | undefined;
+}
+
+export type SendResult = { readonly kind: "accepted"; readonly filled: number | undefined } | VenueFailure;
+
+/** Work on one position: its orders go out one after the other, and the first that does not succeed ends the chain. */
+export interface CloseChain {
+  readonly symbol: string;
+  /** Resting reduce-only orders of the symbol make the venue refuse ours (Binance −4118): these are cancelled before the first order. */
+  readonly cancelFirst: readonly OpenOrder[];
+  readonly orders: readonly CloseOrder[];
+}
+
+export interface CancelOrders {
+  readonly symbol: string;
+  readonly trigger: boolean;
+  readonly orders: readonly OpenOrder[];
+}
+
+/** What earlier orders of a position taught. */
+export interface Attempt {
+  /** Step of the ladder: 0 market, then the bands. */
+  readonly rung: number;
+  readonly maxChunk: number | undefined;
+  readonly flipHedged: boolean;
+  readonly reduceOnlyRejects: number;
+}
+
+/** A resting stop that reserves the position shows as repeated reduce-only refusals. */
+const REJECTS_BEFORE_STOPS_GO = 2;
+/** Distance of the limit from the mark price by rung, as ratio; rung 0 is the market order. */
+const BANDS = [0, 0.001, 0.005, 0.02, 0.05] as const;
+/** Orders of one position in one round: more than any cap allows, and an end for a step of nearly zero. */
+export const MAX_CHUNKS = 500;
+const FIRST_ATTEMPT: Attempt = { rung: 0, maxChunk: undefined, flipHedged: false, reduceOnlyRejects: 0 };
+
+/** Attempts by position key. */
+export type Attempts = ReadonlyMap<string, Attempt>;
+
+export function attemptFor(attempts: Attempts, symbol: string, side: string): Attempt {
+  return attempts.get(positionKey(symbol, side)) ?? FIRST_ATTEMPT;
+}
+
+export function positionKey(symbol: string, side: string): string {
+  return `${symbol} ${side}`;
+}
+
+/** Regular orders always; conditional ones only where nothing is left to protect, or where they stand in the way of the close. */
+export function planCancels(
+  attempts: Attempts,
+  open: readonly HeldPosition[],
+  orders: readonly OpenOrder[],
+  triggers: readonly OpenOrder[],
+): CancelOrders[] {
+  const blockedBy = ({ symbol, side }: HeldPosition): boolean =>
+    attemptFor(attempts, symbol, side).reduceOnlyRejects >= REJECTS_BEFORE_STOPS_GO;
+  const keeps = new Set(open.filter((position) => !blockedBy(position)).map(({ symbol }) => symbol));
+  const gone = triggers.filter(({ symbol }) => !keeps.has(symbol));
+  return [
+    ...bySymbol(orders).map(([symbol, list]) => ({ symbol, trigger: false, orders: list })),
+    ...bySymbol(gone).map(([symbol, list]) => ({ symbol, trigger: true, orders: list })),
+  ];
+}
+
+export interface ChainRequest {
+  readonly incident: string;
+  readonly round: number;
+  /** Number of the last order of the incident. */
+  readonly seq: number;
+  readonly attempts: Attempts;
+  readonly open: readonly HeldPosition[];
+  readonly orders: readonly OpenOrder[];
+  /** Orders that may still be sent in this incident. */
+  readonly limit: number;
+}
+
+/** The chains of one round, biggest notional first; `seq` of the last order comes back. */
+export function planChains(request: ChainRequest): { chains: CloseChain[]; seq: number } {
+  const biggestFirst = [...request.open].sort((a, b) => notionalOf(b) - notionalOf(a));
+  const resting = new Map(bySymbol(request.orders));
+  const chains: CloseChain[] = [];
+  let { seq, limit } = request;
+  for (const position of biggestFirst) {
+    const attempt = attemptFor(request.attempts, position.symbol, position.side);
+    const orders = planChunks(position, attempt)
+      .slice(0, limit)
+      .map((amount, index) => closeOrder(request, position, attempt, amount, seq + index + 1));
+    if (orders.length === 0) continue;
+    seq += orders.length;
+    limit -= orders.length;
+    const inTheWay = resting.get(position.symbol) ?? [];
+    const cancelFirst = inTheWay.some(({ reduceOnly }) => reduceOnly) ? inTheWay : [];
+    chains.push({ symbol: position.symbol, cancelFirst, orders });
+  }
+  return { chains, seq };
+}
+
+/** Whether the rest of a chain is pointless: it was planned on this order's success. */
+export function endsChain(order: CloseOrder, result: SendResult): boolean {
+  return result.kind !== "accepted" || missed(order, result);
+}
+
+/** An immediate-or-cancel order that found nobody at its price. */
+function missed(order: CloseOrder, result: SendResult): boolean {
+  return result.kind === "accepted" && order.limitPrice !== undefined && result.filled === 0;
+}
+
+/** The next attempt on a position learns from this one; only refusals and empty fills change how it is tried. */
+export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendResult): Attempt {
+  // From the order's own rung: several orders of one round must not climb several steps.
+  const climbed = (order.rung + 1) % BANDS.length;
+  if (result.kind === "accepted") {
+    return { ...attempt, rung: missed(order, result) ? climbed : attempt.rung, reduceOnlyRejects: 0 };
+  }
+  if (result.kind !== "rejected") return attempt;
+  switch (result.why) {
+    case "size":
+      return { ...attempt, maxChunk: order.amount / 2 };
+    case "band":
+      return { ...attempt, rung: climbed };
+    case "reduceOnly":
+      return { ...attempt, reduceOnlyRejects: attempt.reduceOnlyRejects + 1 };
+    case "positionSide":
+      return { ...attempt, flipHedged: !attempt.flipHedged };
+    case "clientId":
+    case "other":
+      return attempt;
+  }
+}
+
+/** Never more in sum than the position as read: whatever the venue does with them, together they cannot turn it. */
+function planChunks(position: HeldPosition, attempt: Attempt): number[] {
+  const { rules } = position;
+  const venueMax = limitPrice(position, attempt) === undefined ? rules.maxMarketAmount : rules.maxLimitAmount;
+  const largest = Math.min(venueMax ?? Number.POSITIVE_INFINITY, attempt.maxChunk ?? Number.POSITIVE_INFINITY);
+  const total = floorToStep(position.amount, rules.stepAmount);
+  const chunk = Math.max(floorToStep(largest, rules.stepAmount), rules.minAmount, rules.stepAmount ?? 0);
+  const chunks: number[] = [];
+  for (let left = total; left > 0 && left >= rules.minAmount && chunks.length < MAX_CHUNKS;) {
+    const amount = Math.min(left, chunk);
+    chunks.push(amount);
+    left = floorToStep(Number((left - amount).toPrecision(12)), rules.stepAmount);
+  }
+  return chunks;
+}
+
+function closeOrder(
+  { incident, round }: ChainRequest,
+  position: HeldPosition,
+  attempt: Attempt,
+  amount: number,
+  seq: number,
+): CloseOrder {
+  return {
+    id: clientOrderId(incident, round, seq),
+    round,
+    seq,
+    symbol: position.symbol,
+    side: position.side === "long" ? "sell" : "buy",
+    positionSide: position.side,
+    amount,
+    hedged: position.hedged !== attempt.flipHedged,
+    marginMode: position.marginMode,
+    reduceOnly: true,
+    rung: attempt.rung,
+    limitPrice: limitPrice(position, attempt),
+  };
+}
+
+function limitPrice(position: HeldPosition, attempt: Attempt): number | undefined {
+  const band = BANDS[attempt.rung] ?? 0;
+  if (band === 0 || position.markPrice === undefined) return undefined;
+  return position.markPrice * (position.side === "long" ? 1 - band : 1 + band);
+}
+
+function notionalOf(position: HeldPosition): number {
+  return position.notional ?? position.amount * (position.markPrice ?? 0);
+}
+
+/** A position that the venue takes no order for. */
+export function isDust(position: HeldPosition): boolean {
+  const whole = floorToStep(position.amount, position.rules.stepAmount);
+  return whole <= 0 || whole < position.rules.minAmount;
+}
+
+/** Largest multiple of `step` that is not above `amount`, safe against binary fractions: 0.3 of step 0.1 stays 0.3. */
+export function floorToStep(amount: number, step: number | undefined): number {
+  if (step === undefined || step <= 0) return amount;
+  const whole = Math.floor(amount / step + 1e-9) * step;
+  return Math.min(amount, Number(whole.toPrecision(12)));
+}
+
+function bySymbol(orders: readonly OpenOrder[]): [string, OpenOrder[]][] {
+  return [...Map.groupBy(orders, ({ symbol }) => symbol)];
+}

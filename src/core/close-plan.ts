@@ -1,0 +1,300 @@
+/**
+ * Decides what the emergency close does next from what the venue showed and how the last orders ended.
+ *
+ * Rules: every order only reduces; an order whose fate is unknown is never sent again from memory, only after the
+ * positions were read anew; protective stops of a symbol go last; "flat" is believed after a quiet period only.
+ */
+import type { CloseOutcome } from "./close-job.ts";
+import { MAX_CHUNKS, attemptFor, isDust, nextAttempt, planCancels, planChains, positionKey } from "./close-orders.ts";
+import type {
+  Attempts,
+  CancelOrders,
+  CloseChain,
+  CloseOrder,
+  HeldPosition,
+  OpenOrder,
+  SendResult,
+} from "./close-orders.ts";
+import { orderIdPrefix } from "./incident.ts";
+import type { VenueFailure } from "./venue-error.ts";
+
+/** One look at the account; a part that could not be read is `undefined`. */
+export interface Reading {
+  readonly positions: readonly HeldPosition[] | undefined;
+  readonly orders: readonly OpenOrder[] | undefined;
+  /** Conditional orders: stops, take-profits, trailing. */
+  readonly triggers: readonly OpenOrder[] | undefined;
+  readonly failures: readonly VenueFailure[];
+}
+
+export interface Sent {
+  readonly order: CloseOrder;
+  readonly result: SendResult;
+  /** Monotonic ms of the moment the request left. */
+  readonly sentAtMs: number;
+}
+
+export type Decision =
+  | { readonly kind: "act"; readonly chains: readonly CloseChain[]; readonly cancels: readonly CancelOrders[] }
+  | { readonly kind: "wait"; readonly ms: number; readonly quiet: boolean }
+  | {
+      readonly kind: "done";
+      readonly outcome: CloseOutcome;
+      readonly reason: string;
+      readonly foreign: readonly string[];
+    };
+
+export interface PlanPolicy {
+  readonly incident: string;
+  /** Monotonic ms at which the loop gives up. */
+  readonly deadlineMs: number;
+  /** Time after which the venue no longer executes a request, ms. */
+  readonly recvWindowMs: number;
+}
+
+export interface PlanState {
+  readonly round: number;
+  readonly seq: number;
+  /** Orders that may have reached the venue's book, earlier runs included. */
+  readonly sent: number;
+  readonly maxOrders: number;
+  readonly attempts: Attempts;
+  /** Ids of orders that were open before the account was flat. */
+  readonly seen: ReadonlySet<string>;
+  readonly lastSentAtMs: number | undefined;
+  readonly lastUnknownAtMs: number | undefined;
+  /** Waits since the last progress. */
+  readonly waits: number;
+  readonly readRefusals: number;
+  readonly orderRefusals: number;
+  readonly flatAtMs: number | undefined;
+  /** The open amounts of the last reading, to see progress. */
+  readonly shape: string;
+}
+
+const FIRST_SETTLE_MS = 20;
+const SETTLE_BASE_MS = 50;
+const MAX_SETTLE_MS = 2_000;
+const MIN_QUIET_MS = 1_000;
+export const MAX_QUIET_MS = 15_000;
+/** Added to the venue's window: clocks differ and a matching engine queues. */
+const LATE_MARGIN_MS = 2_000;
+/** One refusal may be the venue's hiccup, the second is an answer. */
+const MAX_REFUSALS = 2;
+/** Cap of orders per incident: a tool gone wild is stopped before it becomes the next Knight Capital. */
+const BASE_ORDERS = 50;
+const ORDERS_PER_POSITION = 10;
+/** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
+const MAX_SEEN = 20_000;
+
+/** The plan at the start of a run; `resumed` is what earlier runs of the incident used up. */
+export function startPlan(
+  resumed: Partial<Pick<PlanState, "round" | "seq" | "sent" | "maxOrders" | "lastUnknownAtMs">> = {},
+): PlanState {
+  return {
+    round: 0,
+    seq: 0,
+    sent: 0,
+    maxOrders: 0,
+    attempts: new Map(),
+    seen: new Set(),
+    lastSentAtMs: undefined,
+    lastUnknownAtMs: undefined,
+    waits: 0,
+    readRefusals: 0,
+    orderRefusals: 0,
+    flatAtMs: undefined,
+    shape: "",
+    ...resumed,
+  };
+}
+
+/** What to do after `reading`, taken at `atMs` (monotonic). Always ends: no wait is longer than 15 s, and after the deadline only the quiet period remains. */
+export function decide(
+  policy: PlanPolicy,
+  before: PlanState,
+  reading: Reading,
+  atMs: number,
+): { state: PlanState; decision: Decision } {
+  const state = notice(before, reading);
+  if (state.readRefusals >= MAX_REFUSALS || state.orderRefusals >= MAX_REFUSALS) {
+    return { state, decision: done("keyRefused", "the venue refuses the key; give the bot a key that may trade") };
+  }
+  const { positions } = reading;
+  const open = (positions ?? []).filter((position) => !isDust(position));
+  if (state.flatAtMs !== undefined) {
+    const foreign = foreignActivity(policy, state, reading, open);
+    if (foreign.length > 0) return { state, decision: foreignDecision(foreign) };
+  }
+  const expired = atMs >= lastMoment(policy, state);
+  const todo = positions !== undefined && (open.length > 0 || hasOrders(reading));
+  if (expired && todo) return { state, decision: residual(open, reading) };
+  if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
+  if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs);
+  return act(policy, state, reading, open, atMs);
+}
+
+/** Folds how the orders of one round ended. */
+export function recordRound(before: PlanState, sent: readonly Sent[]): PlanState {
+  const attempts = new Map(before.attempts);
+  let { lastUnknownAtMs, lastSentAtMs, sent: count } = before;
+  for (const { order, result, sentAtMs } of sent) {
+    const { symbol, positionSide } = order;
+    attempts.set(
+      positionKey(symbol, positionSide),
+      nextAttempt(attemptFor(attempts, symbol, positionSide), order, result),
+    );
+    // A throttled order or one with a bad timestamp was not looked at by the venue: it does not use up the cap.
+    if (result.kind !== "throttled" && result.kind !== "clock") count += 1;
+    if (result.kind === "unknown") lastUnknownAtMs = Math.max(lastUnknownAtMs ?? sentAtMs, sentAtMs);
+    lastSentAtMs = Math.max(lastSentAtMs ?? sentAtMs, sentAtMs);
+  }
+  const refused = sent.length > 0 && sent.every(({ result }) => result.kind === "auth");
+  const orderRefusals = refused ? before.orderRefusals + 1 : sent.length > 0 ? 0 : before.orderRefusals;
+  return { ...before, attempts, sent: count, lastUnknownAtMs, lastSentAtMs, orderRefusals };
+}
+
+/** Time between a round and the next reading, ms: 20, then 50·2ⁿ up to 2 s while nothing moves. */
+export function settleMs(state: PlanState): number {
+  return state.waits <= 1 ? FIRST_SETTLE_MS : Math.min(MAX_SETTLE_MS, SETTLE_BASE_MS * 2 ** (state.waits - 2));
+}
+
+function notice(state: PlanState, reading: Reading): PlanState {
+  const refused = reading.positions === undefined && reading.failures.some(({ kind }) => kind === "auth");
+  const readRefusals = refused ? state.readRefusals + 1 : reading.positions === undefined ? state.readRefusals : 0;
+  const shape = JSON.stringify([
+    reading.positions?.map(({ symbol, side, amount }) => [symbol, side, amount]) ?? null,
+    reading.orders?.length ?? null,
+    reading.triggers?.length ?? null,
+  ]);
+  const seen = new Set(state.seen);
+  if (state.flatAtMs === undefined) {
+    for (const { id } of [...(reading.orders ?? []), ...(reading.triggers ?? [])]) {
+      if (seen.size < MAX_SEEN) seen.add(id);
+    }
+  }
+  const maxOrders = Math.max(state.maxOrders, orderCap(reading.positions ?? []));
+  return { ...state, readRefusals, seen, maxOrders, shape, waits: shape === state.shape ? state.waits + 1 : 1 };
+}
+
+/** 50 + 10 × positions, and one more for each further chunk that a market's maximum forces. */
+function orderCap(positions: readonly HeldPosition[]): number {
+  return positions.reduce((sum, position) => sum + ORDERS_PER_POSITION + furtherChunks(position), BASE_ORDERS);
+}
+
+function furtherChunks({ amount, rules: { maxMarketAmount } }: HeldPosition): number {
+  return maxMarketAmount === undefined ? 0 : Math.min(MAX_CHUNKS, Math.ceil(amount / maxMarketAmount) - 1);
+}
+
+function lastMoment(policy: PlanPolicy, state: PlanState): number {
+  return state.flatAtMs === undefined ? policy.deadlineMs : Math.max(policy.deadlineMs, state.flatAtMs + MAX_QUIET_MS);
+}
+
+function isComplete(reading: Reading): boolean {
+  return reading.positions !== undefined && reading.orders !== undefined && reading.triggers !== undefined;
+}
+
+function hasOrders(reading: Reading): boolean {
+  return (reading.orders ?? []).length + (reading.triggers ?? []).length > 0;
+}
+
+function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number): { state: PlanState; decision: Decision } {
+  const state = { ...before, flatAtMs: before.flatAtMs ?? atMs };
+  const lateMs =
+    (state.lastUnknownAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - state.flatAtMs;
+  const quietMs = Math.min(MAX_QUIET_MS, Math.max(MIN_QUIET_MS, lateMs));
+  const leftMs = state.flatAtMs + quietMs - atMs;
+  if (leftMs <= 0) return { state, decision: done("flat", "the venue shows no position and no order") };
+  const firstLook = atMs < state.flatAtMs + MIN_QUIET_MS;
+  return {
+    state,
+    decision: { kind: "wait", ms: firstLook ? state.flatAtMs + MIN_QUIET_MS - atMs : leftMs, quiet: true },
+  };
+}
+
+/** What appeared after the account was flat and is not ours; an order of before that shows again is only a cancel that did not last. */
+function foreignActivity(
+  policy: PlanPolicy,
+  state: PlanState,
+  reading: Reading,
+  open: readonly HeldPosition[],
+): string[] {
+  const ours = orderIdPrefix(policy.incident);
+  const orders = [...(reading.orders ?? []), ...(reading.triggers ?? [])].filter(
+    ({ id, clientId }) => !state.seen.has(id) && clientId?.startsWith(ours) !== true,
+  );
+  return [
+    ...open.map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`),
+    ...orders.map(({ symbol, id }) => `order ${symbol} ${id}`),
+  ];
+}
+
+function act(
+  policy: PlanPolicy,
+  before: PlanState,
+  reading: Reading,
+  open: readonly HeldPosition[],
+  atMs: number,
+): { state: PlanState; decision: Decision } {
+  const { orders = [], triggers = [] } = reading;
+  // Without the positions nobody knows which stops protect something.
+  const cancels = planCancels(before.attempts, open, orders, reading.positions === undefined ? [] : triggers);
+  const left = Math.max(0, before.maxOrders - before.sent);
+  if (open.length > 0 && left === 0 && cancels.length === 0)
+    return { state: before, decision: afterCap(policy, before, open, reading, atMs) };
+  if (open.length === 0 && cancels.length === 0) {
+    return { state: before, decision: { kind: "wait", ms: settleMs(before), quiet: false } };
+  }
+  const round = before.round + 1;
+  const { incident } = policy;
+  const { chains, seq } = planChains({ ...before, incident, round, open, orders, limit: left });
+  const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
+  const decision: Decision = {
+    kind: "act",
+    chains,
+    // What a chain cancels itself is not cancelled a second time beside it.
+    cancels: cancels.filter(({ symbol, trigger }) => trigger || !first.has(symbol)),
+  };
+  // Working again: what is flat later has to be quiet anew.
+  return { state: { ...before, round, seq, flatAtMs: undefined }, decision };
+}
+
+/** No order may be sent any more: the last ones get their time, then the rest is reported. */
+function afterCap(
+  policy: PlanPolicy,
+  state: PlanState,
+  open: readonly HeldPosition[],
+  reading: Reading,
+  atMs: number,
+): Decision {
+  const lateMs = (state.lastSentAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - atMs;
+  if (lateMs > 0) return { kind: "wait", ms: Math.min(MAX_SETTLE_MS, lateMs), quiet: false };
+  const { reason } = residual(open, reading);
+  return done("residual", `the cap of ${state.maxOrders} orders is used up; ${reason}`);
+}
+
+function done(outcome: CloseOutcome, reason: string): Extract<Decision, { kind: "done" }> {
+  return { kind: "done", outcome, reason, foreign: [] };
+}
+
+function foreignDecision(foreign: readonly string[]): Decision {
+  const reason = "something else traded on the account after it was flat; stop it, then close again";
+  return { kind: "done", outcome: "foreign", reason, foreign };
+}
+
+function residual(open: readonly HeldPosition[], reading: Reading): Extract<Decision, { kind: "done" }> {
+  const orders = (reading.orders ?? []).length + (reading.triggers ?? []).length;
+  return done(
+    "residual",
+    `${open.length} positions and ${orders} orders are still open; close them by hand or run the close again`,
+  );
+}
+
+function unreadable(reading: Reading): Decision {
+  const parts = [
+    ...(reading.positions === undefined ? ["positions"] : []),
+    ...(reading.orders === undefined ? ["orders"] : []),
+    ...(reading.triggers === undefined ? ["stop orders"] : []),
+  ];
+  return done("unreadable", `the venue did not show ${parts.join(" and ")}; look at the account by hand`);
+}

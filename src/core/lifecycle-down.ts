@@ -1,0 +1,83 @@
+/** What happens to a bot that is down: stopped, waiting, halted, recovering or locked. Handlers of the table in lifecycle.ts. */
+import { retriesByItself } from "./ladder.ts";
+import {
+  begin,
+  beginAfresh,
+  carry,
+  climb,
+  lock,
+  note,
+  recover,
+  standDown,
+  sweepPhase,
+  unchanged,
+} from "./lifecycle-moves.ts";
+import type { Event, Of, Policy, State, Step } from "./lifecycle-types.ts";
+
+type Down = Of<State, "stopped"> | Of<State, "backoff"> | Of<State, "halted"> | Of<State, "locked">;
+
+/** The bot is proven dead already: positions are closed at once. */
+export function recoverNow(policy: Policy, state: Down, event: Of<Event, "emergency">): Step {
+  return recover(policy, state, event.trigger, event.reason);
+}
+
+/** A lockout outlives daemon and machine: an unfinished close goes on, a finished one stays locked. */
+export function onLockFound(policy: Policy, state: Of<State, "stopped">, event: Of<Event, "lockFound">): Step {
+  const wanting = { ...carry(state), wanted: event.wanted };
+  if (event.outcome === undefined) return recover(policy, wanting, event.trigger, event.reason);
+  return lock(wanting, event.outcome, event.trigger, event.reason);
+}
+
+/** Processes of an earlier daemon are ended before anything else is done with the bot. */
+export function onLeftovers(_policy: Policy, state: Of<State, "stopped">, event: Of<Event, "leftovers">): Step {
+  const why = note("warn", `ending what an earlier supervisor left behind: ${event.pids.join(", ")}`);
+  return sweepPhase(state, { kind: "stay" }, event.atMs, [why]);
+}
+
+export function stopWhileDown(_policy: Policy, state: Of<State, "backoff"> | Of<State, "halted">): Step {
+  return standDown({ ...carry(state), wanted: false });
+}
+
+export function onBackoffTimer(policy: Policy, state: Of<State, "backoff">, event: Of<Event, "elapsed">): Step {
+  if (event.timer === "backoff") return begin(policy, state, event.atMs);
+  if (event.timer === "closeAfter")
+    return recover(policy, state, "closeAfter", "no healthy bot for the time of closeAfter");
+  return unchanged(state);
+}
+
+export function onHaltedTimer(policy: Policy, state: Of<State, "halted">, event: Of<Event, "elapsed">): Step {
+  if (event.timer !== "closeAfter") return unchanged(state);
+  return recover(policy, state, "closeAfter", `no healthy bot for the time of closeAfter (${state.reason})`);
+}
+
+/** A failed rung does not stop the climb; the outcome of the close is what the lockout remembers. */
+export function onRungEnded(policy: Policy, state: Of<State, "recovering">, event: Of<Event, "actionEnded">): Step {
+  const { rung, trigger, reason } = state;
+  return climb(policy, state, { rung: rung + 1, outcome: event.outcome, trigger, reason });
+}
+
+export function doNotWant(
+  _policy: Policy,
+  state: Of<State, "stopped"> | Of<State, "recovering"> | Of<State, "locked">,
+): Step {
+  return { state: { ...state, wanted: false }, effects: [] };
+}
+
+export function refuseStart(_policy: Policy, state: Of<State, "recovering"> | Of<State, "locked">): Step {
+  return { state, effects: [note("warn", "not started: the bot is locked out until a person re-arms it")] };
+}
+
+/** Ends the lockout: only of an account that is flat, or whose positions a person accepts. */
+export function rearm(policy: Policy, state: Of<State, "locked">, event: Of<Event, "arm">): Step {
+  if (state.outcome !== "flat" && !event.acceptPositions)
+    return { state, effects: [note("warn", `not re-armed: positions are not proven closed (${state.outcome})`)] };
+  const unlock = [{ kind: "unlock" }, { kind: "clearTimer", timer: "retry" }] as const;
+  const next = state.wanted ? beginAfresh(policy, state, event) : standDown(state);
+  return { state: next.state, effects: [...unlock, ...next.effects] };
+}
+
+/** Another slow round of a close that did not end flat. */
+export function onLockedTimer(policy: Policy, state: Of<State, "locked">, event: Of<Event, "elapsed">): Step {
+  if (event.timer !== "retry" || !retriesByItself(state.outcome)) return unchanged(state);
+  return recover(policy, state, state.trigger, state.reason);
+}

@@ -1,0 +1,267 @@
+/** The moves between states: each builds the next state and says what the shell must do. Used by lifecycle.ts only. */
+import { restartDelayMs } from "./backoff.ts";
+import { formatDuration } from "./duration.ts";
+import { spendRestart } from "./budget.ts";
+import { retriesByItself, rungAt, type RungOutcome } from "./ladder.ts";
+import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, Trigger } from "./lifecycle-types.ts";
+
+/** Pause between two tries to end what survived SIGKILL, ms. */
+export const SWEEP_RETRY_MS = 5_000;
+/** Pause between two slow rounds of a close that did not end flat, ms. */
+export const CLOSE_RETRY_MS = 30_000;
+/** Extensions asked for by the bot (`EXTEND_TIMEOUT_USEC`) reach at most this many times the configured timeout. */
+export const EXTEND_LIMIT_FACTOR = 10;
+
+export function unchanged(state: State): Step {
+  return { state, effects: [] };
+}
+
+/** The part of a state that outlives it. */
+export function carry(state: Carried): Carried {
+  const { log, attempt, generation, restarts, wanted, closeClock, lastExit } = state;
+  return { log, attempt, generation, restarts, wanted, closeClock, lastExit };
+}
+
+export const setTimer = (timer: Of<Effect, "setTimer">["timer"], delayMs: number): Effect => ({
+  kind: "setTimer",
+  timer,
+  delayMs,
+});
+export const clearTimer = (timer: Of<Effect, "clearTimer">["timer"]): Effect => ({ kind: "clearTimer", timer });
+export const note = (level: Of<Effect, "note">["level"], text: string): Effect => ({ kind: "note", level, text });
+
+/** Starts counting `closeAfter` if it is not counting yet and the bot has an emergency section. */
+export function countClosing(policy: Policy, state: Carried): { closeClock: Carried["closeClock"]; effects: Effect[] } {
+  if (policy.emergency === undefined || state.closeClock !== "off")
+    return { closeClock: state.closeClock, effects: [] };
+  return { closeClock: "counting", effects: [setTimer("closeAfter", policy.emergency.closeAfter)] };
+}
+
+/** Spawns the next generation; only ever called when the one before is proven gone. */
+export function begin(policy: Policy, state: Carried, atMs: number): Step {
+  const generation = state.generation + 1;
+  const closing = countClosing(policy, state);
+  return {
+    state: {
+      ...carry(state),
+      kind: "starting",
+      wanted: true,
+      generation,
+      closeClock: closing.closeClock,
+      sinceMs: atMs,
+      deadlineMs: atMs + policy.startTimeout,
+    },
+    effects: [
+      clearTimer("backoff"),
+      ...closing.effects,
+      { kind: "permitOrders" },
+      setTimer("start", policy.startTimeout),
+      { kind: "spawn", generation },
+    ],
+  };
+}
+
+/** An operator's start grants a new budget and a new backoff. */
+export function beginAfresh(policy: Policy, state: Carried, event: { readonly atMs: number }): Step {
+  return begin(policy, { ...carry(state), log: [], attempt: 0 }, event.atMs);
+}
+
+export function becomeRunning(state: Carried): Step {
+  return {
+    state: { ...carry(state), kind: "running", health: "pending" },
+    effects: [clearTimer("start"), { kind: "watch", stage: "running" }],
+  };
+}
+
+/** Nobody watches a bot that is going: its probes, and the clocks that judge its running, end here. */
+const leaveWatch: readonly Effect[] = [clearTimer("start"), clearTimer("stable"), { kind: "unwatch" }];
+
+/** The polite stop: forbid orders, preStop hook, signal, wait, and only then the sweep. */
+export function stopPolitely(policy: Policy, state: Carried, after: After, exit: ExitInfo, atMs: number): Step {
+  // The time of closeAfter is over already: bad news leads to the close at once, and nothing delays it.
+  if (after.kind === "restart" && state.closeClock === "due")
+    return fence(state, "closeAfter", `no healthy bot for the time of closeAfter (${exit.detail})`, atMs);
+  const closing = after.kind === "restart" ? countClosing(policy, state) : { ...carry(state), effects: [] };
+  const stopping = {
+    ...carry(state),
+    kind: "stopping" as const,
+    after,
+    closeClock: closing.closeClock,
+    lastExit: exit,
+    sinceMs: atMs,
+    deadlineMs: atMs + policy.stopTimeout,
+  };
+  const before: readonly Effect[] = [...leaveWatch, ...closing.effects, { kind: "forbidOrders" }];
+  if (policy.hooks.preStop)
+    return {
+      state: { ...stopping, phase: "preStop" },
+      effects: [...before, { kind: "runHook", hook: "preStop" }, setTimer("stop", policy.stopTimeout)],
+    };
+  const next = signalPhase(policy, { ...stopping, phase: "preStop" }, atMs);
+  return { state: next.state, effects: [...before, ...next.effects] };
+}
+
+export function signalPhase(policy: Policy, state: Of<State, "stopping">, atMs: number): Step {
+  return {
+    state: { ...state, phase: "signal", sinceMs: atMs, deadlineMs: atMs + policy.stopTimeout },
+    effects: [{ kind: "askToStop" }, setTimer("stop", policy.stopTimeout)],
+  };
+}
+
+/** The end of every life, polite or not: kill what is left and prove that nothing is. */
+export function sweepPhase(state: Carried, after: After, atMs: number, why: readonly Effect[] = []): Step {
+  return {
+    state: { ...carry(state), kind: "stopping", phase: "kill", after, sinceMs: atMs, deadlineMs: atMs },
+    effects: [...why, ...leaveWatch, clearTimer("stop"), { kind: "forbidOrders" }, { kind: "sweep" }],
+  };
+}
+
+/** The fence of an emergency: no politeness, a bot whose positions are to be closed must not trade one order more. */
+export function fence(state: Carried, trigger: Trigger, reason: string, atMs: number): Step {
+  const exit: ExitInfo = { cause: "stopped", code: null, signal: null, detail: `emergency: ${reason}` };
+  const why: readonly Effect[] = [
+    note("alert", `emergency (${trigger}): ${reason}; the bot is being killed`),
+    // On disk before the first kill: a supervisor that dies during the fence goes on with the same incident.
+    { kind: "openIncident", trigger, reason },
+  ];
+  const withExit = { ...carry(state), lastExit: exit };
+  return sweepPhase(withExit, { kind: "recover", trigger, reason }, atMs, why);
+}
+
+/** Goes where `after` points, now that the process tree is proven gone. */
+export function settle(policy: Policy, state: Carried, after: After, at: { atMs: number; roll: number }): Step {
+  const next = follow(policy, state, after, at);
+  return { state: next.state, effects: [clearTimer("stop"), clearTimer("sweep"), ...next.effects] };
+}
+
+function follow(policy: Policy, state: Carried, after: After, at: { atMs: number; roll: number }): Step {
+  switch (after.kind) {
+    case "stay":
+      return standDown(state);
+    case "again":
+      return beginAfresh(policy, state, at);
+    case "halt":
+      return halt(policy, state, after.reason);
+    case "recover":
+      return recover(policy, state, after.trigger, after.reason);
+    case "lock":
+      return lock(state, after.outcome, after.trigger, after.reason);
+    case "restart":
+      return restartOrGiveUp(policy, state, at);
+  }
+}
+
+/** Down because somebody wants it down: nothing counts any more. */
+export function standDown(state: Carried): Step {
+  return {
+    state: { ...carry(state), kind: "stopped", attempt: 0, closeClock: "off" },
+    effects: [clearTimer("backoff"), clearTimer("closeAfter")],
+  };
+}
+
+/** Down because starting again is pointless; open positions still have `closeAfter` to protect them. */
+function halt(policy: Policy, state: Carried, reason: string): Step {
+  const effects = [note("alert", `halted: ${reason}`)];
+  if (state.closeClock === "due") {
+    const next = recover(policy, state, "closeAfter", reason);
+    return { state: next.state, effects: [...effects, ...next.effects] };
+  }
+  const closing = countClosing(policy, state);
+  return {
+    state: { ...carry(state), kind: "halted", reason, closeClock: closing.closeClock },
+    effects: [...effects, ...closing.effects],
+  };
+}
+
+function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs: number; roll: number }): Step {
+  // Also a probe, a start timeout or a failed fork must not restart what the config says is never restarted.
+  if (policy.restart === "never")
+    return halt(policy, state, `${state.lastExit?.detail ?? "the bot ended"} and restart.policy is never`);
+  const { log, exhausted } = spendRestart(policy.budget, state.log, atMs);
+  if (exhausted) {
+    const spent = { ...carry(state), log };
+    const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;
+    return policy.emergency?.onGiveUp === true ? recover(policy, spent, "giveUp", reason) : halt(policy, spent, reason);
+  }
+  if (state.closeClock === "due")
+    return recover(policy, { ...carry(state), log }, "closeAfter", "no healthy bot for the time of closeAfter");
+  const attempt = state.attempt + 1;
+  const delayMs = restartDelayMs(policy.backoff, attempt, roll);
+  const closing = countClosing(policy, state);
+  return {
+    state: {
+      ...carry(state),
+      kind: "backoff",
+      log,
+      attempt,
+      restarts: state.restarts + 1,
+      closeClock: closing.closeClock,
+      startAtMs: atMs + delayMs,
+    },
+    effects: [
+      ...closing.effects,
+      note("warn", `${state.lastExit?.detail ?? "the bot ended"}; restart ${attempt} in ${delayMs} ms`),
+      setTimer("backoff", delayMs),
+    ],
+  };
+}
+
+/** Enters the ladder. The lockout is on disk before the first rung runs: killed here, the next start goes on. */
+export function recover(policy: Policy, state: Carried, trigger: Trigger, reason: string): Step {
+  const cleared = (["stop", "start", "backoff", "sweep", "closeAfter", "stable", "retry"] as const).map(clearTimer);
+  const opened: Effect[] = [
+    ...cleared,
+    note("alert", `closing positions (${trigger}): ${reason}`),
+    { kind: "openIncident", trigger, reason },
+  ];
+  const next = climb(policy, { ...carry(state), closeClock: "off" }, { rung: 0, outcome: undefined, trigger, reason });
+  return { state: next.state, effects: [...opened, ...next.effects] };
+}
+
+interface Climb {
+  readonly rung: number;
+  readonly outcome: RungOutcome | undefined;
+  readonly trigger: Trigger;
+  readonly reason: string;
+}
+
+/** Runs the next rung, or locks at the top. */
+export function climb(policy: Policy, state: Carried, at: Climb): Step {
+  const action = rungAt(policy.emergency?.ladder ?? [], at.rung);
+  if (action === undefined) {
+    // No rung ran because none is configured: time cures nothing, so this is not tried again by itself.
+    const outcome = at.outcome ?? "unsupported";
+    const next = lock(state, outcome, at.trigger, at.reason);
+    return { state: next.state, effects: [{ kind: "endIncident", outcome }, ...next.effects] };
+  }
+  return { state: { ...carry(state), kind: "recovering", ...at }, effects: [{ kind: "runAction", action }] };
+}
+
+/** Locked until a person re-arms; a close that may still succeed is tried again in slow rounds. */
+export function lock(state: Carried, outcome: RungOutcome, trigger: Trigger, reason: string): Step {
+  const again = retriesByItself(outcome);
+  return {
+    state: { ...carry(state), kind: "locked", closeClock: "off", outcome, trigger, reason },
+    effects: [
+      clearTimer("closeAfter"),
+      note("alert", `locked: positions are ${describeOutcome(outcome)}; a person must re-arm the bot`),
+      ...(again ? [setTimer("retry", CLOSE_RETRY_MS)] : []),
+    ],
+  };
+}
+
+function describeOutcome(outcome: RungOutcome): string {
+  return outcome === "flat" ? "closed, the account is flat" : `not proven closed (${outcome})`;
+}
+
+/** A later deadline for the timer of the state, within the limit; `undefined` when nothing moves. */
+export function extended(
+  state: { readonly sinceMs: number; readonly deadlineMs: number },
+  event: Of<Event, "extend">,
+  timeoutMs: number,
+): { deadlineMs: number; delayMs: number } | undefined {
+  const limitMs = state.sinceMs + timeoutMs * EXTEND_LIMIT_FACTOR;
+  const deadlineMs = Math.min(event.atMs + event.extendMs, limitMs);
+  if (deadlineMs <= state.deadlineMs) return undefined;
+  return { deadlineMs, delayMs: Math.max(deadlineMs - event.atMs, 0) };
+}

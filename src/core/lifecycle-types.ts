@@ -1,0 +1,185 @@
+/**
+ * The words of the lifecycle: what a bot's state can be, what can happen to it, and what the shell is told to do.
+ * The states are those of `supervisor status`; the rules are in lifecycle.ts.
+ */
+import type { Backoff } from "./backoff.ts";
+import type { Budget, RestartLog } from "./budget.ts";
+import type { CloseJob } from "./close-job.ts";
+import type { Rung, RungOutcome } from "./ladder.ts";
+import type { Verdict } from "./verdict.ts";
+
+export type Trigger = CloseJob["trigger"];
+
+/** Everything about one bot that decides, from its config; durations in ms. */
+export interface Policy {
+  readonly restart: "always" | "on-failure" | "never";
+  readonly backoff: Backoff;
+  readonly budget: Budget;
+  /** Healthy running for this long sets the backoff back to its base. */
+  readonly resetAfter: number;
+  /** Exit codes after which a restart is pointless. */
+  readonly haltExitCodes: readonly number[];
+  readonly ready: "started" | "notify" | "probe";
+  readonly startTimeout: number;
+  readonly stopTimeout: number;
+  readonly hooks: { readonly preStop: boolean; readonly postStop: boolean };
+  /** `undefined`: this bot has no positions to close; a spent budget halts it. */
+  readonly emergency:
+    | { readonly closeAfter: number; readonly onGiveUp: boolean; readonly ladder: readonly Rung[] }
+    | undefined;
+}
+
+/** Why a generation ended; the first cause wins (a hung bot that is then killed died of its heartbeat). */
+export interface ExitInfo {
+  readonly cause: "exited" | "signal" | "oom" | "limit" | "startTimeout" | "stopped" | "spawnFailed" | ProbeCause;
+  readonly code: number | null;
+  readonly signal: string | null;
+  readonly detail: string;
+}
+type ProbeCause = "heartbeat" | "progress" | `probe:${string}`;
+
+/** What follows once the process tree is proven gone. */
+export type After =
+  | { readonly kind: "stay" }
+  /** A counted restart: it spends budget and waits out the backoff. */
+  | { readonly kind: "restart" }
+  /** An operator's restart: at once, uncounted. */
+  | { readonly kind: "again" }
+  | { readonly kind: "halt"; readonly reason: string }
+  | { readonly kind: "recover"; readonly trigger: Trigger; readonly reason: string }
+  | { readonly kind: "lock"; readonly outcome: RungOutcome; readonly trigger: Trigger; readonly reason: string };
+
+export interface Carried {
+  readonly log: RestartLog;
+  /** Restarts in a row since the bot last ran healthily for `resetAfter`. */
+  readonly attempt: number;
+  /** Counts spawns; an event of another generation is stale and changes nothing. */
+  readonly generation: number;
+  /** Automatic restarts since the supervisor first knew the bot. */
+  readonly restarts: number;
+  /** The bot should run: autostart or an operator's start, and no operator's stop since. */
+  readonly wanted: boolean;
+  /** `closeAfter`: not counting, counting, or over and not acted on yet, for want of bad news or of a proof of death. */
+  readonly closeClock: "off" | "counting" | "due";
+  readonly lastExit: ExitInfo | undefined;
+}
+
+export type State = Carried &
+  (
+    | { readonly kind: "stopped" }
+    | { readonly kind: "starting"; readonly sinceMs: number; readonly deadlineMs: number }
+    | { readonly kind: "running"; readonly health: Verdict }
+    | {
+        readonly kind: "stopping";
+        /** `kill` is the sweep: everything of the bot is killed and the tree is proven empty. */
+        readonly phase: "preStop" | "signal" | "kill" | "postStop";
+        readonly after: After;
+        readonly sinceMs: number;
+        readonly deadlineMs: number;
+      }
+    | { readonly kind: "backoff"; readonly startAtMs: number }
+    | {
+        readonly kind: "recovering";
+        readonly rung: number;
+        readonly outcome: RungOutcome | undefined;
+        readonly trigger: Trigger;
+        readonly reason: string;
+      }
+    | { readonly kind: "halted"; readonly reason: string }
+    | {
+        readonly kind: "locked";
+        readonly outcome: RungOutcome;
+        readonly trigger: Trigger;
+        readonly reason: string;
+      }
+    | { readonly kind: "stuck"; readonly after: After; readonly pids: readonly number[] }
+  );
+
+export type StateKind = State["kind"];
+export type Of<U extends { kind: string }, K extends U["kind"]> = Extract<U, { kind: K }>;
+
+/** One timer of each name; setting it again replaces it. */
+export type Timer = "start" | "stop" | "backoff" | "stable" | "closeAfter" | "sweep" | "retry";
+
+/** `atMs` is monotonic ms and `roll` is in [0, 1); both come from the shell. */
+export type Event = { readonly atMs: number } & (
+  | { readonly kind: "start" }
+  | { readonly kind: "stop" }
+  | { readonly kind: "restart" }
+  | { readonly kind: "emergency"; readonly trigger: Trigger; readonly reason: string }
+  | { readonly kind: "arm"; readonly acceptPositions: boolean }
+  /** A lockout was found on disk at start; `outcome` is undefined when its close had not ended. */
+  | {
+      readonly kind: "lockFound";
+      readonly outcome: RungOutcome | undefined;
+      readonly trigger: Trigger;
+      readonly reason: string;
+      readonly wanted: boolean;
+    }
+  /** Processes of an earlier life of the supervisor were found alive at start. */
+  | { readonly kind: "leftovers"; readonly pids: readonly number[] }
+  | { readonly kind: "spawned"; readonly generation: number }
+  | {
+      readonly kind: "spawnFailed";
+      readonly generation: number;
+      readonly permanent: boolean;
+      readonly reason: string;
+      readonly roll: number;
+    }
+  | { readonly kind: "ready"; readonly generation: number }
+  | { readonly kind: "verdict"; readonly generation: number; readonly health: Verdict }
+  | {
+      readonly kind: "failing";
+      readonly generation: number;
+      readonly cause: ProbeCause;
+      readonly detail: string;
+      readonly action: "restart" | "emergency";
+    }
+  /** The bot announced its own end (`STOPPING=1`). */
+  | { readonly kind: "leaving"; readonly generation: number }
+  | { readonly kind: "extend"; readonly generation: number; readonly extendMs: number }
+  | { readonly kind: "resetBackoff"; readonly generation: number }
+  | {
+      readonly kind: "exited";
+      readonly generation: number;
+      readonly code: number | null;
+      readonly signal: string | null;
+      readonly oom: boolean;
+    }
+  /** The whole process tree of the generation is proven gone. */
+  | { readonly kind: "gone"; readonly generation: number; readonly roll: number }
+  | { readonly kind: "survivors"; readonly generation: number; readonly pids: readonly number[] }
+  | { readonly kind: "hookEnded"; readonly generation: number; readonly hook: Hook; readonly roll: number }
+  | { readonly kind: "actionEnded"; readonly action: Rung; readonly outcome: RungOutcome }
+  | { readonly kind: "elapsed"; readonly timer: Timer; readonly generation: number; readonly roll: number }
+);
+
+export type EventKind = Event["kind"];
+export type Hook = "preStop" | "postStop";
+
+export type Effect =
+  | { readonly kind: "spawn"; readonly generation: number }
+  /** The stop signal of the config, then SIGCONT, to the main process. */
+  | { readonly kind: "askToStop" }
+  /** SIGKILL everything of the bot until nothing is left; ends as `gone` or `survivors`. */
+  | { readonly kind: "sweep" }
+  | { readonly kind: "forbidOrders" }
+  | { readonly kind: "permitOrders" }
+  | { readonly kind: "runHook"; readonly hook: Hook }
+  /** `starting` runs startup probes only; `running` also arms the others. */
+  | { readonly kind: "watch"; readonly stage: "starting" | "running" }
+  | { readonly kind: "unwatch" }
+  | { readonly kind: "setTimer"; readonly timer: Timer; readonly delayMs: number }
+  | { readonly kind: "clearTimer"; readonly timer: Timer }
+  /** Writes the lockout, fsynced, before anything is closed; an incident that is open already goes on as it is. */
+  | { readonly kind: "openIncident"; readonly trigger: Trigger; readonly reason: string }
+  | { readonly kind: "runAction"; readonly action: Rung }
+  /** Writes the outcome into the lockout, fsynced. */
+  | { readonly kind: "endIncident"; readonly outcome: RungOutcome }
+  | { readonly kind: "unlock" }
+  | { readonly kind: "note"; readonly level: "info" | "warn" | "alert"; readonly text: string };
+
+export interface Step {
+  readonly state: State;
+  readonly effects: readonly Effect[];
+}

@@ -1,0 +1,48 @@
+/** The lockout file `<stateDir>/bots/NAME/lock.json`: while it exists the bot does not start, whatever restarts. */
+import * as z from "zod";
+import { CLOSE_EXIT, closeJobSchema, type CloseOutcome } from "./close-job.ts";
+import type { RungOutcome } from "./ladder.ts";
+
+const outcomeNames = Object.keys(CLOSE_EXIT);
+const isOutcome = (text: string): text is CloseOutcome => outcomeNames.includes(text);
+
+const lockoutSchema = z.strictObject({
+  version: z.literal(1),
+  bot: z.string(),
+  account: z.string(),
+  incident: z.string(),
+  trigger: closeJobSchema.shape.trigger,
+  reason: z.string(),
+  lockedAt: z.string(),
+  /** How the close ended; null while it has not. */
+  outcome: z
+    .string()
+    .transform((text, ctx): RungOutcome => {
+      if (text === "failed" || text === "lockDamaged" || isOutcome(text)) return text;
+      ctx.addIssue({ code: "custom", message: `"${text}" is not an outcome` });
+      return z.NEVER;
+    })
+    .nullable(),
+  endedAt: z.string().nullable(),
+});
+export type Lockout = z.output<typeof lockoutSchema>;
+
+export type LockoutReading =
+  | { readonly kind: "absent" }
+  | { readonly kind: "locked"; readonly lockout: Lockout }
+  /** Something is there that cannot be read: the bot is treated as locked, for it may well be. */
+  | { readonly kind: "damaged"; readonly reason: string };
+
+/** Reads the text of a lockout file; `undefined` is a file that does not exist. Never throws. */
+export function readLockout(text: string | undefined): LockoutReading {
+  if (text === undefined) return { kind: "absent" };
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    return { kind: "damaged", reason: "it is not JSON" };
+  }
+  const result = lockoutSchema.safeParse(parsed);
+  if (result.success) return { kind: "locked", lockout: result.data };
+  return { kind: "damaged", reason: z.prettifyError(result.error) };
+}

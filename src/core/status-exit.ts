@@ -1,0 +1,15 @@
+/** The exit code of `supervisor status`: what a script learns without reading. Light on purpose, as every status runs it. */
+import { EXIT } from "./exit-code.ts";
+import type { BotStatus } from "./status.ts";
+
+/** States that nobody sleeps through. */
+const ALARMING: ReadonlySet<BotStatus["state"]> = new Set(["recovering", "locked", "stuck", "halted"]);
+
+/** 4 for an alarming bot, 0 when every bot that should run is running, ready and healthy, else 1. */
+export function statusExitCode(bots: readonly BotStatus[]): number {
+  if (bots.some((bot) => ALARMING.has(bot.state))) return EXIT.emergency;
+  const settled = bots.every((bot) =>
+    bot.wanted ? bot.state === "running" && bot.ready && bot.health === "healthy" : bot.state === "stopped",
+  );
+  return settled ? EXIT.done : EXIT.failed;
+}

@@ -1,0 +1,110 @@
+/** The status object: what `supervisor status --json` prints and `GET /v1/status` answers; its fields are public. */
+import * as z from "zod";
+
+const time = z.string().describe("RFC 3339 UTC.");
+const seconds = z.number().min(0);
+
+const botStates = [
+  "stopped",
+  "starting",
+  "running",
+  "stopping",
+  "backoff",
+  "recovering",
+  "halted",
+  "locked",
+  "stuck",
+] as const;
+
+const probeStatusSchema = z.strictObject({
+  name: z.string(),
+  kind: z.string(),
+  role: z.enum(["startup", "liveness", "readiness"]),
+  verdict: z.enum(["healthy", "unhealthy", "pending"]).describe("Folded over the thresholds."),
+  result: z.enum(["success", "failure", "unknown"]).nullable().describe("Of the last run; null before the first."),
+  reason: z.string().nullable().describe("Why the last run was no success."),
+  failures: z.int().min(0).describe("Failures in a row."),
+  lastAt: time.nullable(),
+  latencySeconds: seconds.nullable(),
+});
+
+const botStatusSchema = z.strictObject({
+  name: z.string(),
+  account: z.string(),
+  state: z.enum(botStates),
+  health: z.enum(["healthy", "unhealthy", "pending"]),
+  ready: z.boolean(),
+  wanted: z.boolean().describe("The bot should run: autostart or an operator's start, and no stop since."),
+  reason: z.string().nullable().describe("Why the bot is not simply running, for people."),
+  pid: z.int().nullable(),
+  generation: z.int().min(0),
+  startedAt: time.nullable(),
+  uptimeSeconds: seconds.nullable(),
+  adopted: z.boolean(),
+  restarts: z.strictObject({
+    total: z.int().min(0),
+    inPeriod: z.int().min(0),
+    intensity: z.int().min(0),
+    attempt: z.int().min(0),
+    nextStartAt: time.nullable(),
+    resetAt: time.nullable().describe("When the backoff goes back to its base if the bot stays healthy."),
+  }),
+  lastExit: z
+    .strictObject({
+      at: time,
+      code: z.int().nullable(),
+      signal: z.string().nullable(),
+      cause: z
+        .string()
+        .describe("exited, signal, oom, heartbeat, progress, probe:NAME, limit, startTimeout, stopped or spawnFailed."),
+      detail: z.string(),
+    })
+    .nullable(),
+  probes: z.array(probeStatusSchema),
+  heartbeat: z.strictObject({
+    at: time.nullable(),
+    ageSeconds: seconds.nullable(),
+    status: z.string().nullable().describe("The bot's own words (STATUS=)."),
+  }),
+  resources: z
+    .strictObject({
+      rssBytes: z.number().min(0),
+      cpuPercent: z.number().min(0).describe("Of one core."),
+      pids: z.int().min(0),
+      openFiles: z.int().min(0),
+      memoryLimitBytes: z.number().nullable(),
+      oomKills: z.int().min(0),
+    })
+    .nullable(),
+  level: z.enum(["normal", "degraded", "minimal", "emergency"]),
+  emergency: z.strictObject({
+    state: z.enum(["off", "armed", "fencing", "closing", "flat", "residual", "unknown"]),
+    incident: z.string().nullable(),
+    lockedSince: time.nullable(),
+    reason: z.string().nullable(),
+    preflight: z.enum(["ok", "failed", "never"]),
+    preflightAt: time.nullable(),
+  }),
+});
+export type BotStatus = z.output<typeof botStatusSchema>;
+
+export const statusSchema = z.strictObject({
+  version: z.literal(1),
+  supervisor: z.strictObject({
+    version: z.string(),
+    pid: z.int().nullable().describe("null: the daemon is not running and this is its last known state."),
+    startedAt: time,
+    uptimeSeconds: seconds,
+    config: z.string(),
+    health: z.enum(["ok", "degraded", "down"]),
+    role: z.enum(["active"]),
+    cgroup: z.enum(["v2", "hybrid", "none"]),
+    rssBytes: z.number().min(0),
+    journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
+    asOf: time.describe("When this was true."),
+  }),
+  bots: z.array(botStatusSchema),
+  backups: z.array(z.never()).describe("Always empty: this release takes no backups."),
+  alerts: z.strictObject({ firing: z.int().min(0), queued: z.int().min(0) }),
+});
+export type Status = z.output<typeof statusSchema>;

@@ -1,0 +1,103 @@
+/** What a failed call to a venue means for the close; classes and words from the venues' error tables as ccxt maps them (ccxt manual, "Error Handling"). */
+
+/** An error as the shell saw it. */
+export interface VenueErrorFacts {
+  /** `error.name`; ccxt sets it to the name of its most specific class. */
+  readonly name: string;
+  readonly message: string;
+  /** Names of the ccxt error classes that it is an instance of, in any order; empty for an error that is not ccxt's. */
+  readonly chain: readonly string[];
+}
+
+/** Why the venue refused an order, as far as the next attempt can differ. */
+export type RejectReason = "size" | "band" | "reduceOnly" | "positionSide" | "clientId" | "other";
+
+/**
+ * - `throttled`: not executed, the venue wants fewer requests
+ * - `clock`: not executed, our timestamp is off
+ * - `auth`: not executed, the key is refused
+ * - `unsupported`: nothing was sent, ccxt cannot do this on the venue
+ * - `rejected`: not executed, the venue refused this very request
+ * - `unknown`: the request may have been executed or may still be
+ */
+export type VenueFailure =
+  | { readonly kind: "throttled" }
+  | { readonly kind: "clock" }
+  | { readonly kind: "auth" }
+  | { readonly kind: "unsupported" }
+  | { readonly kind: "rejected"; readonly why: RejectReason }
+  | { readonly kind: "unknown" };
+
+/** Codes that say more than their class. Binance USDⓈ-M negative, OKX 5xxxx, Bybit 11xxxx. */
+const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
+  "-1111": "size",
+  "-1013": "size",
+  "-4003": "size",
+  "-4004": "size",
+  "-4005": "size",
+  "-2022": "reduceOnly",
+  "-4118": "reduceOnly",
+  "-4061": "positionSide",
+  "-4131": "band",
+  "-4016": "band",
+  "-4024": "band",
+  "-4015": "clientId",
+  "51169": "reduceOnly",
+  "51023": "reduceOnly",
+  "51202": "size",
+  "51201": "size",
+  "51006": "band",
+  "51010": "positionSide",
+  "110017": "reduceOnly",
+  "110003": "band",
+};
+
+/** Tried in this order: the first that fits names the reason. */
+const REASON_OF_WORDS: readonly (readonly [RegExp, RejectReason])[] = [
+  [/reduce[ _-]?only/i, "reduceOnly"],
+  [/position ?(side|idx|mode)|pos_?side/i, "positionSide"],
+  [/client ?(order|algo)? ?id|clordid|cloid/i, "clientId"],
+  [
+    /percent_price|price (limit|band|range)|(limit|bound|highest|lowest) price|market orders? (is|are|was|were)|market is closed/i,
+    "band",
+  ],
+  [/quantity|\bqty\b|\bsize\b|\bamount\b|\blot\b|lot_size|maximum/i, "size"],
+];
+
+/** The code of Binance for a key, address or permission that is not accepted; ccxt may disguise it as DDoSProtection. */
+const REFUSED_KEY = /"code":\s*-2015\b|\b-2015\b/;
+/** Codes of a timestamp outside the window that ccxt maps to classes of their own. */
+const TIMESTAMP = /"code":\s*"?(-1021|-4188|-5028)\b/;
+
+/** Pure and total: what is not recognised is `unknown`, the class that never leads to a blind resend. */
+export function classifyVenueError(facts: VenueErrorFacts): VenueFailure {
+  const is = (name: string): boolean => facts.name === name || facts.chain.includes(name);
+  if (is("RateLimitExceeded") || is("DDoSProtection")) {
+    return REFUSED_KEY.test(facts.message) ? { kind: "auth" } : { kind: "throttled" };
+  }
+  if (is("InvalidNonce") || (isCcxt(facts) && TIMESTAMP.test(facts.message))) return { kind: "clock" };
+  if (is("AuthenticationError")) return { kind: "auth" };
+  if (is("NotSupported") || is("ArgumentsRequired")) return { kind: "unsupported" };
+  if (is("ExchangeError")) return { kind: "rejected", why: rejectReason(facts, is) };
+  return { kind: "unknown" };
+}
+
+function isCcxt(facts: VenueErrorFacts): boolean {
+  return facts.chain.includes("BaseError");
+}
+
+function rejectReason(facts: VenueErrorFacts, is: (name: string) => boolean): RejectReason {
+  // An id that is taken is not an id that the venue cannot read: the next order has another one anyway.
+  if (is("DuplicateOrderId")) return "other";
+  if (is("MarketClosed")) return "band";
+  const code = /"?(?:code|sCode|retCode)"?\s*:\s*"?(-?\d+)/.exec(stripOkxEnvelope(facts.message))?.[1];
+  const byCode = code === undefined ? undefined : REASON_OF_CODE[code];
+  if (byCode !== undefined) return byCode;
+  return REASON_OF_WORDS.find(([words]) => words.test(facts.message))?.[1] ?? "other";
+}
+
+/** OKX wraps the order's own `sCode` into an envelope whose `code` is 1 or 2: the inner code is the reason. */
+function stripOkxEnvelope(message: string): string {
+  const inner = message.indexOf('"sCode"');
+  return inner < 0 ? message : message.slice(inner);
+}

@@ -1,0 +1,208 @@
+/** The control path `/__paper/…`: what a test or a demo may set, place and read beside the venue's own API. */
+import * as z from "zod";
+import type { AlgoOrder, Fill, Flip, Order, PositionSide, Side } from "./account.ts";
+import { digitsOf, round } from "./decimal.ts";
+import { faultSchema, type Fault } from "./faults.ts";
+import type { SymbolSpec } from "./market.ts";
+import type { Books } from "./orders.ts";
+
+/** Share of the mark price that a seeded order without a price is away from it, so that it rests. */
+const SEED_DISTANCE_RATIO = 0.03;
+const MAX_SEEDS = 1_000;
+
+const symbol = z.string().min(1).describe("Venue id or unified symbol: BTCUSDT or BTC/USDT:USDT.");
+const positive = z.number().positive();
+
+const setSchema = z.strictObject({
+  latencyMs: z.int().min(0).max(60_000).optional().describe("Delay of every venue request."),
+  skewMs: z.int().min(-86_400_000).max(86_400_000).optional().describe("How far the venue's clock is ahead."),
+  hedge: z.boolean().optional().describe("Hedge mode; needs a flat account."),
+  prices: z.record(z.string(), positive).optional().describe("Mark prices; orders they reach are filled at once."),
+});
+export type Settings = z.output<typeof setSchema>;
+
+const seedSchema = z.strictObject({
+  positions: z
+    .array(
+      z.strictObject({ symbol, side: z.enum(["long", "short"]), amount: positive, entryPrice: positive.optional() }),
+    )
+    .max(MAX_SEEDS)
+    .default([]),
+  orders: z
+    .array(
+      z.strictObject({
+        symbol,
+        side: z.enum(["buy", "sell"]),
+        amount: positive.optional().describe("Left out only with closePosition."),
+        price: positive.optional(),
+        triggerPrice: positive.optional().describe("Makes it a conditional (algo) order."),
+        closePosition: z.boolean().default(false),
+        reduceOnly: z.boolean().default(false),
+        positionSide: z.enum(["LONG", "SHORT"]).optional(),
+        clientOrderId: z.string().max(36).optional(),
+      }),
+    )
+    .max(MAX_SEEDS)
+    .default([]),
+});
+type Seed = z.output<typeof seedSchema>;
+
+/** A position as tests and demos read it. */
+export interface PaperPosition {
+  symbol: string;
+  side: "long" | "short";
+  positionSide: PositionSide;
+  /** Always positive. */
+  amount: number;
+  entryPrice: number;
+  markPrice: number;
+  notional: number;
+}
+
+/** What the venue holds and what was asked of it. */
+export interface PaperState {
+  positions: PaperPosition[];
+  orders: Order[];
+  algoOrders: AlgoOrder[];
+  fills: Fill[];
+  /** Neither a position nor an order of either class. */
+  flat: boolean;
+  wallet: number;
+  hedge: boolean;
+  /** Requests by "METHOD /path". */
+  requests: Record<string, number>;
+  /** Breaches a well-behaved client does not commit, oldest first: wrong signatures, passed limits, reused client ids. */
+  violations: string[];
+  /** Fills that turned a position from long to short or back. */
+  flips: Flip[];
+  faults: readonly Fault[];
+}
+
+export interface ControlHost {
+  books: Books;
+  now: () => number;
+  addFault: (fault: Fault) => void;
+  apply: (settings: Settings) => void;
+  reset: () => void;
+  state: () => PaperState;
+}
+
+/** An answer for control input that is wrong; its message goes to the caller with status 400. */
+export class ControlError extends Error {}
+
+/** Answers a request to `/__paper/…`. `body` is its text. */
+export function handleControl(host: ControlHost, method: string, path: string, body: string): Response {
+  try {
+    return Response.json(answer(host, `${method} ${path}`, body));
+  } catch (error) {
+    if (!(error instanceof ControlError)) throw error;
+    return Response.json({ error: error.message }, { status: 400 });
+  }
+}
+
+function answer(host: ControlHost, request: string, body: string): unknown {
+  switch (request) {
+    case "GET /__paper/state":
+      return host.state();
+    case "POST /__paper/fault":
+      host.addFault(parse(faultSchema, body, "fault"));
+      return { ok: true };
+    case "POST /__paper/set":
+      host.apply(parse(setSchema, body, "settings"));
+      return { ok: true };
+    case "POST /__paper/seed":
+      seed(host.books, parse(seedSchema, body, "seed"), host.now());
+      return { ok: true };
+    case "POST /__paper/reset":
+      host.reset();
+      return { ok: true };
+    default:
+      throw new ControlError(`cannot serve ${request}: paths are /__paper/{state,fault,set,seed,reset}`);
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, body: string, what: string): T {
+  let value: unknown;
+  try {
+    value = JSON.parse(body);
+  } catch {
+    throw new ControlError(`cannot read the ${what}: the body is not JSON`);
+  }
+  const result = schema.safeParse(value);
+  if (!result.success) throw new ControlError(`cannot read the ${what}: ${z.prettifyError(result.error)}`);
+  return result.data;
+}
+
+/** Finds a listed symbol by either spelling. */
+export function findSpec(books: Books, name: string): SymbolSpec {
+  const spec = books.market.specs.get(name.replace(/:.*$/, "").replace("/", ""));
+  if (spec === undefined) throw new ControlError(`cannot find ${name}: it is not listed`);
+  return spec;
+}
+
+/** Puts positions and orders there as they are, past every rule of the venue. */
+function seed(books: Books, plan: Seed, now: number): void {
+  const { account, market } = books;
+  for (const entry of plan.positions) {
+    const spec = findSpec(books, entry.symbol);
+    const signed = entry.side === "long" ? entry.amount : -entry.amount;
+    const positionSide: PositionSide = account.hedge ? (entry.side === "long" ? "LONG" : "SHORT") : "BOTH";
+    account.place(spec.symbol, positionSide, signed, entry.entryPrice ?? market.price(spec.symbol), now);
+  }
+  for (const entry of plan.orders) seedOrder(books, entry, now);
+}
+
+function seedOrder(books: Books, entry: Seed["orders"][number], now: number): void {
+  const spec = findSpec(books, entry.symbol);
+  const { account } = books;
+  const side: Side = entry.side === "buy" ? "BUY" : "SELL";
+  if (entry.amount === undefined && !entry.closePosition)
+    throw new ControlError("cannot seed an order without an amount");
+  const id = account.nextId();
+  const common = {
+    symbol: spec.symbol,
+    side,
+    positionSide: seedLeg(books, entry),
+    timeInForce: "GTC" as const,
+    quantity: entry.amount ?? 0,
+    reduceOnly: entry.reduceOnly,
+    closePosition: entry.closePosition,
+    updateTime: now,
+  };
+  if (entry.triggerPrice !== undefined) {
+    const orderType = entry.price === undefined ? "STOP_MARKET" : "STOP";
+    account.openAlgoOrders.set(id, {
+      ...common,
+      algoId: id,
+      clientAlgoId: entry.clientOrderId ?? `seed-${id}`,
+      orderType,
+      triggerPrice: entry.triggerPrice,
+      price: entry.price ?? 0,
+      workingType: "CONTRACT_PRICE",
+      priceProtect: false,
+      status: "NEW",
+      createTime: now,
+      triggerTime: 0,
+    });
+    return;
+  }
+  const away = side === "BUY" ? 1 - SEED_DISTANCE_RATIO : 1 + SEED_DISTANCE_RATIO;
+  account.openOrders.set(id, {
+    ...common,
+    orderId: id,
+    clientOrderId: entry.clientOrderId ?? `seed-${id}`,
+    type: "LIMIT",
+    price: entry.price ?? round(books.market.price(spec.symbol) * away, digitsOf(spec.tickSize)),
+    executed: 0,
+    quote: 0,
+    status: "NEW",
+    time: now,
+  });
+}
+
+/** The leg of a seeded order: as said, else the one its side opens, or closes when it is reduce-only. */
+function seedLeg(books: Books, entry: Seed["orders"][number]): PositionSide {
+  if (!books.account.hedge) return "BOTH";
+  const closes = entry.reduceOnly || entry.closePosition;
+  return entry.positionSide ?? ((entry.side === "buy") === closes ? "SHORT" : "LONG");
+}

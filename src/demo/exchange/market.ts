@@ -1,0 +1,152 @@
+/** The symbols the paper exchange lists, with the filters Binance publishes for them, and their prices: a seeded random walk. */
+import { digitsOf, round } from "./decimal.ts";
+
+export interface SymbolSpec {
+  /** Venue id, for example BTCUSDT. */
+  symbol: string;
+  baseAsset: string;
+  subType: string;
+  /** Display digits as exchangeInfo tells them; the filters decide. */
+  pricePrecision: number;
+  quantityPrecision: number;
+  tickSize: string;
+  minPrice: string;
+  maxPrice: string;
+  stepSize: string;
+  minQty: string;
+  /** Largest limit order. */
+  maxQty: string;
+  /** Largest market order; smaller than `maxQty`. */
+  marketMaxQty: string;
+  /** Smallest notional of an order that is not reduce-only, USDT. */
+  minNotional: string;
+  startPrice: number;
+}
+
+const BTC: SymbolSpec = {
+  symbol: "BTCUSDT",
+  baseAsset: "BTC",
+  subType: "PoW",
+  pricePrecision: 2,
+  quantityPrecision: 3,
+  tickSize: "0.10",
+  minPrice: "556.80",
+  maxPrice: "4529764",
+  stepSize: "0.001",
+  minQty: "0.001",
+  maxQty: "1000",
+  marketMaxQty: "120",
+  minNotional: "50",
+  startPrice: 67_500,
+};
+
+const ETH: SymbolSpec = {
+  symbol: "ETHUSDT",
+  baseAsset: "ETH",
+  subType: "Layer-1",
+  pricePrecision: 2,
+  quantityPrecision: 3,
+  tickSize: "0.01",
+  minPrice: "39.86",
+  maxPrice: "306177",
+  stepSize: "0.001",
+  minQty: "0.001",
+  maxQty: "10000",
+  marketMaxQty: "2000",
+  minNotional: "20",
+  startPrice: 3_300,
+};
+
+const SOL: SymbolSpec = {
+  symbol: "SOLUSDT",
+  baseAsset: "SOL",
+  subType: "Layer-1",
+  pricePrecision: 4,
+  quantityPrecision: 2,
+  tickSize: "0.0100",
+  minPrice: "0.4200",
+  maxPrice: "6857",
+  stepSize: "0.01",
+  minQty: "0.01",
+  maxQty: "1000000",
+  marketMaxQty: "5000",
+  minNotional: "5",
+  startPrice: 150,
+};
+
+/** Most synthetic symbols: their ids carry two digits. */
+export const MAX_SYNTHETIC_SYMBOLS = 100;
+
+/** S00USDT, S01USDT, …: as many symbols as a fault test wants, all with the same filters and different prices. */
+function synthetic(index: number): SymbolSpec {
+  const baseAsset = `S${String(index).padStart(2, "0")}`;
+  return { ...SOL, symbol: `${baseAsset}USDT`, baseAsset, startPrice: 20 + index };
+}
+
+/** Typical move of one step, as a share of the price: about 1 % in a minute of four steps a second. */
+const STEP_RATIO = 0.000_6;
+/** Share of the distance to the start price that each step takes back, so that a demo of hours stays in its range. */
+const PULL_RATIO = 0.002;
+
+export class Market {
+  readonly specs: ReadonlyMap<string, SymbolSpec>;
+  readonly #seed: number;
+  readonly #prices = new Map<string, number>();
+  readonly #rolls = new Map<string, () => number>();
+
+  /** `syntheticSymbols` more than BTC, ETH and SOL; the same seed gives the same walk. */
+  constructor(seed: number, syntheticSymbols: number) {
+    const listed = [BTC, ETH, SOL, ...Array.from({ length: syntheticSymbols }, (_, index) => synthetic(index))];
+    this.specs = new Map(listed.map((spec) => [spec.symbol, spec]));
+    this.#seed = seed;
+    this.reset();
+  }
+
+  /** Back to the start prices and the start of the walk. */
+  reset(): void {
+    let index = 0;
+    for (const spec of this.specs.values()) {
+      this.#prices.set(spec.symbol, spec.startPrice);
+      this.#rolls.set(spec.symbol, seededRoll(this.#seed + index * 7_919));
+      index += 1;
+    }
+  }
+
+  /** Mark price; the symbol must be listed. */
+  price(symbol: string): number {
+    const price = this.#prices.get(symbol);
+    if (price === undefined) throw new Error(`internal error: no price of ${symbol}`);
+    return price;
+  }
+
+  /** Moves one price; rounded to the tick. */
+  setPrice(symbol: string, price: number): void {
+    const spec = this.specs.get(symbol);
+    if (spec === undefined) throw new Error(`cannot set a price: ${symbol} is not listed`);
+    const tick = Number(spec.tickSize);
+    this.#prices.set(symbol, round(Math.max(1, Math.round(price / tick)) * tick, digitsOf(spec.tickSize)));
+  }
+
+  /** One step of every walk. */
+  step(): void {
+    for (const spec of this.specs.values()) {
+      const roll = this.#rolls.get(spec.symbol) ?? (() => 0.5);
+      const price = this.price(spec.symbol);
+      // The sum of three uniform rolls is close enough to a normal one.
+      const noise = (roll() + roll() + roll() - 1.5) * 2 * STEP_RATIO * price;
+      this.setPrice(spec.symbol, price + noise + (spec.startPrice - price) * PULL_RATIO);
+    }
+  }
+}
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+function seededRoll(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = state;
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}

@@ -1,0 +1,137 @@
+/** Control groups as a fence around a bot's tree: nothing that it forks can leave, and the whole is frozen or killed at once (cgroups(7), v2). */
+import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { readProc } from "./proc.ts";
+
+export interface CgroupSupport {
+  /** `v2`: unified only. `hybrid`: v2 for tracking beside v1 controllers. `none`: no v2 folder that we may write. */
+  readonly mode: "v2" | "hybrid" | "none";
+  /** Our own cgroup2 folder, below which the bots get theirs; `undefined` for `none`. */
+  readonly base: string | undefined;
+  /** One line for `doctor`: what was found, or what is missing. */
+  readonly reason: string;
+}
+
+/** Depth of nested cgroups that are listed and removed; a container runtime inside a bot makes two or three. */
+const MAX_DEPTH = 8;
+
+/** What this machine offers us. Tried for real: a cgroup is made below our own, a process is started in it, and it is removed. */
+export function detectCgroup(): CgroupSupport {
+  const mounts = readProc("/proc/self/mountinfo") ?? "";
+  const base = ownFolder(mounts, readProc("/proc/self/cgroup") ?? "");
+  if (base === undefined) return none("no cgroup2 hierarchy is mounted here that holds this process");
+  const failure = tryCgroup(base);
+  if (failure !== undefined) return none(failure);
+  const hybrid = mounts.split("\n").some((line) => / - cgroup /.test(line));
+  const reason = hybrid ? `cgroup2 beside v1 controllers, own folder ${base}` : `cgroup2, own folder ${base}`;
+  return { mode: hybrid ? "hybrid" : "v2", base, reason };
+}
+
+/** The folder of the process in the mounted cgroup2 tree, from the texts of /proc/self/mountinfo and /proc/self/cgroup. */
+export function ownFolder(mountinfo: string, cgroup: string): string | undefined {
+  const own = /^0::(\/.*)$/m.exec(cgroup)?.[1];
+  if (own === undefined || own.split("/").includes("..")) return undefined;
+  for (const line of mountinfo.split("\n")) {
+    const [left, right] = line.split(" - ");
+    const [root, mountPoint] = (left ?? "").split(" ").slice(3, 5).map(unescapeMount);
+    if (root === undefined || mountPoint === undefined || right?.startsWith("cgroup2 ") !== true) continue;
+    const below = root === "/" ? own : own.startsWith(`${root}/`) || own === root ? own.slice(root.length) : undefined;
+    if (below !== undefined) return join(mountPoint, below).replace(/(?<=.)\/$/, "");
+  }
+  return undefined;
+}
+
+/**
+ * The bot's own cgroup, made anew when one without processes was left there: it may be frozen, and Linux 6.14 and later kill at once
+ * what is started into a cgroup that has seen `cgroup.kill`. One with processes is given as it is: the caller lists them
+ * first. `undefined` when it cannot be made.
+ */
+export function createBotCgroup(base: string, name: string): string | undefined {
+  const path = join(base, name);
+  try {
+    if (cgroupPids(path).length === 0) removeCgroup(path);
+    mkdirSync(path, { recursive: true });
+    return path;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Removes the cgroup and those below it; `false` while a process is left in one. A cgroup that is already gone is removed. */
+export function removeCgroup(path: string, depth = MAX_DEPTH): boolean {
+  if (!existsSync(path)) return true;
+  if (depth > 0) for (const child of childCgroups(path)) removeCgroup(child, depth - 1);
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    return !existsSync(path);
+  }
+}
+
+/**
+ * Pids in the cgroup and those below it, zombies not included; empty when it does not exist.
+ * Throws when an existing one cannot be read, which must never read as "empty".
+ */
+export function cgroupPids(path: string, depth = MAX_DEPTH): number[] {
+  const text = readProc(join(path, "cgroup.procs"));
+  if (text === undefined) {
+    if (!existsSync(path)) return [];
+    throw new Error(`cannot read the processes of cgroup ${path}`);
+  }
+  const pids = text.split("\n").filter(Boolean).map(Number);
+  if (depth > 0) for (const child of childCgroups(path)) pids.push(...cgroupPids(child, depth - 1));
+  return pids;
+}
+
+/** SIGKILL to all processes of the cgroup at once, forking ones included; `false` before Linux 5.14 or when it is gone. */
+export function killCgroup(path: string): boolean {
+  return writeControl(join(path, "cgroup.kill"), "1");
+}
+
+/** Stops (`on`) or resumes all processes of the cgroup; returns before the last one stands. */
+export function freezeCgroup(path: string, on: boolean): boolean {
+  return writeControl(join(path, "cgroup.freeze"), on ? "1" : "0");
+}
+
+function tryCgroup(base: string): string | undefined {
+  const probe = join(base, `tradingbot-probe-${process.pid}`);
+  try {
+    mkdirSync(probe, { recursive: true });
+    const child = Bun.spawnSync({ cmd: ["true"], cgroup: probe, stdio: ["ignore", "ignore", "ignore"] });
+    return child.exitCode === 0 ? undefined : `a process started in ${probe} exited with ${child.exitCode}`;
+  } catch (cause) {
+    return `cannot use a cgroup below ${base}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  } finally {
+    removeCgroup(probe);
+  }
+}
+
+function childCgroups(path: string): string[] {
+  try {
+    return readdirSync(path, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => join(path, entry.name));
+  } catch {
+    return [];
+  }
+}
+
+/** Control files exist or not; opening with O_CREAT would hide the second. */
+function writeControl(path: string, value: string): boolean {
+  try {
+    writeFileSync(path, value, { flag: "r+" });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** mountinfo writes space, tab, newline and backslash as octal. */
+function unescapeMount(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+function none(reason: string): CgroupSupport {
+  return { mode: "none", base: undefined, reason };
+}

@@ -1,0 +1,136 @@
+/** Files that survive a crash on any line: written aside, fsynced, renamed, and the folder fsynced (rename(2), fsync(2)). */
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+
+/** Damaged copies of one file set aside within one second; more means something writes garbage in a loop. */
+const MAX_SET_ASIDE = 100;
+
+/** Replaces `path` as a whole or not at all, also across a power cut. Throws `cannot write PATH: why`; the old file then stands. */
+export function writeFileAtomic(path: string, text: string, mode = 0o600): void {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  try {
+    rmSync(temporary, { force: true });
+    const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
+    try {
+      fchmodSync(fd, mode);
+      writeFileSync(fd, text);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+    syncDir(dirname(path));
+  } catch (cause) {
+    removeQuietly(temporary);
+    throw new Error(`cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Text of the regular file `path`; `undefined` when there is none.
+ * Throws for a file above `maxBytes` (read no further), a FIFO or device, and one that cannot be read.
+ */
+export function readTextIfExists(path: string, maxBytes: number): string | undefined {
+  let fd: number;
+  try {
+    // Without O_NONBLOCK a FIFO in the file's place would block us for ever.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return undefined;
+    throw new Error(`cannot read ${path}: ${messageOf(cause)}`, { cause });
+  }
+  try {
+    return readWhole(fd, path, maxBytes);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** Makes the folder and its parents; an existing one gets exactly `mode` if it belongs to us. Throws `cannot make folder …`. */
+export function ensureDir(path: string, mode = 0o700): void {
+  try {
+    const made = mkdirSync(path, { recursive: true, mode });
+    if (made !== undefined) chmodSync(path, mode); // The umask may have taken bits away.
+  } catch (cause) {
+    throw new Error(`cannot make folder ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Renames a damaged file to NAME.damaged-TIMESTAMP, with the reason beside it in NAME.damaged-TIMESTAMP.reason.
+ * Returns the new path; never deletes. Throws when the rename fails.
+ */
+export function setAside(path: string, reason: string, clock: Clock = systemClock): string {
+  const stamp = clock
+    .wallTime()
+    .toISOString()
+    .replace(/[-:]|\.\d+/g, "");
+  for (let n = 0; n < MAX_SET_ASIDE; n += 1) {
+    const target = `${path}.damaged-${stamp}${n === 0 ? "" : `-${n}`}`;
+    if (existsSync(target)) continue;
+    renameSync(path, target);
+    try {
+      writeFileAtomic(`${target}.reason`, `${reason}\n`);
+    } catch {
+      // The damaged file is safe under its new name; the note is a courtesy.
+    }
+    return target;
+  }
+  throw new Error(`cannot set ${path} aside: ${MAX_SET_ASIDE} damaged copies of ${stamp} exist`);
+}
+
+/** Makes a rename or a new name in `folder` durable. */
+export function syncDir(folder: string): void {
+  const fd = openSync(folder, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function readWhole(fd: number, path: string, maxBytes: number): string {
+  if (!fstatSync(fd).isFile()) throw new Error(`cannot read ${path}: it is not a regular file`);
+  const chunks: Buffer[] = [];
+  let total = 0;
+  while (total <= maxBytes) {
+    const chunk = Buffer.allocUnsafe(Math.min(65_536, maxBytes + 1 - total));
+    const count = readSync(fd, chunk, 0, chunk.length, null);
+    if (count === 0) return Buffer.concat(chunks).toString("utf8");
+    chunks.push(chunk.subarray(0, count));
+    total += count;
+  }
+  throw new Error(`cannot read ${path}: it is larger than ${maxBytes} bytes`);
+}
+
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true });
+  } catch {
+    // The next write removes it first.
+  }
+}
+
+function codeOf(cause: unknown): string | undefined {
+  return cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

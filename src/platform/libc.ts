@@ -1,0 +1,108 @@
+/** The C library by bun:ffi, opened at first use; where the JIT is off (RLIMIT_AS, MemoryDenyWriteExecute) it is absent and callers degrade. */
+import { dlopen, ptr, read } from "bun:ffi";
+
+/** The few calls that Bun does not offer. Each returns what the C function returns; `errno()` is valid right after a failure. */
+export interface Libc {
+  readonly socket: (family: number, type: number, protocol: number) => number;
+  readonly bind: (fd: number, address: Uint8Array) => number;
+  readonly setIntOption: (fd: number, level: number, option: number, value: number) => number;
+  readonly recvmsg: (fd: number, header: Uint8Array, flags: number) => number;
+  readonly sendto: (fd: number, bytes: Uint8Array, flags: number, address: Uint8Array) => number;
+  /** fcntl with an integer argument. */
+  readonly fcntl: (fd: number, command: number, argument: number) => number;
+  readonly flock: (fd: number, operation: number) => number;
+  readonly prctl: (option: number, argument: number) => number;
+  /** Status of `pid` into `status` (4 bytes); 0 when it has not changed and WNOHANG is given. */
+  readonly waitpid: (pid: number, status: Uint8Array, options: number) => number;
+  /** pidfd_open(2): a descriptor that names this one process for ever, or -1. */
+  readonly pidfdOpen: (pid: number) => number;
+  readonly pidfdSendSignal: (pidfd: number, signal: number) => number;
+  readonly close: (fd: number) => number;
+  /** madvise(2) on `length` bytes at `address`, both multiples of a page. */
+  readonly madvise: (address: bigint, length: bigint, advice: number) => number;
+  /** adjtimex(2) with `struct timex` (at least 208 bytes); returns the clock state or -1. */
+  readonly adjtimex: (timex: Uint8Array) => number;
+  /** Address of the bytes, for structures that hold pointers. The caller keeps the bytes referenced. */
+  readonly addressOf: (bytes: Uint8Array) => bigint;
+  readonly errno: () => number;
+}
+
+/** Error numbers that callers tell apart (asm-generic/errno-base.h; the same on x86-64 and arm64). */
+export const ERRNO = { EINTR: 4, EAGAIN: 11, ESRCH: 3, ECHILD: 10 } as const;
+
+/** glibc first, then musl: one of them is loaded in every Bun process. */
+const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
+
+/** Call numbers of the table that all architectures share since Linux 5.1. */
+const SYS_PIDFD_SEND_SIGNAL = 424;
+const SYS_PIDFD_OPEN = 434;
+
+const SYMBOLS = {
+  socket: { args: ["int", "int", "int"], returns: "int" },
+  bind: { args: ["int", "ptr", "u32"], returns: "int" },
+  setsockopt: { args: ["int", "int", "int", "ptr", "u32"], returns: "int" },
+  recvmsg: { args: ["int", "ptr", "int"], returns: "i64" },
+  sendto: { args: ["int", "ptr", "usize", "int", "ptr", "u32"], returns: "i64" },
+  fcntl: { args: ["int", "int", "i64"], returns: "int" },
+  flock: { args: ["int", "int"], returns: "int" },
+  prctl: { args: ["int", "u64", "u64", "u64", "u64"], returns: "int" },
+  waitpid: { args: ["int", "ptr", "int"], returns: "int" },
+  close: { args: ["int"], returns: "int" },
+  madvise: { args: ["u64", "u64", "int"], returns: "int" },
+  adjtimex: { args: ["ptr"], returns: "int" },
+  syscall: { args: ["i64", "i64", "i64", "ptr", "i64"], returns: "i64" },
+  __errno_location: { args: [], returns: "ptr" },
+} as const;
+
+let opened: { libc: Libc | undefined; error: string | undefined } | undefined;
+
+/** The C library, or `undefined` where bun:ffi does not work; `libcError()` then says why. */
+export function libc(): Libc | undefined {
+  opened ??= openLibc();
+  return opened.libc;
+}
+
+/** Why `libc()` is absent, for `doctor` and the journal; `undefined` when it works. */
+export function libcError(): string | undefined {
+  opened ??= openLibc();
+  return opened.error;
+}
+
+function openLibc(): { libc: Libc | undefined; error: string | undefined } {
+  let error = "no library tried";
+  for (const name of LIBRARIES) {
+    try {
+      return { libc: wrap(name), error: undefined };
+    } catch (cause) {
+      error = `cannot open ${name} by bun:ffi: ${cause instanceof Error ? cause.message : String(cause)}`;
+    }
+  }
+  return { libc: undefined, error };
+}
+
+function wrap(name: string): Libc {
+  const c = dlopen(name, SYMBOLS).symbols;
+  const errnoLocation = c["__errno_location"];
+  return {
+    socket: (family, type, protocol) => c.socket(family, type, protocol),
+    bind: (fd, address) => c.bind(fd, ptr(address), address.byteLength),
+    setIntOption: (fd, level, option, value) => c.setsockopt(fd, level, option, ptr(Int32Array.of(value)), 4),
+    recvmsg: (fd, header, flags) => Number(c.recvmsg(fd, ptr(header), flags)),
+    sendto: (fd, bytes, flags, address) =>
+      Number(c.sendto(fd, ptr(bytes), bytes.byteLength, flags, ptr(address), address.byteLength)),
+    fcntl: (fd, command, argument) => c.fcntl(fd, command, argument),
+    flock: (fd, operation) => c.flock(fd, operation),
+    prctl: (option, argument) => c.prctl(option, argument, 0, 0, 0),
+    madvise: (address, length, advice) => c.madvise(address, length, advice),
+    waitpid: (pid, status, options) => c.waitpid(pid, ptr(status), options),
+    pidfdOpen: (pid) => Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, null, 0)),
+    pidfdSendSignal: (pidfd, signal) => Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
+    close: (fd) => c.close(fd),
+    adjtimex: (timex) => c.adjtimex(ptr(timex)),
+    addressOf: (bytes) => BigInt(ptr(bytes)),
+    errno: () => {
+      const location = errnoLocation();
+      return location === null ? 0 : read.i32(location, 0);
+    },
+  };
+}

@@ -1,0 +1,94 @@
+/** A lock that one process holds and the kernel drops when it dies: flock(2) on a file that stays in place. */
+import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync } from "node:fs";
+import { readTextIfExists } from "./files.ts";
+import { libc } from "./libc.ts";
+
+export interface Lock {
+  /** Gives the lock up; a second call does nothing. */
+  readonly release: () => void;
+}
+
+const LOCK_EX = 2;
+const LOCK_NB = 4;
+/** Attempts when the file is removed or replaced between opening and locking it. */
+const MAX_ATTEMPTS = 5;
+/** A lock file holds one pid; more is somebody else's file. */
+const MAX_LOCK_FILE_BYTES = 64;
+
+/**
+ * The lock on `path`, or `undefined` while another open of the file, in this or any process, holds it.
+ * Throws when the file cannot be opened. The descriptor is close-on-exec, so no child keeps the lock alive.
+ */
+export function tryLock(path: string): Lock | undefined {
+  for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+    const fd = openLockFile(path);
+    if (!flockNow(fd)) {
+      closeSync(fd);
+      return undefined;
+    }
+    if (stillAt(fd, path)) return holdLock(fd);
+    closeSync(fd);
+  }
+  throw new Error(`cannot lock ${path}: the file was replaced ${MAX_ATTEMPTS} times meanwhile`);
+}
+
+/** Pid that the last holder wrote, for messages to people; it proves nothing. `undefined`: none or unreadable. */
+export function lockHolder(path: string): number | undefined {
+  try {
+    const pid = Number.parseInt(readTextIfExists(path, MAX_LOCK_FILE_BYTES) ?? "", 10);
+    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function openLockFile(path: string): number {
+  try {
+    // O_CLOEXEC is set by the runtime on every open.
+    return openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o600);
+  } catch (cause) {
+    throw new Error(`cannot open lock file ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
+}
+
+/** flock by libc; without FFI the tool flock(1) locks the same open file on our behalf and leaves it locked. */
+function flockNow(fd: number): boolean {
+  const c = libc();
+  if (c !== undefined) return c.flock(fd, LOCK_EX | LOCK_NB) === 0;
+  const tool = Bun.spawnSync({ cmd: ["flock", "-x", "-n", "3"], stdio: ["ignore", "ignore", "ignore", fd] });
+  return tool.exitCode === 0;
+}
+
+function stillAt(fd: number, path: string): boolean {
+  try {
+    const [held, named] = [fstatSync(fd), statSync(path)];
+    return held.ino === named.ino && held.dev === named.dev;
+  } catch {
+    return false;
+  }
+}
+
+function holdLock(fd: number): Lock {
+  notePid(fd, `${process.pid}\n`);
+  let held = true;
+  return {
+    release() {
+      if (!held) return;
+      held = false;
+      notePid(fd, "");
+      closeSync(fd);
+    },
+  };
+}
+
+/** The note is for people: a full disk must not cost us the lock. */
+function notePid(fd: number, text: string): void {
+  try {
+    ftruncateSync(fd, 0);
+    if (text !== "") writeSync(fd, text, 0);
+  } catch {
+    // The lock itself is held by the kernel and needs no content.
+  }
+}

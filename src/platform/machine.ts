@@ -1,0 +1,78 @@
+/** What this machine is and has: memory, disk, kernel, clock; the detailed part is for `doctor` and loads its library at the first call. */
+import { existsSync, statfsSync } from "node:fs";
+import { availableParallelism, release, totalmem } from "node:os";
+import { libc } from "./libc.ts";
+import { readProc } from "./proc.ts";
+
+export interface DiskSpace {
+  readonly totalBytes: number;
+  /** What a process without privileges may still write. */
+  readonly freeBytes: number;
+  /** Files that may still be made; `undefined` where the file system does not count them. */
+  readonly freeFiles: number | undefined;
+}
+
+export interface MachineDescription {
+  readonly os: string;
+  readonly kernel: string;
+  readonly cpu: string;
+  readonly cores: number;
+  readonly memoryBytes: number;
+  /** Whether the kernel's clock is kept by NTP or the like; `undefined`: cannot be told. */
+  readonly clockSynchronised: boolean | undefined;
+}
+
+/** `struct timex` of adjtimex(2) on 64-bit Linux is 208 bytes; its status is at 40. */
+const TIMEX_BYTES = 208;
+const TIMEX_STATUS_AT = 40;
+const STA_UNSYNC = 0x40;
+
+/** Memory of the machine in bytes, whatever a cgroup may allow us. */
+export function totalMemoryBytes(): number {
+  const kilobytes = /^MemTotal:\s+(\d+) kB$/m.exec(readProc("/proc/meminfo") ?? "")?.[1];
+  return kilobytes === undefined ? totalmem() : Number(kilobytes) * 1_024;
+}
+
+/** Space on the file system that holds `path`; `undefined` when the path does not exist or cannot be asked. */
+export function diskFree(path: string): DiskSpace | undefined {
+  try {
+    const { bsize, blocks, bavail, files, ffree } = statfsSync(path);
+    return { totalBytes: bsize * blocks, freeBytes: bsize * bavail, freeFiles: files === 0 ? undefined : ffree };
+  } catch {
+    return undefined;
+  }
+}
+
+export function kernelRelease(): string {
+  return readProc("/proc/sys/kernel/osrelease")?.trim() ?? release();
+}
+
+/** Whether somebody disciplines the clock: the kernel's own flag, else systemd-timesyncd's mark. `undefined`: cannot be told. */
+export function clockSynchronised(): boolean | undefined {
+  const c = libc();
+  if (c === undefined) return existsSync("/run/systemd/timesync/synchronized") ? true : undefined;
+  const timex = Buffer.alloc(TIMEX_BYTES);
+  if (c.adjtimex(timex) < 0) return undefined;
+  return (timex.readInt32LE(TIMEX_STATUS_AT) & STA_UNSYNC) === 0;
+}
+
+/** The machine in words. Starts short-lived helpers; never for the daemon's loop. Never rejects. */
+export async function describeMachine(): Promise<MachineDescription> {
+  const known = {
+    kernel: kernelRelease(),
+    cores: availableParallelism(),
+    memoryBytes: totalMemoryBytes(),
+    clockSynchronised: clockSynchronised(),
+  };
+  try {
+    const { cpu, osInfo } = await import("systeminformation");
+    const [processor, system] = await Promise.all([cpu(), osInfo()]);
+    return {
+      ...known,
+      os: `${system.distro} ${system.release}`.trim(),
+      cpu: `${processor.manufacturer} ${processor.brand}`.trim(),
+    };
+  } catch {
+    return { ...known, os: "unknown", cpu: "unknown" };
+  }
+}

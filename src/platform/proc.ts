@@ -1,0 +1,191 @@
+/** What the kernel says of processes, read from /proc (proc(5)); a process is named by its pid and its start time together. */
+import { closeSync, openSync, readFileSync, readSync, readdirSync } from "node:fs";
+
+/** One process for ever: a recycled pid has other start ticks. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Field 22 of /proc/PID/stat: clock ticks between boot and the start. */
+  readonly startTicks: number;
+}
+
+export interface ProcessStat extends ProcessId {
+  readonly comm: string;
+  /** One letter: R, S, D, T, Z, X … */
+  readonly state: string;
+  readonly ppid: number;
+  readonly pgrp: number;
+  readonly session: number;
+  readonly utimeTicks: number;
+  readonly stimeTicks: number;
+  readonly threads: number;
+  readonly rssPages: number;
+}
+
+/** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK)): a constant of the Linux user interface on x86-64 and arm64. */
+export const TICKS_PER_SECOND = 100;
+/** An environment is at most the argument limit (2 MiB by default); more is not read. */
+const MAX_ENVIRON_BYTES = 4_194_304;
+
+/** Id of this boot of the machine; an identity file of another boot names no living process. `undefined` without /proc. */
+export function bootId(): string | undefined {
+  return readProc("/proc/sys/kernel/random/boot_id")?.trim();
+}
+
+/**
+ * State of `pid`, zombies included; `undefined` when there is no such process.
+ * Throws when the kernel does not say (no descriptor or memory left): "cannot tell" must never read as "dead".
+ */
+export function readStat(pid: number): ProcessStat | undefined {
+  try {
+    return parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch (cause) {
+    if (isGone(cause)) return undefined;
+    throw new Error(
+      `cannot read the state of process ${pid}: ${cause instanceof Error ? cause.message : String(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+/** Parses /proc/PID/stat. The name may hold spaces and brackets, so the fields are counted from the last ")". */
+export function parseStat(text: string): ProcessStat | undefined {
+  const [open, close] = [text.indexOf("("), text.lastIndexOf(")")];
+  if (open < 0 || close < open) return undefined;
+  const fields = text
+    .slice(close + 1)
+    .trim()
+    .split(" ");
+  // `fields[0]` is field 3 of the manual page.
+  const field = (number: number): number => Number(fields[number - 3] ?? Number.NaN);
+  const stat = {
+    pid: Number.parseInt(text, 10),
+    comm: text.slice(open + 1, close),
+    state: fields[0] ?? "",
+    ppid: field(4),
+    pgrp: field(5),
+    session: field(6),
+    utimeTicks: field(14),
+    stimeTicks: field(15),
+    threads: field(20),
+    startTicks: field(22),
+    rssPages: field(24),
+  };
+  return Number.isFinite(stat.pid) && Number.isFinite(stat.rssPages) ? stat : undefined;
+}
+
+/** Whether the state letter is of a process that still runs code: zombies (Z) and the dead (X) do not. */
+export function isLiveState(state: string): boolean {
+  return state !== "" && !"ZXx".includes(state);
+}
+
+/** Whether this very process still runs. Without `startTicks` any process of that pid counts. */
+export function isLive(pid: number, startTicks?: number): boolean {
+  const stat = readStat(pid);
+  if (stat === undefined || !isLiveState(stat.state)) return false;
+  return startTicks === undefined || stat.startTicks === startTicks;
+}
+
+/** `NAME=value` strings that `pid` was started with; `undefined` when it is gone or not ours to read. */
+export function readEnviron(pid: number): string[] | undefined {
+  return readEnvironText(pid)?.split("\0").filter(Boolean);
+}
+
+/** The same as one text with a NUL before and after each string, for a cheap search. */
+export function readEnvironText(pid: number): string | undefined {
+  const text = readProc(`/proc/${pid}/environ`, MAX_ENVIRON_BYTES);
+  return text === undefined ? undefined : `\0${text}\0`;
+}
+
+/** Pids of all processes that we may see. Throws when they cannot be listed, which must never read as "none". */
+export function listPids(): number[] {
+  try {
+    return numbersIn("/proc");
+  } catch (cause) {
+    throw new Error(`cannot list processes: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+/** Pids of the direct children of `pid`, zombies included, of all its threads. */
+export function children(pid: number): number[] {
+  const found: number[] = [];
+  for (const thread of listNumbers(`/proc/${pid}/task`)) {
+    const text = readProc(`/proc/${pid}/task/${thread}/children`) ?? "";
+    for (const word of text.split(" ")) if (word.trim() !== "") found.push(Number(word));
+  }
+  return found;
+}
+
+/** Open descriptors of `pid`; `undefined` when it is gone or not ours to look at. */
+export function countOpenFiles(pid: number): number | undefined {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).length;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Numbers of the signals that `pid` has a handler for: any other would kill it. `undefined` when it is gone. */
+export function caughtSignals(pid: number): ReadonlySet<number> | undefined {
+  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readProc(`/proc/${pid}/status`) ?? "")?.[1];
+  if (mask === undefined) return undefined;
+  const bits = BigInt(`0x${mask}`);
+  const caught = new Set<number>();
+  for (let signal = 1; signal <= 64; signal += 1) {
+    if ((bits >> BigInt(signal - 1)) & 1n) caught.add(signal);
+  }
+  return caught;
+}
+
+/** Seconds since `startTicks`, counted with the time the machine slept, as the kernel counts it; `undefined` without /proc. */
+export function processAgeSeconds(startTicks: number): number | undefined {
+  const uptime = Number.parseFloat(readProc("/proc/uptime") ?? "");
+  return Number.isFinite(uptime) ? Math.max(0, uptime - startTicks / TICKS_PER_SECOND) : undefined;
+}
+
+/** Whole text of a file below /proc or /sys, at most `maxBytes`; `undefined` when it cannot be read. */
+export function readProc(path: string, maxBytes?: number): string | undefined {
+  try {
+    if (maxBytes === undefined) return readFileSync(path, "utf8");
+    return readAtMost(path, maxBytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function readAtMost(path: string, maxBytes: number): string {
+  const fd = openSync(path, "r");
+  try {
+    const chunks: Buffer[] = [];
+    for (let total = 0; total < maxBytes;) {
+      const chunk = Buffer.allocUnsafe(16_384);
+      const count = readSync(fd, chunk, 0, chunk.length, null);
+      if (count === 0) break;
+      chunks.push(chunk.subarray(0, count));
+      total += count;
+    }
+    return Buffer.concat(chunks).toString("utf8");
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function listNumbers(folder: string): number[] {
+  try {
+    return numbersIn(folder);
+  } catch {
+    return [];
+  }
+}
+
+function numbersIn(folder: string): number[] {
+  return readdirSync(folder)
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number);
+}
+
+/** The process ended between listing and reading it: ENOENT at open, ESRCH at read. */
+function isGone(cause: unknown): boolean {
+  return cause instanceof Error && "code" in cause && (cause.code === "ENOENT" || cause.code === "ESRCH");
+}

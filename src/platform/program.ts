@@ -1,0 +1,96 @@
+/** Finds what a command would start, before it is started, so that a mistake is named and not only counted as a crash (execve(2), execvp(3)). */
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs";
+import { delimiter, resolve } from "node:path";
+import type { User } from "./user.ts";
+
+export interface ProgramRequest {
+  readonly command: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly user?: User;
+}
+
+export type Program =
+  | { readonly kind: "found"; readonly path: string }
+  | { readonly kind: "missing"; readonly reason: string };
+
+/** Searched when the environment has no PATH (execvp(3)). */
+const DEFAULT_PATH = "/bin:/usr/bin";
+/** The kernel looks at this much of a file for its format and interpreter (BINPRM_BUF_SIZE). */
+const HEAD_BYTES = 256;
+
+/** Absolute path of the program, searched in the PATH of the given environment; or why it can never be started. */
+export function findProgram({ command, cwd, env, user }: ProgramRequest): Program {
+  const name = command[0] ?? "";
+  if (name === "") return missing("cannot start the bot: the command is empty");
+  const folder = kindOf(cwd);
+  if (folder !== "folder") {
+    const why = folder === "nothing" ? "does not exist" : folder === "file" ? "is not a folder" : "cannot be read";
+    return missing(`cannot start ${name}: working folder ${cwd} ${why}`);
+  }
+  if (name.includes("/")) return judge(name, resolve(cwd, name), user);
+  const searched = env["PATH"] ?? DEFAULT_PATH;
+  let denied: string | undefined;
+  for (const place of searched.split(delimiter)) {
+    const path = resolve(cwd, place, name);
+    if (kindOf(path) !== "file") continue;
+    if (executable(path, user)) return judge(name, path, user);
+    denied ??= path;
+  }
+  if (denied !== undefined) return missing(`cannot start "${name}": permission denied for ${denied}`);
+  return missing(`cannot start "${name}": not found in PATH (${searched})`);
+}
+
+function judge(name: string, path: string, user: User | undefined): Program {
+  const kind = kindOf(path);
+  if (kind === "nothing") return missing(`cannot start ${name}: no such file`);
+  if (kind === "folder") return missing(`cannot start ${name}: it is a folder`);
+  if (kind === "denied" || !executable(path, user)) return missing(`cannot start ${name}: permission denied`);
+  const head = readHead(path);
+  const interpreter = /^#![ \t]*([^ \t\n]+)/.exec(head)?.[1];
+  if (interpreter !== undefined && kindOf(interpreter) === "nothing") {
+    return missing(`cannot start ${name}: its interpreter ${interpreter} does not exist`);
+  }
+  return { kind: "found", path };
+}
+
+function kindOf(path: string): "file" | "folder" | "nothing" | "denied" {
+  try {
+    return statSync(path).isDirectory() ? "folder" : "file";
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    return code === "ENOENT" || code === "ENOTDIR" ? "nothing" : "denied";
+  }
+}
+
+/** Whether the bits of the file let the user run it. Folders on the way, ACLs and mount options are left to the start itself. */
+function executable(path: string, user: User | undefined): boolean {
+  try {
+    if (user === undefined) accessSync(path, constants.X_OK);
+    if (user === undefined) return true;
+    const { mode, uid } = statSync(path);
+    // Supplementary groups are not known here: the group bit is believed, and a refusal then ends the child with code 126.
+    const mine = user.uid === 0 ? 0o111 : user.uid === uid ? 0o100 : 0o011;
+    return (mode & mine) !== 0;
+  } catch {
+    return false;
+  }
+}
+
+function readHead(path: string): string {
+  try {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      const head = Buffer.alloc(HEAD_BYTES);
+      return head.toString("latin1", 0, readSync(fd, head, 0, HEAD_BYTES, 0));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return ""; // A program that may be run and not read.
+  }
+}
+
+function missing(reason: string): Program {
+  return { kind: "missing", reason };
+}

@@ -1,0 +1,149 @@
+/** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
+import { closeSync, constants, fchmodSync, mkdirSync, openSync, statSync } from "node:fs";
+import { readStat } from "./proc.ts";
+import type { ProcessId } from "./proc.ts";
+import { openProcess, signalName } from "./process-handle.ts";
+import type { ProcessHandle, SignalName } from "./process-handle.ts";
+import { findProgram } from "./program.ts";
+import { ownPids } from "./subreaper.ts";
+import { switchUser } from "./user.ts";
+import type { User } from "./user.ts";
+
+export { lookupUser } from "./user.ts";
+export type { User } from "./user.ts";
+
+export interface SpawnRequest {
+  readonly command: readonly string[];
+  readonly cwd: string;
+  /** The whole environment: nothing is added, and PATH is the one that the command is searched in. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly user?: User;
+  /** Log file for stdout and stderr, appended to; made with mode 0640. */
+  readonly outputPath: string;
+  /** Folder of the cgroup to start in; made when it is gone. */
+  readonly cgroup?: string;
+  /** Called once, never before `spawnChild` has returned. */
+  readonly onExit: (result: ExitResult) => void;
+}
+
+export interface ExitResult {
+  /** Exit code, `null` after a signal. */
+  readonly code: number | null;
+  /** Name of the signal that ended the process, `null` after an exit. */
+  readonly signal: string | null;
+}
+
+export interface SpawnedChild extends ProcessId {
+  /** `undefined` without FFI or when no descriptor was left; `signal` then checks the start time. */
+  readonly pidfd: number | undefined;
+  /** Signals this process and never one that got its pid later; `false` when it is gone. A stop signal is to be followed by SIGCONT. */
+  readonly signal: (name: SignalName) => boolean;
+}
+
+export type SpawnOutcome =
+  /** `outputError`: why the output goes to /dev/null and not to the log file. */
+  | { readonly kind: "spawned"; readonly child: SpawnedChild; readonly outputError?: string }
+  /** `permanent`: the same start fails for ever (no such command, no permission), as opposed to a machine short of something. */
+  | { readonly kind: "failed"; readonly reason: string; readonly permanent: boolean };
+
+/** Failures that no waiting cures (execve(2)). */
+const PERMANENT_CODES: ReadonlySet<string> = new Set([
+  "ENOENT",
+  "EPERM",
+  "EACCES",
+  "ENOEXEC",
+  "ENOTDIR",
+  "ELOOP",
+  "E2BIG",
+  "EINVAL",
+  "EISDIR",
+]);
+
+/** Starts the command. Never throws. */
+export function spawnChild(request: SpawnRequest): SpawnOutcome {
+  const program = findProgram(request);
+  if (program.kind === "missing") return { kind: "failed", reason: program.reason, permanent: true };
+  const output = openOutput(request.outputPath);
+  try {
+    const child = start(request, program.path, output.fd);
+    return { kind: "spawned", child, ...(output.error === undefined ? {} : { outputError: output.error }) };
+  } catch (cause) {
+    return describeFailure(request, cause);
+  } finally {
+    if (output.fd !== undefined) closeSync(output.fd);
+  }
+}
+
+function start(request: SpawnRequest, path: string, outputFd: number | undefined): SpawnedChild {
+  const { command, cwd, env, user, cgroup, onExit } = request;
+  const { prefix, spawnOptions } = switchUser(user);
+  const output = outputFd ?? "ignore";
+  if (cgroup !== undefined) mkdirSync(cgroup, { recursive: true });
+  let handle: ProcessHandle | undefined;
+  let returned = false;
+  const child = Bun.spawn({
+    cmd: [...prefix, path, ...command.slice(1)],
+    ...(prefix.length === 0 ? { argv0: command[0] ?? path } : {}),
+    cwd,
+    env: { ...env },
+    ...spawnOptions,
+    ...(cgroup === undefined ? {} : { cgroup }),
+    detached: true,
+    stdio: ["ignore", output, output],
+    onExit: (ended, code, signal) => {
+      ownPids.delete(ended.pid);
+      handle?.close();
+      const result = { code: signal === null ? code : null, signal: signalName(signal) };
+      if (returned) onExit(result);
+      else queueMicrotask(() => onExit(result));
+    },
+  });
+  ownPids.add(child.pid);
+  const id = { pid: child.pid, startTicks: identify(child) };
+  handle = openProcess(id);
+  returned = true;
+  return { ...id, pidfd: handle?.pidfd, signal: (name) => handle?.signal(name) ?? false };
+}
+
+/** A process that we cannot name we could not prove dead later: it is killed at once, and the start counts as failed. */
+function identify(child: { pid: number; kill(signal: "SIGKILL"): void }): number {
+  try {
+    return readStat(child.pid)?.startTicks ?? 0;
+  } catch (cause) {
+    child.kill("SIGKILL");
+    throw cause;
+  }
+}
+
+/** Descriptor of the log file; where it cannot be had the bot still starts, into /dev/null. */
+function openOutput(path: string): { fd: number | undefined; error: string | undefined } {
+  try {
+    // A FIFO without a reader would block us in open(2) for ever.
+    if (statSync(path, { throwIfNoEntry: false })?.isFIFO() === true) throw new Error("it is a FIFO");
+    const fresh = statSync(path, { throwIfNoEntry: false }) === undefined;
+    const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o640);
+    if (fresh) fchmodSync(fd, 0o640);
+    return { fd, error: undefined };
+  } catch (cause) {
+    return { fd: undefined, error: `cannot open log file ${path}: ${messageOf(cause)}` };
+  }
+}
+
+function describeFailure({ command, cgroup }: SpawnRequest, cause: unknown): SpawnOutcome {
+  const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "";
+  const name = command[0] ?? "";
+  const message = messageOf(cause);
+  if (cgroup !== undefined && message.includes(cgroup)) {
+    return {
+      kind: "failed",
+      reason: `cannot start ${name}: cannot join cgroup ${cgroup}: ${message}`,
+      permanent: false,
+    };
+  }
+  const why = code === "ENOEXEC" ? "it is neither a program for this machine nor a script with a #! line" : message;
+  return { kind: "failed", reason: `cannot start ${name}: ${why}`, permanent: PERMANENT_CODES.has(code) };
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,60 @@
+/** Orphans of the bots come to us instead of to PID 1, and their zombies are reaped one by one (prctl(2) PR_SET_CHILD_SUBREAPER). */
+import { systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { libc } from "./libc.ts";
+import { children, readStat } from "./proc.ts";
+import type { ProcessStat } from "./proc.ts";
+
+const PR_SET_CHILD_SUBREAPER = 36;
+const WNOHANG = 1;
+/**
+ * Age of a zombie before it is taken for an orphan, ms. The runtime reaps its own children within one turn and dies if we
+ * do it first, so a child that somebody started past our wrappers gets this long to be reaped properly.
+ */
+const ORPHAN_ZOMBIE_MS = 1_000;
+
+/** Children that the runtime waits for itself: each wrapper of `Bun.spawn` adds its child and takes it out when it exited. */
+export const ownPids = new Set<number>();
+
+const zombieSinceMs = new Map<number, number>();
+
+/** Makes this process the parent of its descendants' orphans; `false` where FFI is absent or the kernel refuses. */
+export function becomeSubreaper(): boolean {
+  return libc()?.prctl(PR_SET_CHILD_SUBREAPER, 1) === 0;
+}
+
+/** Living children of ours that the runtime did not start: what escaped from some bot by losing its parent. */
+export function adoptedOrphans(): ProcessStat[] {
+  return ourChildren().filter((stat) => !isZombie(stat));
+}
+
+/**
+ * Reaps the zombies of adopted orphans and says how many. Call it on each tick: one is reaped at the second sight.
+ * Only specific pids are waited for, as waitpid(-1) would steal the runtime's own children.
+ */
+export function reapOrphans(clock: Clock = systemClock): number {
+  const c = libc();
+  const zombies = ourChildren().filter(isZombie);
+  const seen = new Set(zombies.map((stat) => stat.pid));
+  for (const pid of zombieSinceMs.keys()) if (!seen.has(pid)) zombieSinceMs.delete(pid);
+  if (c === undefined) return 0;
+  let reaped = 0;
+  const nowMs = clock.monotonicMs();
+  for (const pid of seen) {
+    const sinceMs = zombieSinceMs.get(pid);
+    if (sinceMs === undefined) zombieSinceMs.set(pid, nowMs);
+    else if (nowMs - sinceMs >= ORPHAN_ZOMBIE_MS && c.waitpid(pid, new Uint8Array(4), WNOHANG) === pid) reaped += 1;
+  }
+  return reaped;
+}
+
+function ourChildren(): ProcessStat[] {
+  return children(process.pid)
+    .filter((pid) => !ownPids.has(pid))
+    .flatMap((pid) => readStat(pid) ?? [])
+    .filter((stat) => stat.ppid === process.pid);
+}
+
+function isZombie(stat: ProcessStat): boolean {
+  return stat.state === "Z";
+}

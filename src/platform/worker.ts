@@ -1,0 +1,187 @@
+/** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
+import { closeSync, constants, openSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { sleep, systemClock } from "./clock.ts";
+import type { Clock } from "./clock.ts";
+import { LineSplitter } from "./line-splitter.ts";
+import { signalName } from "./process-handle.ts";
+import { readStat } from "./proc.ts";
+import type { ProcessStat } from "./proc.ts";
+import { ownPids } from "./subreaper.ts";
+import { killTree } from "./tree.ts";
+
+export interface WorkerRequest {
+  /** Arguments of the program, as `["__action", "close-positions"]`. */
+  readonly args: readonly string[];
+  /** Written to stdin, which then ends: secrets belong here, where no other user can read them. */
+  readonly job: string;
+  /** The worker is killed this long after its start, ms. */
+  readonly deadlineMs: number;
+  /** Resident memory above which it is killed, bytes; looked at each second. */
+  readonly memory?: number;
+  /** Called for each whole line on descriptor 3, without its newline; longer lines than 1 MiB are dropped. */
+  readonly onLine: (line: string) => void;
+  readonly clock?: Clock;
+  /** Added to the minimal environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** File that stderr is appended to; without it, or when it cannot be opened, stderr is lost. */
+  readonly stderrPath?: string;
+  /** Program to start instead of our own, for tests. */
+  readonly program?: readonly string[];
+}
+
+export interface WorkerEnd {
+  readonly code: number | null;
+  readonly signal: string | null;
+  /** Killed at its deadline. */
+  readonly timedOut: boolean;
+  /** Killed for its memory. */
+  readonly outgrown: boolean;
+}
+
+export interface Worker {
+  readonly pid: number;
+  /** Resolves when the worker is gone and its last line was handed on; never rejects. */
+  readonly done: Promise<WorkerEnd>;
+  /** Kills the worker and whatever it started. */
+  readonly kill: () => void;
+}
+
+/** Variables of ours that a worker gets. Not BUN_OPTIONS or BUN_BE_BUN, which run other code, and nothing of systemd's. */
+const PASSED_VARIABLES = ["PATH", "HOME", "LANG", "TMPDIR"];
+const MAX_LINE_BYTES = 1_048_576;
+const MEMORY_CHECK_MS = 1_000;
+/** Wait for the end of descriptor 3 once the worker is gone: a grandchild may hold it. */
+const HELD_PIPE_WAIT_MS = 1_000;
+/** Page of /proc/PID/stat: 4 KiB on x86-64 and on the arm64 kernels that Bun supports by default. */
+const PAGE_BYTES = 4_096;
+
+/**
+ * Starts a worker in its own session, so that it outlives us: it then gets EPIPE on descriptor 3 and goes on.
+ * It is started outside of any bot's cgroup. Throws when it cannot be started.
+ */
+export function startWorker(request: WorkerRequest): Worker {
+  const clock = request.clock ?? systemClock;
+  const child = start(request);
+  const root = identify(child.pid);
+  const fate = { timedOut: false, outgrown: false };
+  const kill = (): void => {
+    if (root === undefined) child.kill("SIGKILL");
+    else void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+  };
+  const stopWatching = watch(request, clock, child.pid, (why) => {
+    fate[why] = true;
+    kill();
+  });
+  const lines = readLines(child.stdio[3], request.onLine);
+  const done = child.exited.then(async () => {
+    stopWatching();
+    await lines.end(clock);
+    const signal = signalName(child.signalCode);
+    return { code: signal === null ? child.exitCode : null, signal, ...fate };
+  });
+  return { pid: child.pid, done, kill };
+}
+
+function start(request: WorkerRequest) {
+  const stderr = openStderr(request.stderrPath);
+  try {
+    const child = Bun.spawn({
+      cmd: [...(request.program ?? ownProgram()), ...request.args],
+      env: { ...minimalEnvironment(), ...request.env },
+      detached: true,
+      stdio: [Buffer.from(request.job), "ignore", stderr ?? "ignore", "socket-fd"],
+      onExit: (ended) => void ownPids.delete(ended.pid),
+    });
+    ownPids.add(child.pid);
+    return child;
+  } finally {
+    if (stderr !== undefined) closeSync(stderr);
+  }
+}
+
+/** The compiled binary is the whole program; from source the runtime needs the path of the main file. */
+export function ownProgram(): string[] {
+  const compiled = import.meta.path.startsWith("/$bunfs/");
+  const main = fileURLToPath(new URL("../supervisor/main.ts", import.meta.url));
+  return compiled ? [process.execPath] : [process.execPath, main];
+}
+
+function minimalEnvironment(): Record<string, string> {
+  return Object.fromEntries(
+    PASSED_VARIABLES.flatMap((name) => {
+      const value = process.env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+/** Looks after deadline and memory until the returned function is called. */
+function watch(
+  { deadlineMs, memory }: WorkerRequest,
+  clock: Clock,
+  pid: number,
+  onExcess: (why: "timedOut" | "outgrown") => void,
+): () => void {
+  const cancelDeadline = clock.after(deadlineMs, () => onExcess("timedOut"));
+  if (memory === undefined) return cancelDeadline;
+  let cancelCheck: (() => void) | undefined;
+  const check = (): void => {
+    if (residentBytes(pid) > memory) onExcess("outgrown");
+    else cancelCheck = clock.after(MEMORY_CHECK_MS, check);
+  };
+  check();
+  return () => {
+    cancelDeadline();
+    cancelCheck?.();
+  };
+}
+
+function residentBytes(pid: number): number {
+  return (identify(pid)?.rssPages ?? 0) * PAGE_BYTES;
+}
+
+function identify(pid: number): ProcessStat | undefined {
+  try {
+    return readStat(pid);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Reads lines from our end of the pair; `end` waits for the last one, but not for a stranger who holds the other end. */
+function readLines(
+  fd: number | null | undefined,
+  onLine: (line: string) => void,
+): { end(clock: Clock): Promise<void> } {
+  if (typeof fd !== "number") return { end: () => Promise.resolve() };
+  const splitter = new LineSplitter(MAX_LINE_BYTES, onLine);
+  const reader = Bun.file(fd).stream().getReader();
+  const ended = new AbortController();
+  const pump = async (): Promise<void> => {
+    try {
+      for (let next = await reader.read(); !next.done; next = await reader.read()) splitter.push(next.value);
+    } catch {
+      // A broken pipe ends the report; the exit status is what counts.
+    }
+    splitter.end();
+    ended.abort();
+  };
+  void pump();
+  return {
+    async end(clock) {
+      await sleep(clock, HELD_PIPE_WAIT_MS, ended.signal);
+      await reader.cancel().catch(() => undefined);
+      closeSync(fd);
+    },
+  };
+}
+
+function openStderr(path: string | undefined): number | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK, 0o640);
+  } catch {
+    return undefined;
+  }
+}

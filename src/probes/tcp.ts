@@ -1,0 +1,37 @@
+/** `tcp`: a port accepts a connection; the connection is closed at once, nothing is sent. */
+import * as z from "zod";
+import type { ProbeResult } from "../core/verdict.ts";
+import { common, defineProbe } from "./contract.ts";
+import { withDeadline } from "./deadline.ts";
+import { unreachable } from "./network.ts";
+
+export const tcp = defineProbe({
+  schema: z.strictObject({
+    ...common,
+    kind: z.literal("tcp").describe("A TCP port accepts a connection."),
+    host: z.string().min(1).default("127.0.0.1").describe("Host to connect to."),
+    port: z.int().min(1).max(65_535).describe("Port to connect to."),
+  }),
+  create: (config, { clock }) => ({
+    run: (signal) =>
+      withDeadline({ clock, timeoutMs: config.timeout, signal, late: "failure" }, (runSignal) =>
+        tryConnect(config.host, config.port, runSignal),
+      ),
+  }),
+});
+
+async function tryConnect(host: string, port: number, signal: AbortSignal): Promise<ProbeResult> {
+  // Loaded on first use: it costs 5 MB, and most bots have no tcp probe. `Bun.connect` cannot be cancelled.
+  const { connect } = await import("node:net");
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve({ kind: "unknown", reason: "cancelled before it started" });
+    const socket = connect({ host, port });
+    signal.addEventListener("abort", () => socket.destroy(), { once: true });
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve({ kind: "success" });
+    });
+    // `on`, not `once`: an error after the answer must not become an uncaught exception.
+    socket.on("error", (error) => resolve(unreachable(`${host}:${port}`, error)));
+  });
+}

@@ -1,0 +1,38 @@
+/** A close report as text for people: what is open, what was sent, what is left. */
+import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
+
+export function closeText(report: CloseReport): string {
+  return report.mode === "plan" ? planText(report) : closedText(report);
+}
+
+function planText(report: CloseReport): string {
+  const { before, exchange, account } = report;
+  if (before === null) return `cannot plan for account ${account} on ${exchange}: ${report.reason}`;
+  if (before.positions.length === 0 && before.orders === 0)
+    return `account ${account} on ${exchange} is flat: no position, no open order`;
+  return [
+    `an emergency close of account ${account} on ${exchange} would cancel ${before.orders} open orders and close:`,
+    ...before.positions.map((position) => `  ${positionText(position)}`),
+    ...(before.positions.length === 0 ? ["  no position"] : []),
+  ].join("\n");
+}
+
+function closedText(report: CloseReport): string {
+  const { incident, outcome, reason, durationMs, rounds, orders, after, dust, foreign } = report;
+  return [
+    `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${rounds} rounds: ${reason}`,
+    ...orders.map((order) => `  ${orderText(order)}`),
+    ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),
+    ...dust.map((position) => `  dust, below the venue's smallest lot: ${positionText(position)}`),
+    ...foreign.map((text) => `  not ours: ${text}`),
+  ].join("\n");
+}
+
+function positionText({ symbol, side, amount, notional }: Position): string {
+  return `${symbol} ${side} ${amount}${notional === undefined ? "" : ` (notional ${notional.toFixed(2)})`}`;
+}
+
+function orderText({ id, symbol, side, amount, filled, average, outcome, error }: SentOrder): string {
+  const fill = filled === undefined ? "" : `, filled ${filled}${average === undefined ? "" : ` at ${average}`}`;
+  return `${id} ${side} ${amount} ${symbol}: ${outcome}${fill}${error === undefined ? "" : ` (${error})`}`;
+}

@@ -1,0 +1,11 @@
+/** One line of text per journal entry, for `supervisor events` and the daemon's own output. */
+import type { JournalEntry } from "../core/journal-entry.ts";
+
+const MARK = { debug: " ", info: " ", warn: "!", alert: "‼" } as const;
+
+/** For example `12:00:01.250 ! momentum  running → stopping: killed by SIGKILL`; the time is UTC. */
+export function eventLine(entry: JournalEntry): string {
+  const time = entry.at.slice(11, 23);
+  const who = entry.bot ?? "supervisor";
+  return `${time} ${MARK[entry.level]} ${who}  ${entry.text}`;
+}

@@ -1,0 +1,121 @@
+/** The status object as text for people: one line per bot, and what deserves a second look below it. */
+import { styleText } from "node:util";
+import { formatSize } from "../core/size.ts";
+import type { BotStatus, Status } from "../core/status.ts";
+
+type Style = Parameters<typeof styleText>[0];
+/** A cell: its text, and the style that it gets after the columns are laid out. */
+type Cell = readonly [text: string, style?: Style | undefined];
+
+export interface TableOptions {
+  /** Colours, when the output can show them (`NO_COLOR` and pipes get none). */
+  readonly colour: boolean;
+  /** Show the probes of every bot, as for `status BOT`. */
+  readonly detail: boolean;
+}
+
+export function statusTable(status: Status, options: TableOptions): string {
+  const paint = (text: string, style?: Style): string =>
+    style === undefined || !options.colour ? text : styleText(style, text, { validateStream: false });
+  const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
+  const blocks = [headline(status, paint), layOut(rows, paint), ...status.bots.flatMap((bot) => remarks(bot, paint))];
+  if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
+  return blocks.filter((block) => block !== "").join("\n");
+}
+
+type Paint = (text: string, style?: Style) => string;
+
+const HEADER = ["BOT", "STATE", "HEALTH", "READY", "PID", "UP", "RESTARTS", "HEARTBEAT", "MEMORY", "CPU", "EMERGENCY"];
+
+function headline({ supervisor }: Status, paint: Paint): string {
+  const { pid, version, uptimeSeconds, rssBytes, cgroup, asOf } = supervisor;
+  if (pid === null) return paint(`the supervisor is not running; last known state, as of ${asOf}:`, ["bold", "red"]);
+  return `supervisor ${version}  pid ${pid}  up ${ago(uptimeSeconds)}  ${formatSize(rssBytes)}  cgroup ${cgroup}`;
+}
+
+const STATE_STYLE: Record<BotStatus["state"], Style> = {
+  running: "green",
+  starting: "yellow",
+  stopping: "yellow",
+  backoff: "yellow",
+  stopped: "dim",
+  recovering: ["bold", "red"],
+  halted: "red",
+  locked: ["bold", "red"],
+  stuck: ["bold", "red"],
+};
+const HEALTH_STYLE: Record<BotStatus["health"], Style> = { healthy: "green", pending: "yellow", unhealthy: "red" };
+
+function botRow(bot: BotStatus): readonly Cell[] {
+  const { restarts, heartbeat, resources, emergency } = bot;
+  return [
+    [bot.name],
+    [bot.state, STATE_STYLE[bot.state]],
+    bot.state === "stopped" ? ["-"] : [bot.health, HEALTH_STYLE[bot.health]],
+    [bot.ready ? "yes" : "no"],
+    [bot.pid === null ? "-" : String(bot.pid)],
+    [bot.uptimeSeconds === null ? "-" : ago(bot.uptimeSeconds)],
+    [`${restarts.total} (${restarts.inPeriod}/${restarts.intensity})`],
+    [heartbeat.ageSeconds === null ? "-" : `${heartbeat.ageSeconds.toFixed(1)}s ago`],
+    [resources === null ? "-" : formatSize(resources.rssBytes)],
+    [resources === null ? "-" : `${resources.cpuPercent.toFixed(1)}%`],
+    [emergency.state, emergencyStyle(emergency.state)],
+  ];
+}
+
+function emergencyStyle(state: BotStatus["emergency"]["state"]): Style | undefined {
+  if (state === "off") return "dim";
+  return state === "armed" ? undefined : ["bold", "red"];
+}
+
+/** Columns as wide as their widest cell, two spaces apart. */
+function layOut(rows: readonly (readonly Cell[])[], paint: Paint): string {
+  const widths = HEADER.map((_, column) => Math.max(...rows.map((row) => row[column]?.[0].length ?? 0)));
+  return rows
+    .map((row) =>
+      row
+        .map(([text, style], column) => paint(text.padEnd(widths[column] ?? 0), style))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}
+
+function remarks(bot: BotStatus, paint: Paint): readonly string[] {
+  const { name, reason, heartbeat, restarts, lastExit, emergency } = bot;
+  const lines: string[] = [];
+  if (reason !== null) lines.push(`${name}: ${reason}`);
+  if (heartbeat.status !== null) lines.push(`${name} says: ${heartbeat.status}`);
+  if (restarts.nextStartAt !== null) lines.push(`${name}: next start at ${restarts.nextStartAt}`);
+  if (lastExit !== null) lines.push(`${name}: last exit ${lastExit.at}, cause ${lastExit.cause}: ${lastExit.detail}`);
+  for (const probe of bot.probes)
+    if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
+  if (bot.state === "locked") lines.push(paint(lockRemark(bot), "red"));
+  if (emergency.incident !== null)
+    lines.push(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`);
+  return lines;
+}
+
+function lockRemark({ name, emergency }: BotStatus): string {
+  const account = emergency.state === "flat" ? "the account is flat" : `the account is ${emergency.state}`;
+  return `${name}: locked out, ${account}; when it is safe: supervisor arm ${name} --reason TEXT`;
+}
+
+function probeTable(bot: BotStatus, paint: Paint): string {
+  if (bot.probes.length === 0) return "";
+  const lines = bot.probes.map(({ name, kind, role, verdict, result, reason, latencySeconds }) => {
+    const latency = latencySeconds === null ? "" : `  ${(latencySeconds * 1_000).toFixed(1)} ms`;
+    const last = result === null ? "not run yet" : result;
+    return `  ${name} (${kind}, ${role}): ${paint(verdict, HEALTH_STYLE[verdict])}, last ${last}${latency}${reason === null ? "" : `: ${reason}`}`;
+  });
+  return [`probes of ${bot.name}:`, ...lines].join("\n");
+}
+
+/** A span for people: "4.2s", "3m 5s", "2h 10m", "5d 3h". */
+function ago(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(1)}s`;
+  const whole = Math.floor(seconds);
+  if (whole < 3_600) return `${Math.floor(whole / 60)}m ${whole % 60}s`;
+  if (whole < 86_400) return `${Math.floor(whole / 3_600)}h ${Math.floor((whole % 3_600) / 60)}m`;
+  return `${Math.floor(whole / 86_400)}d ${Math.floor((whole % 86_400) / 3_600)}h`;
+}

@@ -1,0 +1,36 @@
+/** The shape that start, stop and restart share: one bot, one request, one line of answer. */
+import { callDaemon } from "./client.ts";
+import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import type { Verb } from "./verb.ts";
+
+export interface BotVerb {
+  readonly name: "start" | "stop" | "restart";
+  readonly summary: string;
+  readonly done: (bot: string, state: string) => string;
+}
+
+interface Options extends PlaceOptions {
+  readonly json?: boolean;
+}
+
+export function botVerb({ name, summary, done }: BotVerb): Verb {
+  return {
+    name,
+    summary,
+    configure: (cmd, io) => {
+      withConfig(cmd)
+        .argument("<bot>", "name of the bot in the config")
+        .option("--json", "one JSON object")
+        .action(async (bot: string, options: Options) => {
+          const place = await findPlace(options, io);
+          const answer = await callDaemon(place, "POST", `/v1/bots/${encodeURIComponent(bot)}/${name}`);
+          io.out(options.json === true ? JSON.stringify(answer) : done(bot, stateIn(answer)));
+        });
+    },
+  };
+}
+
+/** The bot's state in an answer of the daemon. */
+export function stateIn(answer: unknown): string {
+  return typeof answer === "object" && answer !== null && "state" in answer ? String(answer.state) : "unknown";
+}

@@ -1,0 +1,130 @@
+/** `supervisor config`: write, check and show the config, and print its JSON Schema. */
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { Option, type Command } from "commander";
+import { EXIT } from "../../core/exit-code.ts";
+import { ConfigError } from "../runtime/config/issues.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+/** File that `config init` writes when none is named. */
+const DEFAULT_FILE = "supervisor.yaml";
+
+interface ReadOptions {
+  readonly config?: string;
+  readonly json?: boolean;
+}
+
+export const command: Verb = {
+  name: "config",
+  summary: "write, check and show the config",
+  configure(parent: Command, io: CliIo): void {
+    parent
+      .command("init")
+      .description("write a commented starter config")
+      .argument("[file]", "where to write it", DEFAULT_FILE)
+      .option("--force", "replace an existing file")
+      .action((file: string, options: { force?: boolean }) => guard(io, () => init(io, file, options.force === true)));
+    readsConfig(parent.command("check").description("check the config and what it names on this machine")).action(
+      (_options: unknown, cmd: Command) => guard(io, () => check(io, cmd.optsWithGlobals<ReadOptions>())),
+    );
+    readsConfig(parent.command("show").description("print the config in force, with every default filled in")).action(
+      (_options: unknown, cmd: Command) => guard(io, () => show(io, cmd.optsWithGlobals<ReadOptions>())),
+    );
+    parent
+      .command("schema")
+      .description("print a JSON Schema: of the config, or of what status --json prints")
+      .addOption(new Option("--of <what>", "which schema").choices(["config", "status"]).default("config"))
+      .action((options: { of: string }) => guard(io, () => schema(io, options.of)));
+  },
+};
+
+function readsConfig(cmd: Command): Command {
+  return cmd
+    .option(
+      "--config <file>",
+      "the config; default: $SUPERVISOR_CONFIG, ./supervisor.yaml, /etc/tradingbot/supervisor.yaml",
+    )
+    .option("--json", "print one JSON object");
+}
+
+/** Runs `work`; an error that the user can act on becomes a message and an exit code. */
+async function guard(io: CliIo, work: () => Promise<void> | void): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    io.err(error.message);
+    io.setExitCode(error.exitCode);
+  }
+}
+
+async function init(io: CliIo, name: string, force: boolean): Promise<void> {
+  const { starterConfig } = await import("../runtime/config/starter.ts");
+  const file = resolve(io.cwd, name);
+  try {
+    if (force) {
+      const { writeFileAtomic } = await import("../../platform/files.ts");
+      writeFileAtomic(file, starterConfig(), 0o644);
+    } else writeNew(file, starterConfig());
+  } catch (cause) {
+    const exists = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
+    const why = exists
+      ? "the file exists; name another, or replace it with --force"
+      : String(cause instanceof Error ? cause.message : cause);
+    io.err(why.startsWith("cannot write") ? why : `cannot write ${name}: ${why}`);
+    io.setExitCode(exists ? EXIT.usage : EXIT.failed);
+    return;
+  }
+  io.out(
+    `wrote ${name}; edit it, then run: supervisor config check${name === DEFAULT_FILE ? "" : ` --config ${name}`}`,
+  );
+}
+
+/** Writes `text` to a file that must not exist yet: `wx` is O_EXCL, so a link or a race is refused by the kernel. */
+function writeNew(file: string, text: string): void {
+  const fd = openSync(file, "wx", 0o644);
+  try {
+    writeFileSync(fd, text);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+async function check(io: CliIo, options: ReadOptions): Promise<void> {
+  const { loadConfig } = await import("../runtime/config/load.ts");
+  const { checkEnvironment } = await import("../runtime/config/environment.ts");
+  try {
+    const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+    const warnings = checkEnvironment(loaded);
+    const bots = Object.keys(loaded.config.bots);
+    for (const warning of warnings) io.err(warning);
+    if (options.json === true)
+      io.out(JSON.stringify({ file: loaded.file, ok: true, bots, errors: [], warnings }, null, 2));
+    else io.out(`${loaded.shown}: ok (${bots.length} ${bots.length === 1 ? "bot" : "bots"})`);
+  } catch (error) {
+    if (!(error instanceof ConfigError) || options.json !== true) throw error;
+    const file = error.issues[0]?.file ?? options.config ?? null;
+    const errors = error.issues.length > 0 ? error.issues : [{ message: error.message }];
+    io.out(JSON.stringify({ file, ok: false, bots: [], errors, warnings: [] }, null, 2));
+    io.setExitCode(error.exitCode);
+  }
+}
+
+async function show(io: CliIo, options: ReadOptions): Promise<void> {
+  const { loadConfig } = await import("../runtime/config/load.ts");
+  const { describeConfig, effectiveConfig } = await import("../runtime/config/describe.ts");
+  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  for (const warning of loaded.warnings) io.err(warning);
+  if (options.json === true) io.out(JSON.stringify(effectiveConfig(loaded.config), null, 2));
+  else io.out(`# ${loaded.file}, every default filled in\n${describeConfig(loaded.config)}`);
+}
+
+async function schema(io: CliIo, of: string): Promise<void> {
+  if (of === "status") {
+    const { statusJsonSchema } = await import("../runtime/config/reference.ts");
+    io.out(JSON.stringify(statusJsonSchema(), null, 2));
+    return;
+  }
+  const { configJsonSchema } = await import("../runtime/config/reference.ts");
+  io.out(JSON.stringify(configJsonSchema(), null, 2));
+}

@@ -1,0 +1,65 @@
+/** `supervisor events`: the journal as text or NDJSON; reading needs no daemon, following does. */
+import { join } from "node:path";
+import { InvalidArgumentError } from "commander";
+import { parseDuration } from "../../core/duration.ts";
+import type { JournalEntry } from "../../core/journal-entry.ts";
+import { systemClock } from "../../platform/clock.ts";
+import { eventLine } from "../../report/event-text.ts";
+import { readJournal } from "../runtime/journal-reader.ts";
+import { request } from "./client.ts";
+import { followEvents } from "./follow-events.ts";
+import { parseLines } from "./logs.ts";
+import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+interface Options extends PlaceOptions {
+  readonly follow?: boolean;
+  readonly json?: boolean;
+  readonly bot?: string;
+  readonly since?: Date;
+  readonly lines: number;
+  readonly verbose?: boolean;
+}
+
+export const command: Verb = {
+  name: "events",
+  summary: "Shows what the supervisor saw, decided and did, with the reasons. Times are UTC.",
+  configure: (cmd, io) => {
+    withConfig(cmd)
+      .option("-f, --follow", "go on with what happens from now on")
+      .option("--bot <name>", "only this bot")
+      .option("--since <time>", "only from this time: RFC 3339, or an age such as 15m, 2h, 1d", parseSince)
+      .option("-n, --lines <n>", "at most so many of the last entries", parseLines, 200)
+      .option("-v, --verbose", "with the entries that only a replay needs")
+      .option("--json", "one JSON object per line, as in the journal")
+      .action((options: Options) => events(options, io));
+  },
+};
+
+function parseSince(text: string): Date {
+  const ageMs = parseDuration(text);
+  if (ageMs !== undefined) return new Date(systemClock.wallTime().getTime() - ageMs);
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime()))
+    throw new InvalidArgumentError(`"${text}" is neither a time nor an age such as 15m`);
+  return time;
+}
+
+async function events(options: Options, io: CliIo): Promise<void> {
+  const place = await findPlace(options, io);
+  const wanted = (entry: JournalEntry): boolean =>
+    (options.bot === undefined || entry.bot === options.bot) &&
+    (options.since === undefined || new Date(entry.at) >= options.since) &&
+    (options.verbose === true || options.json === true || entry.level !== "debug");
+  const show = (entry: JournalEntry): void => io.out(options.json === true ? JSON.stringify(entry) : eventLine(entry));
+  // Following begins before the reading, so that nothing falls between the two; doubles are told by their number.
+  const live = options.follow === true ? await request(place, "GET", "/v1/events") : undefined;
+  const { entries, damaged } = readJournal(join(place.dirs.stateDir, "journal"), options.lines, wanted);
+  for (const entry of entries) show(entry);
+  if (damaged > 0) io.err(`${damaged} damaged lines of the journal were passed over`);
+  if (live === undefined) return;
+  await followEvents(live, (entry) => {
+    const known = entries.some((old) => old.seq === entry.seq && old.at === entry.at);
+    if (!known && wanted(entry)) show(entry);
+  });
+}

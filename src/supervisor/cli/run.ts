@@ -1,0 +1,46 @@
+/** `supervisor run`: the daemon in the foreground, until SIGTERM or SIGINT. */
+import { EXIT } from "../../core/exit-code.ts";
+import { systemClock } from "../../platform/clock.ts";
+import { checkEnvironment } from "../runtime/config/environment.ts";
+import { loadConfig } from "../runtime/config/load.ts";
+import { Daemon } from "../runtime/daemon.ts";
+import { VERSION } from "./build-info.ts";
+import { withConfig, type PlaceOptions } from "./place.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+export const command: Verb = {
+  name: "run",
+  summary:
+    "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGUSR2 closes the positions of every bot.",
+  configure: (cmd, io) => {
+    withConfig(cmd).action((options: PlaceOptions) => run(options, io));
+  },
+};
+
+async function run(options: PlaceOptions, io: CliIo): Promise<void> {
+  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  for (const warning of checkEnvironment(loaded)) io.err(warning);
+  const { promise: ended, resolve: end } = Promise.withResolvers<string>();
+  const daemon = new Daemon({
+    loaded,
+    clock: systemClock,
+    random: Math.random,
+    env: io.env,
+    version: VERSION,
+    toStderr: io.err,
+  });
+  process.on("SIGTERM", () => end("SIGTERM"));
+  process.on("SIGINT", () => end("SIGINT"));
+  process.on("SIGUSR2", () => daemon.emergency("signal", "SIGUSR2 was sent to the supervisor"));
+  // A terminal that goes away must not end the supervision of a bot that holds positions.
+  process.on("SIGHUP", () => {});
+  try {
+    daemon.start();
+  } catch (error) {
+    await daemon.shutDown("it could not start");
+    throw error;
+  }
+  await daemon.shutDown(await ended);
+  // Whatever else still holds the event loop (a stalled reader of our output) must not keep a stopped daemon alive.
+  process.exit(EXIT.done);
+}

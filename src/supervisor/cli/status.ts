@@ -1,0 +1,97 @@
+/** `supervisor status [BOT]`: the state now, or the last known one from disk when no daemon answers. */
+import { EXIT } from "../../core/exit-code.ts";
+import { statusExitCode } from "../../core/status-exit.ts";
+import type { Status } from "../../core/status.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import { sleep, systemClock } from "../../platform/clock.ts";
+import { statusTable } from "../../report/status-table.ts";
+import { statusFile } from "../runtime/installation.ts";
+import { callDaemon, DaemonDownError } from "./client.ts";
+import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+/** Time between two looks of `--watch`, ms. */
+const WATCH_MS = 1_000;
+/** Largest snapshot read from disk, bytes. */
+const MAX_SNAPSHOT_BYTES = 4 * 1024 ** 2;
+
+interface Options extends PlaceOptions {
+  readonly json?: boolean;
+  readonly watch?: boolean;
+}
+
+export const command: Verb = {
+  name: "status",
+  summary:
+    "Shows the supervisor and its bots. Exit code: 0 all that should run runs and is healthy, 1 degraded, 3 the daemon is not running, 4 a bot is in emergency, locked, stuck or halted.",
+  configure: (cmd, io) => {
+    withConfig(cmd)
+      .argument("[bot]", "only this bot, with its probes")
+      .option("--json", "one JSON object; its shape: supervisor config schema --of status")
+      .option("-w, --watch", "show it again each second until interrupted")
+      .action(async (bot: string | undefined, options: Options) => {
+        const place = await findPlace(options, io);
+        do {
+          const seen = await look(place, bot);
+          if (options.watch === true && io.isTerminal) io.out("\u001B[2J\u001B[H");
+          show(seen, bot, options, io);
+          if (options.watch === true) await sleep(systemClock, WATCH_MS);
+        } while (options.watch === true);
+      });
+  },
+};
+
+type Seen =
+  | { readonly kind: "live" | "stale"; readonly status: Status }
+  | { readonly kind: "none"; readonly message: string; readonly hint: string };
+
+async function look(place: Place, bot: string | undefined): Promise<Seen> {
+  try {
+    // Safe: our own daemon made the answer; a daemon of another version is told by its version field.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const status = (await callDaemon(place, "GET", "/v1/status")) as Status;
+    return { kind: "live", status: only(status, bot) };
+  } catch (error) {
+    if (!(error instanceof DaemonDownError)) throw error;
+    const last = lastKnown(place);
+    if (last === undefined) return { kind: "none", message: error.message, hint: error.hint };
+    return { kind: "stale", status: only(last, bot) };
+  }
+}
+
+function lastKnown({ dirs }: Place): Status | undefined {
+  try {
+    const text = readTextIfExists(statusFile(dirs.stateDir), MAX_SNAPSHOT_BYTES);
+    if (text === undefined) return undefined;
+    // Safe: the daemon wrote it atomically; what cannot be parsed is treated as absent below.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const status = JSON.parse(text) as Status;
+    return { ...status, supervisor: { ...status.supervisor, pid: null, health: "down" } };
+  } catch {
+    return undefined;
+  }
+}
+
+class NoSuchBotError extends Error {
+  readonly exitCode = EXIT.usage;
+}
+
+function only(status: Status, bot: string | undefined): Status {
+  if (bot === undefined) return status;
+  const bots = status.bots.filter(({ name }) => name === bot);
+  if (bots.length > 0) return { ...status, bots };
+  const names = status.bots.map(({ name }) => name).join(", ");
+  throw new NoSuchBotError(`cannot show bot ${bot}: the bots are ${names}`);
+}
+
+function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo): void {
+  if (seen.kind === "none") {
+    io.err(seen.message);
+    io.err(`hint: ${seen.hint}`);
+    io.setExitCode(EXIT.notRunning);
+    return;
+  }
+  if (options.json === true) io.out(JSON.stringify(seen.status));
+  else io.out(statusTable(seen.status, { colour: io.colour, detail: bot !== undefined }));
+  io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status.bots));
+}

@@ -1,0 +1,8 @@
+/** `supervisor stop BOT`. */
+import { botVerb } from "./bot-verb.ts";
+
+export const command = botVerb({
+  name: "stop",
+  summary: "Stops a bot and answers when its whole process tree is gone. It stays down until it is started.",
+  done: (bot, state) => `${bot} stopped; it is ${state}`,
+});

@@ -1,0 +1,26 @@
+/** What a CLI verb is: one file that exports `command: Verb`, plus one line in verbs.ts. */
+import type { Command } from "commander";
+
+/** The terminal, as a verb may use it; tests pass their own. */
+export interface CliIo {
+  /** Text for people, or the one JSON object of `--json`; a newline is added. */
+  readonly out: (text: string) => void;
+  /** Diagnostics. */
+  readonly err: (text: string) => void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Standard output is a terminal that may be redrawn. */
+  readonly isTerminal: boolean;
+  /** Standard output may be coloured: a terminal without NO_COLOR, or FORCE_COLOR. */
+  readonly colour: boolean;
+  /** Set once; the process ends with it when the verb's work is done. */
+  readonly setExitCode: (code: number) => void;
+}
+
+export interface Verb {
+  readonly name: string;
+  readonly summary: string;
+  /** Hidden verbs are the binary's own subprocesses. */
+  readonly hidden?: boolean;
+  readonly configure: (command: Command, io: CliIo) => void;
+}

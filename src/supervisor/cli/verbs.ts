@@ -1,0 +1,29 @@
+/** The list of verbs: name, one line of help, and the import that happens only when the verb is called. */
+import type { Verb } from "./verb.ts";
+
+export interface VerbEntry {
+  readonly name: string;
+  readonly summary: string;
+  /** The binary's own subprocesses; not shown in help. */
+  readonly hidden?: true;
+  readonly load: () => Promise<{ readonly command: Verb }>;
+}
+
+export const verbs: readonly VerbEntry[] = [
+  { name: "run", summary: "run the daemon in the foreground", load: () => import("./run.ts") },
+  { name: "status", summary: "show the supervisor and its bots", load: () => import("./status.ts") },
+  { name: "start", summary: "start a bot", load: () => import("./start.ts") },
+  { name: "stop", summary: "stop a bot; it stays down until it is started", load: () => import("./stop.ts") },
+  { name: "restart", summary: "stop a bot and start it again", load: () => import("./restart.ts") },
+  { name: "logs", summary: "show a bot's output", load: () => import("./logs.ts") },
+  { name: "events", summary: "show what the supervisor decided and why", load: () => import("./events.ts") },
+  { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },
+  { name: "arm", summary: "end a bot's lockout after an emergency", load: () => import("./arm.ts") },
+  { name: "config", summary: "write, check and show the config", load: () => import("./config.ts") },
+  { name: "doctor", summary: "show what this machine offers", load: () => import("./doctor.ts") },
+  { name: "demo", summary: "watch the whole story on a local paper exchange", load: () => import("./demo.ts") },
+  { name: "version", summary: "show the version", load: () => import("./version.ts") },
+  { name: "__action", summary: "run one action as a worker", hidden: true, load: () => import("./action.ts") },
+  { name: "__paper-exchange", summary: "the demo's exchange", hidden: true, load: () => import("./demo-exchange.ts") },
+  { name: "__sample-bot", summary: "the demo's bot", hidden: true, load: () => import("./demo-bot.ts") },
+];

@@ -1,0 +1,137 @@
+/** Everything fixed about one bot for the life of the daemon: its policy for the core, its files, its environment. */
+import { dirname, join } from "node:path";
+import type { Policy } from "../../core/lifecycle-types.ts";
+import type { BotConfig, Dirs } from "./config/load.ts";
+
+/** Search path of a bot when the supervisor itself has none. */
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+export interface BotFiles {
+  /** `<stateDir>/bots/NAME` and what is in it. */
+  readonly dir: string;
+  readonly identity: string;
+  readonly lockout: string;
+  /** Where the lockout goes when the state folder cannot be written. */
+  readonly lockoutSpare: string;
+  readonly incidents: string;
+  readonly blackbox: string;
+  readonly accountLock: string;
+  /** `<runtimeDir>/bots/NAME.*`: gone after a reboot, made anew at each start. */
+  readonly notifySocket: string;
+  readonly socket: string;
+  readonly level: string;
+  readonly noNewOrders: string;
+  readonly log: string;
+}
+
+export interface BotPlan {
+  readonly name: string;
+  readonly account: string;
+  readonly config: BotConfig;
+  readonly policy: Policy;
+  readonly files: BotFiles;
+}
+
+export function planBot(name: string, config: BotConfig, dirs: Dirs): BotPlan {
+  const account = config.account ?? name;
+  return { name, account, config, policy: policyOf(config), files: filesOf(name, account, dirs) };
+}
+
+function policyOf(config: BotConfig): Policy {
+  const { restart, emergency } = config;
+  return {
+    restart: restart.policy,
+    backoff: restart,
+    budget: restart,
+    resetAfter: restart.resetAfter,
+    haltExitCodes: restart.haltExitCodes,
+    ready: config.ready,
+    startTimeout: config.startTimeout,
+    stopTimeout: config.stopTimeout,
+    hooks: { preStop: config.preStop !== undefined, postStop: config.postStop !== undefined },
+    emergency:
+      emergency === undefined
+        ? undefined
+        : { closeAfter: emergency.closeAfter, onGiveUp: emergency.onGiveUp, ladder: ["close-positions"] },
+  };
+}
+
+function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
+  const dir = join(dirs.stateDir, "bots", name);
+  const run = join(dirs.runtimeDir, "bots");
+  return {
+    dir,
+    identity: join(dir, "identity.json"),
+    lockout: join(dir, "lock.json"),
+    lockoutSpare: join(run, `${name}.lock.json`),
+    incidents: join(dir, "incidents"),
+    blackbox: join(dir, "blackbox"),
+    accountLock: join(dirs.stateDir, "accounts", `${encodeURIComponent(account)}.lock`),
+    notifySocket: join(run, `${name}.notify`),
+    socket: join(run, `${name}.sock`),
+    level: join(run, `${name}.level`),
+    noNewOrders: join(run, `${name}.no-new-orders`),
+    log: join(dirs.logDir, `${name}.log`),
+  };
+}
+
+/** The `NAME=value` marks by which every process of the bot is recognised, whatever start it is from. */
+export function fenceMarks(files: BotFiles, invocationId: string | undefined): readonly string[] {
+  const lasting = `SUPERVISOR_SOCKET=${files.socket}`;
+  return invocationId === undefined ? [lasting] : [lasting, `INVOCATION_ID=${invocationId}`];
+}
+
+/** PATH, HOME and LANG for the bot: the only variables that it inherits. */
+function inherited(own: Readonly<Record<string, string | undefined>>, home: string | undefined) {
+  return { PATH: own["PATH"] ?? DEFAULT_PATH, HOME: home ?? own["HOME"] ?? "/", LANG: own["LANG"] ?? "C.UTF-8" };
+}
+
+export interface EnvironmentInput {
+  readonly plan: BotPlan;
+  readonly own: Readonly<Record<string, string | undefined>>;
+  readonly fileEnv: Readonly<Record<string, string>>;
+  readonly home: string | undefined;
+  readonly invocationId: string;
+  readonly generation: number;
+}
+
+/** The bot's whole environment: what the config names, PATH, HOME, LANG and the contract's variables; nothing else. */
+export function botEnvironment(input: EnvironmentInput): Record<string, string> {
+  const { plan, own, fileEnv, home, invocationId, generation } = input;
+  const { config, files } = plan;
+  const heartbeat = config.probes.find((probe) => probe.kind === "heartbeat");
+  return {
+    ...inherited(own, home),
+    ...fileEnv,
+    ...config.env,
+    NOTIFY_SOCKET: files.notifySocket,
+    ...(heartbeat === undefined ? {} : { WATCHDOG_USEC: String(heartbeat.timeout * 1_000) }),
+    SUPERVISOR_SOCKET: files.socket,
+    SUPERVISOR_BOT: plan.name,
+    SUPERVISOR_GENERATION: String(generation),
+    INVOCATION_ID: invocationId,
+    SUPERVISOR_LEVEL_FILE: files.level,
+    SUPERVISOR_BLACKBOX_DIR: files.blackbox,
+    SUPERVISOR_NO_NEW_ORDERS: files.noNewOrders,
+  };
+}
+
+/** Variables that mark a process as the bot's; a hook that runs after the bot is gone must not carry them. */
+const MARKS = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "SUPERVISOR_SOCKET", "INVOCATION_ID"];
+
+/** The environment of `postStop`: the bot's, without what makes a process count as the bot. */
+export function unmarked(env: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !MARKS.includes(name)));
+}
+
+/** Folders that must exist before the bot starts, with their modes; those the bot uses are handed to its user. */
+export function foldersOf(files: BotFiles): readonly { path: string; mode: number; forBot: boolean }[] {
+  return [
+    { path: files.dir, mode: 0o711, forBot: false },
+    { path: files.incidents, mode: 0o700, forBot: false },
+    { path: files.blackbox, mode: 0o700, forBot: true },
+    { path: dirname(files.accountLock), mode: 0o700, forBot: false },
+    { path: dirname(files.socket), mode: 0o711, forBot: false },
+    { path: dirname(files.log), mode: 0o755, forBot: false },
+  ];
+}

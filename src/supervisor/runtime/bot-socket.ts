@@ -1,0 +1,69 @@
+/** The bot's own HTTP socket (`SUPERVISOR_SOCKET`): heartbeats, the demanded level, events. It commands nothing. */
+import { chmodSync, chownSync, rmSync } from "node:fs";
+import * as z from "zod";
+import type { Server } from "bun";
+import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import type { Bot } from "./bot.ts";
+
+/** Longest text of an event that a bot posts, characters. */
+const EVENT_CHARS = 1_000;
+
+const eventBody = z.strictObject({
+  level: z.enum(["info", "warn", "alert"]).default("info"),
+  text: z.string().min(1).max(EVENT_CHARS),
+});
+
+/** Opens the socket of one bot; only the bot's user and root may connect. */
+export function openBotSocket(bot: Bot): Server<undefined> {
+  const path = bot.plan.files.socket;
+  rmSync(path, { force: true });
+  const before = process.umask(0o177);
+  try {
+    const server = Bun.serve({
+      unix: path,
+      maxRequestBodySize: MAX_BODY_BYTES,
+      fetch: (request) => answer(bot, request),
+    });
+    chmodSync(path, 0o600);
+    if (bot.user !== undefined) chownSync(path, bot.user.uid, bot.user.gid);
+    return server;
+  } finally {
+    process.umask(before);
+  }
+}
+
+async function answer(bot: Bot, request: Request): Promise<Response> {
+  const route = `${request.method} ${new URL(request.url).pathname}`;
+  switch (route) {
+    case "POST /v1/heartbeat":
+      return takeHeartbeat(bot, request);
+    case "GET /v1/level":
+      return json({ level: bot.level });
+    case "POST /v1/events":
+      return takeEvent(bot, request);
+    default:
+      return refuse(404, {
+        code: "notFound",
+        message: `cannot answer ${route}: no such route`,
+        hint: "POST /v1/heartbeat, GET /v1/level or POST /v1/events",
+      });
+  }
+}
+
+async function takeHeartbeat(bot: Bot, request: Request): Promise<Response> {
+  const body = await readBody(request, heartbeatBody);
+  if ("refusal" in body) return body.refusal;
+  const { generation } = bot;
+  const up = bot.loop.state.kind === "starting" || bot.loop.state.kind === "running";
+  if (generation === undefined || !up)
+    return refuse(409, { code: "notRunning", message: `cannot take a heartbeat: ${bot.plan.name} is not running` });
+  generation.mailbox.heartbeat(body.value);
+  return json({ level: bot.level, generation: generation.generation });
+}
+
+async function takeEvent(bot: Bot, request: Request): Promise<Response> {
+  const body = await readBody(request, eventBody);
+  if ("refusal" in body) return body.refusal;
+  bot.fact(body.value.level, `the bot says: ${body.value.text}`);
+  return json({});
+}

@@ -1,0 +1,159 @@
+/** The part of the status object that describes one bot. */
+import { restartsInPeriod } from "../../core/budget.ts";
+import type { State } from "../../core/lifecycle-types.ts";
+import type { BotStatus } from "../../core/status.ts";
+import { botReady, failuresInRow } from "../../core/verdict.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Bot } from "./bot.ts";
+import type { ProbeView } from "./schedule.ts";
+
+/** Reads the process tree, so it takes some milliseconds. Never throws. */
+export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
+  const { state } = bot.loop;
+  const generation = livingGeneration(bot);
+  const nowMs = clock.monotonicMs();
+  const probes = generation?.probes ?? [];
+  const judged = probes.map(({ config, record }) => ({ role: config.role, verdict: record.verdict }));
+  return {
+    name: bot.plan.name,
+    account: bot.plan.account,
+    state: state.kind,
+    health: state.kind === "running" ? (generation?.health ?? "pending") : healthWhenDown(state),
+    ready: state.kind === "running" && fit(judged),
+    wanted: state.wanted,
+    reason: reasonOf(state),
+    pid: generation?.child.pid ?? null,
+    generation: state.generation,
+    startedAt: generation?.startedAt.toISOString() ?? null,
+    uptimeSeconds: generation === undefined ? null : (nowMs - generation.startedAtMs) / 1_000,
+    adopted: false,
+    restarts: restartsOf(bot, clock),
+    lastExit: lastExitOf(bot),
+    probes: probes.map(probeStatus),
+    heartbeat: heartbeatOf(bot, nowMs),
+    resources: generation === undefined ? null : await resourcesOf(bot, generation.treePids()),
+    level: bot.level,
+    emergency: emergencyOf(bot),
+  };
+}
+
+/** Ready: healthy so far as liveness is known to be bad or not, and no readiness probe says otherwise. */
+function fit(judged: Parameters<typeof botReady>[0]): boolean {
+  return botReady(judged.filter((probe) => probe.role !== "liveness" || probe.verdict === "unhealthy"));
+}
+
+function livingGeneration(bot: Bot): Bot["generation"] {
+  const { generation } = bot;
+  const up = ["starting", "running", "stopping", "stuck"].includes(bot.loop.state.kind);
+  return up && generation?.generation === bot.loop.state.generation ? generation : undefined;
+}
+
+function healthWhenDown(state: State): BotStatus["health"] {
+  return state.kind === "starting" || state.kind === "stopped" ? "pending" : "unhealthy";
+}
+
+function reasonOf(state: State): string | null {
+  switch (state.kind) {
+    case "halted":
+    case "locked":
+    case "recovering":
+      return state.reason;
+    case "stuck":
+      return `cannot be killed: ${state.pids.join(", ")}`;
+    case "backoff":
+      return state.lastExit?.detail ?? null;
+    case "stopping":
+      return state.lastExit?.detail ?? null;
+    case "stopped":
+    case "starting":
+    case "running":
+      return null;
+  }
+}
+
+function restartsOf(bot: Bot, clock: Clock): BotStatus["restarts"] {
+  const { state } = bot.loop;
+  const { budget } = bot.plan.policy;
+  return {
+    total: state.restarts,
+    inPeriod: restartsInPeriod(budget, state.log, clock.monotonicMs()).length,
+    intensity: budget.intensity,
+    attempt: state.attempt,
+    nextStartAt: wallTimeOf(bot.loop.dueAtMs("backoff"), clock),
+    resetAt: wallTimeOf(bot.loop.dueAtMs("stable"), clock),
+  };
+}
+
+function wallTimeOf(atMs: number | undefined, clock: Clock): string | null {
+  if (atMs === undefined) return null;
+  return new Date(clock.wallTime().getTime() + atMs - clock.monotonicMs()).toISOString();
+}
+
+function lastExitOf(bot: Bot): BotStatus["lastExit"] {
+  const exit = bot.loop.state.lastExit;
+  if (exit === undefined || bot.lastExitAt === undefined) return null;
+  return { at: bot.lastExitAt.toISOString(), ...exit };
+}
+
+function probeStatus({ config, record, result, lastAt, latencyMs }: ProbeView): BotStatus["probes"][number] {
+  return {
+    name: config.name ?? config.kind,
+    kind: config.kind,
+    role: config.role,
+    verdict: record.verdict,
+    result: result?.kind ?? null,
+    reason: result === undefined || result.kind === "success" ? null : result.reason,
+    failures: failuresInRow(record),
+    lastAt: lastAt?.toISOString() ?? null,
+    latencySeconds: latencyMs === undefined ? null : latencyMs / 1_000,
+  };
+}
+
+function heartbeatOf(bot: Bot, nowMs: number): BotStatus["heartbeat"] {
+  const facts = livingGeneration(bot)?.mailbox.facts;
+  const atMs = facts?.signs.heartbeatAtMs;
+  return {
+    at: facts?.heartbeatAt?.toISOString() ?? null,
+    ageSeconds: atMs === undefined ? null : Math.max(0, nowMs - atMs) / 1_000,
+    status: facts?.status ?? null,
+  };
+}
+
+async function resourcesOf(bot: Bot, pids: readonly number[]): Promise<BotStatus["resources"]> {
+  try {
+    const { rssBytes, cpuPercent, openFiles, pids: measured } = await bot.sampleUsage(pids);
+    return {
+      rssBytes,
+      cpuPercent,
+      pids: measured,
+      openFiles,
+      memoryLimitBytes: null,
+      oomKills: bot.oomKills,
+    };
+  } catch {
+    // The processes ended while they were read, or may not be read: there is nothing to show.
+    return null;
+  }
+}
+
+function emergencyOf(bot: Bot): BotStatus["emergency"] {
+  const lockout = bot.lockout.current;
+  return {
+    state: emergencyState(bot),
+    incident: lockout?.incident ?? null,
+    lockedSince: lockout?.lockedAt ?? null,
+    reason: lockout?.reason ?? null,
+    preflight: "never",
+    preflightAt: null,
+  };
+}
+
+function emergencyState(bot: Bot): BotStatus["emergency"]["state"] {
+  const { state } = bot.loop;
+  if (bot.plan.policy.emergency === undefined) return "off";
+  if (state.kind === "recovering") return bot.close?.state === "fencing" ? "fencing" : "closing";
+  if ((state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover") return "fencing";
+  if (state.kind !== "locked") return "armed";
+  if (state.outcome === "flat") return "flat";
+  return state.outcome === "residual" || state.outcome === "foreign" ? "residual" : "unknown";
+}

@@ -1,0 +1,208 @@
+/** Does this machine hold what the config names: files, folders, users, variables? Reads and changes nothing else. */
+import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { readTextIfExists } from "../../../platform/files.ts";
+import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
+import { configError, type ConfigIssue, type Path } from "./issues.ts";
+import type { Dirs } from "./paths.ts";
+import { FREE_ENV_NAME } from "./schema.ts";
+import { formatWarning, type BotConfig, type EmergencyConfig, type LoadedConfig } from "./load.ts";
+
+/** Largest key file, bytes; a PEM key has a few thousand. */
+export const MAX_KEY_FILE_BYTES = 65_536;
+
+/** Mode bits by which others than the owner may read or write. */
+const SHARED_READ = 0o044;
+const SHARED_WRITE = 0o022;
+
+interface Findings {
+  readonly error: (path: Path, message: string) => void;
+  readonly warn: (path: Path, message: string) => void;
+}
+
+/**
+ * Checks the machine for `loaded` and returns the warnings, one line each, after those of the config itself.
+ * Throws `ConfigError` (exit code 2) with everything that is missing. Whether a bot's command exists is for its start to tell.
+ */
+export function checkEnvironment(loaded: LoadedConfig): string[] {
+  const errors: ConfigIssue[] = [];
+  const warnings: ConfigIssue[] = [];
+  const findings: Findings = {
+    error: (path, message) => errors.push(loaded.issueAt(path, message)),
+    warn: (path, message) => warnings.push(loaded.issueAt(path, message)),
+  };
+  const { config, dirs } = loaded;
+  checkFolders(dirs, findings);
+  checkGroup(config.control.group, findings);
+  for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings);
+  const [first] = errors;
+  if (first !== undefined) throw configError(first.file, errors);
+  return [...loaded.warnings, ...warnings.map(formatWarning)];
+}
+
+/** A folder inside a state folder that cannot be used is not reported beside it. */
+function checkFolders(dirs: Dirs, findings: Findings): void {
+  const stateProblem = folderProblem(dirs.stateDir);
+  for (const key of ["stateDir", "runtimeDir", "logDir"] as const) {
+    const problem = key === "stateDir" ? stateProblem : folderProblem(dirs[key]);
+    const follows = key !== "stateDir" && stateProblem !== undefined && dirs[key].startsWith(`${dirs.stateDir}/`);
+    if (problem === undefined || follows) continue;
+    findings.error([key], `cannot write to ${dirs[key]}: ${problem}; set ${key} to a folder that this user may write`);
+  }
+}
+
+function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings): void {
+  const path = ["bots", bot.name];
+  const folder = statProblem(bot.cwd, "folder");
+  if (folder !== undefined)
+    findings.error([...path, "cwd"], `cannot use ${bot.cwd}: ${folder}; create it or correct cwd`);
+  checkUser(bot.user, [...path, "user"], findings);
+  if (bot.envFile !== undefined) checkEnvFile(bot.envFile, [...path, "envFile"], findings);
+  if (bot.emergency === undefined) return;
+  for (const what of ["apiKey", "apiSecret", "passphrase"] as const)
+    checkKey(bot.emergency, what, [...path, "emergency"], loaded, findings);
+}
+
+function checkKey(
+  emergency: EmergencyConfig,
+  what: "apiKey" | "apiSecret" | "passphrase",
+  path: Path,
+  loaded: LoadedConfig,
+  findings: Findings,
+): void {
+  const name = emergency[`${what}Env`];
+  if (name !== undefined && (loaded.env[name] ?? "").trim() === "")
+    findings.error(
+      [...path, `${what}Env`],
+      `the environment variable ${name} is not set; set it for the supervisor, or use ${what}File`,
+    );
+  const file = emergency[`${what}File`];
+  if (file === undefined) return;
+  const place = [...path, `${what}File`];
+  const read = readWhole(file, MAX_KEY_FILE_BYTES);
+  if (read.kind === "failed")
+    return findings.error(place, `cannot read ${file}: ${read.why}; create it with mode 0600`);
+  if (read.text.trim() === "") return findings.error(place, `${file} is empty; write the key into it`);
+  const mode = statSync(file).mode;
+  if ((mode & (SHARED_READ | SHARED_WRITE)) !== 0)
+    findings.warn(place, `${file} is open to others (mode ${octal(mode)}); run: chmod 600 ${file}`);
+}
+
+function checkEnvFile(file: string, path: Path, findings: Findings): void {
+  const read = readWhole(file, MAX_ENV_FILE_BYTES);
+  if (read.kind === "failed")
+    return findings.error(path, `cannot read ${file}: ${read.why}; create it, or remove envFile`);
+  const { variables, errors } = parseEnvFile(read.text);
+  for (const { line, message } of errors)
+    findings.error(path, `cannot use ${file}: line ${line}: ${message}; correct it`);
+  for (const name of Object.keys(variables).filter((key) => !FREE_ENV_NAME.test(key)))
+    findings.error(path, `cannot use ${file}: the supervisor sets ${name} itself; remove its line`);
+}
+
+function checkUser(user: string | undefined, path: Path, findings: Findings): void {
+  if (user === undefined) return;
+  const uid = idOf("/etc/passwd", user);
+  if (uid === undefined)
+    return findings.error(path, `there is no user "${user}" in /etc/passwd; create it or correct the name`);
+  const own = process.getuid?.();
+  if (own !== 0 && own !== uid)
+    findings.error(
+      path,
+      `only root may start a bot as "${user}"; run the supervisor as root or as that user, or remove user`,
+    );
+}
+
+function checkGroup(group: string | undefined, findings: Findings): void {
+  if (group === undefined) return;
+  const path = ["control", "group"];
+  const gid = idOf("/etc/group", group);
+  if (gid === undefined)
+    return findings.error(path, `there is no group "${group}" in /etc/group; create it or correct the name`);
+  const member = process.getuid?.() === 0 || process.getegid?.() === gid || (process.getgroups?.() ?? []).includes(gid);
+  if (!member)
+    findings.error(
+      path,
+      `the supervisor's user is not in the group "${group}" and cannot give it the socket; add it, or remove group`,
+    );
+}
+
+/** Numeric id of `name` in a file of the form of passwd(5) or group(5). */
+function idOf(file: string, name: string): number | undefined {
+  try {
+    const line = readFileSync(file, "utf8")
+      .split("\n")
+      .find((entry) => entry.startsWith(`${name}:`));
+    const id = line?.split(":")[2];
+    return id === undefined ? undefined : Number(id);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Why `folder` can neither be written nor created; looks at the nearest part of the path that exists. */
+function folderProblem(folder: string): string | undefined {
+  let at = folder;
+  while (at !== dirname(at) && isMissing(at)) at = dirname(at);
+  const problem = statProblem(at, "folder");
+  if (problem !== undefined) return at === folder ? problem : `${at}: ${problem}`;
+  try {
+    accessSync(at, constants.W_OK | constants.X_OK);
+    return undefined;
+  } catch (error) {
+    return at === folder ? reasonOf(error) : `${at}: ${reasonOf(error)}`;
+  }
+}
+
+function isMissing(path: string): boolean {
+  try {
+    statSync(path);
+    return false;
+  } catch (error) {
+    return ["ENOENT", "ENOTDIR"].includes(codeOf(error) ?? "");
+  }
+}
+
+function statProblem(path: string, expected: "folder"): string | undefined {
+  try {
+    return statSync(path).isDirectory() ? undefined : `it is not a ${expected}`;
+  } catch (error) {
+    return reasonOf(error);
+  }
+}
+
+type Read = { readonly kind: "read"; readonly text: string } | { readonly kind: "failed"; readonly why: string };
+
+function readWhole(file: string, maxBytes: number): Read {
+  try {
+    const text = readTextIfExists(file, maxBytes);
+    return text === undefined ? { kind: "failed", why: "there is no such file" } : { kind: "read", text };
+  } catch (error) {
+    return { kind: "failed", why: reasonOf(error) };
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "it does not exist",
+  ENOTDIR: "a part of the path is not a folder",
+  EACCES: "permission denied",
+  EROFS: "the file system is read-only",
+  EISDIR: "it is a folder",
+  ELOOP: "its symbolic links form a loop",
+};
+
+/** The system's reason in words; a wrapped error is asked for its cause. */
+function reasonOf(error: unknown): string {
+  const known = REASONS[codeOf(error) ?? ""];
+  if (known !== undefined) return known;
+  if (!(error instanceof Error)) return String(error);
+  const deeper = error.cause === undefined ? undefined : REASONS[codeOf(error.cause) ?? ""];
+  return deeper ?? error.message.replace(/^cannot read [^:]*: /, "");
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+}
+
+function octal(mode: number): string {
+  return (mode & 0o777).toString(8).padStart(4, "0");
+}

@@ -1,0 +1,126 @@
+/**
+ * Rules across the fields of one object; each adds issues instead of throwing, and takes input that may be wrong elsewhere,
+ * so that one read of the config shows all errors.
+ */
+import * as z from "zod";
+import { formatDuration } from "../../../core/duration.ts";
+
+/** Where a rule reports to; satisfied by zod's refinement context. */
+interface Report {
+  addIssue(issue: { code: "custom"; message: string; path: (string | number)[] }): void;
+}
+
+/** Probes run at most this often: each run reads /proc or opens a connection. */
+export const MIN_PROBE_PERIOD_MS = 50;
+
+/** Kinds whose `timeout` is the longest silence and not the time of one run. */
+const SILENCE_KINDS = new Set(["heartbeat", "progress"]);
+
+const ms = z.number().optional().catch(undefined);
+const word = z.string().optional().catch(undefined);
+
+const restartOutline = z.looseObject({ base: ms, cap: ms }).catch({ base: undefined, cap: undefined });
+const probeOutline = z
+  .looseObject({ kind: word, name: word, role: word, onFailure: word, period: ms, timeout: ms })
+  .catch({
+    kind: undefined,
+    name: undefined,
+    role: undefined,
+    onFailure: undefined,
+    period: undefined,
+    timeout: undefined,
+  });
+const botOutline = z
+  .looseObject({
+    account: word,
+    ready: word,
+    probes: z.array(probeOutline).catch([]),
+    emergency: z.unknown().optional(),
+  })
+  .catch({ account: undefined, ready: undefined, probes: [], emergency: undefined });
+const fields = z.record(z.string(), z.unknown()).catch({});
+
+function report(to: Report, path: (string | number)[], message: string): void {
+  to.addIssue({ code: "custom", path, message });
+}
+
+/** The first delay must not exceed the largest. */
+export function checkRestart(value: unknown, to: Report): void {
+  const { base, cap } = restartOutline.parse(value);
+  if (base === undefined || cap === undefined || base <= cap) return;
+  report(
+    to,
+    ["base"],
+    `base ${formatDuration(base)} is larger than cap ${formatDuration(cap)}; lower base or raise cap`,
+  );
+}
+
+/** The kubelet's rule, made strict: a run must be over before the next is due. */
+export function checkProbe(value: unknown, to: Report): void {
+  const { kind, period, timeout } = probeOutline.parse(value);
+  if (period === undefined) return;
+  if (period < MIN_PROBE_PERIOD_MS)
+    report(to, ["period"], `period ${formatDuration(period)} is too short; make it at least ${MIN_PROBE_PERIOD_MS}ms`);
+  if (timeout === 0) report(to, ["timeout"], "timeout must be longer than 0s");
+  if (timeout === undefined || timeout < period || SILENCE_KINDS.has(kind ?? "")) return;
+  report(
+    to,
+    ["timeout"],
+    `timeout ${formatDuration(timeout)} is not shorter than period ${formatDuration(period)}; lower timeout or raise period`,
+  );
+}
+
+/** Exactly one source for key and secret, at most one for the passphrase. */
+export function checkEmergencyKeys(value: unknown, to: Report): void {
+  const given = fields.parse(value);
+  for (const [name, what] of [
+    ["apiKey", "API key"],
+    ["apiSecret", "API secret"],
+    ["passphrase", "passphrase"],
+  ] as const) {
+    const file = given[`${name}File`] !== undefined;
+    const env = given[`${name}Env`] !== undefined;
+    if (file && env) report(to, [`${name}Env`], `stands beside ${name}File; keep one of the two`);
+    if (!file && !env && name !== "passphrase")
+      report(to, [], `cannot close positions without the ${what}; add ${name}File: FILE or ${name}Env: NAME`);
+  }
+}
+
+/** Probe names are unique; what needs a startup probe or an emergency section has one. */
+export function checkBot(value: unknown, to: Report): void {
+  const { probes, ready, emergency } = botOutline.parse(value);
+  const seen = new Map<string, number>();
+  for (const [index, probe] of probes.entries()) {
+    const name = probe.name ?? probe.kind;
+    if (name === undefined) continue;
+    const first = seen.get(name);
+    if (first === undefined) seen.set(name, index);
+    else
+      report(
+        to,
+        ["probes", index],
+        `probes ${first} and ${index} are both named "${name}"; give one of them another name`,
+      );
+    if (probe.onFailure === "emergency" && emergency === undefined)
+      report(to, ["probes", index, "onFailure"], '"emergency" needs an emergency section in this bot; add one');
+  }
+  if (ready === "probe" && !probes.some((probe) => probe.role === "startup"))
+    report(to, ["ready"], '"probe" needs a probe with role: startup; add one, or use ready: started');
+}
+
+/** No two bots on one account: each would trade on what the other does not know. */
+export function checkAccounts(value: unknown, to: Report): void {
+  const bots = Object.entries(fields.parse(value));
+  const owners = new Map<string, string>();
+  for (const [name, bot] of bots) {
+    const account = botOutline.parse(bot).account ?? name;
+    const owner = owners.get(account);
+    if (owner === undefined) owners.set(account, name);
+    else
+      report(
+        to,
+        [name, "account"],
+        `bots "${owner}" and "${name}" share the account "${account}", which may have one live bot; give each its own`,
+      );
+  }
+}

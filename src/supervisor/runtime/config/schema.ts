@@ -1,0 +1,165 @@
+/**
+ * The config, as a zod schema: the only source of its types, defaults, validation, JSON Schema and reference page.
+ * Names and defaults are those of the contract. What the program does not do is not here, so that it is refused.
+ */
+import * as z from "zod";
+import { backoffFields } from "../../../core/backoff.ts";
+import { budgetSchema } from "../../../core/budget.ts";
+import { duration } from "../../../core/duration.ts";
+import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
+import { probeSchema } from "../../../probes/index.ts";
+import { checkAccounts, checkBot, checkEmergencyKeys, checkProbe, checkRestart } from "./rules.ts";
+
+/** Rules across fields run even when a field is wrong by itself, so that all errors show at once; they guard their input. */
+const always = { when: () => true };
+
+/** Signals a bot may be asked to stop with; SIGSTOP and SIGCONT stop nothing for good. */
+const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGQUIT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGABRT", "SIGKILL"] as const;
+
+/** Text for execve(2), chdir(2) or open(2), which end it at the first NUL character. */
+const text = () => z.string().regex(/^[^\0]*$/, "a NUL character cannot be passed on; remove it");
+const filled = () => text().min(1);
+
+const path = () =>
+  filled().regex(/^(?!~)/, '"~" is not expanded here; write ${HOME} in its place, or an absolute path');
+
+const envName = () =>
+  z
+    .string()
+    .regex(
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      "a variable name is letters, digits and underscores, not beginning with a digit",
+    );
+
+/** Names that are not of the variables which the supervisor sets for a bot. */
+export const FREE_ENV_NAME = /^(?!(?:NOTIFY_SOCKET|WATCHDOG_USEC|WATCHDOG_PID|INVOCATION_ID)$|SUPERVISOR_)/;
+
+const ownEnvName = () => envName().regex(FREE_ENV_NAME, "the supervisor sets this variable itself; remove it");
+
+/** An account names a lock file. */
+const MAX_ACCOUNT_CHARS = 64;
+
+const argv = () => z.array(text()).min(1);
+const command = () => argv().refine((words) => words[0] !== "", { path: [0], error: "the program is empty; name one" });
+
+const positive = () => duration().refine((ms) => ms > 0, { error: "must be longer than 0s" });
+
+const restartSchema = z
+  .strictObject({
+    policy: z
+      .enum(["always", "on-failure", "never"])
+      .default("always")
+      .describe("When an ended bot is started again; on-failure: unless it exited with code 0."),
+    ...backoffFields,
+    resetAfter: positive().prefault("10m").describe("Healthy running after which the delay starts from base again."),
+    ...budgetSchema.shape,
+    haltExitCodes: z
+      .array(z.int().min(0).max(255))
+      .default([78])
+      .describe("Exit codes after which the bot is halted instead of restarted; 78 is EX_CONFIG of sysexits.h."),
+  })
+  .superRefine(checkRestart, always);
+
+const keyFile = (what: string) => path().optional().describe(`File that holds ${what} and nothing else.`);
+const keyEnv = (what: string) =>
+  envName().optional().describe(`Variable in the supervisor's own environment that holds ${what}.`);
+
+const emergencySchema = z
+  .strictObject({
+    closeAfter: positive()
+      .prefault("300s")
+      .describe("Longest time without a healthy bot before positions are closed, whatever the restarts do."),
+    onGiveUp: z.boolean().default(true).describe("Close positions at once when the restart budget is spent."),
+    driver: z.enum(["ccxt"]).default("ccxt").describe("How positions are closed."),
+    exchange: z.enum(EXCHANGE_IDS).describe("ccxt id of the venue, for example binanceusdm."),
+    apiKeyFile: keyFile("the API key"),
+    apiKeyEnv: keyEnv("the API key"),
+    apiSecretFile: keyFile("the API secret"),
+    apiSecretEnv: keyEnv("the API secret"),
+    passphraseFile: keyFile("the passphrase of a venue that has one"),
+    passphraseEnv: keyEnv("the passphrase of a venue that has one"),
+    endpoint: z
+      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
+      .optional()
+      .describe("Base address in place of the venue's own: a paper exchange or a proxy."),
+    sandbox: z.boolean().default(false).describe("Use the venue's test network."),
+    timeout: positive().prefault("300s").describe("Time budget of one close before it goes on in slow rounds."),
+    symbols: z
+      .array(filled())
+      .default([])
+      .describe("Unified ccxt symbols to close, for example BTC/USDT:USDT; empty: the whole account."),
+  })
+  .superRefine(checkEmergencyKeys, always);
+
+const botSchema = z
+  .strictObject({
+    command: command().describe("Program and arguments, run without a shell."),
+    cwd: path().optional().describe("Working folder; default: the folder of the config file."),
+    user: filled()
+      .optional()
+      .describe("User the bot runs as; needs a supervisor that runs as root. Default: the supervisor's user."),
+    env: z
+      .record(ownEnvName(), text().describe("Value of the variable; quote numbers."))
+      .prefault({})
+      .describe("Environment variables of the bot, beside PATH, HOME and LANG."),
+    envFile: path().optional().describe("File of KEY=VALUE lines as systemd's EnvironmentFile; env wins over it."),
+    account: filled()
+      .max(MAX_ACCOUNT_CHARS)
+      .optional()
+      .describe("Trading account; one live bot per account. Default: the bot's name."),
+    autostart: z.boolean().default(true).describe("Start the bot together with the supervisor."),
+    ready: z
+      .enum(["started", "notify", "probe"])
+      .default("started")
+      .describe("What makes the bot ready: its start, READY=1 on the notify socket, or its startup probes."),
+    startTimeout: positive().prefault("30s").describe("Longest time from the start to ready."),
+    stopSignal: z.enum(STOP_SIGNALS).default("SIGTERM").describe("Signal that asks the bot to stop."),
+    stopTimeout: duration()
+      .prefault("30s")
+      .describe("Time between the stop signal and SIGKILL; also the time preStop and postStop may take each."),
+    preStop: command().optional().describe("Program and arguments run before the stop signal."),
+    postStop: command().optional().describe("Program and arguments run after the bot is gone."),
+    restart: restartSchema
+      .prefault({})
+      .describe("When and how fast the bot is started again, and when that is given up."),
+    probes: z.array(probeSchema.superRefine(checkProbe, always)).prefault([]).describe("Checks of the running bot."),
+    emergency: emergencySchema
+      .optional()
+      .describe("How the account is made safe; without it positions are never closed."),
+  })
+  .superRefine(checkBot, always);
+
+const botName = z
+  .string()
+  .regex(
+    /^[a-z][a-z0-9-]{0,31}$/,
+    "a bot name is lower-case letters, digits and dashes, at most 32, beginning with a letter",
+  );
+
+export const configSchema = z.strictObject({
+  version: z.literal(1).describe("Version of the config format: 1."),
+  stateDir: path()
+    .optional()
+    .describe(
+      "Folder of what must outlive the process; default: $STATE_DIRECTORY, else .supervisor beside the config file.",
+    ),
+  runtimeDir: path().optional().describe("Folder of sockets; default: $RUNTIME_DIRECTORY, else run in stateDir."),
+  logDir: path().optional().describe("Folder of log files; default: $LOGS_DIRECTORY, else log in stateDir."),
+  control: z
+    .strictObject({
+      group: filled()
+        .optional()
+        .describe("Group that may use the control socket; default: the supervisor's own group."),
+    })
+    .prefault({})
+    .describe("The control socket."),
+  emergencyFile: path()
+    .optional()
+    .describe("A file whose appearance closes the positions of every bot; default: emergency in runtimeDir."),
+  bots: z.record(botName, botSchema).superRefine(checkAccounts, always).describe("The bots, by name."),
+});
+
+export type ConfigInput = z.output<typeof configSchema>;
+export type BotInput = z.output<typeof botSchema>;
+export type EmergencyConfig = z.output<typeof emergencySchema>;
+export type RestartConfig = z.output<typeof restartSchema>;

@@ -1,0 +1,218 @@
+/** The control socket: HTTP over a unix socket, for the CLI and for scripts. Every answer is JSON; errors carry a hint. */
+import { chmodSync, chownSync, rmSync } from "node:fs";
+import type { Server } from "bun";
+import { retriesByItself } from "../../core/ladder.ts";
+import type { State } from "../../core/lifecycle-types.ts";
+import type { Status } from "../../core/status.ts";
+import { lookupGroup } from "../../platform/user.ts";
+import { armBody, emergencyBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import type { Bot } from "./bot.ts";
+import { Confirmations } from "./confirmations.ts";
+import { eventStream } from "./event-stream.ts";
+import type { Journal } from "./journal.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { planClose } from "./planning.ts";
+
+/** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
+const ANSWER_MARGIN_MS = 10_000;
+
+export interface ControlDeps {
+  readonly path: string;
+  readonly group: string | undefined;
+  readonly bots: ReadonlyMap<string, Bot>;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly status: () => Promise<Status>;
+}
+
+/** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
+export function openControl(deps: ControlDeps): Server<undefined> {
+  rmSync(deps.path, { force: true });
+  const confirmations = new Confirmations(deps.clock);
+  const before = process.umask(0o117);
+  try {
+    const server = Bun.serve({
+      unix: deps.path,
+      maxRequestBodySize: MAX_BODY_BYTES,
+      fetch: (request, self) => answer(deps, confirmations, request, self),
+      error: (error) => refuse(500, { code: "internal", message: `internal error: ${error.message}` }),
+    });
+    chmodSync(deps.path, 0o660);
+    if (deps.group !== undefined) giveToGroup(deps.path, deps.group);
+    return server;
+  } finally {
+    process.umask(before);
+  }
+}
+
+function giveToGroup(path: string, name: string): void {
+  const gid = lookupGroup(name);
+  if (gid === undefined) throw new Error(`cannot open the control socket: this machine has no group ${name}`);
+  chownSync(path, -1, gid);
+}
+
+async function answer(
+  deps: ControlDeps,
+  confirmations: Confirmations,
+  request: Request,
+  server: Server<undefined>,
+): Promise<Response> {
+  // Commands answer when their deed is done, and followers stay: no answer is cut off for taking long.
+  server.timeout(request, 0);
+  const { pathname } = new URL(request.url);
+  const route = `${request.method} ${pathname}`;
+  if (route === "GET /v1/status") return json(await deps.status());
+  if (route === "GET /v1/events") return eventStream(deps.journal, request);
+  const match = /^\/v1\/bots\/([^/]+)\/(start|stop|restart|arm|emergency)$/.exec(pathname);
+  if (request.method !== "POST" || match === null)
+    return refuse(404, { code: "notFound", message: `cannot answer ${route}: no such route` });
+  const bot = deps.bots.get(decodeURIComponent(match[1] ?? ""));
+  if (bot === undefined) return unknownBot(match[1] ?? "", deps.bots);
+  switch (match[2]) {
+    case "start":
+      return start(bot);
+    case "stop":
+      return stop(bot);
+    case "restart":
+      return restart(bot);
+    case "arm":
+      return arm(bot, request);
+    default:
+      return emergency(deps, confirmations, bot, request);
+  }
+}
+
+function unknownBot(name: string, bots: ReadonlyMap<string, Bot>): Response {
+  const hint = `the bots are: ${[...bots.keys()].join(", ")}`;
+  return refuse(404, { code: "noSuchBot", message: `cannot find bot ${name}: the config has none of this name`, hint });
+}
+
+/** Why a start is forbidden in this state; `undefined` when it is not. */
+function startRefusal(bot: Bot): Response | undefined {
+  const { state } = bot.loop;
+  const { name } = bot.plan;
+  switch (state.kind) {
+    case "locked":
+      return refuse(409, {
+        code: "locked",
+        message: `cannot start ${name}: it is locked since its emergency (${state.reason})`,
+        hint: `look at the account, then: supervisor arm ${name} --reason TEXT`,
+      });
+    case "recovering":
+      return refuse(409, {
+        code: "emergency",
+        message: `cannot start ${name}: its positions are being closed`,
+        hint: `watch it with: supervisor status ${name}`,
+      });
+    case "stuck":
+      return refuse(409, {
+        code: "stuck",
+        message: `cannot start ${name}: processes of its last start cannot be killed (${state.pids.join(", ")})`,
+        hint: "they are tried again every 5 s; a process in state D waits for the kernel or a disk",
+      });
+    case "stopped":
+    case "starting":
+    case "running":
+    case "stopping":
+    case "backoff":
+    case "halted":
+      return undefined;
+  }
+}
+
+const settledUp = (state: State): boolean => !["starting", "stopping"].includes(state.kind);
+const settledDown = (state: State): boolean => !["starting", "running", "stopping", "backoff"].includes(state.kind);
+
+function answerTimeoutMs(bot: Bot): number {
+  const { startTimeout, stopTimeout } = bot.plan.policy;
+  return startTimeout + 3 * stopTimeout + ANSWER_MARGIN_MS;
+}
+
+async function start(bot: Bot): Promise<Response> {
+  const refusal = startRefusal(bot);
+  if (refusal !== undefined) return refusal;
+  bot.loop.post({ kind: "start" });
+  return upAnswer(bot, "start");
+}
+
+async function restart(bot: Bot): Promise<Response> {
+  const refusal = startRefusal(bot);
+  if (refusal !== undefined) return refusal;
+  bot.loop.post({ kind: "restart" });
+  return upAnswer(bot, "restart");
+}
+
+async function upAnswer(bot: Bot, verb: string): Promise<Response> {
+  await bot.loop.settles(settledUp, answerTimeoutMs(bot));
+  const { state } = bot.loop;
+  if (state.kind === "running") return json({ bot: bot.plan.name, state: state.kind });
+  const why = "reason" in state ? state.reason : (state.lastExit?.detail ?? "it is not running yet");
+  return refuse(500, {
+    code: "notRunning",
+    message: `cannot ${verb} ${bot.plan.name}: it is ${state.kind}: ${why}`,
+    hint: `see: supervisor logs ${bot.plan.name}`,
+  });
+}
+
+async function stop(bot: Bot): Promise<Response> {
+  bot.loop.post({ kind: "stop" });
+  const down = await bot.loop.settles(settledDown, answerTimeoutMs(bot));
+  const { state } = bot.loop;
+  if (down && state.kind !== "stuck") return json({ bot: bot.plan.name, state: state.kind });
+  return refuse(500, { code: "notStopped", message: `cannot stop ${bot.plan.name}: it is ${state.kind}` });
+}
+
+async function arm(bot: Bot, request: Request): Promise<Response> {
+  const body = await readBody(request, armBody);
+  if ("refusal" in body) return body.refusal;
+  const { state } = bot.loop;
+  const { name } = bot.plan;
+  if (state.kind !== "locked")
+    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${state.kind}, not locked` });
+  if (state.outcome !== "flat" && !body.value.acceptPositions) {
+    const again = retriesByItself(state.outcome) ? "; the close is tried again by itself every 30 s" : "";
+    return refuse(409, {
+      code: "notFlat",
+      message: `cannot arm ${name}: its positions are not proven closed (${state.outcome})${again}`,
+      hint: `supervisor emergency plan ${name} shows them; --accept-positions arms it all the same`,
+    });
+  }
+  bot.fact("alert", `re-armed by a person: ${body.value.reason}`);
+  bot.loop.post({ kind: "arm", acceptPositions: body.value.acceptPositions });
+  if (!bot.loop.state.wanted) return json({ bot: name, state: bot.loop.state.kind });
+  return upAnswer(bot, "start");
+}
+
+async function emergency(
+  deps: ControlDeps,
+  confirmations: Confirmations,
+  bot: Bot,
+  request: Request,
+): Promise<Response> {
+  const body = await readBody(request, emergencyBody);
+  if ("refusal" in body) return body.refusal;
+  const { name } = bot.plan;
+  if (bot.plan.policy.emergency === undefined)
+    return refuse(409, {
+      code: "unsupported",
+      message: `cannot close positions of ${name}: it has no emergency section`,
+      hint: `add bots.${name}.emergency to the config: exchange, apiKeyFile, apiSecretFile`,
+    });
+  if (body.value.mode === "plan") {
+    const end = await planClose(bot, deps);
+    if (end.kind === "failed") return refuse(500, { code: "failed", message: `cannot plan: ${end.reason}` });
+    return json({ report: end.report, token: confirmations.issue(name, end.report) });
+  }
+  const confirmed = body.value.yes || confirmations.redeem(name, body.value.confirm ?? "");
+  if (!confirmed)
+    return refuse(403, {
+      code: "notConfirmed",
+      message: `cannot close positions of ${name}: not confirmed`,
+      hint: `run "supervisor emergency plan ${name}" and pass its token with --confirm within 120 s, or --yes`,
+    });
+  if (bot.loop.state.kind === "recovering")
+    return refuse(409, { code: "inProgress", message: `cannot close positions of ${name}: a close is in progress` });
+  bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
+  return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout.current?.incident ?? null });
+}

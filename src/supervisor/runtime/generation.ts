@@ -1,0 +1,189 @@
+/** One start of a bot: its process, its marks, what it says and how it is probed. Nothing of it outlives it. */
+import type { Verdict } from "../../core/verdict.ts";
+import { parseNotify } from "../../core/notify.ts";
+import { cgroupPids } from "../../platform/cgroup.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Datagram } from "../../platform/notify-socket.ts";
+import { isLive, type ProcessId } from "../../platform/proc.ts";
+import type { SpawnedChild } from "../../platform/spawn.ts";
+import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import type { Input } from "./loop.ts";
+import { fenceMarks, type BotPlan } from "./bot-plan.ts";
+import type { BotProbe } from "./config/load.ts";
+import { Mailbox } from "./mailbox.ts";
+import { Schedule, withProcessProbe, type ProbeView } from "./schedule.ts";
+import { Speakers } from "./speakers.ts";
+
+export interface GenerationDeps {
+  readonly plan: BotPlan;
+  readonly clock: Clock;
+  readonly generation: number;
+  readonly invocationId: string;
+  readonly cgroup: string | undefined;
+  /** Every orphan that comes to the supervisor is this bot's. */
+  readonly alone: boolean;
+  readonly env: Readonly<Record<string, string>>;
+  readonly child: SpawnedChild;
+  readonly post: (input: Input) => void;
+  /** Reads what waits in the notify socket. */
+  readonly drain: () => void;
+  readonly onVerdict: (probe: ProbeView) => void;
+}
+
+/** The probe that every bot has: its main process lives. */
+const processProbe: BotProbe = {
+  kind: "process",
+  name: "process",
+  role: "liveness",
+  initialDelay: 0,
+  period: 10_000,
+  timeout: 5_000,
+  failureThreshold: 1,
+  successThreshold: 1,
+  onFailure: "restart",
+};
+
+export class Generation {
+  readonly generation: number;
+  readonly invocationId: string;
+  readonly child: SpawnedChild;
+  readonly startedAt: Date;
+  readonly startedAtMs: number;
+  readonly env: Readonly<Record<string, string>>;
+  readonly mailbox: Mailbox;
+  readonly #deps: GenerationDeps;
+  readonly #schedule: Schedule;
+  readonly #speakers: Speakers;
+  #armedAtMs: number;
+  #known: readonly ProcessId[] = [];
+
+  constructor(deps: GenerationDeps) {
+    const { plan, clock, generation } = deps;
+    this.#deps = deps;
+    this.generation = generation;
+    this.invocationId = deps.invocationId;
+    this.child = deps.child;
+    this.env = deps.env;
+    this.startedAt = clock.wallTime();
+    this.startedAtMs = clock.monotonicMs();
+    this.#armedAtMs = this.startedAtMs;
+    this.#speakers = new Speakers(deps.child, `INVOCATION_ID=${deps.invocationId}`, deps.cgroup);
+    const heartbeat = plan.config.probes.find((probe) => probe.kind === "heartbeat");
+    this.mailbox = new Mailbox({
+      clock,
+      generation,
+      readyByNotify: plan.policy.ready === "notify",
+      heartbeatTimeoutMs: heartbeat?.timeout,
+      post: deps.post,
+      onWatchdogPeriod: () => this.#schedule.poke("heartbeat"),
+    });
+    this.#schedule = this.#createSchedule();
+  }
+
+  get health(): Verdict {
+    return this.#schedule.health;
+  }
+
+  get probes(): readonly ProbeView[] {
+    return this.#schedule.views;
+  }
+
+  /** Messages refused because their sender is not of the bot. */
+  get refused(): number {
+    return this.#speakers.refused;
+  }
+
+  /** By what the processes of this generation are recognised. */
+  get marks(): TreeMarks {
+    const { plan, cgroup, child, alone } = this.#deps;
+    return {
+      environ: fenceMarks(plan.files, this.invocationId),
+      cgroup,
+      root: { pid: child.pid, startTicks: child.startTicks },
+      known: this.#known,
+      orphans: alone,
+    };
+  }
+
+  /** A datagram of the bot's notify socket; only the bot's own tree may speak. */
+  hear(datagram: Datagram): void {
+    if (!this.#speakers.admits(datagram.pid)) return;
+    for (const message of parseNotify(datagram.text)) this.mailbox.take(message);
+  }
+
+  watch(stage: "starting" | "running"): void {
+    if (stage === "starting") return this.#schedule.start();
+    this.#armedAtMs = this.#deps.clock.monotonicMs();
+    return this.#schedule.arm();
+  }
+
+  unwatch(): void {
+    this.#schedule.stop();
+  }
+
+  /** Remembers who is in the tree now, so that whoever escapes later is still known. Cheap where there is a cgroup. */
+  remember(): void {
+    if (this.#deps.cgroup !== undefined) return;
+    try {
+      this.#known = listTree(this.marks).map(({ pid, startTicks }) => ({ pid, startTicks }));
+    } catch {
+      // What was known stays known; the sweep looks again by itself.
+    }
+  }
+
+  /** Living pids of the tree; only the main process when the tree cannot be read. */
+  treePids(): readonly number[] {
+    const { cgroup, child } = this.#deps;
+    try {
+      if (cgroup !== undefined) return [...new Set([child.pid, ...cgroupPids(cgroup)])];
+      return listTree(this.marks).map((member) => member.pid);
+    } catch {
+      return isLive(child.pid, child.startTicks) ? [child.pid] : [];
+    }
+  }
+
+  #createSchedule(): Schedule {
+    const { plan, clock, generation, child, post, drain, onVerdict } = this.#deps;
+    const { mailbox } = this;
+    const context = {
+      clock,
+      generation,
+      pid: child.pid,
+      startTicks: child.startTicks,
+      armedAtMs: () => this.#armedAtMs,
+      heartbeatAtMs: () => mailbox.facts.signs.heartbeatAtMs,
+      watchdogTriggered: () => mailbox.facts.triggered,
+      watchdogMs: () => mailbox.facts.watchdogMs,
+      progressAtMs: () => mailbox.facts.signs.progressAtMs,
+      treePids: () => this.treePids(),
+      cwd: plan.config.cwd,
+      env: this.env,
+      user: plan.config.user,
+    };
+    return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
+      clock,
+      context,
+      beforeRun: drain,
+      onHealth: (health) => post({ kind: "verdict", generation, health }),
+      onStartupPassed: () => {
+        if (plan.policy.ready === "probe") post({ kind: "ready", generation });
+      },
+      onVerdict: (probe) => {
+        onVerdict(probe);
+        if (probe.record.verdict === "unhealthy") this.#act(probe);
+      },
+    });
+  }
+
+  #act({ config, result }: ProbeView): void {
+    // The kernel's own word of a dead main process is on its way, and says more.
+    if (config.kind === "process") return;
+    const action = config.onFailure;
+    if (action !== "restart" && action !== "emergency") return;
+    const name = config.name ?? config.kind;
+    const cause = config.kind === "heartbeat" || config.kind === "progress" ? config.kind : (`probe:${name}` as const);
+    const why = result !== undefined && result.kind !== "success" ? result.reason : "unhealthy";
+    const { generation } = this;
+    this.#deps.post({ kind: "failing", generation, cause, detail: `${name}: ${why}`, action });
+  }
+}

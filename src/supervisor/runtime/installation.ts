@@ -1,0 +1,32 @@
+/** One state folder is one installation: its lock, and the short name that tells its cgroups from another's. */
+import { createHash } from "node:crypto";
+import { dirname, join } from "node:path";
+import { EXIT } from "../../core/exit-code.ts";
+import { lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
+
+/** Characters of the short name; two folders of one machine collide once in four thousand million. */
+const NAME_CHARS = 8;
+
+/** Where the last known state lies. */
+export function statusFile(stateDir: string): string {
+  return join(stateDir, "status.json");
+}
+
+export function installationOf(stateDir: string): string {
+  return createHash("sha256").update(stateDir).digest("hex").slice(0, NAME_CHARS);
+}
+
+/** Another supervisor has the state folder. */
+class FolderTakenError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint = "stop that one first, or name another stateDir in the config";
+}
+
+/** The lock that makes one supervisor of one state folder; held until `release` or the end of the process. */
+export function takeLock(path: string): Lock {
+  const lock = tryLock(path);
+  if (lock !== undefined) return lock;
+  const holder = lockHolder(path);
+  const who = holder === undefined ? "another supervisor" : `the supervisor with pid ${holder}`;
+  throw new FolderTakenError(`cannot run on ${dirname(path)}: ${who} has it`);
+}

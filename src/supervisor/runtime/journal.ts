@@ -1,0 +1,60 @@
+/** The daemon's journal: numbers entries, writes them, and hands them to whoever follows (`events -f`). */
+import { JOURNAL_VERSION, type JournalEntry, type JournalInput } from "../../core/journal-entry.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { AppendLog } from "../../platform/append-log.ts";
+
+/** Size of one journal file: some 20 000 entries, small enough to read whole. */
+const FILE_BYTES = 8 * 1024 ** 2;
+/** Files kept: with the size above the journal never takes more than 128 MiB. */
+const FILES_KEPT = 16;
+/** Entries kept in memory for followers that reconnect with `Last-Event-ID`. */
+const RECENT_ENTRIES = 1_000;
+
+export class Journal {
+  readonly #log: AppendLog;
+  readonly #clock: Clock;
+  readonly #recent: JournalEntry[] = [];
+  readonly #followers = new Set<(entry: JournalEntry) => void>();
+  #seq = 0;
+
+  constructor(dir: string, clock: Clock) {
+    this.#clock = clock;
+    this.#log = new AppendLog({ dir, maxBytes: FILE_BYTES, keep: FILES_KEPT, clock });
+  }
+
+  /** Lines that a full or unwritable disk has cost so far. */
+  get dropped(): number {
+    return this.#log.dropped;
+  }
+
+  /** The newest entries, oldest first, at most 1 000. */
+  get recent(): readonly JournalEntry[] {
+    return this.#recent;
+  }
+
+  /**
+   * Writes one entry before the caller acts on it. `sync` also forces it to the disk, for what must outlive the machine.
+   * Never throws: a full disk costs the line, not the supervision.
+   */
+  write(input: JournalInput, { sync = false }: { sync?: boolean } = {}): void {
+    this.#seq += 1;
+    const stamp = { v: JOURNAL_VERSION, seq: this.#seq, at: this.#clock.wallTime().toISOString() } as const;
+    // Safe: input is an entry without its stamp, kind by kind.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const entry = { ...stamp, ...input } as JournalEntry;
+    this.#log.append(JSON.stringify(entry), { sync });
+    this.#recent.push(entry);
+    if (this.#recent.length > RECENT_ENTRIES) this.#recent.shift();
+    for (const follower of this.#followers) follower(entry);
+  }
+
+  /** Calls `follower` for each new entry until the returned function is called. */
+  follow(follower: (entry: JournalEntry) => void): () => void {
+    this.#followers.add(follower);
+    return () => this.#followers.delete(follower);
+  }
+
+  close(): void {
+    this.#log.close();
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * The shell around the lifecycle core: turns what happens into events, and effects into deeds.
+ * All deciding is in core/lifecycle.ts; this file must stay free of `if`s about policy.
+ */
+import { initialState, step } from "../../core/lifecycle.ts";
+import type { Effect, Event, Policy, State, Timer } from "../../core/lifecycle-types.ts";
+import type { Clock } from "../../platform/clock.ts";
+
+/** Effects that the loop cannot carry out itself. */
+export type Deed = Exclude<Effect, { kind: "setTimer" } | { kind: "clearTimer" }>;
+
+export interface LoopDeps {
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  /** Called before the effects of a step run; never throws. */
+  readonly record: (entry: { event: Event; from: State; to: State; effects: readonly Effect[] }) => void;
+  /** Carries out one effect; never throws, and reports its end by `post`. */
+  readonly perform: (deed: Deed) => void;
+}
+
+type Unstamped<E> = E extends Event ? Omit<E, "atMs" | "roll"> : never;
+/** An event as the shell posts it; time and chance are added here. */
+export type Input = Unstamped<Event>;
+
+export class Loop {
+  readonly #policy: Policy;
+  readonly #deps: LoopDeps;
+  readonly #timers = new Map<Timer, { cancel: () => void; dueAtMs: number }>();
+  readonly #queue: Input[] = [];
+  readonly #watchers = new Set<() => void>();
+  #state: State;
+  #draining = false;
+
+  constructor(policy: Policy, deps: LoopDeps, before: { generation: number; restarts: number }) {
+    this.#policy = policy;
+    this.#deps = deps;
+    this.#state = { ...initialState, ...before };
+  }
+
+  get state(): State {
+    return this.#state;
+  }
+
+  /** Monotonic ms at which a timer fires; `undefined` when it is not set. */
+  dueAtMs(timer: Timer): number | undefined {
+    return this.#timers.get(timer)?.dueAtMs;
+  }
+
+  /** Queues an event; events are handled one at a time, in order of arrival. */
+  post(input: Input): void {
+    this.#queue.push(input);
+    if (this.#draining) return;
+    this.#draining = true;
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#handle(next);
+    this.#draining = false;
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** Resolves true when `reached` holds, false after `timeoutMs`; for commands that answer when the deed is done. */
+  settles(reached: (state: State) => boolean, timeoutMs: number): Promise<boolean> {
+    if (reached(this.#state)) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const finish = (answer: boolean): void => {
+        cancel();
+        this.#watchers.delete(watcher);
+        resolve(answer);
+      };
+      const watcher = (): void => {
+        if (reached(this.#state)) finish(true);
+      };
+      const cancel = this.#deps.clock.after(timeoutMs, () => finish(false));
+      this.#watchers.add(watcher);
+    });
+  }
+
+  /** Cancels every timer; the loop decides nothing by itself any more. */
+  close(): void {
+    for (const timer of this.#timers.values()) timer.cancel();
+    this.#timers.clear();
+  }
+
+  #handle(input: Input): void {
+    // Safe: adding the two stamps to an unstamped event gives that event back.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const event = { ...input, atMs: this.#deps.clock.monotonicMs(), roll: this.#deps.random() } as Event;
+    const from = this.#state;
+    const { state, effects } = step(this.#policy, from, event);
+    if (state === from && effects.length === 0) return;
+    this.#state = state;
+    this.#deps.record({ event, from, to: state, effects });
+    for (const effect of effects) this.#carryOut(effect);
+  }
+
+  #carryOut(effect: Effect): void {
+    switch (effect.kind) {
+      case "setTimer":
+        return this.#setTimer(effect.timer, effect.delayMs);
+      case "clearTimer":
+        return this.#clearTimer(effect.timer);
+      default:
+        return this.#deps.perform(effect);
+    }
+  }
+
+  #setTimer(timer: Timer, delayMs: number): void {
+    this.#clearTimer(timer);
+    const { generation } = this.#state;
+    const cancel = this.#deps.clock.after(delayMs, () => {
+      this.#timers.delete(timer);
+      this.post({ kind: "elapsed", timer, generation });
+    });
+    this.#timers.set(timer, { cancel, dueAtMs: this.#deps.clock.monotonicMs() + delayMs });
+  }
+
+  #clearTimer(timer: Timer): void {
+    this.#timers.get(timer)?.cancel();
+    this.#timers.delete(timer);
+  }
+}

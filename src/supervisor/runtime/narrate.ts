@@ -1,0 +1,84 @@
+/** Turns decisions into journal entries: the facts for replay, and one sentence for people. */
+import type { JournalInput } from "../../core/journal-entry.ts";
+import type { Effect, Event, State } from "../../core/lifecycle-types.ts";
+
+type Level = JournalInput["level"];
+
+/** The journal entry of one step of a bot's lifecycle. */
+export function decisionEntry(
+  bot: string,
+  event: Event,
+  from: State,
+  to: State,
+  effects: readonly Effect[],
+): JournalInput {
+  const notes = effects.filter((effect) => effect.kind === "note");
+  const text = [move(event, from, to), ...notes.map((note) => note.text)].join("; ");
+  return {
+    kind: "decision",
+    bot,
+    generation: to.generation,
+    level: loudest(
+      notes.map((note) => note.level),
+      from.kind === to.kind ? "debug" : "info",
+    ),
+    text,
+    event: { ...event },
+    from: from.kind,
+    to: to.kind,
+    effects: effects.map((effect) => ({ ...effect })),
+  };
+}
+
+function loudest(levels: readonly Level[], quiet: Level): Level {
+  if (levels.includes("alert")) return "alert";
+  if (levels.includes("warn")) return "warn";
+  return levels.includes("info") ? "info" : quiet;
+}
+
+function move(event: Event, from: State, to: State): string {
+  const what = describeEvent(event);
+  return from.kind === to.kind ? `${to.kind}: ${what}` : `${from.kind} → ${to.kind}: ${what}`;
+}
+
+function describeEvent(event: Event): string {
+  switch (event.kind) {
+    case "exited":
+      return event.signal === null ? `exited with ${event.code}` : `killed by ${event.signal}`;
+    case "failing":
+      return event.detail;
+    case "emergency":
+      return `emergency (${event.trigger})`;
+    case "elapsed":
+      return `timer ${event.timer}`;
+    case "spawnFailed":
+      return event.reason;
+    case "verdict":
+      return `the bot is ${event.health}`;
+    case "actionEnded":
+      return `${event.action} ended ${event.outcome}`;
+    case "survivors":
+      return `still alive: ${event.pids.join(", ")}`;
+    case "leftovers":
+      return `alive from an earlier supervisor: ${event.pids.join(", ")}`;
+    case "hookEnded":
+      return `hook ${event.hook} ended`;
+    case "lockFound":
+      return "a lockout was found on disk";
+    case "gone":
+      return "the process tree is proven gone";
+    case "leaving":
+      return "the bot announced its end";
+    case "extend":
+      return `the bot asked for ${Math.round(event.extendMs)} ms more`;
+    case "resetBackoff":
+      return "the bot asked for a reset of its backoff";
+    case "start":
+    case "stop":
+    case "restart":
+    case "arm":
+    case "spawned":
+    case "ready":
+      return event.kind;
+  }
+}

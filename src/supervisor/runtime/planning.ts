@@ -1,0 +1,29 @@
+/** Asks the venue what an emergency close would close. Reads only, and needs neither daemon nor lockout. */
+import type { Clock } from "../../platform/clock.ts";
+import type { BotPlan } from "./bot-plan.ts";
+import { runClose, type CloseEnd } from "./closing.ts";
+
+/** Incident id of a plan: nothing is journaled or sent under it. */
+const PLAN_INCIDENT = "plan00";
+
+export interface PlanSubject {
+  readonly plan: BotPlan;
+  readonly generation?: { readonly invocationId: string } | undefined;
+}
+
+/** The worker's report in mode `plan`. Never throws. */
+export function planClose(
+  subject: PlanSubject,
+  { clock, env }: { readonly clock: Clock; readonly env: Readonly<Record<string, string | undefined>> },
+): Promise<CloseEnd> {
+  return runClose({
+    plan: subject.plan,
+    mode: "plan",
+    lockout: { incident: PLAN_INCIDENT, trigger: "operator" },
+    invocationId: subject.generation?.invocationId,
+    cgroup: undefined,
+    env,
+    clock,
+    onProgress: () => {},
+  });
+}

@@ -1,0 +1,201 @@
+/**
+ * Runs the probes of one generation of a bot when they are due, the way the kubelet does: startup probes gate the
+ * others, never two runs of one probe at once, and an outcome that comes after the end of the generation is dropped.
+ */
+import {
+  botHealth,
+  foldResult,
+  freshRecord,
+  type ProbeRecord,
+  type ProbeResult,
+  type Verdict,
+} from "../../core/verdict.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Probe, ProbeContext } from "../../probes/contract.ts";
+import { createProbe, type ProbeConfig } from "../../probes/index.ts";
+
+/** Shortest pause between two runs of a probe, ms: a probe that is always overdue must not spin. */
+const MIN_PAUSE_MS = 10;
+/** Every probe bounds itself by its `timeout`; one that does not is broken, which this much later says nothing of the bot. */
+const BACKSTOP_MS = 10_000;
+
+/** What status shows of a probe. */
+export interface ProbeView {
+  readonly config: ProbeConfig;
+  readonly record: ProbeRecord;
+  readonly result: ProbeResult | undefined;
+  readonly lastAt: Date | undefined;
+  readonly latencyMs: number | undefined;
+}
+
+export interface ScheduleDeps {
+  readonly clock: Clock;
+  readonly context: ProbeContext;
+  /** Called right before a run is judged: what the bot said meanwhile must be read first. */
+  readonly beforeRun: () => void;
+  /** The verdict of a probe has changed. */
+  readonly onVerdict: (probe: ProbeView) => void;
+  /** The health of the whole bot has changed. */
+  readonly onHealth: (health: Verdict) => void;
+  /** Every startup probe is healthy. */
+  readonly onStartupPassed: () => void;
+}
+
+interface Entry {
+  readonly config: ProbeConfig;
+  readonly probe: Probe;
+  record: ProbeRecord;
+  result: ProbeResult | undefined;
+  lastAt: Date | undefined;
+  latencyMs: number | undefined;
+  started: boolean;
+  running: boolean;
+  cancel: () => void;
+}
+
+export class Schedule {
+  readonly #deps: ScheduleDeps;
+  readonly #entries: readonly Entry[];
+  readonly #stopped = new AbortController();
+  readonly #startedAtMs: number;
+  #armed = false;
+  #health: Verdict = "pending";
+
+  constructor(configs: readonly ProbeConfig[], deps: ScheduleDeps) {
+    this.#deps = deps;
+    this.#startedAtMs = deps.clock.monotonicMs();
+    this.#entries = configs.map((config) => ({
+      config,
+      probe: createProbe(config, deps.context),
+      record: freshRecord,
+      result: undefined,
+      lastAt: undefined,
+      latencyMs: undefined,
+      started: false,
+      running: false,
+      cancel: () => {},
+    }));
+  }
+
+  get health(): Verdict {
+    return this.#health;
+  }
+
+  get views(): readonly ProbeView[] {
+    return this.#entries;
+  }
+
+  /** Starts the startup probes. */
+  start(): void {
+    for (const entry of this.#entries) if (entry.config.role === "startup") this.#begin(entry);
+  }
+
+  /** The bot is running: the other probes begin, now or when the startup probes have passed. */
+  arm(): void {
+    this.start();
+    this.#armed = true;
+    this.#openGate();
+  }
+
+  /** Judges the probes of one kind now: what they wait for has just changed. A run that is under way is not doubled. */
+  poke(kind: ProbeConfig["kind"]): void {
+    if (this.#stopped.signal.aborted) return;
+    for (const entry of this.#entries) {
+      if (entry.config.kind !== kind || !entry.started || entry.running) continue;
+      entry.cancel();
+      this.#later(entry, 0);
+    }
+  }
+
+  /** Ends every probe; what a run still answers is dropped. */
+  stop(): void {
+    this.#stopped.abort();
+    for (const entry of this.#entries) entry.cancel();
+  }
+
+  #openGate(): void {
+    if (!this.#armed || !this.#startupPassed()) return;
+    for (const entry of this.#entries) this.#begin(entry);
+  }
+
+  #startupPassed(): boolean {
+    return this.#entries.every((entry) => entry.config.role !== "startup" || entry.record.verdict === "healthy");
+  }
+
+  #begin(entry: Entry): void {
+    if (entry.started || this.#stopped.signal.aborted) return;
+    entry.started = true;
+    const age = this.#deps.clock.monotonicMs() - this.#startedAtMs;
+    this.#later(entry, Math.max(0, entry.config.initialDelay - age));
+  }
+
+  #later(entry: Entry, delayMs: number): void {
+    entry.cancel = this.#deps.clock.after(delayMs, () => void this.#run(entry));
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    const { clock } = this.#deps;
+    const startMs = clock.monotonicMs();
+    this.#deps.beforeRun();
+    entry.running = true;
+    const { result, settled } = await this.#runOnce(entry);
+    if (this.#stopped.signal.aborted) return;
+    entry.latencyMs = clock.monotonicMs() - startMs;
+    this.#note(entry, result);
+    // A run that outlives its own timeout must end before the next one begins.
+    await settled;
+    entry.running = false;
+    // A startup probe has done its work with its first success.
+    const passed = entry.config.role === "startup" && entry.record.verdict === "healthy";
+    if (this.#stopped.signal.aborted || passed) return;
+    const pauseMs = entry.probe.nextDelayMs?.() ?? entry.config.period - (clock.monotonicMs() - startMs);
+    this.#later(entry, Math.max(MIN_PAUSE_MS, pauseMs));
+  }
+
+  async #runOnce(entry: Entry): Promise<{ result: ProbeResult; settled: Promise<unknown> }> {
+    const { clock } = this.#deps;
+    const timedOut = new AbortController();
+    const signal = AbortSignal.any([timedOut.signal, this.#stopped.signal]);
+    const run = entry.probe.run(signal).catch((error: unknown): ProbeResult => ({
+      kind: "unknown",
+      reason: `the probe itself broke: ${error instanceof Error ? error.message : String(error)}`,
+    }));
+    const { promise: hung, resolve } = Promise.withResolvers<ProbeResult>();
+    const reason = `the probe itself hangs: no answer ${BACKSTOP_MS} ms after its timeout`;
+    const { timeout } = entry.config;
+    const cancelTimeout = clock.after(timeout, () => timedOut.abort());
+    const cancelBackstop = clock.after(timeout + BACKSTOP_MS, () => resolve({ kind: "unknown", reason }));
+    const result = await Promise.race([run, hung]);
+    cancelTimeout();
+    cancelBackstop();
+    return { result, settled: run };
+  }
+
+  #note(entry: Entry, result: ProbeResult): void {
+    const before = entry.record.verdict;
+    entry.record = foldResult(entry.record, result, entry.config);
+    entry.result = result;
+    entry.lastAt = this.#deps.clock.wallTime();
+    const changed = entry.record.verdict !== before;
+    if (changed) this.#deps.onVerdict(entry);
+    if (this.#stopped.signal.aborted) return;
+    if (changed && entry.config.role === "startup" && this.#startupPassed()) {
+      this.#deps.onStartupPassed();
+      this.#openGate();
+    }
+    this.#judge();
+  }
+
+  #judge(): void {
+    const judged = this.#entries.map((entry) => ({ role: entry.config.role, verdict: entry.record.verdict }));
+    const health = botHealth(judged);
+    if (health === this.#health) return;
+    this.#health = health;
+    this.#deps.onHealth(health);
+  }
+}
+
+/** The probes of a bot: those of its config, and the one that every bot has. */
+export function withProcessProbe(configs: readonly ProbeConfig[], always: ProbeConfig): readonly ProbeConfig[] {
+  return configs.some((config) => config.kind === "process") ? configs : [always, ...configs];
+}

@@ -1,0 +1,46 @@
+/**
+ * The emergency file: whoever may write to the runtime folder can have every position closed by creating it.
+ * Its owner and mode are checked, so that no other local user can; a refused file is said once and left in place.
+ */
+import { lstatSync, unlinkSync, type Stats } from "node:fs";
+
+/** Mode bits that let others than the owner write. */
+const FOREIGN_WRITE = 0o022;
+
+export type FileTrigger =
+  | { readonly kind: "absent" }
+  | { readonly kind: "present" }
+  | { readonly kind: "refused"; readonly reason: string };
+
+/** Looks at the emergency file; never throws. */
+export function lookAtEmergencyFile(path: string, ownUid: number): FileTrigger {
+  let stat: Stats | undefined;
+  try {
+    stat = lstatSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    return {
+      kind: "refused",
+      reason: `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`,
+    };
+  }
+  if (stat === undefined) return { kind: "absent" };
+  const refusal = refusalOf(stat, ownUid);
+  return refusal === undefined ? { kind: "present" } : { kind: "refused", reason: `${path} is ignored: ${refusal}` };
+}
+
+function refusalOf(stat: Stats, ownUid: number): string | undefined {
+  if (!stat.isFile()) return "it is not a regular file";
+  if (stat.uid !== 0 && stat.uid !== ownUid) return `it belongs to uid ${stat.uid}`;
+  if ((stat.mode & FOREIGN_WRITE) !== 0) return "its group or others may write to it";
+  return undefined;
+}
+
+/** Takes the file away once its order is on disk; `undefined` when that is done, else why it could not be. */
+export function consumeEmergencyFile(path: string): string | undefined {
+  try {
+    unlinkSync(path);
+    return undefined;
+  } catch (error) {
+    return `cannot remove ${path}: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}

@@ -1,0 +1,272 @@
+/** The emergency close against the paper exchange, which is asked itself afterwards: flat, nothing turned, no rule broken. */
+import { expect, test } from "vitest";
+import type { CloseReport } from "../../src/core/close-job.ts";
+import { holdings, quickClock, startRig } from "./rig.ts";
+import type { JobChanges, Rig } from "./rig.ts";
+
+const ORDER = "POST /fapi/v1/order";
+const POSITIONS = "GET /fapi/v3/positionRisk";
+
+interface Row {
+  readonly name: string;
+  readonly faults?: readonly object[];
+  readonly settings?: object;
+  /** Positions; default 6. */
+  readonly count?: number;
+  readonly amount?: number;
+  /** Not at three times the speed: the row counts calls or waits for the venue's own clock. */
+  readonly realTime?: boolean;
+  readonly check?: (report: CloseReport, rig: Rig) => void;
+}
+
+const rows: readonly Row[] = [
+  {
+    name: "without a fault",
+    realTime: true,
+    count: 20,
+    check: (report, rig) => {
+      expect(report).toMatchObject({ rounds: 2, verified: true, errors: {}, foreign: [], dust: [] });
+      expect(report.before).toMatchObject({ orders: 40 });
+      expect(report.after).toEqual({ positions: [], orders: 0 });
+      // Two rounds with a cancel each per symbol, one order per symbol, four readings of three calls, the markets.
+      expect(report.calls).toBe(20 * 3 + 4 * 3 + 1);
+      expect(rig.paper.state().requests[ORDER]).toBe(20);
+    },
+  },
+  {
+    name: "when five replies are lost after the order was executed",
+    faults: [{ match: ORDER, kind: "dropAfter", times: 5 }],
+    check: (report) => {
+      expect(report.orders.filter(({ outcome }) => outcome === "unknown")).toHaveLength(5);
+      // The last lost order could be executed until recvWindow and its margin are over.
+      expect(report.quietMs).toBeGreaterThan(6_000);
+    },
+  },
+  {
+    name: "when ten connections die before anything was executed",
+    faults: [{ match: ORDER, kind: "dropBefore", times: 10 }],
+  },
+  {
+    name: "when orders are answered by 429 with Retry-After",
+    realTime: true,
+    faults: [{ match: ORDER, kind: "rateLimit", times: 3, retryAfterSeconds: 1 }],
+    check: (report) => {
+      expect(report.errors).toMatchObject({ throttled: 3 });
+      expect(report.durationMs).toBeGreaterThan(1_900);
+    },
+  },
+  {
+    name: "when the address is banned for a second",
+    realTime: true,
+    faults: [{ match: POSITIONS, kind: "ban", after: 1, seconds: 1 }],
+  },
+  {
+    name: "when readings, cancels and orders are answered by 503",
+    faults: [
+      { match: POSITIONS, kind: "http", status: 503, times: 2 },
+      { match: "GET /fapi/v1/openOrders", kind: "http", status: 503, times: 2 },
+      { match: "DELETE /fapi/v1/", kind: "http", status: 500, times: 4 },
+      { match: ORDER, kind: "http", status: 503, times: 5 },
+    ],
+  },
+  {
+    name: "when the list of markets fails at first",
+    faults: [{ match: "GET /fapi/v1/exchangeInfo", kind: "http", status: 503, times: 3 }],
+  },
+  {
+    name: "when reduce-only orders are refused (-2022)",
+    faults: [{ match: ORDER, kind: "rejectReduceOnly", times: 12 }],
+    check: (report) => expect(report.errors).toMatchObject({ "rejected:reduceOnly": 12 }),
+  },
+  {
+    name: "when every order is filled by half",
+    faults: [{ match: ORDER, kind: "partial", times: 15, ratio: 0.5 }],
+    amount: 4,
+  },
+  {
+    name: "when the venue's clock is 15 s behind",
+    settings: { skewMs: -15_000 },
+    check: (_, rig) => expect(rig.paper.state().requests["GET /fapi/v1/time"]).toBe(1),
+  },
+  {
+    name: "when the venue's clock is 15 s ahead",
+    settings: { skewMs: 15_000 },
+  },
+  {
+    name: "when market orders leave the price band (-4131)",
+    faults: [
+      {
+        match: "type=MARKET",
+        kind: "apiCode",
+        code: -4131,
+        msg: "best price does not meet the PERCENT_PRICE filter",
+        times: 40,
+      },
+    ],
+    count: 3,
+    check: (report) => expect(report.errors).toMatchObject({ "rejected:band": 3 }),
+  },
+  {
+    name: "when answers are HTML",
+    faults: [
+      { match: ORDER, kind: "garbage", times: 5 },
+      { match: POSITIONS, kind: "garbage", times: 1 },
+    ],
+  },
+];
+
+test.concurrent.each(rows)("closePositions() ends flat $name", async (row) => {
+  await using rig = startRig({ symbols: row.count ?? 6 });
+  await rig.control("seed", holdings(row.count ?? 6, row.amount));
+  if (row.settings !== undefined) await rig.control("set", row.settings);
+  for (const fault of row.faults ?? []) await rig.control("fault", fault);
+  const report = await rig.close({}, row.realTime === true ? {} : { clock: quickClock });
+  expect(report).toMatchObject({ outcome: "flat", verified: true });
+  row.check?.(report, rig);
+  expectSound(rig);
+});
+
+/** The venue itself holds nothing, no fill turned a position, and no rule of the venue was broken. */
+function expectSound(rig: Rig): void {
+  expect(rig.paper.state()).toMatchObject({
+    flat: true,
+    positions: [],
+    orders: [],
+    algoOrders: [],
+    flips: [],
+    violations: [],
+  });
+}
+
+async function closeOne(
+  setUp: (rig: Rig) => Promise<void>,
+  changes?: JobChanges,
+): Promise<{ rig: Rig; report: CloseReport }> {
+  const rig = startRig({ symbols: 6 });
+  await setUp(rig);
+  return { rig, report: await rig.close(changes, { clock: quickClock }) };
+}
+
+test.concurrent("closePositions() splits a position above the market's maximum into serial orders", async () => {
+  const seed = { positions: [{ symbol: "BTCUSDT", side: "long", amount: 300 }] };
+  const { rig, report } = await closeOne((r) => r.control("seed", seed));
+  await using _ = rig;
+  expect(report.outcome).toBe("flat");
+  expect(report.orders.map(({ amount }) => amount)).toEqual([120, 120, 60]);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() closes both legs of a symbol in hedge mode", async () => {
+  const { rig, report } = await closeOne(async (r) => {
+    await r.control("set", { hedge: true });
+    const symbol = "BTCUSDT";
+    await r.control("seed", {
+      positions: [
+        { symbol, side: "long", amount: 1 },
+        { symbol, side: "short", amount: 2 },
+      ],
+      orders: [{ symbol, side: "sell", amount: 1, reduceOnly: true }],
+    });
+  });
+  await using _ = rig;
+  expect(report.outcome).toBe("flat");
+  expect(report.orders.map(({ side, positionSide, amount }) => [side, positionSide, amount])).toEqual([
+    ["buy", "short", 2],
+    ["sell", "long", 1],
+  ]);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() gives a body that stalls 6 s, not for ever", async () => {
+  const { rig, report } = await closeOne(async (r) => {
+    await r.control("seed", holdings(6));
+    await r.control("fault", { match: ORDER, kind: "stallBody", times: 2 });
+  });
+  await using _ = rig;
+  expect(report.outcome).toBe("flat");
+  expect(report.durationMs).toBeGreaterThan(6_000);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() waits for an order that is executed long after its connection died, and turns nothing", async () => {
+  const { rig, report } = await closeOne(async (r) => {
+    await r.control("seed", holdings(6));
+    await r.control("fault", { match: ORDER, kind: "late", times: 3, ms: 500 });
+  });
+  await using _ = rig;
+  expect(report.outcome).toBe("flat");
+  expect(report.quietMs).toBeGreaterThan(6_000);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() keeps a stop until its position is closed", async () => {
+  await using rig = startRig({ symbols: 1 });
+  await rig.control("seed", holdings(1));
+  await rig.control("fault", { match: ORDER, kind: "dropBefore", times: 1_000 });
+  const report = await rig.close({ venue: { timeoutMs: 1_500 } }, { clock: quickClock });
+  expect(report).toMatchObject({ outcome: "residual", verified: false, after: { orders: 1 } });
+  expect(rig.paper.state()).toMatchObject({ orders: [], algoOrders: [{ symbol: "S00USDT" }] });
+});
+
+test.concurrent("closePositions() closes only the job's symbols", async () => {
+  const { rig, report } = await closeOne((r) => r.control("seed", holdings(3)), {
+    venue: { symbols: ["S01/USDT:USDT"] },
+  });
+  await using _ = rig;
+  expect(report).toMatchObject({ outcome: "flat", before: { positions: [{ symbol: "S01/USDT:USDT" }] } });
+  expect(rig.paper.state().positions.map(({ symbol }) => symbol)).toEqual(["S00USDT", "S02USDT"]);
+  expect(rig.paper.state().orders).toHaveLength(2);
+});
+
+test.concurrent("closePositions() reports a position that appears after the account was flat as foreign", async () => {
+  await using rig = startRig({ symbols: 1 });
+  const intruder = { positions: [{ symbol: "S00USDT", side: "long", amount: 1 }] };
+  let planted: Promise<void> | undefined;
+  const progress = (line: { kind: string; state?: string }): void => {
+    if (line.state === "quiet") planted ??= rig.control("seed", intruder);
+  };
+  const report = await rig.close({}, { progress });
+  await planted;
+  expect(report).toMatchObject({
+    outcome: "foreign",
+    verified: false,
+    foreign: ["position S00/USDT:USDT long 1"],
+    orders: [],
+  });
+});
+
+test.concurrent("closePositions() gives up a wrong key after two refusals", async () => {
+  const { rig, report } = await closeOne((r) => r.control("seed", holdings(1)), { venue: { apiKey: "another-key" } });
+  await using _ = rig;
+  expect(report).toMatchObject({ outcome: "keyRefused", before: null, orders: [] });
+  expect(rig.paper.state().requests[POSITIONS]).toBe(2);
+});
+
+test.concurrent.each([
+  ["an exchange that ccxt does not have", { exchange: "binanceusmd" }, "the nearest are binanceusdm"],
+  ["a symbol that the venue does not list", { symbols: ["BTC/USDT"] }, "the nearest are BTC/USDT:USDT"],
+])("closePositions() names the nearest names for %s", async (_, venue, hint) => {
+  await using rig = startRig();
+  expect(await rig.close({ venue })).toMatchObject({ outcome: "unsupported", reason: expect.stringContaining(hint) });
+});
+
+test.concurrent("closePositions() ends as unreadable when nobody listens at the endpoint", async () => {
+  await using rig = startRig();
+  await using gone = startRig();
+  const endpoint = gone.paper.url;
+  await gone.paper.stop();
+  const report = await rig.close({ venue: { endpoint, timeoutMs: 500 } });
+  expect(report).toMatchObject({ outcome: "unreadable", verified: false, before: null, after: null });
+  expect(report.durationMs).toBeLessThan(3_000);
+});
+
+test.concurrent("closePositions() in mode plan reads, reports and changes nothing", async () => {
+  await using rig = startRig({ symbols: 2 });
+  expect(await rig.close({ mode: "plan" })).toMatchObject({ outcome: "flat" });
+  await rig.control("seed", holdings(2));
+  const report = await rig.close({ mode: "plan" });
+  expect(report).toMatchObject({ outcome: "planNotEmpty", orders: [], rounds: 0, before: { orders: 4 } });
+  expect(report.before?.positions).toHaveLength(2);
+  const { requests } = rig.paper.state();
+  expect(Object.keys(requests).filter((name) => !name.startsWith("GET "))).toEqual([]);
+});

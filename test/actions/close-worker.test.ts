@@ -1,0 +1,233 @@
+/** The close as a process of its own: what it says and survives, and that a killed one is finished by the next. */
+import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { workerLineSchema } from "../../src/core/close-job.ts";
+import type { CloseJob, WorkerLine } from "../../src/core/close-job.ts";
+import { incidentLineSchema } from "../../src/core/incident.ts";
+import type { IncidentLine } from "../../src/core/incident.ts";
+import { tryLock } from "../../src/platform/lock.ts";
+import { API_KEY, API_SECRET, holdings, quickClock, startRig } from "./rig.ts";
+import type { Rig } from "./rig.ts";
+
+const WORKER = join(import.meta.dirname, "..", "fixtures", "close-worker.ts");
+
+interface Worker {
+  readonly child: Bun.Subprocess<"pipe", "ignore", "pipe">;
+  /** Exit code once it ended. */
+  readonly exited: Promise<number>;
+  readonly lines: () => WorkerLine[];
+}
+
+/** Starts the worker with descriptor 3 on a file and the job on its input. */
+function startWorker(rig: Rig, job: CloseJob | string, action = "close-positions"): Worker {
+  const path = join(rig.folder, `lines-${crypto.randomUUID()}`);
+  const fd = openSync(path, "w");
+  const child = Bun.spawn([process.execPath, WORKER, action], { stdio: ["pipe", "ignore", "pipe", fd] });
+  closeSync(fd);
+  void child.stdin.write(typeof job === "string" ? job : `${JSON.stringify(job)}\n`);
+  void child.stdin.end();
+  const lines = (): WorkerLine[] =>
+    readFileSync(path, "utf8")
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => workerLineSchema.parse(JSON.parse(line)));
+  return { child, exited: child.exited, lines };
+}
+
+function readJournal(rig: Rig): IncidentLine[] {
+  return readFileSync(join(rig.folder, "incidents", "abc123.ndjson"), "utf8")
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => incidentLineSchema.parse(JSON.parse(line)));
+}
+
+function expectSound(rig: Rig): void {
+  expect(rig.paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+}
+
+test.concurrent("runAction() closes, tells what it does and exits with the outcome's code", async () => {
+  await using rig = startRig({ symbols: 3 });
+  await rig.control("seed", holdings(3));
+  const { exited, lines } = startWorker(rig, rig.job());
+  expect(await exited).toBe(0);
+  const said = lines();
+  expect(said.flatMap((line) => (line.kind === "progress" ? [line.state] : []))).toEqual(
+    expect.arrayContaining(["fencing", "closing", "quiet"]),
+  );
+  const last = said.at(-1);
+  expect(last).toMatchObject({ kind: "result", report: { outcome: "flat" } });
+  const stored: unknown = JSON.parse(readFileSync(join(rig.folder, "incidents", "abc123.json"), "utf8"));
+  expect(last).toEqual({ kind: "result", report: stored });
+  expectSound(rig);
+});
+
+test.concurrent.each([1, 4, 9])("runAction() killed at order %i is finished by the next run", async (killAt) => {
+  const workers: Worker[] = [];
+  let orders = 0;
+  const killAtOrder = (line: string): void => {
+    if (!line.includes("MARKET")) return;
+    orders += 1;
+    if (orders === killAt) workers[0]?.child.kill("SIGKILL");
+  };
+  await using rig = startRig({ symbols: 10, log: killAtOrder });
+  await rig.control("seed", holdings(10));
+  const worker = startWorker(rig, rig.job());
+  workers.push(worker);
+  await worker.exited;
+  expect(worker.child.signalCode).toBe("SIGKILL");
+  expect(rig.paper.state().flat).toBe(false);
+  const before = readJournal(rig);
+  // As if the machine had died while it wrote.
+  writeFileSync(join(rig.folder, "incidents", "abc123.ndjson"), '{"kind":"outco', { flag: "a" });
+
+  const report = await rig.close({}, { clock: quickClock });
+  expect(report).toMatchObject({ outcome: "flat", startedAt: before[0]?.at });
+  expect(report.before?.positions).toHaveLength(10);
+  expectSound(rig);
+  const text = readFileSync(join(rig.folder, "incidents", "abc123.ndjson"), "utf8");
+  const intents = text.split("\n").flatMap((line) => {
+    const parsed = line.startsWith('{"kind":"intent"') ? incidentLineSchema.parse(JSON.parse(line)) : undefined;
+    return parsed?.kind === "intent" ? [parsed] : [];
+  });
+  expect(new Set(intents.map(({ seq }) => seq)).size).toBe(intents.length);
+  const first = intents.slice(0, before.filter(({ kind }) => kind === "intent").length);
+  const later = intents.slice(first.length);
+  expect(Math.min(...later.map(({ seq }) => seq))).toBeGreaterThan(Math.max(...first.map(({ seq }) => seq)));
+  expect(report.orders.map(({ id }) => id)).toEqual(intents.map(({ order }) => order.id));
+});
+
+test.concurrent("runAction() goes on when it is asked to end and nobody listens to it", async () => {
+  await using rig = startRig({ symbols: 3, latencyMs: 30 });
+  await rig.control("seed", holdings(3));
+  const job = join(rig.folder, "job");
+  writeFileSync(job, `${JSON.stringify(rig.job())}\n`, { mode: 0o600 });
+  // Descriptors 1 and 3 are pipes whose reader is gone before the first line.
+  const script = `"$0" "$1" close-positions <"$2" 3>&1 & pid=$!; echo $pid >&2; wait $pid; echo $? >"$2.code"`;
+  const shell = Bun.spawn(["sh", "-c", `{ ${script}; } | exec true`, process.execPath, WORKER, job], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const reader = shell.stderr.getReader();
+  const pid = Number(new TextDecoder().decode((await reader.read()).value));
+  while (rig.paper.state().requests["GET /fapi/v1/exchangeInfo"] === undefined) await Bun.sleep(5);
+  for (const signal of ["SIGTERM", "SIGHUP", "SIGINT"] as const) process.kill(pid, signal);
+  await shell.exited;
+  expect(readFileSync(`${job}.code`, "utf8").trim()).toBe("0");
+  expectSound(rig);
+});
+
+test.concurrent.each([
+  ["a job that is not JSON", "{ secret-in-the-job", "the job is not one line of JSON"],
+  ["a job with a field that does not exist", `{"version":1,"apiSecrets":"secret-in-the-job"}\n`, "apiSecrets"],
+  ["a job above 1 MiB", "secret-in-the-job".repeat(70_000), "larger than 1048576 bytes"],
+  ["no job", "", "the job is not one line of JSON"],
+])("runAction() refuses %s as an internal error and does not repeat it", async (_, text, why) => {
+  await using rig = startRig();
+  const { child, exited } = startWorker(rig, text);
+  const said = await new Response(child.stderr).text();
+  expect(await exited).toBe(16);
+  expect(said).toContain(why);
+  expect(said).not.toContain("secret-in-the-job");
+});
+
+test.concurrent("runAction() names the known actions for an unknown one", async () => {
+  await using rig = startRig();
+  const { child, exited } = startWorker(rig, "", "close-everything");
+  expect(await new Response(child.stderr).text()).toContain("known are close-positions");
+  expect(await exited).toBe(2);
+});
+
+test.concurrent("closePositions() refuses while a process of the bot lives, and closes when it is dead", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  const mark = `INVOCATION_ID=${crypto.randomUUID()}`;
+  const bot = Bun.spawn(["sleep", "60"], { env: { INVOCATION_ID: mark.slice("INVOCATION_ID=".length) } });
+  try {
+    const report = await rig.close({ fence: { environ: [mark] } });
+    expect(report).toMatchObject({ outcome: "refused", calls: 0, fence: { proven: false, pids: [bot.pid] } });
+    expect(report.reason).toContain(String(bot.pid));
+    expect(rig.paper.state().requests).toEqual({});
+    const plan = await rig.close({ mode: "plan", fence: { environ: [mark] } });
+    expect(plan).toMatchObject({ outcome: "planNotEmpty", fence: { proven: false } });
+  } finally {
+    bot.kill("SIGKILL");
+    await bot.exited;
+  }
+  const report = await rig.close({ fence: { environ: [mark] } });
+  expect(report).toMatchObject({ outcome: "flat", fence: { proven: true, pids: [] } });
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() of an incident that ended flat sends nothing and repeats the report", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  const [first, second] = await Promise.all([rig.close(), rig.close()]);
+  expect(second).toEqual(first);
+  expect(first.outcome).toBe("flat");
+  expect(rig.paper.state().requests["POST /fapi/v1/order"]).toBe(2);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() waits for the account's lock and says so", async () => {
+  await using rig = startRig({ symbols: 1 });
+  await rig.control("seed", holdings(1));
+  const lock = tryLock(rig.job().accountLock);
+  const waiting: string[] = [];
+  const progress = (line: WorkerLine): void => {
+    if (line.kind !== "progress" || !line.text.includes("waiting")) return;
+    waiting.push(line.text);
+    expect(rig.paper.state().requests).toEqual({});
+    lock?.release();
+  };
+  expect(await rig.close({}, { progress })).toMatchObject({ outcome: "flat" });
+  expect(waiting).toHaveLength(1);
+});
+
+test.concurrent("closePositions() refuses when the lock stays held", async () => {
+  await using rig = startRig();
+  const lock = tryLock(rig.job().accountLock);
+  const stop = new AbortController();
+  const progress = (): void => stop.abort();
+  expect(await rig.close({}, { progress, signal: stop.signal })).toMatchObject({ outcome: "refused", calls: 0 });
+  lock?.release();
+});
+
+test.concurrent("closePositions() closes when neither lock nor journal can be written", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  const file = join(rig.folder, "file");
+  writeFileSync(file, "");
+  const report = await rig.close({ incidentsDir: join(file, "incidents"), accountLock: join(file, "lock") });
+  expect(report).toMatchObject({ outcome: "flat", errors: { lock: 1, journal: expect.any(Number) } });
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() finishes its round and reports the rest when it is stopped", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  await rig.control("fault", { match: "POST /fapi/v1/order", kind: "dropBefore", times: 1_000 });
+  const stop = new AbortController();
+  const progress = (line: WorkerLine): void => {
+    if (line.kind === "progress" && line.text.startsWith("round 1:")) stop.abort();
+  };
+  const report = await rig.close({}, { progress, signal: stop.signal });
+  expect(report).toMatchObject({ outcome: "residual", rounds: 1 });
+  expect(report.orders).toHaveLength(2);
+});
+
+test.concurrent("closePositions() leaves no secret in any file, line or report", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  const echo = `who is ${API_KEY} with ${API_SECRET}`;
+  await rig.control("fault", { match: "POST /fapi/v1/order", kind: "apiCode", code: -2019, msg: echo, times: 2 });
+  await rig.control("fault", { match: "POST /fapi/v1/order", kind: "dropBefore", times: 2 });
+  const report = await rig.close({}, { clock: quickClock });
+  expect(report.orders.filter(({ error }) => error !== undefined)).toHaveLength(4);
+  const files = readdirSync(rig.folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+  const texts = files.map((entry) => readFileSync(join(entry.parentPath, entry.name), "utf8"));
+  for (const text of [...texts, JSON.stringify(report), JSON.stringify(rig.lines)]) {
+    expect(text).not.toContain(API_KEY);
+    expect(text).not.toContain(API_SECRET);
+    expect(text).not.toContain("signature");
+  }
+});

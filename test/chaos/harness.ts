@@ -1,0 +1,280 @@
+/**
+ * One installation of the compiled binary in a scratch folder, driven as a user drives it: a config file, `supervisor run`,
+ * commands, signals. Everything it started is ended by pid when the rig is disposed of, and nothing may be left behind.
+ */
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { inject } from "vitest";
+import { identitySchema } from "../../src/core/identity.ts";
+import type { JournalEntry } from "../../src/core/journal-entry.ts";
+import type { BotStatus, Status } from "../../src/core/status.ts";
+import { removeCgroup } from "../../src/platform/cgroup.ts";
+import { readJournal } from "../../src/supervisor/runtime/journal-reader.ts";
+import { endProcessesIn, processesIn } from "./processes.ts";
+
+/** Longest wait for anything that is not said to take longer, ms. */
+const PATIENCE_MS = 20_000;
+/** Time between two looks at a fact that announces itself to nobody, ms. */
+const POLL_MS = 20;
+/** Time that a daemon gets to stop its bots at the end of a test, ms. */
+const STOP_PATIENCE_MS = 20_000;
+/** Longest run of one command, ms. */
+const COMMAND_PATIENCE_MS = 60_000;
+const MAX_ENTRIES = 100_000;
+const API_KEY = "chaos-key";
+const API_SECRET = "chaos-secret";
+/** Key and secret of the rig's paper account, also in its two key files. */
+export const CREDENTIALS = { apiKey: API_KEY, apiSecret: API_SECRET };
+
+/** A bot as the config has it; what a test does not say is quick: short delays, a short stop. */
+export type BotSettings = Readonly<Record<string, unknown>> & { readonly restart?: object };
+
+export interface RigOptions {
+  readonly bots?: Readonly<Record<string, BotSettings>>;
+  /** Further keys of the config's top level. */
+  readonly config?: object;
+  /** Added to the daemon's and the commands' environment. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Hides the machine's cgroups from the daemon, in a mount namespace of its own; needs `canHideCgroups`. */
+  readonly hideCgroups?: boolean;
+}
+
+export interface CommandResult {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+  readonly ms: number;
+}
+
+interface Daemon {
+  readonly pid: number;
+  readonly exited: Promise<number>;
+}
+
+/** Runs "$0 run" where no cgroup2 hierarchy is mounted; every step is an exec, so the pid stays. */
+const HIDE_CGROUPS = [
+  "unshare",
+  "--mount",
+  "sh",
+  "-ec",
+  'for place in $(awk \'$3 == "cgroup2" { print $2 }\' /proc/mounts); do umount -l "$place"; done; exec "$0" run',
+];
+
+/** Whether this user may make mount namespaces. */
+export const canHideCgroups: boolean = Bun.spawnSync(["unshare", "--mount", "true"], { stderr: "ignore" }).exitCode === 0;
+
+/** Restarts at once and often: for tests that are not about the restart rule. */
+const QUICK_RESTART = { base: "100ms", cap: "400ms", jitter: 0, intensity: 100 };
+
+/** The emergency section for a venue at `endpoint`, with the rig's key files. */
+export function emergencyAt(endpoint: string, more: object = {}): object {
+  return {
+    closeAfter: "60s",
+    exchange: "binanceusdm",
+    apiKeyFile: "paper.key",
+    apiSecretFile: "paper.secret",
+    endpoint,
+    timeout: "30s",
+    ...more,
+  };
+}
+
+/** Asks until the answer is neither `undefined` nor `false`; says what it waited for when the time is over. */
+export async function until<T>(
+  what: string,
+  ask: () => T | undefined | false | Promise<T | undefined | false>,
+  patienceMs = PATIENCE_MS,
+): Promise<T> {
+  const endMs = performance.now() + patienceMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined && answer !== false) return answer;
+    if (performance.now() > endMs) throw new Error(`${what}: not within ${patienceMs} ms`);
+    await Bun.sleep(POLL_MS);
+  }
+}
+
+export class Rig implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), "sv-"));
+  readonly binary: string = inject("supervisorBinary");
+  readonly #env: Record<string, string>;
+  readonly #prefix: readonly string[];
+  #daemon: Daemon | undefined;
+
+  constructor({ bots, config, env, hideCgroups = false }: RigOptions = {}) {
+    this.#prefix = hideCgroups ? HIDE_CGROUPS : [];
+    this.#env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: this.folder, LANG: "C.UTF-8", ...env };
+    this.write("paper.key", API_KEY);
+    this.write("paper.secret", API_SECRET);
+    if (bots !== undefined) this.configure(bots, config);
+  }
+
+  /** Writes the config; JSON is YAML too. */
+  configure(bots: Readonly<Record<string, BotSettings>>, config: object = {}): void {
+    const quick = Object.entries(bots).map(([name, bot]) => [
+      name,
+      { stopTimeout: "2s", ...bot, restart: { ...QUICK_RESTART, ...bot.restart } },
+    ]);
+    this.write(
+      "supervisor.yaml",
+      JSON.stringify({ version: 1, ...config, bots: Object.fromEntries(quick) }, undefined, 2),
+    );
+  }
+
+  path(name: string): string {
+    return join(this.folder, name);
+  }
+
+  /** The place of a file below the state folder. */
+  state(name: string): string {
+    return join(this.folder, ".supervisor", name);
+  }
+
+  write(name: string, text: string, mode = 0o600): string {
+    writeFileSync(this.path(name), text, { mode });
+    return this.path(name);
+  }
+
+  /** Text of a file of the scratch folder, "" while there is none. */
+  read(name: string): string {
+    return existsSync(this.path(name)) ? readFileSync(this.path(name), "utf8") : "";
+  }
+
+  /** Starts `supervisor run` and waits until it answers. */
+  async run(env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
+    const daemon = this.spawnDaemon(env);
+    await until("the daemon answers", async () => {
+      if (await isOver(daemon)) throw new Error(`the daemon ended at once:\n${this.read("daemon.err")}`);
+      return this.status().catch(() => undefined);
+    });
+    return daemon;
+  }
+
+  /** Starts `supervisor run` and does not wait. */
+  spawnDaemon(env: Readonly<Record<string, string>> = {}): Daemon {
+    const fd = openSync(this.path("daemon.err"), "a");
+    const child = Bun.spawn([...this.#prefix, this.binary, ...(this.#prefix.length === 0 ? ["run"] : [])], {
+      cwd: this.folder,
+      env: { ...this.#env, ...env },
+      stdio: ["ignore", fd, fd],
+    });
+    closeSync(fd);
+    this.#daemon = { pid: child.pid, exited: child.exited };
+    return this.#daemon;
+  }
+
+  get daemon(): Daemon {
+    if (this.#daemon === undefined) throw new Error("no daemon was started");
+    return this.#daemon;
+  }
+
+  /** Signals the daemon and waits for its end. */
+  async endDaemon(signal: "SIGTERM" | "SIGKILL"): Promise<number> {
+    const { pid, exited } = this.daemon;
+    process.kill(pid, signal);
+    const code = await within(exited, STOP_PATIENCE_MS, `the daemon ends after ${signal}`);
+    this.#daemon = undefined;
+    return code;
+  }
+
+  /** One command of the binary, as a person types it. */
+  async cli(...args: string[]): Promise<CommandResult> {
+    const startMs = performance.now();
+    const child = Bun.spawn([this.binary, ...args], {
+      cwd: this.folder,
+      env: this.#env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const end = Promise.all([child.exited, new Response(child.stdout).text(), new Response(child.stderr).text()]);
+    const [code, out, err] = await within(end, COMMAND_PATIENCE_MS, `supervisor ${args.join(" ")} ends`);
+    return { code, out, err, ms: performance.now() - startMs };
+  }
+
+  /** A request on the control socket. */
+  request(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`http://supervisor${path}`, { ...init, unix: this.state("run/control.sock") });
+  }
+
+  async status(): Promise<Status> {
+    // Safe: our own daemon made the answer.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    return (await (await this.request("/v1/status")).json()) as Status;
+  }
+
+  async bot(name = "bot"): Promise<BotStatus> {
+    const found = (await this.status()).bots.find((bot) => bot.name === name);
+    if (found === undefined) throw new Error(`status knows no bot ${name}`);
+    return found;
+  }
+
+  /** Waits until the bot is as `wanted` says, and returns it. */
+  async botUntil(what: string, wanted: (bot: BotStatus) => boolean, patienceMs = PATIENCE_MS): Promise<BotStatus> {
+    let last: BotStatus | undefined;
+    try {
+      return await until(
+        what,
+        async () => {
+          last = await this.bot();
+          return wanted(last) ? last : undefined;
+        },
+        patienceMs,
+      );
+    } catch (error) {
+      throw new Error(`${String(error)}\nlast seen: ${JSON.stringify(last)}\n${this.read("daemon.err")}`, {
+        cause: error,
+      });
+    }
+  }
+
+  botIn(state: BotStatus["state"], patienceMs = PATIENCE_MS): Promise<BotStatus> {
+    return this.botUntil(`the bot is ${state}`, (bot) => bot.state === state, patienceMs);
+  }
+
+  /** The journal as it is on disk now. */
+  get journal(): readonly JournalEntry[] {
+    return readJournal(this.state("journal"), MAX_ENTRIES, () => true).entries;
+  }
+
+  /** The bot's output so far. */
+  get log(): string {
+    return this.read(".supervisor/log/bot.log");
+  }
+
+  /** Stops the daemon politely, proves that nothing of the test is alive, and removes the folder. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    let unstopped: unknown;
+    if (this.#daemon !== undefined) await this.endDaemon("SIGTERM").catch((error: unknown) => (unstopped = error));
+    const left = unstopped === undefined ? processesIn(this.folder).length : 0;
+    const lines = await endProcessesIn(this.folder);
+    this.#removeCgroups();
+    rmSync(this.folder, { recursive: true, force: true });
+    if (unstopped !== undefined) throw unstopped;
+    if (left > 0) throw new Error(`the test left processes behind:\n${lines.join("\n")}`);
+  }
+
+  /** A daemon that was killed, or ended with its bot locked out, leaves the bot's empty cgroup for the next one. */
+  #removeCgroups(): void {
+    for (const identity of new Bun.Glob(".supervisor/bots/*/identity.json").scanSync({ cwd: this.folder, dot: true })) {
+      const { cgroup } = identitySchema.parse(JSON.parse(this.read(identity)));
+      if (cgroup !== null) removeCgroup(cgroup);
+    }
+  }
+}
+
+/** A promise with a deadline. */
+export async function within<T>(pending: Promise<T>, patienceMs: number, what: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: not within ${patienceMs} ms`)), patienceMs);
+  });
+  try {
+    return await Promise.race([pending, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function isOver({ exited }: Daemon): Promise<boolean> {
+  return Promise.race([exited.then(() => true), Bun.sleep(0).then(() => false)]);
+}

@@ -1,0 +1,51 @@
+/** A paper exchange for one chaos test: it lives in the test's process, so it outlives every daemon, bot and worker that is killed. */
+import { startPaperExchange, type PaperExchange } from "../../src/demo/exchange/server.ts";
+import type { PaperState } from "../../src/demo/exchange/control.ts";
+import { CREDENTIALS } from "./harness.ts";
+
+export interface Paper extends AsyncDisposable {
+  readonly url: string;
+  readonly state: () => PaperState;
+  /** `POST /__paper/PATH`: seed, fault, set. */
+  readonly control: (path: "seed" | "fault" | "set", body: object) => Promise<void>;
+}
+
+/** Two positions, a resting order and a protective stop: an account that needs closing. */
+const HOLDINGS = {
+  positions: [
+    { symbol: "BTCUSDT", side: "long", amount: 0.25 },
+    { symbol: "ETHUSDT", side: "short", amount: 4 },
+  ],
+  orders: [
+    { symbol: "BTCUSDT", side: "buy", amount: 0.01 },
+    { symbol: "ETHUSDT", side: "buy", triggerPrice: 100_000, closePosition: true },
+  ],
+};
+
+/** Requests that order or cancel something: what must not happen where nothing may change. */
+export function changes({ requests }: PaperState): number {
+  return Object.entries(requests)
+    .filter(([label]) => !label.startsWith("GET "))
+    .reduce((sum, [, count]) => sum + count, 0);
+}
+
+/** Orders sent to the venue so far. */
+export function ordersSent({ requests }: PaperState): number {
+  return requests["POST /fapi/v1/order"] ?? 0;
+}
+
+/** Starts the exchange; with `empty` the account holds nothing. Prices stand still. */
+export async function startPaper({ empty = false }: { empty?: boolean } = {}): Promise<Paper> {
+  const exchange: PaperExchange = startPaperExchange({ ...CREDENTIALS, tickMs: 0 });
+  const control: Paper["control"] = async (path, body) => {
+    const response = await fetch(`${exchange.url}/__paper/${path}`, { method: "POST", body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`cannot set up the paper exchange: ${await response.text()}`);
+  };
+  if (!empty) await control("seed", HOLDINGS);
+  return {
+    url: exchange.url,
+    state: () => exchange.state(),
+    control,
+    [Symbol.asyncDispose]: () => exchange.stop(),
+  };
+}

@@ -1,0 +1,252 @@
+/** The steps of the close plan one by one; what holds for all of them together is in close-plan-properties. */
+import { describe, expect, test } from "vitest";
+import { floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
+import type { CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
+import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
+import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
+import { held } from "./model-venue.ts";
+
+const POLICY = { incident: "abc123", deadlineMs: 60_000, recvWindowMs: 5_000 };
+const rest = (id: string, symbol: string, more: Partial<OpenOrder> = {}): OpenOrder => ({
+  id,
+  clientId: undefined,
+  symbol,
+  reduceOnly: false,
+  ...more,
+});
+
+function reading(
+  positions: HeldPosition[] | undefined,
+  orders: OpenOrder[] | undefined = [],
+  triggers: OpenOrder[] | undefined = [],
+): Reading {
+  return { positions, orders, triggers, failures: [] };
+}
+
+function act(decision: Decision): Extract<Decision, { kind: "act" }> {
+  if (decision.kind !== "act") throw new Error(`expected orders, got ${JSON.stringify(decision)}`);
+  return decision;
+}
+
+function firstOrder(decision: Decision): CloseOrder {
+  const order = act(decision).chains[0]?.orders[0];
+  if (order === undefined) throw new Error("expected an order");
+  return order;
+}
+
+/** The plan after its first round's first order ended with `result`, and the decision on the same reading again. */
+function afterResult(
+  result: SendResult,
+  at: Reading = reading([held("A", 10)]),
+): { state: PlanState; decision: Decision } {
+  const first = decide(POLICY, startPlan(), at, 0);
+  const state = recordRound(first.state, [{ order: firstOrder(first.decision), result, sentAtMs: 10 }]);
+  return decide(POLICY, state, at, 50);
+}
+
+test("decide() closes the biggest notional first, against the side, reduce-only", () => {
+  const { chains } = act(decide(POLICY, startPlan(), reading([held("A", 2), held("B", -9)]), 0).decision);
+  expect(chains.map(({ orders }) => orders[0])).toMatchObject([
+    { symbol: "B", side: "buy", positionSide: "short", amount: 9, reduceOnly: true, limitPrice: undefined },
+    { symbol: "A", side: "sell", positionSide: "long", amount: 2, reduceOnly: true },
+  ]);
+});
+
+test("decide() keeps the stops of a symbol that has a position and cancels the others at once", () => {
+  const { cancels } = act(
+    decide(POLICY, startPlan(), reading([held("A", 2)], [rest("1", "C")], [rest("2", "A"), rest("3", "B")]), 0)
+      .decision,
+  );
+  expect(cancels).toMatchObject([
+    { symbol: "C", trigger: false },
+    { symbol: "B", trigger: true },
+  ]);
+});
+
+test("decide() cancels stops that stand in the way when reduce-only orders are refused twice", () => {
+  const at = reading([held("A", 2)], [], [rest("2", "A")]);
+  const refused: SendResult = { kind: "rejected", why: "reduceOnly" };
+  const once = afterResult(refused, at);
+  expect(act(once.decision).cancels).toEqual([]);
+  const twice = recordRound(once.state, [{ order: firstOrder(once.decision), result: refused, sentAtMs: 60 }]);
+  expect(act(decide(POLICY, twice, at, 100).decision).cancels).toMatchObject([{ symbol: "A", trigger: true }]);
+});
+
+test("decide() cancels resting reduce-only orders before the close of their symbol, and only once", () => {
+  const orders = [rest("1", "A", { reduceOnly: true }), rest("2", "A"), rest("3", "B")];
+  const { chains, cancels } = act(decide(POLICY, startPlan(), reading([held("A", 2)], orders), 0).decision);
+  expect(chains[0]?.cancelFirst.map(({ id }) => id)).toEqual(["1", "2"]);
+  expect(cancels.map(({ symbol }) => symbol)).toEqual(["B"]);
+});
+
+test("decide() without positions cancels regular orders but no stop", () => {
+  const { cancels, chains } = act(
+    decide(POLICY, startPlan(), reading(undefined, [rest("1", "A")], [rest("2", "B")]), 0).decision,
+  );
+  expect(cancels).toMatchObject([{ symbol: "A", trigger: false }]);
+  expect(chains).toEqual([]);
+});
+
+test("decide() calls the account flat only after a second look 1 s later", () => {
+  const first = decide(POLICY, startPlan(), reading([]), 100);
+  expect(first.decision).toEqual({ kind: "wait", ms: 1_000, quiet: true });
+  expect(decide(POLICY, first.state, reading([]), 1_100).decision).toMatchObject({ kind: "done", outcome: "flat" });
+});
+
+test("decide() stays quiet until an order without answer can no longer be executed", () => {
+  const { state } = afterResult({ kind: "unknown" });
+  const flat = decide(POLICY, state, reading([]), 100);
+  const second = decide(POLICY, flat.state, reading([]), 1_100);
+  expect(second.decision).toEqual({ kind: "wait", ms: 10 + 5_000 + 2_000 - 1_100, quiet: true });
+  expect(decide(POLICY, second.state, reading([]), 7_010).decision).toMatchObject({ outcome: "flat" });
+});
+
+test("decide() reports what appears after the account was flat as foreign", () => {
+  const quiet = decide(POLICY, startPlan(), reading([]), 0).state;
+  const { decision } = decide(POLICY, quiet, reading([held("B", 1)], [rest("9", "A")]), 1_000);
+  expect(decision).toMatchObject({ outcome: "foreign", foreign: ["position B long 1", "order A 9"] });
+});
+
+test("decide() cancels again, and is quiet anew, when an order of before or of its own shows after the account was flat", () => {
+  const seen = decide(POLICY, startPlan(), reading([], [rest("1", "A")]), 0).state;
+  const quiet = decide(POLICY, seen, reading([]), 100).state;
+  const again = decide(
+    POLICY,
+    quiet,
+    reading([], [rest("1", "A"), rest("2", "A", { clientId: "svabc1230010001" })]),
+    1_100,
+  );
+  expect(act(again.decision).cancels[0]?.orders).toHaveLength(2);
+  expect(decide(POLICY, again.state, reading([]), 1_200).decision).toMatchObject({ kind: "wait", ms: 1_000 });
+});
+
+test("decide() is not flat while a part of the account is unreadable", () => {
+  const hidden = reading([], [], undefined);
+  const { state, decision } = decide(POLICY, startPlan(), { ...hidden, triggers: undefined }, 0);
+  expect(decision).toMatchObject({ kind: "wait", quiet: false });
+  const late = decide(POLICY, state, { ...hidden, triggers: undefined }, 60_000).decision;
+  expect(late).toMatchObject({ outcome: "unreadable", reason: expect.stringContaining("stop orders") });
+});
+
+test("decide() ends as residual at the deadline, and lets a quiet period that has begun end", () => {
+  expect(decide(POLICY, startPlan(), reading([held("A", 1)]), 60_000).decision).toMatchObject({
+    outcome: "residual",
+  });
+  const quiet = decide(POLICY, startPlan(), reading([]), 59_900).state;
+  expect(decide(POLICY, quiet, reading([]), 60_900).decision).toMatchObject({ outcome: "flat" });
+});
+
+test("decide() gives the key up after two refusals in a row, of readings or of whole rounds", () => {
+  const refused: Reading = {
+    positions: undefined,
+    orders: undefined,
+    triggers: undefined,
+    failures: [{ kind: "auth" }],
+  };
+  const once = decide(POLICY, startPlan(), refused, 0);
+  expect(once.decision.kind).toBe("wait");
+  expect(decide(POLICY, once.state, refused, 20).decision).toMatchObject({ outcome: "keyRefused" });
+  const round = afterResult({ kind: "auth" });
+  const again = recordRound(round.state, [
+    { order: firstOrder(round.decision), result: { kind: "auth" }, sentAtMs: 60 },
+  ]);
+  expect(decide(POLICY, again, reading([held("A", 10)]), 90).decision).toMatchObject({ outcome: "keyRefused" });
+});
+
+test("decide() stops at 50 + 10 × positions orders, waits for the last one, and reports the rest", () => {
+  const at = reading([held("A", 1)]);
+  const state = { ...startPlan(), sent: 60, lastSentAtMs: 1_000 };
+  const waiting = decide(POLICY, state, at, 1_100);
+  expect(waiting.decision).toMatchObject({ kind: "wait" });
+  expect(decide(POLICY, waiting.state, at, 8_001).decision).toMatchObject({
+    outcome: "residual",
+    reason: expect.stringContaining("cap of 60 orders"),
+  });
+});
+
+test("decide() leaves dust and is flat beside it", () => {
+  const dust = held("A", 0.4);
+  expect(isDust(dust)).toBe(true);
+  expect(decide(POLICY, startPlan(), reading([dust]), 0).decision).toMatchObject({ kind: "wait", quiet: true });
+});
+
+test("decide() goes on counting where an earlier run of the incident stopped", () => {
+  const state = startPlan({ round: 3, seq: 41, sent: 41, maxOrders: 60 });
+  expect(firstOrder(decide(POLICY, state, reading([held("A", 1)]), 0).decision)).toMatchObject({
+    round: 4,
+    seq: 42,
+    id: "svabc1230040016",
+  });
+});
+
+describe("nextAttempt()", () => {
+  test("nextAttempt() halves after a size refusal", () => {
+    const { decision } = afterResult({ kind: "rejected", why: "size" });
+    expect(act(decision).chains[0]?.orders.map(({ amount }) => amount)).toEqual([5, 5]);
+  });
+
+  test("nextAttempt() climbs from market to limits 0.1, 0.5, 2 and 5 % off the mark, and back to market", () => {
+    let { state, decision } = afterResult({ kind: "rejected", why: "band" });
+    const prices: (number | undefined)[] = [];
+    for (let rung = 0; rung < 5; rung += 1) {
+      const order = firstOrder(decision);
+      prices.push(order.limitPrice);
+      state = recordRound(state, [{ order, result: { kind: "accepted", filled: 0 }, sentAtMs: 10 }]);
+      // A market order that filled nothing says nothing about its price.
+      ({ state, decision } = decide(POLICY, state, reading([held("A", 10)]), 50));
+    }
+    expect(prices.map((price) => price?.toFixed(2))).toEqual(["99.90", "99.50", "98.00", "95.00", undefined]);
+  });
+
+  test("nextAttempt() tries the other position mode after a position-side refusal", () => {
+    expect(firstOrder(afterResult({ kind: "rejected", why: "positionSide" }).decision).hedged).toBe(true);
+  });
+
+  test.each(["unknown", "throttled", "clock"] as const)("nextAttempt() learns nothing from %s", (kind) => {
+    const order = firstOrder(decide(POLICY, startPlan(), reading([held("A", 10)]), 0).decision);
+    const attempt = { rung: 1, maxChunk: 3, flipHedged: true, reduceOnlyRejects: 1 };
+    expect(nextAttempt(attempt, order, { kind })).toEqual(attempt);
+  });
+});
+
+describe("planChains()", () => {
+  const request = { incident: "abc123", round: 1, seq: 0, attempts: new Map(), orders: [], limit: 99 };
+
+  test("planChains() splits by the market's maximum and leaves no rest", () => {
+    const open = [held("A", 300, false, { maxMarketAmount: 120 })];
+    expect(planChains({ ...request, open }).chains[0]?.orders.map(({ amount }) => amount)).toEqual([120, 120, 60]);
+  });
+
+  test("planChains() sends no more than the cap leaves", () => {
+    const { chains, seq } = planChains({ ...request, open: [held("A", 100), held("B", 100)], limit: 4 });
+    expect(chains.map(({ orders }) => orders.length)).toEqual([3, 1]);
+    expect(seq).toBe(4);
+  });
+});
+
+describe("floorToStep()", () => {
+  test.each([
+    [0.3, 0.1, 0.3],
+    [0.299, 0.1, 0.2],
+    [1.005, 0.001, 1.005],
+    [123_456.789, 0.001, 123_456.789],
+    [5, undefined, 5],
+    [0.000_49, 0.001, 0],
+  ])("floorToStep() cuts %s to step %s", (amount, step, expected) => {
+    expect(floorToStep(amount, step)).toBe(expected);
+  });
+});
+
+describe("settleMs()", () => {
+  test("settleMs() starts at 20 ms and doubles from 50 ms to 2 s while nothing moves", () => {
+    let state = startPlan();
+    const waits: number[] = [];
+    for (let n = 0; n < 9; n += 1) {
+      ({ state } = decide(POLICY, state, reading([held("A", 1)]), n));
+      waits.push(settleMs(state));
+    }
+    expect(waits).toEqual([20, 50, 100, 200, 400, 800, 1_600, 2_000, 2_000]);
+    ({ state } = decide(POLICY, state, reading([held("A", 0.5), held("B", 1)]), 10));
+    expect(settleMs(state)).toBe(20);
+  });
+});

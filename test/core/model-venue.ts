@@ -1,0 +1,166 @@
+/** A pure venue for the properties of the close: executes orders now, late, twice or never, and notes every breach. */
+import type { CloseOrder, HeldPosition, MarketRules, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
+import type { Reading } from "../../src/core/close-plan.ts";
+import type { RejectReason } from "../../src/core/venue-error.ts";
+
+export type OrderFault =
+  | { readonly kind: "none" }
+  | { readonly kind: "partial"; readonly ratio: number }
+  | { readonly kind: "lostBefore" }
+  | { readonly kind: "lostAfter" }
+  | { readonly kind: "late"; readonly ms: number }
+  | { readonly kind: "twice"; readonly ms: number }
+  | { readonly kind: "throttled" }
+  | { readonly kind: "clock" }
+  | { readonly kind: "rejected"; readonly why: RejectReason };
+
+export type ReadFault = "none" | "all" | "positions" | "orders" | "triggers" | "stale";
+
+export interface Leg {
+  readonly symbol: string;
+  /** Signed; in hedge mode the sign names the leg. */
+  readonly amount: number;
+  /** Market maximum that the venue keeps for itself; 0: none. */
+  readonly hiddenMax: number;
+  /** Market orders are refused; a limit must be this ratio off the mark. */
+  readonly band: number;
+}
+
+const RULES: MarketRules = { minAmount: 1, stepAmount: 1, maxMarketAmount: 40, maxLimitAmount: undefined };
+const MARK = 100;
+
+export class ModelVenue {
+  readonly breaches: string[] = [];
+  sent = 0;
+  readonly #hedge: boolean;
+  readonly #legs = new Map<string, Leg>();
+  readonly #late: { atMs: number; order: CloseOrder }[] = [];
+  #orders: OpenOrder[];
+  #triggers: OpenOrder[];
+  #previous: Reading | undefined;
+
+  constructor(hedge: boolean, legs: readonly Leg[]) {
+    this.#hedge = hedge;
+    for (const leg of legs) this.#legs.set(this.#key(leg.symbol, leg.amount > 0), leg);
+    const rest = (kind: string): OpenOrder[] =>
+      legs.map(({ symbol }, n) => ({ id: `${kind}${n}`, clientId: undefined, symbol, reduceOnly: n % 2 === 0 }));
+    this.#orders = rest("limit");
+    this.#triggers = rest("stop");
+  }
+
+  get flat(): boolean {
+    return this.#open().length + this.#orders.length + this.#triggers.length === 0;
+  }
+
+  /** Executes what was late and is due. */
+  advance(toMs: number): void {
+    const due = this.#late.filter(({ atMs }) => atMs <= toMs).sort((a, b) => a.atMs - b.atMs);
+    for (const { order } of due) {
+      this.#late.splice(
+        this.#late.findIndex((entry) => entry.order === order),
+        1,
+      );
+      this.#execute(order, 1);
+    }
+  }
+
+  read(fault: ReadFault): Reading {
+    const now: Reading = { positions: this.#open(), orders: this.#orders, triggers: this.#triggers, failures: [] };
+    const previous = this.#previous ?? now;
+    this.#previous = now;
+    // A stale answer after the account is flat is indistinguishable from foreign activity, so it is not played.
+    if (fault === "stale") return this.flat ? now : previous;
+    if (fault === "none") return now;
+    const hide = (part: ReadFault): boolean => fault === "all" || fault === part;
+    return {
+      positions: hide("positions") ? undefined : now.positions,
+      orders: hide("orders") ? undefined : now.orders,
+      triggers: hide("triggers") ? undefined : now.triggers,
+      failures: [{ kind: "unknown" }],
+    };
+  }
+
+  cancel(symbol: string, trigger: boolean, works: boolean): void {
+    if (!works) return;
+    if (trigger) this.#triggers = this.#triggers.filter((order) => order.symbol !== symbol);
+    else this.#orders = this.#orders.filter((order) => order.symbol !== symbol);
+  }
+
+  send(order: CloseOrder, fault: OrderFault, atMs: number): SendResult {
+    this.sent += 1;
+    switch (fault.kind) {
+      case "none":
+        return this.#execute(order, 1);
+      case "partial":
+        return this.#execute(order, fault.ratio);
+      case "lostBefore":
+        return { kind: "unknown" };
+      case "lostAfter":
+        this.#execute(order, 1);
+        return { kind: "unknown" };
+      case "late":
+        this.#late.push({ atMs: atMs + fault.ms, order });
+        return { kind: "unknown" };
+      case "twice":
+        this.#late.push({ atMs: atMs + fault.ms, order });
+        return this.#execute(order, 1);
+      case "throttled":
+      case "clock":
+        return { kind: fault.kind };
+      case "rejected":
+        return fault;
+    }
+  }
+
+  #execute(order: CloseOrder, ratio: number): SendResult {
+    if (order.hedged !== this.#hedge) return { kind: "rejected", why: "positionSide" };
+    const key = this.#key(order.symbol, order.positionSide === "long");
+    const leg = this.#legs.get(key);
+    const signed = order.side === "buy" ? order.amount : -order.amount;
+    const before = leg?.amount ?? 0;
+    const reduces = before !== 0 && Math.sign(signed) !== Math.sign(before);
+    // Taken at its word: an order that forgot reduceOnly opens or turns a position here as it would at a venue.
+    if (order.reduceOnly && !reduces) return { kind: "rejected", why: "reduceOnly" };
+    if (leg !== undefined && leg.hiddenMax > 0 && order.amount > leg.hiddenMax)
+      return { kind: "rejected", why: "size" };
+    if (leg !== undefined && leg.band > 0 && !reaches(order, leg.band)) {
+      return order.limitPrice === undefined ? { kind: "rejected", why: "band" } : { kind: "accepted", filled: 0 };
+    }
+    const wanted = Math.max(1, Math.floor(order.amount * ratio));
+    const filled = order.reduceOnly ? Math.min(wanted, Math.abs(before)) : wanted;
+    const left = before + Math.sign(signed) * filled;
+    if (left !== 0 && Math.sign(left) !== Math.sign(before))
+      this.breaches.push(`${order.id} turned ${before} to ${left}`);
+    if (Math.abs(left) > Math.abs(before)) this.breaches.push(`${order.id} grew ${before} to ${left}`);
+    this.#legs.set(key, { symbol: order.symbol, hiddenMax: 0, band: 0, ...leg, amount: left });
+    return { kind: "accepted", filled };
+  }
+
+  #open(): HeldPosition[] {
+    return [...this.#legs.values()].flatMap(({ symbol, amount }) =>
+      amount === 0 ? [] : [held(symbol, amount, this.#hedge)],
+    );
+  }
+
+  #key(symbol: string, long: boolean): string {
+    return this.#hedge ? `${symbol} ${long ? "long" : "short"}` : symbol;
+  }
+}
+
+export function held(symbol: string, amount: number, hedged = false, rules: Partial<MarketRules> = {}): HeldPosition {
+  return {
+    symbol,
+    side: amount > 0 ? "long" : "short",
+    amount: Math.abs(amount),
+    notional: Math.abs(amount) * MARK,
+    hedged,
+    markPrice: MARK,
+    marginMode: undefined,
+    rules: { ...RULES, ...rules },
+  };
+}
+
+function reaches(order: CloseOrder, band: number): boolean {
+  if (order.limitPrice === undefined) return false;
+  return order.side === "sell" ? order.limitPrice <= MARK * (1 - band) : order.limitPrice >= MARK * (1 + band);
+}

@@ -1,0 +1,203 @@
+/** The sample bot as a process of its own on the paper exchange. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { openLedger } from "../../src/demo/bot/ledger.ts";
+import { decideTrade } from "../../src/demo/bot/strategy.ts";
+import { receiveDatagrams } from "./datagram-receiver.ts";
+import { CREDENTIALS, startPaper, until, type Paper } from "./paper.ts";
+
+const SYMBOLS = "BTC/USDT:USDT,ETH/USDT:USDT";
+const RUN_BOT = `import { runSampleBot } from ${JSON.stringify(join(import.meta.dirname, "../../src/demo/bot.ts"))};
+await runSampleBot(process.env);`;
+
+interface Bot {
+  dir: string;
+  process: Bun.Subprocess<"ignore", "pipe", "pipe">;
+  output: () => string;
+}
+
+function scratch(): string {
+  const dir = mkdtempSync(join(tmpdir(), "bot-"));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+function startBot(paper: Paper, env: Record<string, string> = {}, dir = scratch()): Bot {
+  const bot = Bun.spawn([process.execPath, "-e", RUN_BOT], {
+    cwd: dir,
+    env: {
+      PATH: process.env["PATH"] ?? "",
+      TMPDIR: dir,
+      PAPER_URL: paper.exchange.url,
+      PAPER_KEY: CREDENTIALS.apiKey,
+      PAPER_SECRET: CREDENTIALS.apiSecret,
+      BOT_TICK_MS: "50",
+      ...env,
+    },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+  onTestFinished(async () => {
+    bot.kill("SIGKILL");
+    await bot.exited;
+  });
+  let output = "";
+  const read = async (stream: ReadableStream<Uint8Array>): Promise<void> => {
+    for await (const chunk of stream) output += new TextDecoder().decode(chunk);
+  };
+  void read(bot.stdout);
+  void read(bot.stderr);
+  return { dir, process: bot, output: () => output };
+}
+
+/** Reads datagrams until one holds `text`. */
+async function heard(next: () => string | undefined, text: string, bot: Bot): Promise<string> {
+  let found: string | undefined;
+  const look = (): boolean => {
+    for (let datagram = next(); datagram !== undefined; datagram = next())
+      if (datagram.includes(text)) found = datagram;
+    return found !== undefined;
+  };
+  await until(look, `${text} from the bot, which said:\n${bot.output()}`);
+  return found ?? "";
+}
+
+test("runSampleBot() opens, protects and reports its positions, and leaves them on SIGTERM", async () => {
+  const paper = startPaper();
+  const dir = scratch();
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const bot = startBot(paper, { NOTIFY_SOCKET: address, BOT_LEDGER: join(dir, "trades.db") }, dir);
+  await heard(next, "READY=1", bot);
+  const beat = await heard(next, "WATCHDOG=1", bot);
+  expect(beat).toMatch(/^WATCHDOG=1\nSTATUS=2 positions open\nX_PROGRESS=\d+\nX_EXPOSURE=\d+\.\d\d$/);
+  const held = paper.exchange.state();
+  expect(held.positions).toMatchObject([
+    { symbol: "BTCUSDT", side: "long" },
+    { symbol: "ETHUSDT", side: "short" },
+  ]);
+  expect([held.orders.length, held.algoOrders.length, held.violations]).toEqual([2, 2, []]);
+  const asked = performance.now();
+  bot.process.kill("SIGTERM");
+  expect(await bot.process.exited).toBe(0);
+  expect(performance.now() - asked).toBeLessThan(1_500);
+  expect(paper.exchange.state().flat).toBe(false);
+  const ledger = await openLedger(join(dir, "trades.db"));
+  expect(ledger.unsettled()).toEqual([]);
+  expect(ledger.lastFillAtMs("BTC/USDT:USDT")).toBeGreaterThan(0);
+  ledger.close();
+});
+
+test("runSampleBot() takes its positions over after SIGKILL instead of opening them again", async () => {
+  const paper = startPaper();
+  const dir = scratch();
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const first = startBot(paper, { NOTIFY_SOCKET: address }, dir);
+  await heard(next, "READY=1", first);
+  first.process.kill("SIGKILL");
+  await first.process.exited;
+  while (next() !== undefined);
+  const before = paper.exchange.state();
+  const second = startBot(paper, { NOTIFY_SOCKET: address }, dir);
+  await heard(next, "READY=1", second);
+  const after = paper.exchange.state();
+  expect([after.positions.length, after.orders.length, after.algoOrders.length]).toEqual([2, 2, 2]);
+  expect(after.fills).toEqual(before.fills);
+  expect(existsSync(join(dir, "ledger.db"))).toBe(true);
+});
+
+test("runSampleBot() learns what became of an order whose reply was lost", async () => {
+  const paper = startPaper();
+  await paper.control("fault", { match: "POST /fapi/v1/order", kind: "dropAfter" });
+  const dir = scratch();
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const bot = startBot(paper, { NOTIFY_SOCKET: address, BOT_SYMBOLS: "BTC/USDT:USDT" }, dir);
+  await heard(next, "READY=1", bot);
+  expect(bot.output()).toContain("outcome unknown");
+  await until(() => bot.output().includes("found at the venue, closed"), "the lost order");
+  expect(paper.exchange.state().fills).toHaveLength(1);
+});
+
+test("runSampleBot() gives no sign of life while its venue does not answer", async () => {
+  const paper = startPaper();
+  const dir = scratch();
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const bot = startBot(paper, { NOTIFY_SOCKET: address }, dir);
+  await heard(next, "WATCHDOG=1", bot);
+  await paper.control("fault", { match: "/fapi/", kind: "http", status: 503, times: 100_000 });
+  await until(() => bot.output().includes("tick failed"), "a failed tick");
+  while (next() !== undefined);
+  const asked = paper.exchange.state().requests["GET /fapi/v1/ticker/24hr"] ?? 0;
+  await until(() => (paper.exchange.state().requests["GET /fapi/v1/ticker/24hr"] ?? 0) > asked + 3, "more ticks");
+  expect(next()).toBeUndefined();
+  await paper.control("reset", {});
+  await heard(next, "WATCHDOG=1", bot);
+});
+
+test("runSampleBot() places no order while the no-new-orders file exists", async () => {
+  const paper = startPaper();
+  const dir = scratch();
+  writeFileSync(join(dir, "freeze"), "");
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const bot = startBot(paper, { NOTIFY_SOCKET: address, SUPERVISOR_NO_NEW_ORDERS: join(dir, "freeze") }, dir);
+  expect(await heard(next, "WATCHDOG=1", bot)).toContain("STATUS=0 positions open");
+  expect(paper.exchange.state().requests["POST /fapi/v1/order"]).toBeUndefined();
+});
+
+test("runSampleBot() answers /health", async () => {
+  const paper = startPaper();
+  const probe = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response() });
+  const port = String(probe.port);
+  await probe.stop(true);
+  const bot = startBot(paper, { BOT_HTTP_PORT: port });
+  const health = async (): Promise<Response | undefined> =>
+    fetch(`http://127.0.0.1:${port}/health`).catch(() => undefined);
+  await until(async () => (await health()) !== undefined, `the health endpoint; ${bot.output()}`);
+  const reply = await health();
+  expect([reply?.status, await reply?.json()]).toEqual([200, { ok: true, lastTickAgeMs: expect.any(Number) }]);
+});
+
+test("runSampleBot() dies with 1 while the crash file exists and with 78 on wrong settings", async () => {
+  const paper = startPaper();
+  const dir = scratch();
+  writeFileSync(join(dir, "crash"), "");
+  const crashing = startBot(paper, { BOT_CRASH_FILE: join(dir, "crash") });
+  const wrong = startBot(paper, { BOT_TICK_MS: "soon" });
+  expect(await Promise.all([crashing.process.exited, wrong.process.exited])).toEqual([1, 78]);
+  await until(() => wrong.output() !== "", "a message");
+  expect(wrong.output()).toContain("cannot start the sample bot: BOT_TICK_MS is soon, must be 50 to 60000");
+  expect(paper.exchange.state().requests).toEqual({});
+});
+
+test("decideTrade() buys below the average, sells above it and stays inside its band", () => {
+  const prices = [100, 100, 100, 100, 100];
+  expect(decideTrade(prices, 99.9, "long", 1_500)).toBe("buy");
+  expect(decideTrade(prices, 100.1, "long", 1_500)).toBe("sell");
+  expect(decideTrade(prices, 100.01, "long", 1_500)).toBeUndefined();
+  expect(decideTrade(prices.slice(1), 99, "long", 1_500)).toBeUndefined();
+  expect(decideTrade(prices, 99, "long", 2_300)).toBeUndefined();
+  expect(decideTrade(prices, 101, "long", 1_000)).toBeUndefined();
+  expect(decideTrade(prices, 101, "short", 1_000)).toBe("sell");
+});
+
+test("openLedger() keeps intents, outcomes and each fill once, also when it is opened again", async () => {
+  const path = join(scratch(), "ledger.db");
+  const ledger = await openLedger(path);
+  const intent = { clientId: "bot-1", symbol: SYMBOLS, side: "buy", type: "market", amount: 1, price: null } as const;
+  ledger.intend(intent, 1_000);
+  ledger.intend({ ...intent, clientId: "bot-2" }, 2_000);
+  ledger.settle("bot-2", "accepted", { orderId: "9" }, 2_001);
+  const fill = { tradeId: "1", orderId: "9", symbol: SYMBOLS, side: "buy", price: 2, amount: 1, fee: 0.1, atMs: 5 };
+  expect([ledger.addFill(fill), ledger.addFill(fill)]).toEqual([true, false]);
+  ledger.close();
+  const again = await openLedger(path);
+  expect(again.unsettled()).toEqual([{ clientId: "bot-1", symbol: SYMBOLS, type: "market", createdAtMs: 1_000 }]);
+  expect([again.lastFillAtMs(SYMBOLS), again.lastFillAtMs("none")]).toEqual([5, undefined]);
+  again.close();
+});

@@ -1,0 +1,157 @@
+/** Who belongs to a bot, and that none of them survives: with a cgroup and without, on real processes. */
+import { randomUUID } from "node:crypto";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { cgroupPids, createBotCgroup, detectCgroup, removeCgroup } from "../../src/platform/cgroup.ts";
+import { systemClock as clock } from "../../src/platform/clock.ts";
+import { children, isLive, listPids, readStat } from "../../src/platform/proc.ts";
+import type { ProcessId } from "../../src/platform/proc.ts";
+import { killTree, listMarked, listTree } from "../../src/platform/tree.ts";
+import type { TreeMarks } from "../../src/platform/tree.ts";
+import { FIXTURES, markedEnvironment, until } from "./until.ts";
+
+const support = detectCgroup();
+let folder = "";
+let mark = "";
+let cgroup: string | undefined;
+const strays: ProcessId[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "tree-"));
+  mark = randomUUID();
+});
+afterEach(async () => {
+  await killTree({ environ: [`INVOCATION_ID=${mark}`], cgroup, root: undefined, known: strays.splice(0) }, { clock });
+  if (cgroup !== undefined && !removeCgroup(cgroup)) throw new Error(`cannot remove ${cgroup}`);
+  cgroup = undefined;
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function start(cmd: string[], fenced = false): ProcessId {
+  if (fenced && support.base !== undefined) cgroup = createBotCgroup(support.base, `test-${mark}`);
+  const child = Bun.spawn({
+    cmd,
+    env: markedEnvironment(mark),
+    detached: true,
+    stdio: ["ignore", "ignore", "ignore"],
+    ...(cgroup === undefined ? {} : { cgroup }),
+  });
+  const { pid, startTicks } = readStat(child.pid) ?? { pid: child.pid, startTicks: 0 };
+  strays.push({ pid, startTicks });
+  return { pid, startTicks };
+}
+
+const marksOf = (root: ProcessId | undefined, more: Partial<TreeMarks> = {}): TreeMarks => ({
+  environ: [`INVOCATION_ID=${mark}`],
+  cgroup,
+  root,
+  known: [],
+  ...more,
+});
+const names = (members: readonly { comm: string }[]): string[] => members.map((member) => member.comm).sort();
+const pidIn = (path: string): Promise<number> =>
+  until(`a pid in ${path}`, () => {
+    try {
+      return Number(readFileSync(path, "utf8"));
+    } catch {
+      return undefined;
+    }
+  });
+
+describe.each([["without a cgroup", false] as const, ["with a cgroup", true] as const])("%s", (_, fenced) => {
+  test.skipIf(fenced && support.base === undefined)("killTree() kills a setsid grandchild", async () => {
+    const root = start(["sh", "-c", "setsid sleep 60 & sleep 60"], fenced);
+    await until("both sleeps", () => listTree(marksOf(root)).filter((member) => member.comm === "sleep").length === 2);
+    expect(names(listTree(marksOf(root)))).toEqual(["sh", "sleep", "sleep"]);
+    expect(await killTree(marksOf(root), { clock })).toEqual([]);
+    expect(listMarked([`INVOCATION_ID=${mark}`], cgroup)).toEqual([]);
+  });
+
+  test.skipIf(fenced && support.base === undefined)("killTree() wins against a forker", async () => {
+    const root = start(["sh", join(FIXTURES, "forker.sh")], fenced);
+    await until("some forks", () => listTree(marksOf(root)).length > 20);
+    expect(await killTree(marksOf(root), { clock, graceMs: 5_000 })).toEqual([]);
+    expect(listMarked([`INVOCATION_ID=${mark}`], cgroup)).toEqual([]);
+  });
+
+  test.skipIf(fenced && support.base === undefined)("killTree() kills what ignores SIGTERM", async () => {
+    const root = start(["sh", join(FIXTURES, "ignore-term.sh"), join(folder, "pid")], fenced);
+    await pidIn(join(folder, "pid"));
+    process.kill(root.pid, "SIGTERM");
+    expect(isLive(root.pid, root.startTicks)).toBe(true);
+    expect(await killTree(marksOf(root), { clock })).toEqual([]);
+  });
+
+  test.skipIf(fenced && support.base === undefined)("killTree() kills a stopped tree whose root is dead", async () => {
+    const root = start(["sh", "-c", "setsid sleep 60 & sleep 60 & exit 0"], fenced);
+    await until("the root's end", () => !isLive(root.pid, root.startTicks));
+    const left = await until("the orphans", () => {
+      const members = listTree(marksOf(root)).filter((member) => member.comm === "sleep");
+      return members.length === 2 && members;
+    });
+    for (const { pid } of left) process.kill(pid, "SIGSTOP");
+    expect(await killTree(marksOf(root), { clock })).toEqual([]);
+    expect(left.filter(({ pid, startTicks }) => isLive(pid, startTicks))).toEqual([]);
+  });
+});
+
+test.skipIf(support.base === undefined)(
+  "listTree() finds by the cgroup what cleared its environment and lost its parent",
+  async () => {
+    const root = start(["sh", join(FIXTURES, "escape.sh"), join(folder, "pid")], true);
+    const escaped = await pidIn(join(folder, "pid"));
+    await until("the orphan", () => readStat(escaped)?.ppid !== root.pid);
+    expect(listTree({ ...marksOf(root), environ: [] }).map((member) => member.pid)).toContain(escaped);
+    expect(cgroupPids(cgroup ?? "")).toContain(escaped);
+    expect(await killTree(marksOf(root), { clock })).toEqual([]);
+    expect(isLive(escaped)).toBe(false);
+  },
+);
+
+test("listTree() keeps one that escaped from every mark but was seen before", async () => {
+  const root = start(["sh", join(FIXTURES, "escape.sh"), join(folder, "pid")]);
+  const escaped = await pidIn(join(folder, "pid"));
+  const stat = await until("the escape", () => {
+    const found = readStat(escaped);
+    return found?.comm === "sleep" && found;
+  });
+  strays.push(stat);
+  expect(listTree(marksOf(root)).map((member) => member.pid)).not.toContain(escaped);
+  const seen = marksOf(root, { known: [stat] });
+  expect(listTree(seen).map((member) => member.pid)).toContain(escaped);
+  expect(await killTree(seen, { clock })).toEqual([]);
+  expect(isLive(escaped)).toBe(false);
+});
+
+test("listTree() does not count zombies", async () => {
+  const root = start(["sh", "-c", "sleep 0 & exec sleep 60"]);
+  const zombie = await until("a zombie", () => children(root.pid).find((pid) => readStat(pid)?.state === "Z"));
+  const members = listTree(marksOf(root, { known: [readStat(zombie) ?? root] }));
+  expect(members.map((member) => member.pid)).toEqual([root.pid]);
+});
+
+test("killTree() does not touch a process whose pid is known with another start time", async () => {
+  const bystander = Bun.spawn({ cmd: ["sleep", "60"], env: {}, detached: true, stdio: ["ignore", "ignore", "ignore"] });
+  const stat = readStat(bystander.pid);
+  const recycled = { pid: bystander.pid, startTicks: (stat?.startTicks ?? 0) - 1 };
+  expect(await killTree({ environ: [], cgroup: undefined, root: recycled, known: [recycled] }, { clock })).toEqual([]);
+  expect(isLive(bystander.pid, stat?.startTicks)).toBe(true);
+  bystander.kill("SIGKILL");
+  await bystander.exited;
+});
+
+test("listTree() never names us, our ancestors or PID 1, whatever the marks say", () => {
+  const everyone = listPids().flatMap((pid) => readStat(pid) ?? []);
+  const spared = [process.pid, process.ppid, 1];
+  const known = everyone.filter((stat) => spared.includes(stat.pid));
+  const members = listTree({ environ: [], cgroup: undefined, root: readStat(process.pid), known });
+  expect(members.map((member) => member.pid).filter((pid) => spared.includes(pid))).toEqual([]);
+});
+
+test("killTree() returns at once and empty when nobody is left", async () => {
+  const startMs = performance.now();
+  expect(await killTree(marksOf({ pid: 4_194_303, startTicks: 1 }), { clock })).toEqual([]);
+  expect(performance.now() - startMs).toBeLessThan(1_000);
+});

@@ -1,0 +1,97 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readlinkSync } from "node:fs";
+import { afterEach, describe, expect, test } from "vitest";
+import { createUsageSampler } from "../../src/platform/usage.ts";
+import { readStat } from "../../src/platform/proc.ts";
+import { systemClock } from "../../src/platform/clock.ts";
+
+const children: ChildProcess[] = [];
+afterEach(async () => {
+  for (const child of children.splice(0)) await end(child);
+});
+
+async function end(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+}
+
+function start(...command: [string, ...string[]]): { pid: number; child: ChildProcess } {
+  const child = spawn(command[0], command.slice(1), { stdio: "ignore" });
+  children.push(child);
+  return { pid: child.pid ?? -1, child };
+}
+
+/** Waits until the kernel has charged `pid` with `ticks` more CPU time. */
+async function burn(pid: number, ticks: number): Promise<void> {
+  const used = (): number => {
+    const stat = readStat(pid);
+    return stat === undefined ? 0 : stat.utimeTicks + stat.stimeTicks;
+  };
+  const startTicks = used();
+  while (used() - startTicks < ticks) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+describe("createUsageSampler()", () => {
+  test("adds up memory and open files of all pids", async () => {
+    const sample = createUsageSampler(systemClock);
+    const [a, b] = [start("sleep", "60").pid, start("sleep", "60").pid];
+    const [one, both] = [await sample([a]), await sample([a, b])];
+    expect([one.pids, both.pids]).toEqual([1, 2]);
+    expect(both.rssBytes).toBeGreaterThan(one.rssBytes);
+    expect(both.openFiles).toBeGreaterThan(one.openFiles);
+    expect(one.rssBytes).toBeGreaterThan(100_000);
+  });
+
+  test("leaves out pids that vanished, alone or among others", async () => {
+    const sample = createUsageSampler(systemClock);
+    const { pid, child } = start("sleep", "60");
+    await sample([pid, process.pid]);
+    await end(child);
+    expect(await sample([pid])).toEqual({ rssBytes: 0, cpuPercent: 0, openFiles: 0, uncounted: 0, pids: 0 });
+    expect((await sample([pid, process.pid])).pids).toBe(1);
+  });
+
+  test("answers zeros for no pid at all", async () => {
+    expect(await createUsageSampler(systemClock)([])).toEqual({
+      rssBytes: 0,
+      cpuPercent: 0,
+      openFiles: 0,
+      uncounted: 0,
+      pids: 0,
+    });
+  });
+
+  test("sees a busy process as busy and an idle one as idle", async () => {
+    const [busy, idle] = [start("sh", "-c", "while :; do :; done").pid, start("sleep", "60").pid];
+    const sampleBusy = createUsageSampler(systemClock);
+    const sampleIdle = createUsageSampler(systemClock);
+    await Promise.all([sampleBusy([busy]), sampleIdle([idle])]);
+    // 60 ticks are 0.6 s of CPU time and take longer than that where the machine is loaded.
+    await burn(busy, 60);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    const [hot, cold] = await Promise.all([sampleBusy([busy]), sampleIdle([idle])]);
+    expect(hot.cpuPercent).toBeGreaterThan(2);
+    expect(hot.cpuPercent).toBeLessThan(150);
+    expect(cold.cpuPercent).toBeLessThan(2);
+  });
+
+  test("keeps no descriptor of a process that is no longer asked for", async () => {
+    const { pid } = start("sleep", "60");
+    const sample = createUsageSampler(systemClock);
+    await Promise.all([sample([pid]), sample([pid]), createUsageSampler(systemClock)([pid])]);
+    const held = (): number =>
+      readdirSync("/proc/self/fd").filter((fd) => linkOf(`/proc/self/fd/${fd}`) === `/proc/${pid}/stat`).length;
+    expect(held()).toBeLessThanOrEqual(1);
+    while (held() > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(held()).toBe(0);
+  });
+});
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return "";
+  }
+}

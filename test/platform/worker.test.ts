@@ -1,0 +1,88 @@
+/** Workers get their job and little else, report in lines, and end at their deadline. */
+import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import * as z from "zod";
+import { isLive, readStat } from "../../src/platform/proc.ts";
+import { startWorker } from "../../src/platform/worker.ts";
+import type { WorkerRequest } from "../../src/platform/worker.ts";
+import { FIXTURES, until } from "./until.ts";
+
+const reportSchema = z.strictObject({ job: z.unknown(), args: z.array(z.string()), environment: z.array(z.string()) });
+let folder = "";
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "worker-"));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const countDescriptors = (): number => readdirSync("/proc/self/fd").length;
+
+function start(args: string[], more: Partial<WorkerRequest> = {}) {
+  const lines: string[] = [];
+  const worker = startWorker({
+    args,
+    job: '{"secret":"s3cret"}',
+    deadlineMs: 15_000,
+    onLine: (line) => lines.push(line),
+    program: [process.execPath, join(FIXTURES, "worker.ts")],
+    ...more,
+  });
+  return { lines, ...worker };
+}
+
+test("startWorker() gives job, arguments and a minimal environment, and hands on every line, the last without newline too", async () => {
+  process.env["NOTIFY_SOCKET"] = "/nowhere";
+  process.env["BUN_OPTIONS"] = "";
+  const { lines, done, pid } = start(["__action", "x"], { stderrPath: join(folder, "err"), env: { EXTRA: "1" } });
+  const session = readStat(pid)?.session;
+  expect(await done).toEqual({ code: 5, signal: null, timedOut: false, outgrown: false });
+  delete process.env["NOTIFY_SOCKET"];
+  delete process.env["BUN_OPTIONS"];
+  const first = reportSchema.parse(JSON.parse(lines[0] ?? ""));
+  expect(first).toMatchObject({ job: { secret: "s3cret" }, args: ["__action", "x"] });
+  const allowed = ["EXTRA", "HOME", "LANG", "PATH", "TMPDIR"];
+  expect(first.environment.filter((name) => !allowed.includes(name))).toEqual([]);
+  expect(first.environment).toContain("EXTRA");
+  expect(lines.slice(1)).toEqual(["last"]);
+  expect(readFileSync(join(folder, "err"), "utf8")).toBe("to stderr\n");
+  expect(session).toBe(pid);
+});
+
+test("startWorker() kills at the deadline and says so", async () => {
+  const { done, pid } = start(["hang"], { deadlineMs: 500 });
+  expect(await done).toEqual({ code: null, signal: "SIGKILL", timedOut: true, outgrown: false });
+  expect(isLive(pid)).toBe(false);
+});
+
+test("kill() ends the worker, and a second call changes nothing", async () => {
+  const { done, kill, lines } = start(["hang"]);
+  await until("the first line", () => lines.length > 0);
+  kill();
+  kill();
+  expect(await done).toMatchObject({ signal: "SIGKILL", timedOut: false });
+});
+
+test("startWorker() kills a worker that outgrows its memory", async () => {
+  const { done } = start(["grow"], { memory: 300 * 1_048_576 });
+  expect(await done).toEqual({ code: null, signal: "SIGKILL", timedOut: false, outgrown: true });
+});
+
+test("startWorker() drops a line above 1 MiB and goes on with the next", async () => {
+  const { lines, done } = start(["long"]);
+  await done;
+  expect(lines.slice(1)).toEqual(["short", "last"]);
+});
+
+test("startWorker() throws for a program that does not exist, and keeps no descriptor of workers that ended", async () => {
+  expect(() => start([], { program: ["/no/such/binary"] })).toThrow(/ENOENT|not found/);
+  await start([]).done;
+  Bun.gc(true);
+  const before = countDescriptors();
+  for (let n = 0; n < 3; n += 1) await start([]).done;
+  Bun.gc(true);
+  await until("the descriptors to be closed", () => {
+    Bun.gc(true);
+    return countDescriptors() <= before;
+  });
+});

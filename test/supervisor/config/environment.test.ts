@@ -1,0 +1,108 @@
+/** What the machine lacks, with the exact message. */
+import { chmodSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { checkEnvironment } from "../../../src/supervisor/runtime/config/environment.ts";
+import { botWith, scratchFolder } from "./folder.ts";
+
+const folder = scratchFolder();
+const at = (name: string): string => join(folder.dir, name);
+
+const emergency = (key: string): string => `emergency: { exchange: binance, ${key}, apiSecretFile: good.key }`;
+folder.write("good.key", "k\n");
+
+describe("checkEnvironment()", () => {
+  test("finds nothing wrong with what is there", () => {
+    folder.write("a.env", "A=1\n");
+    const text = botWith("envFile: a.env", emergency("apiKeyEnv: KEY"));
+    expect(checkEnvironment(folder.load(text, { KEY: "k" }))).toEqual([]);
+  });
+
+  test("refuses a key file that is missing, empty, a folder or beside its place", () => {
+    mkdirSync(at("folder.key"), { recursive: true });
+    folder.write("empty.key", " \n");
+    expect(folder.lacks(botWith(emergency("apiKeyFile: no.key")))).toEqual([
+      `bot.yaml:5: bots.a.emergency.apiKeyFile: cannot read ${at("no.key")}: there is no such file; create it with mode 0600`,
+    ]);
+    expect(folder.lacks(botWith(emergency("apiKeyFile: empty.key")))).toEqual([
+      `bot.yaml:5: bots.a.emergency.apiKeyFile: ${at("empty.key")} is empty; write the key into it`,
+    ]);
+    expect(folder.lacks(botWith(emergency("apiKeyFile: folder.key")))).toEqual([
+      `bot.yaml:5: bots.a.emergency.apiKeyFile: cannot read ${at("folder.key")}: it is not a regular file; create it with mode 0600`,
+    ]);
+    expect(folder.lacks(botWith(emergency("apiKeyFile: good.key/x")))).toEqual([
+      `bot.yaml:5: bots.a.emergency.apiKeyFile: cannot read ${at("good.key/x")}: a part of the path is not a folder; create it with mode 0600`,
+    ]);
+  });
+
+  test("refuses a key variable that is not set", () => {
+    expect(folder.lacks(botWith(emergency("apiKeyEnv: KEY")), { KEY: "" })).toEqual([
+      "bot.yaml:5: bots.a.emergency.apiKeyEnv: the environment variable KEY is not set; set it for the supervisor, or use apiKeyFile",
+    ]);
+  });
+
+  test("warns of a key file that others may read", () => {
+    const file = folder.write("open.key", "k\n");
+    chmodSync(file, 0o640);
+    expect(checkEnvironment(folder.load(botWith(emergency("apiKeyFile: open.key"))))).toEqual([
+      `bot.yaml:5: warning: bots.a.emergency.apiKeyFile: ${file} is open to others (mode 0640); run: chmod 600 ${file}`,
+    ]);
+  });
+});
+
+describe("checkEnvironment() of what a bot needs", () => {
+  test("refuses an envFile that is missing or not understood", () => {
+    expect(folder.lacks(botWith("envFile: no.env"))).toEqual([
+      `bot.yaml:5: bots.a.envFile: cannot read ${at("no.env")}: there is no such file; create it, or remove envFile`,
+    ]);
+    folder.write("bad.env", "A=1\nexport B=2\nC='\nNOTIFY_SOCKET=x\n");
+    expect(folder.lacks(botWith("envFile: bad.env"))).toEqual([
+      `bot.yaml:5: bots.a.envFile: cannot use ${at("bad.env")}: line 2: the line is not NAME=VALUE; correct it`,
+      `bot.yaml:5: bots.a.envFile: cannot use ${at("bad.env")}: line 3: a quote in the value of C is not closed; correct it`,
+    ]);
+    folder.write("own.env", "NOTIFY_SOCKET=x\n");
+    expect(folder.lacks(botWith("envFile: own.env"))).toEqual([
+      `bot.yaml:5: bots.a.envFile: cannot use ${at("own.env")}: the supervisor sets NOTIFY_SOCKET itself; remove its line`,
+    ]);
+  });
+
+  test("refuses a cwd that is no folder", () => {
+    expect(folder.lacks(botWith("cwd: gone"))).toEqual([
+      `bot.yaml:5: bots.a.cwd: cannot use ${at("gone")}: it does not exist; create it or correct cwd`,
+    ]);
+    expect(folder.lacks(botWith("cwd: good.key"))).toEqual([
+      `bot.yaml:5: bots.a.cwd: cannot use ${at("good.key")}: it is not a folder; create it or correct cwd`,
+    ]);
+  });
+
+  test("refuses a user and a group that do not exist", () => {
+    expect(folder.lacks(`control: { group: nogroup-here }\n${botWith("user: nobody-here")}`)).toEqual([
+      'bot.yaml:1: control.group: there is no group "nogroup-here" in /etc/group; create it or correct the name',
+      'bot.yaml:6: bots.a.user: there is no user "nobody-here" in /etc/passwd; create it or correct the name',
+    ]);
+  });
+
+  test("lets only root start a bot as another user", () => {
+    const expected =
+      process.getuid?.() === 0
+        ? []
+        : [
+            'bot.yaml:5: bots.a.user: only root may start a bot as "root"; run the supervisor as root or as that user, or remove user',
+          ];
+    expect(folder.lacks(botWith("user: root"))).toEqual(expected);
+  });
+
+  test("refuses a state folder that cannot be made", () => {
+    expect(folder.lacks(`stateDir: good.key/state\n${botWith()}`)).toEqual([
+      `bot.yaml:1: stateDir: cannot write to ${at("good.key/state")}: ${at("good.key")}: it is not a folder; set stateDir to a folder that this user may write`,
+    ]);
+    expect(folder.lacks(`${botWith()}logDir: good.key\n`)).toEqual([
+      `bot.yaml:5: logDir: cannot write to ${at("good.key")}: it is not a folder; set logDir to a folder that this user may write`,
+    ]);
+  });
+
+  test("creates nothing", () => {
+    checkEnvironment(folder.load(`stateDir: fresh/state\n${botWith()}`));
+    expect(() => chmodSync(at("fresh"), 0o700)).toThrow("ENOENT");
+  });
+});
