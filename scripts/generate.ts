@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { lifecycleMarkdown } from "../src/report/lifecycle-table.ts";
 import { configJsonSchema, configReferenceMarkdown } from "../src/supervisor/runtime/config/reference.ts";
-import { exchangeIdsSource } from "./generate-exchange-ids.ts";
+import { exchangeIdsSource, exchangesSource } from "./generate-exchanges.ts";
 
 const root = join(import.meta.dirname, "..");
 /** One formatter run takes 0.1 s; a hung one must not hang the check, ms. */
@@ -17,6 +17,7 @@ const sources: { readonly [path: string]: () => string } = {
   "docs/config.md": configReferenceMarkdown,
   "config/supervisor.schema.json": () => JSON.stringify(configJsonSchema(), null, 2),
   "src/core/exchange-ids.ts": exchangeIdsSource,
+  "src/actions/venue/exchanges.ts": exchangesSource,
 };
 
 export interface GeneratedFile {

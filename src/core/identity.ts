@@ -1,7 +1,7 @@
 /** The identity file `<stateDir>/bots/NAME/identity.json`: which process is, or last was, the bot. */
 import * as z from "zod";
 
-export const identitySchema = z.strictObject({
+const identitySchema = z.strictObject({
   version: z.literal(1),
   /** Kernel boot id: after a reboot no process of the file can be alive. */
   bootId: z.string(),

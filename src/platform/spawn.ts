@@ -20,7 +20,7 @@ export interface SpawnRequest {
   readonly user?: User;
   /** Log file for stdout and stderr, appended to; made with mode 0640. */
   readonly outputPath: string;
-  /** Folder of the cgroup to start in; made when it is gone. */
+  /** Folder of the cgroup to start in, fresh from `createBotCgroup` (one that was killed kills what is started in it); made when it is gone. */
   readonly cgroup?: string;
   /** Called once, never before `spawnChild` has returned. */
   readonly onExit: (result: ExitResult) => void;

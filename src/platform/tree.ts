@@ -46,6 +46,8 @@ const DEFAULT_GRACE_MS = 2_000;
 /** Time between looks at the dying, ms: doubled from the first to the last. */
 const FIRST_POLL_MS = 2;
 const LAST_POLL_MS = 50;
+/** Pause before the look that confirms an empty tree, ms: several times the length of an exec. */
+const CONFIRM_MS = 10;
 /** Re-reads of /proc for processes that were born during the look, and rounds of SIGSTOP against forkers. */
 const MAX_RESCANS = 5;
 const MAX_STOP_ROUNDS = 8;
@@ -84,7 +86,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   for (let round = 1; round <= rounds; round += 1) {
     try {
       const members = stopAll(current, marks.cgroup);
-      if (members.length === 0 && current().length === 0) break;
+      if (members.length === 0 && (await confirmEmpty(current, clock))) break;
       killAll(members, marks.cgroup);
       await waitUntilGone(members, clock, startMs + (graceMs * round) / rounds);
     } catch {
@@ -94,7 +96,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   }
   if (marks.cgroup !== undefined) freezeCgroup(marks.cgroup, false);
   reapQuietly();
-  return lastLook(current);
+  return await lastLook(current, clock);
 }
 
 /** All processes by pid. Read again while new ones appear, so that a forker does not slip through between two reads. */
@@ -237,10 +239,16 @@ function reapQuietly(): void {
   }
 }
 
-function lastLook(current: () => Member[]): Member[] {
+/** A second look after a pause: a process in the middle of an exec has no environment to be recognised by. */
+async function confirmEmpty(current: () => Member[], clock: Clock): Promise<boolean> {
+  await sleep(clock, CONFIRM_MS);
+  return current().length === 0;
+}
+
+async function lastLook(current: () => Member[], clock: Clock): Promise<Member[]> {
   try {
-    const first = current();
-    return first.length > 0 ? first : current();
+    const survivors = current();
+    return survivors.length === 0 && !(await confirmEmpty(current, clock)) ? current() : survivors;
   } catch (cause) {
     return [unknownMember(cause instanceof Error ? cause.message : String(cause))];
   }

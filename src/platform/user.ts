@@ -30,7 +30,7 @@ export function lookupUser(name: string): User | undefined {
 }
 
 /** The entry whose name or id is `wanted`. */
-export function parsePasswd(table: string, wanted: string): User | undefined {
+function parsePasswd(table: string, wanted: string): User | undefined {
   for (const line of table.split("\n")) {
     const [name, , uid, gid, , home] = line.split(":");
     if (name === undefined || !/^\d+$/.test(uid ?? "") || !/^\d+$/.test(gid ?? "")) continue;

@@ -30,7 +30,7 @@ export interface WorkerRequest {
   readonly program?: readonly string[];
 }
 
-export interface WorkerEnd {
+interface WorkerEnd {
   readonly code: number | null;
   readonly signal: string | null;
   /** Killed at its deadline. */

@@ -20,7 +20,7 @@ export const file = defineProbe({
   schema: z.strictObject({
     ...common,
     kind: z.literal("file").describe("A file was written recently enough."),
-    path: z.string().min(1).describe("The file; a relative path starts at the bot's cwd."),
+    path: z.string().min(1).describe("The file; a relative path starts at the folder of the config file."),
     maxAge: duration().describe("The longest time since the file was last written."),
   }),
   create: (config, context) => watchFile(resolve(context.cwd, config.path), config, context),

@@ -31,7 +31,7 @@ const schema = z
       .min(1)
       .optional()
       .describe(
-        "Unix socket to connect to instead of the URL's host and port; a relative path starts at the bot's cwd.",
+        "Unix socket to connect to instead of the URL's host and port; a relative path starts at the folder of the config file.",
       ),
   })
   .refine((config) => config.method === "GET" || config.expectBody === undefined, {

@@ -14,12 +14,13 @@ declare module "vitest" {
 const root = join(import.meta.dirname, "..", "..");
 const built = join(root, "dist", "supervisor");
 
-/** Vitest's own hook; what it returns runs after the last test. */
+/** Vitest's own hook; what it returns runs after the last test. SUPERVISOR_BINARY names a binary to test as it is. */
 export function setup(project: TestProject): () => void {
-  if (modifiedMs(built) < newestSourceMs()) build();
+  const given = process.env["SUPERVISOR_BINARY"];
+  if (given === undefined && modifiedMs(built) < newestSourceMs()) build();
   const folder = mkdtempSync(join(tmpdir(), "sv-binary-"));
   const copy = join(folder, "supervisor");
-  copyFileSync(built, copy);
+  copyFileSync(given ?? built, copy);
   project.provide("supervisorBinary", copy);
   return () => rmSync(folder, { recursive: true, force: true });
 }

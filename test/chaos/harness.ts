@@ -2,14 +2,23 @@
  * One installation of the compiled binary in a scratch folder, driven as a user drives it: a config file, `supervisor run`,
  * commands, signals. Everything it started is ended by pid when the rig is disposed of, and nothing may be left behind.
  */
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
-import { identitySchema } from "../../src/core/identity.ts";
 import type { JournalEntry } from "../../src/core/journal-entry.ts";
 import type { BotStatus, Status } from "../../src/core/status.ts";
-import { removeCgroup } from "../../src/platform/cgroup.ts";
+import { ownFolder, removeCgroup } from "../../src/platform/cgroup.ts";
+import { installationOf } from "../../src/supervisor/runtime/installation.ts";
 import { readJournal } from "../../src/supervisor/runtime/journal-reader.ts";
 import { endProcessesIn, processesIn } from "./processes.ts";
 
@@ -62,7 +71,8 @@ const HIDE_CGROUPS = [
 ];
 
 /** Whether this user may make mount namespaces. */
-export const canHideCgroups: boolean = Bun.spawnSync(["unshare", "--mount", "true"], { stderr: "ignore" }).exitCode === 0;
+export const canHideCgroups: boolean =
+  Bun.spawnSync(["unshare", "--mount", "true"], { stderr: "ignore" }).exitCode === 0;
 
 /** Restarts at once and often: for tests that are not about the restart rule. */
 const QUICK_RESTART = { base: "100ms", cap: "400ms", jitter: 0, intensity: 100 };
@@ -255,10 +265,11 @@ export class Rig implements AsyncDisposable {
 
   /** A daemon that was killed, or ended with its bot locked out, leaves the bot's empty cgroup for the next one. */
   #removeCgroups(): void {
-    for (const identity of new Bun.Glob(".supervisor/bots/*/identity.json").scanSync({ cwd: this.folder, dot: true })) {
-      const { cgroup } = identitySchema.parse(JSON.parse(this.read(identity)));
-      if (cgroup !== null) removeCgroup(cgroup);
-    }
+    const base = ownFolder(readFileSync("/proc/self/mountinfo", "utf8"), readFileSync("/proc/self/cgroup", "utf8"));
+    if (base === undefined) return;
+    const mark = `-${installationOf(this.path(".supervisor"))}`;
+    for (const name of readdirSync(base))
+      if (name.startsWith("bot-") && name.endsWith(mark)) removeCgroup(join(base, name));
   }
 }
 

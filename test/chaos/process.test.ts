@@ -37,22 +37,26 @@ describe.each([
     expect(isLive(pid)).toBe(false);
   });
 
-  test.runIf(possible).concurrent("supervisor run ends a grandchild in a session of its own before the next start", async () => {
-    await using rig = new Rig({ bots: { bot: { command: script("setsid-child.sh", "pid") } }, hideCgroups });
-    await rig.run();
-    const pid = await pidIn(rig, "pid");
-    process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
-    await rig.botUntil("the bot runs again", (bot) => bot.generation === 2);
-    expect(isLive(pid)).toBe(false);
-  });
+  test
+    .runIf(possible)
+    .concurrent("supervisor run ends a grandchild in a session of its own before the next start", async () => {
+      await using rig = new Rig({ bots: { bot: { command: script("setsid-child.sh", "pid") } }, hideCgroups });
+      await rig.run();
+      const pid = await pidIn(rig, "pid");
+      process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+      await rig.botUntil("the bot runs again", (bot) => bot.generation === 2);
+      expect(isLive(pid)).toBe(false);
+    });
 
-  test.runIf(possible).concurrent("supervisor stop ends a grandchild that left session, parent and environment", async () => {
-    await using rig = new Rig({ bots: { bot: { command: script("escape.sh", "pid") } }, hideCgroups });
-    await rig.run();
-    const pid = await pidIn(rig, "pid");
-    expect((await rig.cli("stop", "bot")).code).toBe(0);
-    expect(isLive(pid)).toBe(false);
-  });
+  test
+    .runIf(possible)
+    .concurrent("supervisor stop ends a grandchild that left session, parent and environment", async () => {
+      await using rig = new Rig({ bots: { bot: { command: script("escape.sh", "pid") } }, hideCgroups });
+      await rig.run();
+      const pid = await pidIn(rig, "pid");
+      expect((await rig.cli("stop", "bot")).code).toBe(0);
+      expect(isLive(pid)).toBe(false);
+    });
 
   test.runIf(possible).concurrent("supervisor run ends a grandchild that left all when its bot crashes", async () => {
     await using rig = new Rig({ bots: { bot: { command: script("escape.sh", "pid") } }, hideCgroups });
@@ -80,12 +84,21 @@ test.concurrent.each([
     reason: 'cannot start "no-such-program": not found in PATH (',
   },
   { what: "a path that does not exist", command: ["./bot.sh"], reason: "cannot start ./bot.sh: no such file" },
-  { what: "a file that is not executable", command: ["./paper.key"], reason: "cannot start ./paper.key: permission denied" },
+  {
+    what: "a file that is not executable",
+    command: ["./paper.key"],
+    reason: "cannot start ./paper.key: permission denied",
+  },
 ])("supervisor run halts $what at once and says why", async ({ command, reason }) => {
   await using rig = new Rig({ bots: { bot: { command }, other: { command: STAY } } });
   await rig.run();
   const halted = await rig.botIn("halted");
-  expect(halted).toMatchObject({ generation: 1, pid: null, restarts: { total: 0 }, lastExit: { cause: "spawnFailed" } });
+  expect(halted).toMatchObject({
+    generation: 1,
+    pid: null,
+    restarts: { total: 0 },
+    lastExit: { cause: "spawnFailed" },
+  });
   expect(halted.reason).toContain(reason);
   const status = await rig.cli("status");
   expect(status.code).toBe(4);
@@ -134,7 +147,9 @@ test.concurrent("supervisor run gives a bot what the config names, PATH, HOME, L
     probes: [{ kind: "heartbeat", timeout: "60s" }],
     restart: { policy: "on-failure" },
   };
-  await using rig = new Rig({ env: { BINANCE_SECRET: "do-not-tell", NOTIFY_SOCKET: "/run/no-such.sock", LD_DEBUG: "" } });
+  await using rig = new Rig({
+    env: { BINANCE_SECRET: "do-not-tell", NOTIFY_SOCKET: "/run/no-such.sock", LD_DEBUG: "" },
+  });
   rig.write("bot.env", "REGION=eu\n");
   rig.configure({ bot });
   await rig.run();

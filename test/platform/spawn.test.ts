@@ -13,7 +13,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { signalProcess } from "../../src/platform/process-handle.ts";
 import { caughtSignals, isLive, readEnviron, readStat } from "../../src/platform/proc.ts";
+import type { ProcessId } from "../../src/platform/proc.ts";
 import { lookupUser, spawnChild } from "../../src/platform/spawn.ts";
 import type { ExitResult, SpawnOutcome, SpawnRequest } from "../../src/platform/spawn.ts";
 import { ownPids } from "../../src/platform/subreaper.ts";
@@ -27,9 +29,20 @@ beforeEach(() => {
   chmodSync(folder, 0o755);
   log = join(folder, "bot.log");
 });
-afterEach(() => rmSync(folder, { recursive: true, force: true }));
+const pids: ProcessId[] = [];
+afterEach(() => {
+  for (const id of pids.splice(0)) signalProcess(id, "SIGKILL");
+  rmSync(folder, { recursive: true, force: true });
+});
 
 const output = (): string => readFileSync(log, "utf8");
+
+/** Until `sleep` sleeps: before, its loader opens libraries, and during the exec it has no environment. */
+const settled = (pid: number): Promise<true> =>
+  until("the sleep", () => {
+    const stat = readStat(pid);
+    return stat?.comm === "sleep" && stat.state === "S";
+  });
 
 function descriptors(pid: number): Record<string, string> {
   const folderOf = `/proc/${pid}/fd`;
@@ -49,13 +62,14 @@ function spawn(
 function started(command: string[], more: Partial<SpawnRequest> = {}) {
   const { outcome, ended } = spawn(command, more);
   if (outcome.kind === "failed") throw new Error(outcome.reason);
+  pids.push(outcome.child);
   return { ...outcome, ended };
 }
 
 test("spawnChild() gives the environment exactly as it is, /dev/null, the log file and no other descriptor", async () => {
   const env = { PATH: "/usr/bin:/bin", A: "x=y", B: "" };
   const { child, ended, outputError } = started(["sleep", "60"], { env });
-  await until("the exec", () => readStat(child.pid)?.comm === "sleep");
+  await settled(child.pid);
   expect(outputError).toBeUndefined();
   expect(readEnviron(child.pid)?.sort()).toEqual(["A=x=y", "B=", "PATH=/usr/bin:/bin"]);
   expect(descriptors(child.pid)).toEqual({ 0: "/dev/null", 1: log, 2: log });
@@ -137,6 +151,7 @@ test.each([
   Bun.spawnSync({ cmd: ["mkfifo", join(folder, "fifo")] });
   const { child, outputError, ended } = started(["sleep", "60"], { outputPath: path(folder) });
   expect(outputError).toMatch(why);
+  await settled(child.pid);
   expect(descriptors(child.pid)).toEqual({ 0: "/dev/null", 1: "/dev/null", 2: "/dev/null" });
   child.signal("SIGKILL");
   await ended;

@@ -1,6 +1,6 @@
 /** The sample bot's own books in SQLite: an intent before each order is sent, its outcome after, and every fill of the venue once. */
 
-export type OrderState = "intent" | "accepted" | "rejected" | "unknown";
+type OrderState = "intent" | "accepted" | "rejected" | "unknown";
 
 export interface Intent {
   clientId: string;
@@ -11,7 +11,7 @@ export interface Intent {
   price: number | null;
 }
 
-export interface LedgerFill {
+interface LedgerFill {
   tradeId: string;
   orderId: string;
   symbol: string;

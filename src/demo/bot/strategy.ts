@@ -1,7 +1,7 @@
 /** The sample bot's toy strategy: buy a little below the moving average, sell a little above it, and stay inside a band. Pure. */
 
 /** Prices of the moving average. */
-export const WINDOW_PRICES = 20;
+const WINDOW_PRICES = 20;
 /** Prices seen before the first trade. */
 const WARM_UP_PRICES = 5;
 /** Distance from the average that makes a trade, as a share of it: 0.03 %. */

@@ -84,8 +84,8 @@ export interface Flip {
   to: number;
 }
 
-export const START_BALANCE_USDT = 100_000;
-export const DEFAULT_LEVERAGE = 20;
+const START_BALANCE_USDT = 100_000;
+const DEFAULT_LEVERAGE = 20;
 const MAKER_FEE_RATIO = 0.000_2;
 const TAKER_FEE_RATIO = 0.000_5;
 /** Finished orders and fills that are remembered; the oldest are forgotten, the venue does so after days. */

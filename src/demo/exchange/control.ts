@@ -48,7 +48,7 @@ const seedSchema = z.strictObject({
 type Seed = z.output<typeof seedSchema>;
 
 /** A position as tests and demos read it. */
-export interface PaperPosition {
+interface PaperPosition {
   symbol: string;
   side: "long" | "short";
   positionSide: PositionSide;

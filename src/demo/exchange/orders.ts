@@ -208,7 +208,7 @@ export function matchOrders(books: Books, now: number): void {
 }
 
 /** Reduce-only orders whose position is gone expire, as on the venue. */
-export function expireOrphans(account: Account, symbol: string, now: number): void {
+function expireOrphans(account: Account, symbol: string, now: number): void {
   for (const order of account.openOrders.values()) {
     if (order.symbol !== symbol || !order.reduceOnly) continue;
     if (reducible(account, symbol, order.side, order.positionSide) === 0) account.finish(order, "EXPIRED", now);

@@ -19,7 +19,7 @@ import {
 import type { Params } from "./signing.ts";
 
 /** What a handler sees of a request; `now` is the venue's time, ms. */
-export interface Call {
+interface Call {
   books: Books;
   params: Params;
   now: number;

@@ -43,7 +43,7 @@ export function checkSigned(
 }
 
 /** Throws −1021 when the request is from the future or older than its recvWindow. */
-export function checkTime(params: Params, nowMs: number): void {
+function checkTime(params: Params, nowMs: number): void {
   const timestamp = Number(params.get("timestamp") ?? Number.NaN);
   if (!Number.isFinite(timestamp)) throw missing("timestamp");
   const recvWindow = Number(params.get("recvWindow") ?? DEFAULT_RECV_WINDOW_MS);

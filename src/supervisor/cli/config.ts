@@ -4,47 +4,40 @@ import { resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
+import { LOCAL_CONFIG } from "../runtime/config/locate.ts";
+import { withConfig, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
-/** File that `config init` writes when none is named. */
-const DEFAULT_FILE = "supervisor.yaml";
-
-interface ReadOptions {
-  readonly config?: string;
+interface ReadOptions extends PlaceOptions {
   readonly json?: boolean;
 }
 
 export const command: Verb = {
   name: "config",
-  summary: "write, check and show the config",
+  summary: "Writes, checks and shows the config, and prints its JSON Schema.",
   configure(parent: Command, io: CliIo): void {
     parent
       .command("init")
-      .description("write a commented starter config")
-      .argument("[file]", "where to write it", DEFAULT_FILE)
+      .description("Writes a commented starter config.")
+      .argument("[file]", "where to write it", LOCAL_CONFIG)
       .option("--force", "replace an existing file")
       .action((file: string, options: { force?: boolean }) => guard(io, () => init(io, file, options.force === true)));
-    readsConfig(parent.command("check").description("check the config and what it names on this machine")).action(
+    readsConfig(parent.command("check").description("Checks the config and what it names on this machine.")).action(
       (_options: unknown, cmd: Command) => guard(io, () => check(io, cmd.optsWithGlobals<ReadOptions>())),
     );
-    readsConfig(parent.command("show").description("print the config in force, with every default filled in")).action(
+    readsConfig(parent.command("show").description("Prints the config in force, with every default filled in.")).action(
       (_options: unknown, cmd: Command) => guard(io, () => show(io, cmd.optsWithGlobals<ReadOptions>())),
     );
     parent
       .command("schema")
-      .description("print a JSON Schema: of the config, or of what status --json prints")
+      .description("Prints a JSON Schema: of the config, or of what status --json prints.")
       .addOption(new Option("--of <what>", "which schema").choices(["config", "status"]).default("config"))
       .action((options: { of: string }) => guard(io, () => schema(io, options.of)));
   },
 };
 
 function readsConfig(cmd: Command): Command {
-  return cmd
-    .option(
-      "--config <file>",
-      "the config; default: $SUPERVISOR_CONFIG, ./supervisor.yaml, /etc/tradingbot/supervisor.yaml",
-    )
-    .option("--json", "print one JSON object");
+  return withConfig(cmd).option("--json", "print one JSON object");
 }
 
 /** Runs `work`; an error that the user can act on becomes a message and an exit code. */
@@ -76,7 +69,7 @@ async function init(io: CliIo, name: string, force: boolean): Promise<void> {
     return;
   }
   io.out(
-    `wrote ${name}; edit it, then run: supervisor config check${name === DEFAULT_FILE ? "" : ` --config ${name}`}`,
+    `wrote ${name}; edit it, then run: supervisor config check${name === LOCAL_CONFIG ? "" : ` --config ${name}`}`,
   );
 }
 

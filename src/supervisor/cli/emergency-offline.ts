@@ -60,7 +60,7 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       (config.emergency?.timeout ?? 0) + WAIT_MARGIN_MS,
     );
     bot.shutDown();
-    const { current } = bot.lockout;
+    const current = bot.lockout;
     if (!settled || current === undefined || bot.loop.state.kind === "stuck")
       throw new DaemonError(
         { code: "notProven", message: `cannot close positions of ${name}: its processes are not proven dead` },

@@ -32,7 +32,6 @@ export async function findPlace(options: PlaceOptions, io: CliIo): Promise<Place
   // A config that names none of the folders has the default ones; only one that does must be parsed and checked.
   if (text !== undefined && !/stateDir|runtimeDir|logDir|\\/.test(text))
     return { file: located.file, dirs: resolveDirs({}, located.file, io.env) };
-  const { loadConfig } = await import("../runtime/config/load.ts");
-  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
-  return { file: loaded.file, dirs: loaded.dirs };
+  const { loadDirs } = await import("../runtime/config/read.ts");
+  return loadDirs({ file: options.config, env: io.env, cwd: io.cwd });
 }

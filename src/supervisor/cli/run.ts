@@ -29,6 +29,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
     version: VERSION,
     toStderr: io.err,
   });
+  guardProcess(daemon, io);
   process.on("SIGTERM", () => end("SIGTERM"));
   process.on("SIGINT", () => end("SIGINT"));
   process.on("SIGUSR2", () => daemon.emergency("signal", "SIGUSR2 was sent to the supervisor"));
@@ -43,4 +44,16 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   await daemon.shutDown(await ended);
   // Whatever else still holds the event loop (a stalled reader of our output) must not keep a stopped daemon alive.
   process.exit(EXIT.done);
+}
+
+/**
+ * A bug in one corner must not leave a bot that holds positions without a supervisor: what nobody caught is journaled as
+ * an alert and the daemon goes on. A terminal or pipe that went away costs its lines and nothing else.
+ */
+function guardProcess(daemon: Daemon, io: CliIo): void {
+  const report = (error: unknown): void => daemon.reportInternalError(error);
+  process.on("uncaughtException", report);
+  process.on("unhandledRejection", report);
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+  if (io.env["BUN_OPTIONS"] !== undefined) io.err("BUN_OPTIONS is set: it changes how this binary runs; unset it");
 }

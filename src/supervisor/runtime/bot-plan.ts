@@ -6,6 +6,9 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 /** Search path of a bot when the supervisor itself has none. */
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/** Time that SIGKILL is given to empty a process tree before the bot counts as stuck, ms. */
+export const KILL_GRACE_MS = 5_000;
+
 export interface BotFiles {
   /** `<stateDir>/bots/NAME` and what is in it. */
   readonly dir: string;

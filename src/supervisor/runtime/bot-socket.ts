@@ -2,11 +2,16 @@
 import { chmodSync, chownSync, rmSync } from "node:fs";
 import * as z from "zod";
 import type { Server } from "bun";
+import { spendRestart } from "../../core/budget.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 
 /** Longest text of an event that a bot posts, characters. */
 const EVENT_CHARS = 1_000;
+/** Events that a bot may post per minute: the journal is not its log file. */
+const EVENTS_PER_MINUTE = 60;
+const MINUTE_MS = 60_000;
 
 const eventBody = z.strictObject({
   level: z.enum(["info", "warn", "alert"]).default("info"),
@@ -14,15 +19,16 @@ const eventBody = z.strictObject({
 });
 
 /** Opens the socket of one bot; only the bot's user and root may connect. */
-export function openBotSocket(bot: Bot): Server<undefined> {
+export function openBotSocket(bot: Bot, clock: Clock): Server<undefined> {
   const path = bot.plan.files.socket;
+  const allowance = new EventAllowance(clock);
   rmSync(path, { force: true });
   const before = process.umask(0o177);
   try {
     const server = Bun.serve({
       unix: path,
       maxRequestBodySize: MAX_BODY_BYTES,
-      fetch: (request) => answer(bot, request),
+      fetch: (request) => answer(bot, allowance, request),
     });
     chmodSync(path, 0o600);
     if (bot.user !== undefined) chownSync(path, bot.user.uid, bot.user.gid);
@@ -32,7 +38,7 @@ export function openBotSocket(bot: Bot): Server<undefined> {
   }
 }
 
-async function answer(bot: Bot, request: Request): Promise<Response> {
+async function answer(bot: Bot, allowance: EventAllowance, request: Request): Promise<Response> {
   const route = `${request.method} ${new URL(request.url).pathname}`;
   switch (route) {
     case "POST /v1/heartbeat":
@@ -40,7 +46,7 @@ async function answer(bot: Bot, request: Request): Promise<Response> {
     case "GET /v1/level":
       return json({ level: bot.level });
     case "POST /v1/events":
-      return takeEvent(bot, request);
+      return takeEvent(bot, allowance, request);
     default:
       return refuse(404, {
         code: "notFound",
@@ -61,9 +67,31 @@ async function takeHeartbeat(bot: Bot, request: Request): Promise<Response> {
   return json({ level: bot.level, generation: generation.generation });
 }
 
-async function takeEvent(bot: Bot, request: Request): Promise<Response> {
+async function takeEvent(bot: Bot, allowance: EventAllowance, request: Request): Promise<Response> {
+  if (!allowance.take())
+    return refuse(429, {
+      code: "tooMany",
+      message: `cannot take the event: more than ${EVENTS_PER_MINUTE} in a minute`,
+    });
   const body = await readBody(request, eventBody);
   if ("refusal" in body) return body.refusal;
   bot.fact(body.value.level, `the bot says: ${body.value.text}`);
   return json({});
+}
+
+/** The sliding list of the restart budget, for events. */
+class EventAllowance {
+  readonly #clock: Clock;
+  #log: readonly number[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  take(): boolean {
+    const allowed = { intensity: EVENTS_PER_MINUTE, period: MINUTE_MS };
+    const { log, exhausted } = spendRestart(allowed, this.#log, this.#clock.monotonicMs());
+    if (!exhausted) this.#log = log;
+    return !exhausted;
+  }
 }

@@ -137,7 +137,7 @@ async function resourcesOf(bot: Bot, pids: readonly number[]): Promise<BotStatus
 }
 
 function emergencyOf(bot: Bot): BotStatus["emergency"] {
-  const lockout = bot.lockout.current;
+  const lockout = bot.lockout;
   return {
     state: emergencyState(bot),
     incident: lockout?.incident ?? null,
@@ -151,7 +151,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
 function emergencyState(bot: Bot): BotStatus["emergency"]["state"] {
   const { state } = bot.loop;
   if (bot.plan.policy.emergency === undefined) return "off";
-  if (state.kind === "recovering") return bot.close?.state === "fencing" ? "fencing" : "closing";
+  if (state.kind === "recovering") return bot.emergency.view?.state === "fencing" ? "fencing" : "closing";
   if ((state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover") return "fencing";
   if (state.kind !== "locked") return "armed";
   if (state.outcome === "flat") return "flat";

@@ -1,37 +1,31 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { randomUUID } from "node:crypto";
 import { unlinkSync } from "node:fs";
-import { join } from "node:path";
-import { readIdentity } from "../../core/identity.ts";
-import type { Rung, RungOutcome } from "../../core/ladder.ts";
-import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
-import type { CloseReport } from "../../core/close-job.ts";
-import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
+import type { Rung } from "../../core/ladder.ts";
+import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
+import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { runCommand } from "../../platform/command.ts";
-import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
-import { spawnChild } from "../../platform/spawn.ts";
 import { killTree, listTree, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
-import { botEnvironment, fenceMarks, planBot, unmarked, type BotPlan } from "./bot-plan.ts";
-import { runClose } from "./closing.ts";
+import { fenceMarks, KILL_GRACE_MS, planBot, unmarked, type BotPlan } from "./bot-plan.ts";
+import { prepareFolders, resolveUser } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
-import { prepareFolders, readEnvFile, resolveUser } from "./bot-setup.ts";
+import { Emergency } from "./emergency.ts";
 import { Generation } from "./generation.ts";
 import type { Journal } from "./journal.ts";
-import { LockoutStore } from "./lockout-store.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { ProbeView } from "./schedule.ts";
+import { Starter } from "./starter.ts";
 
-/** Time that SIGKILL is given to empty a process tree before the bot counts as stuck, ms. */
-const KILL_GRACE_MS = 5_000;
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
-/** Largest identity file read, bytes. */
-const MAX_IDENTITY_BYTES = 64 * 1024;
+
+/** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
+const LASTING: ReadonlySet<Effect["kind"]> = new Set(["openIncident", "runAction", "endIncident", "unlock"]);
 
 export interface BotDeps {
   readonly clock: Clock;
@@ -51,29 +45,20 @@ export interface BotDeps {
   readonly onChange: () => void;
 }
 
-/** What the close worker is doing, and how it ended last. */
-export interface CloseView {
-  readonly state: "fencing" | "closing" | "quiet" | "ended";
-  readonly text: string;
-  readonly report: CloseReport | undefined;
-}
-
 export class Bot {
   readonly plan: BotPlan;
   readonly loop: Loop;
-  readonly lockout: LockoutStore;
+  readonly emergency: Emergency;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
-  readonly #cgroup: string | undefined;
+  readonly #starter: Starter;
   readonly #user: User | undefined;
   #generation: Generation | undefined;
   #earlier: TreeMarks | undefined;
   #hook = new AbortController();
-  #close: CloseView | undefined;
   #lastExitAt: Date | undefined;
   #exited: Promise<void> = Promise.resolve();
   #level = "";
-  #oomKills = 0;
 
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
     this.#deps = deps;
@@ -81,14 +66,15 @@ export class Bot {
     this.sampleUsage = createUsageSampler(deps.clock);
     this.#user = resolveUser(config.user);
     prepareFolders(this.plan.files, this.#user);
-    this.lockout = new LockoutStore(this.plan, deps.clock, (text) => this.fact("alert", text));
-    this.#cgroup = this.#openCgroup();
-    this.#oomKills = oomKillsOf(this.#cgroup);
-    const before = readIdentity(this.#readIdentityText());
+    const { clock, random, env } = deps;
+    const fact = this.fact.bind(this);
+    this.emergency = new Emergency({ plan: this.plan, clock, random, env, fact });
+    this.#starter = new Starter({ ...deps, plan: this.plan, user: this.#user, fact });
+    const before = this.#starter.readIdentity();
     if (before !== undefined) this.#earlier = this.#marksOf(before.invocationId, this.#processOf(before));
     this.loop = new Loop(
       this.plan.policy,
-      { clock: deps.clock, random: deps.random, record: (e) => this.#record(e), perform: (d) => this.#perform(d) },
+      { clock, random, record: (e) => this.#record(e), perform: (d) => this.#perform(d) },
       { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 },
     );
   }
@@ -97,8 +83,9 @@ export class Bot {
     return this.#generation;
   }
 
-  get close(): CloseView | undefined {
-    return this.#close;
+  /** The lockout that holds now; `undefined` when the bot is not locked. */
+  get lockout(): Lockout | undefined {
+    return this.emergency.lockout.current;
   }
 
   get lastExitAt(): Date | undefined {
@@ -111,14 +98,14 @@ export class Bot {
 
   /** Kills of the bot's processes for want of memory that the kernel has counted. */
   get oomKills(): number {
-    return oomKillsOf(this.#cgroup);
+    return this.#starter.oomKills;
   }
 
   /** First acts of the daemon for this bot: end leftovers, honour a lockout, or start. */
   begin({ emergency }: { emergency: boolean }): void {
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
-    const locked = this.lockout.current;
+    const locked = this.lockout;
     const wanted = this.plan.config.autostart;
     this.#setLevel();
     if (locked !== undefined) {
@@ -155,14 +142,14 @@ export class Bot {
   shutDown(): void {
     this.loop.close();
     this.#generation?.unwatch();
-    if (this.loop.state.kind === "stopped" && this.#cgroup !== undefined) removeCgroup(this.#cgroup);
+    if (this.loop.state.kind === "stopped") this.#starter.release();
   }
 
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
     if (to.lastExit !== from.lastExit) this.#lastExitAt = this.#deps.clock.wallTime();
     const entry = decisionEntry(this.plan.name, event, from, to, effects);
-    const lasting = to.kind === "recovering" || to.kind === "locked" || event.kind === "arm";
-    this.#deps.journal.write(entry, { sync: lasting });
+    const sync = effects.some(({ kind }) => LASTING.has(kind));
+    this.#deps.journal.write(entry, { sync });
     this.#deps.onChange();
   }
 
@@ -185,13 +172,15 @@ export class Bot {
       case "unwatch":
         return this.#generation?.unwatch();
       case "openIncident":
-        return this.#openIncident(deed.trigger, deed.reason);
+        this.emergency.open(deed.trigger, deed.reason);
+        return this.#setLevel();
       case "runAction":
         return void this.#runAction(deed.action);
       case "endIncident":
-        return this.#endIncident(deed.outcome);
+        return this.emergency.end(deed.outcome);
       case "unlock":
-        return this.#unlock();
+        this.emergency.unlock();
+        return this.#setLevel();
       case "note":
         // The journal line of the decision carries it.
         return undefined;
@@ -199,70 +188,32 @@ export class Bot {
   }
 
   #spawn(generation: number): void {
-    const { plan } = this;
-    const { config, files } = plan;
     const post = this.loop.post.bind(this.loop);
-    const setup = this.#environmentFor(generation);
-    if (setup.kind === "failed")
-      return post({ kind: "spawnFailed", generation, permanent: true, reason: setup.reason });
-    const { env, invocationId } = setup;
-    const ended = Promise.withResolvers<void>();
-    const outcome = spawnChild({
-      command: config.command,
-      cwd: config.cwd,
-      env,
-      ...(this.#user === undefined ? {} : { user: this.#user }),
-      outputPath: files.log,
-      ...this.#freshCgroup(invocationId),
-      onExit: ({ code, signal }) => {
-        ended.resolve();
-        post({ kind: "exited", generation, code, signal, oom: this.#oomKilled(signal) });
-      },
-    });
-    if (outcome.kind === "failed") {
-      const { permanent, reason } = outcome;
+    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) =>
+      post({ kind: "exited", generation, code, signal, oom }),
+    );
+    if (started.kind === "failed") {
+      const { permanent, reason } = started;
       return post({ kind: "spawnFailed", generation, permanent, reason });
     }
-    if (outcome.outputError !== undefined) this.fact("alert", outcome.outputError);
-    this.#exited = ended.promise;
-    const { child } = outcome;
-    this.#writeIdentity(generation, invocationId, child);
+    const { child, env, invocationId, exited } = started;
+    this.#exited = exited;
     this.#generation = new Generation({
-      plan,
+      plan: this.plan,
       clock: this.#deps.clock,
       generation,
       invocationId,
-      cgroup: this.#cgroup,
+      cgroup: this.#starter.cgroup,
       alone: this.#deps.alone,
       env,
       child,
       post,
       drain: this.#deps.drain,
       onVerdict: (probe) => this.#onVerdict(probe),
+      onStranger: (pid) =>
+        this.fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
     });
     return post({ kind: "spawned", generation });
-  }
-
-  #environmentFor(
-    generation: number,
-  ):
-    | { readonly kind: "built"; readonly env: Record<string, string>; readonly invocationId: string }
-    | { readonly kind: "failed"; readonly reason: string } {
-    try {
-      const invocationId = randomUUID().replaceAll("-", "");
-      const fileEnv = readEnvFile(this.plan.config.envFile);
-      const env = botEnvironment({
-        plan: this.plan,
-        own: this.#deps.env,
-        fileEnv,
-        home: this.#user?.home,
-        invocationId,
-        generation,
-      });
-      return { kind: "built", env, invocationId };
-    } catch (error) {
-      return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
-    }
   }
 
   /** SIGCONT follows, so that a stopped bot hears the signal too (systemd.kill(5)). */
@@ -323,60 +274,13 @@ export class Bot {
     this.loop.post({ kind: "hookEnded", generation, hook });
   }
 
-  #openIncident(trigger: Trigger, reason: string): void {
-    const { clock, random } = this.#deps;
-    // Nine characters of the time in base 36 order the incidents; two random ones tell two supervisors apart.
-    const newIncident = (): string =>
-      `${clock.wallTime().getTime().toString(36)}${Math.floor(random() * 1_296)
-        .toString(36)
-        .padStart(2, "0")}`.slice(-12);
-    this.lockout.open(trigger, reason, newIncident);
-    this.#close = { state: "fencing", text: "starting the close worker", report: undefined };
-    this.#setLevel();
-  }
-
   async #runAction(action: Rung): Promise<void> {
-    const outcome = await this.#closePositions();
-    this.loop.post({ kind: "actionEnded", action, outcome });
-  }
-
-  async #closePositions(): Promise<RungOutcome> {
-    const lockout = this.lockout.current;
-    if (lockout === undefined) return "failed";
-    // The loop proved the bot gone; whatever was born since (a stray child of a hook) is ended before the worker looks.
-    const survivors = await killTree(this.#currentMarks(), { clock: this.#deps.clock, graceMs: KILL_GRACE_MS });
-    if (survivors.length > 0) return "refused";
-    const end = await runClose({
-      plan: this.plan,
-      mode: "close",
-      lockout,
+    const outcome = await this.emergency.close({
+      marks: this.#currentMarks(),
       invocationId: this.#generation?.invocationId,
-      cgroup: this.#cgroup,
-      env: this.#deps.env,
-      clock: this.#deps.clock,
-      onProgress: ({ state, text }) => {
-        this.#close = { state, text, report: undefined };
-        this.fact("info", `closing positions: ${text}`);
-      },
+      cgroup: this.#starter.cgroup,
     });
-    if (end.kind === "failed") {
-      this.#close = { state: "ended", text: end.reason, report: undefined };
-      this.fact("alert", `closing positions failed: ${end.reason}`);
-      return "failed";
-    }
-    this.#close = { state: "ended", text: end.report.reason, report: end.report };
-    this.fact(end.report.outcome === "flat" ? "info" : "alert", `closing positions: ${end.report.reason}`);
-    return end.report.outcome;
-  }
-
-  #endIncident(outcome: RungOutcome): void {
-    this.lockout.end(outcome);
-  }
-
-  #unlock(): void {
-    this.lockout.remove();
-    this.#close = undefined;
-    this.#setLevel();
+    this.loop.post({ kind: "actionEnded", action, outcome });
   }
 
   #onVerdict(probe: ProbeView): void {
@@ -390,7 +294,7 @@ export class Bot {
 
   /** The level that the supervisor demands of the bot, from its lockout and its probes. */
   get level(): "normal" | "degraded" | "emergency" {
-    if (this.lockout.current !== undefined) return "emergency";
+    if (this.lockout !== undefined) return "emergency";
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );
@@ -415,53 +319,11 @@ export class Bot {
 
   #marksOf(invocationId: string | undefined, root: ProcessId | undefined): TreeMarks {
     const environ = fenceMarks(this.plan.files, invocationId);
-    return { environ, cgroup: this.#cgroup, root, known: [], orphans: this.#deps.alone };
+    return { environ, cgroup: this.#starter.cgroup, root, known: [], orphans: this.#deps.alone };
   }
 
   #processOf(identity: { bootId: string; pid: number; startTimeTicks: number }): ProcessId | undefined {
     return identity.bootId === bootId() ? { pid: identity.pid, startTicks: identity.startTimeTicks } : undefined;
-  }
-
-  /**
-   * A cgroup of its own for each start, below the bot's: Linux 6.14 and later kill at once what is started into a cgroup
-   * that has seen `cgroup.kill`, since the sequence number of the kill is compared with that of the parent's cgroup.
-   */
-  #freshCgroup(invocationId: string): { cgroup?: string } {
-    if (this.#cgroup === undefined) return {};
-    removeCgroup(this.#cgroup);
-    const cgroup = createBotCgroup(this.#cgroup, invocationId);
-    if (cgroup === undefined)
-      this.fact("warn", `cannot make a cgroup below ${this.#cgroup}: this start is swept without one`);
-    return cgroup === undefined ? {} : { cgroup };
-  }
-
-  #openCgroup(): string | undefined {
-    const { cgroupBase, installation } = this.#deps;
-    return cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, `bot-${this.plan.name}-${installation}`);
-  }
-
-  #readIdentityText(): string | undefined {
-    try {
-      return readTextIfExists(this.plan.files.identity, MAX_IDENTITY_BYTES);
-    } catch {
-      return undefined;
-    }
-  }
-
-  #writeIdentity(generation: number, invocationId: string, child: ProcessId): void {
-    const identity = {
-      version: 1,
-      bootId: bootId() ?? "unknown",
-      pid: child.pid,
-      startTimeTicks: child.startTicks,
-      invocationId,
-      generation,
-      cgroup: this.#cgroup ?? null,
-      restarts: this.loop.state.restarts,
-    };
-    this.#tryFile("write the identity", () =>
-      writeFileAtomic(this.plan.files.identity, `${JSON.stringify(identity)}\n`),
-    );
   }
 
   /** A full or unwritable disk never stops supervision: it is said and the bot goes on. */
@@ -471,23 +333,6 @@ export class Bot {
     } catch (error) {
       this.fact("alert", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-
-  #oomKilled(signal: string | null): boolean {
-    const before = this.#oomKills;
-    this.#oomKills = oomKillsOf(this.#cgroup);
-    return signal === "SIGKILL" && this.#oomKills > before;
-  }
-}
-
-/** Kills for want of memory in the cgroup so far (cgroup v2 with the memory controller); 0 where nobody counts them. */
-function oomKillsOf(cgroup: string | undefined): number {
-  if (cgroup === undefined) return 0;
-  try {
-    const events = readTextIfExists(join(cgroup, "memory.events"), MAX_IDENTITY_BYTES) ?? "";
-    return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
-  } catch {
-    return 0;
   }
 }
 

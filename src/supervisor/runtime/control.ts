@@ -65,22 +65,22 @@ async function answer(
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
   const match = /^\/v1\/bots\/([^/]+)\/(start|stop|restart|arm|emergency)$/.exec(pathname);
-  if (request.method !== "POST" || match === null)
-    return refuse(404, { code: "notFound", message: `cannot answer ${route}: no such route` });
+  if (request.method !== "POST" || match === null) return noSuchRoute(route);
   const bot = deps.bots.get(decodeURIComponent(match[1] ?? ""));
   if (bot === undefined) return unknownBot(match[1] ?? "", deps.bots);
-  switch (match[2]) {
-    case "start":
-      return start(bot);
-    case "stop":
-      return stop(bot);
-    case "restart":
-      return restart(bot);
-    case "arm":
-      return arm(bot, request);
-    default:
-      return emergency(deps, confirmations, bot, request);
-  }
+  const commands: Record<string, () => Promise<Response>> = {
+    start: () => start(bot),
+    stop: () => stop(bot),
+    restart: () => restart(bot),
+    arm: () => arm(bot, request),
+    emergency: () => emergency(deps, confirmations, bot, request),
+  };
+  const command = commands[match[2] ?? ""];
+  return command === undefined ? noSuchRoute(route) : command();
+}
+
+function noSuchRoute(route: string): Response {
+  return refuse(404, { code: "notFound", message: `cannot answer ${route}: no such route` });
 }
 
 function unknownBot(name: string, bots: ReadonlyMap<string, Bot>): Response {
@@ -214,5 +214,5 @@ async function emergency(
   if (bot.loop.state.kind === "recovering")
     return refuse(409, { code: "inProgress", message: `cannot close positions of ${name}: a close is in progress` });
   bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
-  return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout.current?.incident ?? null });
+  return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout?.incident ?? null });
 }

@@ -29,6 +29,8 @@ const RELEASE_TICK = 3;
 const RELEASE_EVERY_TICKS = 60;
 /** Longest share of one turn that reading a notify socket may take, ms. */
 const DRAIN_MS = 5;
+/** Longest part of a stack trace that goes into one journal line, characters. */
+const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
 const SHUTDOWN_MARGIN_MS = 15_000;
 
@@ -145,6 +147,12 @@ export class Daemon {
     this.#lock.release();
   }
 
+  /** Puts what no code expected into the journal; never throws. */
+  reportInternalError(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
+  }
+
   #addBot(name: string, config: LoadedConfig["config"]["bots"][string]): void {
     const { loaded, clock, random, env } = this.#deps;
     let socket: NotifySocket | undefined;
@@ -171,7 +179,7 @@ export class Daemon {
     });
     if ("error" in opened) bot.fact("alert", opened.error);
     else this.#notifySockets.push((socket = opened));
-    this.#servers.push(openBotSocket(bot));
+    this.#servers.push(openBotSocket(bot, clock));
     this.#bots.set(name, bot);
   }
 

@@ -28,6 +28,8 @@ export interface GenerationDeps {
   /** Reads what waits in the notify socket. */
   readonly drain: () => void;
   readonly onVerdict: (probe: ProbeView) => void;
+  /** A process that is not of the bot has spoken on its notify socket, for the first time. */
+  readonly onStranger: (pid: number) => void;
 }
 
 /** The probe that every bot has: its main process lives. */
@@ -88,11 +90,6 @@ export class Generation {
     return this.#schedule.views;
   }
 
-  /** Messages refused because their sender is not of the bot. */
-  get refused(): number {
-    return this.#speakers.refused;
-  }
-
   /** By what the processes of this generation are recognised. */
   get marks(): TreeMarks {
     const { plan, cgroup, child, alone } = this.#deps;
@@ -107,7 +104,11 @@ export class Generation {
 
   /** A datagram of the bot's notify socket; only the bot's own tree may speak. */
   hear(datagram: Datagram): void {
-    if (!this.#speakers.admits(datagram.pid)) return;
+    if (!this.#speakers.admits(datagram.pid)) {
+      // Said once for each start: a stranger that goes on must not fill the journal.
+      if (this.#speakers.refused === 1) this.#deps.onStranger(datagram.pid);
+      return;
+    }
     for (const message of parseNotify(datagram.text)) this.mailbox.take(message);
   }
 

@@ -93,14 +93,9 @@ export class Loop {
   }
 
   #carryOut(effect: Effect): void {
-    switch (effect.kind) {
-      case "setTimer":
-        return this.#setTimer(effect.timer, effect.delayMs);
-      case "clearTimer":
-        return this.#clearTimer(effect.timer);
-      default:
-        return this.#deps.perform(effect);
-    }
+    if (effect.kind === "setTimer") return this.#setTimer(effect.timer, effect.delayMs);
+    if (effect.kind === "clearTimer") return this.#clearTimer(effect.timer);
+    return this.#deps.perform(effect);
   }
 
   #setTimer(timer: Timer, delayMs: number): void {

@@ -77,8 +77,8 @@ describe("checkEnvironment() of what a bot needs", () => {
 
   test("refuses a user and a group that do not exist", () => {
     expect(folder.lacks(`control: { group: nogroup-here }\n${botWith("user: nobody-here")}`)).toEqual([
-      'bot.yaml:1: control.group: there is no group "nogroup-here" in /etc/group; create it or correct the name',
-      'bot.yaml:6: bots.a.user: there is no user "nobody-here" in /etc/passwd; create it or correct the name',
+      'bot.yaml:1: control.group: this machine has no group "nogroup-here"; create it or correct the name',
+      'bot.yaml:6: bots.a.user: this machine has no user "nobody-here"; create it or correct the name',
     ]);
   });
 

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { exchangeIdsSource } from "../../../scripts/generate-exchange-ids.ts";
+import { exchangeIdsSource } from "../../../scripts/generate-exchanges.ts";
 import { checkEnvironment } from "../../../src/supervisor/runtime/config/environment.ts";
 import { configField, type Field } from "../../../src/supervisor/runtime/config/fields.ts";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";

@@ -1,7 +1,8 @@
 /** Does this machine hold what the config names: files, folders, users, variables? Reads and changes nothing else. */
-import { accessSync, constants, readFileSync, statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { readTextIfExists } from "../../../platform/files.ts";
+import { lookupGroup, lookupUser, switchUser } from "../../../platform/user.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
 import { configError, type ConfigIssue, type Path } from "./issues.ts";
 import type { Dirs } from "./paths.ts";
@@ -9,7 +10,7 @@ import { FREE_ENV_NAME } from "./schema.ts";
 import { formatWarning, type BotConfig, type EmergencyConfig, type LoadedConfig } from "./load.ts";
 
 /** Largest key file, bytes; a PEM key has a few thousand. */
-export const MAX_KEY_FILE_BYTES = 65_536;
+const MAX_KEY_FILE_BYTES = 65_536;
 
 /** Mode bits by which others than the owner may read or write. */
 const SHARED_READ = 0o044;
@@ -99,44 +100,33 @@ function checkEnvFile(file: string, path: Path, findings: Findings): void {
     findings.error(path, `cannot use ${file}: the supervisor sets ${name} itself; remove its line`);
 }
 
-function checkUser(user: string | undefined, path: Path, findings: Findings): void {
-  if (user === undefined) return;
-  const uid = idOf("/etc/passwd", user);
-  if (uid === undefined)
-    return findings.error(path, `there is no user "${user}" in /etc/passwd; create it or correct the name`);
-  const own = process.getuid?.();
-  if (own !== 0 && own !== uid)
+function checkUser(name: string | undefined, path: Path, findings: Findings): void {
+  if (name === undefined) return;
+  const user = lookupUser(name);
+  if (user === undefined)
+    return findings.error(path, `this machine has no user "${name}"; create it or correct the name`);
+  try {
+    switchUser(user);
+  } catch {
     findings.error(
       path,
-      `only root may start a bot as "${user}"; run the supervisor as root or as that user, or remove user`,
+      `only root may start a bot as "${name}"; run the supervisor as root or as that user, or remove user`,
     );
+  }
 }
 
 function checkGroup(group: string | undefined, findings: Findings): void {
   if (group === undefined) return;
   const path = ["control", "group"];
-  const gid = idOf("/etc/group", group);
+  const gid = lookupGroup(group);
   if (gid === undefined)
-    return findings.error(path, `there is no group "${group}" in /etc/group; create it or correct the name`);
+    return findings.error(path, `this machine has no group "${group}"; create it or correct the name`);
   const member = process.getuid?.() === 0 || process.getegid?.() === gid || (process.getgroups?.() ?? []).includes(gid);
   if (!member)
     findings.error(
       path,
       `the supervisor's user is not in the group "${group}" and cannot give it the socket; add it, or remove group`,
     );
-}
-
-/** Numeric id of `name` in a file of the form of passwd(5) or group(5). */
-function idOf(file: string, name: string): number | undefined {
-  try {
-    const line = readFileSync(file, "utf8")
-      .split("\n")
-      .find((entry) => entry.startsWith(`${name}:`));
-    const id = line?.split(":")[2];
-    return id === undefined ? undefined : Number(id);
-  } catch {
-    return undefined;
-  }
 }
 
 /** Why `folder` can neither be written nor created; looks at the nearest part of the path that exists. */

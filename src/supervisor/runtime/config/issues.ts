@@ -38,7 +38,7 @@ export function configError(file: string, issues: readonly ConfigIssue[]): Confi
 }
 
 /** One line for people. */
-export function formatIssue({ file, line, path, message }: ConfigIssue): string {
+function formatIssue({ file, line, path, message }: ConfigIssue): string {
   return `${file}:${line}: ${path === "" ? "" : `${path}: `}${message}`;
 }
 

@@ -11,7 +11,7 @@ export interface Dirs {
 }
 
 /** Longest path of a unix socket, bytes: sun_path of unix(7) holds 108 with the closing NUL. */
-export const MAX_SOCKET_PATH_BYTES = 107;
+const MAX_SOCKET_PATH_BYTES = 107;
 
 /** The config's folders, else those that systemd hands over, else folders beside the config `file`. */
 export function resolveDirs(
@@ -36,7 +36,7 @@ export function controlSocketPath(runtimeDir: string): string {
 }
 
 /** The notify socket of one bot. */
-export function notifySocketPath(runtimeDir: string, bot: string): string {
+function notifySocketPath(runtimeDir: string, bot: string): string {
   return join(runtimeDir, "bots", `${bot}.notify`);
 }
 

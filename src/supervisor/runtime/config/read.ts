@@ -7,7 +7,7 @@ import { parseSource, type ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
 
 /** Largest config file, bytes: a config for a hundred bots has a few kilobytes. */
-export const MAX_CONFIG_BYTES = 1_048_576;
+const MAX_CONFIG_BYTES = 1_048_576;
 
 export interface ReadOptions {
   /** The value of --config; `undefined`: the place that the contract names. */

@@ -11,7 +11,7 @@ interface Report {
 }
 
 /** Probes run at most this often: each run reads /proc or opens a connection. */
-export const MIN_PROBE_PERIOD_MS = 50;
+const MIN_PROBE_PERIOD_MS = 50;
 
 /** Kinds whose `timeout` is the longest silence and not the time of one run. */
 const SILENCE_KINDS = new Set(["heartbeat", "progress"]);

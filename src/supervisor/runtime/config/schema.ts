@@ -97,7 +97,9 @@ const botSchema = z
     cwd: path().optional().describe("Working folder; default: the folder of the config file."),
     user: filled()
       .optional()
-      .describe("User the bot runs as; needs a supervisor that runs as root. Default: the supervisor's user."),
+      .describe(
+        "User the bot runs as, by name or quoted id; needs a supervisor that runs as root. Default: the supervisor's user.",
+      ),
     env: z
       .record(ownEnvName(), text().describe("Value of the variable; quote numbers."))
       .prefault({})
@@ -162,4 +164,3 @@ export const configSchema = z.strictObject({
 export type ConfigInput = z.output<typeof configSchema>;
 export type BotInput = z.output<typeof botSchema>;
 export type EmergencyConfig = z.output<typeof emergencySchema>;
-export type RestartConfig = z.output<typeof restartSchema>;

@@ -17,7 +17,7 @@ const LINE_EXCERPT_CHARS = 200;
 const MAX_DEPTH = 32;
 
 /** Something wrong with the text itself, before any schema is asked. */
-export interface SourceIssue extends Position {
+interface SourceIssue extends Position {
   readonly path: Path;
   readonly message: string;
 }

@@ -1,0 +1,104 @@
+/** From the death that spends the restart budget to an account without position and order, beside a plain ccxt script. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Row } from "./measure.ts";
+import { firstLine, startDaemon, until, type Daemon, type Options, type Rig } from "./rig.ts";
+
+const ROUNDS = 15;
+const QUICK_ROUNDS = 1;
+/** Delays of every answer of the venue, ms. */
+const LATENCIES_MS = [0, 100];
+/** Symbols, each with one position and one order. */
+const SYMBOLS = 20;
+const QUICK_SYMBOLS = 4;
+const KEYS = { PAPER_KEY: "bench", PAPER_SECRET: "bench" };
+
+interface Times {
+  readonly flat: number[];
+  readonly verified: number[];
+  readonly naive: number[];
+}
+
+export async function benchClose(rig: Rig, options: Options): Promise<readonly Row[]> {
+  const exchange = rig.spawnSource("paper.ts", [], { ...KEYS, PAPER_SYMBOLS: String(SYMBOLS) });
+  const url = /http:\S+/.exec(await firstLine(exchange))?.[0] ?? "";
+  const secret = join(rig.folder, "secret");
+  writeFileSync(secret, "bench\n", { mode: 0o600 });
+  const emergency = { exchange: "binanceusdm", apiKeyFile: secret, apiSecretFile: secret, endpoint: url };
+  // With no restart allowed the first death spends the budget.
+  const bot = { command: ["sleep", "600"], restart: { intensity: 0 }, emergency };
+  const daemon = await startDaemon(rig, options, { name: "close", bot });
+  const rows: Row[] = [];
+  const symbols = options.quick ? QUICK_SYMBOLS : SYMBOLS;
+  for (const latencyMs of options.quick ? [0] : LATENCIES_MS) {
+    const venue = { url, latencyMs, symbols };
+    const times: Times = { flat: [], verified: [], naive: [] };
+    for (let round = 0; round < (options.quick ? QUICK_ROUNDS : ROUNDS); round += 1) {
+      await closeOnce(daemon, venue, times);
+      times.naive.push(await closeNaively(rig, venue));
+    }
+    const baseline = { name: "ccxt script, sequential, its limiter on", values: times.naive };
+    const what = `${symbols} positions and ${symbols} orders, answers after ${latencyMs} ms`;
+    rows.push(
+      { what: `${what}: flat`, unit: "ms", values: times.flat, baseline },
+      { what: `${what}: seen flat again after a quiet period, and locked`, unit: "ms", values: times.verified },
+    );
+  }
+  return rows;
+}
+
+interface Venue {
+  readonly url: string;
+  readonly latencyMs: number;
+  readonly symbols: number;
+}
+
+async function closeOnce(daemon: Daemon, venue: Venue, times: Times): Promise<void> {
+  await prepareVenue(venue);
+  const bot = (await daemon.status()).bots[0];
+  if (bot?.pid === undefined || bot.pid === null) throw new Error("cannot measure: the bot does not run");
+  const startMs = performance.now();
+  process.kill(bot.pid, "SIGKILL");
+  await untilFlat(venue.url);
+  times.flat.push(performance.now() - startMs);
+  await until("the bot is locked", async () =>
+    (await daemon.status()).bots[0]?.state === "locked" ? true : undefined,
+  );
+  times.verified.push(performance.now() - startMs);
+  await daemon.call("POST", "/v1/bots/bot/arm", { reason: "the next round" });
+}
+
+async function closeNaively(rig: Rig, venue: Venue): Promise<number> {
+  const { url } = venue;
+  await prepareVenue(venue);
+  const startMs = performance.now();
+  const script = rig.spawnSource("naive-close.ts", [], { ...KEYS, PAPER_URL: url });
+  await untilFlat(url);
+  const tookMs = performance.now() - startMs;
+  await script.exited;
+  return tookMs;
+}
+
+/** A fresh venue with one position and one order on each symbol. */
+async function prepareVenue({ url, latencyMs, symbols: count }: Venue): Promise<void> {
+  const symbols = Array.from({ length: count }, (_, i) => `S${String(i).padStart(2, "0")}USDT`);
+  await post(url, "reset", {});
+  await post(url, "seed", {
+    positions: symbols.map((symbol, i) => ({ symbol, side: i % 2 === 0 ? "long" : "short", amount: 2 })),
+    orders: symbols.map((symbol, i) => ({ symbol, side: i % 2 === 0 ? "buy" : "sell", amount: 1 })),
+  });
+  await post(url, "set", { latencyMs });
+}
+
+async function post(url: string, what: string, body: unknown): Promise<void> {
+  const response = await fetch(`${url}/__paper/${what}`, { method: "POST", body: JSON.stringify(body) });
+  if (!response.ok) throw new Error(`cannot prepare the exchange: ${await response.text()}`);
+}
+
+function untilFlat(url: string): Promise<boolean> {
+  return until("the account is flat", async () => {
+    const state: unknown = await (await fetch(`${url}/__paper/state`)).json();
+    const flat = typeof state === "object" && state !== null && "flat" in state && state.flat === true;
+    return flat ? true : undefined;
+  });
+}

@@ -1,0 +1,75 @@
+/** Numbers of a benchmark: medians with their range, beside a baseline measured in the same run, as a Markdown table. */
+import { readFileSync } from "node:fs";
+import { cpus, loadavg, release, totalmem } from "node:os";
+
+export type Unit = "ms" | "MiB" | "% of a core";
+
+export interface Row {
+  readonly what: string;
+  readonly unit: Unit;
+  readonly values: readonly number[];
+  /** What the values are compared with; `undefined` for a row that is its own baseline. */
+  readonly baseline?: { readonly name: string; readonly values: readonly number[] };
+  /** Largest median that the project promises, in `unit`. */
+  readonly target?: number;
+}
+
+/** The middle value; of an even number of values the mean of the two in the middle. Throws for no values. */
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[Math.floor(sorted.length / 2)];
+  const lower = sorted[Math.ceil(sorted.length / 2) - 1];
+  if (upper === undefined || lower === undefined) throw new Error("cannot take the median of no values");
+  return (upper + lower) / 2;
+}
+
+export function table(rows: readonly Row[]): string {
+  const head = ["what", "runs", "median (min–max)", "baseline", "its median (min–max)", "ratio", "target"];
+  return [head, head.map(() => "---"), ...rows.map(cells)].map((row) => `| ${row.join(" | ")} |`).join("\n");
+}
+
+function cells({ what, unit, values, baseline, target }: Row): string[] {
+  return [
+    what,
+    String(values.length),
+    spread(values, unit),
+    baseline?.name ?? "–",
+    baseline === undefined ? "–" : spread(baseline.values, unit),
+    baseline === undefined ? "–" : ratio(median(values), median(baseline.values)),
+    target === undefined ? "–" : `≤ ${target} ${unit}: ${median(values) <= target ? "met" : "missed"}`,
+  ];
+}
+
+function spread(values: readonly number[], unit: Unit): string {
+  const range = `${digits(Math.min(...values))}–${digits(Math.max(...values))}`;
+  return `${digits(median(values))} ${unit} (${range})`;
+}
+
+function ratio(value: number, base: number): string {
+  return base === 0 ? "–" : `${digits(value / base)}×`;
+}
+
+/** Three significant digits: more would be noise. */
+function digits(value: number): string {
+  if (value >= 100) return value.toFixed(0);
+  if (value >= 10) return value.toFixed(1);
+  return value >= 1 ? value.toFixed(2) : value.toFixed(3);
+}
+
+/** The machine in one line, with how busy it was when the benchmark began. */
+export function machine(): string {
+  const model = cpus()[0]?.model.trim() ?? "unknown CPU";
+  const memory = (totalmem() / 1024 ** 3).toFixed(0);
+  const load = loadavg()
+    .map((value) => value.toFixed(2))
+    .join(" ");
+  return `${cpus().length} × ${model}, ${memory} GiB, Linux ${release()}, ${distribution()}, load average ${load}`;
+}
+
+function distribution(): string {
+  try {
+    return /^PRETTY_NAME="?([^"\n]*)/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1] ?? "unknown distribution";
+  } catch {
+    return "unknown distribution";
+  }
+}

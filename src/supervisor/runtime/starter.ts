@@ -1,0 +1,148 @@
+/** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
+import { randomUUID } from "node:crypto";
+import { join } from "node:path";
+import { readIdentity, type Identity } from "../../core/identity.ts";
+import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
+import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
+import type { User } from "../../platform/user.ts";
+import { botEnvironment, type BotPlan } from "./bot-plan.ts";
+import { readEnvFile } from "./bot-setup.ts";
+
+/** Largest identity file or cgroup counter read, bytes. */
+const MAX_BYTES = 64 * 1024;
+
+export interface StarterDeps {
+  readonly plan: BotPlan;
+  readonly user: User | undefined;
+  /** Folder below which bots get their cgroup; `undefined` where there is none. */
+  readonly cgroupBase: string | undefined;
+  /** Tells the cgroups of two supervisors on one machine apart. */
+  readonly installation: string;
+  /** The supervisor's own environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly fact: (level: "warn" | "alert", text: string) => void;
+}
+
+export type Started =
+  | {
+      readonly kind: "started";
+      readonly child: SpawnedChild;
+      readonly env: Readonly<Record<string, string>>;
+      readonly invocationId: string;
+      /** Resolves when the runtime has seen the end of the main process. */
+      readonly exited: Promise<void>;
+    }
+  | { readonly kind: "failed"; readonly permanent: boolean; readonly reason: string };
+
+export class Starter {
+  /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
+  readonly cgroup: string | undefined;
+  readonly #deps: StarterDeps;
+
+  constructor(deps: StarterDeps) {
+    this.#deps = deps;
+    const { cgroupBase, plan, installation } = deps;
+    this.cgroup =
+      cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, `bot-${plan.name}-${installation}`);
+  }
+
+  /** The identity on disk: what an earlier supervisor started last; `undefined` when there is none to be read. */
+  readIdentity(): Identity | undefined {
+    try {
+      return readIdentity(readTextIfExists(this.#deps.plan.files.identity, MAX_BYTES));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Kills of the bot's processes for want of memory, as the kernel counts them since the last start. */
+  get oomKills(): number {
+    return this.cgroup === undefined ? 0 : oomKillsIn(this.cgroup);
+  }
+
+  /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
+  start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
+    const { plan, user, fact } = this.#deps;
+    const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
+    try {
+      const invocationId = randomUUID().replaceAll("-", "");
+      const env = this.#environment(generation, invocationId);
+      const cgroup = this.#freshCgroup(invocationId);
+      const outcome = spawnChild({
+        command: plan.config.command,
+        cwd: plan.config.cwd,
+        env,
+        ...(user === undefined ? {} : { user }),
+        outputPath: plan.files.log,
+        ...(cgroup === undefined ? {} : { cgroup }),
+        onExit: ({ code, signal }) => {
+          sawExit();
+          onExit({ code, signal, oom: signal === "SIGKILL" && this.oomKills > 0 });
+        },
+      });
+      if (outcome.kind === "failed") return outcome;
+      if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
+      this.#writeIdentity(generation, restarts, invocationId, outcome.child);
+      return { kind: "started", child: outcome.child, env, invocationId, exited };
+    } catch (error) {
+      // An environment file that cannot be read: no waiting cures it.
+      return { kind: "failed", permanent: true, reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /** Takes the cgroup away once nothing is in it. */
+  release(): void {
+    if (this.cgroup !== undefined) removeCgroup(this.cgroup);
+  }
+
+  #environment(generation: number, invocationId: string): Record<string, string> {
+    const { plan, env: own, user } = this.#deps;
+    const fileEnv = readEnvFile(plan.config.envFile);
+    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
+  }
+
+  /**
+   * A cgroup of its own for each start, below the bot's: recent kernels kill at once what is started into a cgroup that
+   * has seen `cgroup.kill`, since the kill's sequence number is compared with that of the parent's cgroup (seen on 6.18).
+   */
+  #freshCgroup(invocationId: string): string | undefined {
+    if (this.cgroup === undefined) return undefined;
+    removeCgroup(this.cgroup);
+    const cgroup = createBotCgroup(this.cgroup, invocationId);
+    if (cgroup === undefined)
+      this.#deps.fact("warn", `cannot make a cgroup below ${this.cgroup}: this start is swept without one`);
+    return cgroup;
+  }
+
+  #writeIdentity(generation: number, restarts: number, invocationId: string, child: ProcessId): void {
+    const { plan, fact } = this.#deps;
+    const identity: Identity = {
+      version: 1,
+      bootId: bootId() ?? "unknown",
+      pid: child.pid,
+      startTimeTicks: child.startTicks,
+      invocationId,
+      generation,
+      cgroup: this.cgroup ?? null,
+      restarts,
+    };
+    try {
+      writeFileAtomic(plan.files.identity, `${JSON.stringify(identity)}\n`);
+    } catch (error) {
+      // The bot's marks in its environment still tell its processes from others.
+      fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+}
+
+/** `oom_kill` of memory.events (cgroup v2 with the memory controller); 0 where nobody counts them. */
+function oomKillsIn(cgroup: string): number {
+  try {
+    const events = readTextIfExists(join(cgroup, "memory.events"), MAX_BYTES) ?? "";
+    return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
