@@ -20,7 +20,8 @@ interface Times {
 }
 
 export async function benchClose(rig: Rig, options: Options): Promise<readonly Row[]> {
-  const exchange = rig.spawnSource("paper.ts", [], { ...KEYS, PAPER_SYMBOLS: String(SYMBOLS) });
+  const venueEnv = { ...KEYS, PAPER_SYMBOLS: String(SYMBOLS) };
+  const exchange = rig.spawn([options.supervisor, "__paper-exchange"], venueEnv, "pipe");
   const url = /http:\S+/.exec(await firstLine(exchange))?.[0] ?? "";
   const secret = join(rig.folder, "secret");
   writeFileSync(secret, "bench\n", { mode: 0o600 });

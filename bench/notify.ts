@@ -48,6 +48,7 @@ export async function benchNotify(rig: Rig, options: Options): Promise<readonly 
       values: delays,
       baseline: { name: "slowest of 20 without a burst", values: quiet },
       target: TARGET_MS,
+      targetOf: "worst",
     },
   ];
 }

@@ -1,26 +1,28 @@
 /** What must hold before the first order: the account's lock, and the proof that the bot is dead. */
 import { dirname } from "node:path";
+import { LOCK_GRACE_MS } from "../core/close-job.ts";
 import type { CloseJob } from "../core/close-job.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Clock } from "../platform/clock.ts";
 import { ensureDir } from "../platform/files.ts";
 import { tryLock } from "../platform/lock.ts";
 import type { Lock } from "../platform/lock.ts";
-import { listMarked } from "../platform/tree.ts";
+import { listTree } from "../platform/tree.ts";
 import type { CloseIo, Teller } from "./close-io.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
 import { describeError } from "./venue/describe-error.ts";
 
 const LOCK_POLL_MS = 200;
-/** A close may need this longer than its budget: the last calls, the quiet period, the report. */
-const LOCK_GRACE_MS = 60_000;
 
 /** A verdict when the bot may live: closing beside a bot that trades opens what was closed. */
 export function proveFence(job: CloseJob, clock: Clock, record: CloseRecord): Verdict | undefined {
   const startMs = clock.monotonicMs();
   try {
-    const { environ, cgroup } = job.fence;
-    const living = (): number[] => listMarked(environ, cgroup).map(({ pid }) => pid);
+    const { environ, cgroups, processes } = job.fence;
+    const marks = { environ, root: undefined, known: processes };
+    const living = (): number[] => [
+      ...new Set([undefined, ...cgroups].flatMap((cgroup) => listTree({ ...marks, cgroup }).map(({ pid }) => pid))),
+    ];
     const first = living();
     // Twice, for a process that forked while the first look passed by.
     const pids = first.length > 0 ? first : living();

@@ -21,11 +21,12 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
   const snapshots = createSnapshotWriter(context);
   let state = start;
   for (;;) {
+    const readFromMs = clock.monotonicMs();
     // oxlint-disable-next-line no-await-in-loop
     const reading = await venue.read();
     const atMs = clock.monotonicMs();
     const limits = stop?.aborted === true ? { ...policy, deadlineMs: Math.min(policy.deadlineMs, atMs) } : policy;
-    const step = decide(limits, state, reading, atMs);
+    const step = decide(limits, state, reading, atMs, readFromMs);
     state = step.state;
     snapshots(reading, state);
     record.rounds = state.round;
@@ -48,7 +49,8 @@ async function carryOut(
   const { clock, stop, tell } = context;
   if (decision.kind === "wait") {
     if (decision.quiet) tell("quiet", `the account is flat; looking again in ${Math.ceil(decision.ms)} ms`);
-    await sleep(clock, decision.ms, stop);
+    // A timer may fire within the millisecond before its time, and then the look would come too early to count.
+    await sleep(clock, Math.ceil(decision.ms) + 1, stop);
     return state;
   }
   const orders = decision.chains.reduce((sum, chain) => sum + chain.orders.length, 0);
@@ -70,7 +72,8 @@ function createSnapshotWriter({ journal, record, clock }: RoundContext): (readin
     if (holdings === undefined || text === last || left === 0) return;
     last = text;
     left -= 1;
-    const { round, maxOrders } = state;
+    const { round } = state;
+    const maxOrders = state.allowance.max;
     journal.append({ kind: "snapshot", at: clock.wallTime().toISOString(), round, ...holdings, maxOrders });
   };
 }

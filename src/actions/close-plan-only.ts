@@ -6,11 +6,15 @@ import { retry, withVenue } from "./close-prepare.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
 import type { Venue } from "./venue/venue.ts";
 
+/** A person waits for the answer, and a venue that is silent for this long will not tell more, ms. */
+const MAX_LOOK_MS = 20_000;
+
 /** Mode `plan`: no lock, no journal, and the fence is only reported. */
 export async function lookOnly(job: CloseJob, io: CloseIo, record: CloseRecord): Promise<CloseReport> {
   proveFence(job, io.clock, record);
-  const deadlineMs = io.clock.monotonicMs() + job.venue.timeoutMs;
-  const verdict = await withVenue(job, io, record, deadlineMs, (venue) => look(venue, io, record, deadlineMs));
+  const deadlineMs = io.clock.monotonicMs() + Math.min(job.venue.timeoutMs, MAX_LOOK_MS);
+  const time = { deadlineMs, overtimeMs: 0 };
+  const verdict = await withVenue(job, io, record, time, (venue) => look(venue, io, record, deadlineMs));
   return record.report(verdict);
 }
 

@@ -3,10 +3,12 @@
  *
  * lock the account → prove the fence → load the venue → close until flat (core/close-plan.ts) → quiet period → report.
  */
-import { CLOSE_EXIT, closeJobSchema } from "../core/close-job.ts";
+import { randomInt } from "node:crypto";
+import { CLOSE_EXIT, CLOSE_OVERTIME_MS, closeJobSchema } from "../core/close-job.ts";
 import type { CloseJob, CloseReport, WorkerLine } from "../core/close-job.ts";
 import { startPlan } from "../core/close-plan.ts";
 import type { PlanState } from "../core/close-plan.ts";
+import { RUN_NAMES, runName } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { Clock } from "../platform/clock.ts";
 import { lockAccount, proveFence } from "./close-guard.ts";
@@ -51,15 +53,14 @@ export async function closePositions(job: CloseJob, io: CloseIo): Promise<CloseR
 async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): Promise<CloseReport> {
   const tell = createTeller(io);
   const lock = await lockAccount(job, io, record, tell);
-  const journal = IncidentJournal.open(job.incidentsDir, job.incident, io.clock);
+  if (lock === "held") {
+    const reason = `another close of the account holds ${job.accountLock}; wait for it or look at its report`;
+    return record.report({ outcome: "refused", reason });
+  }
+  const journal = IncidentJournal.open(job.incidentsDir, job.incident, io.clock, lock !== undefined);
   try {
-    const { history } = journal;
-    if (history.flat !== undefined) return history.flat;
-    if (lock === "held") {
-      const reason = `another close of the account holds ${job.accountLock}; wait for it or look at its report`;
-      return record.report({ outcome: "refused", reason });
-    }
-    record.resume(history);
+    // Also of an incident that ended flat: what the account holds now only the venue knows.
+    record.resume(journal.history);
     journal.append({
       kind: "begin",
       version: 1,
@@ -68,11 +69,11 @@ async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): 
       exchange: job.venue.exchange,
     });
     const report = await runToVerdict(job, io, { record, journal, tell });
-    await journal.finish(report);
+    await journal.finish(report, record.ownOrders);
     return report;
   } finally {
     journal.close();
-    if (lock !== "held") lock?.release();
+    lock?.release();
   }
 }
 
@@ -99,14 +100,15 @@ async function runToVerdict(job: CloseJob, io: CloseIo, parts: RunParts): Promis
 async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell }: RunParts): Promise<Verdict> {
   const { clock, signal: stop } = io;
   const deadlineMs = clock.monotonicMs() + job.venue.timeoutMs;
-  return withVenue(job, io, record, deadlineMs, async (venue) => {
+  return withVenue(job, io, record, { deadlineMs, overtimeMs: CLOSE_OVERTIME_MS }, async (venue) => {
     tell("closing", `reading the account at ${job.venue.exchange}`);
-    const policy = { incident: job.incident, deadlineMs, recvWindowMs: RECV_WINDOW_MS };
+    const run = runName(randomInt(RUN_NAMES));
+    const policy = { incident: job.incident, run, deadlineMs, recvWindowMs: RECV_WINDOW_MS };
     return closeAccount({ venue, journal, record, clock, policy, stop, tell }, resumedPlan(journal.history, clock));
   });
 }
 
-/** The plan of a restarted close: numbers go on, and an order without outcome may still be executed. */
+/** The plan of a restarted close: numbers go on, the allowance of orders is new, and an order without outcome may still be executed. */
 function resumedPlan(history: IncidentHistory, clock: Clock): PlanState {
   const nowMs = clock.monotonicMs();
   const wallMs = clock.wallTime().getTime();
@@ -117,8 +119,8 @@ function resumedPlan(history: IncidentHistory, clock: Clock): PlanState {
   return startPlan({
     round: history.lastRound,
     seq: history.lastSeq,
-    sent: history.orders.length,
-    maxOrders: history.maxOrders ?? 0,
+    endedFlat: history.endedFlat,
+    reopened: history.reopened,
     lastUnknownAtMs: unknownAtMs.length === 0 ? undefined : Math.max(...unknownAtMs),
   });
 }

@@ -1,6 +1,5 @@
 /** Opens the venue for a close or a plan: class, markets and symbols, with every wait bounded by the job's budget. */
 import type { CloseJob } from "../core/close-job.ts";
-import { MAX_QUIET_MS } from "../core/close-plan.ts";
 import { sleep } from "../platform/clock.ts";
 import type { CloseIo } from "./close-io.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
@@ -8,26 +7,31 @@ import { describeError } from "./venue/describe-error.ts";
 import { describeUnknown, isKnownExchange } from "./venue/exchange.ts";
 import { Venue } from "./venue/venue.ts";
 
-/** After the deadline only the quiet period and one call (6 s) are left; then every call is aborted. */
-const AFTER_DEADLINE_MS = MAX_QUIET_MS + 10_000;
 const FIRST_WAIT_MS = 50;
 const MAX_WAIT_MS = 2_000;
 /** One refusal may be the venue's hiccup. */
 const MAX_REFUSALS = 2;
 
-/** Opens the venue, loads its markets, runs `deed` and counts the calls, all ended some seconds after the deadline. */
+export interface VenueTime {
+  /** Monotonic ms after which nothing is tried again. */
+  readonly deadlineMs: number;
+  /** After the deadline and this every call is aborted, ms. */
+  readonly overtimeMs: number;
+}
+
+/** Opens the venue, loads its markets, runs `deed` and counts the calls, all within the given time. */
 export async function withVenue(
   job: CloseJob,
   io: CloseIo,
   record: CloseRecord,
-  deadlineMs: number,
+  { deadlineMs, overtimeMs }: VenueTime,
   deed: (venue: Venue) => Promise<Verdict>,
 ): Promise<Verdict> {
   const { clock } = io;
   if (!isKnownExchange(job.venue.exchange))
     return { outcome: "unsupported", reason: describeUnknown(job.venue.exchange) };
   const end = new AbortController();
-  const cancelEnd = clock.after(deadlineMs + AFTER_DEADLINE_MS - clock.monotonicMs(), () => end.abort());
+  const cancelEnd = clock.after(deadlineMs + overtimeMs - clock.monotonicMs(), () => end.abort());
   try {
     const onFailure = record.countFailure.bind(record);
     const venue = await openVenue(job, { clock, signal: end.signal, onFailure, onCall: io.onCall });

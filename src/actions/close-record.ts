@@ -3,6 +3,7 @@ import type { CloseJob, CloseOutcome, CloseReport, Position, SentOrder } from ".
 import { isDust } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan.ts";
+import { MAX_KEPT_ORDERS } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -15,9 +16,6 @@ export interface Verdict {
 }
 
 type Holdings = NonNullable<CloseReport["before"]>;
-
-/** Orders named in a report; the journal has all. */
-const MAX_REPORTED_ORDERS = 1_000;
 
 export class CloseRecord {
   rounds = 0;
@@ -33,6 +31,8 @@ export class CloseRecord {
   #after: Holdings | null = null;
   #dust: Position[] = [];
   readonly #orders = new Map<string, SentOrder>();
+  /** Orders of earlier runs. */
+  readonly #earlier = new Set<string>();
   readonly #errors = new Map<string, number>();
 
   constructor(job: CloseJob, clock: Clock) {
@@ -47,7 +47,10 @@ export class CloseRecord {
     this.#startedAt = history.startedAt ?? this.#startedAt;
     this.#before = history.before ?? null;
     this.rounds = history.lastRound;
-    for (const order of history.orders) this.#orders.set(order.id, order);
+    for (const order of history.orders) {
+      this.#orders.set(order.id, order);
+      this.#earlier.add(order.id);
+    }
   }
 
   countError(kind: string): void {
@@ -60,6 +63,11 @@ export class CloseRecord {
 
   noteOrder(order: SentOrder): void {
     this.#orders.set(order.id, order);
+  }
+
+  /** Ids of the orders of this run, in the sequence of their intents. */
+  get ownOrders(): string[] {
+    return [...this.#orders.keys()].filter((id) => !this.#earlier.has(id));
   }
 
   /** Remembers the newest look at the account, and the first one as `before`. */
@@ -94,7 +102,7 @@ export class CloseRecord {
       quietMs: Math.round(this.quietMs),
       before: this.#before,
       after: this.#after,
-      orders: [...this.#orders.values()].slice(-MAX_REPORTED_ORDERS),
+      orders: [...this.#orders.values()].slice(-MAX_KEPT_ORDERS),
       dust: this.#dust,
       foreign: [...foreign],
       errors,

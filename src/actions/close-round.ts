@@ -2,7 +2,7 @@
 import type { SentOrder } from "../core/close-job.ts";
 import type { CancelOrders, CloseChain, CloseOrder, SendResult } from "../core/close-orders.ts";
 import { endsChain } from "../core/close-orders.ts";
-import type { Sent } from "../core/close-plan.ts";
+import type { Sent } from "../core/close-budget.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { CloseRecord } from "./close-record.ts";
 import type { IncidentJournal } from "./incident-journal.ts";

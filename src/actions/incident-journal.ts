@@ -6,19 +6,18 @@
 import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { CloseReport } from "../core/close-job.ts";
-import { foldIncident } from "../core/incident.ts";
+import { IncidentFold } from "../core/incident.ts";
 import type { IncidentHistory, IncidentLine } from "../core/incident.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Clock } from "../platform/clock.ts";
-import { ensureDir, readTextIfExists, syncDir, writeFileAtomic } from "../platform/files.ts";
+import { ensureDir, syncDir, writeFileAtomic } from "../platform/files.ts";
+import { readJournal, renewJournal } from "./incident-history.ts";
 
-/** Some hundred bytes for each order of the cap, and a report for each run: 1 MiB is much already. */
-const MAX_JOURNAL_BYTES = 64 * 1_048_576;
 /** Longest time that an order waits for its intent to reach the disk, ms: a hanging disk must not hold positions open. */
 const MAX_SYNC_WAIT_MS = 250;
 
 export class IncidentJournal {
-  /** What earlier runs left; folded once, when the journal is opened. */
+  /** What earlier runs left; folded once, when the journal is opened. Empty when it cannot be read. */
   readonly history: IncidentHistory;
   readonly #clock: Clock;
   readonly #folder: string;
@@ -29,17 +28,20 @@ export class IncidentJournal {
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  private constructor(folder: string, incident: string, clock: Clock) {
+  private constructor(folder: string, incident: string, clock: Clock, alone: boolean) {
     this.#clock = clock;
     this.#folder = folder;
     this.#incident = incident;
-    this.history = foldIncident(this.#attempt(() => readTextIfExists(this.#path, MAX_JOURNAL_BYTES)) ?? "");
+    const found = this.#attempt(() => readJournal(this.#path));
+    this.history = found?.history ?? new IncidentFold().history;
+    if (found !== undefined && alone)
+      this.#attempt(() => renewJournal(this.#path, found, clock.wallTime().toISOString()));
     this.#fd = this.#attempt(() => openForAppend(folder, this.#path));
   }
 
-  /** Never throws. */
-  static open(folder: string, incident: string, clock: Clock): IncidentJournal {
-    return new IncidentJournal(folder, incident, clock);
+  /** Never throws. `alone`: nobody else writes it, so it may be begun anew when it is too large. */
+  static open(folder: string, incident: string, clock: Clock, alone: boolean): IncidentJournal {
+    return new IncidentJournal(folder, incident, clock, alone);
   }
 
   /** Writes that failed or came too late. */
@@ -65,9 +67,11 @@ export class IncidentJournal {
     over.abort();
   }
 
-  /** Appends the end line and writes `ID.json`. */
-  async finish(report: CloseReport): Promise<void> {
-    this.append({ kind: "end", at: this.#clock.wallTime().toISOString(), report });
+  /** Appends the end line, with the ids of the run's `orders`, and writes `ID.json`. */
+  async finish(report: CloseReport, orders: string[]): Promise<void> {
+    const { outcome, reason, rounds, calls, durationMs } = report;
+    const at = this.#clock.wallTime().toISOString();
+    this.append({ kind: "end", at, outcome, reason, rounds, calls, durationMs, orders });
     await this.sync();
     const path = join(this.#folder, `${this.#incident}.json`);
     this.#attempt(() => writeFileAtomic(path, `${JSON.stringify(report, undefined, 2)}\n`));

@@ -31,6 +31,16 @@ const outcomes = z.enum([
   "planNotEmpty",
 ] satisfies readonly CloseOutcome[]);
 
+/** A worker waits for the account's lock as long as another close may have it: that one's budget and this, ms. */
+export const LOCK_GRACE_MS = 60_000;
+/** After its budget a close has this for the quiet period (15 s), the last call (6 s) and the report; then every call is aborted, ms. */
+export const CLOSE_OVERTIME_MS = 25_000;
+
+/** Longest time from the start of a worker to its report, ms: it waits for the lock, then it closes. The daemon's deadline must be above it. */
+export function longestCloseMs(timeoutMs: number): number {
+  return timeoutMs + LOCK_GRACE_MS + timeoutMs + CLOSE_OVERTIME_MS;
+}
+
 const venueSchema = z.strictObject({
   exchange: z.string().describe("ccxt id of the venue, for example binanceusdm."),
   endpoint: z.string().optional().describe("Base address that replaces the venue's own."),
@@ -62,8 +72,10 @@ export const closeJobSchema = z.strictObject({
   fence: z.strictObject({
     /** NAME=VALUE pairs looked for in /proc/PID/environ. */
     environ: z.array(z.string()),
-    /** cgroup folder that must be empty, when the bot had one. */
-    cgroup: z.string().optional(),
+    /** cgroup folders that must be empty: the bot's, and the one that an earlier supervisor gave it. */
+    cgroups: z.array(z.string()),
+    /** Main processes of the last starts; pid and kernel start time together name one process. */
+    processes: z.array(z.strictObject({ pid: z.int(), startTicks: z.number() })),
   }),
   venue: venueSchema,
 });

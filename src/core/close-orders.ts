@@ -114,13 +114,14 @@ export function planCancels(
 
 export interface ChainRequest {
   readonly incident: string;
+  readonly run: string;
   readonly round: number;
   /** Number of the last order of the incident. */
   readonly seq: number;
   readonly attempts: Attempts;
   readonly open: readonly HeldPosition[];
   readonly orders: readonly OpenOrder[];
-  /** Orders that may still be sent in this incident. */
+  /** Orders that may still be sent in this run. */
   readonly limit: number;
 }
 
@@ -195,14 +196,14 @@ function planChunks(position: HeldPosition, attempt: Attempt): number[] {
 }
 
 function closeOrder(
-  { incident, round }: ChainRequest,
+  { incident, run, round }: ChainRequest,
   position: HeldPosition,
   attempt: Attempt,
   amount: number,
   seq: number,
 ): CloseOrder {
   return {
-    id: clientOrderId(incident, round, seq),
+    id: clientOrderId(incident, run, seq),
     round,
     seq,
     symbol: position.symbol,

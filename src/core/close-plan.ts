@@ -4,17 +4,12 @@
  * Rules: every order only reduces; an order whose fate is unknown is never sent again from memory, only after the
  * positions were read anew; protective stops of a symbol go last; "flat" is believed after a quiet period only.
  */
+import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "./close-budget.ts";
+import type { Allowance, Sent } from "./close-budget.ts";
+import { CLOSE_OVERTIME_MS } from "./close-job.ts";
 import type { CloseOutcome } from "./close-job.ts";
-import { MAX_CHUNKS, attemptFor, isDust, nextAttempt, planCancels, planChains, positionKey } from "./close-orders.ts";
-import type {
-  Attempts,
-  CancelOrders,
-  CloseChain,
-  CloseOrder,
-  HeldPosition,
-  OpenOrder,
-  SendResult,
-} from "./close-orders.ts";
+import { attemptFor, isDust, nextAttempt, planCancels, planChains, positionKey } from "./close-orders.ts";
+import type { Attempts, CancelOrders, CloseChain, HeldPosition, OpenOrder } from "./close-orders.ts";
 import { orderIdPrefix } from "./incident.ts";
 import type { VenueFailure } from "./venue-error.ts";
 
@@ -25,13 +20,6 @@ export interface Reading {
   /** Conditional orders: stops, take-profits, trailing. */
   readonly triggers: readonly OpenOrder[] | undefined;
   readonly failures: readonly VenueFailure[];
-}
-
-export interface Sent {
-  readonly order: CloseOrder;
-  readonly result: SendResult;
-  /** Monotonic ms of the moment the request left. */
-  readonly sentAtMs: number;
 }
 
 export type Decision =
@@ -46,6 +34,8 @@ export type Decision =
 
 export interface PlanPolicy {
   readonly incident: string;
+  /** Tells the client order ids of this run from those of every other run of the incident. */
+  readonly run: string;
   /** Monotonic ms at which the loop gives up. */
   readonly deadlineMs: number;
   /** Time after which the venue no longer executes a request, ms. */
@@ -55,9 +45,14 @@ export interface PlanPolicy {
 export interface PlanState {
   readonly round: number;
   readonly seq: number;
-  /** Orders that may have reached the venue's book, earlier runs included. */
-  readonly sent: number;
-  readonly maxOrders: number;
+  /** Orders of this run; an earlier run's do not count. */
+  readonly allowance: Allowance;
+  /** Positions of the last reading that showed them. */
+  readonly held: readonly HeldPosition[];
+  /** An earlier run of the incident ended flat and nothing was seen open since: one look that shows the same is enough. */
+  readonly endedFlat: boolean;
+  /** Something was open although the incident had ended flat. */
+  readonly reopened: boolean;
   readonly attempts: Attempts;
   /** Ids of orders that were open before the account was flat. */
   readonly seen: ReadonlySet<string>;
@@ -76,26 +71,25 @@ const FIRST_SETTLE_MS = 20;
 const SETTLE_BASE_MS = 50;
 const MAX_SETTLE_MS = 2_000;
 const MIN_QUIET_MS = 1_000;
-export const MAX_QUIET_MS = 15_000;
+const MAX_QUIET_MS = 15_000;
 /** Added to the venue's window: clocks differ and a matching engine queues. */
 const LATE_MARGIN_MS = 2_000;
 /** One refusal may be the venue's hiccup, the second is an answer. */
 const MAX_REFUSALS = 2;
-/** Cap of orders per incident: a tool gone wild is stopped before it becomes the next Knight Capital. */
-const BASE_ORDERS = 50;
-const ORDERS_PER_POSITION = 10;
 /** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
 const MAX_SEEN = 20_000;
 
-/** The plan at the start of a run; `resumed` is what earlier runs of the incident used up. */
+/** The plan at the start of a run; `resumed` is where earlier runs of the incident stopped. */
 export function startPlan(
-  resumed: Partial<Pick<PlanState, "round" | "seq" | "sent" | "maxOrders" | "lastUnknownAtMs">> = {},
+  resumed: Partial<Pick<PlanState, "round" | "seq" | "endedFlat" | "reopened" | "lastUnknownAtMs">> = {},
 ): PlanState {
   return {
     round: 0,
     seq: 0,
-    sent: 0,
-    maxOrders: 0,
+    allowance: NEW_ALLOWANCE,
+    held: [],
+    endedFlat: false,
+    reopened: false,
     attempts: new Map(),
     seen: new Set(),
     lastSentAtMs: undefined,
@@ -109,14 +103,24 @@ export function startPlan(
   };
 }
 
-/** What to do after `reading`, taken at `atMs` (monotonic). Always ends: no wait is longer than 15 s, and after the deadline only the quiet period remains. */
-export function decide(
-  policy: PlanPolicy,
-  before: PlanState,
-  reading: Reading,
-  atMs: number,
-): { state: PlanState; decision: Decision } {
-  const state = notice(before, reading);
+interface Step {
+  readonly state: PlanState;
+  readonly decision: Decision;
+}
+
+/**
+ * What to do after `reading`, which was complete at `atMs` and begun at `readFromMs` (both monotonic): it proves nothing about later moments.
+ * Always ends: no wait is longer than 15 s, and after the deadline only the quiet period remains.
+ */
+export function decide(policy: PlanPolicy, before: PlanState, reading: Reading, atMs: number, readFromMs = atMs): Step {
+  const step = judge(policy, notice(policy, before, reading, readFromMs), reading, atMs, readFromMs);
+  const { state, decision } = step;
+  if (decision.kind !== "done" || !state.reopened) return step;
+  const reason = `${decision.reason}; the incident had ended flat before and something was open again`;
+  return { state, decision: { ...decision, reason } };
+}
+
+function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: number, readFromMs: number): Step {
   if (state.readRefusals >= MAX_REFUSALS || state.orderRefusals >= MAX_REFUSALS) {
     return { state, decision: done("keyRefused", "the venue refuses the key; give the bot a key that may trade") };
   }
@@ -130,28 +134,27 @@ export function decide(
   const todo = positions !== undefined && (open.length > 0 || hasOrders(reading));
   if (expired && todo) return { state, decision: residual(open, reading) };
   if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
-  if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs);
+  if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs, readFromMs);
   return act(policy, state, reading, open, atMs);
 }
 
 /** Folds how the orders of one round ended. */
 export function recordRound(before: PlanState, sent: readonly Sent[]): PlanState {
   const attempts = new Map(before.attempts);
-  let { lastUnknownAtMs, lastSentAtMs, sent: count } = before;
+  let { lastUnknownAtMs, lastSentAtMs } = before;
   for (const { order, result, sentAtMs } of sent) {
     const { symbol, positionSide } = order;
     attempts.set(
       positionKey(symbol, positionSide),
       nextAttempt(attemptFor(attempts, symbol, positionSide), order, result),
     );
-    // A throttled order or one with a bad timestamp was not looked at by the venue: it does not use up the cap.
-    if (result.kind !== "throttled" && result.kind !== "clock") count += 1;
     if (result.kind === "unknown") lastUnknownAtMs = Math.max(lastUnknownAtMs ?? sentAtMs, sentAtMs);
     lastSentAtMs = Math.max(lastSentAtMs ?? sentAtMs, sentAtMs);
   }
   const refused = sent.length > 0 && sent.every(({ result }) => result.kind === "auth");
   const orderRefusals = refused ? before.orderRefusals + 1 : sent.length > 0 ? 0 : before.orderRefusals;
-  return { ...before, attempts, sent: count, lastUnknownAtMs, lastSentAtMs, orderRefusals };
+  const allowance = spend(before.allowance, sent, before.held);
+  return { ...before, attempts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
 }
 
 /** Time between a round and the next reading, ms: 20, then 50·2ⁿ up to 2 s while nothing moves. */
@@ -159,7 +162,7 @@ export function settleMs(state: PlanState): number {
   return state.waits <= 1 ? FIRST_SETTLE_MS : Math.min(MAX_SETTLE_MS, SETTLE_BASE_MS * 2 ** (state.waits - 2));
 }
 
-function notice(state: PlanState, reading: Reading): PlanState {
+function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFromMs: number): PlanState {
   const refused = reading.positions === undefined && reading.failures.some(({ kind }) => kind === "auth");
   const readRefusals = refused ? state.readRefusals + 1 : reading.positions === undefined ? state.readRefusals : 0;
   const shape = JSON.stringify([
@@ -173,21 +176,20 @@ function notice(state: PlanState, reading: Reading): PlanState {
       if (seen.size < MAX_SEEN) seen.add(id);
     }
   }
-  const maxOrders = Math.max(state.maxOrders, orderCap(reading.positions ?? []));
-  return { ...state, readRefusals, seen, maxOrders, shape, waits: shape === state.shape ? state.waits + 1 : 1 };
+  const waits = shape === state.shape ? state.waits + 1 : 1;
+  const work = hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
+  const endedFlat = state.endedFlat && !work;
+  const reopened = state.reopened || (state.endedFlat && work);
+  const next = { ...state, readRefusals, seen, shape, waits, endedFlat, reopened };
+  if (reading.positions === undefined) return next;
+  const held = reading.positions;
+  const allowance = refund(state.allowance, held, readFromMs, policy.recvWindowMs + LATE_MARGIN_MS);
+  return { ...next, held, allowance: widenAllowance(allowance, held) };
 }
 
-/** 50 + 10 × positions, and one more for each further chunk that a market's maximum forces. */
-function orderCap(positions: readonly HeldPosition[]): number {
-  return positions.reduce((sum, position) => sum + ORDERS_PER_POSITION + furtherChunks(position), BASE_ORDERS);
-}
-
-function furtherChunks({ amount, rules: { maxMarketAmount } }: HeldPosition): number {
-  return maxMarketAmount === undefined ? 0 : Math.min(MAX_CHUNKS, Math.ceil(amount / maxMarketAmount) - 1);
-}
-
-function lastMoment(policy: PlanPolicy, state: PlanState): number {
-  return state.flatAtMs === undefined ? policy.deadlineMs : Math.max(policy.deadlineMs, state.flatAtMs + MAX_QUIET_MS);
+function lastMoment({ deadlineMs }: PlanPolicy, { flatAtMs }: PlanState): number {
+  if (flatAtMs === undefined) return deadlineMs;
+  return Math.max(deadlineMs, Math.min(flatAtMs + MAX_QUIET_MS, deadlineMs + CLOSE_OVERTIME_MS));
 }
 
 function isComplete(reading: Reading): boolean {
@@ -198,18 +200,22 @@ function hasOrders(reading: Reading): boolean {
   return (reading.orders ?? []).length + (reading.triggers ?? []).length > 0;
 }
 
-function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number): { state: PlanState; decision: Decision } {
+function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs: number): Step {
+  if (before.endedFlat) {
+    const reason = "the venue still shows no position and no order, as when the incident ended before";
+    return { state: before, decision: done("flat", reason) };
+  }
   const state = { ...before, flatAtMs: before.flatAtMs ?? atMs };
   const lateMs =
     (state.lastUnknownAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - state.flatAtMs;
   const quietMs = Math.min(MAX_QUIET_MS, Math.max(MIN_QUIET_MS, lateMs));
-  const leftMs = state.flatAtMs + quietMs - atMs;
-  if (leftMs <= 0) return { state, decision: done("flat", "the venue shows no position and no order") };
-  const firstLook = atMs < state.flatAtMs + MIN_QUIET_MS;
-  return {
-    state,
-    decision: { kind: "wait", ms: firstLook ? state.flatAtMs + MIN_QUIET_MS - atMs : leftMs, quiet: true },
-  };
+  const endMs = state.flatAtMs + quietMs;
+  // Judged by when the reading began: one that took seconds may show the account of before.
+  if (readFromMs >= endMs) return { state, decision: done("flat", "the venue shows no position and no order") };
+  const firstLookMs = state.flatAtMs + MIN_QUIET_MS;
+  // Past the overtime every call is aborted: sleeping longer would only keep the report back.
+  const nextLookMs = Math.min(readFromMs < firstLookMs ? firstLookMs : endMs, policy.deadlineMs + CLOSE_OVERTIME_MS);
+  return { state, decision: { kind: "wait", ms: Math.max(0, nextLookMs - atMs), quiet: true } };
 }
 
 /** What appeared after the account was flat and is not ours; an order of before that shows again is only a cancel that did not last. */
@@ -235,19 +241,22 @@ function act(
   reading: Reading,
   open: readonly HeldPosition[],
   atMs: number,
-): { state: PlanState; decision: Decision } {
+): Step {
   const { orders = [], triggers = [] } = reading;
   // Without the positions nobody knows which stops protect something.
   const cancels = planCancels(before.attempts, open, orders, reading.positions === undefined ? [] : triggers);
-  const left = Math.max(0, before.maxOrders - before.sent);
+  const left = ordersLeft(before.allowance);
   if (open.length > 0 && left === 0 && cancels.length === 0)
     return { state: before, decision: afterCap(policy, before, open, reading, atMs) };
-  if (open.length === 0 && cancels.length === 0) {
-    return { state: before, decision: { kind: "wait", ms: settleMs(before), quiet: false } };
+  const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs);
+  if ((open.length === 0 || holdMs > 0) && cancels.length === 0) {
+    const ms = open.length === 0 ? settleMs(before) : Math.min(settleMs(before), holdMs);
+    return { state: before, decision: { kind: "wait", ms, quiet: false } };
   }
   const round = before.round + 1;
-  const { incident } = policy;
-  const { chains, seq } = planChains({ ...before, incident, round, open, orders, limit: left });
+  const { incident, run } = policy;
+  const limit = holdMs > 0 ? 0 : left;
+  const { chains, seq } = planChains({ ...before, incident, run, round, open, orders, limit });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",
@@ -270,7 +279,7 @@ function afterCap(
   const lateMs = (state.lastSentAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - atMs;
   if (lateMs > 0) return { kind: "wait", ms: Math.min(MAX_SETTLE_MS, lateMs), quiet: false };
   const { reason } = residual(open, reading);
-  return done("residual", `the cap of ${state.maxOrders} orders is used up; ${reason}`);
+  return done("residual", `the cap of ${state.allowance.max} orders for one run is used up; ${reason}`);
 }
 
 function done(outcome: CloseOutcome, reason: string): Extract<Decision, { kind: "done" }> {

@@ -3,6 +3,7 @@ import * as z from "zod";
 
 const identitySchema = z.strictObject({
   version: z.literal(1),
+  account: z.string(),
   /** Kernel boot id: after a reboot no process of the file can be alive. */
   bootId: z.string(),
   pid: z.int(),

@@ -1,10 +1,11 @@
 /** The journal of one incident, `ID.ndjson`: its lines, and their fold, which tells a restarted close where to go on. */
 import * as z from "zod";
 import { closeReportSchema } from "./close-job.ts";
-import type { CloseReport, Position, SentOrder } from "./close-job.ts";
+import type { Position, SentOrder } from "./close-job.ts";
 
 const positions = closeReportSchema.shape.dust;
 const order = closeReportSchema.shape.orders.element;
+const counter = z.int().min(0);
 
 export const incidentLineSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("begin"), version: z.literal(1), at: z.string(), bot: z.string(), exchange: z.string() }),
@@ -15,13 +16,35 @@ export const incidentLineSchema = z.discriminatedUnion("kind", [
     positions,
     /** Open orders of both classes. */
     orders: z.int().min(0),
-    /** The incident's cap of orders, fixed by its first snapshot. */
+    /** The run's cap of orders. */
     maxOrders: z.int().min(0),
   }),
   /** On disk before the order leaves: an intent without outcome may have been executed. */
   z.object({ kind: z.literal("intent"), at: z.string(), round: z.int().min(0), seq: z.int().min(0), order }),
   z.object({ kind: z.literal("outcome"), at: z.string(), order }),
-  z.object({ kind: z.literal("end"), at: z.string(), report: closeReportSchema }),
+  /** How a run ended; its full report is `ID.json`. */
+  z.object({
+    kind: z.literal("end"),
+    at: z.string(),
+    outcome: closeReportSchema.shape.outcome,
+    reason: z.string(),
+    rounds: counter,
+    calls: counter,
+    durationMs: z.number(),
+    /** Ids of the orders of this run. */
+    orders: z.array(z.string()),
+  }),
+  /** First line of a journal that was begun anew because the old one had grown too large: what that one folded to, but for its newest orders, which follow. */
+  z.object({
+    kind: z.literal("carried"),
+    at: z.string(),
+    startedAt: z.string().nullable(),
+    before: closeReportSchema.shape.before,
+    lastRound: counter,
+    lastSeq: counter,
+    endedFlat: z.boolean(),
+    reopened: z.boolean(),
+  }),
 ]);
 export type IncidentLine = z.output<typeof incidentLineSchema>;
 
@@ -30,54 +53,97 @@ export interface IncidentHistory {
   /** Time of the first run; `undefined` before any. */
   readonly startedAt: string | undefined;
   readonly before: { readonly positions: Position[]; readonly orders: number } | undefined;
-  readonly maxOrders: number | undefined;
   readonly lastRound: number;
   readonly lastSeq: number;
-  /** Orders in the sequence of their intents; one without outcome stays `unknown`. */
+  /** The newest orders, at most 1 000, in the sequence of their intents; one without outcome stays `unknown`. */
   readonly orders: readonly SentOrder[];
-  /** Report of a run that ended flat: the incident is over. */
-  readonly flat: CloseReport | undefined;
+  /** The last run ended flat. What the account holds now only the venue knows. */
+  readonly endedFlat: boolean;
+  /** A run that ended flat was followed by one that found something open. */
+  readonly reopened: boolean;
   /** Lines that could not be read: the torn last one, or damage. */
   readonly damaged: number;
 }
 
-/** Folds the text of a journal. Never throws: an unreadable line is counted and skipped, for a close that cannot start is worse. */
-export function foldIncident(text: string): IncidentHistory {
-  const fold = { startedAt: undefined, before: undefined, maxOrders: undefined, lastRound: 0, lastSeq: 0, damaged: 0 };
-  let history: Omit<IncidentHistory, "orders"> = { ...fold, flat: undefined };
-  const orders = new Map<string, SentOrder>();
-  for (const raw of text.split("\n")) {
-    if (raw === "") continue;
+type Facts = Omit<IncidentHistory, "orders">;
+
+/** Orders kept: a report names no more, and a journal of weeks must not fill the memory. */
+export const MAX_KEPT_ORDERS = 1_000;
+const NOTHING: Facts = {
+  startedAt: undefined,
+  before: undefined,
+  lastRound: 0,
+  lastSeq: 0,
+  endedFlat: false,
+  reopened: false,
+  damaged: 0,
+};
+
+/** Folds a journal line by line, in bounded memory. Never throws: an unreadable line is counted and skipped, for a close that cannot start is worse. */
+export class IncidentFold {
+  #facts: Facts = NOTHING;
+  readonly #orders = new Map<string, SentOrder>();
+
+  /** Takes one line without its newline; an empty one is none. */
+  add(raw: string): void {
+    if (raw === "") return;
     const line = parseLine(raw);
-    if (line === undefined) history = { ...history, damaged: history.damaged + 1 };
-    else if (line.kind === "intent" || line.kind === "outcome") orders.set(line.order.id, line.order);
-    if (line !== undefined) history = foldLine(history, line);
+    if (line === undefined) {
+      this.#facts = { ...this.#facts, damaged: this.#facts.damaged + 1 };
+      return;
+    }
+    this.#facts = foldLine(this.#facts, line);
+    if (line.kind !== "intent" && line.kind !== "outcome") return;
+    this.#orders.set(line.order.id, line.order);
+    const [oldest] = this.#orders.keys();
+    if (this.#orders.size > MAX_KEPT_ORDERS && oldest !== undefined) this.#orders.delete(oldest);
   }
-  return { ...history, orders: [...orders.values()] };
+
+  get history(): IncidentHistory {
+    return { ...this.#facts, orders: [...this.#orders.values()] };
+  }
 }
 
-function foldLine(history: Omit<IncidentHistory, "orders">, line: IncidentLine): Omit<IncidentHistory, "orders"> {
+/** The lines that a journal begun anew starts with: they fold to the same history, but for damage. */
+export function carryHistory(history: IncidentHistory, at: string): IncidentLine[] {
+  const { startedAt = null, before = null, lastRound, lastSeq, endedFlat, reopened } = history;
+  return [
+    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened },
+    ...history.orders.map((sent): IncidentLine => ({ kind: "outcome", at, order: sent })),
+  ];
+}
+
+function foldLine(facts: Facts, line: IncidentLine): Facts {
   switch (line.kind) {
     case "begin":
-      return { ...history, startedAt: history.startedAt ?? line.at };
+      return { ...facts, startedAt: facts.startedAt ?? line.at };
     case "snapshot":
       return {
-        ...history,
-        before: history.before ?? { positions: line.positions, orders: line.orders },
-        maxOrders: history.maxOrders ?? line.maxOrders,
-        lastRound: Math.max(history.lastRound, line.round),
+        ...(line.positions.length + line.orders === 0 ? facts : reopen(facts)),
+        before: facts.before ?? { positions: line.positions, orders: line.orders },
+        lastRound: Math.max(facts.lastRound, line.round),
       };
     case "intent":
       return {
-        ...history,
-        lastRound: Math.max(history.lastRound, line.round),
-        lastSeq: Math.max(history.lastSeq, line.seq),
+        ...reopen(facts),
+        lastRound: Math.max(facts.lastRound, line.round),
+        lastSeq: Math.max(facts.lastSeq, line.seq),
       };
     case "outcome":
-      return history;
+      return facts;
     case "end":
-      return { ...history, flat: line.report.outcome === "flat" ? line.report : undefined };
+      return { ...facts, endedFlat: line.outcome === "flat" };
+    case "carried": {
+      const { startedAt, before, lastRound, lastSeq, endedFlat, reopened } = line;
+      const earlier = { startedAt: startedAt ?? undefined, before: before ?? undefined };
+      return { ...facts, ...earlier, lastRound, lastSeq, endedFlat, reopened };
+    }
   }
+}
+
+/** Something was open: a run that dies on it leaves no end line. */
+function reopen(facts: Facts): Facts {
+  return { ...facts, endedFlat: false, reopened: facts.reopened || facts.endedFlat };
 }
 
 function parseLine(raw: string): IncidentLine | undefined {
@@ -96,13 +162,22 @@ export function orderIdPrefix(incident: string): string {
   return `sv${incident}`;
 }
 
-/** Client order id, at most 21 characters (the shortest limit among the venues is 32); unique in the incident since `seq` never repeats. */
-export function clientOrderId(incident: string, round: number, seq: number): string {
-  return `${orderIdPrefix(incident)}${base36(round, ROUND_CHARS)}${base36(seq, SEQ_CHARS)}`;
+/** Client order id, at most 24 characters (the shortest limit among the venues is 32); unique since `seq` never repeats in a run and `run` tells the runs apart. */
+export function clientOrderId(incident: string, run: string, seq: number): string {
+  return `${orderIdPrefix(incident)}${run}${base36(seq, SEQ_CHARS)}`;
 }
 
-/** 36^3 rounds of at least 20 ms and 36^4 orders are beyond every budget; a wrap would repeat the id of an order long filled. */
-const ROUND_CHARS = 3;
+/**
+ * Name of a run in its order ids, from a random number in [0, 36^6). The journal's numbers alone would repeat when it
+ * cannot be read, or lost its end in a power cut.
+ */
+export function runName(random: number): string {
+  return base36(random, RUN_CHARS);
+}
+
+/** 36^6 names of runs, and 36^4 orders in one: beyond every budget. */
+const RUN_CHARS = 6;
+export const RUN_NAMES = 36 ** RUN_CHARS;
 const SEQ_CHARS = 4;
 
 function base36(value: number, width: number): string {

@@ -9,8 +9,15 @@ import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, 
 export const SWEEP_RETRY_MS = 5_000;
 /** Pause between two slow rounds of a close that did not end flat, ms. */
 export const CLOSE_RETRY_MS = 30_000;
+/**
+ * How long a bot must be healthy without a break before `closeAfter` stops counting, ms (or `closeAfter` itself, if that
+ * is shorter): a bot that crashes or hangs again and again is healthy for a moment at each start, and protects nothing.
+ */
+export const SETTLED_MS = 10_000;
 /** Extensions asked for by the bot (`EXTEND_TIMEOUT_USEC`) reach at most this many times the configured timeout. */
 export const EXTEND_LIMIT_FACTOR = 10;
+/** An extension that moves a deadline by less than this is passed over, ms. */
+const EXTEND_STEP_MS = 100;
 
 export function unchanged(state: State): Step {
   return { state, effects: [] };
@@ -74,7 +81,12 @@ export function becomeRunning(state: Carried): Step {
 }
 
 /** Nobody watches a bot that is going: its probes, and the clocks that judge its running, end here. */
-const leaveWatch: readonly Effect[] = [clearTimer("start"), clearTimer("stable"), { kind: "unwatch" }];
+export const leaveWatch: readonly Effect[] = [
+  clearTimer("start"),
+  clearTimer("stable"),
+  clearTimer("settled"),
+  { kind: "unwatch" },
+];
 
 /** The polite stop: forbid orders, preStop hook, signal, wait, and only then the sweep. */
 export function stopPolitely(policy: Policy, state: Carried, after: After, exit: ExitInfo, atMs: number): Step {
@@ -208,7 +220,9 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
 
 /** Enters the ladder. The lockout is on disk before the first rung runs: killed here, the next start goes on. */
 export function recover(policy: Policy, state: Carried, trigger: Trigger, reason: string): Step {
-  const cleared = (["stop", "start", "backoff", "sweep", "closeAfter", "stable", "retry"] as const).map(clearTimer);
+  const cleared = (["stop", "start", "backoff", "sweep", "closeAfter", "stable", "settled", "retry"] as const).map(
+    clearTimer,
+  );
   const opened: Effect[] = [
     ...cleared,
     note("alert", `closing positions (${trigger}): ${reason}`),
@@ -262,6 +276,7 @@ export function extended(
 ): { deadlineMs: number; delayMs: number } | undefined {
   const limitMs = state.sinceMs + timeoutMs * EXTEND_LIMIT_FACTOR;
   const deadlineMs = Math.min(event.atMs + event.extendMs, limitMs);
-  if (deadlineMs <= state.deadlineMs) return undefined;
+  // A bot that asks for a moment more again and again must not fill the journal: smaller moves are passed over.
+  if (deadlineMs - state.deadlineMs < Math.min(EXTEND_STEP_MS, timeoutMs)) return undefined;
   return { deadlineMs, delayMs: Math.max(deadlineMs - event.atMs, 0) };
 }

@@ -99,7 +99,7 @@ export type StateKind = State["kind"];
 export type Of<U extends { kind: string }, K extends U["kind"]> = Extract<U, { kind: K }>;
 
 /** One timer of each name; setting it again replaces it. */
-export type Timer = "start" | "stop" | "backoff" | "stable" | "closeAfter" | "sweep" | "retry";
+export type Timer = "start" | "stop" | "backoff" | "stable" | "settled" | "closeAfter" | "sweep" | "retry";
 
 /** `atMs` is monotonic ms and `roll` is in [0, 1); both come from the shell. */
 export type Event = { readonly atMs: number } & (

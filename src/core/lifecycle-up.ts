@@ -6,13 +6,15 @@ import {
   countClosing,
   extended,
   fence,
+  leaveWatch,
   note,
   setTimer,
+  SETTLED_MS,
   stopPolitely,
   sweepPhase,
   unchanged,
 } from "./lifecycle-moves.ts";
-import type { Event, ExitInfo, Of, Policy, State, Step, After } from "./lifecycle-types.ts";
+import type { Effect, Event, ExitInfo, Of, Policy, State, Step, After } from "./lifecycle-types.ts";
 
 type Up = Of<State, "starting"> | Of<State, "running">;
 
@@ -52,21 +54,26 @@ export function onVerdict(policy: Policy, state: Of<State, "running">, event: Of
   const next = { ...state, health: event.health };
   switch (event.health) {
     case "healthy":
-      return {
-        state: { ...next, closeClock: "off" },
-        effects: [clearTimer("closeAfter"), setTimer("stable", policy.resetAfter)],
-      };
+      return { state: next, effects: [setTimer("stable", policy.resetAfter), ...settling(policy, state)] };
     case "pending":
-      return { state: next, effects: [clearTimer("stable")] };
+      return { state: next, effects: [clearTimer("stable"), clearTimer("settled")] };
     case "unhealthy":
       return onUnhealthy(policy, next, event.atMs);
   }
 }
 
+const unsettled = [clearTimer("stable"), clearTimer("settled")] as const;
+
+/** `closeAfter` stops counting once the bot has been healthy for a while, not at its first good word. */
+function settling(policy: Policy, state: Of<State, "running">): readonly Effect[] {
+  if (policy.emergency === undefined || state.closeClock === "off") return [];
+  return [setTimer("settled", Math.min(policy.emergency.closeAfter, SETTLED_MS))];
+}
+
 function onUnhealthy(policy: Policy, state: Of<State, "running">, atMs: number): Step {
   if (state.closeClock === "due") return fence(state, "closeAfter", "no healthy bot for the time of closeAfter", atMs);
   const closing = countClosing(policy, state);
-  return { state: { ...state, closeClock: closing.closeClock }, effects: [clearTimer("stable"), ...closing.effects] };
+  return { state: { ...state, closeClock: closing.closeClock }, effects: [...unsettled, ...closing.effects] };
 }
 
 /** A probe with `onFailure: restart` or `emergency` has given its verdict. */
@@ -88,7 +95,7 @@ export function onLeaving(policy: Policy, state: Up, event: Of<Event, "leaving">
       sinceMs: event.atMs,
       deadlineMs: event.atMs + policy.stopTimeout,
     },
-    effects: [clearTimer("start"), clearTimer("stable"), { kind: "unwatch" }, setTimer("stop", policy.stopTimeout)],
+    effects: [...leaveWatch, setTimer("stop", policy.stopTimeout)],
   };
 }
 
@@ -100,7 +107,7 @@ export function extendStart(policy: Policy, state: Of<State, "starting">, event:
 
 /** `RESTART_RESET=1`: the bot vouches for itself; its backoff starts anew, its budget does not. */
 export function onResetBackoff(_policy: Policy, state: Of<State, "running">): Step {
-  return { state: { ...state, attempt: 0 }, effects: [] };
+  return state.attempt === 0 ? unchanged(state) : { state: { ...state, attempt: 0 }, effects: [] };
 }
 
 export function onExited(policy: Policy, state: Up, event: Of<Event, "exited">): Step {
@@ -137,12 +144,20 @@ export function onStartingTimer(policy: Policy, state: Of<State, "starting">, ev
 
 export function onRunningTimer(_policy: Policy, state: Of<State, "running">, event: Of<Event, "elapsed">): Step {
   if (event.timer === "stable" && state.health === "healthy") return { state: { ...state, attempt: 0 }, effects: [] };
+  if (event.timer === "settled" && state.health === "healthy")
+    return { state: { ...state, closeClock: "off" }, effects: [clearTimer("closeAfter")] };
   if (event.timer !== "closeAfter") return unchanged(state);
   if (state.health === "unhealthy")
     return fence(state, "closeAfter", "no healthy bot for the time of closeAfter", event.atMs);
-  // Nothing is known against a bot whose probes answer `unknown`: wait for the first bad news instead of acting now.
-  return {
-    state,
-    effects: [note("alert", "closeAfter is over and no probe could tell whether the bot is healthy")],
-  };
+  // Nothing is known against such a bot now: wait for the first bad news instead of acting.
+  return { state, effects: [waiting[state.health]] };
 }
+
+/** What an operator reads when `closeAfter` is over and nothing is closed. */
+const waiting = {
+  healthy: note(
+    "info",
+    "closeAfter is over and the bot is healthy, but not for long yet: the next bad news closes its positions",
+  ),
+  pending: note("alert", "closeAfter is over and no probe could tell whether the bot is healthy"),
+} as const;

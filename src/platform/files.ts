@@ -5,6 +5,7 @@ import {
   constants,
   existsSync,
   fchmodSync,
+  fdatasyncSync,
   fstatSync,
   fsyncSync,
   mkdirSync,
@@ -12,7 +13,9 @@ import {
   readSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { systemClock } from "./clock.ts";
@@ -62,14 +65,20 @@ export function readTextIfExists(path: string, maxBytes: number): string | undef
   }
 }
 
-/** Makes the folder and its parents; an existing one gets exactly `mode` if it belongs to us. Throws `cannot make folder …`. */
+/** Makes the folder and its parents. A folder that it makes gets exactly `mode`, whatever the umask; one that exists keeps its own. */
 export function ensureDir(path: string, mode = 0o700): void {
   try {
     const made = mkdirSync(path, { recursive: true, mode });
-    if (made !== undefined) chmodSync(path, mode); // The umask may have taken bits away.
+    if (made !== undefined) for (const folder of foldersBetween(made, path)) chmodSync(folder, mode);
   } catch (cause) {
     throw new Error(`cannot make folder ${path}: ${messageOf(cause)}`, { cause });
   }
+}
+
+/** From the topmost new folder down to `path`, nearest last: from each of them the umask has taken bits. */
+function foldersBetween(top: string, path: string): readonly string[] {
+  const above = dirname(path);
+  return path === top || path === above ? [path] : [...foldersBetween(top, above), path];
 }
 
 /**
@@ -133,4 +142,24 @@ function codeOf(cause: unknown): string | undefined {
 
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** Makes a file of `bytes` zeros with its room on the disk taken, for `overwrite`; an existing one of that size is left as it is. */
+export function reserveFile(path: string, bytes: number): void {
+  if (existsSync(path) && statSync(path).size === bytes) return;
+  writeFileAtomic(path, "\0".repeat(bytes));
+}
+
+/** Writes `text` over the start of a reserved file and zeros over its rest, and forces it to the disk; takes no new room. */
+export function overwrite(path: string, text: string): void {
+  const fd = openSync(path, constants.O_RDWR);
+  try {
+    const bytes = Buffer.alloc(fstatSync(fd).size);
+    const written = bytes.write(text);
+    if (written < Buffer.byteLength(text)) throw new Error(`cannot write ${path}: the text is longer than the file`);
+    writeSync(fd, bytes, 0, bytes.length, 0);
+    fdatasyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }

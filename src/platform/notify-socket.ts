@@ -138,7 +138,8 @@ function createSocket(c: Libc, fd: number, { path, clock, onDatagram }: NotifySo
       return reader.dropped;
     },
     drain: (maxMs = MAX_TURN_MS) => drain(maxMs),
-    wake: () => void drain(MAX_TURN_MS),
+    // In a turn of its own: draining at each signal would leave no turn for anything else while a burst lasts.
+    wake: () => continueLater(),
     close() {
       if (!state.open) return;
       state.open = false;

@@ -1,5 +1,5 @@
 /** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
-import { closeSync, constants, fchmodSync, mkdirSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
 import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { openProcess, signalName } from "./process-handle.ts";
@@ -63,7 +63,7 @@ const PERMANENT_CODES: ReadonlySet<string> = new Set([
 export function spawnChild(request: SpawnRequest): SpawnOutcome {
   const program = findProgram(request);
   if (program.kind === "missing") return { kind: "failed", reason: program.reason, permanent: true };
-  const output = openOutput(request.outputPath);
+  const output = openOutput(request.outputPath, request.user);
   try {
     const child = start(request, program.path, output.fd);
     return { kind: "spawned", child, ...(output.error === undefined ? {} : { outputError: output.error }) };
@@ -116,13 +116,15 @@ function identify(child: { pid: number; kill(signal: "SIGKILL"): void }): number
 }
 
 /** Descriptor of the log file; where it cannot be had the bot still starts, into /dev/null. */
-function openOutput(path: string): { fd: number | undefined; error: string | undefined } {
+function openOutput(path: string, user: User | undefined): { fd: number | undefined; error: string | undefined } {
   try {
     // A FIFO without a reader would block us in open(2) for ever.
     if (statSync(path, { throwIfNoEntry: false })?.isFIFO() === true) throw new Error("it is a FIFO");
     const fresh = statSync(path, { throwIfNoEntry: false }) === undefined;
     const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o640);
     if (fresh) fchmodSync(fd, 0o640);
+    // The bot's user owns the file, so that a bot can open /dev/stdout and /dev/stderr, which are this file to it.
+    if (fresh && user !== undefined && process.getuid?.() === 0) fchownSync(fd, user.uid, user.gid);
     return { fd, error: undefined };
   } catch (cause) {
     return { fd: undefined, error: `cannot open log file ${path}: ${messageOf(cause)}` };

@@ -83,10 +83,12 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
     return members;
   };
   const startMs = clock.monotonicMs();
+  let provenEmpty = false;
   for (let round = 1; round <= rounds; round += 1) {
     try {
       const members = stopAll(current, marks.cgroup);
-      if (members.length === 0 && (await confirmEmpty(current, clock))) break;
+      provenEmpty = members.length === 0 && (await confirmEmpty(current, clock));
+      if (provenEmpty) break;
       killAll(members, marks.cgroup);
       await waitUntilGone(members, clock, startMs + (graceMs * round) / rounds);
     } catch {
@@ -96,7 +98,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   }
   if (marks.cgroup !== undefined) freezeCgroup(marks.cgroup, false);
   reapQuietly();
-  return await lastLook(current, clock);
+  return provenEmpty ? [] : await lastLook(current, clock);
 }
 
 /** All processes by pid. Read again while new ones appear, so that a forker does not slip through between two reads. */

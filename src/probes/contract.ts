@@ -3,6 +3,7 @@ import * as z from "zod";
 import { duration } from "../core/duration.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import type { Clock } from "../platform/clock.ts";
+import type { User } from "../platform/user.ts";
 
 /** Fields that every probe has; names and defaults are Kubernetes' where Kubernetes has them. */
 export const common = {
@@ -48,7 +49,7 @@ export interface ProbeContext {
   /** Folder, environment and user that the bot's own commands run with. */
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
-  readonly user: string | undefined;
+  readonly user: User | undefined;
 }
 
 export interface Probe {

@@ -51,7 +51,7 @@ export function watchSilence(watch: SilenceWatch, context: Pick<ProbeContext, "c
     if (timeoutMs === undefined) return { kind: "success" };
     const silentMs = silenceNow();
     const stalledMs = excuseStall(timeoutMs);
-    if (silentMs <= timeoutMs) return { kind: "success" };
+    if (silentMs <= timeoutMs) return watch.lastAtMs() === undefined ? notYet(watch.what) : { kind: "success" };
     if (stalledMs > 0) return ownStall(stalledMs);
     return { kind: "failure", reason: silenceReason(watch.what, silentMs, timeoutMs) };
   };
@@ -71,6 +71,11 @@ export function watchSilence(watch: SilenceWatch, context: Pick<ProbeContext, "c
       return delayMs;
     },
   };
+}
+
+/** Before its first sign nothing is known of a bot: neither that it lives nor that it hangs. */
+function notYet(what: string): ProbeResult {
+  return { kind: "unknown", reason: `no ${what} yet` };
 }
 
 function silenceReason(what: string, silentMs: number, timeoutMs: number): string {

@@ -1,23 +1,39 @@
 /** A close report as text for people: what is open, what was sent, what is left. */
 import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
+import { plainText } from "../core/plain-text.ts";
 
 export function closeText(report: CloseReport): string {
-  return report.mode === "plan" ? planText(report) : closedText(report);
+  const lines = report.mode === "plan" ? planText(report) : closedText(report);
+  return lines.map(plainText).join("\n");
 }
 
-function planText(report: CloseReport): string {
+/** A close that may have ended without a report: then its reason is all there is. */
+export function closeEndText(end: {
+  readonly bot: string;
+  readonly incident: string;
+  readonly outcome: string;
+  readonly detail: string | null;
+  readonly report: CloseReport | null;
+}): string {
+  const { bot, incident, outcome, detail, report } = end;
+  if (report !== null) return closeText(report);
+  const why = plainText(detail ?? "the reason is not known");
+  return `incident ${incident}: ${outcome}, without a report: ${why}\n  see: supervisor events --bot ${bot}`;
+}
+
+function planText(report: CloseReport): string[] {
   const { before, exchange, account } = report;
-  if (before === null) return `cannot plan for account ${account} on ${exchange}: ${report.reason}`;
+  if (before === null) return [`cannot plan for account ${account} on ${exchange}: ${report.reason}`];
   if (before.positions.length === 0 && before.orders === 0)
-    return `account ${account} on ${exchange} is flat: no position, no open order`;
+    return [`account ${account} on ${exchange} is flat: no position, no open order`];
   return [
     `an emergency close of account ${account} on ${exchange} would cancel ${before.orders} open orders and close:`,
     ...before.positions.map((position) => `  ${positionText(position)}`),
     ...(before.positions.length === 0 ? ["  no position"] : []),
-  ].join("\n");
+  ];
 }
 
-function closedText(report: CloseReport): string {
+function closedText(report: CloseReport): string[] {
   const { incident, outcome, reason, durationMs, rounds, orders, after, dust, foreign } = report;
   return [
     `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${rounds} rounds: ${reason}`,
@@ -25,7 +41,7 @@ function closedText(report: CloseReport): string {
     ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),
     ...dust.map((position) => `  dust, below the venue's smallest lot: ${positionText(position)}`),
     ...foreign.map((text) => `  not ours: ${text}`),
-  ].join("\n");
+  ];
 }
 
 function positionText({ symbol, side, amount, notional }: Position): string {

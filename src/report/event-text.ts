@@ -1,11 +1,12 @@
 /** One line of text per journal entry, for `supervisor events` and the daemon's own output. */
 import type { JournalEntry } from "../core/journal-entry.ts";
+import { plainText } from "../core/plain-text.ts";
 
 const MARK = { debug: " ", info: " ", warn: "!", alert: "‼" } as const;
 
-/** For example `12:00:01.250 ! momentum  running → stopping: killed by SIGKILL`; the time is UTC. */
+/** For example `12:00:01.250 ! momentum  running → stopping: killed by SIGKILL`; the time is UTC. Always one line. */
 export function eventLine(entry: JournalEntry): string {
   const time = entry.at.slice(11, 23);
   const who = entry.bot ?? "supervisor";
-  return `${time} ${MARK[entry.level]} ${who}  ${entry.text}`;
+  return plainText(`${time} ${MARK[entry.level]} ${who}  ${entry.text}`);
 }

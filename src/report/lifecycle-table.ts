@@ -1,7 +1,7 @@
 /** The page docs/lifecycle.md: what each state means to an operator, and the state table of core/lifecycle.ts in words. */
 import { formatDuration } from "../core/duration.ts";
 import { table } from "../core/lifecycle.ts";
-import { CLOSE_RETRY_MS, EXTEND_LIMIT_FACTOR, SWEEP_RETRY_MS } from "../core/lifecycle-moves.ts";
+import { CLOSE_RETRY_MS, EXTEND_LIMIT_FACTOR, SETTLED_MS, SWEEP_RETRY_MS } from "../core/lifecycle-moves.ts";
 import type { EventKind, StateKind, Timer } from "../core/lifecycle-types.ts";
 
 interface StateWords {
@@ -96,7 +96,7 @@ const handlers: { readonly [name: string]: string } = {
   onSpawned: "running, or wait until ready",
   onSpawnFailed: "sweep, then restart or halt",
   onReady: "running",
-  onVerdict: "note it; healthy ends closeAfter",
+  onVerdict: "note it; unhealthy: closeAfter counts, or kill and close positions if it is over",
   onFailing: "replace, or kill and close positions",
   onLeaving: "wait for its exit",
   extendStart: "later deadline",
@@ -104,7 +104,8 @@ const handlers: { readonly [name: string]: string } = {
   onResetBackoff: "backoff from its base",
   onExited: "sweep, then as the policy says",
   onStartingTimer: "start: replace; closeAfter: kill, then close positions",
-  onRunningTimer: "stable: backoff from its base; closeAfter: close positions if unhealthy, else wait for bad news",
+  onRunningTimer:
+    "stable: backoff from its base; settled: closeAfter ends; closeAfter: kill and close positions if unhealthy, else wait for bad news",
   startAfterStop: "start afterwards",
   stayDown: "stay down afterwards",
   fenceWhileStopping: "kill now, then close positions",
@@ -132,9 +133,13 @@ const timers: { readonly [T in Timer]: readonly [delay: string, meaning: string]
   ],
   backoff: ["`base` to `cap`", "The pause before a restart."],
   stable: ["`resetAfter`", "Healthy for this long without a break sets the backoff back to its base."],
+  settled: [
+    `${formatDuration(SETTLED_MS)}, or \`closeAfter\` if shorter`,
+    "Healthy for this long without a break ends `closeAfter`, also when it is over already.",
+  ],
   closeAfter: [
     "`emergency.closeAfter`",
-    "The longest time without a healthy bot. It counts across restarts, from the start or from the first bad news until the next healthy verdict. When it ends while probes are only pending or unknown, it closes nothing; the next bad news does.",
+    "The longest time without a healthy bot. It counts across restarts, from the start or from the first bad news until `settled`: a bot that is healthy for a moment at each start does not end it. When it ends while the bot is healthy but not settled, or probes are only pending or unknown, it closes nothing; the next bad news does.",
   ],
   sweep: [formatDuration(SWEEP_RETRY_MS), "Between two tries to end what survived SIGKILL."],
   retry: [

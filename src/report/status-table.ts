@@ -1,5 +1,6 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
 import { styleText } from "node:util";
+import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
 import type { BotStatus, Status } from "../core/status.ts";
 
@@ -12,13 +13,19 @@ export interface TableOptions {
   readonly colour: boolean;
   /** Show the probes of every bot, as for `status BOT`. */
   readonly detail: boolean;
+  /** Tells how old a last known state is. */
+  readonly now?: Date;
 }
 
 export function statusTable(status: Status, options: TableOptions): string {
+  // Every word of a bot or a venue goes through here: none of them may move the cursor.
   const paint = (text: string, style?: Style): string =>
-    style === undefined || !options.colour ? text : styleText(style, text, { validateStream: false });
+    style === undefined || !options.colour
+      ? plainText(text)
+      : styleText(style, plainText(text), { validateStream: false });
   const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
-  const blocks = [headline(status, paint), layOut(rows, paint), ...status.bots.flatMap((bot) => remarks(bot, paint))];
+  const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
+  blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
   return blocks.filter((block) => block !== "").join("\n");
 }
@@ -27,10 +34,21 @@ type Paint = (text: string, style?: Style) => string;
 
 const HEADER = ["BOT", "STATE", "HEALTH", "READY", "PID", "UP", "RESTARTS", "HEARTBEAT", "MEMORY", "CPU", "EMERGENCY"];
 
-function headline({ supervisor }: Status, paint: Paint): string {
+function headline({ supervisor }: Status, now: Date | undefined, paint: Paint): string {
   const { pid, version, uptimeSeconds, rssBytes, cgroup, asOf } = supervisor;
-  if (pid === null) return paint(`the supervisor is not running; last known state, as of ${asOf}:`, ["bold", "red"]);
-  return `supervisor ${version}  pid ${pid}  up ${ago(uptimeSeconds)}  ${formatSize(rssBytes)}  cgroup ${cgroup}`;
+  if (pid === null) {
+    const age = now === undefined ? "" : ageOf(asOf, now);
+    return paint(`the supervisor is not running; last known state, as of ${asOf}${age}:`, ["bold", "red"]);
+  }
+  return paint(
+    `supervisor ${version}  pid ${pid}  up ${ago(uptimeSeconds)}  ${formatSize(rssBytes)}  cgroup ${cgroup}`,
+  );
+}
+
+/** Empty where the clock was set back since, so that nothing could be told. */
+function ageOf(asOf: string, now: Date): string {
+  const seconds = (now.getTime() - new Date(asOf).getTime()) / 1_000;
+  return seconds >= 0 ? `, ${ago(seconds)} ago` : "";
 }
 
 const STATE_STYLE: Record<BotStatus["state"], Style> = {
@@ -90,10 +108,11 @@ function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   if (lastExit !== null) lines.push(`${name}: last exit ${lastExit.at}, cause ${lastExit.cause}: ${lastExit.detail}`);
   for (const probe of bot.probes)
     if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
-  if (bot.state === "locked") lines.push(paint(lockRemark(bot), "red"));
+  const painted = lines.map((line) => paint(line));
+  if (bot.state === "locked") painted.push(paint(lockRemark(bot), "red"));
   if (emergency.incident !== null)
-    lines.push(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`);
-  return lines;
+    painted.push(paint(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`));
+  return painted;
 }
 
 function lockRemark({ name, emergency }: BotStatus): string {
@@ -106,9 +125,10 @@ function probeTable(bot: BotStatus, paint: Paint): string {
   const lines = bot.probes.map(({ name, kind, role, verdict, result, reason, latencySeconds }) => {
     const latency = latencySeconds === null ? "" : `  ${(latencySeconds * 1_000).toFixed(1)} ms`;
     const last = result === null ? "not run yet" : result;
-    return `  ${name} (${kind}, ${role}): ${paint(verdict, HEALTH_STYLE[verdict])}, last ${last}${latency}${reason === null ? "" : `: ${reason}`}`;
+    const why = reason === null ? "" : `: ${reason}`;
+    return `${paint(`  ${name} (${kind}, ${role}): `)}${paint(verdict, HEALTH_STYLE[verdict])}${paint(`, last ${last}${latency}${why}`)}`;
   });
-  return [`probes of ${bot.name}:`, ...lines].join("\n");
+  return [paint(`probes of ${bot.name}:`), ...lines].join("\n");
 }
 
 /** A span for people: "4.2s", "3m 5s", "2h 10m", "5d 3h". */

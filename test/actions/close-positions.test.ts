@@ -1,7 +1,7 @@
 /** The emergency close against the paper exchange, which is asked itself afterwards: flat, nothing turned, no rule broken. */
 import { expect, test } from "vitest";
 import type { CloseReport } from "../../src/core/close-job.ts";
-import { holdings, quickClock, startRig } from "./rig.ts";
+import { holdings, quickClock, speedClock, startRig } from "./rig.ts";
 import type { JobChanges, Rig } from "./rig.ts";
 
 const ORDER = "POST /fapi/v1/order";
@@ -37,7 +37,11 @@ const rows: readonly Row[] = [
     name: "when five replies are lost after the order was executed",
     faults: [{ match: ORDER, kind: "dropAfter", times: 5 }],
     check: (report) => {
-      expect(report.orders.filter(({ outcome }) => outcome === "unknown")).toHaveLength(5);
+      const lost = report.orders.filter(({ outcome }) => outcome === "unknown");
+      expect(lost).toHaveLength(5);
+      // Nobody told what became of them, and 0 would be a claim.
+      for (const order of lost) expect([order.filled, order.average]).toEqual([undefined, undefined]);
+      expect(report.orders.filter(({ filled }) => filled === 3)).toHaveLength(1);
       // The last lost order could be executed until recvWindow and its margin are over.
       expect(report.quietMs).toBeGreaterThan(6_000);
     },
@@ -258,6 +262,22 @@ test.concurrent("closePositions() ends as unreadable when nobody listens at the 
   const report = await rig.close({ venue: { endpoint, timeoutMs: 500 } });
   expect(report).toMatchObject({ outcome: "unreadable", verified: false, before: null, after: null });
   expect(report.durationMs).toBeLessThan(3_000);
+});
+
+test.concurrent("closePositions() in mode plan gives a silent venue 20 s, whatever the close's own time is", async () => {
+  await using rig = startRig();
+  using silent = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    idleTimeout: 0,
+    fetch: () => new Promise<never>(() => undefined),
+  });
+  const venue = { endpoint: `http://127.0.0.1:${silent.port}`, timeoutMs: 3_600_000 };
+  const report = await rig.close({ mode: "plan", venue }, { clock: speedClock(20) });
+  expect(report).toMatchObject({ outcome: "unreadable", verified: false });
+  expect(report.durationMs).toBeGreaterThanOrEqual(20_000);
+  // The clock runs 20 times as fast, so this allows a second for a busy machine.
+  expect(report.durationMs).toBeLessThan(40_000);
 });
 
 test.concurrent("closePositions() in mode plan reads, reports and changes nothing", async () => {

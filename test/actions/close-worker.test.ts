@@ -1,15 +1,16 @@
 /** The close as a process of its own: what it says and survives, and that a killed one is finished by the next. */
-import { closeSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { workerLineSchema } from "../../src/core/close-job.ts";
 import type { CloseJob, WorkerLine } from "../../src/core/close-job.ts";
-import { incidentLineSchema } from "../../src/core/incident.ts";
+import { clientOrderId, incidentLineSchema } from "../../src/core/incident.ts";
 import type { IncidentLine } from "../../src/core/incident.ts";
 import { tryLock } from "../../src/platform/lock.ts";
 import { API_KEY, API_SECRET, holdings, quickClock, startRig } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
+const ORDER = "POST /fapi/v1/order";
 const WORKER = join(import.meta.dirname, "..", "fixtures", "close-worker.ts");
 
 interface Worker {
@@ -143,29 +144,118 @@ test.concurrent("closePositions() refuses while a process of the bot lives, and 
   const mark = `INVOCATION_ID=${crypto.randomUUID()}`;
   const bot = Bun.spawn(["sleep", "60"], { env: { INVOCATION_ID: mark.slice("INVOCATION_ID=".length) } });
   try {
-    const report = await rig.close({ fence: { environ: [mark] } });
+    const report = await rig.close({ fence: { environ: [mark], cgroups: [], processes: [] } });
     expect(report).toMatchObject({ outcome: "refused", calls: 0, fence: { proven: false, pids: [bot.pid] } });
     expect(report.reason).toContain(String(bot.pid));
     expect(rig.paper.state().requests).toEqual({});
-    const plan = await rig.close({ mode: "plan", fence: { environ: [mark] } });
+    const plan = await rig.close({ mode: "plan", fence: { environ: [mark], cgroups: [], processes: [] } });
     expect(plan).toMatchObject({ outcome: "planNotEmpty", fence: { proven: false } });
   } finally {
     bot.kill("SIGKILL");
     await bot.exited;
   }
-  const report = await rig.close({ fence: { environ: [mark] } });
+  const report = await rig.close({ fence: { environ: [mark], cgroups: [], processes: [] } });
   expect(report).toMatchObject({ outcome: "flat", fence: { proven: true, pids: [] } });
   expectSound(rig);
 });
 
-test.concurrent("closePositions() of an incident that ended flat sends nothing and repeats the report", async () => {
+test.concurrent("closePositions() of an incident that ended flat looks once, sends nothing and repeats the orders", async () => {
   await using rig = startRig({ symbols: 2 });
   await rig.control("seed", holdings(2));
   const [first, second] = await Promise.all([rig.close(), rig.close()]);
-  expect(second).toEqual(first);
+  const { outcome, verified, before, after, orders } = first;
   expect(first.outcome).toBe("flat");
+  expect(second).toMatchObject({ outcome, verified, before, after, orders, fence: { proven: true } });
+  // Markets, positions, orders and conditional orders.
+  expect(second).toMatchObject({ calls: 4, quietMs: 0, reason: expect.stringContaining("still shows no position") });
   expect(rig.paper.state().requests["POST /fapi/v1/order"]).toBe(2);
   expectSound(rig);
+});
+
+test.concurrent("closePositions() of an incident that ended flat closes what was opened since", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(1));
+  const first = await rig.close({}, { clock: quickClock });
+  await rig.control("seed", { positions: [{ symbol: "S01USDT", side: "short", amount: 2 }] });
+  const second = await rig.close({}, { clock: quickClock });
+  expect(second).toMatchObject({ outcome: "flat", verified: true, before: first.before });
+  expect(second.reason).toContain("the incident had ended flat before and something was open again");
+  expect(second.orders.map(({ symbol }) => symbol)).toEqual(["S00/USDT:USDT", "S01/USDT:USDT"]);
+  expect(new Set(second.orders.map(({ id }) => id)).size).toBe(2);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() of an incident that ended flat does not call an account flat that it cannot read", async () => {
+  await using rig = startRig({ symbols: 1 });
+  await rig.control("seed", holdings(1));
+  expect(await rig.close({}, { clock: quickClock })).toMatchObject({ outcome: "flat" });
+  await rig.control("fault", { match: "GET /fapi/", kind: "http", status: 503, times: 1_000 });
+  expect(await rig.close({ venue: { timeoutMs: 500 } })).toMatchObject({ outcome: "unreadable", verified: false });
+});
+
+test.concurrent("closePositions() has a new allowance of orders in each run, and new order ids", async () => {
+  await using rig = startRig({ symbols: 1 });
+  await rig.control("seed", holdings(1));
+  await rig.control("fault", { match: ORDER, kind: "http", status: 503, times: 1 });
+  const job = rig.job();
+  const folder = mkdirSync(job.incidentsDir, { recursive: true }) ?? job.incidentsDir;
+  // An earlier run in which the venue answered none of more orders than the cap allows.
+  const sentAt = new Date(Date.now() - 3_600_000).toISOString();
+  const earlier = Array.from({ length: 80 }, (_, n): IncidentLine => {
+    const id = clientOrderId(job.incident, "run001", n + 1);
+    const sent = { id, symbol: "S00/USDT:USDT", side: "sell", positionSide: "long", amount: 3 } as const;
+    return {
+      kind: "intent",
+      at: sentAt,
+      round: n,
+      seq: n + 1,
+      order: { ...sent, outcome: "unknown", sentAt, ackMs: 0 },
+    };
+  });
+  writeFileSync(join(folder, "abc123.ndjson"), earlier.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const report = await rig.close({}, { clock: quickClock });
+  expect(report).toMatchObject({ outcome: "flat", errors: { unknown: 1 } });
+  expect(report.orders).toHaveLength(82);
+  expect(new Set(report.orders.map(({ id }) => id)).size).toBe(82);
+  expect(
+    readJournal(rig)
+      .flatMap((line) => (line.kind === "intent" ? [line.seq] : []))
+      .slice(80),
+  ).toEqual([81, 82]);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() repeats no order id when the journal cannot be read", async () => {
+  await using rig = startRig({ symbols: 1 });
+  const { incidentsDir } = rig.job();
+  // A folder in the journal's place: there, and not to be read.
+  mkdirSync(join(incidentsDir, "abc123.ndjson"), { recursive: true });
+  const ids: string[] = [];
+  for (let run = 0; run < 2; run += 1) {
+    await rig.control("seed", holdings(1));
+    const report = await rig.close({}, { clock: quickClock });
+    expect(report).toMatchObject({ outcome: "flat", errors: { journal: expect.any(Number) } });
+    ids.push(...report.orders.map(({ id }) => id));
+  }
+  expect(new Set(ids).size).toBe(2);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() journals the end of a run without the orders of earlier ones", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  await rig.control("fault", { match: ORDER, kind: "apiCode", code: -2019, msg: "margin", times: 1_000 });
+  const first = await rig.close({ venue: { timeoutMs: 300 } });
+  const second = await rig.close({ venue: { timeoutMs: 300 } });
+  expect(second.outcome).toBe("residual");
+  expect(second.orders.length).toBeGreaterThan(first.orders.length);
+  const ends = readJournal(rig).flatMap((line) => (line.kind === "end" ? [line] : []));
+  expect(ends.map(({ orders }) => orders)).toEqual([
+    first.orders.map(({ id }) => id),
+    second.orders.slice(first.orders.length).map(({ id }) => id),
+  ]);
+  expect(ends[1]).toMatchObject({ outcome: "residual", rounds: second.rounds, calls: second.calls });
+  expect(Object.keys(ends[1] ?? {})).not.toContain("report");
 });
 
 test.concurrent("closePositions() waits for the account's lock and says so", async () => {

@@ -37,7 +37,7 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
     account: "main",
     incidentsDir: join(folder, "incidents"),
     accountLock: join(folder, "account.lock"),
-    fence: { environ: [`INVOCATION_ID=${crypto.randomUUID()}`] },
+    fence: { environ: [`INVOCATION_ID=${crypto.randomUUID()}`], cgroups: [], processes: [] },
     venue: {
       exchange: "binanceusdm",
       endpoint: paper.url,
@@ -69,12 +69,15 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
 }
 
 /** The system clock at three times the speed, so that a quiet period of 7 s does not hold the suite up. Timeouts shrink with it. */
-export const quickClock: Clock = {
-  monotonicMs: () => systemClock.monotonicMs() * QUICK,
-  wallTime: () => systemClock.wallTime(),
-  after: (delayMs, callback) => systemClock.after(delayMs / QUICK, callback),
-};
-const QUICK = 3;
+export const quickClock: Clock = speedClock(3);
+
+export function speedClock(factor: number): Clock {
+  return {
+    monotonicMs: () => systemClock.monotonicMs() * factor,
+    wallTime: () => systemClock.wallTime(),
+    after: (delayMs, callback) => systemClock.after(delayMs / factor, callback),
+  };
+}
 
 /** Positions on the first `count` synthetic symbols, long and short in turn, each with a resting order and a stop. */
 export function holdings(count: number, amount = 3): { positions: object[]; orders: object[] } {

@@ -39,10 +39,13 @@ export const CREDENTIALS = { apiKey: API_KEY, apiSecret: API_SECRET };
 /** A bot as the config has it; what a test does not say is quick: short delays, a short stop. */
 export type BotSettings = Readonly<Record<string, unknown>> & { readonly restart?: object };
 
+/** Keys of the config beside `bots`; the rig must know where the sockets are. */
+export type TopLevel = Readonly<Record<string, unknown>> & { readonly runtimeDir?: string };
+
 export interface RigOptions {
   readonly bots?: Readonly<Record<string, BotSettings>>;
   /** Further keys of the config's top level. */
-  readonly config?: object;
+  readonly config?: TopLevel;
   /** Added to the daemon's and the commands' environment. */
   readonly env?: Readonly<Record<string, string>>;
   /** Hides the machine's cgroups from the daemon, in a mount namespace of its own; needs `canHideCgroups`. */
@@ -110,6 +113,7 @@ export class Rig implements AsyncDisposable {
   readonly binary: string = inject("supervisorBinary");
   readonly #env: Record<string, string>;
   readonly #prefix: readonly string[];
+  #runtimeDir = this.state("run");
   #daemon: Daemon | undefined;
 
   constructor({ bots, config, env, hideCgroups = false }: RigOptions = {}) {
@@ -121,7 +125,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Writes the config; JSON is YAML too. */
-  configure(bots: Readonly<Record<string, BotSettings>>, config: object = {}): void {
+  configure(bots: Readonly<Record<string, BotSettings>>, config: TopLevel = {}): void {
+    if (config.runtimeDir !== undefined) this.#runtimeDir = this.path(config.runtimeDir);
     const quick = Object.entries(bots).map(([name, bot]) => [
       name,
       { stopTimeout: "2s", ...bot, restart: { ...QUICK_RESTART, ...bot.restart } },
@@ -203,7 +208,7 @@ export class Rig implements AsyncDisposable {
 
   /** A request on the control socket. */
   request(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`http://supervisor${path}`, { ...init, unix: this.state("run/control.sock") });
+    return fetch(`http://supervisor${path}`, { ...init, unix: join(this.#runtimeDir, "control.sock") });
   }
 
   async status(): Promise<Status> {
@@ -253,8 +258,8 @@ export class Rig implements AsyncDisposable {
 
   /** Stops the daemon politely, proves that nothing of the test is alive, and removes the folder. */
   async [Symbol.asyncDispose](): Promise<void> {
-    let unstopped: unknown;
-    if (this.#daemon !== undefined) await this.endDaemon("SIGTERM").catch((error: unknown) => (unstopped = error));
+    let unstopped: Error | undefined;
+    if (this.#daemon !== undefined) await this.endDaemon("SIGTERM").catch((error: Error) => (unstopped = error));
     const left = unstopped === undefined ? processesIn(this.folder).length : 0;
     const lines = await endProcessesIn(this.folder);
     this.#removeCgroups();
@@ -274,7 +279,7 @@ export class Rig implements AsyncDisposable {
 }
 
 /** A promise with a deadline. */
-export async function within<T>(pending: Promise<T>, patienceMs: number, what: string): Promise<T> {
+async function within<T>(pending: Promise<T>, patienceMs: number, what: string): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not within ${patienceMs} ms`)), patienceMs);

@@ -33,6 +33,41 @@ test.concurrent("supervisor run replaces a bot that stands still, by its heartbe
   expect(after.pid).not.toBe(before.pid);
 });
 
+test.concurrent("a supervisor that stood still replaces nobody for it", async () => {
+  const probes = [
+    { kind: "heartbeat", timeout: "1500ms" },
+    { kind: "exec", command: ["true"], period: "200ms", timeout: "150ms" },
+  ];
+  await using rig = new Rig({ bots: { bot: { command: script("beat.sh"), ready: "notify", probes } } });
+  await rig.run();
+  const before = await rig.botUntil("the bot beats", (bot) => bot.heartbeat.at !== null && bot.health === "healthy");
+  process.kill(rig.daemon.pid, "SIGSTOP");
+  // The fault itself, not a wait: twice the time that a bot may be silent.
+  await Bun.sleep(3_000);
+  process.kill(rig.daemon.pid, "SIGCONT");
+  const since = Date.now();
+  const after = await rig.botUntil("the bot beats again", (bot) => Date.parse(bot.heartbeat.at ?? "") > since + 1_600);
+  expect(after).toMatchObject({ state: "running", health: "healthy", pid: before.pid, generation: 1 });
+});
+
+test.concurrent("GET /v1/events goes on after Last-Event-ID", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  await rig.botIn("running");
+  const known = rig.journal;
+  const stop = new AbortController();
+  const answer = await rig.request("/v1/events", { headers: { "last-event-id": "2" }, signal: stop.signal });
+  const ids: number[] = [];
+  let text = "";
+  for await (const chunk of answer.body ?? []) {
+    text += new TextDecoder().decode(chunk);
+    ids.splice(0, ids.length, ...[...text.matchAll(/^id: (\d+)$/gm)].map(([, id]) => Number(id)));
+    if (ids.length >= known.length - 2) break;
+  }
+  stop.abort();
+  expect(ids).toEqual(known.slice(2).map(({ seq }) => seq));
+});
+
 test.concurrent("supervisor events -f shows each decision as it is made", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   await rig.run();
@@ -50,6 +85,7 @@ test.concurrent("supervisor events -f shows each decision as it is made", async 
   await until("the follower shows the restart", () => /running → stopping: killed by SIGKILL[^]*→ running/.test(text));
   follower.kill();
   await reading;
+  expect(text.split("\n").filter((line) => line.includes("started with"))).toHaveLength(1);
 });
 
 /** The delays before restarts, as decided and as they came about, ms. */

@@ -116,12 +116,14 @@ test.concurrent.each([
   expect(start.err).toContain(reason);
 });
 
+/** A hook that writes its name, why it runs, and whether new orders are forbidden by then. */
+const hook = (name: string): string[] => [
+  "sh",
+  "-c",
+  `echo "${name} $SUPERVISOR_REASON $([ -e "$SUPERVISOR_NO_NEW_ORDERS" ] && echo forbidden)" >> told`,
+];
+
 test.concurrent("supervisor stop runs preStop, forbids new orders, signals, and runs postStop, in this order", async () => {
-  const hook = (name: string): string[] => [
-    "sh",
-    "-c",
-    `echo "${name} $SUPERVISOR_REASON $([ -e "$SUPERVISOR_NO_NEW_ORDERS" ] && echo forbidden)" >> told`,
-  ];
   const bot = { command: script("note-stop.sh", "told"), preStop: hook("preStop"), postStop: hook("postStop") };
   await using rig = new Rig({ bots: { bot } });
   await rig.run();

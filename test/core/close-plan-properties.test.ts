@@ -3,11 +3,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { endsChain } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { PlanPolicy, Sent } from "../../src/core/close-plan.ts";
+import type { PlanPolicy } from "../../src/core/close-plan.ts";
+import type { Sent } from "../../src/core/close-budget.ts";
 import { ModelVenue } from "./model-venue.ts";
 import type { Leg, OrderFault, ReadFault } from "./model-venue.ts";
 
-const POLICY: PlanPolicy = { incident: "abc123", deadlineMs: 300_000, recvWindowMs: 5_000 };
+const POLICY: PlanPolicy = { incident: "abc123", run: "run001", deadlineMs: 300_000, recvWindowMs: 5_000 };
 /** A venue executes nothing after recvWindow; the engine's queue adds a little. */
 const MAX_LATE_MS = 6_500;
 const LATENCY_MS = 15;
@@ -57,6 +58,12 @@ const world = fc.record({
 });
 type World = typeof world extends fc.Arbitrary<infer T> ? T : never;
 
+interface Outage {
+  readonly untilMs: number;
+  /** The venue executes what it does not answer. */
+  readonly executes: boolean;
+}
+
 interface Run {
   readonly venue: ModelVenue;
   readonly outcome: string;
@@ -64,7 +71,8 @@ interface Run {
   readonly chainBreaches: string[];
 }
 
-function play(script: World): Run {
+/** While the outage lasts every order is lost. */
+function play(script: World, policy: PlanPolicy = POLICY, outage: Outage = { untilMs: 0, executes: false }): Run {
   const venue = new ModelVenue(script.hedge, script.legs);
   const orderFaults = script.orderFaults.values();
   const readFaults = script.readFaults.values();
@@ -75,11 +83,11 @@ function play(script: World): Run {
   for (let step = 0; step < MAX_STEPS; step += 1) {
     venue.advance(atMs);
     const reading = venue.read(readFaults.next().value ?? "none");
-    const { state: next, decision } = decide(POLICY, state, reading, atMs);
+    const { state: next, decision } = decide(policy, state, reading, atMs);
     state = next;
     if (decision.kind === "done") {
       venue.advance(atMs + 60_000);
-      return { venue, outcome: decision.outcome, maxOrders: state.maxOrders, chainBreaches };
+      return { venue, outcome: decision.outcome, maxOrders: state.allowance.max, chainBreaches };
     }
     if (decision.kind === "wait") {
       atMs += Math.max(1, decision.ms);
@@ -100,7 +108,9 @@ function play(script: World): Run {
       if (position === undefined || sum > position.amount) chainBreaches.push(`${chain.symbol}: ${sum}`);
       if (chain.cancelFirst.length > 0) cancel(chain.symbol, false);
       for (const order of chain.orders) {
-        const result = venue.send(order, orderFaults.next().value ?? { kind: "none" }, atMs);
+        const lost: OrderFault = { kind: outage.executes ? "lostAfter" : "lostBefore" };
+        const fault = atMs < outage.untilMs ? lost : (orderFaults.next().value ?? { kind: "none" });
+        const result = venue.send(order, fault, atMs);
         sent.push({ order, result, sentAtMs: atMs });
         if (endsChain(order, result)) break;
       }
@@ -118,11 +128,27 @@ describe("decide()", () => {
         const { venue, outcome, maxOrders, chainBreaches } = play(script);
         expect(venue.breaches).toEqual([]);
         expect(chainBreaches).toEqual([]);
-        expect(venue.sent).toBeLessThanOrEqual(maxOrders + script.orderFaults.length);
+        expect(venue.fills).toBeLessThanOrEqual(maxOrders);
+        expect(venue.sent).toBeLessThanOrEqual(10 * maxOrders);
         expect(outcome).toBe("flat");
         expect(venue.flat).toBe(true);
       }),
       { numRuns: 1_000 },
+    );
+  });
+
+  test("decide() survives half an hour in which every order is lost, sends one per position in 10 s then, and ends flat", () => {
+    const outage = fc.record({ untilMs: fc.integer({ min: 0, max: 1_800_000 }), executes: fc.boolean() });
+    fc.assert(
+      fc.property(world, outage, (script, during) => {
+        const run = play({ ...script, readFaults: [] }, { ...POLICY, deadlineMs: 2_000_000 }, during);
+        expect(run.outcome).toBe("flat");
+        expect(run.venue.breaches).toEqual([]);
+        expect(run.venue.fills).toBeLessThanOrEqual(run.maxOrders);
+        const perPosition = 10 + during.untilMs / 10_000;
+        expect(run.venue.sent).toBeLessThanOrEqual(script.legs.length * perPosition + run.maxOrders + 60);
+      }),
+      { numRuns: 150 },
     );
   });
 

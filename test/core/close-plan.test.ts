@@ -1,12 +1,13 @@
 /** The steps of the close plan one by one; what holds for all of them together is in close-plan-properties. */
 import { describe, expect, test } from "vitest";
+import { NEW_ALLOWANCE } from "../../src/core/close-budget.ts";
 import { floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
 import type { CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
 import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
 import { held } from "./model-venue.ts";
 
-const POLICY = { incident: "abc123", deadlineMs: 60_000, recvWindowMs: 5_000 };
+const POLICY = { incident: "abc123", run: "run001", deadlineMs: 60_000, recvWindowMs: 5_000 };
 const rest = (id: string, symbol: string, more: Partial<OpenOrder> = {}): OpenOrder => ({
   id,
   clientId: undefined,
@@ -153,14 +154,62 @@ test("decide() gives the key up after two refusals in a row, of readings or of w
   expect(decide(POLICY, again, reading([held("A", 10)]), 90).decision).toMatchObject({ outcome: "keyRefused" });
 });
 
-test("decide() stops at 50 + 10 × positions orders, waits for the last one, and reports the rest", () => {
+test("decide() stops at 50 + 10 × positions orders a run, waits for the last one, and reports the rest", () => {
   const at = reading([held("A", 1)]);
-  const state = { ...startPlan(), sent: 60, lastSentAtMs: 1_000 };
+  const allowance = { ...NEW_ALLOWANCE, counted: 60, sent: 60 };
+  const state = { ...startPlan(), allowance, lastSentAtMs: 1_000 };
   const waiting = decide(POLICY, state, at, 1_100);
   expect(waiting.decision).toMatchObject({ kind: "wait" });
   expect(decide(POLICY, waiting.state, at, 8_001).decision).toMatchObject({
     outcome: "residual",
     reason: expect.stringContaining("cap of 60 orders"),
+  });
+});
+
+test("decide() waits with the next order, but goes on reading and cancelling, while the venue swallows orders", () => {
+  const at = reading([held("A", 1)]);
+  const allowance = { ...NEW_ALLOWANCE, holdUntilMs: 9_000 };
+  const state = { ...startPlan(), allowance };
+  expect(decide(POLICY, state, at, 1_000).decision).toEqual({ kind: "wait", ms: 20, quiet: false });
+  const { chains, cancels } = act(decide(POLICY, state, reading([held("A", 1)], [rest("1", "B")]), 1_000).decision);
+  expect([chains.length, cancels.length]).toEqual([0, 1]);
+  expect(firstOrder(decide(POLICY, state, at, 9_000).decision)).toMatchObject({ symbol: "A" });
+});
+
+test("decide() judges the quiet period by when a reading began", () => {
+  const quiet = decide(POLICY, startPlan(), reading([]), 100).state;
+  expect(decide(POLICY, quiet, reading([]), 6_000, 1_099).decision).toEqual({ kind: "wait", ms: 0, quiet: true });
+  expect(decide(POLICY, quiet, reading([]), 6_000, 1_100).decision).toMatchObject({ outcome: "flat" });
+});
+
+test("decide() is quiet no longer than the overtime of 25 s", () => {
+  const state = { ...startPlan(), lastUnknownAtMs: 80_000 };
+  const quiet = decide(POLICY, state, reading([]), 83_500);
+  const next = decide(POLICY, quiet.state, reading([]), 84_500);
+  expect(next.decision).toEqual({ kind: "wait", ms: 500, quiet: true });
+  expect(decide(POLICY, next.state, reading(undefined), 85_000).decision).toMatchObject({ outcome: "unreadable" });
+});
+
+describe("decide() of an incident that ended flat", () => {
+  const resumed = startPlan({ round: 2, seq: 5, endedFlat: true });
+
+  test("decide() believes one look that shows the same", () => {
+    expect(decide(POLICY, resumed, reading([]), 0).decision).toMatchObject({ kind: "done", outcome: "flat" });
+  });
+
+  test("decide() closes what is open again, is quiet anew, and says so", () => {
+    const again = decide(POLICY, resumed, reading([held("A", 1)]), 0);
+    expect(firstOrder(again.decision)).toMatchObject({ symbol: "A", seq: 6 });
+    const quiet = decide(POLICY, again.state, reading([]), 100);
+    expect(quiet.decision).toEqual({ kind: "wait", ms: 1_000, quiet: true });
+    const { decision } = decide(POLICY, quiet.state, reading([]), 1_100);
+    expect(decision).toMatchObject({ outcome: "flat", reason: expect.stringContaining("ended flat before and") });
+  });
+
+  test("decide() does not call flat what it cannot read", () => {
+    const { state, decision } = decide(POLICY, resumed, reading(undefined), 0);
+    expect(decision.kind).toBe("wait");
+    expect(decide(POLICY, state, reading(undefined), 60_000).decision).toMatchObject({ outcome: "unreadable" });
   });
 });
 
@@ -171,11 +220,11 @@ test("decide() leaves dust and is flat beside it", () => {
 });
 
 test("decide() goes on counting where an earlier run of the incident stopped", () => {
-  const state = startPlan({ round: 3, seq: 41, sent: 41, maxOrders: 60 });
+  const state = startPlan({ round: 3, seq: 41 });
   expect(firstOrder(decide(POLICY, state, reading([held("A", 1)]), 0).decision)).toMatchObject({
     round: 4,
     seq: 42,
-    id: "svabc1230040016",
+    id: "svabc123run0010016",
   });
 });
 
@@ -210,7 +259,7 @@ describe("nextAttempt()", () => {
 });
 
 describe("planChains()", () => {
-  const request = { incident: "abc123", round: 1, seq: 0, attempts: new Map(), orders: [], limit: 99 };
+  const request = { incident: "abc123", run: "run001", round: 1, seq: 0, attempts: new Map(), orders: [], limit: 99 };
 
   test("planChains() splits by the market's maximum and leaves no rest", () => {
     const open = [held("A", 300, false, { maxMarketAmount: 120 })];

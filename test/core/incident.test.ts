@@ -1,42 +1,15 @@
 /** The journal of an incident folds to where a restarted close goes on, whatever the end of the file looks like. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { CloseReport, SentOrder } from "../../src/core/close-job.ts";
-import { clientOrderId, foldIncident } from "../../src/core/incident.ts";
-import type { IncidentLine } from "../../src/core/incident.ts";
+import type { CloseOutcome, SentOrder } from "../../src/core/close-job.ts";
+import { carryHistory, clientOrderId, IncidentFold, runName, RUN_NAMES } from "../../src/core/incident.ts";
+import type { IncidentHistory, IncidentLine } from "../../src/core/incident.ts";
 
 const AT = "2026-01-02T03:04:05.000Z";
 
 function order(seq: number, outcome: SentOrder["outcome"]): SentOrder {
-  const id = clientOrderId("abc123", 1, seq);
+  const id = clientOrderId("abc123", "run001", seq);
   return { id, symbol: "S0", side: "sell", positionSide: "long", amount: 1, outcome, sentAt: AT, ackMs: 0 };
-}
-
-function report(outcome: CloseReport["outcome"]): CloseReport {
-  return {
-    version: 1,
-    incident: "abc123",
-    bot: "momentum",
-    account: "main",
-    trigger: "giveUp",
-    mode: "close",
-    exchange: "binanceusdm",
-    outcome,
-    reason: "",
-    startedAt: AT,
-    durationMs: 1,
-    rounds: 1,
-    calls: 1,
-    verified: outcome === "flat",
-    quietMs: 0,
-    before: null,
-    after: null,
-    orders: [],
-    dust: [],
-    foreign: [],
-    errors: {},
-    fence: { proven: true, pids: [], ms: 0 },
-  };
 }
 
 const lines: IncidentLine[] = [
@@ -49,27 +22,34 @@ const lines: IncidentLine[] = [
 ];
 const text = (list: readonly IncidentLine[]): string => list.map((line) => `${JSON.stringify(line)}\n`).join("");
 
-const end = (outcome: CloseReport["outcome"]): IncidentLine => ({ kind: "end", at: AT, report: report(outcome) });
+function fold(journal: string): IncidentHistory {
+  const history = new IncidentFold();
+  for (const line of journal.split("\n")) history.add(line);
+  return history.history;
+}
 
-describe("foldIncident()", () => {
-  test("foldIncident() keeps the first snapshot, the last numbers, and an order without outcome as unknown", () => {
-    expect(foldIncident(text(lines))).toMatchObject({
+function end(outcome: CloseOutcome): IncidentLine {
+  return { kind: "end", at: AT, outcome, reason: "", rounds: 1, calls: 1, durationMs: 1, orders: [] };
+}
+
+describe("IncidentFold", () => {
+  test("IncidentFold keeps the first snapshot, the last numbers, and an order without outcome as unknown", () => {
+    expect(fold(text(lines))).toMatchObject({
       startedAt: AT,
       before: { positions: [], orders: 2 },
-      maxOrders: 60,
       lastRound: 2,
       lastSeq: 2,
       orders: [{ outcome: "accepted" }, { outcome: "unknown" }],
-      flat: undefined,
+      endedFlat: false,
       damaged: 0,
     });
   });
 
-  test("foldIncident() never throws on a journal cut at any byte, and loses at most the last line", () => {
+  test("IncidentFold never throws on a journal cut at any byte, and loses at most the last line", () => {
     const whole = text(lines);
     fc.assert(
       fc.property(fc.nat(whole.length), (length) => {
-        const history = foldIncident(whole.slice(0, length));
+        const history = fold(whole.slice(0, length));
         const complete = whole.slice(0, length).split("\n").length - 1;
         const intents = lines.slice(0, complete).filter(({ kind }) => kind === "intent").length;
         expect(history.lastSeq).toBeGreaterThanOrEqual(intents);
@@ -78,29 +58,51 @@ describe("foldIncident()", () => {
     );
   });
 
-  test("foldIncident() reads on behind a torn line in the middle", () => {
+  test("IncidentFold reads on behind a torn line in the middle", () => {
     const torn = `${text(lines.slice(0, 3))}{"kind":"inte\n${text(lines.slice(3))}`;
-    expect(foldIncident(torn)).toMatchObject({ lastSeq: 2, damaged: 1 });
+    expect(fold(torn)).toMatchObject({ lastSeq: 2, damaged: 1 });
   });
 
-  test("foldIncident() says that the incident is over only when its last run ended flat", () => {
-    expect(foldIncident(text([...lines, end("flat")])).flat?.outcome).toBe("flat");
-    expect(foldIncident(text([...lines, end("residual")])).flat).toBeUndefined();
-    expect(foldIncident(text([...lines, end("flat"), end("foreign")])).flat).toBeUndefined();
+  test("IncidentFold says that the incident ended flat only when its last run did", () => {
+    expect(fold(text([...lines, end("flat")]))).toMatchObject({ endedFlat: true, reopened: false });
+    expect(fold(text([...lines, end("residual")])).endedFlat).toBe(false);
+    expect(fold(text([...lines, end("flat"), end("foreign")])).endedFlat).toBe(false);
+  });
+
+  test.each(lines.slice(1, 3))("IncidentFold forgets the flat end once a later run journaled $kind", (line) => {
+    expect(fold(text([...lines, end("flat"), line]))).toMatchObject({ endedFlat: false, reopened: true });
+  });
+
+  test("IncidentFold keeps the newest 1 000 orders and all numbers", () => {
+    const many = Array.from({ length: 1_500 }, (_, n): IncidentLine => {
+      return { kind: "intent", at: AT, round: n, seq: n + 1, order: order(n + 1, "unknown") };
+    });
+    const history = fold(text(many));
+    expect(history.lastSeq).toBe(1_500);
+    expect(history.orders.map(({ id }) => id)).toEqual(many.slice(500).map((_, n) => order(n + 501, "unknown").id));
+  });
+});
+
+describe("carryHistory()", () => {
+  test("carryHistory() gives lines that fold to the same history", () => {
+    for (const last of [[], [end("flat")], [end("flat"), ...lines.slice(1, 3)]]) {
+      const history = fold(text([...lines, ...last]));
+      expect(fold(text(carryHistory(history, AT)))).toEqual(history);
+    }
+    const nothing = fold("");
+    expect(fold(text(carryHistory(nothing, AT)))).toEqual(nothing);
   });
 });
 
 describe("clientOrderId()", () => {
-  test("clientOrderId() is at most 24 letters and digits and differs for every order of an incident", () => {
+  test("clientOrderId() is at most 24 letters and digits and differs for every order of every run of an incident", () => {
     const seqs = fc.integer({ min: 0, max: 36 ** 4 - 1 });
-    const rounds = fc.integer({ min: 0, max: 100_000 });
+    const runs = fc.integer({ min: 0, max: RUN_NAMES - 1 });
     fc.assert(
-      fc.property(seqs, seqs, rounds, rounds, (a, b, roundA, roundB) => {
-        const first = clientOrderId("abcdefghijkl", roundA, a);
-        expect(first).toMatch(/^sv[a-z0-9]{1,22}$/);
-        expect(first === clientOrderId("abcdefghijkl", roundB, b)).toBe(
-          a === b && roundA % 36 ** 3 === roundB % 36 ** 3,
-        );
+      fc.property(seqs, seqs, runs, runs, (a, b, runA, runB) => {
+        const first = clientOrderId("abcdefghijkl", runName(runA), a);
+        expect(first).toMatch(/^sv[a-z0-9]{22}$/);
+        expect(first === clientOrderId("abcdefghijkl", runName(runB), b)).toBe(a === b && runA === runB);
       }),
     );
   });

@@ -1,5 +1,6 @@
 /** One bot's life for the tests of the lifecycle: sends events to `step`, keeps the state, the time and the effects. */
 import { initialState, step } from "../../src/core/lifecycle.ts";
+import { SETTLED_MS } from "../../src/core/lifecycle-moves.ts";
 import type { Effect, Event, EventKind, Of, Policy, State, StateKind } from "../../src/core/lifecycle-types.ts";
 
 export const S = 1_000;
@@ -91,6 +92,11 @@ export class Life {
 
   healthy(): this {
     return this.run().on("verdict", { health: "healthy" });
+  }
+
+  /** Healthy for so long that `closeAfter` does not count any more. */
+  settled(): this {
+    return this.healthy().after(SETTLED_MS).fire("settled");
   }
 
   /** Dies with `code` and is proven gone. */

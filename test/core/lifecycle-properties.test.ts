@@ -105,6 +105,17 @@ function closesOnlyOnBadNews(): (seen: Seen) => string | undefined {
   };
 }
 
+/** `closeAfter` ends by a close, by being down on purpose, or by health that lasts; no single good word ends it. */
+function closeClockIsStubborn(): (seen: Seen) => string | undefined {
+  return ({ before, event, after: { state } }) => {
+    if (before.closeClock === "off" || state.closeClock !== "off") return undefined;
+    if (state.kind === "stopped" || state.kind === "recovering" || state.kind === "locked") return undefined;
+    const lasting = before.kind === "running" && before.health === "healthy";
+    const settled = lasting && event.kind === "elapsed" && event.timer === "settled";
+    return settled ? undefined : "stops counting closeAfter without a reason";
+  };
+}
+
 const acceptsArm = ({ before, event }: Seen): boolean =>
   before.kind === "locked" && event.kind === "arm" && (before.outcome === "flat" || event.acceptPositions);
 
@@ -183,6 +194,10 @@ describe("step() in a world that respects nothing", () => {
     expect(always(closesOnlyOnBadNews)).not.toThrow();
   });
 
+  test("I2: stops counting closeAfter only for health that lasts, a close, or an operator", () => {
+    expect(always(closeClockIsStubborn)).not.toThrow();
+  });
+
   test("I3: an emergency ends in a lockout that only an accepted arm ends", () => {
     expect(always(lockout)).not.toThrow();
   });
@@ -252,7 +267,7 @@ function meaningful(state: State): Timer[] {
   const own: { readonly [K in StateKind]: Timer[] } = {
     stopped: [],
     starting: ["start"],
-    running: ["stable"],
+    running: ["stable", "settled"],
     stopping: ["stop"],
     backoff: ["backoff"],
     recovering: [],
@@ -261,6 +276,11 @@ function meaningful(state: State): Timer[] {
     stuck: ["sweep"],
   };
   return [...own[state.kind], ...closing];
+}
+
+/** Whether the bot is on its way to end `closeAfter` by being healthy. */
+function isSettling(state: State): boolean {
+  return state.kind === "running" && state.health === "healthy" && state.closeClock !== "off";
 }
 
 /** What must be under way, or nothing would ever happen again. */
@@ -292,6 +312,8 @@ function checkWorld(world: World): void {
   if (forgotten.length > 0) throw new Error(`timers ${forgotten.join(", ")} are forgotten in ${state.kind}`);
   if ((state.closeClock === "counting") !== timers.has("closeAfter"))
     throw new Error(`closeClock is ${state.closeClock} in ${state.kind}, its timer says otherwise`);
+  if (isSettling(state) !== timers.has("settled"))
+    throw new Error(`closeClock is ${state.closeClock} in ${state.kind}, the timer settled says otherwise`);
   if (!isMoving(world)) throw new Error(`nothing is under way in ${state.kind}`);
 }
 

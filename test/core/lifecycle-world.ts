@@ -4,7 +4,7 @@
  */
 import fc from "fast-check";
 import { initialState, step } from "../../src/core/lifecycle.ts";
-import type { Effect, Event, Policy, State, Step, Timer } from "../../src/core/lifecycle-types.ts";
+import type { Effect, Event, EventKind, Of, Policy, State, Step, Timer } from "../../src/core/lifecycle-types.ts";
 import { MIN, S, samples } from "./lifecycle-life.ts";
 
 export const anyPolicy: fc.Arbitrary<Policy> = fc.record({
@@ -35,7 +35,7 @@ export const anyPolicy: fc.Arbitrary<Policy> = fc.record({
 const health = fc.constantFrom("healthy" as const, "unhealthy" as const, "pending" as const);
 const trigger = fc.constantFrom("operator" as const, "probe" as const, "file" as const, "signal" as const);
 const outcome = fc.constantFrom("flat" as const, "residual" as const, "keyRefused" as const, "failed" as const);
-const timer = fc.constantFrom<Timer>("start", "stop", "backoff", "stable", "closeAfter", "sweep", "retry");
+const timer = fc.constantFrom<Timer>("start", "stop", "backoff", "stable", "settled", "closeAfter", "sweep", "retry");
 const hook = fc.constantFrom("preStop" as const, "postStop" as const);
 const base = { atMs: 0, reason: "because", wanted: true, pids: [7], detail: "because" };
 
@@ -239,9 +239,13 @@ export class World {
     }
   }
 
+  private firstTimer() {
+    return [...this.timers].sort((a, b) => a[1].dueMs - b[1].dueMs)[0];
+  }
+
   /** Fires the timer that is due first; none when no timer is set. */
   nextTimer(): (() => void)[] {
-    const first = [...this.timers].sort((a, b) => a[1].dueMs - b[1].dueMs)[0];
+    const first = this.firstTimer();
     if (first === undefined) return [];
     const [name, { dueMs, generation }] = first;
     return [
@@ -251,6 +255,30 @@ export class World {
         this.send({ ...samples(this.atMs, generation).elapsed, timer: name });
       },
     ];
+  }
+
+  /** Lets `ms` pass; timers that are due meanwhile fire, and what they ask for goes well. */
+  pass(ms: number): this {
+    const endMs = this.atMs + ms;
+    while ((this.firstTimer()?.[1].dueMs ?? Number.POSITIVE_INFINITY) <= endMs) {
+      this.nextTimer()[0]?.();
+      this.obliged();
+    }
+    this.atMs = endMs;
+    return this;
+  }
+
+  /** Sends an event of the current generation, and what it asks for goes well. */
+  happen<K extends EventKind>(kind: K, fields: Partial<Of<Event, K>> = {}): this {
+    this.send({ ...samples(this.atMs, this.state.generation)[kind], ...fields });
+    return this.obliged();
+  }
+
+  /** Every deed ends well, but for a close: that is what tests wait for. */
+  private obliged(): this {
+    for (let deed = this.owed[0]; deed !== undefined && deed.kind !== "action"; deed = this.owed[0])
+      this.answers(deed)[0]?.();
+    return this;
   }
 
   /** Lets everybody behave for one step: owed answers first, then a healthy verdict, then time. */

@@ -153,7 +153,10 @@ describe("step() in a crash loop", () => {
     expect(life.fire("stable").state.attempt).toBe(1);
     life.on("verdict", { health: "healthy" });
     expect(life.delay("stable")).toBe(basePolicy.resetAfter);
-    expect(life.on("verdict", { health: "pending" }).effects).toEqual([{ kind: "clearTimer", timer: "stable" }]);
+    expect(life.on("verdict", { health: "pending" }).effects).toEqual([
+      { kind: "clearTimer", timer: "stable" },
+      { kind: "clearTimer", timer: "settled" },
+    ]);
     expect(life.fire("stable").state.attempt).toBe(1);
     expect(life.on("verdict", { health: "healthy" }).fire("stable").state).toMatchObject({ attempt: 0, restarts: 1 });
   });

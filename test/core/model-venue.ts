@@ -32,6 +32,8 @@ const MARK = 100;
 export class ModelVenue {
   readonly breaches: string[] = [];
   sent = 0;
+  /** Orders that were executed, partly or in full. */
+  fills = 0;
   readonly #hedge: boolean;
   readonly #legs = new Map<string, Leg>();
   readonly #late: { atMs: number; order: CloseOrder }[] = [];
@@ -132,6 +134,7 @@ export class ModelVenue {
     if (left !== 0 && Math.sign(left) !== Math.sign(before))
       this.breaches.push(`${order.id} turned ${before} to ${left}`);
     if (Math.abs(left) > Math.abs(before)) this.breaches.push(`${order.id} grew ${before} to ${left}`);
+    this.fills += 1;
     this.#legs.set(key, { symbol: order.symbol, hiddenMax: 0, band: 0, ...leg, amount: left });
     return { kind: "accepted", filled };
   }

@@ -14,12 +14,22 @@ function rig(config: object, facts: Partial<ProbeContext> = {}) {
 const beats = { kind: "heartbeat", timeout: "60s" };
 
 describe("heartbeat", () => {
-  test("succeeds up to the timeout and fails beyond it, counted from the start", async () => {
+  test("is unknown before the first heartbeat, up to the timeout, and fails beyond it, counted from the start", async () => {
     const { clock, run } = rig(beats);
+    expect(await run()).toEqual({ kind: "unknown", reason: "no heartbeat yet" });
     clock.advance(60_000);
-    expect(await run()).toEqual({ kind: "success" });
+    expect(await run()).toEqual({ kind: "unknown", reason: "no heartbeat yet" });
     clock.advance(1_000);
     expect(await run()).toEqual({ kind: "failure", reason: "no heartbeat for 61 s (timeout 60s)" });
+  });
+
+  test("succeeds from the first heartbeat on", async () => {
+    let heartbeatAtMs: number | undefined;
+    const { clock, run } = rig(beats, { heartbeatAtMs: () => heartbeatAtMs });
+    clock.advance(5_000);
+    expect(await run()).toMatchObject({ kind: "unknown" });
+    heartbeatAtMs = 5_000;
+    expect(await run()).toEqual({ kind: "success" });
   });
 
   test("counts from the last heartbeat", async () => {
@@ -59,7 +69,7 @@ describe("heartbeat", () => {
   });
 
   test("does not mind a step of the wall clock", async () => {
-    const { clock, run } = rig(beats);
+    const { clock, run } = rig(beats, { heartbeatAtMs: () => 0 });
     clock.advance(1_000);
     clock.stepWall(3_600_000);
     expect(await run()).toEqual({ kind: "success" });
@@ -94,7 +104,7 @@ describe("heartbeat nextDelayMs()", () => {
 
 describe("heartbeat after a stall of the machine", () => {
   test("gives the bot one full timeout, then fails", async () => {
-    const { clock, run, nextDelayMs } = rig(beats);
+    const { clock, run, nextDelayMs } = rig(beats, { heartbeatAtMs: () => 0 });
     nextDelayMs();
     clock.stall(300_000);
     expect(await run()).toEqual({ kind: "unknown", reason: "the supervisor itself was stalled for 290 s" });
@@ -120,6 +130,14 @@ describe("progress", () => {
     expect(await run()).toEqual({ kind: "success" });
     clock.advance(1_000);
     expect(await run()).toEqual({ kind: "failure", reason: "no progress for 301 s (timeout 300s)" });
+  });
+
+  test("is unknown before the first value, and a failure when none comes in time", async () => {
+    const { clock, run } = rig({ kind: "progress", timeout: "10s" });
+    clock.advance(10_000);
+    expect(await run()).toEqual({ kind: "unknown", reason: "no progress yet" });
+    clock.advance(1);
+    expect(await run()).toEqual({ kind: "failure", reason: "no progress for 10 s (timeout 10s)" });
   });
 
   test("is not fed by heartbeats", async () => {

@@ -1,7 +1,23 @@
 /** Speaks to the daemon over its control socket. A command never starts a daemon by itself. */
+import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
+import { plainText } from "../../core/plain-text.ts";
+import { lockHolder } from "../../platform/lock.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import type { Place } from "./place.ts";
+
+/** Time for an answer that costs the daemon nothing: a stopped or drowned daemon must not hang a command; ms. */
+const PING_MS = 5_000;
+/** Time for an answer that reads process trees, ms. */
+const READ_MS = 10_000;
+
+type Method = "GET" | "POST";
+
+interface Told {
+  readonly code: string;
+  readonly message: string;
+  readonly hint?: string;
+}
 
 /** An answer of the daemon that says no. */
 export class DaemonError extends Error {
@@ -9,7 +25,7 @@ export class DaemonError extends Error {
   readonly exitCode: number;
   readonly code: string;
 
-  constructor({ code, message, hint }: { code: string; message: string; hint?: string }, exitCode: number) {
+  constructor({ code, message, hint }: Told, exitCode: number) {
     super(message);
     this.code = code;
     this.hint = hint;
@@ -19,33 +35,101 @@ export class DaemonError extends Error {
 
 /** Nobody answers on the control socket; exit code 3. */
 export class DaemonDownError extends Error {
-  readonly hint = "start it with: supervisor run (or: systemctl start tradingbot)";
+  readonly hint = "start it with: supervisor run";
   readonly exitCode = EXIT.notRunning;
 }
 
-/** One request; the parsed answer, or an error that carries its exit code. */
-export async function callDaemon(place: Place, method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> {
-  const response = await request(place, method, path, body);
-  const answer: unknown = await response.json();
-  if (response.ok) return answer;
-  throw new DaemonError(errorOf(answer), response.status === 404 ? EXIT.usage : EXIT.failed);
+/** Somebody holds the control socket and says nothing in time. */
+export class DaemonSilentError extends DaemonError {
+  /** Pid by the lock file; `undefined` when that cannot be read. */
+  readonly pid: number | undefined;
+
+  constructor({ dirs }: Place) {
+    const lock = join(dirs.stateDir, "supervisor.lock");
+    const pid = lockHolder(lock);
+    const who = pid === undefined ? "the supervisor" : `the supervisor (pid ${pid}, from ${lock})`;
+    const kill = `kill -CONT ${pid ?? "PID"}`;
+    super(
+      {
+        code: "noAnswer",
+        message: `${who} does not answer; it may be stopped or overloaded`,
+        hint: `if it is stopped, "${kill}" lets it go on; if that does not help, end it with SIGKILL and start it again`,
+      },
+      EXIT.failed,
+    );
+    this.pid = pid;
+  }
 }
 
-/** One request, with the answer as a stream. */
-export async function request(place: Place, method: "GET" | "POST", path: string, body?: unknown): Promise<Response> {
-  const unix = controlSocketPath(place.dirs.runtimeDir);
+/** One request; the parsed answer, or an error that carries its exit code. */
+export async function callDaemon(place: Place, method: Method, path: string, body?: unknown): Promise<unknown> {
+  await ping(place);
+  // A command that does something answers when its deed is done, which may take as long as a bot takes to stop.
+  const answer = await send(place, { method, path, body, deadlineMs: method === "GET" ? READ_MS : undefined });
+  if (answer.ok && answer.value !== undefined) return answer.value;
+  throw new DaemonError(errorOf(answer.value), answer.status === 404 ? EXIT.usage : EXIT.failed);
+}
+
+/** One request, with the answer as a stream that has no end. */
+export async function request(place: Place, method: Method, path: string): Promise<Response> {
+  await ping(place);
+  return guarded(place, undefined, (init) => fetch(`http://supervisor${path}`, { ...init, method }));
+}
+
+/** Whatever answers is alive, also a daemon that does not know the question. */
+async function ping(place: Place): Promise<void> {
+  await guarded(place, PING_MS, (init) => fetch("http://supervisor/v1/ping", init));
+}
+
+interface Answer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly value: unknown;
+}
+
+function send(
+  place: Place,
+  asked: { method: Method; path: string; body: unknown; deadlineMs: number | undefined },
+): Promise<Answer> {
+  const { method, path, body, deadlineMs } = asked;
+  return guarded(place, deadlineMs, async (init) => {
+    const more = body === undefined ? {} : { body: JSON.stringify(body) };
+    const response = await fetch(`http://supervisor${path}`, { ...init, method, ...more });
+    return { ok: response.ok, status: response.status, value: parsed(await response.text()) };
+  });
+}
+
+/** `undefined` for what is no JSON. */
+function parsed(text: string): unknown {
   try {
-    return await fetch(`http://supervisor${path}`, {
-      unix,
-      method,
-      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      // Commands answer when their deed is done, which may take as long as a bot takes to stop.
-      timeout: false,
-    });
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Does one exchange with the daemon, within the time if there is one, and tells in our words why it failed. */
+async function guarded<T>(
+  place: Place,
+  deadlineMs: number | undefined,
+  exchange: (init: BunFetchRequestInit) => Promise<T>,
+): Promise<T> {
+  const unix = controlSocketPath(place.dirs.runtimeDir);
+  const signal = deadlineMs === undefined ? {} : { signal: AbortSignal.timeout(deadlineMs) };
+  try {
+    return await exchange({ unix, timeout: false, ...signal });
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : "";
-    if (code === "EACCES" || code === "EPERM")
-      throw new DaemonError(
+    throw explained(error, place, unix);
+  }
+}
+
+function explained(error: unknown, place: Place, unix: string): Error {
+  if (error instanceof Error && error.name === "TimeoutError") return new DaemonSilentError(place);
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  switch (code) {
+    case "EACCES":
+    case "EPERM":
+      return new DaemonError(
         {
           code,
           message: `cannot use ${unix}: permission denied`,
@@ -53,16 +137,20 @@ export async function request(place: Place, method: "GET" | "POST", path: string
         },
         EXIT.failed,
       );
-    throw new DaemonDownError(`cannot reach the supervisor at ${unix}: it is not running`, { cause: error });
+    case "ECONNRESET":
+      return new DaemonDownError(`lost the supervisor at ${unix}: it ended before it answered`, { cause: error });
+    default:
+      return new DaemonDownError(`cannot reach the supervisor at ${unix}: it is not running`, { cause: error });
   }
 }
 
-function errorOf(answer: unknown): { code: string; message: string; hint?: string } {
+/** What a bot or a venue has said may be in it. */
+function errorOf(answer: unknown): Told {
   const fallback = { code: "unknown", message: "the supervisor gave an answer that is not understood" };
   if (typeof answer !== "object" || answer === null || !("error" in answer)) return fallback;
   const { error } = answer;
   if (typeof error !== "object" || error === null) return fallback;
   if (!("code" in error && "message" in error)) return fallback;
-  const hint = "hint" in error && typeof error.hint === "string" ? { hint: error.hint } : {};
-  return { code: String(error.code), message: String(error.message), ...hint };
+  const hint = "hint" in error && typeof error.hint === "string" ? { hint: plainText(error.hint) } : {};
+  return { code: String(error.code), message: plainText(String(error.message)), ...hint };
 }

@@ -1,31 +1,40 @@
 /** The emergency commands when no daemon runs: the same bot, fence and worker, under the state folder's own lock. */
 import { join } from "node:path";
-import { CLOSE_EXIT, closeReportSchema, type CloseReport } from "../../core/close-job.ts";
+import { CLOSE_EXIT, type CloseReport } from "../../core/close-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { detectCgroup } from "../../platform/cgroup.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { ensureDir, readTextIfExists } from "../../platform/files.ts";
+import { ensureDir } from "../../platform/files.ts";
+import { lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { Bot } from "../runtime/bot.ts";
-import { planBot } from "../runtime/bot-plan.ts";
-import { prepareFolders, resolveUser } from "../runtime/bot-setup.ts";
-import { installationOf, takeLock } from "../runtime/installation.ts";
-import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
+import { planBot, type BotPlan } from "../runtime/bot-plan.ts";
+import { lookUp, prepareFolders, refuseStrangers } from "../runtime/bot-setup.ts";
+import { loadConfig, type Dirs, type LoadedConfig } from "../runtime/config/load.ts";
+import { controlSocketPath } from "../runtime/config/paths.ts";
+import { emergencyAnswer } from "../runtime/emergency-answer.ts";
+import { installationOf } from "../runtime/installation.ts";
 import { Journal } from "../runtime/journal.ts";
 import { planClose } from "../runtime/planning.ts";
+import { Pulse } from "../runtime/pulse.ts";
+import { surveyBots } from "../runtime/survey.ts";
 import { DaemonError } from "./client.ts";
-import type { Place, PlaceOptions } from "./place.ts";
+import type { CloseEnd } from "./close-end.ts";
+import { notProven } from "./emergency-wait.ts";
+import type { PlaceOptions } from "./place.ts";
 import type { CliIo } from "./verb.ts";
 
-/** Largest report read, bytes. */
-const MAX_REPORT_BYTES = 16 * 1024 ** 2;
-/** Time beyond the venue's budget after which the command stops waiting; the worker goes on; ms. */
-const WAIT_MARGIN_MS = 180_000;
+/** Workers that the emergency starts one after the other when they die; see runtime/emergency.ts. */
+const WORKER_TRIES = 3;
+/** Time of one worker beside its waiting for another close and its own budget, and of the fence before it, ms. */
+const WORKER_MARGIN_MS = 180_000;
+const STUCK_HINT =
+  "free what they wait for, mostly a disk, and run the command again; supervisor run tries it every 5 s";
 
 export async function planWithoutDaemon(name: string, options: PlaceOptions, io: CliIo): Promise<CloseReport> {
   const { loaded, config } = load(name, options, io);
   const plan = planBot(name, config, loaded.dirs);
-  prepareFolders(plan.files, resolveUser(config.user));
+  prepareFolders(plan.files, lookUp(config.user).user);
   const end = await planClose({ plan }, { clock: systemClock, env: io.env });
   if (end.kind === "failed")
     throw new DaemonError({ code: "failed", message: `cannot plan: ${end.reason}` }, CLOSE_EXIT.internal);
@@ -33,60 +42,105 @@ export async function planWithoutDaemon(name: string, options: PlaceOptions, io:
 }
 
 /** Ends whatever lives of the bot, closes, and leaves the lockout behind, exactly as the daemon would. */
-export async function closeWithoutDaemon(name: string, options: PlaceOptions, io: CliIo): Promise<CloseReport> {
+export async function closeWithoutDaemon(name: string, options: PlaceOptions, io: CliIo): Promise<CloseEnd> {
   const { loaded, config } = load(name, options, io);
-  const { stateDir } = loaded.dirs;
-  ensureDir(stateDir, 0o711);
-  const lock = takeLock(join(stateDir, "supervisor.lock"));
-  const journal = new Journal(join(stateDir, "journal"), systemClock);
+  const { dirs } = loaded;
+  refuseOthers(planBot(name, config, dirs));
+  const lock = takeFolder(name, dirs);
+  const journal = new Journal(join(dirs.stateDir, "journal"), systemClock);
   journal.follow((entry) => io.err(eventLine(entry)));
+  const pulse = new Pulse(systemClock);
+  pulse.start();
   try {
-    const bot = new Bot(name, { ...config, autostart: false }, loaded.dirs, {
+    const bot = new Bot(name, { ...config, autostart: false }, dirs, {
       clock: systemClock,
       random: Math.random,
       env: io.env,
       journal,
       cgroupBase: detectCgroup().base,
       alone: false,
-      installation: installationOf(stateDir),
+      installation: installationOf(dirs.stateDir),
       drain: () => {},
       onChange: () => {},
+      pulse,
+      remains: surveyBots(dirs),
+      onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
-    bot.begin({ emergency: false });
-    if (bot.loop.state.kind !== "recovering")
-      bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
-    const settled = await bot.loop.settles(
-      (state) => state.kind === "locked" || state.kind === "stuck",
-      (config.emergency?.timeout ?? 0) + WAIT_MARGIN_MS,
-    );
-    bot.shutDown();
-    const current = bot.lockout;
-    if (!settled || current === undefined || bot.loop.state.kind === "stuck")
-      throw new DaemonError(
-        { code: "notProven", message: `cannot close positions of ${name}: its processes are not proven dead` },
-        CLOSE_EXIT.refused,
-      );
-    return readReport({ file: loaded.file, dirs: loaded.dirs }, name, current.incident);
+    return await closeBot(bot, WORKER_TRIES * (2 * (config.emergency?.timeout ?? 0) + WORKER_MARGIN_MS));
   } finally {
+    pulse.stop();
     journal.close();
     lock.release();
   }
 }
 
-/** The report of an incident from disk. */
-export function readReport(place: Place, bot: string, incident: string): CloseReport {
-  const path = join(place.dirs.stateDir, "bots", bot, "incidents", `${incident}.json`);
-  const text = readTextIfExists(path, MAX_REPORT_BYTES);
-  if (text === undefined)
+/** Runs one close of the bot to its end. Throws when the bot is not proven dead, or when the time is over. */
+async function closeBot(bot: Bot, timeoutMs: number): Promise<CloseEnd> {
+  const { name } = bot.plan;
+  bot.begin({});
+  if (bot.loop.state.kind !== "recovering")
+    bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
+  const settled = await bot.loop.settles((state) => state.kind === "locked" || state.kind === "stuck", timeoutMs);
+  bot.shutDown();
+  const end = emergencyAnswer(bot);
+  if (end.state === "stuck") throw notProven(name, end.detail, STUCK_HINT);
+  const { incident, outcome } = end;
+  if (!settled || incident === null || outcome === null)
     throw new DaemonError(
       {
-        code: "noReport",
-        message: `cannot read the report of incident ${incident}: ${path} does not exist`,
-        hint: `see: supervisor events --bot ${bot}`,
+        code: "unfinished",
+        message: `cannot tell how the close of ${name} ended: it has not within ${timeoutMs / 1_000} s`,
+        hint: "what was begun goes on in its own process; the same command again goes on with the incident",
       },
-      CLOSE_EXIT.internal,
+      CLOSE_EXIT.unreadable,
     );
-  return closeReportSchema.parse(JSON.parse(text));
+  return { ...end, incident, outcome };
+}
+
+/** The same bot under another state folder is not proven dead. */
+function refuseOthers(plan: BotPlan): void {
+  try {
+    refuseStrangers(plan);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const hint =
+      error instanceof Error && "hint" in error && typeof error.hint === "string" ? { hint: error.hint } : {};
+    throw new DaemonError({ code: "notProven", message: why, ...hint }, CLOSE_EXIT.refused);
+  }
+}
+
+/** The folder's lock. Who holds it although nobody answers may be a daemon whose socket is gone: it still runs its bots. */
+function takeFolder(name: string, { stateDir, runtimeDir }: Dirs): Lock {
+  const path = join(stateDir, "supervisor.lock");
+  const lock = tryFolder(name, stateDir, path);
+  if (lock !== undefined) return lock;
+  const pid = lockHolder(path);
+  const who = pid === undefined ? "a supervisor" : `the supervisor with pid ${pid}`;
+  throw new DaemonError(
+    {
+      code: "folderTaken",
+      message: `cannot close positions of ${name}: ${who} holds ${path}, and nobody answers at ${controlSocketPath(runtimeDir)}; nothing was closed`,
+      hint: `restart that daemon, or send it SIGUSR2 (kill -USR2 ${pid ?? "PID"}), which closes the positions of every bot; if it is just starting, or another emergency close, wait for it`,
+    },
+    CLOSE_EXIT.refused,
+  );
+}
+
+function tryFolder(name: string, stateDir: string, path: string): Lock | undefined {
+  try {
+    ensureDir(stateDir, 0o711);
+    return tryLock(path);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new DaemonError(
+      {
+        code: "noFolder",
+        message: `cannot close positions of ${name}: ${why}; nothing was closed`,
+        hint: "run the command as the daemon's user or as root",
+      },
+      CLOSE_EXIT.refused,
+    );
+  }
 }
 
 function load(

@@ -1,14 +1,12 @@
 /** `supervisor emergency plan|close BOT`: shows what would be closed, and closes it. Works with and without a daemon. */
 import { CLOSE_EXIT, closeReportSchema, type CloseReport } from "../../core/close-job.ts";
-import type { Status } from "../../core/status.ts";
-import { sleep, systemClock } from "../../platform/clock.ts";
+import { plainJson } from "../../core/plain-text.ts";
 import { closeText } from "../../report/close-text.ts";
 import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
+import { closeRefusal, planRefusal, showCloseEnd, type CloseEnd } from "./close-end.ts";
+import { emergencyPath, waitForEnd } from "./emergency-wait.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
-
-/** Time between two looks at a close under way, ms. */
-const POLL_MS = 200;
 
 interface Options extends PlaceOptions {
   readonly json?: boolean;
@@ -39,7 +37,7 @@ export const command: Verb = {
 async function plan(bot: string, options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
   const { report, token } = await askForPlan(place, bot, options, io);
-  if (options.json === true) io.out(JSON.stringify({ report, token }));
+  if (options.json === true) io.out(plainJson({ report, token }));
   else {
     io.out(closeText(report));
     if (token !== null && report.outcome === "planNotEmpty")
@@ -55,9 +53,9 @@ async function askForPlan(
   io: CliIo,
 ): Promise<{ report: CloseReport; token: string | null }> {
   try {
-    const answer = await callDaemon(place, "POST", path(bot), { mode: "plan" });
-    return answerOf(answer);
+    return planOf(await callDaemon(place, "POST", emergencyPath(bot), { mode: "plan" }));
   } catch (error) {
+    if (error instanceof DaemonError) throw planRefusal(error);
     if (!(error instanceof DaemonDownError)) throw error;
     const { planWithoutDaemon } = await import("./emergency-offline.ts");
     return { report: await planWithoutDaemon(bot, options, io), token: null };
@@ -66,68 +64,45 @@ async function askForPlan(
 
 async function close(bot: string, options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
-  const report = await doClose(place, bot, options, io);
-  if (options.json === true) io.out(JSON.stringify({ report }));
-  else io.out(closeText(report));
-  io.setExitCode(CLOSE_EXIT[report.outcome]);
+  showCloseEnd(await doClose(place, bot, options, io), options.json === true, io);
 }
 
-async function doClose(place: Place, bot: string, options: Options, io: CliIo): Promise<CloseReport> {
+async function doClose(place: Place, bot: string, options: Options, io: CliIo): Promise<CloseEnd> {
   const body = {
     mode: "close",
     yes: options.yes === true,
     ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
   };
+  let answer: unknown;
   try {
-    await callDaemon(place, "POST", path(bot), body);
+    answer = await callDaemon(place, "POST", emergencyPath(bot), body);
   } catch (error) {
-    if (error instanceof DaemonError) throw refusal(error);
+    if (error instanceof DaemonError) throw closeRefusal(bot, error);
     if (!(error instanceof DaemonDownError)) throw error;
-    if (options.yes !== true)
-      throw new DaemonError(
-        {
-          code: "notConfirmed",
-          message: `cannot close positions of ${bot}: not confirmed`,
-          hint: "the daemon is not running, so no token is known: pass --yes",
-        },
-        CLOSE_EXIT.refused,
-      );
+    if (options.yes !== true) throw unconfirmed(bot);
     const { closeWithoutDaemon } = await import("./emergency-offline.ts");
     return closeWithoutDaemon(bot, options, io);
   }
-  return waitForReport(place, bot, io);
+  return waitForEnd(place, bot, incidentOf(answer), io);
 }
 
-/** What the daemon refuses is exit 12, 15 for a bot without an emergency section, 2 for an unknown bot. */
-function refusal(error: DaemonError): DaemonError {
-  const { code, message, hint } = error;
-  const exitCode = { noSuchBot: error.exitCode, unsupported: CLOSE_EXIT.unsupported }[code] ?? CLOSE_EXIT.refused;
-  return new DaemonError({ code, message, ...(hint === undefined ? {} : { hint }) }, exitCode);
+function unconfirmed(bot: string): DaemonError {
+  return new DaemonError(
+    {
+      code: "notConfirmed",
+      message: `cannot close positions of ${bot}: not confirmed`,
+      hint: "the daemon is not running, so no token is known: pass --yes",
+    },
+    CLOSE_EXIT.refused,
+  );
 }
 
-async function waitForReport(place: Place, bot: string, io: CliIo): Promise<CloseReport> {
-  for (;;) {
-    // Safe: our own daemon made the answer.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    const status = (await callDaemon(place, "GET", "/v1/status")) as Status;
-    const now = status.bots.find(({ name }) => name === bot);
-    if (now?.state === "stuck")
-      throw new DaemonError(
-        { code: "stuck", message: `cannot close positions of ${bot}: ${now.reason ?? "it is stuck"}` },
-        CLOSE_EXIT.refused,
-      );
-    if (now?.state === "locked" && now.emergency.incident !== null) {
-      const { readReport } = await import("./emergency-offline.ts");
-      return readReport(place, bot, now.emergency.incident);
-    }
-    await sleep(systemClock, POLL_MS);
-    if (io.isTerminal) process.stderr.write(".");
-  }
+/** The intent is on disk when the daemon answers, so there always is an incident. */
+function incidentOf(answer: unknown): string {
+  return typeof answer === "object" && answer !== null && "incident" in answer ? String(answer.incident) : "";
 }
 
-const path = (bot: string): string => `/v1/bots/${encodeURIComponent(bot)}/emergency`;
-
-function answerOf(answer: unknown): { report: CloseReport; token: string | null } {
+function planOf(answer: unknown): { report: CloseReport; token: string | null } {
   // Safe: the fields are checked right here; a missing one fails the schema.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const { report, token } = answer as { report?: unknown; token?: unknown };

@@ -3,13 +3,14 @@ import { join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { parseDuration } from "../../core/duration.ts";
 import type { JournalEntry } from "../../core/journal-entry.ts";
+import { plainJson } from "../../core/plain-text.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { eventLine } from "../../report/event-text.ts";
-import { readJournal } from "../runtime/journal-reader.ts";
+import { readJournal, type JournalReading } from "../runtime/journal-reader.ts";
 import { request } from "./client.ts";
 import { followEvents } from "./follow-events.ts";
 import { parseLines } from "./logs.ts";
-import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import { findPlace, ForbiddenFileError, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
@@ -51,10 +52,13 @@ async function events(options: Options, io: CliIo): Promise<void> {
     (options.bot === undefined || entry.bot === options.bot) &&
     (options.since === undefined || new Date(entry.at) >= options.since) &&
     (options.verbose === true || options.json === true || entry.level !== "debug");
-  const show = (entry: JournalEntry): void => io.out(options.json === true ? JSON.stringify(entry) : eventLine(entry));
+  const show = (entry: JournalEntry): void => io.out(options.json === true ? plainJson(entry) : eventLine(entry));
   // Following begins before the reading, so that nothing falls between the two; doubles are told by their number.
   const live = options.follow === true ? await request(place, "GET", "/v1/events") : undefined;
-  const { entries, damaged } = readJournal(join(place.dirs.stateDir, "journal"), options.lines, wanted);
+  const folder = join(place.dirs.stateDir, "journal");
+  const { entries, damaged } = pastEvents(live !== undefined, io, () =>
+    readingFiles("the events", folder, () => readJournal(folder, options.lines, wanted)),
+  );
   for (const entry of entries) show(entry);
   if (damaged > 0) io.err(`${damaged} damaged lines of the journal were passed over`);
   if (live === undefined) return;
@@ -62,4 +66,15 @@ async function events(options: Options, io: CliIo): Promise<void> {
     const known = entries.some((old) => old.seq === entry.seq && old.at === entry.at);
     if (!known && wanted(entry)) show(entry);
   });
+}
+
+/** Who may use the socket but not the files still follows what happens from now on. */
+function pastEvents(following: boolean, io: CliIo, read: () => JournalReading): JournalReading {
+  try {
+    return read();
+  } catch (error) {
+    if (!following || !(error instanceof ForbiddenFileError)) throw error;
+    io.err(`${error.message}; what happens from now on follows`);
+    return { entries: [], damaged: 0 };
+  }
 }

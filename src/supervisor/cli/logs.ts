@@ -1,9 +1,9 @@
 /** `supervisor logs BOT`: the bot's output, read from its file; needs no daemon. */
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { systemClock } from "../../platform/clock.ts";
-import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import { follow, lastLines } from "./tail.ts";
 import type { Verb } from "./verb.ts";
 
@@ -30,8 +30,12 @@ export const command: Verb = {
       .action(async (bot: string, options: Options) => {
         const { dirs } = await findPlace(options, io);
         const path = join(dirs.logDir, `${bot}.log`);
-        if (!existsSync(path)) throw new NoLogError(`cannot show the output of ${bot}: ${path} does not exist`);
-        const text = lastLines(path, options.lines);
+        const what = `the output of ${bot}`;
+        const text = readingFiles(what, path, () => {
+          if (statSync(path, { throwIfNoEntry: false }) === undefined)
+            throw new NoLogError(`cannot show ${what}: ${path} does not exist`);
+          return lastLines(path, options.lines);
+        });
         if (text !== "") io.out(text);
         if (options.follow === true) await follow(path, systemClock, (more) => process.stdout.write(more));
       });

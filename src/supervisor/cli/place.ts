@@ -1,5 +1,6 @@
 /** Finds the folders of an installation for a command, as cheaply as the config allows: most need no parse. */
 import type { Command } from "commander";
+import { EXIT } from "../../core/exit-code.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { locateConfig } from "../runtime/config/locate.ts";
 import { resolveDirs, type Dirs } from "../runtime/config/paths.ts";
@@ -34,4 +35,23 @@ export async function findPlace(options: PlaceOptions, io: CliIo): Promise<Place
     return { file: located.file, dirs: resolveDirs({}, located.file, io.env) };
   const { loadDirs } = await import("../runtime/config/read.ts");
   return loadDirs({ file: options.config, env: io.env, cwd: io.cwd });
+}
+
+/** A file of the installation that this user may not read. */
+export class ForbiddenFileError extends Error {
+  readonly exitCode = EXIT.failed;
+  readonly hint =
+    "run the command as the daemon's user or as root; control.group opens the control socket, not the files";
+}
+
+/** Does the reading; a refusal of the kernel is told with the file and what to do. */
+export function readingFiles<T>(what: string, path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code !== "EACCES" && code !== "EPERM") throw error;
+    const file = error instanceof Error && "path" in error && typeof error.path === "string" ? error.path : path;
+    throw new ForbiddenFileError(`cannot read ${what}: permission denied: ${file}`, { cause: error });
+  }
 }

@@ -2,8 +2,10 @@
 import { EXIT } from "../../core/exit-code.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { checkEnvironment } from "../runtime/config/environment.ts";
-import { loadConfig } from "../runtime/config/load.ts";
+import { ConfigError } from "../runtime/config/issues.ts";
+import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { Daemon } from "../runtime/daemon.ts";
+import { surveyBots } from "../runtime/survey.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -19,7 +21,7 @@ export const command: Verb = {
 
 async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
-  for (const warning of checkEnvironment(loaded)) io.err(warning);
+  const held = checkMachine(loaded, io);
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
   const daemon = new Daemon({
     loaded,
@@ -30,13 +32,18 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
     toStderr: io.err,
   });
   guardProcess(daemon, io);
-  process.on("SIGTERM", () => end("SIGTERM"));
-  process.on("SIGINT", () => end("SIGINT"));
-  process.on("SIGUSR2", () => daemon.emergency("signal", "SIGUSR2 was sent to the supervisor"));
+  let asked = false;
+  for (const signal of ["SIGTERM", "SIGINT"] as const)
+    process.on(signal, () => {
+      if (asked) daemon.hurry();
+      asked = true;
+      end(signal);
+    });
+  process.on("SIGUSR2", () => daemon.emergency({ trigger: "signal", reason: "SIGUSR2 was sent to the supervisor" }));
   // A terminal that goes away must not end the supervision of a bot that holds positions.
   process.on("SIGHUP", () => {});
   try {
-    daemon.start();
+    daemon.start({ held });
   } catch (error) {
     await daemon.shutDown("it could not start");
     throw error;
@@ -44,6 +51,23 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   await daemon.shutDown(await ended);
   // Whatever else still holds the event loop (a stalled reader of our output) must not keep a stopped daemon alive.
   process.exit(EXIT.done);
+}
+
+/**
+ * Checks the files, users and folders that the config names. When one is missing the daemon does not start, unless a
+ * close was interrupted: that one goes on, and nothing is started. Returns whether starts are held back for that reason.
+ */
+function checkMachine(loaded: LoadedConfig, io: CliIo): boolean {
+  try {
+    for (const warning of checkEnvironment(loaded)) io.err(warning);
+    return false;
+  } catch (error) {
+    const interrupted = surveyBots(loaded.dirs).filter(({ lockout }) => lockout?.outcome === null);
+    if (!(error instanceof ConfigError) || interrupted.length === 0) throw error;
+    io.err(error.message);
+    io.err(`no bot is started; the interrupted close of ${interrupted.map(({ name }) => name).join(", ")} goes on`);
+    return true;
+  }
 }
 
 /**

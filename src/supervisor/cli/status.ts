@@ -1,19 +1,17 @@
 /** `supervisor status [BOT]`: the state now, or the last known one from disk when no daemon answers. */
 import { EXIT } from "../../core/exit-code.ts";
+import { plainJson } from "../../core/plain-text.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Status } from "../../core/status.ts";
-import { readTextIfExists } from "../../platform/files.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
 import { statusTable } from "../../report/status-table.ts";
-import { statusFile } from "../runtime/installation.ts";
 import { callDaemon, DaemonDownError } from "./client.ts";
+import { lastKnownStatus } from "./last-known.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 /** Time between two looks of `--watch`, ms. */
 const WATCH_MS = 1_000;
-/** Largest snapshot read from disk, bytes. */
-const MAX_SNAPSHOT_BYTES = 4 * 1024 ** 2;
 
 interface Options extends PlaceOptions {
   readonly json?: boolean;
@@ -53,22 +51,9 @@ async function look(place: Place, bot: string | undefined): Promise<Seen> {
     return { kind: "live", status: only(status, bot) };
   } catch (error) {
     if (!(error instanceof DaemonDownError)) throw error;
-    const last = lastKnown(place);
+    const last = lastKnownStatus(place);
     if (last === undefined) return { kind: "none", message: error.message, hint: error.hint };
     return { kind: "stale", status: only(last, bot) };
-  }
-}
-
-function lastKnown({ dirs }: Place): Status | undefined {
-  try {
-    const text = readTextIfExists(statusFile(dirs.stateDir), MAX_SNAPSHOT_BYTES);
-    if (text === undefined) return undefined;
-    // Safe: the daemon wrote it atomically; what cannot be parsed is treated as absent below.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    const status = JSON.parse(text) as Status;
-    return { ...status, supervisor: { ...status.supervisor, pid: null, health: "down" } };
-  } catch {
-    return undefined;
   }
 }
 
@@ -91,7 +76,7 @@ function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo):
     io.setExitCode(EXIT.notRunning);
     return;
   }
-  if (options.json === true) io.out(JSON.stringify(seen.status));
-  else io.out(statusTable(seen.status, { colour: io.colour, detail: bot !== undefined }));
+  if (options.json === true) io.out(plainJson(seen.status));
+  else io.out(statusTable(seen.status, { colour: io.colour, detail: bot !== undefined, now: systemClock.wallTime() }));
   io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status.bots));
 }

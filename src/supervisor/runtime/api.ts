@@ -1,5 +1,6 @@
 /** The JSON that goes over the control socket: error shape, request bodies, and answers that are no status. */
 import * as z from "zod";
+import { closeReportSchema } from "../../core/close-job.ts";
 
 /** Largest request body read from either socket, bytes. */
 export const MAX_BODY_BYTES = 64 * 1024;
@@ -21,6 +22,26 @@ export const heartbeatBody = z.strictObject({
   exposure: z.number().optional(),
   positions: z.number().int().min(0).optional(),
 });
+
+/** The answer of `GET /v1/bots/NAME/emergency`; a reader takes no offence at fields that it does not know. */
+export const emergencyAnswerSchema = z.object({
+  bot: z.string(),
+  /** State of the bot, as in the status. */
+  state: z.string(),
+  /** Null: the bot is not locked out, and no close is under way. */
+  incident: z.string().nullable(),
+  /** Why the incident was opened. */
+  reason: z.string().nullable(),
+  lockedAt: z.string().nullable(),
+  /** How the close ended, with the time; null while it has not. Another round of the incident sets both back to null. */
+  outcome: z.string().nullable(),
+  endedAt: z.string().nullable(),
+  /** What the close is doing, or why it ended so; null when this daemon knows nothing of it. */
+  detail: z.string().nullable(),
+  /** Of the close that ended last; null while one is under way, and after one that made none. */
+  report: closeReportSchema.nullable(),
+});
+export type EmergencyAnswer = z.output<typeof emergencyAnswerSchema>;
 
 export interface ApiError {
   readonly code: string;

@@ -59,7 +59,7 @@ function policyOf(config: BotConfig): Policy {
   };
 }
 
-function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
+export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
   const dir = join(dirs.stateDir, "bots", name);
   const run = join(dirs.runtimeDir, "bots");
   return {
@@ -130,6 +130,7 @@ export function unmarked(env: Readonly<Record<string, string>>): Record<string, 
 /** Folders that must exist before the bot starts, with their modes; those the bot uses are handed to its user. */
 export function foldersOf(files: BotFiles): readonly { path: string; mode: number; forBot: boolean }[] {
   return [
+    { path: dirname(files.dir), mode: 0o711, forBot: false },
     { path: files.dir, mode: 0o711, forBot: false },
     { path: files.incidents, mode: 0o700, forBot: false },
     { path: files.blackbox, mode: 0o700, forBot: true },

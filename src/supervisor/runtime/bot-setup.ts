@@ -1,16 +1,32 @@
 /** What a bot needs on the machine before its first start: its user, its folders, its environment file. */
-import { chownSync } from "node:fs";
+import { accessSync, chownSync, constants } from "node:fs";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
-import { foldersOf, type BotFiles } from "./bot-plan.ts";
+import { EXIT } from "../../core/exit-code.ts";
+import { foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
+import { strangersOf } from "./survey.ts";
 
-/** The user a bot runs as; `undefined` is the supervisor's own. Throws for a name that the machine does not know. */
-export function resolveUser(name: string | undefined): User | undefined {
-  if (name === undefined) return undefined;
-  const user = lookupUser(name);
-  if (user === undefined) throw new Error(`cannot run a bot as ${name}: this machine has no such user`);
-  return user;
+/** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
+export function lookUp(name: string | undefined): { user: User | undefined; userError: string | undefined } {
+  const user = name === undefined ? undefined : lookupUser(name);
+  if (name === undefined || user !== undefined) return { user, userError: undefined };
+  return { user: undefined, userError: `cannot run a bot as ${name}: this machine has no such user` };
+}
+
+/** The same bot lives under another state folder; exit code 2. */
+class StrangerError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint = "stop it there first, or use that supervisor's STATE_DIRECTORY and RUNTIME_DIRECTORY";
+}
+
+/** Throws when the same bot lives under another state folder: it would be doubled, or closed while it trades. */
+export function refuseStrangers(plan: BotPlan): void {
+  const pids = strangersOf(plan);
+  if (pids.length === 0) return;
+  throw new StrangerError(
+    `cannot supervise ${plan.name}: pid ${pids.join(", ")} is this bot, started by a supervisor with another state folder than ${plan.files.dir}`,
+  );
 }
 
 /** Makes the folders of a bot; those that the bot writes to belong to its user. Throws when one cannot be made. */
@@ -21,13 +37,24 @@ export function prepareFolders(files: BotFiles, user: User | undefined): void {
   }
 }
 
+/** An environment file that no waiting repairs: absent, forbidden, or not understood. */
+export class EnvFileError extends Error {}
+
 /** The variables of an environment file, read anew at each start. Throws when it cannot be read or understood. */
 export function readEnvFile(path: string | undefined): Readonly<Record<string, string>> {
   if (path === undefined) return {};
-  const text = readTextIfExists(path, MAX_ENV_FILE_BYTES);
-  if (text === undefined) throw new Error(`cannot read envFile ${path}: no such file`);
-  const { variables, errors } = parseEnvFile(text);
+  const { variables, errors } = parseEnvFile(readText(path));
   const first = errors[0];
-  if (first !== undefined) throw new Error(`cannot read envFile ${path}:${first.line}: ${first.message}`);
+  if (first !== undefined) throw new EnvFileError(`cannot read envFile ${path}:${first.line}: ${first.message}`);
   return variables;
+}
+
+function readText(path: string): string {
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new EnvFileError(`cannot read envFile ${path}: ${why}`, { cause: error });
+  }
+  return readTextIfExists(path, MAX_ENV_FILE_BYTES) ?? "";
 }

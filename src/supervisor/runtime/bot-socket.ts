@@ -3,6 +3,7 @@ import { chmodSync, chownSync, rmSync } from "node:fs";
 import * as z from "zod";
 import type { Server } from "bun";
 import { spendRestart } from "../../core/budget.ts";
+import { plainText } from "../../core/plain-text.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
@@ -15,7 +16,8 @@ const MINUTE_MS = 60_000;
 
 const eventBody = z.strictObject({
   level: z.enum(["info", "warn", "alert"]).default("info"),
-  text: z.string().min(1).max(EVENT_CHARS),
+  // One event is one line of the journal, whatever the bot sends.
+  text: z.string().min(1).max(EVENT_CHARS).transform(plainText),
 });
 
 /** Opens the socket of one bot; only the bot's user and root may connect. */

@@ -1,25 +1,27 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { unlinkSync } from "node:fs";
+import { appendFileSync, unlinkSync } from "node:fs";
 import type { Rung } from "../../core/ladder.ts";
-import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
+import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { runCommand } from "../../platform/command.ts";
+import { runCommand, type CommandResult } from "../../platform/command.ts";
 import { writeFileAtomic } from "../../platform/files.ts";
-import { bootId, type ProcessId } from "../../platform/proc.ts";
-import { killTree, listTree, type TreeMarks } from "../../platform/tree.ts";
+import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
-import { fenceMarks, KILL_GRACE_MS, planBot, unmarked, type BotPlan } from "./bot-plan.ts";
-import { prepareFolders, resolveUser } from "./bot-setup.ts";
+import { fenceMarks, planBot, unmarked, type BotPlan } from "./bot-plan.ts";
+import { lookUp, prepareFolders, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
+import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation } from "./generation.ts";
 import type { Journal } from "./journal.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
+import type { Pulse } from "./pulse.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
+import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
@@ -43,6 +45,17 @@ export interface BotDeps {
   readonly drain: () => void;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
+  readonly pulse: Pulse;
+  /** What the state folder holds of all bots, of this config or an earlier one. */
+  readonly remains: readonly Remains[];
+  /** Something threw that should not. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** An order to close positions. */
+export interface Order {
+  readonly trigger: Trigger;
+  readonly reason: string;
 }
 
 export class Bot {
@@ -54,29 +67,55 @@ export class Bot {
   readonly #starter: Starter;
   readonly #user: User | undefined;
   #generation: Generation | undefined;
-  #earlier: TreeMarks | undefined;
+  /** What earlier supervisors, or this account's bot under another name, may have left alive; empty once that is ended. */
+  #earlier: Fence;
   #hook = new AbortController();
   #lastExitAt: Date | undefined;
   #exited: Promise<void> = Promise.resolve();
   #level = "";
 
+  /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
+    const { clock, random, env, pulse, remains } = deps;
     this.#deps = deps;
     this.plan = planBot(name, config, dirs);
-    this.sampleUsage = createUsageSampler(deps.clock);
-    this.#user = resolveUser(config.user);
-    prepareFolders(this.plan.files, this.#user);
-    const { clock, random, env } = deps;
+    refuseStrangers(this.plan);
+    this.sampleUsage = createUsageSampler(clock);
+    const { user, userError } = lookUp(config.user);
+    this.#user = user;
+    prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
-    this.emergency = new Emergency({ plan: this.plan, clock, random, env, fact });
-    this.#starter = new Starter({ ...deps, plan: this.plan, user: this.#user, fact });
-    const before = this.#starter.readIdentity();
-    if (before !== undefined) this.#earlier = this.#marksOf(before.invocationId, this.#processOf(before));
+    const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
+    const inherited = kin.flatMap((each) => each.lockoutFiles);
+    this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
+    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, fact });
+    const before = remains.find((each) => each.name === name)?.identity;
+    this.#earlier = [
+      marksOfRemains(this.plan.files, before),
+      ...kin.map((each) => marksOfRemains(each.files, each.identity)),
+    ];
     this.loop = new Loop(
       this.plan.policy,
-      { clock, random, record: (e) => this.#record(e), perform: (d) => this.#perform(d) },
+      {
+        clock,
+        pulse,
+        random,
+        record: (entry) => this.#record(entry),
+        perform: (deed) => this.#perform(deed),
+        onBug: deps.onBug,
+      },
       { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 },
     );
+  }
+
+  /** By what anything of the bot that may still live is recognised. */
+  get fence(): Fence {
+    return [this.#generation?.marks ?? this.#marks, ...this.#earlier];
+  }
+
+  get #marks(): TreeMarks {
+    const environ = fenceMarks(this.plan.files, undefined);
+    return { environ, cgroup: this.#starter.cgroup, root: undefined, known: [], orphans: this.#deps.alone };
   }
 
   get generation(): Generation | undefined {
@@ -101,30 +140,27 @@ export class Bot {
     return this.#starter.oomKills;
   }
 
-  /** First acts of the daemon for this bot: end leftovers, honour a lockout, or start. */
-  begin({ emergency }: { emergency: boolean }): void {
+  /**
+   * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
+   * With `held` nothing is started, but an interrupted close goes on.
+   */
+  begin({ emergency, held = false }: { emergency?: Order | undefined; held?: boolean }): void {
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
-    const wanted = this.plan.config.autostart;
+    const wanted = this.plan.config.autostart && !held;
     this.#setLevel();
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
-      return this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
-    }
-    if (emergency) return this.#closeAtStart();
-    if (wanted) this.loop.post({ kind: "start" });
-    return undefined;
+      this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
+    } else if (emergency !== undefined) this.order(emergency);
+    else if (wanted) this.loop.post({ kind: "start" });
   }
 
-  #closeAtStart(): void {
-    if (this.plan.policy.emergency === undefined)
-      return this.fact(
-        "alert",
-        "kept down by BOT_EMERGENCY_SHUTDOWN; it has no emergency section, so nothing is closed",
-      );
-    const reason = "BOT_EMERGENCY_SHUTDOWN was set when the supervisor started";
-    return this.loop.post({ kind: "emergency", trigger: "environment", reason });
+  /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
+  order({ trigger, reason }: Order): void {
+    if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason });
+    return this.fact("alert", `${reason}; this bot has no emergency section, so nothing of it is closed`);
   }
 
   /** Puts a fact about the bot into the journal. */
@@ -142,7 +178,7 @@ export class Bot {
   shutDown(): void {
     this.loop.close();
     this.#generation?.unwatch();
-    if (this.loop.state.kind === "stopped") this.#starter.release();
+    if (!["starting", "running", "stopping", "stuck"].includes(this.loop.state.kind)) this.#starter.release();
   }
 
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
@@ -200,6 +236,7 @@ export class Bot {
     this.#exited = exited;
     this.#generation = new Generation({
       plan: this.plan,
+      user: this.#user,
       clock: this.#deps.clock,
       generation,
       invocationId,
@@ -226,19 +263,15 @@ export class Bot {
   async #sweep(): Promise<void> {
     this.#hook.abort();
     const { generation } = this.loop.state;
-    const marks = this.#currentMarks();
-    const survivors = await killTree(marks, { clock: this.#deps.clock, graceMs: KILL_GRACE_MS });
+    const survivors = await killAll(this.fence, this.#deps.clock);
     await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
-    if (survivors.length === 0) return this.loop.post({ kind: "gone", generation });
-    return this.loop.post({ kind: "survivors", generation, pids: survivors.map((member) => member.pid) });
+    if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
+    this.#earlier = [];
+    return this.loop.post({ kind: "gone", generation });
   }
 
   #wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
-  }
-
-  #currentMarks(): TreeMarks {
-    return this.#generation?.marks ?? this.#earlier ?? this.#marksOf(undefined, undefined);
   }
 
   #forbidOrders(): void {
@@ -269,17 +302,21 @@ export class Bot {
             ...(hook === "preStop" ? { signal } : {}),
             clock: this.#deps.clock,
           });
-    if (result !== undefined && !(result.kind === "exited" && result.code === 0))
-      this.fact("warn", `hook ${hook} failed: ${JSON.stringify(result)}`);
+    if (result !== undefined) this.#tellHook(hook, result);
     this.loop.post({ kind: "hookEnded", generation, hook });
   }
 
+  /** What the hook printed may hold secrets, so it goes where the bot's own output goes, and never into the journal. */
+  #tellHook(hook: Hook, result: CommandResult): void {
+    if (result.kind === "exited" && result.code === 0) return;
+    const how = result.kind === "exited" ? `ended with ${result.signal ?? `code ${result.code}`}` : result.kind;
+    this.fact("warn", `hook ${hook} failed: ${result.kind === "failed" ? result.reason : how}`);
+    if (result.kind === "failed" || result.output === "") return;
+    this.#tryFile("write the hook's output", () => appendFileSync(this.plan.files.log, `${hook}: ${result.output}\n`));
+  }
+
   async #runAction(action: Rung): Promise<void> {
-    const outcome = await this.emergency.close({
-      marks: this.#currentMarks(),
-      invocationId: this.#generation?.invocationId,
-      cgroup: this.#starter.cgroup,
-    });
+    const outcome = await this.emergency.close(this.fence);
     this.loop.post({ kind: "actionEnded", action, outcome });
   }
 
@@ -310,20 +347,11 @@ export class Bot {
 
   #leftovers(): readonly number[] {
     try {
-      return listTree(this.#currentMarks()).map((member) => member.pid);
+      return livingIn(this.fence);
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];
     }
-  }
-
-  #marksOf(invocationId: string | undefined, root: ProcessId | undefined): TreeMarks {
-    const environ = fenceMarks(this.plan.files, invocationId);
-    return { environ, cgroup: this.#starter.cgroup, root, known: [], orphans: this.#deps.alone };
-  }
-
-  #processOf(identity: { bootId: string; pid: number; startTimeTicks: number }): ProcessId | undefined {
-    return identity.bootId === bootId() ? { pid: identity.pid, startTicks: identity.startTimeTicks } : undefined;
   }
 
   /** A full or unwritable disk never stops supervision: it is said and the bot goes on. */

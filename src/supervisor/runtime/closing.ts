@@ -13,12 +13,20 @@ import {
 } from "../../core/close-job.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
+import type { ProcessId } from "../../platform/proc.ts";
 import { startWorker } from "../../platform/worker.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import type { EmergencyConfig } from "./config/load.ts";
+import type { Fence } from "./fence.ts";
 
-/** Time beyond the venue's own budget in which a worker must have ended: fence, start, quiet period, report; ms. */
+/**
+ * A worker may first wait for another close of the account, as long as that one may take, and then needs its own budget;
+ * this is the time beyond both for fence, start, quiet period and report, ms.
+ */
 const WORKER_MARGIN_MS = 150_000;
+
+/** Memory above which a worker is killed, bytes: ten times what the largest venue takes. */
+const WORKER_MEMORY_BYTES = 1024 ** 3;
 
 /** Largest key file read, bytes. */
 const MAX_KEY_BYTES = 16 * 1024;
@@ -27,30 +35,34 @@ export interface CloseRequest {
   readonly plan: BotPlan;
   readonly mode: CloseJob["mode"];
   readonly lockout: Pick<Lockout, "incident" | "trigger">;
-  readonly invocationId: string | undefined;
-  readonly cgroup: string | undefined;
+  /** By what living processes of the bot are recognised. */
+  readonly fence: Fence;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  /** The worker is running: from here on it goes on without us. */
+  readonly onStarted?: () => void;
   readonly onProgress: (line: Extract<WorkerLine, { kind: "progress" }>) => void;
 }
 
 export type CloseEnd =
   | { readonly kind: "report"; readonly report: CloseReport }
-  /** No report: the worker could not be started, died, or overran its deadline. */
-  | { readonly kind: "failed"; readonly reason: string };
+  /** No report: the worker died (`died`: another may do better at once), overran its deadline, or could not be started. */
+  | { readonly kind: "failed"; readonly reason: string; readonly died: boolean };
 
 /** Runs one worker to its end. Never throws. */
 export async function runClose(request: CloseRequest): Promise<CloseEnd> {
   const { plan, clock, lockout } = request;
   const { emergency } = plan.config;
-  if (emergency === undefined) return { kind: "failed", reason: `bot ${plan.name} has no emergency section` };
+  if (emergency === undefined)
+    return { kind: "failed", reason: `bot ${plan.name} has no emergency section`, died: false };
   try {
     const job = jobOf(request, emergency);
     let report: CloseReport | undefined;
     const worker = startWorker({
       args: ["__action", "close-positions"],
       job: JSON.stringify(job),
-      deadlineMs: emergency.timeout + WORKER_MARGIN_MS,
+      deadlineMs: 2 * emergency.timeout + WORKER_MARGIN_MS,
+      memory: WORKER_MEMORY_BYTES,
       clock,
       stderrPath: join(plan.files.incidents, `${lockout.incident}.log`),
       onLine: (text) => {
@@ -59,17 +71,18 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
         if (line?.kind === "result") report = line.report;
       },
     });
+    request.onStarted?.();
     const end = await worker.done;
     if (report !== undefined) return { kind: "report", report };
     const how = end.timedOut ? "overran its deadline" : `ended with ${end.signal ?? `code ${end.code}`}`;
-    return { kind: "failed", reason: `the close worker ${how} without a report` };
+    return { kind: "failed", reason: `the close worker ${how} without a report`, died: !end.timedOut };
   } catch (error) {
-    return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
+    return { kind: "failed", reason: error instanceof Error ? error.message : String(error), died: false };
   }
 }
 
 function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
-  const { plan, mode, lockout, invocationId, cgroup, env } = request;
+  const { plan, mode, lockout, fence, env } = request;
   return {
     version: 1,
     mode,
@@ -79,9 +92,17 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
     account: plan.account,
     incidentsDir: plan.files.incidents,
     accountLock: plan.files.accountLock,
-    fence: { environ: [...fenceMarks(plan.files, invocationId)], ...(cgroup === undefined ? {} : { cgroup }) },
+    fence: {
+      environ: [...new Set([...fenceMarks(plan.files, undefined), ...fence.flatMap((marks) => marks.environ)])],
+      cgroups: [...new Set(fence.flatMap(({ cgroup }) => (cgroup === undefined ? [] : [cgroup])))],
+      processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
+    },
     venue: venueAccess(emergency, env),
   };
+}
+
+function identityOf({ pid, startTicks }: ProcessId): ProcessId {
+  return { pid, startTicks };
 }
 
 function venueAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): VenueAccess {

@@ -8,6 +8,7 @@ import { lookupGroup } from "../../platform/user.ts";
 import { armBody, emergencyBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
+import { emergencyAnswer } from "./emergency-answer.ts";
 import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -24,18 +25,26 @@ export interface ControlDeps {
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly status: () => Promise<Status>;
+  /** The daemon's version, for `GET /v1/ping`. */
+  readonly version?: string;
+  /** The daemon is on its way out: it begins nothing any more. */
+  readonly stopping?: () => boolean;
 }
 
 /** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
 export function openControl(deps: ControlDeps): Server<undefined> {
   rmSync(deps.path, { force: true });
-  const confirmations = new Confirmations(deps.clock);
+  const answers = controlAnswers(deps);
   const before = process.umask(0o117);
   try {
     const server = Bun.serve({
       unix: deps.path,
       maxRequestBodySize: MAX_BODY_BYTES,
-      fetch: (request, self) => answer(deps, confirmations, request, self),
+      fetch: (request, self) => {
+        // Commands answer when their deed is done, and followers stay: no answer is cut off for taking long.
+        self.timeout(request, 0);
+        return answers(request);
+      },
       error: (error) => refuse(500, { code: "internal", message: `internal error: ${error.message}` }),
     });
     chmodSync(deps.path, 0o660);
@@ -52,31 +61,50 @@ function giveToGroup(path: string, name: string): void {
   chownSync(path, -1, gid);
 }
 
-async function answer(
-  deps: ControlDeps,
-  confirmations: Confirmations,
-  request: Request,
-  server: Server<undefined>,
-): Promise<Response> {
-  // Commands answer when their deed is done, and followers stay: no answer is cut off for taking long.
-  server.timeout(request, 0);
+/** What the socket answers to a request; tokens of plans are known to this function only. */
+export function controlAnswers(deps: ControlDeps): (request: Request) => Promise<Response> {
+  const confirmations = new Confirmations(deps.clock);
+  return (request) => answer(deps, confirmations, request);
+}
+
+async function answer(deps: ControlDeps, confirmations: Confirmations, request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
   const route = `${request.method} ${pathname}`;
+  if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
-  const match = /^\/v1\/bots\/([^/]+)\/(start|stop|restart|arm|emergency)$/.exec(pathname);
-  if (request.method !== "POST" || match === null) return noSuchRoute(route);
-  const bot = deps.bots.get(decodeURIComponent(match[1] ?? ""));
-  if (bot === undefined) return unknownBot(match[1] ?? "", deps.bots);
-  const commands: Record<string, () => Promise<Response>> = {
-    start: () => start(bot),
-    stop: () => stop(bot),
-    restart: () => restart(bot),
-    arm: () => arm(bot, request),
-    emergency: () => emergency(deps, confirmations, bot, request),
-  };
-  const command = commands[match[2] ?? ""];
-  return command === undefined ? noSuchRoute(route) : command();
+  const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
+  const command = commands[`${request.method} ${match?.[2] ?? ""}`];
+  if (command === undefined) return noSuchRoute(route);
+  const bot = deps.bots.get(decodeURIComponent(match?.[1] ?? ""));
+  if (bot === undefined) return unknownBot(match?.[1] ?? "", deps.bots);
+  return command({ deps, confirmations, bot, request });
+}
+
+interface Asked {
+  readonly deps: ControlDeps;
+  readonly confirmations: Confirmations;
+  readonly bot: Bot;
+  readonly request: Request;
+}
+
+const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
+  "POST start": (asked) => stoppingRefusal(asked, "start") ?? start(asked.bot),
+  "POST stop": ({ bot }) => stop(bot),
+  "POST restart": (asked) => stoppingRefusal(asked, "restart") ?? restart(asked.bot),
+  "POST arm": (asked) => stoppingRefusal(asked, "arm") ?? arm(asked.bot, asked.request),
+  "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
+  "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
+};
+
+/** A daemon that is ending begins nothing that it could not see through; `undefined` when it is not. */
+function stoppingRefusal({ deps, bot }: Asked, verb: string): Response | undefined {
+  if (deps.stopping?.() !== true) return undefined;
+  return refuse(503, {
+    code: "stopping",
+    message: `cannot ${verb} ${bot.plan.name}: the supervisor is stopping`,
+    hint: "supervisor status tells when it has ended; the emergency commands work without it, too",
+  });
 }
 
 function noSuchRoute(route: string): Response {
@@ -168,6 +196,7 @@ async function arm(bot: Bot, request: Request): Promise<Response> {
   if ("refusal" in body) return body.refusal;
   const { state } = bot.loop;
   const { name } = bot.plan;
+  if (isClosing(state)) return closingRefusal(bot, "arm");
   if (state.kind !== "locked")
     return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${state.kind}, not locked` });
   if (state.outcome !== "flat" && !body.value.acceptPositions) {
@@ -184,12 +213,23 @@ async function arm(bot: Bot, request: Request): Promise<Response> {
   return upAnswer(bot, "start");
 }
 
-async function emergency(
-  deps: ControlDeps,
-  confirmations: Confirmations,
-  bot: Bot,
-  request: Request,
-): Promise<Response> {
+/** An emergency is under way: its fence, its close, or the wait for a process that cannot be killed. */
+function isClosing(state: State): boolean {
+  if (state.kind === "recovering") return true;
+  return (state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover";
+}
+
+function closingRefusal({ plan, lockout, emergency: { view } }: Bot, verb: string): Response {
+  const since = lockout === undefined ? "" : ` (incident ${lockout.incident}, open since ${lockout.lockedAt})`;
+  const now = view === undefined ? "" : `; now: ${view.text}`;
+  return refuse(409, {
+    code: "inProgress",
+    message: `cannot ${verb} ${plan.name}: a close is in progress${since}${now}`,
+    hint: `try again when it has ended; watch it with: supervisor status ${plan.name} --watch`,
+  });
+}
+
+async function emergency({ deps, confirmations, bot, request }: Asked): Promise<Response> {
   const body = await readBody(request, emergencyBody);
   if ("refusal" in body) return body.refusal;
   const { name } = bot.plan;
@@ -211,8 +251,7 @@ async function emergency(
       message: `cannot close positions of ${name}: not confirmed`,
       hint: `run "supervisor emergency plan ${name}" and pass its token with --confirm within 120 s, or --yes`,
     });
-  if (bot.loop.state.kind === "recovering")
-    return refuse(409, { code: "inProgress", message: `cannot close positions of ${name}: a close is in progress` });
+  if (bot.loop.state.kind === "recovering") return closingRefusal(bot, "close positions of");
   bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
   return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout?.incident ?? null });
 }

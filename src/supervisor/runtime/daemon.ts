@@ -1,24 +1,29 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
+import { chownSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
-import type { Clock } from "../../platform/clock.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
+import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { eventLine } from "../../report/event-text.ts";
-import { Bot } from "./bot.ts";
+import { Bot, type Order } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
+import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
+import { Pulse } from "./pulse.ts";
 import { supervisorStatus } from "./status.ts";
-import { consumeEmergencyFile, lookAtEmergencyFile } from "./triggers.ts";
+import { accountOf, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { EmergencyFile } from "./triggers.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
 const TICK_MS = 1_000;
@@ -33,6 +38,13 @@ const DRAIN_MS = 5;
 const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
 const SHUTDOWN_MARGIN_MS = 15_000;
+
+/** Time between two looks whether a close has its worker, ms. */
+const LOOK_MS = 50;
+
+interface Stoppable {
+  readonly stop: (closeActive?: boolean) => unknown;
+}
 
 export interface DaemonDeps {
   readonly loaded: LoadedConfig;
@@ -50,14 +62,17 @@ export class Daemon {
   readonly #cgroup: CgroupSupport;
   readonly #bots = new Map<string, Bot>();
   readonly #notifySockets: NotifySocket[] = [];
-  readonly #servers: { stop: (closeActive?: boolean) => unknown }[] = [];
+  readonly #servers: Stoppable[] = [];
+  readonly #pulse: Pulse;
+  readonly #emergencyFile: EmergencyFile;
+  readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
+  #control: Stoppable | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
   #changed = true;
-  #refusedFile: string | undefined;
-  #fileFired = false;
+  #stopping = false;
 
   /** Takes the state folder and opens everything but the bots. Throws when another supervisor holds the folder. */
   constructor(deps: DaemonDeps) {
@@ -75,33 +90,88 @@ export class Daemon {
       if (entry.level !== "debug") deps.toStderr(eventLine(entry));
     });
     this.#cgroup = detectCgroup();
+    this.#pulse = new Pulse(clock);
+    this.#pulse.onStall((gapMs) => {
+      const seconds = Math.round(gapMs / 1_000);
+      this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
+    });
+    this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
-  /** Opens the bots and their sockets, then starts what is to be started. */
-  start(): void {
-    const { loaded, env, version } = this.#deps;
+  /** Opens the bots and their sockets, then starts what is to be started; with `held`, only interrupted closes go on. */
+  start({ held = false }: { held?: boolean } = {}): void {
+    const { loaded, version } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
     if (this.#cgroup.base === undefined)
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config);
-    this.#servers.push(
-      openControl({
-        path: controlSocketPath(loaded.dirs.runtimeDir),
-        group: loaded.config.control.group,
-        bots: this.#bots,
-        journal: this.#journal,
-        clock: this.#deps.clock,
-        env,
-        status: () => this.status(),
-      }),
-    );
-    const emergency = env["BOT_EMERGENCY_SHUTDOWN"] === "true";
-    for (const bot of this.#bots.values()) bot.begin({ emergency });
+    const remains = surveyBots(loaded.dirs);
+    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
+    for (const each of remains) this.#endStranded(each);
+    this.#openControl();
+    this.#pulse.start();
+    const emergency = this.#orderAtStart();
+    for (const bot of this.#bots.values()) bot.begin({ emergency, held });
+    if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
+  }
+
+  /** An order to close everything that was there before us: then no bot is started first. */
+  #orderAtStart(): Order | undefined {
+    if (this.#deps.env["BOT_EMERGENCY_SHUTDOWN"] === "true")
+      return { trigger: "environment", reason: "BOT_EMERGENCY_SHUTDOWN was set when the supervisor started" };
+    const found = this.#emergencyFile.look();
+    if (found.alert !== undefined) this.#say("alert", found.alert);
+    return found.fired
+      ? { trigger: "file", reason: `the emergency file ${this.#emergencyFile.path} was there` }
+      : undefined;
+  }
+
+  /** Removes the file only when its order is in the lockouts on disk: from there on it outlives us. */
+  #consumeFile(): void {
+    const trouble = this.#emergencyFile.consume();
+    if (trouble !== undefined) this.#say("alert", trouble);
+  }
+
+  #openControl(): void {
+    const { loaded, clock, env } = this.#deps;
+    this.#control = openControl({
+      path: controlSocketPath(loaded.dirs.runtimeDir),
+      group: loaded.config.control.group,
+      bots: this.#bots,
+      journal: this.#journal,
+      clock,
+      env,
+      status: () => this.status(),
+      stopping: () => this.#stopping,
+      version: this.#deps.version,
+    });
+  }
+
+  /** A bot that the config no longer names has nobody to watch it: what lives of it is ended. */
+  #endStranded(remains: Remains): void {
+    const { name, files, identity, lockout } = remains;
+    const accounts = [...this.#bots.values()].map((bot) => bot.plan.account);
+    const account = accountOf(remains);
+    if (this.#bots.has(name) || (account !== undefined && accounts.includes(account))) return;
+    if (lockout !== undefined && lockout.outcome !== "flat")
+      this.#say(
+        "alert",
+        `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
+      );
+    const fence = [marksOfRemains(files, identity)];
+    const living = livingIn(fence);
+    if (living.length === 0) return;
+    this.#say("alert", `ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
+    void this.#endAll(name, fence);
+  }
+
+  async #endAll(name: string, fence: Fence): Promise<void> {
+    const survivors = await killAll(fence, this.#deps.clock);
+    if (survivors.length > 0) this.#say("alert", `cannot end pid ${survivors.join(", ")} of bot ${name}`);
   }
 
   status(): Promise<Status> {
@@ -117,34 +187,54 @@ export class Daemon {
   }
 
   /** Closes the positions of every bot that has an emergency section (SIGUSR2, emergency file). */
-  emergency(trigger: "signal" | "file", reason: string): void {
-    for (const bot of this.#bots.values()) {
-      if (bot.plan.policy.emergency === undefined) bot.fact("alert", `${reason}; this bot has no emergency section`);
-      else bot.loop.post({ kind: "emergency", trigger, reason });
-    }
+  emergency(order: Order): void {
+    for (const bot of this.#bots.values()) bot.order(order);
   }
 
-  /** Stops every bot politely and lets go of the folder. A close that is under way goes on in its own process. */
+  /** A second request to stop: closes that are under way are left to their workers. */
+  hurry(): void {
+    this.#hurried.resolve();
+  }
+
+  /**
+   * Stops every bot politely and lets go of the folder. A close that is under way is waited for; when that is too long
+   * (`hurry`, or the end of its time), it goes on in its own process.
+   */
   async shutDown(reason: string): Promise<void> {
+    this.#stopping = true;
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
     const bots = [...this.#bots.values()];
     for (const bot of bots) bot.loop.post({ kind: "stop" });
-    await Promise.all(
-      bots.map((bot) => {
-        const { stopTimeout } = bot.plan.policy;
-        const down = (): boolean => !["starting", "running", "stopping"].includes(bot.loop.state.kind);
-        return bot.loop.settles(down, 3 * stopTimeout + SHUTDOWN_MARGIN_MS);
-      }),
-    );
+    await Promise.all(bots.map((bot) => this.#untilDown(bot)));
+    await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
+    this.#pulse.stop();
     await this.#snapshot();
     for (const bot of bots) bot.shutDown();
-    for (const server of this.#servers) await server.stop(true);
+    for (const server of [this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");
     this.#journal.close();
     this.#lock.release();
+  }
+
+  async #untilDown({ loop, plan }: Bot): Promise<void> {
+    const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
+    await loop.settles(down, 3 * plan.policy.stopTimeout + SHUTDOWN_MARGIN_MS);
+  }
+
+  /** Until the close has ended, or at least has a worker that goes on without us. */
+  async #untilClosed({ loop, plan, emergency }: Bot): Promise<void> {
+    if (loop.state.kind !== "recovering") return;
+    this.#say("warn", `waiting for the close of ${plan.name}; a second signal leaves it to its worker`);
+    const ended = loop.settles((state) => state.kind !== "recovering", plan.config.emergency?.timeout ?? 0);
+    await Promise.race([ended, this.#hurried.promise]);
+    const { clock } = this.#deps;
+    const endMs = clock.monotonicMs() + SHUTDOWN_MARGIN_MS;
+    while (loop.state.kind === "recovering" && !emergency.working && clock.monotonicMs() < endMs)
+      // oxlint-disable-next-line no-await-in-loop
+      await sleep(clock, LOOK_MS);
   }
 
   /** Puts what no code expected into the journal; never throws. */
@@ -153,7 +243,7 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  #addBot(name: string, config: LoadedConfig["config"]["bots"][string]): void {
+  #addBot(name: string, config: LoadedConfig["config"]["bots"][string], remains: readonly Remains[]): void {
     const { loaded, clock, random, env } = this.#deps;
     let socket: NotifySocket | undefined;
     const bot = new Bot(name, config, loaded.dirs, {
@@ -168,6 +258,9 @@ export class Daemon {
       onChange: () => {
         this.#changed = true;
       },
+      pulse: this.#pulse,
+      remains,
+      onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;
     const opened = openNotifySocket({
@@ -183,35 +276,51 @@ export class Daemon {
     this.#bots.set(name, bot);
   }
 
+  /** Each duty by itself: one that fails must not cost the next, nor the next tick. */
   #tick(): void {
     this.#ticks += 1;
-    for (const socket of this.#notifySockets) socket.drain(DRAIN_MS);
-    reapOrphans(this.#deps.clock);
-    this.#lookForEmergencyFile();
-    if (this.#ticks % REMEMBER_TICKS === 0) for (const bot of this.#bots.values()) bot.tick();
+    const duties: readonly (() => void)[] = [
+      () => this.#lookForEmergencyFile(),
+      ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
+      () => void reapOrphans(this.#deps.clock),
+      () => this.#pingSystemd(),
+      () => this.#rareDuties(),
+      () => void (this.#changed && this.#snapshot()),
+    ];
+    for (const duty of duties) {
+      try {
+        duty();
+      } catch (error) {
+        this.reportInternalError(error);
+      }
+    }
+    this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
+  }
+
+  #pingSystemd(): void {
+    if (this.#deps.env["WATCHDOG_USEC"] !== undefined && !this.#stopping) this.#tellSystemd("WATCHDOG=1");
+  }
+
+  #rareDuties(): void {
     if (this.#ticks % RELEASE_EVERY_TICKS === RELEASE_TICK) {
       Bun.gc(true);
       releaseProgramPages();
     }
-    if (this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
-    if (this.#changed) void this.#snapshot();
-    this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
+    if (this.#ticks % REMEMBER_TICKS !== 0) return;
+    for (const bot of this.#bots.values()) bot.tick();
+    // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
+    if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
+    this.#say("warn", "the control socket was removed; opening it again");
+    void this.#control?.stop(true);
+    this.#openControl();
   }
 
   #lookForEmergencyFile(): void {
-    const path = this.#deps.loaded.config.emergencyFile;
-    const found = lookAtEmergencyFile(path, process.getuid?.() ?? 0);
-    if (found.kind === "present" && !this.#fileFired) {
-      this.emergency("file", `the emergency file ${path} appeared`);
-      // Removed only now: the order is in the lockouts on disk, so it outlives us from here on.
-      const trouble = consumeEmergencyFile(path);
-      if (trouble !== undefined) this.#say("alert", trouble);
-    }
-    // A file that could not be removed fires once, not each second.
-    this.#fileFired = found.kind === "present";
-    const refused = found.kind === "refused" ? found.reason : undefined;
-    if (refused !== undefined && refused !== this.#refusedFile) this.#say("alert", refused);
-    this.#refusedFile = refused;
+    const { fired, alert } = this.#emergencyFile.look();
+    if (alert !== undefined) this.#say("alert", alert);
+    if (!fired) return;
+    this.emergency({ trigger: "file", reason: `the emergency file ${this.#emergencyFile.path} appeared` });
+    this.#consumeFile();
   }
 
   /** The last known state, for `status` when no daemon answers. */
@@ -220,10 +329,18 @@ export class Daemon {
     const path = statusFile(this.#deps.loaded.dirs.stateDir);
     try {
       const text = JSON.stringify(await this.status());
-      writeFileAtomic(path, `${text}\n`, 0o644);
+      writeFileAtomic(path, `${text}\n`, 0o640);
+      this.#giveToControlGroup(path);
     } catch (error) {
       this.#say("warn", `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  /** Who may ask the daemon may also read its last words. */
+  #giveToControlGroup(path: string): void {
+    const { group } = this.#deps.loaded.config.control;
+    const gid = group === undefined ? undefined : lookupGroup(group);
+    if (gid !== undefined) chownSync(path, -1, gid);
   }
 
   #say(level: "info" | "warn" | "alert", text: string): void {

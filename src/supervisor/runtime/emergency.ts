@@ -3,15 +3,18 @@ import type { CloseReport } from "../../core/close-job.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { killTree, type TreeMarks } from "../../platform/tree.ts";
-import { KILL_GRACE_MS, type BotPlan } from "./bot-plan.ts";
-import { runClose } from "./closing.ts";
+import type { BotPlan } from "./bot-plan.ts";
+import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
+import { killAll, type Fence } from "./fence.ts";
 import { LockoutStore } from "./lockout-store.ts";
 
 /** Two characters of chance in base 36 tell apart two supervisors that open an incident in the same millisecond. */
 const CHANCE_CHARS = 2;
 /** Longest incident id, characters: client order ids derive from it. */
 const INCIDENT_CHARS = 12;
+
+/** Workers started one right after the other when one dies without a report; then the slow rounds go on. */
+const WORKER_TRIES = 3;
 
 /** What the close worker is doing, and how it ended last. */
 export interface CloseView {
@@ -26,6 +29,8 @@ export interface EmergencyDeps {
   /** In [0, 1). */
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Lockout files of bots that the config no longer names but whose account is this bot's. */
+  readonly inherited: readonly string[];
   readonly fact: (level: "info" | "alert", text: string) => void;
 }
 
@@ -33,10 +38,13 @@ export class Emergency {
   readonly lockout: LockoutStore;
   readonly #deps: EmergencyDeps;
   #view: CloseView | undefined;
+  #working = false;
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
-    this.lockout = new LockoutStore(deps.plan, deps.clock, (text) => deps.fact("alert", text));
+    const { plan, clock, inherited, fact } = deps;
+    const onTrouble = (text: string): void => fact("alert", text);
+    this.lockout = new LockoutStore({ plan, clock, inherited, newIncident: () => this.#newIncident(), onTrouble });
   }
 
   /** `undefined` while this daemon has closed nothing. */
@@ -44,8 +52,13 @@ export class Emergency {
     return this.#view;
   }
 
+  /** A worker is under way; it goes on also when the daemon ends. */
+  get working(): boolean {
+    return this.#working;
+  }
+
   open(trigger: Trigger, reason: string): void {
-    this.lockout.open(trigger, reason, () => this.#newIncident());
+    this.lockout.open(trigger, reason);
     this.#view = { state: "fencing", text: "proving that the bot is dead", report: undefined };
   }
 
@@ -59,18 +72,13 @@ export class Emergency {
   }
 
   /** Runs the close worker to its end. Never throws. */
-  async close(fence: {
-    readonly marks: TreeMarks;
-    readonly invocationId: string | undefined;
-    readonly cgroup: string | undefined;
-  }): Promise<RungOutcome> {
+  async close(fence: Fence): Promise<RungOutcome> {
     const { plan, clock, env } = this.#deps;
     const lockout = this.lockout.current;
     if (lockout === undefined) return "failed";
     // The loop proved the bot gone; whatever was born since (a stray child of a hook) is ended before the worker looks.
-    const survivors = await killTree(fence.marks, { clock, graceMs: KILL_GRACE_MS });
-    if (survivors.length > 0) return this.#ended("refused", "the bot's processes cannot be ended");
-    const { invocationId, cgroup } = fence;
+    const survivors = await killAll(fence, clock);
+    if (survivors.length > 0) return this.#ended("refused", `pid ${survivors.join(", ")} of the bot cannot be ended`);
     const onProgress = ({
       state,
       text,
@@ -78,13 +86,27 @@ export class Emergency {
       this.#view = { state, text, report: undefined };
       this.#deps.fact("info", `closing positions: ${text}`);
     };
-    const end = await runClose({ plan, mode: "close", lockout, invocationId, cgroup, env, clock, onProgress });
+    const onStarted = (): void => {
+      this.#working = true;
+    };
+    const end = await this.#run({ plan, mode: "close", lockout, fence, env, clock, onProgress, onStarted });
     if (end.kind === "failed") return this.#ended("failed", end.reason);
     return this.#ended(end.report.outcome, end.report.reason, end.report);
   }
 
+  /** A worker that was killed (for want of memory, by a person) leaves a half-closed account: the next one goes on at once. */
+  async #run(request: CloseRequest): Promise<CloseEnd> {
+    for (let tries = 1; ; tries += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      const end = await runClose(request);
+      if (end.kind === "report" || !end.died || tries >= WORKER_TRIES) return end;
+      this.#deps.fact("alert", `${end.reason}; starting another one`);
+    }
+  }
+
   #ended(outcome: RungOutcome, text: string, report?: CloseReport): RungOutcome {
     this.#view = { state: "ended", text, report };
+    this.#working = false;
     this.#deps.fact(outcome === "flat" ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
     return outcome;
   }

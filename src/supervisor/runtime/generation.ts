@@ -7,6 +7,7 @@ import type { Datagram } from "../../platform/notify-socket.ts";
 import { isLive, type ProcessId } from "../../platform/proc.ts";
 import type { SpawnedChild } from "../../platform/spawn.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import type { User } from "../../platform/user.ts";
 import type { Input } from "./loop.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import type { BotProbe } from "./config/load.ts";
@@ -16,6 +17,7 @@ import { Speakers } from "./speakers.ts";
 
 export interface GenerationDeps {
   readonly plan: BotPlan;
+  readonly user: User | undefined;
   readonly clock: Clock;
   readonly generation: number;
   readonly invocationId: string;
@@ -77,7 +79,7 @@ export class Generation {
       readyByNotify: plan.policy.ready === "notify",
       heartbeatTimeoutMs: heartbeat?.timeout,
       post: deps.post,
-      onWatchdogPeriod: () => this.#schedule.poke("heartbeat"),
+      onNews: (kind) => this.#schedule.poke(kind),
     });
     this.#schedule = this.#createSchedule();
   }
@@ -144,7 +146,7 @@ export class Generation {
   }
 
   #createSchedule(): Schedule {
-    const { plan, clock, generation, child, post, drain, onVerdict } = this.#deps;
+    const { plan, clock, generation, child, post, drain, onVerdict, user } = this.#deps;
     const { mailbox } = this;
     const context = {
       clock,
@@ -159,7 +161,7 @@ export class Generation {
       treePids: () => this.treePids(),
       cwd: plan.config.cwd,
       env: this.env,
-      user: plan.config.user,
+      user,
     };
     return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
       clock,

@@ -19,7 +19,7 @@ export function installationOf(stateDir: string): string {
 /** Another supervisor has the state folder. */
 class FolderTakenError extends Error {
   readonly exitCode = EXIT.usage;
-  readonly hint = "stop that one first, or name another stateDir in the config";
+  readonly hint = "stop that one first: one supervisor runs one state folder";
 }
 
 /** The lock that makes one supervisor of one state folder; held until `release` or the end of the process. */

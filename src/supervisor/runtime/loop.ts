@@ -5,30 +5,42 @@
 import { initialState, step } from "../../core/lifecycle.ts";
 import type { Effect, Event, Policy, State, Timer } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
+import type { Pulse } from "./pulse.ts";
 
 /** Effects that the loop cannot carry out itself. */
 export type Deed = Exclude<Effect, { kind: "setTimer" } | { kind: "clearTimer" }>;
 
 export interface LoopDeps {
   readonly clock: Clock;
+  readonly pulse: Pulse;
   /** In [0, 1). */
   readonly random: () => number;
-  /** Called before the effects of a step run; never throws. */
+  /** Called before the effects of a step run. */
   readonly record: (entry: { event: Event; from: State; to: State; effects: readonly Effect[] }) => void;
-  /** Carries out one effect; never throws, and reports its end by `post`. */
+  /** Carries out one effect, and reports its end by `post`. */
   readonly perform: (deed: Deed) => void;
+  /** A bug: `record` or `perform` has thrown. The other effects of the step are carried out all the same. */
+  readonly onBug: (error: unknown) => void;
 }
 
 type Unstamped<E> = E extends Event ? Omit<E, "atMs" | "roll"> : never;
 /** An event as the shell posts it; time and chance are added here. */
 export type Input = Unstamped<Event>;
 
+interface ArmedTimer {
+  readonly cancel: () => void;
+  readonly dueAtMs: number;
+  /** Start of the generation that set it. */
+  readonly generation: number;
+}
+
 export class Loop {
   readonly #policy: Policy;
   readonly #deps: LoopDeps;
-  readonly #timers = new Map<Timer, { cancel: () => void; dueAtMs: number }>();
+  readonly #timers = new Map<Timer, ArmedTimer>();
   readonly #queue: Input[] = [];
   readonly #watchers = new Set<() => void>();
+  readonly #unlisten: () => void;
   #state: State;
   #draining = false;
 
@@ -36,6 +48,7 @@ export class Loop {
     this.#policy = policy;
     this.#deps = deps;
     this.#state = { ...initialState, ...before };
+    this.#unlisten = deps.pulse.onStall((gapMs) => this.#postpone(gapMs));
   }
 
   get state(): State {
@@ -76,6 +89,7 @@ export class Loop {
 
   /** Cancels every timer; the loop decides nothing by itself any more. */
   close(): void {
+    this.#unlisten();
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
   }
@@ -88,24 +102,40 @@ export class Loop {
     const { state, effects } = step(this.#policy, from, event);
     if (state === from && effects.length === 0) return;
     this.#state = state;
-    this.#deps.record({ event, from, to: state, effects });
-    for (const effect of effects) this.#carryOut(effect);
+    this.#guard(() => this.#deps.record({ event, from, to: state, effects }));
+    for (const effect of effects) this.#guard(() => this.#carryOut(effect));
+  }
+
+  /** One effect that throws must not keep the next from being done, nor the loop from its next event. */
+  #guard(deed: () => void): void {
+    try {
+      deed();
+    } catch (error) {
+      this.#deps.onBug(error);
+    }
   }
 
   #carryOut(effect: Effect): void {
-    if (effect.kind === "setTimer") return this.#setTimer(effect.timer, effect.delayMs);
+    if (effect.kind === "setTimer") return this.#arm(effect.timer, effect.delayMs, this.#state.generation);
     if (effect.kind === "clearTimer") return this.#clearTimer(effect.timer);
     return this.#deps.perform(effect);
   }
 
-  #setTimer(timer: Timer, delayMs: number): void {
+  #arm(timer: Timer, delayMs: number, generation: number): void {
     this.#clearTimer(timer);
-    const { generation } = this.#state;
     const cancel = this.#deps.clock.after(delayMs, () => {
+      // A deadline that comes up after the daemon itself stood still is moved, together with all others.
+      if (this.#deps.pulse.beat()) return;
       this.#timers.delete(timer);
       this.post({ kind: "elapsed", timer, generation });
     });
-    this.#timers.set(timer, { cancel, dueAtMs: this.#deps.clock.monotonicMs() + delayMs });
+    this.#timers.set(timer, { cancel, dueAtMs: this.#deps.clock.monotonicMs() + delayMs, generation });
+  }
+
+  #postpone(gapMs: number): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const [timer, { dueAtMs, generation }] of new Map(this.#timers))
+      this.#arm(timer, Math.max(0, dueAtMs + gapMs - nowMs), generation);
   }
 
   #clearTimer(timer: Timer): void {

@@ -43,8 +43,8 @@ export interface MailboxDeps {
   /** Timeout of the heartbeat probe, ms; `EXTEND_TIMEOUT_USEC` moves its deadline too. */
   readonly heartbeatTimeoutMs: number | undefined;
   readonly post: (input: Input) => void;
-  /** The bot has set a period of its own, so the heartbeat's deadline is another. */
-  readonly onWatchdogPeriod: () => void;
+  /** What a probe waits for has changed: the first sign of its kind has come, or the deadline is another. */
+  readonly onNews: (kind: "heartbeat" | "progress") => void;
 }
 
 /** What a heartbeat over HTTP may carry beside itself. */
@@ -96,7 +96,7 @@ export class Mailbox {
       case "watchdogPeriod":
         this.#beat();
         this.#set({ watchdogMs: message.periodMs });
-        return this.#deps.onWatchdogPeriod();
+        return this.#deps.onNews("heartbeat");
       case "progress":
         return this.#progress(message.value);
       case "ready":
@@ -152,12 +152,17 @@ export class Mailbox {
   }
 
   #beat(): void {
-    const { clock } = this.#deps;
+    const { clock, onNews } = this.#deps;
+    const first = this.#facts.signs.heartbeatAtMs === undefined;
     this.#set({ signs: noteHeartbeat(this.#facts.signs, clock.monotonicMs()), heartbeatAt: clock.wallTime() });
+    if (first) onNews("heartbeat");
   }
 
   #progress(value: string): void {
-    this.#set({ signs: noteProgress(this.#facts.signs, value, this.#deps.clock.monotonicMs()) });
+    const { clock, onNews } = this.#deps;
+    const first = this.#facts.signs.progressAtMs === undefined;
+    this.#set({ signs: noteProgress(this.#facts.signs, value, clock.monotonicMs()) });
+    if (first) onNews("progress");
   }
 
   #set(change: Partial<BotFacts>): void {

@@ -1,6 +1,7 @@
 /** Asks the venue what an emergency close would close. Reads only, and needs neither daemon nor lockout. */
 import type { Clock } from "../../platform/clock.ts";
 import type { BotPlan } from "./bot-plan.ts";
+import type { Fence } from "./fence.ts";
 import { runClose, type CloseEnd } from "./closing.ts";
 
 /** Incident id of a plan: nothing is journaled or sent under it. */
@@ -8,7 +9,8 @@ const PLAN_INCIDENT = "plan00";
 
 export interface PlanSubject {
   readonly plan: BotPlan;
-  readonly generation?: { readonly invocationId: string } | undefined;
+  /** By what living processes of the bot are recognised; a plan only reports them. */
+  readonly fence?: Fence;
 }
 
 /** The worker's report in mode `plan`. Never throws. */
@@ -20,8 +22,7 @@ export function planClose(
     plan: subject.plan,
     mode: "plan",
     lockout: { incident: PLAN_INCIDENT, trigger: "operator" },
-    invocationId: subject.generation?.invocationId,
-    cgroup: undefined,
+    fence: subject.fence ?? [],
     env,
     clock,
     onProgress: () => {},

@@ -136,7 +136,6 @@ export class Schedule {
   async #run(entry: Entry): Promise<void> {
     const { clock } = this.#deps;
     const startMs = clock.monotonicMs();
-    this.#deps.beforeRun();
     entry.running = true;
     const { result, settled } = await this.#runOnce(entry);
     if (this.#stopped.signal.aborted) return;
@@ -156,10 +155,7 @@ export class Schedule {
     const { clock } = this.#deps;
     const timedOut = new AbortController();
     const signal = AbortSignal.any([timedOut.signal, this.#stopped.signal]);
-    const run = entry.probe.run(signal).catch((error: unknown): ProbeResult => ({
-      kind: "unknown",
-      reason: `the probe itself broke: ${error instanceof Error ? error.message : String(error)}`,
-    }));
+    const run = this.#guarded(entry, signal);
     const { promise: hung, resolve } = Promise.withResolvers<ProbeResult>();
     const reason = `the probe itself hangs: no answer ${BACKSTOP_MS} ms after its timeout`;
     const { timeout } = entry.config;
@@ -169,6 +165,17 @@ export class Schedule {
     cancelTimeout();
     cancelBackstop();
     return { result, settled: run };
+  }
+
+  /** A throw is the probe's own trouble, or the machine's: it says nothing of the bot. */
+  async #guarded(entry: Entry, signal: AbortSignal): Promise<ProbeResult> {
+    try {
+      this.#deps.beforeRun();
+      return await entry.probe.run(signal);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      return { kind: "unknown", reason: `the probe itself broke: ${why}` };
+    }
   }
 
   #note(entry: Entry, result: ProbeResult): void {

@@ -29,11 +29,19 @@ export class Speakers {
   /** Whether the process `pid`, named by the kernel's credentials, is of the bot. One that is gone already is not. */
   admits(pid: number): boolean {
     if (pid === this.#main.pid) return true;
-    const startTicks = this.#admitted.get(pid);
-    if (startTicks !== undefined && isLive(pid, startTicks)) return true;
-    if (this.#isMember(pid)) return true;
+    if (this.#isKnownOrMember(pid)) return true;
     this.#refused += 1;
     return false;
+  }
+
+  /** Where /proc cannot be read (no descriptor left), nobody can be told apart: the message is refused. */
+  #isKnownOrMember(pid: number): boolean {
+    try {
+      const startTicks = this.#admitted.get(pid);
+      return (startTicks !== undefined && isLive(pid, startTicks)) || this.#isMember(pid);
+    } catch {
+      return false;
+    }
   }
 
   #isMember(pid: number): boolean {

@@ -1,21 +1,23 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import { readIdentity, type Identity } from "../../core/identity.ts";
+import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
 import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
 import { botEnvironment, type BotPlan } from "./bot-plan.ts";
-import { readEnvFile } from "./bot-setup.ts";
+import { EnvFileError, readEnvFile } from "./bot-setup.ts";
 
-/** Largest identity file or cgroup counter read, bytes. */
+/** Largest cgroup counter file read, bytes. */
 const MAX_BYTES = 64 * 1024;
 
 export interface StarterDeps {
   readonly plan: BotPlan;
   readonly user: User | undefined;
+  /** Why the bot's user cannot be had; it is then never started, least of all as ourselves. */
+  readonly userError: string | undefined;
   /** Folder below which bots get their cgroup; `undefined` where there is none. */
   readonly cgroupBase: string | undefined;
   /** Tells the cgroups of two supervisors on one machine apart. */
@@ -48,15 +50,6 @@ export class Starter {
       cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, `bot-${plan.name}-${installation}`);
   }
 
-  /** The identity on disk: what an earlier supervisor started last; `undefined` when there is none to be read. */
-  readIdentity(): Identity | undefined {
-    try {
-      return readIdentity(readTextIfExists(this.#deps.plan.files.identity, MAX_BYTES));
-    } catch {
-      return undefined;
-    }
-  }
-
   /** Kills of the bot's processes for want of memory, as the kernel counts them since the last start. */
   get oomKills(): number {
     return this.cgroup === undefined ? 0 : oomKillsIn(this.cgroup);
@@ -64,7 +57,8 @@ export class Starter {
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
-    const { plan, user, fact } = this.#deps;
+    const { plan, user, userError, fact } = this.#deps;
+    if (userError !== undefined) return { kind: "failed", permanent: true, reason: userError };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
       const invocationId = randomUUID().replaceAll("-", "");
@@ -87,8 +81,9 @@ export class Starter {
       this.#writeIdentity(generation, restarts, invocationId, outcome.child);
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
-      // An environment file that cannot be read: no waiting cures it.
-      return { kind: "failed", permanent: true, reason: error instanceof Error ? error.message : String(error) };
+      // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
+      const permanent = error instanceof EnvFileError;
+      return { kind: "failed", permanent, reason: error instanceof Error ? error.message : String(error) };
     }
   }
 
@@ -120,6 +115,7 @@ export class Starter {
     const { plan, fact } = this.#deps;
     const identity: Identity = {
       version: 1,
+      account: plan.account,
       bootId: bootId() ?? "unknown",
       pid: child.pid,
       startTimeTicks: child.startTicks,

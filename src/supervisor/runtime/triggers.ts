@@ -7,13 +7,43 @@ import { lstatSync, unlinkSync, type Stats } from "node:fs";
 /** Mode bits that let others than the owner write. */
 const FOREIGN_WRITE = 0o022;
 
-export type FileTrigger =
+export class EmergencyFile {
+  readonly path: string;
+  readonly #ownUid: number;
+  #present = false;
+  #refused: string | undefined;
+
+  constructor(path: string, ownUid: number) {
+    this.path = path;
+    this.#ownUid = ownUid;
+  }
+
+  /** Looks at the file. `fired` once for each appearance: a file that cannot be removed does not fire each second. */
+  look(): { fired: boolean; alert: string | undefined } {
+    const found = lookAtEmergencyFile(this.path, this.#ownUid);
+    const fired = found.kind === "present" && !this.#present;
+    this.#present = found.kind === "present";
+    const refused = found.kind === "refused" ? found.reason : undefined;
+    const alert = refused === this.#refused ? undefined : refused;
+    this.#refused = refused;
+    return { fired, alert };
+  }
+
+  /** Takes the file away; `undefined` when that is done, else why it could not be. */
+  consume(): string | undefined {
+    const trouble = consumeEmergencyFile(this.path);
+    if (trouble === undefined) this.#present = false;
+    return trouble;
+  }
+}
+
+type FileTrigger =
   | { readonly kind: "absent" }
   | { readonly kind: "present" }
   | { readonly kind: "refused"; readonly reason: string };
 
 /** Looks at the emergency file; never throws. */
-export function lookAtEmergencyFile(path: string, ownUid: number): FileTrigger {
+function lookAtEmergencyFile(path: string, ownUid: number): FileTrigger {
   let stat: Stats | undefined;
   try {
     stat = lstatSync(path, { throwIfNoEntry: false });
@@ -36,7 +66,7 @@ function refusalOf(stat: Stats, ownUid: number): string | undefined {
 }
 
 /** Takes the file away once its order is on disk; `undefined` when that is done, else why it could not be. */
-export function consumeEmergencyFile(path: string): string | undefined {
+function consumeEmergencyFile(path: string): string | undefined {
   try {
     unlinkSync(path);
     return undefined;

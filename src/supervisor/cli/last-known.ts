@@ -1,0 +1,22 @@
+/** The last known state, which the daemon leaves on disk for when it does not answer. */
+import type { Status } from "../../core/status.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import { statusFile } from "../runtime/installation.ts";
+import type { Place } from "./place.ts";
+
+/** Largest snapshot read from disk, bytes. */
+const MAX_SNAPSHOT_BYTES = 4 * 1024 ** 2;
+
+/** Marked as of a daemon that is down; `undefined` when there is none that can be read. */
+export function lastKnownStatus({ dirs }: Place): Status | undefined {
+  try {
+    const text = readTextIfExists(statusFile(dirs.stateDir), MAX_SNAPSHOT_BYTES);
+    if (text === undefined) return undefined;
+    // Safe: the daemon wrote it atomically; what cannot be parsed is treated as absent below.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const status = JSON.parse(text) as Status;
+    return { ...status, supervisor: { ...status.supervisor, pid: null, health: "down" } };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,22 @@
+/** The fence around one bot: every set of marks by which something of it may still live, killed and looked for as one. */
+import type { Clock } from "../../platform/clock.ts";
+import { killTree, listTree, type TreeMarks } from "../../platform/tree.ts";
+import { KILL_GRACE_MS } from "./bot-plan.ts";
+
+/** The present start of a bot, and whatever earlier supervisors, cgroups or names of it may have left. */
+export type Fence = readonly TreeMarks[];
+
+/** Pids that live of any of the sets. Throws when processes cannot be listed, which must never read as "nobody". */
+export function livingIn(fence: Fence): readonly number[] {
+  return [...new Set(fence.flatMap((marks) => listTree(marks).map((member) => member.pid)))];
+}
+
+/** Kills everything of every set and returns the pids that survived; empty is the proof of death. Never throws. */
+export async function killAll(fence: Fence, clock: Clock): Promise<readonly number[]> {
+  const survivors = new Set<number>();
+  for (const marks of fence) {
+    // oxlint-disable-next-line no-await-in-loop
+    for (const member of await killTree(marks, { clock, graceMs: KILL_GRACE_MS })) survivors.add(member.pid);
+  }
+  return [...survivors];
+}

@@ -1,0 +1,49 @@
+/**
+ * The daemon's own pulse. Time in which the daemon itself stood still (stopped, starved, frozen with its machine) proves
+ * nothing about a bot: when a deadline comes up after such a gap, all deadlines are moved by the gap instead.
+ */
+import type { Clock } from "../../platform/clock.ts";
+
+const BEAT_MS = 1_000;
+/** A gap between two beats that counts as a stall, ms: a loaded machine may well be late by a second or two. */
+const STALL_MS = 3_000;
+
+export class Pulse {
+  readonly #clock: Clock;
+  readonly #onStall = new Set<(gapMs: number) => void>();
+  #lastMs: number;
+  #cancel: (() => void) | undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#lastMs = clock.monotonicMs();
+  }
+
+  /** Calls `listener` with each gap until the returned function is called. */
+  onStall(listener: (gapMs: number) => void): () => void {
+    this.#onStall.add(listener);
+    return () => this.#onStall.delete(listener);
+  }
+
+  /** Beats each second from now on. */
+  start(): void {
+    this.#cancel = this.#clock.after(BEAT_MS, () => {
+      this.beat();
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#cancel?.();
+  }
+
+  /** Says that the daemon's loop turns. Returns true when it had stood still, after telling everybody. */
+  beat(): boolean {
+    const nowMs = this.#clock.monotonicMs();
+    const gapMs = nowMs - this.#lastMs;
+    this.#lastMs = nowMs;
+    if (gapMs < STALL_MS) return false;
+    for (const listener of this.#onStall) listener(gapMs);
+    return true;
+  }
+}

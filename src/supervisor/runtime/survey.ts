@@ -1,0 +1,101 @@
+/**
+ * What a state folder holds of bots, whatever the config says now: a bot that was renamed or taken out of the config may
+ * still be alive, or locked, and its account is the same account.
+ */
+import { readdirSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { readIdentity, type Identity } from "../../core/identity.ts";
+import type { Lockout } from "../../core/lockout.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
+import type { TreeMarks } from "../../platform/tree.ts";
+import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
+import type { Dirs } from "./config/load.ts";
+import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
+
+/** Largest identity file read, bytes. */
+const MAX_IDENTITY_BYTES = 64 * 1024;
+
+/** What is left of one bot of an earlier config or an earlier daemon. */
+export interface Remains {
+  readonly name: string;
+  readonly files: BotFiles;
+  readonly identity: Identity | undefined;
+  readonly lockout: Lockout | undefined;
+  /** The lockout's files that exist or may; removed when the lockout ends. */
+  readonly lockoutFiles: readonly string[];
+}
+
+/** Everything in `<stateDir>/bots`, by name. An absent folder holds nothing; one that cannot be read throws. */
+export function surveyBots(dirs: Dirs): readonly Remains[] {
+  return botFolders(dirs.stateDir).map((name) => {
+    const files = filesOf(name, name, dirs);
+    const lockoutFiles = [lockoutSlot(files.dir), files.lockout, files.lockoutSpare];
+    const locked = lockoutFiles.map(readLockoutFile).find((reading) => reading.kind === "locked");
+    return { name, files, identity: readIdentityFile(files.identity), lockout: locked?.lockout, lockoutFiles };
+  });
+}
+
+function botFolders(stateDir: string): readonly string[] {
+  try {
+    return readdirSync(join(stateDir, "bots"), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map((entry) => entry.name);
+  } catch (error) {
+    // Without the folder there is nothing in it; a file in its place is the config check's to complain of.
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return [];
+    throw error;
+  }
+}
+
+/** The identity file's content; `undefined` when there is none that can be read. */
+function readIdentityFile(path: string): Identity | undefined {
+  try {
+    return readIdentity(readTextIfExists(path, MAX_IDENTITY_BYTES));
+  } catch {
+    return undefined;
+  }
+}
+
+/** The account that the remains speak of; `undefined` when nothing readable names one. */
+export function accountOf({ identity, lockout }: Remains): string | undefined {
+  return identity?.account ?? lockout?.account;
+}
+
+/** By what living processes of an earlier start are recognised: its marks, its main process, and the cgroup it was in. */
+export function marksOfRemains(files: BotFiles, identity: Identity | undefined): TreeMarks {
+  return {
+    environ: fenceMarks(files, identity?.invocationId),
+    cgroup: identity?.cgroup ?? undefined,
+    root: identity === undefined ? undefined : processOf(identity),
+    known: [],
+  };
+}
+
+/** After a reboot no process of the identity can be alive, and its pid is somebody else's. */
+function processOf(identity: Identity): ProcessId | undefined {
+  if (identity.bootId !== bootId()) return undefined;
+  return { pid: identity.pid, startTicks: identity.startTimeTicks };
+}
+
+/**
+ * Living processes of the same bot under another state folder: same name, same working folder, another supervisor's
+ * socket. They are never ours to kill, and never to be doubled or to be closed beside.
+ */
+export function strangersOf(plan: BotPlan): readonly number[] {
+  const name = `\0SUPERVISOR_BOT=${plan.name}\0`;
+  const own = `\0SUPERVISOR_SOCKET=${plan.files.socket}\0`;
+  return listPids().filter((pid) => {
+    const environ = `\0${readEnvironText(pid) ?? ""}\0`;
+    return environ.includes(name) && !environ.includes(own) && folderOf(pid) === plan.config.cwd;
+  });
+}
+
+function folderOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/cwd`);
+  } catch {
+    // It ended meanwhile, or belongs to somebody whose processes we may not look at.
+    return undefined;
+  }
+}

@@ -1,0 +1,85 @@
+/** A full disk under the supervisor's own files: supervision and the emergency go on, and what was lost is counted. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { STAY } from "./fixture.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
+import { startPaper } from "./paper.ts";
+
+/** A file system of 256 KiB at a folder of the rig; unmounted with the scope. */
+function tinyDisk(folder: string): Disposable & { fill: () => void } {
+  mkdirSync(folder, { recursive: true });
+  const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs", folder]);
+  if (exitCode !== 0) throw new Error(`cannot mount a tmpfs: ${stderr.toString()}`);
+  return {
+    /** Takes every byte that is left. */
+    fill() {
+      for (let bytes = 65_536; bytes >= 1; bytes = Math.floor(bytes / 2)) {
+        for (let n = 0; ; n += 1) {
+          try {
+            writeFileSync(join(folder, `ballast-${bytes}-${n}`), "x".repeat(bytes));
+          } catch {
+            break;
+          }
+        }
+      }
+    },
+    [Symbol.dispose]() {
+      Bun.spawnSync(["umount", "-l", folder]);
+    },
+  };
+}
+
+/** Only root may mount, and not in every container. */
+function mayMount(): boolean {
+  if (process.getuid?.() !== 0) return false;
+  return (
+    Bun.spawnSync(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], { stderr: "ignore" }).exitCode === 0
+  );
+}
+
+const possible = mayMount();
+
+test
+  .runIf(possible)
+  .concurrent("a journal on a full disk costs lines, not the restart and not the emergency", async () => {
+    await using paper = await startPaper();
+    await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });
+    using disk = tinyDisk(rig.state("journal"));
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    disk.fill();
+    process.kill(pid ?? 0, "SIGKILL");
+    await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
+    // The last page of the journal's file has some room left.
+    await until("the journal loses lines", async () => {
+      expect((await rig.cli("restart", "bot")).code).toBe(0);
+      return (await rig.status()).supervisor.journalDropped > 0;
+    });
+    expect((await rig.status()).supervisor.health).toBe("degraded");
+    process.kill(rig.daemon.pid, "SIGUSR2");
+    await rig.botIn("locked");
+    expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+    expect(JSON.parse(rig.read(".supervisor/bots/bot/lock.json"))).toMatchObject({ outcome: "flat" });
+  });
+
+test
+  .runIf(possible)
+  .concurrent("a full state folder keeps neither the bot from running nor the lockout from lasting", async () => {
+    await using paper = await startPaper();
+    const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+    await using rig = new Rig({ bots: { bot }, config: { runtimeDir: "run", logDir: "log" } });
+    using disk = tinyDisk(rig.path(".supervisor"));
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    disk.fill();
+    process.kill(pid ?? 0, "SIGKILL");
+    await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
+    writeFileSync(rig.path("run/emergency"), "", { mode: 0o600 });
+    await rig.botIn("locked");
+    expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+    expect(rig.read("daemon.err")).toContain("cannot write the lockout");
+    await rig.endDaemon("SIGKILL");
+    await rig.run();
+    expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { state: "flat" } });
+  });

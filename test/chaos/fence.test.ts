@@ -1,0 +1,147 @@
+/** One account, one bot: whatever is renamed, moved, taken out of the config or started from elsewhere meanwhile. */
+import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { isLive } from "../../src/platform/proc.ts";
+import { STAY } from "./fixture.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
+import { startPaper } from "./paper.ts";
+
+test.concurrent("a bot that was renamed while the supervisor was dead is ended before its successor starts", async () => {
+  await using rig = new Rig({ bots: { old: { command: STAY, account: "main" } } });
+  await rig.run();
+  const old = await until("the old bot runs", async () => (await rig.bot("old")).pid ?? undefined);
+  await rig.endDaemon("SIGKILL");
+  expect(isLive(old)).toBe(true);
+  rig.configure({ bot: { command: STAY, account: "main" } });
+  await rig.run();
+  await rig.botIn("running");
+  expect(isLive(old)).toBe(false);
+});
+
+test.concurrent("a lockout belongs to the account: it holds under another name, and arm ends it for both", async () => {
+  await using paper = await startPaper();
+  const bot = { command: STAY, account: "main", emergency: emergencyAt(paper.url) };
+  await using rig = new Rig({ bots: { old: bot } });
+  await rig.run();
+  await until("the old bot runs", async () => (await rig.bot("old")).state === "running");
+  expect((await rig.cli("emergency", "close", "old", "--yes")).code).toBe(0);
+  await rig.endDaemon("SIGTERM");
+  rig.configure({ bot });
+  await rig.run();
+  expect(await rig.botIn("locked")).toMatchObject({ pid: null, generation: 0, emergency: { state: "flat" } });
+  expect((await rig.cli("arm", "bot", "--reason", "looked at it")).code).toBe(0);
+  await rig.botIn("running");
+  expect(existsSync(rig.state("bots/old/lock.json"))).toBe(false);
+});
+
+test.concurrent("a bot that is not in the config any more is ended", async () => {
+  await using rig = new Rig({ bots: { gone: { command: STAY }, bot: { command: STAY } } });
+  await rig.run();
+  const gone = await until("the bot runs", async () => (await rig.bot("gone")).pid ?? undefined);
+  await rig.endDaemon("SIGKILL");
+  rig.configure({ bot: { command: STAY } });
+  await rig.run();
+  await until("the stranded bot is ended", () => !isLive(gone));
+  expect(rig.read("daemon.err")).toContain("which is not in the config any more");
+});
+
+test.concurrent("a shell without the unit's folders neither doubles the bot nor closes beside it", async () => {
+  await using paper = await startPaper();
+  const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+  await using rig = new Rig({ bots: { bot }, config: { stateDir: "unit", runtimeDir: "unit-run", logDir: "log" } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  // The same config as the shell sees it: without the folders that systemd would have given.
+  rig.configure({ bot });
+  const closed = await rig.cli("emergency", "close", "bot", "--yes");
+  expect(closed.code).not.toBe(0);
+  expect(closed.err).toContain(`pid ${pid}`);
+  const run = await rig.cli("run");
+  expect(run.code).toBe(2);
+  expect(run.err).toContain(`pid ${pid}`);
+  expect(isLive(pid ?? 0)).toBe(true);
+  expect(paper.state().positions).toHaveLength(2);
+  rig.configure({ bot }, { stateDir: "unit", runtimeDir: "unit-run", logDir: "log" });
+});
+
+test.concurrent("an emergency file that is there at the start closes before any bot is started", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });
+  await rig.run();
+  await rig.botIn("running");
+  await rig.endDaemon("SIGTERM");
+  writeFileSync(rig.state("run/emergency"), "", { mode: 0o600 });
+  await rig.run();
+  expect(await rig.botIn("locked")).toMatchObject({ generation: 1, emergency: { state: "flat" } });
+  expect(paper.state()).toMatchObject({ flat: true, flips: [] });
+  expect(existsSync(rig.state("run/emergency"))).toBe(false);
+});
+
+test.concurrent("a supervisor that is stopped during the fence leaves a closed account behind", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });
+  await rig.run();
+  await rig.botIn("running");
+  process.kill(rig.daemon.pid, "SIGUSR2");
+  expect(await rig.endDaemon("SIGTERM")).toBe(0);
+  await until("the account is flat", () => paper.state().flat);
+});
+
+test.concurrent("nothing is started any more once the supervisor is stopping", async () => {
+  await using rig = new Rig({
+    bots: {
+      bot: { command: STAY, autostart: false },
+      slow: { command: ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], stopTimeout: "2s" },
+    },
+  });
+  await rig.run();
+  await until("the slow bot runs", async () => (await rig.bot("slow")).state === "running");
+  const ended = rig.endDaemon("SIGTERM");
+  await until("the slow bot is stopping", async () => (await rig.bot("slow")).state === "stopping");
+  const start = await rig.cli("start", "bot");
+  expect(start.code).not.toBe(0);
+  expect(start.err).toContain("the supervisor is stopping");
+  expect(await ended).toBe(0);
+});
+
+test.concurrent("an interrupted close goes on although a key of another bot is missing, and nothing is started", async () => {
+  await using paper = await startPaper();
+  const emergency = emergencyAt(paper.url);
+  const other = { command: STAY, emergency: emergencyAt(paper.url, { apiKeyFile: "other.key" }) };
+  await using rig = new Rig({ bots: { bot: { command: STAY, emergency }, other }, config: {} });
+  rig.write("other.key", "chaos-key");
+  await rig.run();
+  await rig.botIn("running");
+  await paper.control("fault", { kind: "latency", match: "POST /fapi/v1/order", ms: 2_500, times: 2 });
+  const closing = rig.cli("emergency", "close", "bot", "--yes");
+  await rig.botIn("recovering");
+  await rig.endDaemon("SIGKILL");
+  await closing;
+  rmSync(rig.path("other.key"));
+  await rig.run();
+  await rig.botIn("locked", 60_000);
+  expect(paper.state()).toMatchObject({ flat: true, flips: [] });
+  expect((await rig.bot("other")).state).toBe("stopped");
+});
+
+test.concurrent("a supervisor that was out of descriptors for a while looks at everything again afterwards", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });
+  await rig.run();
+  await rig.botIn("running");
+  const { pid } = rig.daemon;
+  const limit = (soft: string): void => {
+    Bun.spawnSync(["prlimit", "--pid", String(pid), `--nofile=${soft}:`]);
+  };
+  const hard = /^Max open files\s+\d+\s+(\d+)/m.exec(await Bun.file(`/proc/${pid}/limits`).text())?.[1] ?? "1024";
+  limit("5");
+  await until(
+    "an internal error or a failed look is said",
+    () => rig.read("daemon.err").includes("EMFILE"),
+    15_000,
+  ).catch(() => false);
+  limit(hard);
+  writeFileSync(rig.state("run/emergency"), "", { mode: 0o600 });
+  await rig.botIn("locked", 30_000);
+  expect(paper.state()).toMatchObject({ flat: true, flips: [] });
+});

@@ -1,0 +1,141 @@
+/** What the binary refuses, and what it still tells when there is no daemon. */
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { STAY } from "./fixture.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
+
+test.concurrent("supervisor run refuses a wrong config with all its mistakes, each with file and line", async () => {
+  await using rig = new Rig();
+  rig.write(
+    "supervisor.yaml",
+    `version: 1
+bots:
+  momentum:
+    command: [bun, run, bot.ts]
+    stopTimeout: "30"
+    probes:
+      - { kind: heartbeat, periodd: 5s }
+    emergency: { exchange: binancee, apiKeyFile: k, apiSecretFile: s }
+`,
+  );
+  const run = await rig.cli("run");
+  expect(run).toMatchObject({ code: 2, out: "" });
+  expect(run.err.split("\n")).toEqual([
+    "cannot use config supervisor.yaml: 3 errors",
+    'supervisor.yaml:5: bots.momentum.stopTimeout: "30" is not a duration; write it as 250ms, 30s, 5m, 2h or 1d (at most 365d)',
+    'supervisor.yaml:7: bots.momentum.probes.0.periodd: unknown key; did you mean "period"?',
+    'supervisor.yaml:8: bots.momentum.emergency.exchange: "binancee" is not an exchange that ccxt knows; did you mean binance?',
+    "",
+  ]);
+  expect(await rig.cli("config", "check")).toMatchObject({ code: 2, err: run.err });
+});
+
+test.concurrent("supervisor run refuses a config that does not exist, and a key file that does not", async () => {
+  await using rig = new Rig();
+  const none = await rig.cli("run");
+  expect(none.code).toBe(2);
+  expect(none.err).toContain("supervisor.yaml");
+  rig.configure({ bot: { command: STAY, emergency: emergencyAt("http://127.0.0.1:9", { apiKeyFile: "lost.key" }) } });
+  const run = await rig.cli("run");
+  expect(run.code).toBe(2);
+  expect(run.err).toMatch(/supervisor\.yaml:\d+: bots\.bot\.emergency\.apiKeyFile: .*lost\.key/);
+});
+
+test.concurrent("supervisor run refuses a state folder that cannot be written", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { stateDir: "paper.key/state" } });
+  const run = await rig.cli("run");
+  expect(run.code).toBe(2);
+  expect(run.err).toMatch(/supervisor\.yaml:3: stateDir: cannot write to .*paper\.key\/state/);
+});
+
+test.concurrent("supervisor run refuses a runtime folder whose socket's name is too long for the kernel", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { runtimeDir: "r".repeat(100) } });
+  const run = await rig.cli("run");
+  expect(run.code).toBe(2);
+  expect(run.err).toMatch(
+    /runtimeDir: the socket path .* has \d+ bytes and may have 107; set runtimeDir to a shorter folder/,
+  );
+});
+
+test.concurrent("a second supervisor run on the same folder is refused with the pid of the first, which goes on", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const { pid } = await rig.run();
+  const before = await rig.botIn("running");
+  const second = await rig.cli("run");
+  expect(second.code).toBe(2);
+  expect(second.err).toContain(
+    `cannot run on ${join(rig.folder, ".supervisor")}: the supervisor with pid ${pid} has it`,
+  );
+  expect(second.err).toContain("hint: stop that one first");
+  expect(await rig.bot()).toMatchObject({ state: "running", pid: before.pid, generation: 1 });
+});
+
+test.concurrent("commands without a daemon exit 3; status shows what was known last and says so", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const never = await rig.cli("status");
+  expect(never).toMatchObject({ code: 3, out: "" });
+  expect(never.err).toContain("it is not running");
+  expect(never.err).toContain("hint: start it with: supervisor run");
+  await rig.run();
+  const { pid } = await rig.botUntil("the bot is healthy", ({ health }) => health === "healthy");
+  await until("the snapshot is on disk", () => rig.read(".supervisor/status.json").includes(`"pid":${pid}`));
+  await rig.endDaemon("SIGKILL");
+  const stale = await rig.cli("status");
+  expect(stale.code).toBe(3);
+  expect(stale.out).toMatch(/^the supervisor is not running; last known state, as of \d{4}-/);
+  expect(stale.out).toContain("running");
+  // Safe: the command's own JSON.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  const json = JSON.parse((await rig.cli("status", "--json")).out) as { supervisor: object; bots: object[] };
+  expect(json.supervisor).toMatchObject({ pid: null, health: "down" });
+  expect(json.bots).toMatchObject([{ name: "bot", pid }]);
+  for (const command of [
+    ["start", "bot"],
+    ["stop", "bot"],
+    ["restart", "bot"],
+    ["arm", "bot", "--reason", "x"],
+    ["events", "-f"],
+  ])
+    expect((await rig.cli(...command)).code).toBe(3);
+  expect((await rig.cli("events")).code).toBe(0);
+  expect((await rig.cli("logs", "bot")).code).toBe(0);
+  // The bot that the killed daemon left is ended by the next one.
+  await rig.run();
+  await rig.botUntil("the next bot runs", ({ state, generation }) => state === "running" && generation === 2);
+});
+
+test.concurrent("a supervisor that cannot open its control socket ends the start with what is wrong and leaves nothing running", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { control: { group: "no-such-group" } } });
+  const run = await rig.cli("run");
+  expect(run.code).toBe(2);
+  expect(run.err).toContain("no-such-group");
+});
+
+test.concurrent("the binary reads no .env and no bunfig.toml of the folder that it is started in", async () => {
+  await using rig = new Rig({ bots: { bot: { command: ["env"], restart: { policy: "on-failure" } } } });
+  rig.write("preload.ts", 'require("node:fs").writeFileSync("preloaded", "");');
+  rig.write("bunfig.toml", 'preload = ["./preload.ts"]\n');
+  rig.write(".env", "BOT_EMERGENCY_SHUTDOWN=true\nPATH=/nowhere\n");
+  await rig.run();
+  await rig.botUntil("the bot has run", ({ state, generation }) => state === "stopped" && generation === 1);
+  expect(rig.read("preloaded")).toBe("");
+  expect(await Bun.file(rig.path("preloaded")).exists()).toBe(false);
+  expect(rig.log).not.toContain("/nowhere");
+});
+
+test.concurrent("supervisor stop and start hold across a restart of the daemon only as autostart says", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY, autostart: false } } });
+  await rig.run();
+  expect(await rig.bot()).toMatchObject({ state: "stopped", generation: 0 });
+  expect((await rig.cli("status")).code).toBe(0);
+  const start = await rig.cli("start", "bot", "--json");
+  expect(JSON.parse(start.out)).toEqual({ bot: "bot", state: "running" });
+  const { pid } = await rig.bot();
+  const again = await rig.cli("restart", "bot");
+  expect(again).toMatchObject({ code: 0, out: "bot restarted; it is running\n" });
+  expect(await rig.bot()).toMatchObject({ generation: 2, restarts: { total: 0 } });
+  expect((await rig.bot()).pid).not.toBe(pid);
+  await rig.endDaemon("SIGTERM");
+  await rig.run();
+  expect(await rig.bot()).toMatchObject({ state: "stopped", generation: 2 });
+});

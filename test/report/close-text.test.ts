@@ -1,0 +1,42 @@
+import { expect, test } from "vitest";
+import type { CloseReport } from "../../src/core/close-job.ts";
+import { closeEndText, closeText } from "../../src/report/close-text.ts";
+
+const report: CloseReport = {
+  version: 1,
+  incident: "abc123",
+  bot: "bot",
+  account: "main",
+  trigger: "operator",
+  mode: "close",
+  exchange: "binanceusdm",
+  outcome: "residual",
+  reason: "the venue said\n\u001B[31mno",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  durationMs: 1_500,
+  rounds: 2,
+  calls: 3,
+  verified: false,
+  quietMs: 0,
+  before: null,
+  after: null,
+  orders: [],
+  dust: [],
+  foreign: ["order \u009B1A by somebody"],
+  errors: {},
+  fence: { proven: true, pids: [], ms: 0 },
+};
+
+test("closeText() blanks what a venue says to the terminal", () => {
+  expect(closeText(report)).toBe(
+    "incident abc123: residual after 1.5 s, 2 rounds: the venue said  [31mno\n  not ours: order  1A by somebody",
+  );
+});
+
+test("closeEndText() gives the reason of a close that made no report", () => {
+  const end = { bot: "bot", incident: "abc123", outcome: "failed", report: null };
+  expect(closeEndText({ ...end, detail: "cannot read the key" })).toBe(
+    "incident abc123: failed, without a report: cannot read the key\n  see: supervisor events --bot bot",
+  );
+  expect(closeEndText({ ...end, detail: null })).toContain("the reason is not known");
+});

@@ -1,0 +1,98 @@
+import { expect, test } from "vitest";
+import type { BotStatus, Status } from "../../src/core/status.ts";
+import { statusTable } from "../../src/report/status-table.ts";
+
+const bot: BotStatus = {
+  name: "bot",
+  account: "bot",
+  state: "backoff",
+  health: "unhealthy",
+  ready: false,
+  wanted: true,
+  reason: "it said\u001B[2J no",
+  pid: null,
+  generation: 1,
+  startedAt: null,
+  uptimeSeconds: null,
+  adopted: false,
+  restarts: { total: 1, inPeriod: 1, intensity: 5, attempt: 1, nextStartAt: null, resetAt: null },
+  lastExit: { at: "2026-01-01T00:00:00.000Z", code: 1, signal: null, cause: "exited", detail: "exit\nforged: fine" },
+  probes: [
+    {
+      name: "web",
+      kind: "http",
+      role: "liveness",
+      verdict: "unhealthy",
+      result: "failure",
+      reason: "status 500: \r\u009B1Aall good",
+      failures: 1,
+      lastAt: null,
+      latencySeconds: null,
+    },
+  ],
+  heartbeat: { at: null, ageSeconds: null, status: "fine\nbot: locked\u001B]0;title\u0007" },
+  resources: null,
+  level: "normal",
+  emergency: {
+    state: "armed",
+    incident: null,
+    lockedSince: null,
+    reason: null,
+    preflight: "never",
+    preflightAt: null,
+  },
+};
+
+function statusOf(supervisor: Partial<Status["supervisor"]> = {}): Status {
+  return {
+    version: 1,
+    supervisor: {
+      version: "1.0.0",
+      pid: 42,
+      startedAt: "2026-01-01T00:00:00.000Z",
+      uptimeSeconds: 1,
+      config: "supervisor.yaml",
+      health: "ok",
+      role: "active",
+      cgroup: "none",
+      rssBytes: 1,
+      journalDropped: 0,
+      asOf: "2026-01-01T00:00:00.000Z",
+      ...supervisor,
+    },
+    bots: [bot],
+    backups: [],
+    alerts: { firing: 0, queued: 0 },
+  };
+}
+
+test("statusTable() prints no control character of any field, and no line that a bot or a probe has made up", () => {
+  const text = statusTable(statusOf(), { colour: false, detail: true });
+  expect(text.split("\n")).toEqual([
+    expect.stringMatching(/^supervisor 1\.0\.0 {2}pid 42 /),
+    expect.stringMatching(/^BOT /),
+    expect.stringMatching(/^bot {2}backoff /),
+    "bot: it said [2J no",
+    "bot says: fine bot: locked ]0;title ",
+    "bot: last exit 2026-01-01T00:00:00.000Z, cause exited: exit forged: fine",
+    "bot: probe web: status 500:   1Aall good",
+    "probes of bot:",
+    "  web (http, liveness): unhealthy, last failure: status 500:   1Aall good",
+  ]);
+  // Safe: what must not be there is what is looked for.
+  // oxlint-disable-next-line no-control-regex
+  expect(text).not.toMatch(/[\u0000-\u0009\u000B-\u001F\u007F-\u009F]/);
+});
+
+test.each([
+  ["2026-01-01T00:00:04.200Z", "as of 2026-01-01T00:00:00.000Z, 4.2s ago:"],
+  ["2026-01-01T02:10:00.000Z", "as of 2026-01-01T00:00:00.000Z, 2h 10m ago:"],
+  ["2025-12-31T00:00:00.000Z", "as of 2026-01-01T00:00:00.000Z:"],
+])("statusTable() says at %s how old the last known state of a dead daemon is", (now, told) => {
+  const text = statusTable(statusOf({ pid: null, health: "down" }), {
+    colour: false,
+    detail: false,
+    now: new Date(now),
+  });
+  expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
+});

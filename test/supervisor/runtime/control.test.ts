@@ -1,0 +1,214 @@
+/** What the control socket answers for real bots that never run: routes, refusals, and what is told of a close. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { Bot } from "../../../src/supervisor/runtime/bot.ts";
+import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
+import { controlAnswers } from "../../../src/supervisor/runtime/control.ts";
+import { Journal } from "../../../src/supervisor/runtime/journal.ts";
+import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
+import { supervisorStatus } from "../../../src/supervisor/runtime/status.ts";
+
+const LOCKOUT = {
+  version: 1,
+  bot: "bot",
+  account: "bot",
+  incident: "abc1234",
+  trigger: "operator",
+  reason: "asked for",
+  lockedAt: "2026-01-01T00:00:00.000Z",
+  outcome: "residual",
+  endedAt: "2026-01-01T00:01:00.000Z",
+};
+
+const REPORT = {
+  version: 1,
+  incident: "abc1234",
+  bot: "bot",
+  account: "bot",
+  trigger: "operator",
+  mode: "close",
+  exchange: "binanceusdm",
+  outcome: "residual",
+  reason: "something is left",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  durationMs: 1,
+  rounds: 1,
+  calls: 1,
+  verified: false,
+  quietMs: 0,
+  before: null,
+  after: null,
+  orders: [],
+  dust: [],
+  foreign: [],
+  errors: {},
+  fence: { proven: true, pids: [], ms: 0 },
+};
+
+const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "key", endpoint: "http://127.0.0.1:9" };
+
+/** One bot with an emergency section and one without, behind a control socket. */
+function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockout?: object; report?: object } = {}) {
+  const dir = mkdtempSync(join(tmpdir(), "sv-"));
+  writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
+  const bots = { bot: { command: ["true"], emergency: EMERGENCY }, plain: { command: ["true"] } };
+  writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
+  const incidents = join(dir, ".supervisor", "bots", "bot", "incidents");
+  mkdirSync(incidents, { recursive: true });
+  if (lockout !== undefined) writeFileSync(join(incidents, "..", "lock.json"), JSON.stringify(lockout));
+  if (report !== undefined) writeFileSync(join(incidents, "abc1234.json"), JSON.stringify(report));
+  const { config, dirs } = loadConfig({ file: undefined, env: {}, cwd: dir });
+  const clock = systemClock;
+  const journal = new Journal(join(dir, "journal"), clock);
+  const pulse = new Pulse(clock);
+  const made = Object.entries(config.bots).map(([name, of]): [string, Bot] => [
+    name,
+    new Bot(name, { ...of, autostart: false }, dirs, {
+      clock,
+      random: () => 0,
+      env: {},
+      journal,
+      cgroupBase: undefined,
+      alone: false,
+      installation: "test",
+      drain: () => {},
+      onChange: () => {},
+      pulse,
+      remains: [],
+      onBug: (error) => {
+        throw error;
+      },
+    }),
+  ]);
+  for (const [, bot] of made) bot.begin({});
+  const status = () =>
+    supervisorStatus({
+      clock,
+      version: "1.2.3",
+      config: join(dir, "supervisor.yaml"),
+      bots: made.map(([, bot]) => bot),
+      cgroup: "none",
+      journalDropped: 0,
+      startedAt: new Date(),
+      startedAtMs: clock.monotonicMs(),
+    });
+  const deps = {
+    path: join(dir, "control.sock"),
+    group: undefined,
+    bots: new Map(made),
+    journal,
+    clock,
+    env: {},
+    status,
+  };
+  const answers = controlAnswers({ ...deps, version: "1.2.3", stopping: () => stopping });
+  return {
+    async ask(method: "GET" | "POST", route: string, body?: object): Promise<{ code: number; answer: unknown }> {
+      const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+      const response = await answers(new Request(`http://supervisor${route}`, { method, ...sent }));
+      return { code: response.status, answer: await response.json() };
+    },
+    [Symbol.dispose]() {
+      for (const [, bot] of made) bot.shutDown();
+      journal.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+test("GET /v1/ping answers pid and version", async () => {
+  using control = rig();
+  expect(await control.ask("GET", "/v1/ping")).toEqual({ code: 200, answer: { pid: process.pid, version: "1.2.3" } });
+});
+
+test.each([
+  ["GET", "/v1/nothing"],
+  ["GET", "/v1/bots/bot/start"],
+  ["GET", "/v1/bots/bot/toString"],
+  ["POST", "/v1/bots/bot/constructor"],
+  ["POST", "/v1/bots/bot"],
+] as const)("%s %s is no route", async (method, route) => {
+  using control = rig();
+  expect(await control.ask(method, route)).toMatchObject({ code: 404, answer: { error: { code: "notFound" } } });
+});
+
+test("GET /v1/bots/NAME/emergency of a bot whose account nobody closed holds nothing", async () => {
+  using control = rig();
+  const { code, answer } = await control.ask("GET", "/v1/bots/bot/emergency");
+  expect(code).toBe(200);
+  expect(answer).toEqual({
+    bot: "bot",
+    state: "stopped",
+    incident: null,
+    reason: null,
+    lockedAt: null,
+    outcome: null,
+    endedAt: null,
+    detail: null,
+    report: null,
+  });
+  expect(await control.ask("GET", "/v1/bots/nobody/emergency")).toMatchObject({
+    code: 404,
+    answer: { error: { code: "noSuchBot" } },
+  });
+});
+
+test("GET /v1/bots/NAME/emergency reads the report of a close that an earlier daemon ended", async () => {
+  using control = rig({ lockout: LOCKOUT, report: REPORT });
+  const { answer } = await control.ask("GET", "/v1/bots/bot/emergency");
+  expect(answer).toMatchObject({
+    state: "locked",
+    incident: "abc1234",
+    reason: "asked for",
+    outcome: "residual",
+    endedAt: LOCKOUT.endedAt,
+    detail: null,
+    report: REPORT,
+  });
+});
+
+test.each([
+  ["of an older round", { ...REPORT, outcome: "unreadable" }],
+  ["of another incident", { ...REPORT, incident: "other12" }],
+  ["that is damaged", { version: 1 }],
+])("GET /v1/bots/NAME/emergency does not show a report %s", async (_, report) => {
+  using control = rig({ lockout: LOCKOUT, report });
+  const { code, answer } = await control.ask("GET", "/v1/bots/bot/emergency");
+  expect(code).toBe(200);
+  expect(answer).toMatchObject({ outcome: "residual", report: null });
+});
+
+test.each([
+  ["start", {}],
+  ["restart", {}],
+  ["arm", { reason: "x" }],
+  ["emergency", { mode: "plan" }],
+  ["emergency", { mode: "close", yes: true }],
+])("POST %s is refused while the daemon is stopping", async (verb, body) => {
+  using control = rig({ stopping: true });
+  const { code, answer } = await control.ask("POST", `/v1/bots/bot/${verb}`, body);
+  expect(code).toBe(503);
+  expect(answer).toMatchObject({
+    error: { code: "stopping", message: expect.stringMatching(/^cannot .* bot: the supervisor is stopping$/) },
+  });
+});
+
+test("POST stop is answered while the daemon is stopping", async () => {
+  using control = rig({ stopping: true });
+  expect(await control.ask("POST", "/v1/bots/bot/stop")).toEqual({
+    code: 200,
+    answer: { bot: "bot", state: "stopped" },
+  });
+});
+
+test("POST emergency of a bot without an emergency section says so, for a plan and for a close", async () => {
+  using control = rig();
+  for (const body of [{ mode: "plan" }, { mode: "close", yes: true }])
+    expect(await control.ask("POST", "/v1/bots/plain/emergency", body)).toMatchObject({
+      code: 409,
+      answer: { error: { code: "unsupported" } },
+    });
+});
