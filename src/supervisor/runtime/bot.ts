@@ -6,9 +6,11 @@ import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { runCommand, type CommandResult } from "../../platform/command.ts";
 import { writeFileAtomic } from "../../platform/files.ts";
+import type { Controllers } from "../../platform/controllers.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
+import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, unmarked, type BotPlan } from "./bot-plan.ts";
 import { lookUp, prepareFolders, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -35,6 +37,8 @@ export interface BotDeps {
   readonly journal: Journal;
   /** Folder below which bots get their cgroup; `undefined` where there is none. */
   readonly cgroupBase: string | undefined;
+  /** Where the cgroups for limits are made; `undefined` when nothing will be started. */
+  readonly controllers: Controllers | undefined;
   /** No other bot runs under this supervisor, so whatever orphan comes to it is this bot's. */
   readonly alone: boolean;
   /** Tells the cgroups of two supervisors on one machine apart. */
@@ -65,6 +69,7 @@ export class Bot {
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
+  readonly limits: BotLimits;
   readonly #user: User | undefined;
   #generation: Generation | undefined;
   /** What earlier supervisors, or this account's bot under another name, may have left alive; empty once that is ended. */
@@ -88,7 +93,10 @@ export class Bot {
     const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
-    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, fact });
+    const cgroupName = `bot-${name}-${deps.installation}`;
+    const { limits } = config;
+    this.limits = new BotLimits({ limits, controllers: deps.controllers, user, cgroupName, fact });
+    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
     const before = remains.find((each) => each.name === name)?.identity;
     this.#earlier = [
       marksOfRemains(this.plan.files, before),
@@ -135,16 +143,12 @@ export class Bot {
     return this.#user;
   }
 
-  /** Kills of the bot's processes for want of memory that the kernel has counted. */
-  get oomKills(): number {
-    return this.#starter.oomKills;
-  }
-
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
    * With `held` nothing is started, but an interrupted close goes on.
    */
   begin({ emergency, held = false }: { emergency?: Order | undefined; held?: boolean }): void {
+    this.limits.tellGaps();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
@@ -172,6 +176,14 @@ export class Bot {
   /** Once in a while: remembers the tree, so that whoever escapes from it later is still known. */
   tick(): void {
     this.#generation?.remember();
+  }
+
+  /** Each second: looks at what the limits of the living bot say. */
+  look(): void {
+    const { generation } = this;
+    const { kind } = this.loop.state;
+    if (generation === undefined || (kind !== "starting" && kind !== "running")) return;
+    if (this.limits.look(() => generation.treePids())) this.#setLevel();
   }
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
@@ -267,6 +279,8 @@ export class Bot {
     await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
+    this.limits.settle();
+    this.#setLevel();
     return this.loop.post({ kind: "gone", generation });
   }
 
@@ -335,7 +349,7 @@ export class Bot {
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );
-    return degraded === true ? "degraded" : "normal";
+    return degraded === true || this.limits.high ? "degraded" : "normal";
   }
 
   #setLevel(): void {

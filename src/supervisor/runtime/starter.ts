@@ -1,17 +1,15 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { randomUUID } from "node:crypto";
-import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
-import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
 import { botEnvironment, type BotPlan } from "./bot-plan.ts";
+import type { BotLimits } from "./bot-limits.ts";
 import { EnvFileError, readEnvFile } from "./bot-setup.ts";
-
-/** Largest cgroup counter file read, bytes. */
-const MAX_BYTES = 64 * 1024;
 
 export interface StarterDeps {
   readonly plan: BotPlan;
@@ -20,8 +18,9 @@ export interface StarterDeps {
   readonly userError: string | undefined;
   /** Folder below which bots get their cgroup; `undefined` where there is none. */
   readonly cgroupBase: string | undefined;
-  /** Tells the cgroups of two supervisors on one machine apart. */
-  readonly installation: string;
+  /** Name of the bot's cgroup. */
+  readonly cgroupName: string;
+  readonly limits: BotLimits;
   /** The supervisor's own environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly fact: (level: "warn" | "alert", text: string) => void;
@@ -45,35 +44,33 @@ export class Starter {
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
-    const { cgroupBase, plan, installation } = deps;
-    this.cgroup =
-      cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, `bot-${plan.name}-${installation}`);
-  }
-
-  /** Kills of the bot's processes for want of memory, as the kernel counts them since the last start. */
-  get oomKills(): number {
-    return this.cgroup === undefined ? 0 : oomKillsIn(this.cgroup);
+    const { cgroupBase, cgroupName } = deps;
+    this.cgroup = cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, cgroupName);
   }
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
-    const { plan, user, userError, fact } = this.#deps;
-    if (userError !== undefined) return { kind: "failed", permanent: true, reason: userError };
+    const { plan, user, userError, limits, fact } = this.#deps;
+    const refusal = userError ?? limits.refusal;
+    if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
       const invocationId = randomUUID().replaceAll("-", "");
       const env = this.#environment(generation, invocationId);
       const cgroup = this.#freshCgroup(invocationId);
+      const before = limits.prepare(invocationId, cgroup, env);
       const outcome = spawnChild({
         command: plan.config.command,
         cwd: plan.config.cwd,
         env,
         ...(user === undefined ? {} : { user }),
+        before,
         outputPath: plan.files.log,
         ...(cgroup === undefined ? {} : { cgroup }),
         onExit: ({ code, signal }) => {
           sawExit();
-          onExit({ code, signal, oom: signal === "SIGKILL" && this.oomKills > 0 });
+          if (before.length > 0) this.#explain(code);
+          onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
       });
       if (outcome.kind === "failed") return outcome;
@@ -89,7 +86,18 @@ export class Starter {
 
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
+    this.#deps.limits.settle();
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
+  }
+
+  /** The steps before the program report by exit codes that a program may use too. */
+  #explain(code: number | null): void {
+    for (const [failed, what] of Object.entries(EXIT_BEFORE_EXEC))
+      if (code === Number(failed))
+        this.#deps.fact(
+          "warn",
+          `exit code ${code}: unless the bot itself ends so, its start could not ${what}; see its log`,
+        );
   }
 
   #environment(generation: number, invocationId: string): Record<string, string> {
@@ -130,15 +138,5 @@ export class Starter {
       // The bot's marks in its environment still tell its processes from others.
       fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-/** `oom_kill` of memory.events (cgroup v2 with the memory controller); 0 where nobody counts them. */
-function oomKillsIn(cgroup: string): number {
-  try {
-    const events = readTextIfExists(join(cgroup, "memory.events"), MAX_BYTES) ?? "";
-    return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
-  } catch {
-    return 0;
   }
 }

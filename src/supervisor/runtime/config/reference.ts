@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`http\`, \`metrics\`, \`backups\` and \`alerts\`; in a bot \`limits\`, \`output\` and \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`http\`, \`metrics\`, \`backups\` and \`alerts\`; in a bot \`output\` and \`dump\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 
@@ -61,6 +61,11 @@ export function configReferenceMarkdown(): string {
       `A bot's name is lower-case letters, digits and dashes, at most 32, beginning with a letter.\n`,
     ),
     section("`bots.NAME.restart`", inside(bot, "restart")),
+    section(
+      "`bots.NAME.limits`",
+      inside(bot, "limits"),
+      "What each limit does on which machine: [limits.md](limits.md).\n",
+    ),
     section(
       "`bots.NAME.emergency`",
       inside(bot, "emergency"),

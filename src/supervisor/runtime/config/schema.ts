@@ -7,8 +7,9 @@ import { backoffFields } from "../../../core/backoff.ts";
 import { budgetSchema } from "../../../core/budget.ts";
 import { duration } from "../../../core/duration.ts";
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
+import { limitsSchema } from "../../../core/limits.ts";
 import { probeSchema } from "../../../probes/index.ts";
-import { checkAccounts, checkBot, checkEmergencyKeys, checkProbe, checkRestart } from "./rules.ts";
+import { checkAccounts, checkBot, checkEmergencyKeys, checkLimits, checkProbe, checkRestart } from "./rules.ts";
 
 /** Rules across fields run even when a field is wrong by itself, so that all errors show at once; they guard their input. */
 const always = { when: () => true };
@@ -125,6 +126,10 @@ const botSchema = z
       .prefault({})
       .describe("When and how fast the bot is started again, and when that is given up."),
     probes: z.array(probeSchema.superRefine(checkProbe, always)).prefault([]).describe("Checks of the running bot."),
+    limits: limitsSchema
+      .superRefine(checkLimits, always)
+      .optional()
+      .describe("What the bot may use at most; what this machine cannot enforce is said at the start."),
     emergency: emergencySchema
       .optional()
       .describe("How the account is made safe; without it positions are never closed."),
