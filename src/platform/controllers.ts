@@ -89,30 +89,34 @@ function tryV1(folder: string, controller: Controller): string | undefined {
   }
 }
 
-/** Lets the cgroups below `base` have the v2 controller; the obstacle when that cannot be. */
+/**
+ * Lets the cgroups below `base` have the v2 controller; the obstacle when that cannot be. A cgroup with processes in it
+ * cannot hand memory or pids down, and once it hands cpu down nothing can be started below it (ENOTSUP): so they go first.
+ */
 function delegate(base: string, controller: Controller): string | undefined {
-  const first = handDown(base, controller);
-  if (first?.code !== "EBUSY") return first?.reason;
-  // A cgroup with processes in it cannot hand memory or pids down: they go into a leaf, and only we may be among them.
-  return leaveBase(base) ?? handDown(base, controller)?.reason;
+  return leaveBase(base) ?? handDown(base, controller);
 }
 
 /** Adds the controller to `cgroup.subtree_control` of the folder; says why when the kernel refuses. */
-export function handDown(folder: string, controller: Controller): { code: string; reason: string } | undefined {
+export function handDown(folder: string, controller: Controller): string | undefined {
   const file = join(folder, "cgroup.subtree_control");
   if (words(file).includes(controller)) return undefined;
   try {
     writeFileSync(file, `+${controller}`, { flag: "r+" });
     return undefined;
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "";
-    return { code, reason: `cannot hand controller ${controller} down from ${folder}: ${messageOf(cause)}` };
+    return `cannot hand controller ${controller} down from ${folder}: ${messageOf(cause)}`;
   }
 }
 
+/** Moves this process out of `base` into a leaf below it; the obstacle when somebody else is in it too. */
 function leaveBase(base: string): string | undefined {
+  // The root of the machine may have processes and controllers; it alone has no type (cgroups(7)).
+  if (!existsSync(join(base, "cgroup.type"))) return undefined;
   try {
-    const others = cgroupPids(base, 0).filter((pid) => pid !== process.pid);
+    const pids = cgroupPids(base, 0);
+    if (pids.length === 0) return undefined;
+    const others = pids.filter((pid) => pid !== process.pid);
     if (others.length > 0) {
       const named = others.slice(0, MAX_NAMED_PIDS).join(", ");
       return `the supervisor shares its cgroup with pid ${named}; run it as a unit of its own with Delegate=yes`;

@@ -154,7 +154,7 @@ export class BotLimits {
     }
     if (cgroup === undefined) throw new Error(`cannot limit ${controller}: this start has no cgroup`);
     const refused = handDown(dirname(cgroup), controller);
-    if (refused !== undefined) throw new Error(refused.reason);
+    if (refused !== undefined) throw new Error(refused);
     return { version: "v2", path: cgroup };
   }
 
