@@ -40,7 +40,7 @@ function readLimit(rig: Rig, controller: Controller, file: string): string {
   return readFileSync(join(folder, start?.name ?? "", file), "utf8");
 }
 
-describe.runIf(enforced).concurrent("with controllers", () => {
+describe.runIf(enforced).concurrent("what the kernel enforces", () => {
   test("limits.memory: a hog is killed by the kernel and its exit says oom, again and again", async () => {
     const bot = { command: shell("exec tail /dev/zero"), limits: { memory: "48MiB" } };
     await using rig = new Rig({ bots: { bot } });
@@ -86,7 +86,9 @@ describe.runIf(enforced).concurrent("with controllers", () => {
     await until("it was throttled", () => throttled() > 2);
     expect(await rig.bot()).toMatchObject({ state: "running", generation: 1 });
   });
+});
 
+describe.runIf(enforced).concurrent("the cgroups of limits", () => {
   test("limits: cgroups are joined before the first instruction, and gone after a stop", async () => {
     const limits = { memory: "64MiB", cpu: "100%", pids: 50 };
     const bot = { command: shell("cat /proc/self/cgroup > cgroups; exec sleep 600"), limits };
@@ -102,16 +104,37 @@ describe.runIf(enforced).concurrent("with controllers", () => {
   });
 
   test("limits: what a killed daemon left is cleared by the next", async () => {
-    await using rig = new Rig({ bots: { bot: { command: STAY, limits: { memory: "64MiB" } } } });
+    const bot = { command: STAY, orphans: "stop", limits: { memory: "64MiB" } };
+    await using rig = new Rig({ bots: { bot } });
     await rig.run();
     await rig.botIn("running");
     await rig.endDaemon("SIGKILL");
     expect(cgroupsOf(rig)).toHaveLength(1);
     await rig.run();
-    const { pid } = await rig.botIn("running");
+    const { pid } = await rig.botUntil(
+      "it runs anew",
+      ({ generation, state }) => generation === 2 && state === "running",
+    );
     await until("it is in its cgroup", () => readLimit(rig, "memory", "cgroup.procs").trim() === String(pid));
     await rig.endDaemon("SIGTERM");
     expect(cgroupsOf(rig)).toEqual([]);
+  });
+
+  test("limits.memory holds for an adopted bot, and its end is still told as oom", async () => {
+    const bot = {
+      command: shell("until [ -e go ]; do sleep 0.1; done; exec tail /dev/zero"),
+      limits: { memory: "64MiB" },
+    };
+    await using rig = new Rig({ bots: { bot } });
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    await rig.endDaemon("SIGKILL");
+    await rig.run();
+    const adopted = await rig.botUntil("its resources are known", ({ resources }) => resources !== null);
+    expect(adopted).toMatchObject({ pid, adopted: true, resources: { memoryLimitBytes: 64 * 1_024 ** 2 } });
+    rig.write("go", "");
+    const next = await rig.botUntil("it was killed", ({ generation }) => generation === 2);
+    expect(next.lastExit).toMatchObject({ cause: "oom" });
   });
 });
 

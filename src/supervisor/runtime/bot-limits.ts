@@ -103,18 +103,22 @@ export class BotLimits {
    */
   prepare(invocationId: string, cgroup: string | undefined, env: Readonly<Record<string, string>>): readonly string[] {
     this.settle();
-    const { enforced } = this.#plan;
-    for (const controller of controllersOf(this.#deps.limits)) {
-      const place = this.#deps.controllers?.places[controller];
-      if (place === undefined) continue;
-      const leaf = this.#makeLeaf(controller, place, invocationId, cgroup);
-      this.#leaves.set(controller, leaf);
-      setLimit(controller, leaf, enforced);
-    }
-    return limitPrefix(enforced, this.#procsToJoin(), env);
+    this.#enterCgroups(invocationId, cgroup);
+    return limitPrefix(this.#plan.enforced, this.#procsToJoin(), env);
   }
 
-  /** Whether a SIGKILL that has just ended the bot was the kernel's, for want of memory. */
+  /** Goes on with the start of an earlier supervisor: its cgroups are the same, and their limits are set again. */
+  adopt(invocationId: string, cgroup: string | undefined): void {
+    try {
+      this.#enterCgroups(invocationId, cgroup);
+    } catch (error) {
+      this.#deps.fact("alert", error instanceof Error ? error.message : String(error));
+    }
+    const kills = this.#countOomKills();
+    this.#seenOomKills = [kills, kills];
+  }
+
+  /** Whether the kernel has just killed for want of memory; asked when the bot ended by SIGKILL, or adopted, so that nobody knows how. */
   wasOom(): boolean {
     return this.#countOomKills() > this.#seenOomKills[0];
   }
@@ -144,6 +148,16 @@ export class BotLimits {
     this.#leaves.clear();
     for (const place of Object.values(this.#deps.controllers?.places ?? {}))
       if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
+  }
+
+  #enterCgroups(invocationId: string, cgroup: string | undefined): void {
+    for (const controller of controllersOf(this.#deps.limits)) {
+      const place = this.#deps.controllers?.places[controller];
+      if (place === undefined) continue;
+      const leaf = this.#makeLeaf(controller, place, invocationId, cgroup);
+      this.#leaves.set(controller, leaf);
+      setLimit(controller, leaf, this.#plan.enforced);
+    }
   }
 
   #makeLeaf(controller: Controller, place: ControllerPlace, invocationId: string, cgroup: string | undefined): Leaf {
