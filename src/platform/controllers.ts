@@ -6,6 +6,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CONTROLLERS, type Controller } from "../core/limits.ts";
 import { cgroupPids, LEAF, ownV1Folder, removeCgroup, type CgroupSupport } from "./cgroup.ts";
+import { guardHandDown } from "./handdown-guard.ts";
 import { readProc } from "./proc.ts";
 
 export interface ControllerPlace {
@@ -43,7 +44,12 @@ export function findControllers(support: CgroupSupport): Controllers {
  * hands them to the cgroups beside that leaf. Never throws; what fails is an obstacle.
  */
 export function openControllers(support: CgroupSupport): Controllers {
-  return collect(support, delegate);
+  let guarded: { readonly failure: string | undefined } | undefined;
+  return collect(support, (base, controller) => {
+    if (isRoot(base)) return handDown(base, controller);
+    guarded ??= { failure: leaveBase(base) ?? guardHandDown(base) };
+    return guarded.failure ?? handDown(base, controller);
+  });
 }
 
 function collect(
@@ -89,14 +95,6 @@ function tryV1(folder: string, controller: Controller): string | undefined {
   }
 }
 
-/**
- * Lets the cgroups below `base` have the v2 controller; the obstacle when that cannot be. A cgroup with processes in it
- * cannot hand memory or pids down, and once it hands cpu down nothing can be started below it (ENOTSUP): so they go first.
- */
-function delegate(base: string, controller: Controller): string | undefined {
-  return leaveBase(base) ?? handDown(base, controller);
-}
-
 /** Adds the controller to `cgroup.subtree_control` of the folder; says why when the kernel refuses. */
 export function handDown(folder: string, controller: Controller): string | undefined {
   const file = join(folder, "cgroup.subtree_control");
@@ -109,10 +107,16 @@ export function handDown(folder: string, controller: Controller): string | undef
   }
 }
 
-/** Moves this process out of `base` into a leaf below it; the obstacle when somebody else is in it too. */
+/** The root of the machine may have processes and controllers; it alone has no type (cgroups(7)). */
+function isRoot(base: string): boolean {
+  return !existsSync(join(base, "cgroup.type"));
+}
+
+/**
+ * Moves this process out of `base` into a leaf below it; the obstacle when somebody else is in it too. A cgroup with
+ * processes in it cannot hand memory or pids down, and once it hands cpu down nothing can be started below it (ENOTSUP).
+ */
 function leaveBase(base: string): string | undefined {
-  // The root of the machine may have processes and controllers; it alone has no type (cgroups(7)).
-  if (!existsSync(join(base, "cgroup.type"))) return undefined;
   try {
     const pids = cgroupPids(base, 0);
     if (pids.length === 0) return undefined;

@@ -1,5 +1,5 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { unlinkSync } from "node:fs";
+import { rmSync } from "node:fs";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
@@ -99,8 +99,7 @@ export class Bot {
     const inherited = kin.flatMap((each) => each.lockoutFiles);
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
     const cgroupName = `bot-${name}-${deps.installation}`;
-    const { limits } = config;
-    this.limits = new BotLimits({ limits, controllers: deps.controllers, user, cgroupName, fact });
+    this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
     this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
     const before = remains.find((each) => each.name === name)?.identity;
     this.before = before;
@@ -333,7 +332,7 @@ export class Bot {
   }
 
   #permitOrders(): void {
-    this.#tryFile("permit orders", () => unlinkIfThere(this.plan.files.noNewOrders));
+    this.#tryFile("permit orders", () => rmSync(this.plan.files.noNewOrders, { force: true }));
   }
 
   async #runHook(hook: Hook): Promise<void> {
@@ -397,13 +396,5 @@ export class Bot {
     } catch (error) {
       this.fact("alert", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
   }
 }
