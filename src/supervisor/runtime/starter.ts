@@ -43,6 +43,7 @@ export class Starter {
   readonly cgroup: string | undefined;
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
+  #held: string | undefined;
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
@@ -59,6 +60,7 @@ export class Starter {
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
     const { plan, user, userError, fact } = this.#deps;
+    if (this.#held !== undefined) return { kind: "failed", permanent: true, reason: this.#held };
     if (userError !== undefined) return { kind: "failed", permanent: true, reason: userError };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
@@ -86,6 +88,11 @@ export class Starter {
       const permanent = error instanceof EnvFileError;
       return { kind: "failed", permanent, reason: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */
+  hold(reason: string): void {
+    this.#held = reason;
   }
 
   /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */
