@@ -265,7 +265,7 @@ export function lock(state: Carried, outcome: RungOutcome, trigger: Trigger, rea
 }
 
 function describeOutcome(outcome: RungOutcome): string {
-  return outcome === "flat" ? "closed, the account is flat" : `not proven closed (${outcome})`;
+  return outcome === "flat" ? "closed" : `not proven closed (${outcome})`;
 }
 
 /** A later deadline for the timer of the state, within the limit; `undefined` when nothing moves. */

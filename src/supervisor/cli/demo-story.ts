@@ -21,8 +21,9 @@ export interface StoryOptions {
 export async function tellStory({ port, keep, io }: StoryOptions): Promise<boolean> {
   const startMs = systemClock.monotonicMs();
   const say = narrator(io, startMs);
-  const stage = await setStage(port);
+  // From the first process on: an interrupt during the set-up must not leave one behind.
   const interrupted = untilInterrupted();
+  const stage = await setStage(port);
   try {
     const story = play(stage, say, io);
     const safe = await Promise.race([story, interrupted.then(() => undefined)]);
@@ -166,8 +167,8 @@ function describe({ positions, orders, algoOrders, flat }: PaperState): string {
 
 function untilInterrupted(): Promise<void> {
   return new Promise((resolve) => {
-    process.once("SIGINT", () => resolve());
-    process.once("SIGTERM", () => resolve());
+    // SIGHUP: the terminal was closed, and nothing of the demo may stay behind.
+    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(signal, () => resolve());
   });
 }
 

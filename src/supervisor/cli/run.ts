@@ -6,6 +6,7 @@ import { ConfigError } from "../runtime/config/issues.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { Daemon } from "../runtime/daemon.ts";
 import { surveyBots } from "../runtime/survey.ts";
+import { readEmergencySwitch } from "../runtime/triggers.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -21,6 +22,7 @@ export const command: Verb = {
 
 async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  const emergencyAtStart = readEmergencySwitch(io.env["BOT_EMERGENCY_SHUTDOWN"]);
   const held = checkMachine(loaded, io);
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
   const daemon = new Daemon({
@@ -29,6 +31,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
     random: Math.random,
     env: io.env,
     version: VERSION,
+    emergencyAtStart,
     toStderr: io.err,
   });
   guardProcess(daemon, io);
@@ -54,19 +57,27 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
 }
 
 /**
- * Checks the files, users and folders that the config names. When one is missing the daemon does not start, unless a
- * close was interrupted: that one goes on, and nothing is started. Returns whether starts are held back for that reason.
+ * Checks the files, users and folders that the config names. What is wrong with one bot holds that bot back, and the
+ * others run; what is wrong with everything is an error, unless a close was interrupted: that goes on, whatever is missing.
+ * Returns why which bots are held back.
  */
-function checkMachine(loaded: LoadedConfig, io: CliIo): boolean {
+function checkMachine(loaded: LoadedConfig, io: CliIo): ReadonlyMap<string, string> {
   try {
     for (const warning of checkEnvironment(loaded)) io.err(warning);
-    return false;
+    return new Map();
   } catch (error) {
-    const interrupted = surveyBots(loaded.dirs).filter(({ lockout }) => lockout?.outcome === null);
-    if (!(error instanceof ConfigError) || interrupted.length === 0) throw error;
+    if (!(error instanceof ConfigError)) throw error;
+    const names = Object.keys(loaded.config.bots);
+    const held = new Map<string, string>();
+    for (const { path, message } of error.issues) {
+      const owner = names.find((name) => path.startsWith(`bots.${name}.`));
+      for (const name of owner === undefined ? names : [owner]) held.set(name, `${path}: ${message}`);
+    }
+    const interrupted = surveyBots(loaded.dirs).some(({ lockout }) => lockout?.outcome === null);
+    if (held.size === names.length && !interrupted) throw error;
     io.err(error.message);
-    io.err(`no bot is started; the interrupted close of ${interrupted.map(({ name }) => name).join(", ")} goes on`);
-    return true;
+    io.err(`not started for that reason: ${[...held.keys()].join(", ")}; repair it and restart the supervisor`);
+    return held;
   }
 }
 

@@ -151,15 +151,16 @@ export class Bot {
 
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
-   * With `held` nothing is started, but an interrupted close goes on.
+   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
    */
-  begin({ emergency, held = false }: { emergency?: Order | undefined; held?: boolean }): void {
+  begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
+    if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
-    const wanted = this.plan.config.autostart && !held;
+    const wanted = this.plan.config.autostart;
     this.#setLevel();
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;

@@ -92,7 +92,7 @@ const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Res
   "POST start": (asked) => stoppingRefusal(asked, "start") ?? start(asked.bot),
   "POST stop": ({ bot }) => stop(bot),
   "POST restart": (asked) => stoppingRefusal(asked, "restart") ?? restart(asked.bot),
-  "POST arm": (asked) => stoppingRefusal(asked, "arm") ?? arm(asked.bot, asked.request),
+  "POST arm": (asked) => stoppingRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
@@ -173,12 +173,11 @@ async function restart(bot: Bot): Promise<Response> {
 
 async function upAnswer(bot: Bot, verb: string): Promise<Response> {
   await bot.loop.settles(settledUp, answerTimeoutMs(bot));
-  const { state } = bot.loop;
-  if (state.kind === "running") return json({ bot: bot.plan.name, state: state.kind });
-  const why = "reason" in state ? state.reason : (state.lastExit?.detail ?? "it is not running yet");
+  const { state, reason } = plight(bot);
+  if (state === "running") return json({ bot: bot.plan.name, state });
   return refuse(500, {
     code: "notRunning",
-    message: `cannot ${verb} ${bot.plan.name}: it is ${state.kind}: ${why}`,
+    message: `cannot ${verb} ${bot.plan.name}: it is ${state}: ${reason}`,
     hint: `see: supervisor logs ${bot.plan.name}`,
   });
 }
@@ -191,7 +190,7 @@ async function stop(bot: Bot): Promise<Response> {
   return refuse(500, { code: "notStopped", message: `cannot stop ${bot.plan.name}: it is ${state.kind}` });
 }
 
-async function arm(bot: Bot, request: Request): Promise<Response> {
+async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Response> {
   const body = await readBody(request, armBody);
   if ("refusal" in body) return body.refusal;
   const { state } = bot.loop;
@@ -207,10 +206,42 @@ async function arm(bot: Bot, request: Request): Promise<Response> {
       hint: `supervisor emergency plan ${name} shows them; --accept-positions arms it all the same`,
     });
   }
+  const reopened = body.value.acceptPositions ? undefined : await positionsSince(deps, bot);
+  if (reopened !== undefined) return reopened;
+  // The reading took a moment, in which somebody else may have armed it, or closed again.
+  if (bot.loop.state.kind !== "locked")
+    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${bot.loop.state.kind} by now` });
   bot.fact("alert", `re-armed by a person: ${body.value.reason}`);
   bot.loop.post({ kind: "arm", acceptPositions: body.value.acceptPositions });
-  if (!bot.loop.state.wanted) return json({ bot: name, state: bot.loop.state.kind });
-  return upAnswer(bot, "start");
+  if (!bot.loop.state.wanted) return json({ bot: name, state: bot.loop.state.kind, started: false });
+  const up = await upAnswer(bot, "start");
+  if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
+  return json({ bot: name, started: false, ...plight(bot) });
+}
+
+/** Why a bot is not running, as far as it is known. */
+function plight({ loop: { state } }: Bot): { state: State["kind"]; reason: string } {
+  const reason = "reason" in state ? state.reason : (state.lastExit?.detail ?? "it is not running yet");
+  return { state: state.kind, reason };
+}
+
+/** The account was flat when the close ended; a person who arms says that it still is. Read, it may tell otherwise. */
+async function positionsSince(deps: ControlDeps, bot: Bot): Promise<Response | undefined> {
+  const { name, policy } = bot.plan;
+  if (policy.emergency === undefined) return undefined;
+  const end = await planClose(bot, deps);
+  if (end.kind === "report" && end.report.outcome === "flat") return undefined;
+  const why =
+    end.kind === "failed"
+      ? `its account cannot be read: ${end.reason}`
+      : end.report.outcome === "planNotEmpty"
+        ? "its account was flat after the close and is not any more"
+        : `its account cannot be read: ${end.report.reason}`;
+  return refuse(409, {
+    code: "notFlat",
+    message: `cannot arm ${name}: ${why}`,
+    hint: `supervisor emergency plan ${name} shows what is open; --accept-positions arms it all the same`,
+  });
 }
 
 /** An emergency is under way: its fence, its close, or the wait for a process that cannot be killed. */

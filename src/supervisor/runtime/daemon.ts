@@ -53,6 +53,8 @@ export interface DaemonDeps {
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly version: string;
+  /** `BOT_EMERGENCY_SHUTDOWN` was set: every bot stays down and its positions are closed. */
+  readonly emergencyAtStart: boolean;
   readonly toStderr: (line: string) => void;
 }
 
@@ -103,8 +105,8 @@ export class Daemon {
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
-  /** Opens the bots and their sockets, then starts what is to be started; with `held`, only interrupted closes go on. */
-  start({ held = false }: { held?: boolean } = {}): void {
+  /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
+  start({ held = new Map() }: { held?: ReadonlyMap<string, string> } = {}): void {
     const { loaded, version } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
     for (const warning of loaded.warnings) this.#say("warn", warning);
@@ -119,7 +121,7 @@ export class Daemon {
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held });
+    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
@@ -127,7 +129,7 @@ export class Daemon {
 
   /** An order to close everything that was there before us: then no bot is started first. */
   #orderAtStart(): Order | undefined {
-    if (this.#deps.env["BOT_EMERGENCY_SHUTDOWN"] === "true")
+    if (this.#deps.emergencyAtStart)
       return { trigger: "environment", reason: "BOT_EMERGENCY_SHUTDOWN was set when the supervisor started" };
     const found = this.#emergencyFile.look();
     if (found.alert !== undefined) this.#say("alert", found.alert);
@@ -312,6 +314,7 @@ export class Daemon {
   #rareDuties(): void {
     if (this.#ticks % RELEASE_EVERY_TICKS === RELEASE_TICK) {
       Bun.gc(true);
+      Bun.shrink();
       releaseProgramPages();
     }
     if (this.#ticks % REMEMBER_TICKS !== 0) return;

@@ -43,6 +43,7 @@ export class Starter {
   readonly cgroup: string | undefined;
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
+  #held: string | undefined;
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
@@ -53,7 +54,7 @@ export class Starter {
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
     const { plan, user, userError, limits, fact } = this.#deps;
-    const refusal = userError ?? limits.refusal;
+    const refusal = this.#held ?? userError ?? limits.refusal;
     if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
@@ -84,6 +85,11 @@ export class Starter {
       const permanent = error instanceof EnvFileError;
       return { kind: "failed", permanent, reason: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */
+  hold(reason: string): void {
+    this.#held = reason;
   }
 
   /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */

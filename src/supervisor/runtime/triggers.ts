@@ -1,8 +1,25 @@
 /**
  * The emergency file: whoever may write to the runtime folder can have every position closed by creating it.
  * Its owner and mode are checked, so that no other local user can; a refused file is said once and left in place.
+ * And `BOT_EMERGENCY_SHUTDOWN`, which orders the same at the start.
  */
 import { lstatSync, unlinkSync, type Stats } from "node:fs";
+import { EXIT } from "../../core/exit-code.ts";
+import { plainText } from "../../core/plain-text.ts";
+
+/** A value of `BOT_EMERGENCY_SHUTDOWN` that is neither yes nor no; exit code 2. */
+class SwitchError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint = "true, 1 or yes closes the positions of every bot; false, 0, no or nothing does not";
+}
+
+/** What `BOT_EMERGENCY_SHUTDOWN` says. Throws for a value that could be meant either way: guessing would start a bot. */
+export function readEmergencySwitch(value: string | undefined): boolean {
+  const text = (value ?? "").trim().toLowerCase();
+  if (["true", "1", "yes"].includes(text)) return true;
+  if (["", "false", "0", "no"].includes(text)) return false;
+  throw new SwitchError(`cannot start: BOT_EMERGENCY_SHUTDOWN is "${plainText(text)}"`);
+}
 
 /** Mode bits that let others than the owner write. */
 const FOREIGN_WRITE = 0o022;

@@ -55,5 +55,5 @@ function linesOf(work: () => unknown): string[] {
 
 /** A config with one bot `a`; `lines` are further lines of the bot. */
 export function botWith(...lines: string[]): string {
-  return ["version: 1", "bots:", "  a:", "    command: [run]", ...lines.map((line) => `    ${line}`), ""].join("\n");
+  return ["version: 1", "bots:", "  a:", "    command: [sh]", ...lines.map((line) => `    ${line}`), ""].join("\n");
 }

@@ -19,7 +19,7 @@ const DEFAULTS = {
   bots: {
     a: {
       name: "a",
-      command: ["run"],
+      command: ["sh"],
       cwd: folder.dir,
       env: {},
       account: "a",

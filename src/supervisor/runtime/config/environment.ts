@@ -2,6 +2,7 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { readTextIfExists } from "../../../platform/files.ts";
+import { findProgram } from "../../../platform/program.ts";
 import { lookupGroup, lookupUser, switchUser } from "../../../platform/user.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
 import { configError, type ConfigIssue, type Path } from "./issues.ts";
@@ -23,7 +24,7 @@ interface Findings {
 
 /**
  * Checks the machine for `loaded` and returns the warnings, one line each, after those of the config itself.
- * Throws `ConfigError` (exit code 2) with everything that is missing. Whether a bot's command exists is for its start to tell.
+ * Throws `ConfigError` (exit code 2) with everything that is missing. A program that is missing is a warning only.
  */
 export function checkEnvironment(loaded: LoadedConfig): string[] {
   const errors: ConfigIssue[] = [];
@@ -57,11 +58,26 @@ function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings)
   const folder = statProblem(bot.cwd, "folder");
   if (folder !== undefined)
     findings.error([...path, "cwd"], `cannot use ${bot.cwd}: ${folder}; create it or correct cwd`);
+  else checkPrograms(bot, loaded, findings);
   checkUser(bot.user, [...path, "user"], findings);
   if (bot.envFile !== undefined) checkEnvFile(bot.envFile, [...path, "envFile"], findings);
   if (bot.emergency === undefined) return;
   for (const what of ["apiKey", "apiSecret", "passphrase"] as const)
     checkKey(bot.emergency, what, [...path, "emergency"], loaded, findings);
+}
+
+/** Warns of programs that a start would not find now; they may be there when it comes. */
+function checkPrograms(bot: BotConfig, { env: own }: LoadedConfig, findings: Findings): void {
+  const path = bot.env["PATH"] ?? own["PATH"];
+  const env = path === undefined ? {} : { PATH: path };
+  const look = (command: readonly string[] | undefined, place: Path): void => {
+    if (command === undefined) return;
+    const found = findProgram({ command, cwd: bot.cwd, env });
+    if (found.kind === "missing") findings.warn(place, `${found.reason}; correct it, or install it before the start`);
+  };
+  for (const key of ["command", "preStop", "postStop"] as const) look(bot[key], ["bots", bot.name, key]);
+  for (const [index, probe] of bot.probes.entries())
+    if (probe.kind === "exec") look(probe.command, ["bots", bot.name, "probes", index, "command"]);
 }
 
 function checkKey(

@@ -86,7 +86,7 @@ const emergencySchema = z
     sandbox: z.boolean().default(false).describe("Use the venue's test network."),
     timeout: positive().prefault("300s").describe("Time budget of one close before it goes on in slow rounds."),
     symbols: z
-      .array(filled())
+      .array(filled().regex(/^[^/:]+\/[^/:]+:[^/:]+$/, "is not a symbol of a derivative; write it as BTC/USDT:USDT"))
       .default([])
       .describe("Unified ccxt symbols to close, for example BTC/USDT:USDT; empty: the whole account."),
   })
