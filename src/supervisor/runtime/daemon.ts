@@ -22,8 +22,9 @@ import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
 import { supervisorStatus } from "./status.ts";
-import { accountOf, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
+import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
 const TICK_MS = 1_000;
@@ -69,6 +70,7 @@ export class Daemon {
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   #control: Stoppable | undefined;
+  #web: Web | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
   #changed = true;
@@ -96,6 +98,21 @@ export class Daemon {
       this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
     });
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+  }
+
+  /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
+  async openWeb({ held = false }: { held?: boolean } = {}): Promise<void> {
+    const { loaded, env } = this.#deps;
+    const { config, dirs } = loaded;
+    const ordered = (): boolean => env["BOT_EMERGENCY_SHUTDOWN"] === "true" || existsSync(config.emergencyFile);
+    this.#web = await openWeb({
+      config,
+      status: () => this.status(),
+      pulseAgeMs: () => this.#pulse.ageMs,
+      stopping: () => this.#stopping,
+      urgent: () => held || ordered() || surveyBots(dirs).some(cannotWait),
+      say: (level, text) => this.#say(level, text),
+    });
   }
 
   /** Opens the bots and their sockets, then starts what is to be started; with `held`, only interrupted closes go on. */
@@ -210,9 +227,9 @@ export class Daemon {
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
-    await this.#snapshot();
+    if (bots.length > 0) await this.#snapshot();
     for (const bot of bots) bot.shutDown();
-    for (const server of [this.#control, ...this.#servers]) await server?.stop(true);
+    for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");
     this.#journal.close();
@@ -308,6 +325,7 @@ export class Daemon {
     }
     if (this.#ticks % REMEMBER_TICKS !== 0) return;
     for (const bot of this.#bots.values()) bot.tick();
+    if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
     if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
     this.#say("warn", "the control socket was removed; opening it again");
