@@ -72,10 +72,16 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
   };
 }
 
-/** Whether something of it is alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
-export function cannotWait({ files, identity, lockout }: Remains): boolean {
+/** Whether something of it may be alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
+export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains): boolean {
   if (lockout !== undefined && lockout.outcome !== "flat") return true;
-  return listTree(marksOfRemains(files, identity)).length > 0;
+  if (lockoutFiles.some((file) => readLockoutFile(file).kind === "damaged")) return true;
+  try {
+    return listTree(marksOfRemains(files, identity)).length > 0;
+  } catch {
+    // Unknown is not nobody.
+    return true;
+  }
 }
 
 /** After a reboot no process of the identity can be alive, and its pid is somebody else's. */

@@ -1,6 +1,6 @@
 /**
  * The two TCP servers of the config, `http` and `metrics`. This folder is loaded only where the config has one of them.
- * Bounds of Bun.serve that hold here: 16 KiB of headers (431), no connection stays idle for more than 10 s.
+ * A bound of Bun.serve that holds here: 16 KiB of headers (431).
  */
 import type { Server } from "bun";
 import { EXIT } from "../../../core/exit-code.ts";
@@ -15,6 +15,8 @@ import { authorizer } from "./auth.ts";
 
 /** Largest request body, bytes: nothing here reads one, but a client may send a few bytes with a GET. */
 const MAX_BODY_BYTES = 1_024;
+/** Time after which an idle connection is ended, seconds: longer than any answer takes, shorter than a scrape interval. */
+const IDLE_SECONDS = 10;
 
 const SECTIONS = { http: HTTP_ROUTES, metrics: METRICS_ROUTES } as const;
 type Section = keyof typeof SECTIONS;
@@ -88,7 +90,14 @@ type Fetch = (request: Request, self: Server<undefined>) => Promise<Response>;
 /** Every address is both families by one socket; a kernel without IPv6 has the older one alone. */
 function listen({ host, port }: ListenAddress, fetch: Fetch): Server<undefined> {
   const open = (hostname: string): Server<undefined> =>
-    Bun.serve({ hostname, port, maxRequestBodySize: MAX_BODY_BYTES, fetch, error: internalError });
+    Bun.serve({
+      hostname,
+      port,
+      maxRequestBodySize: MAX_BODY_BYTES,
+      idleTimeout: IDLE_SECONDS,
+      fetch,
+      error: internalError,
+    });
   if (host !== undefined) return open(host);
   try {
     return open("::");

@@ -21,6 +21,8 @@ interface World {
   status: Status;
   pulseAgeMs: number;
   stopping: boolean;
+  /** The status waits for it. */
+  gate: Promise<void>;
   /** How often the status was asked for. */
   asked: number;
 }
@@ -35,12 +37,19 @@ function serversFor(sections: object, more: Partial<World> = {}): { servers: Web
   const file = join(dir, "supervisor.yaml");
   writeFileSync(file, JSON.stringify({ version: 1, bots: BOTS, ...sections }));
   const { config } = loadConfig({ file, env: {} });
-  const world: World = { status: statusOf(), pulseAgeMs: 10, stopping: false, asked: 0, ...more };
+  const world: World = {
+    status: statusOf(),
+    pulseAgeMs: 10,
+    stopping: false,
+    gate: Promise.resolve(),
+    asked: 0,
+    ...more,
+  };
   const servers = new WebServers({
     config,
     status: async () => {
       world.asked += 1;
-      await Bun.sleep(0);
+      await world.gate;
       return world.status;
     },
     pulseAgeMs: () => world.pulseAgeMs,
@@ -57,8 +66,10 @@ function open(servers: WebServers): Record<string, string> {
   return Object.fromEntries(opened.map((text) => /^(\w+) listens on (.*)\/$/.exec(text)?.slice(1) ?? []));
 }
 
+const codeOf = async (url: string): Promise<number> => (await fetch(url)).status;
+
 const codes = (base: string | undefined, paths: readonly string[]): Promise<number[]> =>
-  Promise.all(paths.map(async (path) => (await fetch(`${base}${path}`)).status));
+  Promise.all(paths.map((path) => codeOf(`${base}${path}`)));
 
 const LOCAL = { http: { listen: "127.0.0.1:0" }, metrics: { listen: "127.0.0.1:0" } };
 
@@ -191,6 +202,22 @@ test("shared() asks once for all who ask while it runs, and anew after that, als
   asked[2]?.resolve(3);
   expect(await last).toBe(3);
   expect(asked).toHaveLength(3);
+});
+
+test("WebServers work on 32 requests at a time and refuse more at once", async () => {
+  const { promise: gate, resolve: release } = Promise.withResolvers<void>();
+  const { http } = open(serversFor(LOCAL, { gate }).servers);
+  const refused = Promise.withResolvers<void>();
+  const codesSeen: number[] = [];
+  const all = Array.from({ length: 40 }, async () => {
+    codesSeen.push(await codeOf(`${http}/health`));
+    if (codesSeen.length === 8) refused.resolve();
+  });
+  await refused.promise;
+  expect(codesSeen).toEqual(Array.from({ length: 8 }, () => 503));
+  release();
+  await Promise.all(all);
+  expect(codesSeen.slice(8)).toEqual(Array.from({ length: 32 }, () => 200));
 });
 
 test("WebServers answer 500 when the status cannot be made, and go on", async () => {
