@@ -72,6 +72,11 @@ export const METRICS: readonly Row[] = [
     ofBot(({ wanted }) => Number(wanted)),
   ),
   gauge(
+    "supervisor_bot_adopted",
+    "1 while the bot is one that an earlier supervisor started.",
+    ofBot(({ adopted }) => Number(adopted)),
+  ),
+  gauge(
     "supervisor_bot_uptime_seconds",
     "Time since the bot's start; 0 while it is down.",
     ofBot(({ uptimeSeconds }) => uptimeSeconds ?? 0),

@@ -150,7 +150,7 @@ test.concurrent("a port in use keeps no bot that lives without its supervisor, a
   try {
     rig.configure({ bot: { command: STAY } }, { http: { listen: `127.0.0.1:${port}` } });
     await rig.run();
-    await rig.botUntil("the next bot runs", ({ state, generation }) => state === "running" && generation === 2);
+    await rig.botUntil("the bot is adopted", (bot) => bot.state === "running" && bot.adopted && bot.pid === pid);
     expect(rig.journal.filter(({ level }) => level === "alert").map(({ text }) => text)).toContain(
       `cannot listen on 127.0.0.1:${port}: another program has the port; supervision goes on without it, and it is tried again`,
     );
