@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import { lifecycleMarkdown } from "../src/report/lifecycle-table.ts";
+import { metricsMarkdown } from "../src/report/metrics-table.ts";
 import { configJsonSchema, configReferenceMarkdown } from "../src/supervisor/runtime/config/reference.ts";
 import { exchangeIdsSource, exchangesSource } from "./generate-exchanges.ts";
 
@@ -14,6 +15,7 @@ const FORMAT_TIMEOUT_MS = 20_000;
 /** Every generated file, by its path in the repository. */
 const sources: { readonly [path: string]: () => string } = {
   "docs/lifecycle.md": lifecycleMarkdown,
+  "docs/metrics.md": metricsMarkdown,
   "docs/config.md": configReferenceMarkdown,
   "config/supervisor.schema.json": () => JSON.stringify(configJsonSchema(), null, 2),
   "src/core/exchange-ids.ts": exchangeIdsSource,

@@ -6,7 +6,7 @@ import type { BotStatus, Status } from "../core/status.ts";
 
 type Style = Parameters<typeof styleText>[0];
 /** A cell: its text, and the style that it gets after the columns are laid out. */
-type Cell = readonly [text: string, style?: Style | undefined];
+export type Cell = readonly [text: string, style?: Style | undefined];
 
 export interface TableOptions {
   /** Colours, when the output can show them (`NO_COLOR` and pipes get none). */
@@ -30,11 +30,23 @@ export function statusTable(status: Status, options: TableOptions): string {
   return blocks.filter((block) => block !== "").join("\n");
 }
 
-type Paint = (text: string, style?: Style) => string;
+export type Paint = (text: string, style?: Style) => string;
 
-const HEADER = ["BOT", "STATE", "HEALTH", "READY", "PID", "UP", "RESTARTS", "HEARTBEAT", "MEMORY", "CPU", "EMERGENCY"];
+export const HEADER = [
+  "BOT",
+  "STATE",
+  "HEALTH",
+  "READY",
+  "PID",
+  "UP",
+  "RESTARTS",
+  "HEARTBEAT",
+  "MEMORY",
+  "CPU",
+  "EMERGENCY",
+];
 
-function headline({ supervisor }: Status, now: Date | undefined, paint: Paint): string {
+export function headline({ supervisor }: Status, now: Date | undefined, paint: Paint): string {
   const { pid, version, uptimeSeconds, rssBytes, cgroup, asOf } = supervisor;
   if (pid === null) {
     const age = now === undefined ? "" : ageOf(asOf, now);
@@ -64,7 +76,7 @@ const STATE_STYLE: Record<BotStatus["state"], Style> = {
 };
 const HEALTH_STYLE: Record<BotStatus["health"], Style> = { healthy: "green", pending: "yellow", unhealthy: "red" };
 
-function botRow(bot: BotStatus): readonly Cell[] {
+export function botRow(bot: BotStatus): readonly Cell[] {
   const { restarts, heartbeat, resources, emergency } = bot;
   return [
     [bot.name],
@@ -99,7 +111,7 @@ function layOut(rows: readonly (readonly Cell[])[], paint: Paint): string {
     .join("\n");
 }
 
-function remarks(bot: BotStatus, paint: Paint): readonly string[] {
+export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   const { name, reason, heartbeat, restarts, lastExit, emergency } = bot;
   const lines: string[] = [];
   if (reason !== null) lines.push(`${name}: ${reason}`);
@@ -120,7 +132,7 @@ function lockRemark({ name, emergency }: BotStatus): string {
   return `${name}: locked out, ${account}; when it is safe: supervisor arm ${name} --reason TEXT`;
 }
 
-function probeTable(bot: BotStatus, paint: Paint): string {
+export function probeTable(bot: BotStatus, paint: Paint): string {
   if (bot.probes.length === 0) return "";
   const lines = bot.probes.map(({ name, kind, role, verdict, result, reason, latencySeconds }) => {
     const latency = latencySeconds === null ? "" : `  ${(latencySeconds * 1_000).toFixed(1)} ms`;

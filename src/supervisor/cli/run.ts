@@ -46,6 +46,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   // A terminal that goes away must not end the supervision of a bot that holds positions.
   process.on("SIGHUP", () => {});
   try {
+    await daemon.openWeb({ held });
     daemon.start({ held });
   } catch (error) {
     await daemon.shutDown("it could not start");

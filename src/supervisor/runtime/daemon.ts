@@ -23,8 +23,9 @@ import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
 import { supervisorStatus } from "./status.ts";
-import { accountOf, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
+import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
 const TICK_MS = 1_000;
@@ -58,6 +59,11 @@ export interface DaemonDeps {
   readonly toStderr: (line: string) => void;
 }
 
+/** Why which bots must not be started, by name. */
+interface Held {
+  readonly held?: ReadonlyMap<string, string>;
+}
+
 export class Daemon {
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
@@ -73,6 +79,7 @@ export class Daemon {
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   #control: Stoppable | undefined;
+  #web: Web | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
   #changed = true;
@@ -105,8 +112,23 @@ export class Daemon {
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
+  /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
+  async openWeb({ held }: Held = {}): Promise<void> {
+    const { loaded, emergencyAtStart } = this.#deps;
+    const { config, dirs } = loaded;
+    const ordered = (): boolean => emergencyAtStart || existsSync(config.emergencyFile);
+    this.#web = await openWeb({
+      config,
+      status: () => this.status(),
+      pulseAgeMs: () => this.#pulse.ageMs,
+      stopping: () => this.#stopping,
+      urgent: () => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait),
+      say: (level, text) => this.#say(level, text),
+    });
+  }
+
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
-  start({ held = new Map() }: { held?: ReadonlyMap<string, string> } = {}): void {
+  start({ held = new Map() }: Held = {}): void {
     const { loaded, version } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
     for (const warning of loaded.warnings) this.#say("warn", warning);
@@ -218,9 +240,9 @@ export class Daemon {
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
-    await this.#snapshot();
+    if (bots.length > 0) await this.#snapshot();
     for (const bot of bots) bot.shutDown();
-    for (const server of [this.#control, ...this.#servers]) await server?.stop(true);
+    for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");
     this.#journal.close();
@@ -319,6 +341,7 @@ export class Daemon {
     }
     if (this.#ticks % REMEMBER_TICKS !== 0) return;
     for (const bot of this.#bots.values()) bot.tick();
+    if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
     if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
     this.#say("warn", "the control socket was removed; opening it again");

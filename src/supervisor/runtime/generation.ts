@@ -37,7 +37,7 @@ export interface GenerationDeps {
 }
 
 /** The probe that every bot has: its main process lives. */
-const processProbe: BotProbe = {
+export const processProbe: BotProbe = {
   kind: "process",
   name: "process",
   role: "liveness",

@@ -19,6 +19,11 @@ export class Pulse {
     this.#lastMs = clock.monotonicMs();
   }
 
+  /** Time since the last beat, ms. */
+  get ageMs(): number {
+    return this.#clock.monotonicMs() - this.#lastMs;
+  }
+
   /** Calls `listener` with each gap until the returned function is called. */
   onStall(listener: (gapMs: number) => void): () => void {
     this.#onStall.add(listener);

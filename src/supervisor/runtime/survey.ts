@@ -8,7 +8,7 @@ import { readIdentity, type Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
-import type { TreeMarks } from "../../platform/tree.ts";
+import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
@@ -70,6 +70,18 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
     root: identity === undefined ? undefined : processOf(identity),
     known: [],
   };
+}
+
+/** Whether something of it may be alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
+export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains): boolean {
+  if (lockout !== undefined && lockout.outcome !== "flat") return true;
+  if (lockoutFiles.some((file) => readLockoutFile(file).kind === "damaged")) return true;
+  try {
+    return listTree(marksOfRemains(files, identity)).length > 0;
+  } catch {
+    // Unknown is not nobody.
+    return true;
+  }
 }
 
 /** After a reboot no process of the identity can be alive, and its pid is somebody else's. */

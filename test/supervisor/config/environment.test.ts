@@ -18,6 +18,19 @@ describe("checkEnvironment()", () => {
     expect(checkEnvironment(folder.load(text, { KEY: "k" }))).toEqual([]);
   });
 
+  test("warns of a program that a start would not find, of the bot, its hooks and its probes", () => {
+    const text = botWith("preStop: [./absent.sh]", "probes:", "  - { kind: exec, command: [nosuchprogram] }").replace(
+      "[sh]",
+      "[also-absent]",
+    );
+    const warnings = checkEnvironment(folder.load(text, { PATH: "/bin" }));
+    expect(warnings).toEqual([
+      expect.stringContaining('bots.a.command: cannot start "also-absent": not found in PATH'),
+      expect.stringContaining("bots.a.preStop: cannot start ./absent.sh"),
+      expect.stringContaining('bots.a.probes.0.command: cannot start "nosuchprogram"'),
+    ]);
+  });
+
   test("refuses a key file that is missing, empty, a folder or beside its place", () => {
     mkdirSync(at("folder.key"), { recursive: true });
     folder.write("empty.key", " \n");

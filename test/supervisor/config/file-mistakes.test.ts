@@ -31,12 +31,10 @@ const files: readonly (readonly [name: string, text: string, messages: readonly 
   ],
   [
     "sections that this release has not",
-    "version: 1\nhttp: {}\nmetrics: {}\nbots: { a: { command: [x] } }\nbackups: {}\nalerts: {}\n",
+    "version: 1\nbots: { a: { command: [x] } }\nbackups: {}\nalerts: {}\n",
     [
-      '2: http: "http" is not available in this release; remove it',
-      '3: metrics: "metrics" is not available in this release; remove it',
-      '5: backups: "backups" is not available in this release; remove it',
-      '6: alerts: "alerts" is not available in this release; remove it',
+      '3: backups: "backups" is not available in this release; remove it',
+      '4: alerts: "alerts" is not available in this release; remove it',
     ],
   ],
   ["a list as the file", "- a\n", ['1: a list is not a map; write it as lines of "key: value"']],
@@ -132,7 +130,7 @@ describe("loadConfig()", () => {
       "    account: a",
       "    command: [x]",
       "    cwd: ${NOWHERE}",
-      "metrics: {}",
+      "metrics: { listen: ':8000' }",
       `runtimeDir: /run/${"x".repeat(100)}`,
     ];
     expect(() => folder.load(text.join("\n"))).toThrow(
@@ -146,7 +144,7 @@ describe("loadConfig()", () => {
           'bot.yaml:7: bots.a.emergency.timeout: "soon" is not a duration; write it as 250ms, 30s, 5m, 2h or 1d (at most 365d)',
           'bot.yaml:9: bots.b.account: bots "a" and "b" share the account "a", which may have one live bot; give each its own',
           "bot.yaml:11: bots.b.cwd: the environment variable NOWHERE is not set; set it, or write ${NOWHERE:-default}",
-          'bot.yaml:12: metrics: "metrics" is not available in this release; remove it',
+          'bot.yaml:12: metrics.listen: ":8000" can be reached from other machines, and there is no auth; write 127.0.0.1:8000, or add auth: { username: NAME, passwordFile: FILE }',
           `bot.yaml:13: runtimeDir: the socket path /run/${"x".repeat(100)}/bots/a.notify has 119 bytes and may have 107; set runtimeDir to a shorter folder, for example /run/tradingbot`,
         ].join("\n"),
       }),

@@ -10,7 +10,7 @@ import { isSecret, withoutPassword } from "./excerpt.ts";
 const HIDDEN = "***";
 
 /** Names of files and variables that hold secrets are no secrets themselves. */
-const NAMES_ONLY = /^(?:apiKey|apiSecret|passphrase)(?:File|Env)$/;
+const NAMES_ONLY = /^(?:apiKey|apiSecret|passphrase|password)(?:File|Env)$/;
 
 /** `config` as an object in config spelling, for JSON. */
 export function effectiveConfig(config: Config): unknown {

@@ -36,6 +36,10 @@ export function checkEnvironment(loaded: LoadedConfig): string[] {
   const { config, dirs } = loaded;
   checkFolders(dirs, findings);
   checkGroup(config.control.group, findings);
+  for (const section of ["http", "metrics"] as const) {
+    const file = config[section]?.auth?.passwordFile;
+    if (file !== undefined) checkSecretFile(file, "password", [section, "auth", "passwordFile"], findings);
+  }
   for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings);
   const [first] = errors;
   if (first !== undefined) throw configError(first.file, errors);
@@ -95,11 +99,14 @@ function checkKey(
     );
   const file = emergency[`${what}File`];
   if (file === undefined) return;
-  const place = [...path, `${what}File`];
+  checkSecretFile(file, "key", [...path, `${what}File`], findings);
+}
+
+function checkSecretFile(file: string, what: "key" | "password", place: Path, findings: Findings): void {
   const read = readWhole(file, MAX_KEY_FILE_BYTES);
   if (read.kind === "failed")
     return findings.error(place, `cannot read ${file}: ${read.why}; create it with mode 0600`);
-  if (read.text.trim() === "") return findings.error(place, `${file} is empty; write the key into it`);
+  if (read.text.trim() === "") return findings.error(place, `${file} is empty; write the ${what} into it`);
   const mode = statSync(file).mode;
   if ((mode & (SHARED_READ | SHARED_WRITE)) !== 0)
     findings.warn(place, `${file} is open to others (mode ${octal(mode)}); run: chmod 600 ${file}`);

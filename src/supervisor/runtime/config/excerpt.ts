@@ -22,7 +22,7 @@ export function isSecret(path: Path): boolean {
   // The first two steps are `bots` and a name, which may be "env".
   const sections = path.slice(2, -1);
   if (sections.includes("env") || sections.includes("headers")) return true;
-  return /^(?:api(?:Key|Secret)|passphrase)/.test(String(path.at(-1)));
+  return /^(?:api(?:Key|Secret)|passphrase|password)/.test(String(path.at(-1)));
 }
 
 /** `message`, which may quote the value at `path`, with that value hidden where it must be. */

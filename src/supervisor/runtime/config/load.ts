@@ -2,18 +2,20 @@
 import { dirname, resolve } from "node:path";
 import type * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
+import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { onFailureOf, probeName, type ProbeConfig } from "../../../probes/index.ts";
 import { valueAt } from "./fields.ts";
 import { configError, formatPath, type ConfigIssue, type Path } from "./issues.ts";
 import { describeSchemaIssue } from "./messages.ts";
 import { socketPathError, type Dirs } from "./paths.ts";
 import { dirsOf, readSource, sourceIssues, type ReadOptions } from "./read.ts";
-import { configSchema, type BotInput, type ConfigInput, type EmergencyConfig } from "./schema.ts";
+import { listenersError } from "./rules.ts";
+import { configSchema, type BotInput, type ConfigInput, type EmergencyConfig, type ListenerConfig } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
 
 export type { Dirs } from "./paths.ts";
-export type { EmergencyConfig } from "./schema.ts";
+export type { EmergencyConfig, ListenerConfig } from "./schema.ts";
 
 /** A probe with the defaults that depend on its other fields. */
 export type BotProbe = ProbeConfig & {
@@ -68,6 +70,8 @@ export function loadConfig(options: ReadOptions): LoadedConfig {
   const dirs = dirsOf(source.root, located.file, env);
   const socketError = socketPathError(dirs.runtimeDir, botNames(source.root) ?? []);
   if (socketError !== undefined) issues.push(issueAt(["runtimeDir"], socketError));
+  const listenError = listenersError(source.root);
+  if (listenError !== undefined) issues.push(issueAt(["metrics", "listen"], listenError));
   // Not a rule of the schema: there, a bot with a wrong name is no bot.
   if (botNames(source.root)?.length === 0) issues.push(issueAt(["bots"], "there is no bot; add one"));
   const parsed = configSchema.safeParse(source.root);
@@ -115,6 +119,8 @@ function complete(input: ConfigInput, dirs: Dirs, file: string): Config {
   return {
     ...input,
     ...dirs,
+    ...(input.http === undefined ? {} : { http: completeListener(input.http, folder) }),
+    ...(input.metrics === undefined ? {} : { metrics: completeListener(input.metrics, folder) }),
     emergencyFile: resolve(folder, input.emergencyFile ?? resolve(dirs.runtimeDir, "emergency")),
     bots: Object.fromEntries(bots),
   };
@@ -149,6 +155,11 @@ function completeProbe(probe: ProbeConfig, folder: string): BotProbe {
   }
 }
 
+function completeListener({ listen, auth }: ListenerConfig, folder: string): ListenerConfig {
+  if (auth === undefined) return { listen };
+  return { listen, auth: { ...auth, passwordFile: resolve(folder, auth.passwordFile) } };
+}
+
 function completeEmergency(emergency: EmergencyConfig, folder: string): EmergencyConfig {
   return { ...emergency, ...absolute(emergency, ["apiKeyFile", "apiSecretFile", "passphraseFile"], folder) };
 }
@@ -169,6 +180,14 @@ function absolute<K extends string>(
 
 function warningsOf(config: Config): { path: Path; message: string }[] {
   const warnings: { path: Path; message: string }[] = [];
+  for (const section of ["http", "metrics"] as const) {
+    const address = parseListen(config[section]?.listen ?? "");
+    if (address !== undefined && !isLoopback(address))
+      warnings.push({
+        path: [section, "listen"],
+        message: "the password travels unencrypted; listen on 127.0.0.1 behind a proxy that speaks TLS",
+      });
+  }
   for (const { name, emergency, ready, startTimeout } of Object.values(config.bots)) {
     if (emergency === undefined) continue;
     const path = ["bots", name, "emergency"];

@@ -17,7 +17,7 @@ export interface Finding {
 
 /** Keys of the contract that belong to later releases, by the path of their section; `*` stands for any name. */
 const NOT_AVAILABLE: Readonly<Record<string, readonly string[]>> = {
-  "": ["http", "metrics", "backups", "alerts"],
+  "": ["backups", "alerts"],
   "bots.*": ["output", "dump"],
   "bots.*.emergency": ["limits"],
 };
@@ -50,6 +50,8 @@ function unknownKey(source: ConfigSource, path: Path, key: string): string {
   const section = sectionOf(path);
   if (NOT_AVAILABLE[section]?.includes(key)) return `"${key}" is not available in this release; remove it`;
   const secret = SECRET_KEYS[key];
+  if (key === "password" && path.at(-1) === "auth")
+    return "a secret does not belong in this file; write it into one of its own and name that with passwordFile";
   if (secret !== undefined && section === "bots.*.emergency")
     return `a secret does not belong in this file; write it into one of its own and name that with ${secret}`;
   const known = Object.keys(fieldAt(source.root, path)?.properties ?? {});

@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`http\`, \`metrics\`, \`backups\` and \`alerts\`; in a bot \`output\` and \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`backups\` and \`alerts\`; in a bot \`output\` and \`dump\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 
@@ -55,6 +55,8 @@ export function configReferenceMarkdown(): string {
     INTRODUCTION,
     section("The file", root),
     section("`control`", inside(root, "control")),
+    section("`http` and `metrics`", inside(root, "http"), "Two sections with the same keys.\n"),
+    section("`http.auth` and `metrics.auth`", inside(inside(root, "http"), "auth")),
     section(
       "`bots.NAME`",
       bot,

@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
+import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
 
 /** Where a rule reports to; satisfied by zod's refinement context. */
@@ -42,6 +43,12 @@ const botOutline = z
     emergency: z.unknown().optional(),
   })
   .catch({ account: undefined, ready: undefined, probes: [], emergency: undefined });
+const listenerOutline = z
+  .looseObject({ listen: word, auth: z.unknown().optional() })
+  .catch({ listen: undefined, auth: undefined });
+const listenersOutline = z
+  .looseObject({ http: listenerOutline.optional(), metrics: listenerOutline.optional() })
+  .catch({ http: undefined, metrics: undefined });
 const fields = z.record(z.string(), z.unknown()).catch({});
 
 function report(to: Report, path: (string | number)[], message: string): void {
@@ -138,4 +145,24 @@ export function checkAccounts(value: unknown, to: Report): void {
         `bots "${owner}" and "${name}" share the account "${account}", which may have one live bot; give each its own`,
       );
   }
+}
+
+/** Whoever can reach the address must know a password: the status tells accounts, positions and how to hurt them. */
+export function checkListener(value: unknown, to: Report): void {
+  const { listen = "", auth } = listenerOutline.parse(value);
+  const address = parseListen(listen);
+  if (address === undefined || auth !== undefined || isLoopback(address)) return;
+  report(
+    to,
+    ["listen"],
+    `"${listen}" can be reached from other machines, and there is no auth; write 127.0.0.1:${address.port}, or add auth: { username: NAME, passwordFile: FILE }`,
+  );
+}
+
+/** What is wrong with `metrics.listen` beside `http.listen`: two servers cannot have one port. */
+export function listenersError(root: unknown): string | undefined {
+  const { http, metrics } = listenersOutline.parse(root);
+  if (http?.listen === undefined || metrics?.listen !== http.listen) return undefined;
+  if (parseListen(http.listen)?.port === 0) return undefined;
+  return `"${http.listen}" is also the address of http; give metrics another port`;
 }

@@ -8,8 +8,17 @@ import { budgetSchema } from "../../../core/budget.ts";
 import { duration } from "../../../core/duration.ts";
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
 import { limitsSchema } from "../../../core/limits.ts";
+import { listenAddress } from "../../../core/listen.ts";
 import { probeSchema } from "../../../probes/index.ts";
-import { checkAccounts, checkBot, checkEmergencyKeys, checkLimits, checkProbe, checkRestart } from "./rules.ts";
+import {
+  checkAccounts,
+  checkBot,
+  checkEmergencyKeys,
+  checkLimits,
+  checkListener,
+  checkProbe,
+  checkRestart,
+} from "./rules.ts";
 
 /** Rules across fields run even when a field is wrong by itself, so that all errors show at once; they guard their input. */
 const always = { when: () => true };
@@ -147,6 +156,26 @@ const botName = z
     "a bot name is lower-case letters, digits and dashes, at most 32, beginning with a letter",
   );
 
+const authSchema = z.strictObject({
+  username: filled()
+    .regex(/^[^:]*$/, "a colon cannot stand in a user name of basic authentication; remove it")
+    .describe("User name of basic authentication."),
+  passwordFile: path().describe("File that holds the password and nothing else; read when the supervisor starts."),
+});
+
+const listenerSchema = z
+  .strictObject({
+    listen: listenAddress().describe(
+      'Address and port: 127.0.0.1:8001, "[::1]:8001", or :8001 for every address of the machine; port 0 lets the kernel pick one.',
+    ),
+    auth: authSchema
+      .optional()
+      .describe(
+        "Who may ask; needed for an address that other machines can reach. Default: everybody on this machine.",
+      ),
+  })
+  .superRefine(checkListener, always);
+
 export const configSchema = z.strictObject({
   version: z.literal(1).describe("Version of the config format: 1."),
   stateDir: path()
@@ -164,6 +193,10 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe("The control socket."),
+  http: listenerSchema
+    .optional()
+    .describe("Serves /livez, /readyz, /health and, at /, a page with the status; default: off."),
+  metrics: listenerSchema.optional().describe("Serves /metrics for Prometheus; default: off."),
   emergencyFile: path()
     .optional()
     .describe("A file whose appearance closes the positions of every bot; default: emergency in runtimeDir."),
@@ -172,4 +205,5 @@ export const configSchema = z.strictObject({
 
 export type ConfigInput = z.output<typeof configSchema>;
 export type BotInput = z.output<typeof botSchema>;
+export type ListenerConfig = z.output<typeof listenerSchema>;
 export type EmergencyConfig = z.output<typeof emergencySchema>;

@@ -1,0 +1,261 @@
+/**
+ * Every metric of `/metrics`: one row each, read from the status object. Names follow prometheus.io/docs/practices/naming:
+ * base units, `_total` for counters, a series for each state with 0 or 1. A stopped bot keeps its series, since alerts are about it.
+ */
+import { statusSchema, type BotStatus, type Status } from "../core/status.ts";
+import { expose, type Family, type Sample } from "./exposition.ts";
+
+interface Row extends Omit<Family, "samples"> {
+  /** Names of the labels, in order. */
+  readonly labels: readonly string[];
+  readonly read: (status: Status) => readonly Sample[];
+}
+
+type Probe = BotStatus["probes"][number];
+type Source = Pick<Row, "labels" | "read">;
+
+const bot = statusSchema.shape.bots.element.shape;
+const probe = bot.probes.element.shape;
+
+/** Stands for "no value now": a comparison with it is false, so that no alert fires on what is not known. */
+const NONE = Number.NaN;
+
+export const METRICS: readonly Row[] = [
+  gauge("supervisor_build_info", "Always 1; the label tells the supervisor's version.", {
+    labels: ["version"],
+    read: ({ supervisor }) => [{ labels: { version: supervisor.version }, value: 1 }],
+  }),
+  gauge(
+    "supervisor_health",
+    "1 for what the supervisor says of the whole: ok, degraded or down.",
+    daemonState("health", statusSchema.shape.supervisor.shape.health.options, ({ health }) => health),
+  ),
+  gauge(
+    "supervisor_uptime_seconds",
+    "Time since the supervisor started, on a clock that never jumps.",
+    ofDaemon(({ uptimeSeconds }) => uptimeSeconds),
+  ),
+  counter(
+    "supervisor_journal_dropped_lines_total",
+    "Journal lines lost to a full or unwritable disk.",
+    ofDaemon(({ journalDropped }) => journalDropped),
+  ),
+  gauge(
+    "process_resident_memory_bytes",
+    "Resident memory of the supervisor itself.",
+    ofDaemon(({ rssBytes }) => rssBytes),
+  ),
+  gauge(
+    "process_start_time_seconds",
+    "When the supervisor started, in seconds since 1970.",
+    ofDaemon(({ startedAt }) => secondsOf(startedAt)),
+  ),
+
+  gauge(
+    "supervisor_bot_state",
+    "1 for the state that the bot is in.",
+    botState("state", bot.state.options, ({ state }) => state),
+  ),
+  gauge(
+    "supervisor_bot_health",
+    "1 for the bot's health by its startup and liveness probes.",
+    botState("health", bot.health.options, ({ health }) => health),
+  ),
+  gauge(
+    "supervisor_bot_ready",
+    "1 while the bot runs and no readiness probe says otherwise.",
+    ofBot(({ ready }) => Number(ready)),
+  ),
+  gauge(
+    "supervisor_bot_wanted",
+    "1 while the bot should run: autostart or an operator's start, and no stop since.",
+    ofBot(({ wanted }) => Number(wanted)),
+  ),
+  gauge(
+    "supervisor_bot_adopted",
+    "1 while the bot is one that an earlier supervisor started.",
+    ofBot(({ adopted }) => Number(adopted)),
+  ),
+  gauge(
+    "supervisor_bot_uptime_seconds",
+    "Time since the bot's start; 0 while it is down.",
+    ofBot(({ uptimeSeconds }) => uptimeSeconds ?? 0),
+  ),
+  gauge(
+    "supervisor_bot_generation",
+    "How many times the bot was started in this state folder.",
+    ofBot(({ generation }) => generation),
+  ),
+  counter(
+    "supervisor_bot_restarts_total",
+    "Automatic restarts.",
+    ofBot(({ restarts }) => restarts.total),
+  ),
+  gauge(
+    "supervisor_bot_restarts_in_period",
+    "Restarts that count now against the budget.",
+    ofBot(({ restarts }) => restarts.inPeriod),
+  ),
+  gauge(
+    "supervisor_bot_restart_intensity",
+    "Restarts that the budget allows; one more and the supervisor gives up.",
+    ofBot(({ restarts }) => restarts.intensity),
+  ),
+  gauge(
+    "supervisor_bot_last_exit_timestamp_seconds",
+    "When the bot ended last, in seconds since 1970; NaN before the first end.",
+    ofBot(({ lastExit }) => secondsOf(lastExit?.at)),
+  ),
+  gauge("supervisor_bot_last_exit_info", "Always 1; the labels tell how the bot ended last. Absent before that.", {
+    labels: ["bot", "account", "cause", "code", "signal"],
+    read: ({ bots }) => bots.flatMap(lastExitSample),
+  }),
+  gauge(
+    "supervisor_bot_last_heartbeat_timestamp_seconds",
+    "When the last heartbeat came, in seconds since 1970; NaN without one since the bot's start.",
+    ofBot(({ heartbeat }) => secondsOf(heartbeat.at)),
+  ),
+  gauge(
+    "supervisor_bot_heartbeat_age_seconds",
+    "Time since the last heartbeat, on a clock that never jumps; NaN without one since the bot's start.",
+    ofBot(({ heartbeat }) => heartbeat.ageSeconds),
+  ),
+  gauge(
+    "supervisor_bot_resident_memory_bytes",
+    "Resident memory of the bot's process tree.",
+    ofTree(({ rssBytes }) => rssBytes),
+  ),
+  gauge(
+    "supervisor_bot_cpu_ratio",
+    "CPU use of the bot's process tree; 1 is one core.",
+    ofTree(({ cpuPercent }) => cpuPercent / 100),
+  ),
+  gauge(
+    "supervisor_bot_open_fds",
+    "Open file descriptors of the bot's process tree.",
+    ofTree(({ openFiles }) => openFiles),
+  ),
+  gauge(
+    "supervisor_bot_processes",
+    "Processes in the bot's process tree.",
+    ofTree(({ pids }) => pids),
+  ),
+  gauge(
+    "trading_bot_degradation_level",
+    "1 for the level that the supervisor demands of the bot.",
+    botState("level", bot.level.options, ({ level }) => level),
+  ),
+  gauge(
+    "supervisor_bot_emergency_state",
+    "1 for the state of the bot's emergency; off: the config has no emergency section.",
+    botState("state", bot.emergency.shape.state.options, ({ emergency }) => emergency.state),
+  ),
+  gauge(
+    "supervisor_bot_locked",
+    "1 from the first moment of an emergency until a person re-arms the bot.",
+    ofBot(({ emergency }) => Number(emergency.lockedSince !== null)),
+  ),
+  gauge(
+    "supervisor_bot_locked_since_timestamp_seconds",
+    "When the lockout began, in seconds since 1970; NaN while there is none.",
+    ofBot(({ emergency }) => secondsOf(emergency.lockedSince)),
+  ),
+
+  gauge("supervisor_probe_verdict", "1 for the verdict of the probe, folded over its thresholds.", {
+    labels: ["bot", "account", "probe", "verdict"],
+    read: perProbe((labels, { verdict }) => states("verdict", probe.verdict.options, verdict, labels)),
+  }),
+  gauge(
+    "supervisor_probe_success",
+    "1 when the last run was a success, 0 when it was a failure, NaN when it told nothing or there was none.",
+    ofProbe(({ result }) => (result === null || result === "unknown" ? NONE : Number(result === "success"))),
+  ),
+  gauge(
+    "supervisor_probe_consecutive_failures",
+    "Failures in a row.",
+    ofProbe(({ failures }) => failures),
+  ),
+  gauge(
+    "supervisor_probe_duration_seconds",
+    "How long the last run took; NaN before the first.",
+    ofProbe(({ latencySeconds }) => latencySeconds),
+  ),
+];
+
+/** What `/metrics` answers. Some 60 lines for each bot and 7 for each of its probes. */
+export function metricsText(status: Status): string {
+  return expose(METRICS.map(({ read, ...row }) => ({ ...row, samples: read(status) })));
+}
+
+function gauge(name: string, help: string, source: Source): Row {
+  return { name, help, type: "gauge", ...source };
+}
+
+function counter(name: string, help: string, source: Source): Row {
+  return { name, help, type: "counter", ...source };
+}
+
+function ofDaemon(read: (supervisor: Status["supervisor"]) => number): Source {
+  return { labels: [], read: ({ supervisor }) => [{ labels: {}, value: read(supervisor) }] };
+}
+
+function daemonState(
+  label: string,
+  options: readonly string[],
+  read: (supervisor: Status["supervisor"]) => string,
+): Source {
+  return { labels: [label], read: ({ supervisor }) => states(label, options, read(supervisor), {}) };
+}
+
+const ofWhom = ({ name, account }: BotStatus): Readonly<Record<string, string>> => ({ bot: name, account });
+
+function ofBot(read: (bot: BotStatus) => number | null): Source {
+  return {
+    labels: ["bot", "account"],
+    read: ({ bots }) => bots.map((each) => ({ labels: ofWhom(each), value: read(each) ?? NONE })),
+  };
+}
+
+/** Without a process nothing is used; of processes that cannot be read nothing is known. */
+function ofTree(read: (resources: NonNullable<BotStatus["resources"]>) => number): Source {
+  return ofBot(({ resources, pid }) => (resources === null ? (pid === null ? 0 : NONE) : read(resources)));
+}
+
+function botState(label: string, options: readonly string[], read: (bot: BotStatus) => string): Source {
+  return {
+    labels: ["bot", "account", label],
+    read: ({ bots }) => bots.flatMap((each) => states(label, options, read(each), ofWhom(each))),
+  };
+}
+
+function ofProbe(read: (probe: Probe) => number | null): Source {
+  return {
+    labels: ["bot", "account", "probe"],
+    read: perProbe((labels, each) => [{ labels, value: read(each) ?? NONE }]),
+  };
+}
+
+function perProbe(read: (labels: Sample["labels"], probe: Probe) => readonly Sample[]): Row["read"] {
+  return ({ bots }) =>
+    bots.flatMap((each) => each.probes.flatMap((one) => read({ ...ofWhom(each), probe: one.name }, one)));
+}
+
+/** One series for each option; the one that is in force is 1. */
+function states(
+  label: string,
+  options: readonly string[],
+  current: string,
+  labels: Sample["labels"],
+): readonly Sample[] {
+  return options.map((option) => ({ labels: { ...labels, [label]: option }, value: Number(option === current) }));
+}
+
+function lastExitSample(each: BotStatus): readonly Sample[] {
+  if (each.lastExit === null) return [];
+  const { cause, code, signal } = each.lastExit;
+  return [{ labels: { ...ofWhom(each), cause, code: String(code ?? ""), signal: signal ?? "" }, value: 1 }];
+}
+
+function secondsOf(time: string | null | undefined): number {
+  return time === null || time === undefined ? NONE : Date.parse(time) / 1_000;
+}

@@ -1,0 +1,33 @@
+import { describe, expect, test } from "vitest";
+import { healthHttpStatus, notReady } from "../../src/core/status-http.ts";
+import { botStatusOf, downBotOf, statusOf } from "../harness/status.ts";
+
+describe("healthHttpStatus()", () => {
+  test.each([
+    ["a healthy bot", botStatusOf(), 200],
+    ["a degraded bot", botStatusOf({ level: "degraded", health: "unhealthy" }), 200],
+    ["a bot in backoff", downBotOf({ state: "backoff", wanted: true }), 200],
+    ["a stopped bot", downBotOf(), 200],
+    ["level minimal", botStatusOf({ level: "minimal" }), 503],
+    ["level emergency", botStatusOf({ level: "emergency" }), 503],
+    ["a close under way", downBotOf({ state: "recovering" }), 503],
+    ["a lockout", downBotOf({ state: "locked" }), 503],
+  ])("answers for %s", (_, bot, code) => {
+    expect(healthHttpStatus(statusOf([botStatusOf({ name: "other" }), bot]))).toBe(code);
+  });
+});
+
+describe("notReady()", () => {
+  test("names the bots that are not ready, with their states, and no other", () => {
+    const status = statusOf([
+      botStatusOf({ name: "a" }),
+      downBotOf({ name: "b", state: "backoff" }),
+      downBotOf({ name: "c" }),
+    ]);
+    expect(notReady(["a", "b"], status)).toEqual(["b (backoff)"]);
+  });
+
+  test("names a bot that is not there yet", () => {
+    expect(notReady(["a"], statusOf([]))).toEqual(["a (starting)"]);
+  });
+});

@@ -1,0 +1,92 @@
+import { describe, expect, test } from "vitest";
+import { METRICS, metricsText } from "../../src/report/metrics.ts";
+import { botStatusOf, downBotOf, statusOf } from "../harness/status.ts";
+import { promtool } from "../harness/promtool.ts";
+
+/** Names and labels of every sample, without its value. */
+const seriesOf = (text: string): string[] =>
+  text.split("\n").flatMap((line) => (line === "" || line.startsWith("#") ? [] : line.replace(/ \S+$/, "")));
+
+describe("METRICS", () => {
+  test.each(METRICS.map((row) => [row.name, row] as const))(
+    "%s is named, explained and typed by the conventions",
+    (name, row) => {
+      expect(name).toMatch(/^(?:supervisor|process|trading_bot)(?:_[a-z]+)+$/);
+      expect(row.help).toMatch(/^[A-Z0-9].*\.$/);
+      expect(row.type).toBe(name.endsWith("_total") ? "counter" : "gauge");
+      // Base units only, and always named.
+      expect(name).not.toMatch(/_(?:ms|milliseconds|minutes|percent|kb|mb|kilobytes|megabytes)(?:_|$)/);
+      for (const label of row.labels) expect(label).toMatch(/^[a-z]+$/);
+    },
+  );
+
+  test("has no name twice", () => {
+    const names = METRICS.map(({ name }) => name);
+    expect(new Set(names).size).toBe(names.length);
+  });
+
+  test("writes for each sample the labels that the row says, in their order", () => {
+    for (const { labels, read } of METRICS)
+      for (const sample of read(statusOf())) expect(Object.keys(sample.labels)).toEqual(labels);
+  });
+});
+
+describe("metricsText()", () => {
+  test("answers as the golden text for one running bot", async () => {
+    await expect(metricsText(statusOf())).toMatchFileSnapshot("metrics.golden.txt");
+  });
+
+  test("says HELP and TYPE once for each metric, before its samples and nowhere else", () => {
+    const text = metricsText(statusOf([botStatusOf(), downBotOf({ name: "other", account: "second" })]));
+    const expected = METRICS.flatMap(({ name, type }) => [`# HELP ${name}`, `# TYPE ${name} ${type}`]);
+    const headers = text.split("\n").filter((line) => line.startsWith("#"));
+    expect(headers.map((line) => (line.startsWith("# HELP") ? line.split(" ", 3).join(" ") : line))).toEqual(expected);
+    const families = text.split(/^(?=# HELP)/m).map((family) => family.trimEnd().split("\n"));
+    const strangers = families.flatMap(([, type = "", ...samples]) =>
+      samples.filter((line) => line.split(/[{ ]/)[0] !== type.split(" ")[2]),
+    );
+    expect(strangers).toEqual([]);
+  });
+
+  test("writes no series twice", () => {
+    const series = seriesOf(metricsText(statusOf([botStatusOf(), downBotOf({ name: "other" })])));
+    expect(new Set(series).size).toBe(series.length);
+  });
+
+  test("keeps the series of a bot that is stopped, with 0 for what it uses and NaN for what is not known", () => {
+    const stopped = metricsText(statusOf([downBotOf()]));
+    expect(seriesOf(stopped)).toEqual(seriesOf(metricsText(statusOf())));
+    expect(stopped).toContain('supervisor_bot_resident_memory_bytes{bot="momentum",account="main"} 0\n');
+    expect(stopped).toContain('supervisor_bot_heartbeat_age_seconds{bot="momentum",account="main"} NaN\n');
+    expect(stopped).toContain('supervisor_bot_state{bot="momentum",account="main",state="stopped"} 1\n');
+    expect(stopped).toContain('supervisor_bot_state{bot="momentum",account="main",state="running"} 0\n');
+  });
+
+  test("says NaN and not 0 for a living bot that could not be measured", () => {
+    expect(metricsText(statusOf([botStatusOf({ resources: null })]))).toContain(
+      'supervisor_bot_resident_memory_bytes{bot="momentum",account="main"} NaN\n',
+    );
+  });
+
+  test("tells a lockout and the state of its emergency", () => {
+    const emergency = { ...botStatusOf().emergency, state: "flat", lockedSince: "2026-01-01T00:00:30.000Z" } as const;
+    const text = metricsText(statusOf([downBotOf({ state: "locked", emergency })]));
+    expect(text).toContain('supervisor_bot_locked{bot="momentum",account="main"} 1\n');
+    expect(text).toContain('supervisor_bot_locked_since_timestamp_seconds{bot="momentum",account="main"} 1767225630\n');
+    expect(text).toContain('supervisor_bot_emergency_state{bot="momentum",account="main",state="flat"} 1\n');
+    expect(text).toContain('supervisor_bot_emergency_state{bot="momentum",account="main",state="armed"} 0\n');
+  });
+
+  test("escapes what people may write into an account", () => {
+    expect(metricsText(statusOf([botStatusOf({ account: 'a"b\\c\nd' })]))).toContain(
+      'supervisor_bot_ready{bot="momentum",account="a\\"b\\\\c\\nd"} 1\n',
+    );
+  });
+
+  test.skipIf(promtool === undefined)("passes promtool check metrics (skipped where no promtool is installed)", () => {
+    const text = metricsText(statusOf([botStatusOf(), downBotOf({ name: "other", lastExit: null })]));
+    const { exitCode, stderr } = Bun.spawnSync([promtool ?? "", "check", "metrics"], { stdin: Buffer.from(text) });
+    expect(stderr.toString()).toBe("");
+    expect(exitCode).toBe(0);
+  });
+});

@@ -1,0 +1,112 @@
+/** The alert rules that are shipped, and the pages that show some, name metrics that exist and mean something. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { METRICS } from "../../src/report/metrics.ts";
+import { promtool } from "../harness/promtool.ts";
+
+const root = join(import.meta.dirname, "../..");
+const RULES = "config/prometheus/tradingbot.rules.yml";
+
+test.each([RULES, "docs/monitoring.md"])("%s names only metrics that there are", (file) => {
+  const text = readFileSync(join(root, file), "utf8");
+  const named = [
+    ...text.matchAll(/\b(?:supervisor_(?:bot|probe|journal|build|health|uptime)|trading_bot|process)_[a-z_]+\b/g),
+  ];
+  const known = new Set(METRICS.map(({ name }) => name));
+  expect(named.length).toBeGreaterThan(0);
+  expect(named.map(([name]) => name).filter((name) => !known.has(name))).toEqual([]);
+});
+
+test.skipIf(promtool === undefined)(
+  "promtool check rules accepts the rules that are shipped (skipped where no promtool is installed)",
+  () => {
+    const command = [promtool ?? "", "check", "rules", "--lint=all", "--lint-fatal", join(root, RULES)];
+    const { exitCode, stdout, stderr } = Bun.spawnSync(command);
+    expect(`${stdout.toString()}${stderr.toString()}`).toMatch(/SUCCESS: \d+ rules found/);
+    expect(exitCode).toBe(0);
+  },
+);
+
+/** What a supervisor and a bot say in good times, as promtool writes series; `more` replaces single lines. */
+function worldOf(more: Readonly<Record<string, string>>): readonly { series: string; values: string }[] {
+  const bot = 'bot="a",account="x"';
+  const good: Record<string, string> = {
+    'up{job="tradingbot"}': "1",
+    [`supervisor_bot_wanted{${bot}}`]: "1",
+    [`supervisor_bot_ready{${bot}}`]: "1",
+    [`supervisor_bot_locked{${bot}}`]: "0",
+    [`supervisor_bot_state{${bot},state="running"}`]: "1",
+    [`supervisor_bot_state{${bot},state="halted"}`]: "0",
+    [`supervisor_bot_emergency_state{${bot},state="residual"}`]: "0",
+    [`supervisor_bot_heartbeat_age_seconds{${bot}}`]: "NaN",
+    [`supervisor_bot_restarts_in_period{${bot}}`]: "0",
+    [`supervisor_bot_restart_intensity{${bot}}`]: "0",
+    [`supervisor_probe_verdict{${bot},probe="web",verdict="unhealthy"}`]: "0",
+    supervisor_journal_dropped_lines_total: "0",
+    ...more,
+  };
+  return Object.entries(good).map(([series, value]) => ({
+    series,
+    values: value.includes("x") ? value : Array.from({ length: 11 }, () => value).join(" "),
+  }));
+}
+
+const alarms: readonly (readonly [string, Readonly<Record<string, string>>, readonly string[]])[] = [
+  ["nothing is wrong", {}, []],
+  ["the supervisor is down", { 'up{job="tradingbot"}': "0" }, ["SupervisorDown"]],
+  ["a bot is down", { 'supervisor_bot_state{bot="a",account="x",state="running"}': "0" }, ["BotDown"]],
+  ["a bot is not ready", { 'supervisor_bot_ready{bot="a",account="x"}': "0" }, ["BotNotReady"]],
+  ["a bot is halted", { 'supervisor_bot_state{bot="a",account="x",state="halted"}': "1" }, ["BotGivenUp"]],
+  ["a bot is locked", { 'supervisor_bot_locked{bot="a",account="x"}': "1" }, ["BotLocked"]],
+  [
+    "positions are left",
+    { 'supervisor_bot_emergency_state{bot="a",account="x",state="residual"}': "1" },
+    ["BotPositionsNotProvenClosed"],
+  ],
+  [
+    "the heartbeat is old",
+    { 'supervisor_bot_heartbeat_age_seconds{bot="a",account="x"}': "121" },
+    ["BotHeartbeatStale"],
+  ],
+  [
+    "a probe is unhealthy",
+    { 'supervisor_probe_verdict{bot="a",account="x",probe="web",verdict="unhealthy"}': "1" },
+    ["BotProbeUnhealthy"],
+  ],
+  [
+    "the budget is nearly spent",
+    {
+      'supervisor_bot_restarts_in_period{bot="a",account="x"}': "3",
+      'supervisor_bot_restart_intensity{bot="a",account="x"}': "5",
+    },
+    ["BotRestartBudgetNearlySpent"],
+  ],
+  ["the journal loses lines", { supervisor_journal_dropped_lines_total: "0+1x10" }, ["SupervisorJournalLosesLines"]],
+];
+
+test.skipIf(promtool === undefined).each(alarms)(
+  "the shipped rules fire as they should when %s (skipped where no promtool is installed)",
+  (_, more, firing) => {
+    const names = [...readFileSync(join(root, RULES), "utf8").matchAll(/- alert: (\w+)/g)].map(([, name = ""]) => name);
+    expect(names).toEqual(expect.arrayContaining([...firing]));
+    const folder = mkdtempSync(join(tmpdir(), "rules-"));
+    try {
+      const file = join(folder, "rules.test.yml");
+      // How often each alert fires is asked by an expression, since the words of an alert are not the point here.
+      const promql_expr_test = names.map((name) => ({
+        expr: `count(ALERTS{alertname="${name}",alertstate="firing"}) or vector(0)`,
+        eval_time: "9m",
+        exp_samples: [{ labels: "{}", value: firing.includes(name) ? 1 : 0 }],
+      }));
+      const tests = [{ interval: "1m", input_series: worldOf(more), promql_expr_test }];
+      writeFileSync(file, JSON.stringify({ rule_files: [join(root, RULES)], evaluation_interval: "1m", tests }));
+      const { exitCode, stdout, stderr } = Bun.spawnSync([promtool ?? "", "test", "rules", file]);
+      expect(`${stdout.toString()}${stderr.toString()}`).toContain("SUCCESS");
+      expect(exitCode).toBe(0);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);

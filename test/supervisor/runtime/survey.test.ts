@@ -1,0 +1,37 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import type { Lockout } from "../../../src/core/lockout.ts";
+import { filesOf } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { cannotWait, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
+
+const root = mkdtempSync(join(tmpdir(), "survey-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const lockoutOf = (outcome: Lockout["outcome"]): Lockout => ({
+  version: 1,
+  bot: "a",
+  account: "a",
+  incident: "a-1",
+  trigger: "operator",
+  reason: "test",
+  lockedAt: "2026-01-01T00:00:00.000Z",
+  outcome,
+  endedAt: outcome === null ? null : "2026-01-01T00:00:09.000Z",
+});
+
+test.each([
+  ["no lockout", undefined, false],
+  ["a lockout whose account is flat", JSON.stringify(lockoutOf("flat")), false],
+  ["a close that was interrupted", JSON.stringify(lockoutOf(null)), true],
+  ["a close that left something", JSON.stringify(lockoutOf("residual")), true],
+  ["a lockout that cannot be read", "{", true],
+])("cannotWait() answers for %s", (name, text, expected) => {
+  const stateDir = join(root, name.replaceAll(" ", "-"));
+  const dirs = { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
+  const { dir, lockout } = filesOf("a", "a", dirs);
+  mkdirSync(dir, { recursive: true });
+  if (text !== undefined) writeFileSync(lockout, text);
+  expect(surveyBots(dirs).map(cannotWait)).toEqual([expected]);
+});

@@ -1,0 +1,61 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { loadConfig } from "../../../../src/supervisor/runtime/config/load.ts";
+import { openWeb, type WebDeps } from "../../../../src/supervisor/runtime/web.ts";
+import { statusOf } from "../../../harness/status.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "web-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** Servers of these sections, and what they said. */
+function depsFor(sections: object, urgent = false): { deps: WebDeps; said: string[] } {
+  const file = join(dir, "supervisor.yaml");
+  writeFileSync(file, JSON.stringify({ version: 1, bots: { a: { command: ["x"] } }, ...sections }));
+  const said: string[] = [];
+  const deps: WebDeps = {
+    config: loadConfig({ file, env: {} }).config,
+    status: () => Promise.resolve(statusOf()),
+    pulseAgeMs: () => 0,
+    stopping: () => false,
+    urgent: () => urgent,
+    say: (level, text) => said.push(`${level}: ${text}`),
+  };
+  return { deps, said };
+}
+
+describe("openWeb()", () => {
+  test("opens nothing where the config names nothing", async () => {
+    const { deps, said } = depsFor({});
+    expect(await openWeb(deps)).toBeUndefined();
+    expect(said).toEqual([]);
+  });
+
+  test("closes what it has opened when it gives up for a port that is taken", async () => {
+    using taken = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+    const metrics = { listen: `127.0.0.1:${taken.port}` };
+    const { deps, said } = depsFor({ http: { listen: "127.0.0.1:0" }, metrics });
+    await expect(openWeb(deps)).rejects.toThrow(`cannot listen on ${metrics.listen}: another program has the port`);
+    const [, url = ""] = /^info: http listens on (.*)$/.exec(said[0] ?? "") ?? [];
+    await expect(fetch(url)).rejects.toThrow(/connect/i);
+  });
+
+  test("goes on without a taken port where something is urgent, says so once, and opens it on a later try", async () => {
+    const taken = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+    const listen = `127.0.0.1:${taken.port}`;
+    const { deps, said } = depsFor({ http: { listen } }, true);
+    const web = await openWeb(deps);
+    web?.retry();
+    await taken.stop(true);
+    web?.retry();
+    web?.retry();
+    expect(said).toEqual([
+      `alert: cannot listen on ${listen}: another program has the port; supervision goes on without it, and it is tried again`,
+      `info: http listens on http://${listen}/`,
+    ]);
+    expect((await fetch(`http://${listen}/livez`)).status).toBe(200);
+    await web?.stop(true);
+    await expect(fetch(`http://${listen}/livez`)).rejects.toThrow(/connect/i);
+  });
+});
