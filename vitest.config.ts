@@ -29,7 +29,7 @@ export default defineConfig({
         test: {
           name: "systemd",
           include: ["test/systemd/**/*.test.ts"],
-          globalSetup: ["test/chaos/global-setup.ts"],
+          globalSetup: ["test/systemd/global-setup.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

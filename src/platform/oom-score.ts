@@ -20,8 +20,10 @@ export function setOomScoreAdj(pid: number, score: number): boolean {
 
 /**
  * Takes from a child the protection that its supervisor has (a negative score, as OOMScoreAdjust= of systemd.exec(5) gives):
- * a bot that leaks must not outlive the rest of the machine. A score of 0 or above is inherited as it is.
+ * a bot that leaks must not outlive the rest of the machine. A score of 0 or above is inherited as it is, and one that the
+ * child has set for itself stays.
  */
 export function withdrawOomProtection(pid: number): void {
-  if ((oomScoreAdj("self") ?? 0) < 0) setOomScoreAdj(pid, 0);
+  const own = oomScoreAdj("self") ?? 0;
+  if (own < 0 && oomScoreAdj(pid) === own) setOomScoreAdj(pid, 0);
 }

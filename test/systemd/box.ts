@@ -4,8 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import type { BotStatus, Status } from "../../src/core/status.ts";
+import { TOOL } from "./bootable.ts";
 
-const TOOL = join(import.meta.dirname, "unit-box");
 const root = join(import.meta.dirname, "..", "..");
 export const UNIT = "tradingbot.service";
 const UNIT_FILE = join(root, "config", "systemd", UNIT);
@@ -25,15 +25,6 @@ interface Result {
   readonly code: number;
   readonly out: string;
   readonly err: string;
-}
-
-/** Why this machine boots no box; `undefined` when it does. */
-export const unbootable: string | undefined = askDoctor();
-
-function askDoctor(): string | undefined {
-  const { exitCode, stdout } = Bun.spawnSync([TOOL, "doctor"], { stderr: "ignore" });
-  if (exitCode === 0) return undefined;
-  return /^verdict +(.*)$/m.exec(stdout.toString())?.[1] ?? "test/systemd/unit-box does not run";
 }
 
 /** The user of the drop-in. */

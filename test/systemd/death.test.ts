@@ -1,6 +1,7 @@
 /** Sudden deaths under a real systemd: of the bot, of the daemon, of both for want of memory, and of the daemon while it stops. */
 import { describe, expect, test } from "vitest";
-import { Box, unbootable, UNIT } from "./box.ts";
+import { unbootable } from "./bootable.ts";
+import { Box, UNIT } from "./box.ts";
 
 /** How systemd names a kill by the kernel for want of memory: `oom-kill` on cgroup v2, `signal` on v1. */
 const OUT_OF_MEMORY = /^(oom-kill|signal)$/;

@@ -1,6 +1,7 @@
 /** The machine goes down and comes up again under a real systemd: the bot is back, and a bot that was locked out is not. */
 import { describe, expect, test } from "vitest";
-import { Box, unbootable, UNIT } from "./box.ts";
+import { unbootable } from "./bootable.ts";
+import { Box, UNIT } from "./box.ts";
 
 /** The box has a network of its own, so the port is free. */
 const VENUE = { port: "9001", url: "http://127.0.0.1:9001", key: "box-key", secret: "box-secret" };

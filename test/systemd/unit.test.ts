@@ -1,6 +1,7 @@
 /** The shipped unit under a real systemd: what it says of itself, start, stop, restart, and that nothing is left. */
 import { describe, expect, test } from "vitest";
-import { Box, unbootable, UNIT } from "./box.ts";
+import { unbootable } from "./bootable.ts";
+import { Box, UNIT } from "./box.ts";
 
 /** What `systemd-analyze security` may find at most, tenths as its --threshold takes them: 3.0. */
 const EXPOSURE_TENTHS = 30;
