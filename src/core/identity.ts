@@ -10,6 +10,10 @@ const identitySchema = z.strictObject({
   startTimeTicks: z.number(),
   invocationId: z.string(),
   generation: z.int().min(0),
+  /** The bot has been ready since this start; one that had not been goes on starting when it is adopted. */
+  ready: z.boolean(),
+  /** Fingerprint of the command, folder, user and environment that it was started with. */
+  definition: z.string(),
   cgroup: z.string().nullable(),
   /** Automatic restarts so far, so that the count survives the daemon. */
   restarts: z.int().min(0),

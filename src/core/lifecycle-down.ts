@@ -1,18 +1,21 @@
 /** What happens to a bot that is down: stopped, waiting, halted, recovering or locked. Handlers of the table in lifecycle.ts. */
 import { retriesByItself } from "./ladder.ts";
 import {
+  becomeRunning,
   begin,
   beginAfresh,
   carry,
   climb,
+  countClosing,
   lock,
   note,
   recover,
+  setTimer,
   standDown,
   sweepPhase,
   unchanged,
 } from "./lifecycle-moves.ts";
-import type { Event, Of, Policy, State, Step } from "./lifecycle-types.ts";
+import type { Effect, Event, Of, Policy, State, Step } from "./lifecycle-types.ts";
 
 type Down = Of<State, "stopped"> | Of<State, "backoff"> | Of<State, "halted"> | Of<State, "locked">;
 
@@ -32,6 +35,22 @@ export function onLockFound(policy: Policy, state: Of<State, "stopped">, event: 
 export function onLeftovers(_policy: Policy, state: Of<State, "stopped">, event: Of<Event, "leftovers">): Step {
   const why = note("warn", `ending what an earlier supervisor left behind: ${event.pids.join(", ")}`);
   return sweepPhase(state, { kind: "stay" }, event.atMs, [why]);
+}
+
+/** Goes on with a living bot as if it had just become ready: every watch gets one full period. */
+export function onAdopted(policy: Policy, state: Of<State, "stopped">, event: Of<Event, "adopted">): Step {
+  const closing = countClosing(policy, state);
+  const adopted = { ...carry(state), wanted: true, closeClock: closing.closeClock };
+  const effects: readonly Effect[] = [...closing.effects, note("info", "the running bot is adopted, untouched")];
+  if (event.ready) {
+    const next = becomeRunning(adopted);
+    return { state: next.state, effects: [...effects, ...next.effects] };
+  }
+  const starting = { sinceMs: event.atMs, deadlineMs: event.atMs + policy.startTimeout };
+  return {
+    state: { ...adopted, kind: "starting", ...starting },
+    effects: [...effects, setTimer("start", policy.startTimeout), { kind: "watch", stage: "starting" }],
+  };
 }
 
 export function stopWhileDown(_policy: Policy, state: Of<State, "backoff"> | Of<State, "halted">): Step {

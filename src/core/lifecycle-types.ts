@@ -118,6 +118,8 @@ export type Event = { readonly atMs: number } & (
     }
   /** Processes of an earlier life of the supervisor were found alive at start. */
   | { readonly kind: "leftovers"; readonly pids: readonly number[] }
+  /** The bot of an earlier supervisor lives, and is beyond doubt the one: it goes on under this one. */
+  | { readonly kind: "adopted"; readonly generation: number; readonly ready: boolean }
   | { readonly kind: "spawned"; readonly generation: number }
   | {
       readonly kind: "spawnFailed";

@@ -120,6 +120,7 @@ export function exitOf(event: Of<Event, "exited">): ExitInfo {
   const { code, signal, oom } = event;
   if (oom) return { cause: "oom", code, signal, detail: "killed for want of memory" };
   if (signal !== null) return { cause: "signal", code, signal, detail: `killed by ${signal}` };
+  if (code === null) return { cause: "exited", code, signal, detail: "ended; how is not known, as it was adopted" };
   return { cause: "exited", code, signal, detail: `exited with ${code}` };
 }
 

@@ -99,9 +99,9 @@ test.concurrent("commands without a daemon exit 3; status shows what was known l
     expect((await rig.cli(...command)).code).toBe(3);
   expect((await rig.cli("events")).code).toBe(0);
   expect((await rig.cli("logs", "bot")).code).toBe(0);
-  // The bot that the killed daemon left is ended by the next one.
+  // The bot that the killed daemon left is adopted by the next one.
   await rig.run();
-  await rig.botUntil("the next bot runs", ({ state, generation }) => state === "running" && generation === 2);
+  await rig.botUntil("the bot is adopted", ({ state, adopted }) => state === "running" && adopted);
 });
 
 test.concurrent("a supervisor that cannot open its control socket ends the start with what is wrong and leaves nothing running", async () => {

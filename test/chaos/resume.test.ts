@@ -135,10 +135,10 @@ test.concurrent("a close whose worker is killed goes on at once in another one",
   await expectFinishedOnce(rig, paper, incident);
 });
 
-test.concurrent("supervisor run after a SIGKILL ends the bot that was left before it starts the next: never two at once", async () => {
+test.concurrent("orphans: stop ends the bot that a killed supervisor left before it starts the next: never two at once", async () => {
   await using rig = new Rig();
   const starts = rig.path("starts");
-  rig.configure({ bot: { command: script("one-at-a-time.sh", starts) } });
+  rig.configure({ bot: { command: script("one-at-a-time.sh", starts), orphans: "stop" } });
   const pids: number[] = [];
   for (let generation = 1; generation <= 5; generation += 1) {
     await rig.run();

@@ -33,6 +33,7 @@ export function samples(atMs: number, generation: number): Samples {
     arm: { kind: "arm", atMs, acceptPositions: false },
     lockFound: { kind: "lockFound", atMs, outcome: undefined, trigger: "giveUp", reason: "found", wanted: true },
     leftovers: { kind: "leftovers", atMs, pids: [4_242] },
+    adopted: { kind: "adopted", atMs, generation, ready: true },
     spawned: { kind: "spawned", ...now },
     spawnFailed: { kind: "spawnFailed", ...now, permanent: false, reason: "cannot fork: EAGAIN", roll: 0 },
     ready: { kind: "ready", ...now },

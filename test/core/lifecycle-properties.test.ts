@@ -40,6 +40,10 @@ function ghost(): (seen: Seen) => string | undefined {
   return (seen) => {
     const { before, event, after } = seen;
     if (event.kind === "leftovers" && before.kind === "stopped") alive = true;
+    if (event.kind === "adopted" && isCurrent(seen) && before.kind === "stopped") {
+      alive = true;
+      swept = false;
+    }
     if (event.kind === "gone" && isCurrent(seen) && swept) alive = false;
     for (const effect of after.effects) {
       if (effect.kind === "sweep") swept = true;
@@ -78,6 +82,7 @@ function isBadNews(seen: Seen): boolean {
     case "emergency":
     case "arm":
     case "leftovers":
+    case "adopted":
     case "spawned":
     case "ready":
     case "extend":

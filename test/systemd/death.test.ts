@@ -1,5 +1,6 @@
 /** Sudden deaths under a real systemd: of the bot, of the daemon, of both for want of memory, and of the daemon while it stops. */
 import { describe, expect, test } from "vitest";
+import type { BotStatus } from "../../src/core/status.ts";
 import { unbootable } from "./bootable.ts";
 import { Box, UNIT } from "./box.ts";
 
@@ -19,24 +20,24 @@ describe.skipIf(unbootable !== undefined)(`sudden deaths${why}`, () => {
     expect(await box.show("NRestarts")).toBe("0");
   });
 
-  test("a daemon that is killed leaves its bot alive, is started again, and then one bot runs, never two", async () => {
+  test("a daemon that is killed leaves its bot alive, is started again and adopts it: one bot runs, never two", async () => {
     await using box = await started();
     await box.dropIn("RestartSec=2s");
     const before = await box.botUntil("the bot runs", ({ state }) => state === "running");
     await killDaemon(box);
     await box.until("systemd has seen it", async () => (await box.show("SubState")) === "auto-restart");
     expect(await box.botPids()).toEqual([before.pid]);
-    await expectOneBot(box);
+    expect(await expectOneBot(box)).toMatchObject({ pid: before.pid, adopted: true });
     expect(await box.show("NRestarts")).toBe("1");
   });
 
-  test("a daemon that hangs is killed by the watchdog and started again, and then one bot runs, never two", async () => {
+  test("a daemon that hangs is killed by the watchdog, started again and adopts its bot: one bot runs, never two", async () => {
     await using box = await started("WatchdogSec=2s");
-    await box.botUntil("the bot runs", ({ state }) => state === "running");
+    const before = await box.botUntil("the bot runs", ({ state }) => state === "running");
     await box.do("kill", "-STOP", String(await box.mainPid()));
     await box.until("the watchdog has fired", async () => (await box.log()).includes("Watchdog timeout"));
     await box.until("the next daemon is up", async () => (await box.show("NRestarts")) === "1" && (await active(box)));
-    await expectOneBot(box);
+    expect(await expectOneBot(box)).toMatchObject({ pid: before.pid, adopted: true });
     expect(await box.log()).not.toContain("Bun has crashed");
   });
 
@@ -115,8 +116,9 @@ async function active(box: Box): Promise<boolean> {
 }
 
 /** Waits for a daemon that has the bot running, and sees that it is the only one and never was another beside it. */
-async function expectOneBot(box: Box): Promise<void> {
+async function expectOneBot(box: Box): Promise<BotStatus> {
   const bot = await box.botUntil("one bot runs", ({ state, health }) => state === "running" && health === "healthy");
   expect(await box.botPids()).toEqual([bot.pid]);
   expect(await box.overlaps()).toBe("");
+  return bot;
 }

@@ -1,6 +1,6 @@
 /**
  * `supervisor __end-bots`: ends the bots that a dead daemon left alive, if the unit was asked to stop (ExecStopPost= of
- * systemd.service(5)). After a crash of the daemon it does nothing: the next start takes care of the bots. A worker that
+ * systemd.service(5)). After a crash of the daemon it does nothing: the next start adopts the bots. A worker that
  * closes positions is never touched.
  */
 import { join } from "node:path";

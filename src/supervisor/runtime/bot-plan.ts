@@ -1,4 +1,5 @@
 /** Everything fixed about one bot for the life of the daemon: its policy for the core, its files, its environment. */
+import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Policy } from "../../core/lifecycle-types.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -117,6 +118,12 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
     SUPERVISOR_BLACKBOX_DIR: files.blackbox,
     SUPERVISOR_NO_NEW_ORDERS: files.noNewOrders,
   };
+}
+
+/** Fingerprint of what is started: two configs with the same one start the same process. */
+export function definitionOf({ config }: BotPlan): string {
+  const { command, cwd, user, env, envFile } = config;
+  return createHash("sha256").update(JSON.stringify({ command, cwd, user, env, envFile })).digest("hex");
 }
 
 /** Variables that mark a process as the bot's; a hook that runs after the bot is gone must not carry them. */

@@ -1,9 +1,13 @@
 /** What a bot needs on the machine before its first start: its user, its folders, its environment file. */
-import { accessSync, chownSync, constants } from "node:fs";
+import { accessSync, chownSync, constants, existsSync } from "node:fs";
+import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
+import type { Identity } from "../../core/identity.ts";
+import { cgroupPids } from "../../platform/cgroup.ts";
+import { bootId, isLiveState, readEnviron, readStat } from "../../platform/proc.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
+import { definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
 import { strangersOf } from "./survey.ts";
 
@@ -27,6 +31,45 @@ export function refuseStrangers(plan: BotPlan): void {
   throw new StrangerError(
     `cannot supervise ${plan.name}: pid ${pids.join(", ")} is this bot, started by a supervisor with another state folder than ${plan.files.dir}`,
   );
+}
+
+/** Somebody has the pid of the bot's last start, and it cannot be told whether it is the bot; exit code 2. */
+class DoubtError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint: string;
+
+  constructor(plan: BotPlan, pid: number, reason: string) {
+    super(`cannot supervise ${plan.name}: ${reason}; starting it could run it twice`);
+    this.hint = `look at it (ps -fp ${pid}); if it is the bot, end it; if it is not, remove ${plan.files.identity}`;
+  }
+}
+
+/** Throws when it cannot be told whether the process of the last start lives. */
+export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
+  if (before === undefined) return;
+  const judged = judgeBefore(plan, before);
+  if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
+}
+
+/** What to do with the process of the last start of an earlier supervisor. */
+export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
+  return judgeAdoption(before, sightingOf(before), {
+    orphans: plan.config.orphans,
+    definition: definitionOf(plan),
+    wasStopping: existsSync(plan.files.noNewOrders),
+  });
+}
+
+function sightingOf({ pid, cgroup }: Identity): Sighting {
+  const stat = readStat(pid);
+  const live = stat !== undefined && isLiveState(stat.state);
+  const mark = readEnviron(pid)?.find((entry) => entry.startsWith("INVOCATION_ID="));
+  return {
+    bootId: bootId(),
+    startTimeTicks: live ? stat.startTicks : undefined,
+    invocationId: mark?.slice("INVOCATION_ID=".length),
+    inCgroup: cgroup !== null && cgroupPids(cgroup).includes(pid),
+  };
 }
 
 /** Makes the folders of a bot; those that the bot writes to belong to its user. Throws when one cannot be made. */

@@ -26,7 +26,7 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     generation: state.generation,
     startedAt: generation?.startedAt.toISOString() ?? null,
     uptimeSeconds: generation === undefined ? null : (nowMs - generation.startedAtMs) / 1_000,
-    adopted: false,
+    adopted: generation?.adopted ?? false,
     restarts: restartsOf(bot, clock),
     lastExit: lastExitOf(bot),
     probes: probes.map(probeStatus),

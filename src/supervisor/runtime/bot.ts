@@ -1,20 +1,23 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { appendFileSync, unlinkSync } from "node:fs";
+import { unlinkSync } from "node:fs";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
+import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
+import { adoptProcess } from "../../platform/adopt.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { runCommand, type CommandResult } from "../../platform/command.ts";
 import { writeFileAtomic } from "../../platform/files.ts";
+import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
-import { fenceMarks, planBot, unmarked, type BotPlan } from "./bot-plan.ts";
-import { lookUp, prepareFolders, refuseStrangers } from "./bot-setup.ts";
+import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
+import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
-import { Generation } from "./generation.ts";
+import { Generation, type GenerationDeps } from "./generation.ts";
+import { runHook } from "./hooks.ts";
 import type { Journal } from "./journal.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
@@ -62,6 +65,8 @@ export class Bot {
   readonly plan: BotPlan;
   readonly loop: Loop;
   readonly emergency: Emergency;
+  /** The last start of an earlier supervisor; `undefined` when there was none. */
+  readonly before: Identity | undefined;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
@@ -90,6 +95,8 @@ export class Bot {
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
     this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, fact });
     const before = remains.find((each) => each.name === name)?.identity;
+    this.before = before;
+    refuseDoubt(this.plan, before);
     this.#earlier = [
       marksOfRemains(this.plan.files, before),
       ...kin.map((each) => marksOfRemains(each.files, each.identity)),
@@ -145,6 +152,7 @@ export class Bot {
    * With `held` nothing is started, but an interrupted close goes on.
    */
   begin({ emergency, held = false }: { emergency?: Order | undefined; held?: boolean }): void {
+    if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
@@ -155,6 +163,35 @@ export class Bot {
       this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
     } else if (emergency !== undefined) this.order(emergency);
     else if (wanted) this.loop.post({ kind: "start" });
+    return undefined;
+  }
+
+  /** Goes on with the bot of an earlier supervisor, if it lives and is beyond doubt the one. */
+  #adopt(): boolean {
+    const { before } = this;
+    if (before === undefined) return false;
+    const judged = judgeBefore(this.plan, before);
+    if (judged.kind === "end") this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
+    if (judged.kind !== "adopt") return false;
+    const { generation, invocationId, pid, startTimeTicks, ready } = before;
+    const ended = Promise.withResolvers<void>();
+    const child = adoptProcess({ pid, startTicks: startTimeTicks }, this.#deps.clock, ({ code, signal }) => {
+      ended.resolve();
+      this.loop.post({ kind: "exited", generation, code, signal, oom: false });
+    });
+    if (child === undefined) return false;
+    this.#exited = ended.promise;
+    this.#starter.adopt(before);
+    this.#generation = this.#createGeneration({
+      generation,
+      invocationId,
+      child,
+      env: this.#starter.environmentOf(before),
+      cgroup: before.cgroup ?? undefined,
+      ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
+    });
+    this.loop.post({ kind: "adopted", generation, ready });
+    return true;
   }
 
   /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
@@ -204,6 +241,7 @@ export class Bot {
       case "runHook":
         return void this.#runHook(deed.hook);
       case "watch":
+        if (deed.stage === "running") this.#starter.noteReady();
         return this.#generation?.watch(deed.stage);
       case "unwatch":
         return this.#generation?.unwatch();
@@ -234,23 +272,25 @@ export class Bot {
     }
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;
-    this.#generation = new Generation({
+    this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: this.#starter.cgroup });
+    return post({ kind: "spawned", generation });
+  }
+
+  #createGeneration(
+    start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs">,
+  ): Generation {
+    return new Generation({
+      ...start,
       plan: this.plan,
       user: this.#user,
       clock: this.#deps.clock,
-      generation,
-      invocationId,
-      cgroup: this.#starter.cgroup,
       alone: this.#deps.alone,
-      env,
-      child,
-      post,
+      post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
       onVerdict: (probe) => this.#onVerdict(probe),
       onStranger: (pid) =>
         this.fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
     });
-    return post({ kind: "spawned", generation });
   }
 
   /** SIGCONT follows, so that a stopped bot hears the signal too (systemd.kill(5)). */
@@ -283,36 +323,18 @@ export class Bot {
   }
 
   async #runHook(hook: Hook): Promise<void> {
-    const { config } = this.plan;
-    const command = hook === "preStop" ? config.preStop : config.postStop;
     const { generation, lastExit } = this.loop.state;
-    const env = this.#generation?.env ?? {};
     this.#hook = new AbortController();
-    const { signal } = this.#hook;
-    const result =
-      command === undefined
-        ? undefined
-        : await runCommand({
-            command,
-            cwd: config.cwd,
-            env: { ...(hook === "postStop" ? unmarked(env) : env), SUPERVISOR_REASON: lastExit?.cause ?? "stopped" },
-            ...(this.#user === undefined ? {} : { user: this.#user }),
-            timeoutMs: config.stopTimeout,
-            // A postStop hook may outlast the sweep: nothing of the bot is left for the sweep to wait for.
-            ...(hook === "preStop" ? { signal } : {}),
-            clock: this.#deps.clock,
-          });
-    if (result !== undefined) this.#tellHook(hook, result);
+    const trouble = await runHook(hook, {
+      plan: this.plan,
+      env: this.#generation?.env ?? {},
+      user: this.#user,
+      reason: lastExit?.cause ?? "stopped",
+      signal: this.#hook.signal,
+      clock: this.#deps.clock,
+    });
+    if (trouble !== undefined) this.fact("warn", trouble);
     this.loop.post({ kind: "hookEnded", generation, hook });
-  }
-
-  /** What the hook printed may hold secrets, so it goes where the bot's own output goes, and never into the journal. */
-  #tellHook(hook: Hook, result: CommandResult): void {
-    if (result.kind === "exited" && result.code === 0) return;
-    const how = result.kind === "exited" ? `ended with ${result.signal ?? `code ${result.code}`}` : result.kind;
-    this.fact("warn", `hook ${hook} failed: ${result.kind === "failed" ? result.reason : how}`);
-    if (result.kind === "failed" || result.output === "") return;
-    this.#tryFile("write the hook's output", () => appendFileSync(this.plan.files.log, `${hook}: ${result.output}\n`));
   }
 
   async #runAction(action: Rung): Promise<void> {

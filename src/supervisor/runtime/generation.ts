@@ -26,6 +26,8 @@ export interface GenerationDeps {
   readonly alone: boolean;
   readonly env: Readonly<Record<string, string>>;
   readonly child: SpawnedChild;
+  /** Age of a process that an earlier supervisor started, ms; `undefined` for one of our own. */
+  readonly ageMs?: number;
   readonly post: (input: Input) => void;
   /** Reads what waits in the notify socket. */
   readonly drain: () => void;
@@ -51,6 +53,8 @@ export class Generation {
   readonly generation: number;
   readonly invocationId: string;
   readonly child: SpawnedChild;
+  /** Started by an earlier supervisor. */
+  readonly adopted: boolean;
   readonly startedAt: Date;
   readonly startedAtMs: number;
   readonly env: Readonly<Record<string, string>>;
@@ -68,9 +72,11 @@ export class Generation {
     this.invocationId = deps.invocationId;
     this.child = deps.child;
     this.env = deps.env;
-    this.startedAt = clock.wallTime();
-    this.startedAtMs = clock.monotonicMs();
-    this.#armedAtMs = this.startedAtMs;
+    this.adopted = deps.ageMs !== undefined;
+    const ageMs = deps.ageMs ?? 0;
+    this.startedAt = new Date(clock.wallTime().getTime() - ageMs);
+    this.startedAtMs = clock.monotonicMs() - ageMs;
+    this.#armedAtMs = clock.monotonicMs();
     this.#speakers = new Speakers(deps.child, `INVOCATION_ID=${deps.invocationId}`, deps.cgroup);
     const heartbeat = plan.config.probes.find((probe) => probe.kind === "heartbeat");
     this.mailbox = new Mailbox({
@@ -117,7 +123,8 @@ export class Generation {
   watch(stage: "starting" | "running"): void {
     if (stage === "starting") return this.#schedule.start();
     this.#armedAtMs = this.#deps.clock.monotonicMs();
-    return this.#schedule.arm();
+    // An adopted bot that was ready has passed its startup probes long ago.
+    return this.#schedule.arm({ startupPassed: this.adopted });
   }
 
   unwatch(): void {

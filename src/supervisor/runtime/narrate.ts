@@ -44,6 +44,7 @@ function move(event: Event, from: State, to: State): string {
 function describeEvent(event: Event): string {
   switch (event.kind) {
     case "exited":
+      if (event.code === null && event.signal === null) return "ended; how is not known, as it was adopted";
       return event.signal === null ? `exited with ${event.code}` : `killed by ${event.signal}`;
     case "failing":
       return event.detail;
@@ -59,6 +60,8 @@ function describeEvent(event: Event): string {
       return `${event.action} ended ${event.outcome}`;
     case "survivors":
       return `still alive: ${event.pids.join(", ")}`;
+    case "adopted":
+      return `generation ${event.generation} of an earlier supervisor lives`;
     case "leftovers":
       return `alive from an earlier supervisor: ${event.pids.join(", ")}`;
     case "hookEnded":

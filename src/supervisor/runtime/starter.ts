@@ -7,7 +7,7 @@ import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
-import { botEnvironment, type BotPlan } from "./bot-plan.ts";
+import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, readEnvFile } from "./bot-setup.ts";
 
 /** Largest cgroup counter file read, bytes. */
@@ -42,6 +42,7 @@ export class Starter {
   /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
   readonly cgroup: string | undefined;
   readonly #deps: StarterDeps;
+  #identity: Identity | undefined;
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
@@ -87,6 +88,23 @@ export class Starter {
     }
   }
 
+  /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */
+  noteReady(): void {
+    if (this.#identity === undefined || this.#identity.ready) return;
+    this.#identity = { ...this.#identity, ready: true };
+    this.#saveIdentity(this.#identity);
+  }
+
+  /** Goes on with the start of an earlier supervisor. */
+  adopt(identity: Identity): void {
+    this.#identity = identity;
+  }
+
+  /** The environment that the start of `identity` was given, as far as the config still says the same. */
+  environmentOf({ generation, invocationId }: Identity): Record<string, string> {
+    return this.#environment(generation, invocationId);
+  }
+
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
@@ -112,8 +130,8 @@ export class Starter {
   }
 
   #writeIdentity(generation: number, restarts: number, invocationId: string, child: ProcessId): void {
-    const { plan, fact } = this.#deps;
-    const identity: Identity = {
+    const { plan } = this.#deps;
+    this.#identity = {
       version: 1,
       account: plan.account,
       bootId: bootId() ?? "unknown",
@@ -121,9 +139,16 @@ export class Starter {
       startTimeTicks: child.startTicks,
       invocationId,
       generation,
+      ready: false,
+      definition: definitionOf(plan),
       cgroup: this.cgroup ?? null,
       restarts,
     };
+    this.#saveIdentity(this.#identity);
+  }
+
+  #saveIdentity(identity: Identity): void {
+    const { plan, fact } = this.#deps;
     try {
       writeFileAtomic(plan.files.identity, `${JSON.stringify(identity)}\n`);
     } catch (error) {

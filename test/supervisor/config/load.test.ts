@@ -24,6 +24,7 @@ const DEFAULTS = {
       env: {},
       account: "a",
       autostart: true,
+      orphans: "adopt",
       ready: "started",
       startTimeout: 30_000,
       stopSignal: "SIGTERM",

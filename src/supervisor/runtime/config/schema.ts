@@ -110,6 +110,10 @@ const botSchema = z
       .optional()
       .describe("Trading account; one live bot per account. Default: the bot's name."),
     autostart: z.boolean().default(true).describe("Start the bot together with the supervisor."),
+    orphans: z
+      .enum(["adopt", "stop"])
+      .default("adopt")
+      .describe("A bot that outlived its supervisor: go on with it untouched, or end it and start it anew."),
     ready: z
       .enum(["started", "notify", "probe"])
       .default("started")

@@ -1,0 +1,48 @@
+/**
+ * What to do with the process that an identity file names, when a new supervisor finds the file: go on with it, end it,
+ * or refuse to touch it. A process is the one meant only when boot, pid, start time and invocation id all agree.
+ */
+import type { Identity } from "./identity.ts";
+
+/** What is known of the process that has the identity's pid now. */
+export interface Sighting {
+  readonly bootId: string | undefined;
+  /** The kernel's start time of the pid, when a live process has it. */
+  readonly startTimeTicks: number | undefined;
+  /** Its INVOCATION_ID; `undefined` when its environment cannot be read or has none. */
+  readonly invocationId: string | undefined;
+  /** It is in the cgroup that the identity names: enough where the process has overwritten its environment (setproctitle). */
+  readonly inCgroup: boolean;
+}
+
+export type Adoption =
+  | { readonly kind: "adopt" }
+  /** Nothing lives of it, or what lives is to be ended like any leftover. */
+  | { readonly kind: "end"; readonly reason: string }
+  /** It may be the bot and it may not be: a second copy must not be started beside it, nor a stranger killed. */
+  | { readonly kind: "doubt"; readonly reason: string };
+
+export interface AdoptionTerms {
+  /** The config's word on processes that outlived their supervisor. */
+  readonly orphans: "adopt" | "stop";
+  /** Fingerprint of what the config would start now. */
+  readonly definition: string;
+  /** The bot had been asked to stop: it forbade itself new orders, and may be half gone. */
+  readonly wasStopping: boolean;
+}
+
+export function judgeAdoption(identity: Identity, seen: Sighting, terms: AdoptionTerms): Adoption {
+  const same = identity.bootId === seen.bootId && identity.startTimeTicks === seen.startTimeTicks;
+  if (!same) return { kind: "end", reason: "its main process is gone" };
+  const marked = seen.invocationId === identity.invocationId || (seen.invocationId === undefined && seen.inCgroup);
+  if (!marked)
+    return {
+      kind: "doubt",
+      reason: `pid ${identity.pid} has the bot's start time, but its INVOCATION_ID is ${seen.invocationId ?? "not to be read"}`,
+    };
+  if (terms.orphans === "stop") return { kind: "end", reason: "orphans is stop" };
+  if (terms.wasStopping) return { kind: "end", reason: "it was being stopped" };
+  if (identity.definition !== terms.definition)
+    return { kind: "end", reason: "its definition in the config has changed" };
+  return { kind: "adopt" };
+}

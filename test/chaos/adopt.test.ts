@@ -1,0 +1,130 @@
+/** The supervisor is killed and the bot runs on: the next one goes on with it, untouched, and knows it beyond doubt. */
+import { readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { isLive } from "../../src/platform/proc.ts";
+import { script, STAY } from "./fixture.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
+import { startPaper } from "./paper.ts";
+
+/** Kills the supervisor, starts the next and waits until it has adopted the bot. */
+async function replaceDaemon(rig: Rig): Promise<void> {
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  await rig.botUntil("the bot is adopted", ({ adopted, state }) => adopted && state === "running");
+}
+
+test.concurrent("a bot runs on through five deaths of its supervisor, the same process, never a second one", async () => {
+  await using rig = new Rig();
+  const starts = rig.path("starts");
+  rig.configure({ bot: { command: script("one-at-a-time.sh", starts) } });
+  await rig.run();
+  const first = await rig.botIn("running");
+  await until("the bot has started", () => rig.read("starts") !== "");
+  for (let death = 0; death < 5; death += 1) {
+    await replaceDaemon(rig);
+    expect(await rig.bot()).toMatchObject({ pid: first.pid, generation: 1, adopted: true, restarts: { total: 0 } });
+  }
+  expect(rig.read("starts")).toBe(`start ${first.pid}\n`);
+});
+
+test.concurrent("an adopted bot is restarted when it dies, stopped when it is told to, and its count goes on", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const first = await rig.botIn("running");
+  process.kill(first.pid ?? 0, "SIGKILL");
+  await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
+  await replaceDaemon(rig);
+  const adopted = await rig.bot();
+  expect(adopted).toMatchObject({ generation: 2, restarts: { total: 1 } });
+  process.kill(adopted.pid ?? 0, "SIGKILL");
+  const next = await rig.botUntil(
+    "the next one runs",
+    ({ state, generation }) => state === "running" && generation === 3,
+  );
+  expect(next).toMatchObject({ adopted: false, restarts: { total: 2 }, lastExit: { cause: "exited" } });
+  await replaceDaemon(rig);
+  expect((await rig.cli("stop", "bot")).code).toBe(0);
+  expect(isLive(next.pid ?? 0)).toBe(false);
+});
+
+test.concurrent("an adopted bot speaks on the same socket, and is replaced when it falls silent", async () => {
+  await using rig = new Rig();
+  const probes = [{ kind: "heartbeat", timeout: "2s" }];
+  rig.configure({ bot: { command: script("beat.sh"), probes } });
+  await rig.run();
+  const first = await rig.botUntil("the bot is healthy", ({ health }) => health === "healthy");
+  await replaceDaemon(rig);
+  const healthy = await rig.botUntil("its heartbeat is heard", ({ health }) => health === "healthy");
+  expect(healthy).toMatchObject({ pid: first.pid, adopted: true });
+  process.kill(first.pid ?? 0, "SIGSTOP");
+  const next = await rig.botUntil(
+    "it is replaced",
+    ({ generation, health }) => generation === 2 && health === "healthy",
+  );
+  expect(next).toMatchObject({ adopted: false, lastExit: { cause: "heartbeat" } });
+});
+
+test.concurrent("an adopted bot is fenced and its account closed like any other", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await replaceDaemon(rig);
+  process.kill(rig.daemon.pid, "SIGUSR2");
+  expect(await rig.botIn("locked")).toMatchObject({ emergency: { state: "flat" }, generation: 1 });
+  expect(isLive(pid ?? 0)).toBe(false);
+  expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+});
+
+test.concurrent("a bot whose definition has changed meanwhile is ended and started anew", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  rig.configure({ bot: { command: ["sleep", "601"] } });
+  await rig.run();
+  const next = await rig.botUntil(
+    "the new one runs",
+    ({ state, generation }) => state === "running" && generation === 2,
+  );
+  expect(next.adopted).toBe(false);
+  expect(isLive(pid ?? 0)).toBe(false);
+});
+
+test.concurrent("a bot that was being stopped when its supervisor died is ended, not adopted", async () => {
+  await using rig = new Rig({ bots: { bot: { command: script("ignore-term.sh", "pid"), stopTimeout: "60s" } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await until("the bot ignores SIGTERM by now", () => rig.read("pid") !== "");
+  const stop = rig.cli("stop", "bot");
+  await rig.botIn("stopping");
+  await rig.endDaemon("SIGKILL");
+  await stop;
+  await rig.run();
+  await rig.botUntil("the next one runs", ({ state, generation }) => state === "running" && generation === 2);
+  expect(isLive(pid ?? 0)).toBe(false);
+  // The next one ignores SIGTERM as well, and the end of the test has no minute for it.
+  rig.configure({ bot: { command: STAY } });
+  process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+});
+
+test.concurrent("an identity in doubt is refused: no second copy, the pid named, the process untouched", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  const path = rig.state("bots/bot/identity.json");
+  const before = readFileSync(path, "utf8");
+  writeFileSync(
+    path,
+    before.replace(/"invocationId":"[0-9a-f]+"/, '"invocationId":"0123456789abcdef0123456789abcdef"'),
+  );
+  const run = await rig.cli("run");
+  expect(run.code).toBe(2);
+  expect(run.err).toContain(`pid ${pid}`);
+  expect(run.err).toContain("if it is the bot, end it");
+  expect(isLive(pid ?? 0)).toBe(true);
+  writeFileSync(path, before);
+  await rig.run();
+  await rig.botUntil("the bot is adopted", ({ adopted }) => adopted);
+});
