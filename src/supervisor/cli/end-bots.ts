@@ -1,11 +1,12 @@
 /**
- * `supervisor __end-bots`: ends the bots that a dead daemon left alive, if the unit was asked to stop (ExecStopPost= of
- * systemd.service(5)). After a crash of the daemon it does nothing: the next start adopts the bots. A worker that
- * closes positions is never touched.
+ * `supervisor __end-bots`: clears up after the daemon (ExecStopPost= of systemd.service(5)). It makes the unit's cgroup fit for
+ * the next start, and if the unit was asked to stop it ends the bots that a dead daemon left alive. After a crash they
+ * stay: the next start adopts them. A worker that closes positions is never touched.
  */
 import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../platform/clock.ts";
 import { signalProcess } from "../../platform/process-handle.ts";
+import { releaseControllers, unitCgroup } from "../../platform/release-controllers.ts";
 import { killAll, livingIn, type Fence } from "../runtime/fence.ts";
 import { takeLock } from "../runtime/installation.ts";
 import { marksOfRemains, surveyBots, type Remains } from "../runtime/survey.ts";
@@ -34,6 +35,8 @@ export const command: Verb = {
 };
 
 async function endBots(options: Options, io: CliIo): Promise<void> {
+  const unit = unitCgroup();
+  if (unit !== undefined) for (const trouble of releaseControllers(unit)) io.err(trouble);
   if (options.unit !== undefined && !stopWasAsked(askJobs(options.unit))) return;
   const { dirs } = await findPlace(options, io);
   // Proves that no daemon has these bots, and keeps one from starting meanwhile.
