@@ -40,6 +40,9 @@ const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
 const SHUTDOWN_MARGIN_MS = 15_000;
 
+/** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
+const STOPPING_SIGN_MS = 15_000;
+
 /** Time between two looks whether a close has its worker, ms. */
 const LOOK_MS = 50;
 
@@ -321,8 +324,10 @@ export class Daemon {
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
+  /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
   #pingSystemd(): void {
-    if (this.#deps.env["WATCHDOG_USEC"] !== undefined && !this.#stopping) this.#tellSystemd("WATCHDOG=1");
+    if (this.#stopping) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
+    else if (this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
   }
 
   #rareDuties(): void {
