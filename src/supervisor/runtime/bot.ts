@@ -16,6 +16,7 @@ import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation } from "./generation.ts";
 import type { Journal } from "./journal.ts";
+import { Output } from "./output.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
@@ -62,6 +63,7 @@ export class Bot {
   readonly plan: BotPlan;
   readonly loop: Loop;
   readonly emergency: Emergency;
+  readonly output: Output;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
@@ -85,6 +87,7 @@ export class Bot {
     this.#user = user;
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    this.output = new Output({ plan: this.plan, clock, fact });
     const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
@@ -225,9 +228,11 @@ export class Bot {
 
   #spawn(generation: number): void {
     const post = this.loop.post.bind(this.loop);
-    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) =>
-      post({ kind: "exited", generation, code, signal, oom }),
-    );
+    this.output.begin(generation);
+    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
+      this.output.end(generation);
+      post({ kind: "exited", generation, code, signal, oom });
+    });
     if (started.kind === "failed") {
       const { permanent, reason } = started;
       return post({ kind: "spawnFailed", generation, permanent, reason });
