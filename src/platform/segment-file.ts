@@ -1,5 +1,5 @@
 /** Packs a range of a file into a segment, and reads segments back; both as streams, so that memory does not grow with the size. */
-import { closeSync, constants, createReadStream, createWriteStream, fsyncSync, openSync, readSync } from "node:fs";
+import { closeSync, constants, createReadStream, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { PassThrough, Readable, type Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createGzip, createZstdCompress, createZstdDecompress } from "node:zlib";
@@ -16,8 +16,10 @@ export async function packRange(from: number, bytes: number, path: string, compr
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   const to = openSync(path, flags, 0o640);
   try {
-    const target = createWriteStream(path, { fd: to, autoClose: false, highWaterMark: CHUNK_BYTES });
-    await pipeline(Readable.from(rangeOf(from, bytes), { objectMode: false }), packer(compress), target);
+    // Not a write stream: it closes the descriptor at a failure, and what closes it a second time may hit another's.
+    await pipeline(Readable.from(rangeOf(from, bytes), { objectMode: false }), packer(compress), async (packed) => {
+      for await (const chunk of packed) writeWhole(to, Buffer.from(chunk));
+    });
     fsyncSync(to);
   } finally {
     closeSync(to);
@@ -38,6 +40,10 @@ export async function* readSegment(path: string): AsyncGenerator<Buffer> {
     source.destroy();
     unpacked.destroy();
   }
+}
+
+function writeWhole(fd: number, bytes: Buffer): void {
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done);
 }
 
 function* rangeOf(fd: number, bytes: number): Generator<Buffer> {

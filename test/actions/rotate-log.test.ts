@@ -212,3 +212,28 @@ test.runIf(collapses)(
     expect(line).toBe(count);
   },
 );
+
+/** Only root may mount, and not in every container. */
+const mayMount =
+  Bun.spawnSync(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"], { stderr: "ignore" }).exitCode === 0;
+
+test.runIf(mayMount)("rotateLog() on a full disk fails loudly, deletes nothing, and works once there is room", () => {
+  using rig = new OutputRig();
+  const run = `"$1" "$2" "$3"`;
+  const script = `
+    mount -t tmpfs -o size=400k tmpfs "$4"; cd "$4"
+    head -c 225000 /dev/urandom | base64 -w 99 > bot.log
+    cksum < bot.log; ${run} || echo "code $?"; ls -A | grep -v output; cksum < bot.log
+    mount -o remount,size=2m "$4"
+    ${run}; ls -A; wc -c < bot.log`;
+  const args = [process.execPath, join(FIXTURES, "rotate-and-die.ts"), JSON.stringify(rig.job()), rig.folder];
+  const { stdout, stderr } = Bun.spawnSync(["unshare", "--mount", "sh", "-c", script, "sh", ...args]);
+  expect(stderr.toString()).toBe("");
+  const [before, failed, code, file, after, rotated, ...rest] = stdout.toString().trim().split("\n");
+  expect(failed).toContain("cannot write segment bot.log.");
+  expect(failed).toContain("ENOSPC");
+  expect([code, file, after]).toEqual(["code 1", "bot.log", before]);
+  expect(rotated).toContain('"kind":"rotated"');
+  expect(rest.filter((name) => name.includes("tmp"))).toEqual([]);
+  expect(rest.at(-1)).toBe("0");
+});

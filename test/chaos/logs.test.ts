@@ -100,7 +100,7 @@ test.concurrent("logs --run shows one start, --since what came after, and a prun
   expect(await rig.cli("logs", "bot", "--run", "77")).toMatchObject({ code: 1, out: "" });
 });
 
-test.concurrent("a log folder in which nothing can be written: said once, the bot runs on, nothing is deleted", async () => {
+test.concurrent("a rotation that cannot be done: an alert, another at four times maxSize, the bot runs on, nothing is deleted", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY, output: { maxSize: "64KiB" } } } });
   await rig.run();
   await rig.botIn("running");
@@ -109,6 +109,9 @@ test.concurrent("a log folder in which nothing can be written: said once, the bo
   Bun.spawnSync(["mkdir", rig.state("bots/bot/output.json")]);
   rig.write(".supervisor/log/bot.log", "x".repeat(400_000));
   await until("the alert", () => rig.journal.some(({ text }) => text.startsWith("cannot rotate the output")));
+  await until("the alert of its size", () =>
+    rig.journal.some(({ text }) => text.includes("more than 4 times maxSize")),
+  );
   expect(rig.log).toHaveLength(400_000);
   expect(await rig.bot()).toMatchObject({ state: "running", restarts: { total: 0 } });
 });

@@ -2,7 +2,7 @@
 import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { rotationDue, runMarkLine } from "../../core/output-log.ts";
-import { rotateLineSchema, type RotateJob } from "../../core/rotate-job.ts";
+import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
@@ -55,11 +55,12 @@ export class Output {
   /** Once a second: starts a worker when the file is to be rotated, or when an earlier worker was killed at it. */
   look(): void {
     const { clock } = this.#deps;
-    if (this.#working || Output.#workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
+    if (this.#working) return;
     const stat = lstatSync(this.#files.log, { throwIfNoEntry: false });
     // A link or a device is where somebody put it, and not ours to cut.
     if (stat?.isFile() !== true) return;
     this.#warnOfHugeFile(stat.size);
+    if (Output.#workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
     const { maxSize, maxAge } = this.#deps.plan.config.output;
     // Wall time: an age must outlive the daemon, and a clock that jumps costs a rotation too early or too late.
     const ageMs = maxAge === undefined ? 0 : clock.wallTime().getTime() - this.#began(stat.birthtimeMs);
@@ -137,7 +138,8 @@ export class Output {
         memory: WORKER_MEMORY_BYTES,
         clock,
         onLine: (text) => {
-          const line = rotateLineSchema.parse(JSON.parse(text));
+          const line = readLine(text);
+          if (line === undefined) return;
           if (line.kind === "failed") failure = line.reason;
           if (line.kind === "note") this.#deps.fact("warn", line.text);
           if (line.kind !== "rotated") return;
@@ -217,5 +219,14 @@ export class Output {
         this.#deps.fact("warn", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
       this.#saidDisk = true;
     }
+  }
+}
+
+function readLine(text: string): RotateLine | undefined {
+  try {
+    const parsed = rotateLineSchema.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
   }
 }
