@@ -27,9 +27,14 @@ const LAST_WORDS_BYTES = 64 * 1024;
 const MAX_RUNS_BYTES = 64 * 1024;
 
 export interface OutputDeps {
-  readonly plan: BotPlan;
+  readonly plan: {
+    readonly files: Pick<BotPlan["files"], "log" | "outputIndex" | "outputLock" | "runs" | "exits">;
+    readonly config: Pick<BotPlan["config"], "output">;
+  };
   readonly clock: Clock;
   readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
+  /** Program to start instead of our own, for tests. */
+  readonly program?: readonly string[];
 }
 
 export class Output {
@@ -125,7 +130,7 @@ export class Output {
   }
 
   async #rotate(): Promise<void> {
-    const { clock } = this.#deps;
+    const { clock, program } = this.#deps;
     this.#working = true;
     Output.#workers += 1;
     let rotated = false;
@@ -137,6 +142,7 @@ export class Output {
         deadlineMs: WORKER_MS,
         memory: WORKER_MEMORY_BYTES,
         clock,
+        ...(program === undefined ? {} : { program }),
         onLine: (text) => {
           const line = readLine(text);
           if (line === undefined) return;
