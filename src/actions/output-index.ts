@@ -63,7 +63,7 @@ async function rebuild(log: string, fd: number, { clock }: IndexIo): Promise<Out
     segments.push({ name, start: base, bytes, at });
     base += bytes;
   }
-  const pending = pendingAt(fd, at, folder);
+  const pending = pendingAt(fd, at, log);
   if (pending === null) return { ...emptyIndex(segments.length > 0 ? at : birthOf(fd, at)), base, segments };
   const others = segments.filter(({ name }) => !name.startsWith(pending.name.replace(/\.(?:zst|gz)$/, "")));
   return { ...emptyIndex(at), base: others.reduce((sum, { bytes }) => sum + bytes, 0), segments: others, pending };
@@ -76,12 +76,12 @@ function birthOf(fd: number, now: string): string {
 }
 
 /** The mark at the head of the live file tells of a rotation that was not ended. */
-function pendingAt(fd: number, at: string, folder: string): OutputIndex["pending"] {
+function pendingAt(fd: number, at: string, log: string): OutputIndex["pending"] {
   const head = Buffer.alloc(MAX_MARK_BYTES);
   const read = readSync(fd, head, 0, head.length, 0);
   const pending = pendingOfMark(head.toString("latin1", 0, read), at);
   if (pending === undefined) return null;
-  const unit = collapseUnit(folder);
+  const unit = collapseUnit(log);
   const collapsible = unit !== undefined && pending.bytes % unit === 0 && pending.bytes < fstatSync(fd).size;
   return { ...pending, method: collapsible ? "collapse" : "truncate" };
 }

@@ -11,11 +11,13 @@ import {
   chownSync,
   closeSync,
   constants,
+  existsSync,
   fdatasyncSync,
   fstatSync,
   fsyncSync,
   ftruncateSync,
   openSync,
+  readdirSync,
   renameSync,
   rmSync,
   writeSync,
@@ -93,6 +95,7 @@ async function rotateLocked(job: RotateJob, io: RotateIo): Promise<void> {
   const fd = openSync(job.log, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     if (!fstatSync(fd).isFile()) throw new Error(`${job.log} is not a regular file`);
+    removeLeftovers(job.index);
     const rotation = new Rotation(job, io, fd, await loadIndex(job, fd, io));
     rotation.resume();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
@@ -104,6 +107,13 @@ async function rotateLocked(job: RotateJob, io: RotateIo): Promise<void> {
   } finally {
     closeSync(fd);
   }
+}
+
+/** A worker that was killed while it wrote the index leaves a file under a name of its own. */
+function removeLeftovers(index: string): void {
+  const folder = dirname(index);
+  for (const name of readdirSync(folder))
+    if (name.startsWith(`.${basename(index)}.`) && name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
 }
 
 class Rotation {
@@ -138,7 +148,7 @@ class Rotation {
     const ageMs = this.#io.clock.wallTime().getTime() - Date.parse(this.#index.began);
     const due = rotationDue({ size, maxSize, maxAgeMs, ageMs });
     if (due === undefined) return false;
-    const granularity = collapseUnit(this.#folder);
+    const granularity = collapseUnit(this.#job.log);
     const bytes = cutBytes({ size, maxSize, granularity, due });
     if (bytes === 0) return false;
     const pending = await this.#copyOut(bytes, granularity === undefined ? "truncate" : "collapse");
@@ -216,10 +226,14 @@ class Rotation {
     if (process.getuid?.() === 0) chownSync(path, 0, fstatSync(this.#fd).gid);
   }
 
-  /** Now, or the first millisecond after the newest segment's, so that names are unique and sort as the stream does. */
+  /** Now, or the first millisecond after the newest segment's whose name is free, so that names sort as the stream does. */
   #freeTime(): string {
+    const { log, compress } = this.#job;
     const newest = Date.parse(this.#index.segments.at(-1)?.at ?? "") || 0;
-    return new Date(Math.max(this.#io.clock.wallTime().getTime(), newest + 1)).toISOString();
+    for (let ms = Math.max(this.#io.clock.wallTime().getTime(), newest + 1); ; ms += 1) {
+      const at = new Date(ms).toISOString();
+      if (!existsSync(this.#path(segmentName(basename(log), at, compress)))) return at;
+    }
   }
 
   #now(): string {

@@ -1,6 +1,6 @@
 /** Takes bytes out of the front of a file that another process appends to, by fallocate(2) with FALLOC_FL_COLLAPSE_RANGE (ext4, xfs). */
 import { closeSync, constants, fstatSync, openSync, rmSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { ERRNO, libc } from "./libc.ts";
 
 const FALLOC_FL_COLLAPSE_RANGE = 0x08;
@@ -10,12 +10,12 @@ const LARGER_UNITS = [65_536, 1_048_576];
 const MAX_TRIES = 10;
 
 /**
- * Bytes whose multiples this folder's file system takes out of a file, found by doing it to a file of its own;
+ * Bytes whose multiples the file system takes out of `file`, found by doing it to a file of its own beside it;
  * `undefined` where it cannot (tmpfs, btrfs, NFS) or where there is no FFI. Throws when the folder cannot be written to.
  */
-export function collapseUnit(folder: string): number | undefined {
+export function collapseUnit(file: string): number | undefined {
   if (libc() === undefined) return undefined;
-  const path = join(folder, `.collapse.${process.pid}.tmp`);
+  const path = join(dirname(file), `.${basename(file)}.collapse.tmp`);
   rmSync(path, { force: true });
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {

@@ -43,7 +43,11 @@ export interface OutputView {
 /** The index in the file; an empty one where there is none. Throws for one that is damaged or of a newer version. */
 export function readIndex(path: string): OutputIndex {
   const text = readTextIfExists(path, MAX_INDEX_BYTES);
-  return text === undefined ? emptyIndex(new Date(0).toISOString()) : parseIndex(text);
+  try {
+    return text === undefined ? emptyIndex(new Date(0).toISOString()) : parseIndex(text);
+  } catch (cause) {
+    throw new Error(`cannot read ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
 }
 
 /** The index once its pending rotation is through: the segment is one of the stream's, and the live file begins after it. */

@@ -21,7 +21,7 @@ import { flaw, MEMORY_DISK, OutputRig } from "./output-rig.ts";
 const numbers = (text: string): number[] => OutputRig.numbers(text);
 const PROBE = new OutputRig();
 /** Whether the scratch folder's file system takes bytes out of the front of a file. */
-const collapses = collapseUnit(PROBE.folder) !== undefined;
+const collapses = collapseUnit(PROBE.log) !== undefined;
 PROBE[Symbol.dispose]();
 
 function segments({ folder }: OutputRig): string[] {
@@ -101,6 +101,7 @@ describe.each([
       using rig = new OutputRig(disk);
       rig.write(250_000);
       await runKilledAt(rig, step);
+      writeFileSync(join(rig.folder, ".output.json.4242.tmp"), "of a worker that was killed while it wrote the index");
       rig.write(10_000);
       expect(flaw(await rig.text(), rig.lines)).toBeUndefined();
       expect((await rig.rotate()).code).toBe(0);

@@ -1,7 +1,7 @@
 /** `supervisor logs BOT`: the bot's output, read from its file and the segments rotated out of it; needs no daemon. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { offsetSince, parseRunMarks, rangeOfRun, type RunMark } from "../../core/output-log.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
@@ -50,7 +50,11 @@ export const command: Verb = {
         "from the start or rotation before this time: RFC 3339, or an age such as 15m, 2h, 1d",
         parseSince,
       )
-      .option("--run <n>", "only what start number n wrote (its generation)", parseRun)
+      .addOption(
+        new Option("--run <n>", "only what start number n wrote (its generation)")
+          .argParser(parseRun)
+          .conflicts(["follow", "since"]),
+      )
       .action((bot: string, options: Options) => logs(bot, options, io));
   },
 };
@@ -74,8 +78,7 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
   const from = lines === undefined ? range.from : await lastLines(files, range, lines);
   const onLoss = (why: string): void => io.err(why);
   for await (const { chunk } of readOutput(files, { from, to: range.to, onLoss })) await show.chunk(chunk);
-  if (options.follow === true && options.run === undefined)
-    await follow(files, { from: range.to, clock: systemClock, onChunk: show.chunk, onLoss });
+  if (options.follow === true) await follow(files, { from: range.to, clock: systemClock, onChunk: show.chunk, onLoss });
   await show.end();
 }
 

@@ -49,15 +49,18 @@ function newlinesOfLive(
   { from, to }: Range,
   needed: number,
 ): readonly number[] | undefined {
-  let found: number[] = [];
-  for (let at = to; at > from && found.length < needed;) {
+  const parts: number[][] = [];
+  let count = 0;
+  for (let at = to; at > from && count < needed;) {
     const start = Math.max(from, at - CHUNK_BYTES);
     const chunk = readLive(files, view, start, at - start);
     if (chunk === undefined) return undefined;
-    found = [...newlines(chunk, start, to), ...found];
+    const part = newlines(chunk, start, to);
+    parts.push(part);
+    count += part.length;
     at = start;
   }
-  return found;
+  return parts.toReversed().flat();
 }
 
 async function newlinesOf(files: OutputFiles, range: Range, end: number, needed: number): Promise<readonly number[]> {

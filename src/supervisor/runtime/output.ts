@@ -87,19 +87,23 @@ export class Output {
     });
   }
 
-  /** The start has ended: its last words are kept as they are in the file now, in the next turn of the loop. */
+  /** The start has ended: what it wrote until now is told from what the next one writes; its end is kept in the next turn of the loop. */
   end(generation: number): void {
-    this.#deps.clock.after(0, () => this.#tryDisk("keep the last words", () => this.#keepLastWords(generation)));
+    const what = "keep the last words";
+    this.#tryDisk(what, () => {
+      const from = this.#start?.generation === generation ? this.#start.offset : 0;
+      const to = viewOutput(this.#files).end;
+      this.#deps.clock.after(0, () => this.#tryDisk(what, () => this.#keepLastWords(generation, from, to)));
+    });
   }
 
-  #keepLastWords(generation: number): void {
+  #keepLastWords(generation: number, from: number, to: number): void {
     const { config, files } = this.#deps.plan;
-    const from = this.#start?.generation === generation ? this.#start.offset : 0;
-    const view = viewOutput(this.#files);
-    const start = Math.max(from, view.liveStart, view.end - LAST_WORDS_BYTES);
     rmSync(join(files.exits, `${generation - config.output.keep}.log`), { force: true });
-    if (start >= view.end) return;
-    const text = readLive(this.#files, view, start, view.end - start);
+    const view = viewOutput(this.#files);
+    const start = Math.max(from, view.liveStart, to - LAST_WORDS_BYTES);
+    if (start >= to) return;
+    const text = readLive(this.#files, view, start, to - start);
     if (text !== undefined) writeFileSync(join(files.exits, `${generation}.log`), text, { mode: 0o640 });
   }
 
@@ -221,6 +225,8 @@ export class Output {
       deed();
       this.#saidDisk = false;
     } catch (error) {
+      // When it is the index that cannot be read, a worker makes it anew.
+      this.#firstLook = true;
       if (!this.#saidDisk)
         this.#deps.fact("warn", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
       this.#saidDisk = true;

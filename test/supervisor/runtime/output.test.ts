@@ -104,6 +104,34 @@ test("end() keeps the last 64 KiB of each start, of as many as segments are kept
   expect(readFileSync(kept(5), "utf8")).toBe("5".repeat(65_536));
 });
 
+test("end() keeps nothing that the next start wrote", async () => {
+  const output = open();
+  output.begin(1);
+  appendFileSync(files.log, "one");
+  output.end(1);
+  output.begin(2);
+  appendFileSync(files.log, "two");
+  const path = join(files.exits, "1.log");
+  await until("the last words", () => existsSync(path));
+  expect(readFileSync(path, "utf8")).toBe("one");
+});
+
+test("look() has a damaged index made anew", async () => {
+  const output = open();
+  appendFileSync(files.log, "a line\n");
+  output.look();
+  appendFileSync(files.outputIndex, "{");
+  output.begin(1);
+  output.look();
+  await until("the note", () => facts.length === 2);
+  expect(facts).toEqual([
+    expect.stringMatching(/^warn: cannot note the start in the run marks: cannot read .*output\.json: /),
+    expect.stringMatching(/^warn: .*output\.json was damaged and is now .*\.damaged-/),
+  ]);
+  output.begin(2);
+  expect(facts).toHaveLength(2);
+});
+
 test("begin() on a disk that refuses says so once and never throws", () => {
   const output = open();
   mkdirSync(files.runs);
