@@ -1,15 +1,12 @@
 /** `supervisor events`: the journal as text or NDJSON; reading needs no daemon, following does. */
 import { join } from "node:path";
-import { InvalidArgumentError } from "commander";
-import { parseDuration } from "../../core/duration.ts";
 import type { JournalEntry } from "../../core/journal-entry.ts";
 import { plainJson } from "../../core/plain-text.ts";
-import { systemClock } from "../../platform/clock.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { readJournal, type JournalReading } from "../runtime/journal-reader.ts";
 import { request } from "./client.ts";
 import { followEvents } from "./follow-events.ts";
-import { parseLines } from "./logs.ts";
+import { parseLines, parseSince } from "./arguments.ts";
 import { findPlace, ForbiddenFileError, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -36,15 +33,6 @@ export const command: Verb = {
       .action((options: Options) => events(options, io));
   },
 };
-
-function parseSince(text: string): Date {
-  const ageMs = parseDuration(text);
-  if (ageMs !== undefined) return new Date(systemClock.wallTime().getTime() - ageMs);
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime()))
-    throw new InvalidArgumentError(`"${text}" is neither a time nor an age such as 15m`);
-  return time;
-}
 
 async function events(options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);

@@ -19,6 +19,7 @@ import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
 import type { Journal } from "./journal.ts";
+import { Output } from "./output.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
@@ -67,6 +68,7 @@ export class Bot {
   readonly emergency: Emergency;
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
+  readonly output: Output;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
@@ -90,6 +92,7 @@ export class Bot {
     this.#user = user;
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    this.output = new Output({ plan: this.plan, clock, fact });
     const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
@@ -264,9 +267,11 @@ export class Bot {
 
   #spawn(generation: number): void {
     const post = this.loop.post.bind(this.loop);
-    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) =>
-      post({ kind: "exited", generation, code, signal, oom }),
-    );
+    this.output.begin(generation);
+    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
+      this.output.end(generation);
+      post({ kind: "exited", generation, code, signal, oom });
+    });
     if (started.kind === "failed") {
       const { permanent, reason } = started;
       return post({ kind: "spawnFailed", generation, permanent, reason });

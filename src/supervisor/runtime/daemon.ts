@@ -312,6 +312,7 @@ export class Daemon {
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
       () => this.#rareDuties(),
+      ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
