@@ -27,21 +27,27 @@ function planText(report: CloseReport): string[] {
   if (before.positions.length === 0 && before.orders === 0)
     return [`account ${account} on ${exchange} is flat: no position, no open order`];
   return [
-    `an emergency close of account ${account} on ${exchange} would cancel ${before.orders} open orders and close:`,
+    `an emergency close of account ${account} on ${exchange} would cancel ${counted(before.orders, "open order")} and close:`,
     ...before.positions.map((position) => `  ${positionText(position)}`),
     ...(before.positions.length === 0 ? ["  no position"] : []),
   ];
 }
 
 function closedText(report: CloseReport): string[] {
-  const { incident, outcome, reason, durationMs, rounds, orders, after, dust, foreign } = report;
+  const { incident, outcome, reason, durationMs, rounds, orders, before, after, dust, foreign } = report;
+  const cancelled = after?.orders === 0 ? (before?.orders ?? 0) : 0;
   return [
-    `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${rounds} rounds: ${reason}`,
+    `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${counted(rounds, "round")}: ${reason}`,
+    ...(cancelled === 0 ? [] : [`  cancelled ${counted(cancelled, "open order")}`]),
     ...orders.map((order) => `  ${orderText(order)}`),
     ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),
     ...dust.map((position) => `  dust, below the venue's smallest lot: ${positionText(position)}`),
     ...foreign.map((text) => `  not ours: ${text}`),
   ];
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function positionText({ symbol, side, amount, notional }: Position): string {

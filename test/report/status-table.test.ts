@@ -43,7 +43,7 @@ const bot: BotStatus = {
   },
 };
 
-function statusOf(supervisor: Partial<Status["supervisor"]> = {}): Status {
+function statusOf(supervisor: Partial<Status["supervisor"]> = {}, of: Partial<BotStatus> = {}): Status {
   return {
     version: 1,
     supervisor: {
@@ -60,7 +60,7 @@ function statusOf(supervisor: Partial<Status["supervisor"]> = {}): Status {
       asOf: "2026-01-01T00:00:00.000Z",
       ...supervisor,
     },
-    bots: [bot],
+    bots: [{ ...bot, ...of }],
     backups: [],
     alerts: { firing: 0, queued: 0 },
   };
@@ -95,4 +95,47 @@ test.each([
     now: new Date(now),
   });
   expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
+});
+
+function table(of: Partial<BotStatus>): string {
+  return statusTable(statusOf({}, of), { colour: false, detail: false });
+}
+
+const locked = (state: BotStatus["emergency"]["state"]): Partial<BotStatus> => ({
+  state: "locked",
+  emergency: { ...bot.emergency, state },
+});
+
+test("statusTable() of a lockout that ended flat says how to arm the bot, and nothing of positions", () => {
+  expect(table(locked("flat"))).toContain("the account is flat; when it is safe: supervisor arm bot --reason TEXT");
+  expect(table(locked("flat"))).not.toContain("--accept-positions");
+});
+
+test("statusTable() of a lockout that did not end flat says what is tried again, and how to arm it all the same", () => {
+  const residual = table(locked("residual"));
+  expect(residual).toContain(
+    "bot: locked out, its last close did not end flat: something is open; tried again every 30 s",
+  );
+  expect(residual).toContain("supervisor arm bot --reason TEXT --accept-positions");
+  expect(residual).not.toContain("emergency close");
+  const unknown = table(locked("unknown"));
+  expect(unknown).toContain("its last close did not prove the account flat; why: supervisor events --bot bot");
+  expect(unknown).toContain("supervisor emergency close bot --yes");
+  expect(unknown).toContain("supervisor arm bot --reason TEXT --accept-positions");
+});
+
+test.each([
+  [2, "1 (2/5)"],
+  [5, "1 (5/5)"],
+  [6, "1 (spent)"],
+])("statusTable() shows %i restarts that count as %s", (inPeriod, cell) => {
+  expect(table({ restarts: { ...bot.restarts, inPeriod } })).toContain(`  ${cell}  `);
+});
+
+test.each([
+  ["heartbeat", "heartbeat: no heartbeat for 61 s", "cause heartbeat: no heartbeat for 61 s"],
+  ["probe:web", "web: status 500", "cause probe:web: status 500"],
+  ["exited", "exited with 1", "cause exited: exited with 1"],
+])("statusTable() says the name in cause %s once", (cause, detail, told) => {
+  expect(table({ lastExit: { at: "T", code: null, signal: null, cause, detail } })).toContain(`last exit T, ${told}\n`);
 });
