@@ -18,6 +18,7 @@ export const command: Verb = {
   name: "emergency",
   summary:
     "Plans or does the closing of a bot's positions. Exit codes of close: 0 flat, 10 residual, 11 foreign activity, 12 refused, 13 key refused, 14 venue unreadable, 15 unsupported, 16 internal; of plan: 20 something is open.",
+  acts: true,
   configure: (cmd, io) => {
     withConfig(cmd.command("plan"))
       .description("Reads the account and shows what a close would do; changes nothing.")

@@ -2,16 +2,21 @@
 import { join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { parseDuration } from "../../core/duration.ts";
+import { EXIT } from "../../core/exit-code.ts";
 import type { JournalEntry } from "../../core/journal-entry.ts";
 import { plainJson } from "../../core/plain-text.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { readJournal, type JournalReading } from "../runtime/journal-reader.ts";
-import { request } from "./client.ts";
+import { callDaemon, DaemonDownError, request } from "./client.ts";
 import { followEvents } from "./follow-events.ts";
+import { refuseUnknownBot } from "./known-bots.ts";
 import { parseLines } from "./logs.ts";
-import { findPlace, ForbiddenFileError, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
+import { findPlace, ForbiddenFileError, readingFiles, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
+
+/** Only this form of a time: `Date` by itself also takes "5" and local times for one. */
+const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i;
 
 interface Options extends PlaceOptions {
   readonly follow?: boolean;
@@ -40,14 +45,17 @@ export const command: Verb = {
 function parseSince(text: string): Date {
   const ageMs = parseDuration(text);
   if (ageMs !== undefined) return new Date(systemClock.wallTime().getTime() - ageMs);
-  const time = new Date(text);
+  const time = new Date(RFC_3339.test(text) ? text : Number.NaN);
   if (Number.isNaN(time.getTime()))
-    throw new InvalidArgumentError(`"${text}" is neither a time nor an age such as 15m`);
+    throw new InvalidArgumentError(
+      `"${text}" is neither a time such as 2026-01-31T12:00:00Z nor an age such as 15m, 2h or 1d`,
+    );
   return time;
 }
 
 async function events(options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
+  if (options.bot !== undefined) await refuseUnknownBot(options.bot, place, options, io);
   const wanted = (entry: JournalEntry): boolean =>
     (options.bot === undefined || entry.bot === options.bot) &&
     (options.since === undefined || new Date(entry.at) >= options.since) &&
@@ -66,6 +74,20 @@ async function events(options: Options, io: CliIo): Promise<void> {
     const known = entries.some((old) => old.seq === entry.seq && old.at === entry.at);
     if (!known && wanted(entry)) show(entry);
   });
+  await explainEnd(place, io);
+}
+
+/** The stream has ended: with the daemon, or because this reader lagged too far behind it. */
+async function explainEnd(place: Place, io: CliIo): Promise<void> {
+  try {
+    await callDaemon(place, "GET", "/v1/ping");
+  } catch (error) {
+    if (!(error instanceof DaemonDownError)) throw error;
+    io.err("the supervisor has ended");
+    return io.setExitCode(EXIT.notRunning);
+  }
+  io.err("the supervisor has cut off this reader, which was too slow; events --since shows what it has missed");
+  return io.setExitCode(EXIT.failed);
 }
 
 /** Who may use the socket but not the files still follows what happens from now on. */

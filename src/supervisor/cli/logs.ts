@@ -3,6 +3,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { InvalidArgumentError } from "commander";
 import { systemClock } from "../../platform/clock.ts";
+import { refuseUnknownBot } from "./known-bots.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import { follow, lastLines } from "./tail.ts";
 import type { Verb } from "./verb.ts";
@@ -28,8 +29,9 @@ export const command: Verb = {
       .option("-f, --follow", "go on with what is written from now on")
       .option("-n, --lines <n>", "how many of the last lines", parseLines, 50)
       .action(async (bot: string, options: Options) => {
-        const { dirs } = await findPlace(options, io);
-        const path = join(dirs.logDir, `${bot}.log`);
+        const place = await findPlace(options, io);
+        await refuseUnknownBot(bot, place, options, io);
+        const path = join(place.dirs.logDir, `${bot}.log`);
         const what = `the output of ${bot}`;
         const text = readingFiles(what, path, () => {
           if (statSync(path, { throwIfNoEntry: false }) === undefined)
