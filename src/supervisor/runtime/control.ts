@@ -179,7 +179,10 @@ async function upAnswer(bot: Bot, verb: string): Promise<Response> {
   return refuse(500, {
     code: "notRunning",
     message: `cannot ${verb} ${bot.plan.name}: it is ${state.kind}: ${why}`,
-    hint: `see: supervisor logs ${bot.plan.name}`,
+    hint:
+      state.lastExit?.cause === "spawnFailed"
+        ? `it never ran, so it has no output; look at command, cwd, user and envFile of bots.${bot.plan.name} in the config`
+        : `see: supervisor logs ${bot.plan.name}`,
   });
 }
 
