@@ -41,9 +41,11 @@ function planText(report: CloseReport): string[] {
 }
 
 function closedText(report: CloseReport): string[] {
-  const { incident, outcome, reason, durationMs, rounds, orders, after, dust, foreign, scope = [] } = report;
+  const { incident, outcome, reason, durationMs, rounds, orders, before, after, dust, foreign, scope = [] } = report;
+  const cancelled = after?.orders === 0 ? (before?.orders ?? 0) : 0;
   return [
     `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${counted(rounds, "round")}: ${reason}`,
+    ...(cancelled === 0 ? [] : [`  cancelled ${counted(cancelled, "open order")}`]),
     ...orders.map((order) => `  ${orderText(order)}`),
     ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),
     ...dust.map((position) => `  dust, below the venue's smallest lot: ${positionText(position)}`),

@@ -61,3 +61,16 @@ test("closeEndText() gives the reason of a close that made no report", () => {
   );
   expect(closeEndText({ ...end, detail: null })).toContain("the reason is not known");
 });
+
+test("closeText() tells the orders that are gone, and counts one as one", () => {
+  const before = { positions: [], orders: 1 };
+  const flat = { ...report, rounds: 1, foreign: [], reason: "done" };
+  const told = "incident abc123: residual after 1.5 s, 1 round: done";
+  expect(closeText({ ...flat, before, after: { positions: [], orders: 0 } })).toBe(`${told}\n  cancelled 1 open order`);
+  expect(closeText({ ...flat, before: { ...before, orders: 3 }, after: { positions: [], orders: 0 } })).toBe(
+    `${told}\n  cancelled 3 open orders`,
+  );
+  expect(closeText({ ...flat, before, after: { positions: [], orders: 1 } })).toBe(told);
+  expect(closeText({ ...flat, before, after: null })).toBe(told);
+  expect(closeText({ ...flat, mode: "plan", before })).toContain("would cancel 1 open order and close:");
+});

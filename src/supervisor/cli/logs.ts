@@ -9,6 +9,7 @@ import { readOutput } from "../../platform/output-stream.ts";
 import { viewOutput, type OutputFiles, type OutputView } from "../../platform/output-view.ts";
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
 import { parseLines, parseSince } from "./arguments.ts";
+import { refuseUnknownBot } from "./known-bots.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import { follow, lastLines, type Range } from "./tail.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -60,7 +61,9 @@ export const command: Verb = {
 };
 
 async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
-  const { dirs } = await findPlace(options, io);
+  const place = await findPlace(options, io);
+  await refuseUnknownBot(bot, place, options, io);
+  const { dirs } = place;
   const botFiles = filesOf(bot, bot, dirs);
   const files: OutputFiles = { log: botFiles.log, index: botFiles.outputIndex };
   const what = `the output of ${bot}`;
