@@ -1,7 +1,7 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
 import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { rotationDue, runMarkLine } from "../../core/output-log.ts";
+import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -100,10 +100,16 @@ export class Output {
   end(generation: number): void {
     const what = "keep the last words";
     this.#tryDisk(what, () => {
-      const from = this.#start?.generation === generation ? this.#start.offset : 0;
+      const from = this.#start?.generation === generation ? this.#start.offset : this.#markOf(generation);
       const to = viewOutput(this.#files).end;
       this.#deps.clock.after(0, () => this.#tryDisk(what, () => this.#keepLastWords(generation, from, to)));
     });
+  }
+
+  /** Where a start of an earlier daemon began. */
+  #markOf(generation: number): number {
+    const text = readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "";
+    return rangeOfRun(parseRunMarks(text), generation)?.from ?? 0;
   }
 
   #keepLastWords(generation: number, from: number, to: number): void {

@@ -127,6 +127,16 @@ test("end() keeps nothing that the next start wrote", async () => {
   expect(readFileSync(path, "utf8")).toBe("one");
 });
 
+test("end() of a start of an earlier daemon keeps what that start wrote", async () => {
+  appendFileSync(files.log, "zero");
+  open().begin(1);
+  appendFileSync(files.log, "one");
+  open().end(1);
+  const path = join(files.exits, "1.log");
+  await until("the last words", () => existsSync(path));
+  expect(readFileSync(path, "utf8")).toBe("one");
+});
+
 test("look() has a damaged index made anew", async () => {
   const output = open();
   appendFileSync(files.log, "a line\n");
