@@ -181,6 +181,7 @@ export class Bot {
     const ended = Promise.withResolvers<void>();
     const child = adoptProcess({ pid, startTicks: startTimeTicks }, this.#deps.clock, ({ code, signal }) => {
       ended.resolve();
+      this.output.end(generation);
       this.loop.post({ kind: "exited", generation, code, signal, oom: false });
     });
     if (child === undefined) return false;

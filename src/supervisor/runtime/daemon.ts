@@ -239,6 +239,7 @@ export class Daemon {
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
     for (const bot of bots) bot.shutDown();
+    await Promise.all(bots.map((bot) => bot.output.shutDown()));
     for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");

@@ -1,13 +1,13 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
 import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { rotationDue, runMarkLine } from "../../core/output-log.ts";
+import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 import { readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
-import { startWorker } from "../../platform/worker.ts";
+import { startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
 
 /** Longest run of one worker, ms: packs 16 segments of 100 MiB on a slow disk. */
@@ -42,6 +42,8 @@ export class Output {
   readonly #deps: OutputDeps;
   readonly #files: OutputFiles;
   #working = false;
+  #worker: Worker | undefined;
+  #closed = false;
   #firstLook = true;
   #nextLookMs = 0;
   #beganMs: number | undefined;
@@ -60,7 +62,7 @@ export class Output {
   /** Once a second: starts a worker when the file is to be rotated, or when an earlier worker was killed at it. */
   look(): void {
     const { clock } = this.#deps;
-    if (this.#working) return;
+    if (this.#working || this.#closed) return;
     const stat = lstatSync(this.#files.log, { throwIfNoEntry: false });
     // A link or a device is where somebody put it, and not ours to cut.
     if (stat?.isFile() !== true) return;
@@ -73,6 +75,13 @@ export class Output {
     const unfinished = this.#firstLook && this.#isUnfinished();
     this.#firstLook = false;
     if (due || unfinished) void this.#rotate();
+  }
+
+  /** The daemon ends, and a rotation with it: the next daemon completes it or takes it back. */
+  async shutDown(): Promise<void> {
+    this.#closed = true;
+    this.#worker?.kill();
+    await this.#worker?.done;
   }
 
   /** A start comes: notes where its output begins. Never throws. */
@@ -91,10 +100,16 @@ export class Output {
   end(generation: number): void {
     const what = "keep the last words";
     this.#tryDisk(what, () => {
-      const from = this.#start?.generation === generation ? this.#start.offset : 0;
+      const from = this.#start?.generation === generation ? this.#start.offset : this.#markOf(generation);
       const to = viewOutput(this.#files).end;
       this.#deps.clock.after(0, () => this.#tryDisk(what, () => this.#keepLastWords(generation, from, to)));
     });
+  }
+
+  /** Where a start of an earlier daemon began. */
+  #markOf(generation: number): number {
+    const text = readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "";
+    return rangeOfRun(parseRunMarks(text), generation)?.from ?? 0;
   }
 
   #keepLastWords(generation: number, from: number, to: number): void {
@@ -157,6 +172,7 @@ export class Output {
           this.#tellSegment(line.segment, line.bytes, line.method);
         },
       });
+      this.#worker = worker;
       const { code, signal, timedOut } = await worker.done;
       if (code !== 0)
         failure ??= `the worker ${timedOut ? "overran its deadline" : `ended with ${signal ?? `code ${code}`}`}`;
@@ -165,6 +181,8 @@ export class Output {
     }
     Output.#workers -= 1;
     this.#working = false;
+    this.#worker = undefined;
+    if (this.#closed) return;
     this.#beganMs = undefined;
     const pauseMs = failure !== undefined ? RETRY_MS : rotated ? 0 : IDLE_MS;
     this.#nextLookMs = clock.monotonicMs() + pauseMs;

@@ -14,6 +14,7 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseRunMarks } from "../../../src/core/output-log.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { viewOutput } from "../../../src/platform/output-view.ts";
 import { filesOf, foldersOf, type BotFiles } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { Output } from "../../../src/supervisor/runtime/output.ts";
 import { until } from "../../platform/until.ts";
@@ -58,6 +59,16 @@ test("look() starts a worker when the file has grown to maxSize, and only then",
   expect(facts).toEqual([expect.stringMatching(/^info: output rotated: .* KiB are now in bot\.log\./)]);
   expect(segments()).toHaveLength(1);
   expect(statSync(files.log).size).toBeLessThan(MAX_SIZE);
+});
+
+test("shutDown() ends a rotation that runs, and nothing is lost by it", async () => {
+  const output = open();
+  appendFileSync(files.log, "a line\n".repeat(20_000));
+  output.look();
+  await output.shutDown();
+  output.look();
+  expect(facts.filter((fact) => !fact.startsWith("info"))).toEqual([]);
+  expect(viewOutput({ log: files.log, index: files.outputIndex }).end).toBe(140_000);
 });
 
 test("look() says once that the file cannot be rotated, and once more when it is huge", async () => {
@@ -111,6 +122,16 @@ test("end() keeps nothing that the next start wrote", async () => {
   output.end(1);
   output.begin(2);
   appendFileSync(files.log, "two");
+  const path = join(files.exits, "1.log");
+  await until("the last words", () => existsSync(path));
+  expect(readFileSync(path, "utf8")).toBe("one");
+});
+
+test("end() of a start of an earlier daemon keeps what that start wrote", async () => {
+  appendFileSync(files.log, "zero");
+  open().begin(1);
+  appendFileSync(files.log, "one");
+  open().end(1);
   const path = join(files.exits, "1.log");
   await until("the last words", () => existsSync(path));
   expect(readFileSync(path, "utf8")).toBe("one");
