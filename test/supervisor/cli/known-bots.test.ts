@@ -36,5 +36,5 @@ test("a bot that is known, by the config or by its folder, is not refused", asyn
   await expect(rig.run(logs, "mine")).rejects.toThrow(/mine\.log does not exist/);
   rig.write(".supervisor/bots/gone/identity.json", "");
   rig.write(".supervisor/log/gone.log", "bye\n");
-  expect(await rig.run(logs, "gone")).toMatchObject({ out: "bye\n", code: 0 });
+  expect(await rig.run(logs, "gone")).toMatchObject({ err: "", code: 0 });
 });
