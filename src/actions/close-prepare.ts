@@ -70,6 +70,9 @@ async function openVenue(job: CloseJob, options: Parameters<typeof Venue.open>[1
   }
 }
 
+/** A timer may fire a little before its time, so the cut-off is known a little earlier, ms. */
+const CUT_OFF_SLACK_MS = 250;
+
 type Attempt<T> = { readonly value: T } | { readonly failure: VenueFailure };
 
 /** Repeats a reading until it works, the key was refused twice, the venue cannot do it, or the time is over. */
@@ -82,12 +85,17 @@ export async function retry<T>(
   const tellReach = createReachTeller(tell);
   let refusals = 0;
   let awaySinceMs: number | undefined;
+  let last: VenueFailure | undefined;
   for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(MAX_WAIT_MS, waitMs * 2)) {
     const startMs = clock.monotonicMs();
     // oxlint-disable-next-line no-await-in-loop
     const answer = await attempt();
     if ("value" in answer) return answer.value;
-    const { failure } = answer;
+    // At the end of the time every call is aborted, and that failure of ours must not hide the venue's own.
+    const cutOff =
+      answer.failure.kind === "throttled" && clock.monotonicMs() + CUT_OFF_SLACK_MS >= deadlineMs + overtimeMs;
+    const failure = cutOff ? (last ?? answer.failure) : answer.failure;
+    last = failure;
     const { kind } = failure;
     if (kind === "auth") refusals += 1;
     if (refusals >= MAX_REFUSALS)
