@@ -70,7 +70,7 @@ test.concurrent("rotations killed at any time, then the daemon: who comes next g
       seen = segments(rig).length;
       return workerOf(rig.daemon.pid) ?? (seen > before + 3 ? 0 : undefined);
     });
-    if (worker > 0) process.kill(worker, "SIGKILL");
+    if (worker > 0) killIfThere(worker);
   }
   await until(
     "the bot has written all",
@@ -81,6 +81,15 @@ test.concurrent("rotations killed at any time, then the daemon: who comes next g
   await rig.run();
   expect(flaw((await rig.cli("logs", "bot", "-n", "1000000")).out.slice(0, LINES * LINE_BYTES))).toBeUndefined();
 });
+
+/** A worker may end by itself between the look and the kill. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
 
 /** Pid of the daemon's rotation worker, while there is one. */
 function workerOf(daemon: number): number | undefined {
