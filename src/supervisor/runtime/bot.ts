@@ -20,7 +20,7 @@ import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
 import type { Journal } from "./journal.ts";
 import { Output } from "./output.ts";
-import { Loop, type Deed } from "./loop.ts";
+import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
 import type { ProbeView } from "./schedule.ts";
@@ -104,18 +104,10 @@ export class Bot {
       marksOfRemains(this.plan.files, before),
       ...kin.map((each) => marksOfRemains(each.files, each.identity)),
     ];
-    this.loop = new Loop(
-      this.plan.policy,
-      {
-        clock,
-        pulse,
-        random,
-        record: (entry) => this.#record(entry),
-        perform: (deed) => this.#perform(deed),
-        onBug: deps.onBug,
-      },
-      { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 },
-    );
+    const record: LoopDeps["record"] = (entry) => this.#record(entry);
+    const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
+    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
   }
 
   /** By what anything of the bot that may still live is recognised. */
