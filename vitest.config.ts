@@ -1,4 +1,4 @@
-/** Two suites: `unit` is part of `bun run check`; `chaos` drives the compiled binary and takes minutes. */
+/** Three suites: `unit` is part of `bun run check`; `chaos` drives the compiled binary and takes minutes; `systemd` boots the shipped unit. */
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
@@ -7,7 +7,12 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "unit", include: ["test/**/*.test.ts"], exclude: ["test/chaos/**"], testTimeout: 20_000 },
+        test: {
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/chaos/**", "test/systemd/**"],
+          testTimeout: 20_000,
+        },
       },
       {
         extends: true,
@@ -15,6 +20,16 @@ export default defineConfig({
           name: "chaos",
           include: ["test/chaos/**/*.test.ts"],
           globalSetup: ["test/chaos/global-setup.ts"],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "systemd",
+          include: ["test/systemd/**/*.test.ts"],
+          globalSetup: ["test/systemd/global-setup.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },

@@ -1,5 +1,7 @@
 /** How a close speaks to whoever started it. */
 import type { WorkerLine } from "../core/close-job.ts";
+import { unreachableText } from "../core/venue-error.ts";
+import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { VenueCall } from "./worker-log.ts";
 
@@ -26,5 +28,17 @@ export function createTeller(io: CloseIo): Teller {
     if (left === 0) return;
     left -= 1;
     io.progress({ kind: "progress", state, text: text.slice(0, MAX_PROGRESS_CHARS) });
+  };
+}
+
+/** Says that the venue cannot be reached: once for each reason, and again after it was reached in between. */
+export function createReachTeller(
+  tell: (state: "closing", text: string) => void,
+): (failures: readonly VenueFailure[]) => void {
+  let last: string | undefined;
+  return (failures) => {
+    const text = unreachableText(failures);
+    if (text !== undefined && text !== last) tell("closing", `${text}; trying again`);
+    last = text;
   };
 }

@@ -1,7 +1,10 @@
 /** Reads the account, asks the plan, does what it says, until the plan is done. Holds no rule of its own: those are in core/close-plan.ts. */
 import { decide, recordRound, settleMs } from "../core/close-plan.ts";
 import type { Decision, PlanPolicy, PlanState, Reading } from "../core/close-plan.ts";
+import { flatText } from "../core/close-scope.ts";
+import { counted } from "../core/counted.ts";
 import { sleep } from "../platform/clock.ts";
+import { createReachTeller } from "./close-io.ts";
 import type { Verdict } from "./close-record.ts";
 import { runRound } from "./close-round.ts";
 import type { RoundContext } from "./close-round.ts";
@@ -19,6 +22,7 @@ const MAX_SNAPSHOTS = 1_000;
 export async function closeAccount(context: LoopContext, start: PlanState): Promise<Verdict> {
   const { clock, policy, stop, record, venue } = context;
   const snapshots = createSnapshotWriter(context);
+  const tellReach = createReachTeller(context.tell);
   let state = start;
   for (;;) {
     const readFromMs = clock.monotonicMs();
@@ -29,6 +33,7 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
     const step = decide(limits, state, reading, atMs, readFromMs);
     state = step.state;
     snapshots(reading, state);
+    tellReach(reading.failures);
     record.rounds = state.round;
     record.calls = venue.calls;
     if (step.decision.kind === "done") {
@@ -46,17 +51,19 @@ async function carryOut(
   reading: Reading,
   decision: Exclude<Decision, { kind: "done" }>,
 ): Promise<PlanState> {
-  const { clock, stop, tell } = context;
+  const { clock, policy, stop, tell } = context;
   if (decision.kind === "wait") {
-    if (decision.quiet) tell("quiet", `the account is flat; looking again in ${Math.ceil(decision.ms)} ms`);
+    if (decision.quiet) tell("quiet", `${flatText(policy.scope)}; looking again in ${Math.ceil(decision.ms)} ms`);
     // A timer may fire within the millisecond before its time, and then the look would come too early to count.
     await sleep(clock, Math.ceil(decision.ms) + 1, stop);
     return state;
   }
   const orders = decision.chains.reduce((sum, chain) => sum + chain.orders.length, 0);
-  const seen = reading.positions === undefined ? "positions unreadable" : `${reading.positions.length} positions open`;
+  const seen =
+    reading.positions === undefined ? "positions unreadable" : `${counted(reading.positions.length, "position")} open`;
   const symbols = new Set(decision.cancels.map(({ symbol }) => symbol)).size;
-  tell("closing", `round ${state.round}: ${seen}; sends ${orders} orders and cancels those of ${symbols} symbols`);
+  const sends = `sends ${counted(orders, "order")} and cancels those of ${counted(symbols, "symbol")}`;
+  tell("closing", `round ${state.round}: ${seen}; ${sends}`);
   const next = recordRound(state, await runRound(context, decision.chains, decision.cancels));
   await sleep(clock, settleMs(next), stop);
   return next;

@@ -1,34 +1,58 @@
 /** Mode `plan`: what a close would find, read and reported, with nothing locked, journaled or sent. */
 import type { CloseJob, CloseReport } from "../core/close-job.ts";
+import type { Reading } from "../core/close-plan.ts";
+import { flatText } from "../core/close-scope.ts";
+import { counted } from "../core/counted.ts";
+import { unreachableText } from "../core/venue-error.ts";
+import type { VenueFailure } from "../core/venue-error.ts";
 import { proveFence } from "./close-guard.ts";
+import { createTeller } from "./close-io.ts";
 import type { CloseIo } from "./close-io.ts";
 import { retry, withVenue } from "./close-prepare.ts";
+import type { VenueTries } from "./close-prepare.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
 import type { Venue } from "./venue/venue.ts";
 
 /** A person waits for the answer, and a venue that is silent for this long will not tell more, ms. */
 const MAX_LOOK_MS = 20_000;
+/** Nobody waits longer for a wrong address or a network that is gone; a name server or a proxy that restarts is back by then, ms. */
+const MAX_UNREACHABLE_MS = 5_000;
 
 /** Mode `plan`: no lock, no journal, and the fence is only reported. */
 export async function lookOnly(job: CloseJob, io: CloseIo, record: CloseRecord): Promise<CloseReport> {
   proveFence(job, io.clock, record);
   const deadlineMs = io.clock.monotonicMs() + Math.min(job.venue.timeoutMs, MAX_LOOK_MS);
-  const time = { deadlineMs, overtimeMs: 0 };
-  const verdict = await withVenue(job, io, record, time, (venue) => look(venue, io, record, deadlineMs));
-  return record.report(verdict);
+  const tries = { deadlineMs, overtimeMs: 0, unreachableMs: MAX_UNREACHABLE_MS, tell: createTeller(io) };
+  const look: Look = { io, record, tries, scope: job.venue.symbols };
+  return record.report(await withVenue(job, io, record, tries, (venue) => lookAt(venue, look)));
 }
 
-async function look(venue: Venue, io: CloseIo, record: CloseRecord, deadlineMs: number): Promise<Verdict> {
-  return retry<Verdict>(io, deadlineMs, async () => {
+interface Look {
+  readonly io: CloseIo;
+  readonly record: CloseRecord;
+  readonly tries: VenueTries;
+  /** Empty: the whole account. */
+  readonly scope: readonly string[];
+}
+
+async function lookAt(venue: Venue, { io, record, tries, scope }: Look): Promise<Verdict> {
+  return retry<Verdict>(io, tries, async () => {
     const reading = await venue.read();
-    const refused = reading.failures.find(({ kind }) => kind === "auth");
     const holdings = record.noteReading(reading);
     const complete = reading.orders !== undefined && reading.triggers !== undefined;
-    if (holdings === undefined || !complete) return { failure: refused ?? { kind: "unknown" } };
+    if (holdings === undefined || !complete) return { failure: mainFailure(reading) };
     const { positions, orders } = holdings;
-    if (positions.length + orders === 0) return { value: { outcome: "flat", reason: "nothing is open" } };
-    return {
-      value: { outcome: "planNotEmpty", reason: `${positions.length} positions and ${orders} orders would be closed` },
-    };
+    if (positions.length + orders === 0)
+      return { value: { outcome: "flat", reason: scope.length === 0 ? "nothing is open" : flatText(scope) } };
+    const reason = `${counted(positions.length, "position")} and ${counted(orders, "order")} would be closed`;
+    return { value: { outcome: "planNotEmpty", reason } };
   });
+}
+
+/** A refused key first, since it ends the look; then what says most. */
+function mainFailure({ failures }: Reading): VenueFailure {
+  const refused = failures.find(({ kind }) => kind === "auth");
+  const away = failures.find((failure) => unreachableText([failure]) !== undefined);
+  // What a venue does not have is no reason to end: the rest of the reading failed otherwise.
+  return refused ?? away ?? failures.find(({ kind }) => kind !== "unsupported") ?? { kind: "unknown" };
 }

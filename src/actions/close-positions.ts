@@ -100,10 +100,10 @@ async function runToVerdict(job: CloseJob, io: CloseIo, parts: RunParts): Promis
 async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell }: RunParts): Promise<Verdict> {
   const { clock, signal: stop } = io;
   const deadlineMs = clock.monotonicMs() + job.venue.timeoutMs;
-  return withVenue(job, io, record, { deadlineMs, overtimeMs: CLOSE_OVERTIME_MS }, async (venue) => {
-    tell("closing", `reading the account at ${job.venue.exchange}`);
+  return withVenue(job, io, record, { deadlineMs, overtimeMs: CLOSE_OVERTIME_MS, tell }, async (venue) => {
     const run = runName(randomInt(RUN_NAMES));
-    const policy = { incident: job.incident, run, deadlineMs, recvWindowMs: RECV_WINDOW_MS };
+    const scope = job.venue.symbols;
+    const policy = { incident: job.incident, run, scope, deadlineMs, recvWindowMs: RECV_WINDOW_MS };
     return closeAccount({ venue, journal, record, clock, policy, stop, tell }, resumedPlan(journal.history, clock));
   });
 }

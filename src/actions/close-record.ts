@@ -3,6 +3,7 @@ import type { CloseJob, CloseOutcome, CloseReport, Position, SentOrder } from ".
 import { isDust } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan.ts";
+import { counted } from "../core/counted.ts";
 import { MAX_KEPT_ORDERS } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
@@ -82,6 +83,7 @@ export class CloseRecord {
 
   report({ outcome, reason, foreign = [] }: Verdict): CloseReport {
     const errors = Object.fromEntries(this.#errors);
+    const { symbols } = this.#job.venue;
     if (this.journalFailures > 0) errors["journal"] = this.journalFailures;
     return {
       version: 1,
@@ -91,9 +93,9 @@ export class CloseRecord {
       trigger: this.#job.trigger,
       mode: this.#job.mode,
       exchange: this.#job.venue.exchange,
+      ...(symbols.length === 0 ? {} : { scope: [...symbols] }),
       outcome,
-      reason:
-        this.#dust.length === 0 ? reason : `${reason}; ${this.#dust.length} positions below the smallest order stay`,
+      reason: `${reason}${dustRemark(this.#dust.length)}`,
       startedAt: this.#startedAt,
       durationMs: Math.round(this.#clock.monotonicMs() - this.#startMs),
       rounds: this.rounds,
@@ -109,6 +111,11 @@ export class CloseRecord {
       fence: this.fence,
     };
   }
+}
+
+function dustRemark(count: number): string {
+  if (count === 0) return "";
+  return `; ${counted(count, "position")} below the smallest order ${count === 1 ? "stays" : "stay"}`;
 }
 
 /** The part of a position that the report and the journal show. */

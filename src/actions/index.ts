@@ -8,6 +8,7 @@ import type { Action } from "./contract.ts";
 /** Loaded only when run: their libraries are heavy. */
 const actions = new Map<string, () => Promise<Action>>([
   ["close-positions", async () => (await import("./close-positions.ts")).closePositionsAction],
+  ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],
 ]);
 
 /** Descriptor on which the worker answers. */

@@ -116,6 +116,8 @@ export const closeReportSchema = z.strictObject({
   trigger: closeJobSchema.shape.trigger,
   mode: closeJobSchema.shape.mode,
   exchange: z.string(),
+  /** The unified symbols that were looked at; absent: the whole account. Everything below speaks of these only. */
+  scope: z.array(z.string()).optional(),
   outcome: outcomes,
   /** One sentence for people: what happened and what to do next. */
   reason: z.string(),
@@ -123,7 +125,7 @@ export const closeReportSchema = z.strictObject({
   durationMs: z.number(),
   rounds: z.number(),
   calls: z.number(),
-  /** The venue itself was read and showed no position and no order. */
+  /** The venue itself was read and showed no position and no order, of `scope` if there is one. */
   verified: z.boolean(),
   quietMs: z.number(),
   before: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).nullable(),

@@ -8,9 +8,12 @@ import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "./clos
 import type { Allowance, Sent } from "./close-budget.ts";
 import { CLOSE_OVERTIME_MS } from "./close-job.ts";
 import type { CloseOutcome } from "./close-job.ts";
+import { flatText } from "./close-scope.ts";
+import { counted } from "./counted.ts";
 import { attemptFor, isDust, nextAttempt, planCancels, planChains, positionKey } from "./close-orders.ts";
 import type { Attempts, CancelOrders, CloseChain, HeldPosition, OpenOrder } from "./close-orders.ts";
 import { orderIdPrefix } from "./incident.ts";
+import { unreachableText } from "./venue-error.ts";
 import type { VenueFailure } from "./venue-error.ts";
 
 /** One look at the account; a part that could not be read is `undefined`. */
@@ -36,6 +39,8 @@ export interface PlanPolicy {
   readonly incident: string;
   /** Tells the client order ids of this run from those of every other run of the incident. */
   readonly run: string;
+  /** The symbols that the readings are limited to; empty: the whole account. */
+  readonly scope: readonly string[];
   /** Monotonic ms at which the loop gives up. */
   readonly deadlineMs: number;
   /** Time after which the venue no longer executes a request, ms. */
@@ -128,7 +133,7 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   const open = (positions ?? []).filter((position) => !isDust(position));
   if (state.flatAtMs !== undefined) {
     const foreign = foreignActivity(policy, state, reading, open);
-    if (foreign.length > 0) return { state, decision: foreignDecision(foreign) };
+    if (foreign.length > 0) return { state, decision: foreignDecision(policy, foreign) };
   }
   const expired = atMs >= lastMoment(policy, state);
   const todo = positions !== undefined && (open.length > 0 || hasOrders(reading));
@@ -202,7 +207,7 @@ function hasOrders(reading: Reading): boolean {
 
 function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs: number): Step {
   if (before.endedFlat) {
-    const reason = "the venue still shows no position and no order, as when the incident ended before";
+    const reason = `${shownFlat(policy, "still ")}, as when the incident ended before`;
     return { state: before, decision: done("flat", reason) };
   }
   const state = { ...before, flatAtMs: before.flatAtMs ?? atMs };
@@ -211,7 +216,7 @@ function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs
   const quietMs = Math.min(MAX_QUIET_MS, Math.max(MIN_QUIET_MS, lateMs));
   const endMs = state.flatAtMs + quietMs;
   // Judged by when the reading began: one that took seconds may show the account of before.
-  if (readFromMs >= endMs) return { state, decision: done("flat", "the venue shows no position and no order") };
+  if (readFromMs >= endMs) return { state, decision: done("flat", shownFlat(policy)) };
   const firstLookMs = state.flatAtMs + MIN_QUIET_MS;
   // Past the overtime every call is aborted: sleeping longer would only keep the report back.
   const nextLookMs = Math.min(readFromMs < firstLookMs ? firstLookMs : endMs, policy.deadlineMs + CLOSE_OVERTIME_MS);
@@ -286,8 +291,13 @@ function done(outcome: CloseOutcome, reason: string): Extract<Decision, { kind: 
   return { kind: "done", outcome, reason, foreign: [] };
 }
 
-function foreignDecision(foreign: readonly string[]): Decision {
-  const reason = "something else traded on the account after it was flat; stop it, then close again";
+function shownFlat({ scope }: PlanPolicy, still: "still " | "" = ""): string {
+  return scope.length === 0 ? `the venue ${still}shows no position and no order` : `${still}${flatText(scope)}`;
+}
+
+function foreignDecision({ scope }: PlanPolicy, foreign: readonly string[]): Decision {
+  const flat = scope.length === 0 ? "flat" : flatText(scope);
+  const reason = `something else traded on the account after it was ${flat}; stop it, then close again`;
   return { kind: "done", outcome: "foreign", reason, foreign };
 }
 
@@ -295,7 +305,7 @@ function residual(open: readonly HeldPosition[], reading: Reading): Extract<Deci
   const orders = (reading.orders ?? []).length + (reading.triggers ?? []).length;
   return done(
     "residual",
-    `${open.length} positions and ${orders} orders are still open; close them by hand or run the close again`,
+    `${counted(open.length, "position")} and ${counted(orders, "order")} are still open; close them by hand or run the close again`,
   );
 }
 
@@ -305,5 +315,7 @@ function unreadable(reading: Reading): Decision {
     ...(reading.orders === undefined ? ["orders"] : []),
     ...(reading.triggers === undefined ? ["stop orders"] : []),
   ];
-  return done("unreadable", `the venue did not show ${parts.join(" and ")}; look at the account by hand`);
+  const away = unreachableText(reading.failures);
+  const why = away === undefined ? "" : `${away}: `;
+  return done("unreadable", `${why}the venue did not show ${parts.join(" and ")}; look at the account by hand`);
 }

@@ -120,10 +120,14 @@ export function signalPhase(policy: Policy, state: Of<State, "stopping">, atMs: 
   };
 }
 
-/** The end of every life, polite or not: kill what is left and prove that nothing is. */
+/**
+ * The end of every life, polite or not: kill what is left and prove that nothing is. A bot that then stays down is not
+ * wanted any more: somebody stopped it, or it ended well and the restart policy lets that stand.
+ */
 export function sweepPhase(state: Carried, after: After, atMs: number, why: readonly Effect[] = []): Step {
+  const wanted = after.kind !== "stay" && state.wanted;
   return {
-    state: { ...carry(state), kind: "stopping", phase: "kill", after, sinceMs: atMs, deadlineMs: atMs },
+    state: { ...carry(state), kind: "stopping", phase: "kill", wanted, after, sinceMs: atMs, deadlineMs: atMs },
     effects: [...why, ...leaveWatch, clearTimer("stop"), { kind: "forbidOrders" }, { kind: "sweep" }],
   };
 }

@@ -57,7 +57,7 @@ export interface Carried {
   readonly generation: number;
   /** Automatic restarts since the supervisor first knew the bot. */
   readonly restarts: number;
-  /** The bot should run: autostart or an operator's start, and no operator's stop since. */
+  /** The bot should run: autostart or an operator's start, and since then no operator's stop and no end that the policy lets stand. */
   readonly wanted: boolean;
   /** `closeAfter`: not counting, counting, or over and not acted on yet, for want of bad news or of a proof of death. */
   readonly closeClock: "off" | "counting" | "due";

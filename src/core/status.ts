@@ -34,7 +34,11 @@ const botStatusSchema = z.strictObject({
   state: z.enum(botStates),
   health: z.enum(["healthy", "unhealthy", "pending"]),
   ready: z.boolean(),
-  wanted: z.boolean().describe("The bot should run: autostart or an operator's start, and no stop since."),
+  wanted: z
+    .boolean()
+    .describe(
+      "The bot should run: autostart or an operator's start, and since then no stop and no end that restart.policy lets stand.",
+    ),
   reason: z.string().nullable().describe("Why the bot is not simply running, for people."),
   pid: z.int().nullable(),
   generation: z.int().min(0),

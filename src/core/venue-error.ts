@@ -7,6 +7,8 @@ export interface VenueErrorFacts {
   readonly message: string;
   /** Names of the ccxt error classes that it is an instance of, in any order; empty for an error that is not ccxt's. */
   readonly chain: readonly string[];
+  /** Set when no connection came about: the sentence that says so. */
+  readonly unreachable?: string | undefined;
 }
 
 /** Why the venue refused an order, as far as the next attempt can differ. */
@@ -18,7 +20,8 @@ export type RejectReason = "size" | "band" | "reduceOnly" | "positionSide" | "cl
  * - `auth`: not executed, the key is refused
  * - `unsupported`: nothing was sent, ccxt cannot do this on the venue
  * - `rejected`: not executed, the venue refused this very request
- * - `unknown`: the request may have been executed or may still be
+ * - `unknown`: the request may have been executed or may still be; also when no connection came about (`unreachable` is
+ *   the sentence that says so), for that is told to people and decides nothing about an order
  */
 export type VenueFailure =
   | { readonly kind: "throttled" }
@@ -26,7 +29,16 @@ export type VenueFailure =
   | { readonly kind: "auth" }
   | { readonly kind: "unsupported" }
   | { readonly kind: "rejected"; readonly why: RejectReason }
-  | { readonly kind: "unknown" };
+  | { readonly kind: "unknown"; readonly unreachable?: string };
+
+const WORDS_OF_KIND: Readonly<Record<VenueFailure["kind"], string>> = {
+  throttled: "it asks for fewer requests",
+  clock: "it does not accept our clock",
+  auth: "it refuses the key",
+  unsupported: "ccxt cannot do that",
+  rejected: "it refuses the request",
+  unknown: "no usable answer",
+};
 
 /** Codes that say more than their class. Binance USDⓈ-M negative, OKX 5xxxx, Bybit 11xxxx. */
 const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
@@ -79,7 +91,17 @@ export function classifyVenueError(facts: VenueErrorFacts): VenueFailure {
   if (is("AuthenticationError")) return { kind: "auth" };
   if (is("NotSupported") || is("ArgumentsRequired")) return { kind: "unsupported" };
   if (is("ExchangeError")) return { kind: "rejected", why: rejectReason(facts, is) };
-  return { kind: "unknown" };
+  return facts.unreachable === undefined ? { kind: "unknown" } : { kind: "unknown", unreachable: facts.unreachable };
+}
+
+/** "cannot reach https://HOST (connection refused)" when that is why a reading failed. */
+export function unreachableText(failures: readonly VenueFailure[]): string | undefined {
+  return failures.flatMap((failure) => (failure.kind === "unknown" ? (failure.unreachable ?? []) : []))[0];
+}
+
+/** Why a venue could not be read, for people. */
+export function describeFailure(failure: VenueFailure): string {
+  return unreachableText([failure]) ?? `the venue could not be read (${WORDS_OF_KIND[failure.kind]})`;
 }
 
 function isCcxt(facts: VenueErrorFacts): boolean {

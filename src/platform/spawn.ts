@@ -1,5 +1,6 @@
 /** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
 import { closeSync, constants, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
+import { withdrawOomProtection } from "./oom-score.ts";
 import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { openProcess, signalName } from "./process-handle.ts";
@@ -102,6 +103,7 @@ function start(request: SpawnRequest, path: string, outputFd: number | undefined
     },
   });
   ownPids.add(child.pid);
+  withdrawOomProtection(child.pid);
   const id = { pid: child.pid, startTicks: identify(child) };
   handle = openProcess(id);
   returned = true;

@@ -1,5 +1,7 @@
 /** A close report as text for people: what is open, what was sent, what is left. */
 import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
+import { flatText } from "../core/close-scope.ts";
+import { counted } from "../core/counted.ts";
 import { plainText } from "../core/plain-text.ts";
 
 export function closeText(report: CloseReport): string {
@@ -22,26 +24,39 @@ export function closeEndText(end: {
 }
 
 function planText(report: CloseReport): string[] {
-  const { before, exchange, account } = report;
+  const { before, exchange, account, scope = [] } = report;
   if (before === null) return [`cannot plan for account ${account} on ${exchange}: ${report.reason}`];
   if (before.positions.length === 0 && before.orders === 0)
-    return [`account ${account} on ${exchange} is flat: no position, no open order`];
+    return [
+      scope.length === 0
+        ? `account ${account} on ${exchange} is flat: no position, no open order`
+        : `account ${account} on ${exchange} is ${flatText(scope)}`,
+    ];
   return [
-    `an emergency close of account ${account} on ${exchange} would cancel ${before.orders} open orders and close:`,
+    `an emergency close of account ${account} on ${exchange} would cancel ${counted(before.orders, "open order")} and close:`,
     ...before.positions.map((position) => `  ${positionText(position)}`),
     ...(before.positions.length === 0 ? ["  no position"] : []),
+    ...scopeLines(scope),
   ];
 }
 
 function closedText(report: CloseReport): string[] {
-  const { incident, outcome, reason, durationMs, rounds, orders, after, dust, foreign } = report;
+  const { incident, outcome, reason, durationMs, rounds, orders, before, after, dust, foreign, scope = [] } = report;
+  const cancelled = after?.orders === 0 ? (before?.orders ?? 0) : 0;
   return [
-    `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${rounds} rounds: ${reason}`,
+    `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${counted(rounds, "round")}: ${reason}`,
+    ...(cancelled === 0 ? [] : [`  cancelled ${counted(cancelled, "open order")}`]),
     ...orders.map((order) => `  ${orderText(order)}`),
     ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),
     ...dust.map((position) => `  dust, below the venue's smallest lot: ${positionText(position)}`),
     ...foreign.map((text) => `  not ours: ${text}`),
+    ...scopeLines(scope),
   ];
+}
+
+/** All of them, since a reason names three at most. */
+function scopeLines(scope: readonly string[]): string[] {
+  return scope.length === 0 ? [] : [`  configured symbols: ${scope.join(", ")}; other symbols were not looked at`];
 }
 
 function positionText({ symbol, side, amount, notional }: Position): string {

@@ -12,7 +12,7 @@ interface StateWords {
 const states: { readonly [S in StateKind]: StateWords } = {
   stopped: {
     means:
-      "Down because somebody wants it down, or it ended well and `restart.policy` leaves it at that. Nothing counts.",
+      "Down because somebody wants it down, or it ended well and `restart.policy` leaves it at that: it is not wanted any more. Nothing counts.",
     operator: "`start` starts it with a fresh budget.",
   },
   starting: {

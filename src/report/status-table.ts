@@ -1,5 +1,6 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
 import { styleText } from "node:util";
+import { CLOSE_RETRY_MS } from "../core/lifecycle-moves.ts";
 import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
 import type { BotStatus, Status } from "../core/status.ts";
@@ -85,12 +86,17 @@ export function botRow(bot: BotStatus): readonly Cell[] {
     [bot.ready ? "yes" : "no"],
     [bot.pid === null ? "-" : String(bot.pid)],
     [bot.uptimeSeconds === null ? "-" : ago(bot.uptimeSeconds)],
-    [`${restarts.total} (${restarts.inPeriod}/${restarts.intensity})`],
+    [restartsText(restarts)],
     [heartbeat.ageSeconds === null ? "-" : `${heartbeat.ageSeconds.toFixed(1)}s ago`],
     [resources === null ? "-" : formatSize(resources.rssBytes)],
     [resources === null ? "-" : `${resources.cpuPercent.toFixed(1)}%`],
     [emergency.state, emergencyStyle(emergency.state)],
   ];
+}
+
+/** A spent budget counts one more than it allows: the restart that was not granted any more. */
+function restartsText({ total, inPeriod, intensity }: BotStatus["restarts"]): string {
+  return inPeriod > intensity ? `${total} (spent)` : `${total} (${inPeriod}/${intensity})`;
 }
 
 function emergencyStyle(state: BotStatus["emergency"]["state"]): Style | undefined {
@@ -117,19 +123,35 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   if (reason !== null) lines.push(`${name}: ${reason}`);
   if (heartbeat.status !== null) lines.push(`${name} says: ${heartbeat.status}`);
   if (restarts.nextStartAt !== null) lines.push(`${name}: next start at ${restarts.nextStartAt}`);
-  if (lastExit !== null) lines.push(`${name}: last exit ${lastExit.at}, cause ${lastExit.cause}: ${lastExit.detail}`);
+  if (lastExit !== null) lines.push(`${name}: last exit ${lastExit.at}, ${exitText(lastExit)}`);
   for (const probe of bot.probes)
     if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
   const painted = lines.map((line) => paint(line));
-  if (bot.state === "locked") painted.push(paint(lockRemark(bot), "red"));
+  if (bot.state === "locked") painted.push(...lockRemarks(bot).map((line) => paint(line, "red")));
   if (emergency.incident !== null)
     painted.push(paint(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`));
   return painted;
 }
 
-function lockRemark({ name, emergency }: BotStatus): string {
-  const account = emergency.state === "flat" ? "the account is flat" : `the account is ${emergency.state}`;
-  return `${name}: locked out, ${account}; when it is safe: supervisor arm ${name} --reason TEXT`;
+/** The detail of a probe's cause begins with the probe's name, which the cause has said already. */
+function exitText({ cause, detail }: NonNullable<BotStatus["lastExit"]>): string {
+  const said = `${cause.replace(/^probe:/, "")}: `;
+  return `cause ${cause}: ${detail.startsWith(said) ? detail.slice(said.length) : detail}`;
+}
+
+/** How the last close ended, as far as the status tells, and what a person can do about it. */
+function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
+  const arm = `supervisor arm ${name} --reason TEXT`;
+  const again = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs`;
+  const accept = `${name}: supervisor emergency plan ${name} shows what is open; to arm it all the same: ${arm} --accept-positions`;
+  if (emergency.state === "flat") return [`${name}: locked out, the account is flat; when it is safe: ${arm}`];
+  if (emergency.state === "residual")
+    return [`${name}: locked out, its last close did not end flat: something is open; ${again}`, accept];
+  return [
+    `${name}: locked out, its last close did not prove the account flat; why: supervisor events --bot ${name}`,
+    `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: supervisor emergency close ${name} --yes`,
+    accept,
+  ];
 }
 
 export function probeTable(bot: BotStatus, paint: Paint): string {

@@ -1,5 +1,6 @@
 /** The emergency close against the paper exchange, which is asked itself afterwards: flat, nothing turned, no rule broken. */
 import { expect, test } from "vitest";
+import type { CloseIo } from "../../src/actions/close-io.ts";
 import type { CloseReport } from "../../src/core/close-job.ts";
 import { holdings, quickClock, speedClock, startRig } from "./rig.ts";
 import type { JobChanges, Rig } from "./rig.ts";
@@ -174,10 +175,9 @@ test.concurrent("closePositions() closes both legs of a symbol in hedge mode", a
   });
   await using _ = rig;
   expect(report.outcome).toBe("flat");
-  expect(report.orders.map(({ side, positionSide, amount }) => [side, positionSide, amount])).toEqual([
-    ["buy", "short", 2],
-    ["sell", "long", 1],
-  ]);
+  // The two legs are closed side by side, so which reply is booked first is chance.
+  const sent = report.orders.map(({ side, positionSide, amount }) => [side, positionSide, amount].join(" "));
+  expect(sent.toSorted()).toEqual(["buy short 2", "sell long 1"]);
   expectSound(rig);
 });
 
@@ -212,12 +212,19 @@ test.concurrent("closePositions() keeps a stop until its position is closed", as
   expect(rig.paper.state()).toMatchObject({ orders: [], algoOrders: [{ symbol: "S00USDT" }] });
 });
 
-test.concurrent("closePositions() closes only the job's symbols", async () => {
-  const { rig, report } = await closeOne((r) => r.control("seed", holdings(3)), {
-    venue: { symbols: ["S01/USDT:USDT"] },
-  });
+test.concurrent("closePositions() closes only the job's symbols, and says that it looked at no other", async () => {
+  const scope = ["S01/USDT:USDT"];
+  const words = "flat for the configured symbols (S01/USDT:USDT); other symbols were not looked at";
+  const { rig, report } = await closeOne((r) => r.control("seed", holdings(3)), { venue: { symbols: scope } });
   await using _ = rig;
-  expect(report).toMatchObject({ outcome: "flat", before: { positions: [{ symbol: "S01/USDT:USDT" }] } });
+  expect(report).toMatchObject({
+    outcome: "flat",
+    scope,
+    reason: words,
+    before: { positions: [{ symbol: scope[0] }] },
+  });
+  expect(said(rig).find((text) => text.includes("looking again"))).toMatch(words);
+  expect(await rig.close({ mode: "plan", venue: { symbols: scope } })).toMatchObject({ scope, reason: words });
   expect(rig.paper.state().positions.map(({ symbol }) => symbol)).toEqual(["S00USDT", "S02USDT"]);
   expect(rig.paper.state().orders).toHaveLength(2);
 });
@@ -254,14 +261,70 @@ test.concurrent.each([
   expect(await rig.close({ venue })).toMatchObject({ outcome: "unsupported", reason: expect.stringContaining(hint) });
 });
 
-test.concurrent("closePositions() ends as unreadable when nobody listens at the endpoint", async () => {
+/** The texts of the progress lines. */
+function said(rig: Rig): string[] {
+  return rig.lines.flatMap((line) => (line.kind === "progress" ? [line.text] : []));
+}
+
+/** Nobody listens there: tcpmux is not used any more, and the kernel gives no test a port below 1024. */
+const CLOSED_PORT = "http://127.0.0.1:1";
+
+test.concurrent.each([
+  ["nobody listens at the endpoint", () => CLOSED_PORT, "connection refused"],
+  ["the endpoint speaks no TLS", (rig: Rig) => rig.paper.url.replace("http:", "https:"), "TLS handshake failed"],
+])("closePositions() names it when %s, in mode close and plan", async (_, address, why) => {
   await using rig = startRig();
-  await using gone = startRig();
-  const endpoint = gone.paper.url;
-  await gone.paper.stop();
-  const report = await rig.close({ venue: { endpoint, timeoutMs: 500 } });
-  expect(report).toMatchObject({ outcome: "unreadable", verified: false, before: null, after: null });
-  expect(report.durationMs).toBeLessThan(3_000);
+  const endpoint = address(rig);
+  const venue = { endpoint: `${endpoint}/path?key=in-the-address`, timeoutMs: 9_000 };
+  const io = { clock: quickClock };
+  const reports = [await rig.close({ venue }, io), await rig.close({ mode: "plan", venue }, io)];
+  const text = `cannot reach ${endpoint} (${why})`;
+  for (const report of reports) {
+    expect(report).toMatchObject({ outcome: "unreadable", verified: false, before: null, after: null });
+    expect(report.reason).toBe(`${text}; look at the account by hand`);
+    expect(report.errors["unknown"]).toBeGreaterThan(0);
+    // Refusals come at once: nowhere near the deadline of a venue that is silent.
+    expect(report.durationMs).toBeLessThan(20_000);
+  }
+  const reading = ["reading the account at binanceusdm", `${text}; trying again`];
+  expect(said(rig)).toEqual(["proving that the bot is dead", ...reading, ...reading]);
+});
+
+test.concurrent("closePositions() says that it reads the account before the first call", async () => {
+  await using rig = startRig();
+  const before: object[] = [];
+  const progress = (line: { kind: string; text?: string }): void => {
+    if (line.text?.startsWith("reading") === true) before.push(rig.paper.state().requests);
+  };
+  await rig.close({ mode: "plan" }, { progress });
+  expect(before).toEqual([{}]);
+});
+
+test.concurrent("closePositions() says it when the venue is lost in the middle, and repeats no order blindly", async () => {
+  await using rig = startRig({ symbols: 1 });
+  await rig.control("seed", holdings(1));
+  let gone: Promise<void> | undefined;
+  const progress: CloseIo["progress"] = (line) => {
+    rig.lines.push(line);
+    if (line.kind === "progress" && line.text.startsWith("round 1:")) gone ??= rig.paper.stop();
+  };
+  const report = await rig.close({ venue: { timeoutMs: 1_500 } }, { progress, clock: quickClock });
+  await gone;
+  const text = `cannot reach ${rig.paper.url} (connection refused)`;
+  expect(said(rig)).toContain("round 1: 1 position open; sends 1 order and cancels those of 1 symbol");
+  expect(said(rig)).toContain(`${text}; trying again`);
+  expect(report).toMatchObject({ outcome: "unreadable", orders: [{ outcome: "unknown" }] });
+  expect(report.reason).toContain(`${text}: the venue did not show positions`);
+});
+
+test.concurrent("closePositions() in mode plan gives refused connections 5 s", async () => {
+  await using rig = startRig();
+  const venue = { endpoint: CLOSED_PORT, timeoutMs: 3_600_000 };
+  const report = await rig.close({ mode: "plan", venue }, { clock: speedClock(20) });
+  expect(report.reason).toContain("connection refused");
+  expect(report.durationMs).toBeGreaterThanOrEqual(5_000);
+  // As below: half a second for a busy machine.
+  expect(report.durationMs).toBeLessThan(20_000);
 });
 
 test.concurrent("closePositions() in mode plan gives a silent venue 20 s, whatever the close's own time is", async () => {

@@ -8,7 +8,7 @@ import type { Sent } from "../../src/core/close-budget.ts";
 import { ModelVenue } from "./model-venue.ts";
 import type { Leg, OrderFault, ReadFault } from "./model-venue.ts";
 
-const POLICY: PlanPolicy = { incident: "abc123", run: "run001", deadlineMs: 300_000, recvWindowMs: 5_000 };
+const POLICY: PlanPolicy = { incident: "abc123", run: "run001", scope: [], deadlineMs: 300_000, recvWindowMs: 5_000 };
 /** A venue executes nothing after recvWindow; the engine's queue adds a little. */
 const MAX_LATE_MS = 6_500;
 const LATENCY_MS = 15;

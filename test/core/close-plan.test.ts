@@ -7,7 +7,7 @@ import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-p
 import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
 import { held } from "./model-venue.ts";
 
-const POLICY = { incident: "abc123", run: "run001", deadlineMs: 60_000, recvWindowMs: 5_000 };
+const POLICY = { incident: "abc123", run: "run001", scope: [], deadlineMs: 60_000, recvWindowMs: 5_000 };
 const rest = (id: string, symbol: string, more: Partial<OpenOrder> = {}): OpenOrder => ({
   id,
   clientId: undefined,
@@ -127,6 +127,50 @@ test("decide() is not flat while a part of the account is unreadable", () => {
   expect(decision).toMatchObject({ kind: "wait", quiet: false });
   const late = decide(POLICY, state, { ...hidden, triggers: undefined }, 60_000).decision;
   expect(late).toMatchObject({ outcome: "unreadable", reason: expect.stringContaining("stop orders") });
+});
+
+test("decide() names what keeps it from the venue", () => {
+  const unreachable = "cannot reach https://venue (connection refused)";
+  const blind: Reading = {
+    positions: undefined,
+    orders: undefined,
+    triggers: undefined,
+    failures: [{ kind: "throttled" }, { kind: "unknown", unreachable }],
+  };
+  expect(decide(POLICY, startPlan(), blind, 60_000).decision).toMatchObject({
+    outcome: "unreadable",
+    reason: `${unreachable}: the venue did not show positions and orders and stop orders; look at the account by hand`,
+  });
+});
+
+test("decide() counts in the singular and the plural", () => {
+  const { decision } = decide(POLICY, startPlan(), reading([held("A", 1)], [rest("1", "A"), rest("2", "A")]), 60_000);
+  expect(decision).toMatchObject({ reason: expect.stringContaining("1 position and 2 orders are still open") });
+});
+
+describe("decide() of a close that is limited to symbols", () => {
+  const policy = { ...POLICY, scope: ["A"] };
+  const words = "flat for the configured symbols (A); other symbols were not looked at";
+
+  test("decide() calls only them flat", () => {
+    const { state } = decide(policy, startPlan(), reading([]), 0);
+    expect(decide(policy, state, reading([]), 1_000).decision).toMatchObject({ outcome: "flat", reason: words });
+  });
+
+  test("decide() calls only them flat also when the incident had ended so", () => {
+    expect(decide(policy, startPlan({ endedFlat: true }), reading([]), 0).decision).toMatchObject({
+      outcome: "flat",
+      reason: `still ${words}, as when the incident ended before`,
+    });
+  });
+
+  test("decide() calls only them flat when somebody else trades", () => {
+    const { state } = decide(policy, startPlan(), reading([]), 0);
+    expect(decide(policy, state, reading([held("A", 1)]), 500).decision).toMatchObject({
+      outcome: "foreign",
+      reason: `something else traded on the account after it was ${words}; stop it, then close again`,
+    });
+  });
 });
 
 test("decide() ends as residual at the deadline, and lets a quiet period that has begun end", () => {

@@ -182,6 +182,16 @@ describe("step() on an end that nobody asked for", () => {
     expect(new Life({ restart }).run().die(code).state.kind).toBe(kind);
   });
 
+  test("does not want a bot any more that ended well and that the policy leaves down, until somebody starts it", () => {
+    for (const restart of ["on-failure", "never"] as const) {
+      const life = new Life({ restart }).run().die(0);
+      expect(life.state).toMatchObject({ kind: "stopped", wanted: false });
+      expect(life.on("start").state).toMatchObject({ kind: "starting", wanted: true });
+      expect(new Life({ restart }).healthy().on("leaving").die(0).state).toMatchObject({ wanted: false });
+      expect(new Life({ restart }).run().die(1).state).toMatchObject({ wanted: true });
+    }
+  });
+
   test("restart policy never also holds for probes, start timeouts and failed forks", () => {
     const never = { restart: "never" } as const;
     expect(new Life(never).run().on("failing").die().state.kind).toBe("halted");

@@ -1,6 +1,6 @@
 /** The failure classes, by the messages that ccxt 4 throws for the venues' own codes. */
 import { describe, expect, test } from "vitest";
-import { classifyVenueError } from "../../src/core/venue-error.ts";
+import { classifyVenueError, describeFailure } from "../../src/core/venue-error.ts";
 
 const CHAINS = {
   RateLimitExceeded: ["BaseError", "OperationFailed", "NetworkError", "RateLimitExceeded"],
@@ -95,4 +95,16 @@ describe("classifyVenueError()", () => {
       expect(classifyVenueError(facts)).toEqual({ kind: "unknown" });
     },
   );
+
+  test("classifyVenueError() takes a venue that was not reached for unknown and keeps the sentence", () => {
+    const unreachable = "cannot reach https://venue (connection refused)";
+    const failure = classifyVenueError({ name: "Error", message: unreachable, chain: [], unreachable });
+    expect(failure).toEqual({ kind: "unknown", unreachable });
+    expect(describeFailure(failure)).toBe(unreachable);
+  });
+});
+
+test("describeFailure() says what the venue answered where it was reached", () => {
+  expect(describeFailure({ kind: "throttled" })).toBe("the venue could not be read (it asks for fewer requests)");
+  expect(describeFailure({ kind: "unknown" })).toBe("the venue could not be read (no usable answer)");
 });

@@ -33,10 +33,44 @@ test("closeText() blanks what a venue says to the terminal", () => {
   );
 });
 
+const btc = { symbol: "BTC/USDT:USDT", side: "long" as const, amount: 1, hedged: false };
+
+test("closeText() counts in the singular", () => {
+  expect(closeText({ ...report, rounds: 1, foreign: [] })).toContain("after 1.5 s, 1 round: ");
+  const plan = closeText({ ...report, mode: "plan", before: { positions: [btc], orders: 1 } });
+  expect(plan).toBe(
+    "an emergency close of account main on binanceusdm would cancel 1 open order and close:\n  BTC/USDT:USDT long 1",
+  );
+});
+
+test("closeText() says what was not looked at when the close is limited to symbols", () => {
+  const scope = ["A", "B", "C", "D"];
+  const note = "\n  configured symbols: A, B, C, D; other symbols were not looked at";
+  expect(closeText({ ...report, scope })).toContain(note);
+  const plan = { ...report, mode: "plan" as const, scope };
+  expect(closeText({ ...plan, before: { positions: [btc], orders: 0 } })).toContain(note);
+  expect(closeText({ ...plan, before: { positions: [], orders: 0 } })).toBe(
+    "account main on binanceusdm is flat for the configured symbols (A, B, C and 1 more); other symbols were not looked at",
+  );
+});
+
 test("closeEndText() gives the reason of a close that made no report", () => {
   const end = { bot: "bot", incident: "abc123", outcome: "failed", report: null };
   expect(closeEndText({ ...end, detail: "cannot read the key" })).toBe(
     "incident abc123: failed, without a report: cannot read the key\n  see: supervisor events --bot bot",
   );
   expect(closeEndText({ ...end, detail: null })).toContain("the reason is not known");
+});
+
+test("closeText() tells the orders that are gone, and counts one as one", () => {
+  const before = { positions: [], orders: 1 };
+  const flat = { ...report, rounds: 1, foreign: [], reason: "done" };
+  const told = "incident abc123: residual after 1.5 s, 1 round: done";
+  expect(closeText({ ...flat, before, after: { positions: [], orders: 0 } })).toBe(`${told}\n  cancelled 1 open order`);
+  expect(closeText({ ...flat, before: { ...before, orders: 3 }, after: { positions: [], orders: 0 } })).toBe(
+    `${told}\n  cancelled 3 open orders`,
+  );
+  expect(closeText({ ...flat, before, after: { positions: [], orders: 1 } })).toBe(told);
+  expect(closeText({ ...flat, before, after: null })).toBe(told);
+  expect(closeText({ ...flat, mode: "plan", before })).toContain("would cancel 1 open order and close:");
 });

@@ -1,70 +1,7 @@
 import { expect, test } from "vitest";
-import type { BotStatus, Status } from "../../src/core/status.ts";
+import type { BotStatus } from "../../src/core/status.ts";
 import { statusTable } from "../../src/report/status-table.ts";
-
-const bot: BotStatus = {
-  name: "bot",
-  account: "bot",
-  state: "backoff",
-  health: "unhealthy",
-  ready: false,
-  wanted: true,
-  reason: "it said\u001B[2J no",
-  pid: null,
-  generation: 1,
-  startedAt: null,
-  uptimeSeconds: null,
-  adopted: false,
-  restarts: { total: 1, inPeriod: 1, intensity: 5, attempt: 1, nextStartAt: null, resetAt: null },
-  lastExit: { at: "2026-01-01T00:00:00.000Z", code: 1, signal: null, cause: "exited", detail: "exit\nforged: fine" },
-  probes: [
-    {
-      name: "web",
-      kind: "http",
-      role: "liveness",
-      verdict: "unhealthy",
-      result: "failure",
-      reason: "status 500: \r\u009B1Aall good",
-      failures: 1,
-      lastAt: null,
-      latencySeconds: null,
-    },
-  ],
-  heartbeat: { at: null, ageSeconds: null, status: "fine\nbot: locked\u001B]0;title\u0007" },
-  resources: null,
-  level: "normal",
-  emergency: {
-    state: "armed",
-    incident: null,
-    lockedSince: null,
-    reason: null,
-    preflight: "never",
-    preflightAt: null,
-  },
-};
-
-function statusOf(supervisor: Partial<Status["supervisor"]> = {}): Status {
-  return {
-    version: 1,
-    supervisor: {
-      version: "1.0.0",
-      pid: 42,
-      startedAt: "2026-01-01T00:00:00.000Z",
-      uptimeSeconds: 1,
-      config: "supervisor.yaml",
-      health: "ok",
-      role: "active",
-      cgroup: "none",
-      rssBytes: 1,
-      journalDropped: 0,
-      asOf: "2026-01-01T00:00:00.000Z",
-      ...supervisor,
-    },
-    bots: [bot],
-    backups: [],
-    alerts: { firing: 0, queued: 0 },
-  };
-}
+import { bot, statusOf } from "../harness/status-sample.ts";
 
 test("statusTable() prints no control character of any field, and no line that a bot or a probe has made up", () => {
   const text = statusTable(statusOf(), { colour: false, detail: true });
@@ -95,4 +32,47 @@ test.each([
     now: new Date(now),
   });
   expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
+});
+
+function table(of: Partial<BotStatus>): string {
+  return statusTable(statusOf({}, of), { colour: false, detail: false });
+}
+
+const locked = (state: BotStatus["emergency"]["state"]): Partial<BotStatus> => ({
+  state: "locked",
+  emergency: { ...bot.emergency, state },
+});
+
+test("statusTable() of a lockout that ended flat says how to arm the bot, and nothing of positions", () => {
+  expect(table(locked("flat"))).toContain("the account is flat; when it is safe: supervisor arm bot --reason TEXT");
+  expect(table(locked("flat"))).not.toContain("--accept-positions");
+});
+
+test("statusTable() of a lockout that did not end flat says what is tried again, and how to arm it all the same", () => {
+  const residual = table(locked("residual"));
+  expect(residual).toContain(
+    "bot: locked out, its last close did not end flat: something is open; tried again every 30 s",
+  );
+  expect(residual).toContain("supervisor arm bot --reason TEXT --accept-positions");
+  expect(residual).not.toContain("emergency close");
+  const unknown = table(locked("unknown"));
+  expect(unknown).toContain("its last close did not prove the account flat; why: supervisor events --bot bot");
+  expect(unknown).toContain("supervisor emergency close bot --yes");
+  expect(unknown).toContain("supervisor arm bot --reason TEXT --accept-positions");
+});
+
+test.each([
+  [2, "1 (2/5)"],
+  [5, "1 (5/5)"],
+  [6, "1 (spent)"],
+])("statusTable() shows %i restarts that count as %s", (inPeriod, cell) => {
+  expect(table({ restarts: { ...bot.restarts, inPeriod } })).toContain(`  ${cell}  `);
+});
+
+test.each([
+  ["heartbeat", "heartbeat: no heartbeat for 61 s", "cause heartbeat: no heartbeat for 61 s"],
+  ["probe:web", "web: status 500", "cause probe:web: status 500"],
+  ["exited", "exited with 1", "cause exited: exited with 1"],
+])("statusTable() says the name in cause %s once", (cause, detail, told) => {
+  expect(table({ lastExit: { at: "T", code: null, signal: null, cause, detail } })).toContain(`last exit T, ${told}\n`);
 });

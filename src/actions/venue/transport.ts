@@ -4,6 +4,7 @@
  * ccxt's own timeout ends with the headers, so a stalled body would hang the close for ever: here one deadline covers both.
  * The endpoint is replaced here and not in `urls.api`, since binance looks its error classes up by the original address.
  */
+import { unreachableReason } from "../../core/venue-reach.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { VenueCall } from "../worker-log.ts";
 
@@ -25,6 +26,17 @@ export interface Transport {
   readonly calls: () => number;
   /** Our clock minus the venue's by the last `Date` header, ms, whole seconds; `undefined` before the first. */
   readonly skewMs: () => number | undefined;
+}
+
+/** No connection came about. Neither a TypeError nor with a `code`, so that ccxt passes it on as it is instead of making its NetworkError of it. */
+export class UnreachableError extends Error {
+  /** The part in brackets, without the address. */
+  readonly why: string;
+
+  constructor(origin: string, why: string, cause: unknown) {
+    super(`cannot reach ${origin} (${why})`, { cause });
+    this.why = why;
+  }
 }
 
 /** A venue that has not begun to answer by then is treated as silent; orders are acknowledged within 1 s even in a crash. */
@@ -69,7 +81,7 @@ async function logged(options: TransportOptions, url: string, init: RequestInit)
     tell(response.status);
     return response;
   } catch (error) {
-    tell(error instanceof Error ? error.name : "failed");
+    tell(error instanceof UnreachableError ? error.why : error instanceof Error ? error.name : "failed");
     throw error;
   }
 }
@@ -98,7 +110,7 @@ async function callWithDeadline(options: TransportOptions, url: string, init: Re
   const cancelCall = clock.after(CALL_TIMEOUT_MS, abort("complete answer", CALL_TIMEOUT_MS));
   const signals = [options.signal, late.signal, ...(init.signal ? [init.signal] : [])];
   try {
-    const response = await fetch(url, { ...init, redirect: "error", signal: AbortSignal.any(signals) });
+    const response = await connect(url, { ...init, redirect: "error", signal: AbortSignal.any(signals) });
     cancelHeaders();
     const body = await readBody(response);
     const { status, statusText, headers } = response;
@@ -107,6 +119,22 @@ async function callWithDeadline(options: TransportOptions, url: string, init: Re
     cancelHeaders();
     cancelCall();
   }
+}
+
+/** A fetch that names what kept it from the venue: the origin only, for path and query may hold a key. */
+async function connect(url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    const why = unreachableReason({ code: textField(error, "code"), syscall: textField(error, "syscall") });
+    throw why === undefined ? error : new UnreachableError(URL.parse(url)?.origin ?? "the venue", why, error);
+  }
+}
+
+function textField(error: unknown, name: "code" | "syscall"): string | undefined {
+  if (!(error instanceof Error) || !(name in error)) return undefined;
+  const value: unknown = Reflect.get(error, name);
+  return typeof value === "string" ? value : undefined;
 }
 
 async function readBody(response: Response): Promise<Blob> {

@@ -5,7 +5,7 @@ import type { VenueAccess } from "../../core/close-job.ts";
 import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
-import type { VenueFailure } from "../../core/venue-error.ts";
+import type { VenueErrorFacts, VenueFailure } from "../../core/venue-error.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { Bucket } from "./bucket.ts";
 import { asRecord, nearestNames, openExchange } from "./exchange.ts";
@@ -15,7 +15,7 @@ import { heldPosition, openOrder } from "./normalise.ts";
 import { ratesOf } from "./rates.ts";
 import type { CallKind, VenueRates } from "./rates.ts";
 import type { VenueCall } from "../worker-log.ts";
-import { createTransport } from "./transport.ts";
+import { createTransport, UnreachableError } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
 export interface VenueOptions {
@@ -268,11 +268,11 @@ function noSuchOrders(failure: VenueFailure): OpenOrder[] | undefined {
 }
 
 /** The class names survive minification only as `instanceof` against ccxt's own exports. */
-function factsOf(error: unknown): { name: string; message: string; chain: string[] } {
+function factsOf(error: unknown): VenueErrorFacts {
   const chain = Object.entries(ccxtErrors).flatMap(([name, Class]) =>
     typeof Class === "function" && error instanceof Class ? [name] : [],
   );
-  return error instanceof Error
-    ? { name: error.name, message: error.message, chain }
-    : { name: "Error", message: String(error), chain };
+  if (!(error instanceof Error)) return { name: "Error", message: String(error), chain };
+  const unreachable = error instanceof UnreachableError ? error.message : undefined;
+  return { name: error.name, message: error.message, chain, unreachable };
 }

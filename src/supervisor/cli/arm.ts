@@ -1,8 +1,10 @@
 /** `supervisor arm BOT --reason TEXT`: a person ends a lockout. */
+import { EXIT } from "../../core/exit-code.ts";
+import { plainJson, plainText } from "../../core/plain-text.ts";
+import { armAnswerSchema } from "../runtime/api.ts";
 import { callDaemon } from "./client.ts";
-import { stateIn } from "./bot-verb.ts";
 import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
-import type { Verb } from "./verb.ts";
+import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
   readonly reason: string;
@@ -14,6 +16,7 @@ export const command: Verb = {
   name: "arm",
   summary:
     "Ends the lockout of a bot after an emergency. Refused while its positions are not proven closed, unless you accept them.",
+  acts: true,
   configure: (cmd, io) => {
     withConfig(cmd)
       .argument("<bot>", "name of the bot in the config")
@@ -24,8 +27,19 @@ export const command: Verb = {
         const place = await findPlace(options, io);
         const { reason, acceptPositions = false } = options;
         const path = `/v1/bots/${encodeURIComponent(bot)}/arm`;
-        const answer = await callDaemon(place, "POST", path, { reason, acceptPositions });
-        io.out(options.json === true ? JSON.stringify(answer) : `${bot} re-armed; it is ${stateIn(answer)}`);
+        showArmed(await callDaemon(place, "POST", path, { reason, acceptPositions }), options.json === true, io);
       });
   },
 };
+
+/** The lockout has ended in any case; what may have failed is the start that follows, if the bot is wanted. */
+function showArmed(answer: unknown, json: boolean, io: CliIo): void {
+  const { bot, state, started, reason } = armAnswerSchema.parse(answer);
+  const failed = !started && (reason !== undefined || state !== "stopped");
+  if (failed) io.setExitCode(EXIT.failed);
+  if (json) return io.out(plainJson(answer));
+  if (!failed) return io.out(`${bot} re-armed; it is ${state}`);
+  const why = reason === undefined ? "" : `: ${plainText(reason)}`;
+  io.err(`${bot} re-armed, but it is not running: it is ${state}${why}`);
+  return io.err(`hint: see: supervisor events --bot ${bot}`);
+}

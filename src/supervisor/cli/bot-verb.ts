@@ -17,6 +17,7 @@ export function botVerb({ name, summary, done }: BotVerb): Verb {
   return {
     name,
     summary,
+    acts: true,
     configure: (cmd, io) => {
       withConfig(cmd)
         .argument("<bot>", "name of the bot in the config")
@@ -31,6 +32,6 @@ export function botVerb({ name, summary, done }: BotVerb): Verb {
 }
 
 /** The bot's state in an answer of the daemon. */
-export function stateIn(answer: unknown): string {
+function stateIn(answer: unknown): string {
   return typeof answer === "object" && answer !== null && "state" in answer ? String(answer.state) : "unknown";
 }

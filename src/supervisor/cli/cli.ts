@@ -10,6 +10,7 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   const io = processIo((code) => {
     exitCode = code;
   });
+  const output = guardOutput(io);
   const [name, ...rest] = argv;
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     io.out(overview());
@@ -29,12 +30,18 @@ export async function runCli(argv: readonly string[]): Promise<number> {
     );
     return EXIT.usage;
   }
-  return (await runVerb(entry, rest, io)) ?? exitCode;
+  return (await runVerb(entry, rest, io, output)) ?? exitCode;
 }
 
 /** The exit code of a failure, or `undefined` when the verb ended by itself and set its own. */
-async function runVerb(entry: VerbEntry, rest: readonly string[], io: CliIo): Promise<number | undefined> {
+async function runVerb(
+  entry: VerbEntry,
+  rest: readonly string[],
+  io: CliIo,
+  output: Output,
+): Promise<number | undefined> {
   const [{ Command, CommanderError }, { command: verb }] = await Promise.all([import("commander"), entry.load()]);
+  output.endsWithReader = verb.acts !== true && verb.hidden !== true;
   const command = new Command(`supervisor ${verb.name}`)
     .description(verb.summary)
     .showHelpAfterError("(see --help)")
@@ -49,6 +56,24 @@ async function runVerb(entry: VerbEntry, rest: readonly string[], io: CliIo): Pr
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return explain(error, io);
   }
+}
+
+interface Output {
+  /** Nobody reads any more (`| head`): what only shows something is done then. */
+  endsWithReader: boolean;
+}
+
+/** A reader that goes away ends what only shows something, silently; a deed goes on, and its exit code stays its own. */
+function guardOutput(io: CliIo): Output {
+  const output: Output = { endsWithReader: true };
+  process.stderr.on("error", () => {});
+  process.stdout.on("error", (error: Error) => {
+    if (!output.endsWithReader) return;
+    if ("code" in error && error.code === "EPIPE") process.exit(EXIT.done);
+    io.err(`cannot write to standard output: ${error.message}`);
+    process.exit(EXIT.failed);
+  });
+  return output;
 }
 
 function explain(error: unknown, io: CliIo): number {

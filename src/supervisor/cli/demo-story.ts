@@ -6,6 +6,7 @@ import { systemClock } from "../../platform/clock.ts";
 import { statusTable } from "../../report/status-table.ts";
 import { callDaemon, request } from "./client.ts";
 import { askStatus, askVenue, readLog, setStage, until, type PaperState, type Stage } from "./demo-stage.ts";
+import { ownCommand } from "./own-command.ts";
 import { followEvents } from "./follow-events.ts";
 import type { CliIo } from "./verb.ts";
 
@@ -174,14 +175,15 @@ function untilInterrupted(): Promise<void> {
 
 async function leaveRunning(stage: Stage, io: CliIo, interrupted: Promise<void>): Promise<void> {
   const config = `--config ${stage.place.file}`;
+  const supervisor = ownCommand(io.cwd);
   io.out(
     [
       "",
       "Everything is still running. In another terminal:",
-      `  supervisor status ${config}`,
-      `  supervisor events -f ${config}`,
-      `  rm ${stage.crashFile}; supervisor arm ${BOT} --reason "it was a demo" ${config}`,
-      `  supervisor emergency plan ${BOT} ${config}`,
+      `  ${supervisor} status ${config}`,
+      `  ${supervisor} events -f ${config}`,
+      `  rm ${stage.crashFile}; ${supervisor} arm ${BOT} --reason "it was a demo" ${config}`,
+      `  ${supervisor} emergency plan ${BOT} ${config}`,
       "Ctrl-C here ends it and removes the folder.",
     ].join("\n"),
   );

@@ -12,6 +12,7 @@ export const command: Verb = {
   name: "demo",
   summary:
     "Shows the whole story on a local paper exchange: a bot trades, is killed, hangs, crashes for good, and its positions are closed. Under 60 s; exit code 0 only if the account really ends flat.",
+  acts: true,
   configure: (cmd, io) => {
     cmd
       .option("--port <port>", "TCP port of the paper exchange on 127.0.0.1", parsePort, 0)

@@ -18,9 +18,12 @@ import { Journal } from "../runtime/journal.ts";
 import { planClose } from "../runtime/planning.ts";
 import { Pulse } from "../runtime/pulse.ts";
 import { surveyBots } from "../runtime/survey.ts";
+import { supervisorStatus, writeStatus } from "../runtime/status.ts";
+import { VERSION } from "./build-info.ts";
 import { DaemonError } from "./client.ts";
 import type { CloseEnd } from "./close-end.ts";
 import { notProven } from "./emergency-wait.ts";
+import { lastKnownStatus } from "./last-known.ts";
 import type { PlaceOptions } from "./place.ts";
 import type { CliIo } from "./verb.ts";
 
@@ -67,7 +70,11 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       remains: surveyBots(dirs),
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
-    return await closeBot(bot, WORKER_TRIES * (2 * (config.emergency?.timeout ?? 0) + WORKER_MARGIN_MS));
+    try {
+      return await closeBot(bot, WORKER_TRIES * (2 * (config.emergency?.timeout ?? 0) + WORKER_MARGIN_MS));
+    } finally {
+      await leaveStatus(bot, loaded, journal.dropped, io);
+    }
   } finally {
     pulse.stop();
     journal.close();
@@ -96,6 +103,27 @@ async function closeBot(bot: Bot, timeoutMs: number): Promise<CloseEnd> {
       CLOSE_EXIT.unreadable,
     );
   return { ...end, incident, outcome };
+}
+
+/** What `status` shows from now on, until a daemon runs: this bot as it is now, the others as they were known last. Never throws. */
+async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: number, io: CliIo): Promise<void> {
+  try {
+    const status = await supervisorStatus({
+      clock: systemClock,
+      version: VERSION,
+      config: loaded.file,
+      bots: [bot],
+      cgroup: detectCgroup().mode,
+      journalDropped,
+      startedAt: systemClock.wallTime(),
+      startedAtMs: systemClock.monotonicMs(),
+    });
+    const before = lastKnownStatus(loaded)?.bots.filter(({ name }) => name !== bot.plan.name) ?? [];
+    const supervisor = { ...status.supervisor, pid: null, health: "down" } as const;
+    writeStatus(loaded, { ...status, supervisor, bots: [...status.bots, ...before] });
+  } catch (error) {
+    io.err(error instanceof Error ? error.message : String(error));
+  }
 }
 
 /** The same bot under another state folder is not proven dead. */

@@ -18,6 +18,7 @@ export const command: Verb = {
   name: "emergency",
   summary:
     "Plans or does the closing of a bot's positions. Exit codes of close: 0 flat, 10 residual, 11 foreign activity, 12 refused, 13 key refused, 14 venue unreadable, 15 unsupported, 16 internal; of plan: 20 something is open.",
+  acts: true,
   configure: (cmd, io) => {
     withConfig(cmd.command("plan"))
       .description("Reads the account and shows what a close would do; changes nothing.")
@@ -40,10 +41,15 @@ async function plan(bot: string, options: Options, io: CliIo): Promise<void> {
   if (options.json === true) io.out(plainJson({ report, token }));
   else {
     io.out(closeText(report));
-    if (token !== null && report.outcome === "planNotEmpty")
-      io.out(`to do it, within 120 s: supervisor emergency close ${bot} --confirm ${token}`);
+    if (report.outcome === "planNotEmpty") io.out(nextStep(bot, token));
   }
   io.setExitCode(CLOSE_EXIT[report.outcome]);
+}
+
+/** Without a daemon there is no token, and the command itself asks for no confirmation but `--yes`. */
+function nextStep(bot: string, token: string | null): string {
+  if (token === null) return `to do it: supervisor emergency close ${bot} --yes`;
+  return `to do it, within 120 s: supervisor emergency close ${bot} --confirm ${token}`;
 }
 
 async function askForPlan(

@@ -1,16 +1,15 @@
 /** `supervisor events`: the journal as text or NDJSON; reading needs no daemon, following does. */
 import { join } from "node:path";
-import { InvalidArgumentError } from "commander";
-import { parseDuration } from "../../core/duration.ts";
+import { EXIT } from "../../core/exit-code.ts";
 import type { JournalEntry } from "../../core/journal-entry.ts";
 import { plainJson } from "../../core/plain-text.ts";
-import { systemClock } from "../../platform/clock.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { readJournal, type JournalReading } from "../runtime/journal-reader.ts";
-import { request } from "./client.ts";
+import { callDaemon, DaemonDownError, request } from "./client.ts";
 import { followEvents } from "./follow-events.ts";
-import { parseLines } from "./logs.ts";
-import { findPlace, ForbiddenFileError, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
+import { parseLines, parseSince } from "./arguments.ts";
+import { refuseUnknownBot } from "./known-bots.ts";
+import { findPlace, ForbiddenFileError, readingFiles, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
@@ -37,17 +36,9 @@ export const command: Verb = {
   },
 };
 
-function parseSince(text: string): Date {
-  const ageMs = parseDuration(text);
-  if (ageMs !== undefined) return new Date(systemClock.wallTime().getTime() - ageMs);
-  const time = new Date(text);
-  if (Number.isNaN(time.getTime()))
-    throw new InvalidArgumentError(`"${text}" is neither a time nor an age such as 15m`);
-  return time;
-}
-
 async function events(options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
+  if (options.bot !== undefined) await refuseUnknownBot(options.bot, place, options, io);
   const wanted = (entry: JournalEntry): boolean =>
     (options.bot === undefined || entry.bot === options.bot) &&
     (options.since === undefined || new Date(entry.at) >= options.since) &&
@@ -66,6 +57,20 @@ async function events(options: Options, io: CliIo): Promise<void> {
     const known = entries.some((old) => old.seq === entry.seq && old.at === entry.at);
     if (!known && wanted(entry)) show(entry);
   });
+  await explainEnd(place, io);
+}
+
+/** The stream has ended: with the daemon, or because this reader lagged too far behind it. */
+async function explainEnd(place: Place, io: CliIo): Promise<void> {
+  try {
+    await callDaemon(place, "GET", "/v1/ping");
+  } catch (error) {
+    if (!(error instanceof DaemonDownError)) throw error;
+    io.err("the supervisor has ended");
+    return io.setExitCode(EXIT.notRunning);
+  }
+  io.err("the supervisor has cut off this reader, which was too slow; events --since shows what it has missed");
+  return io.setExitCode(EXIT.failed);
 }
 
 /** Who may use the socket but not the files still follows what happens from now on. */

@@ -1,49 +1,130 @@
-/** `supervisor logs BOT`: the bot's output, read from its file; needs no daemon. */
-import { statSync } from "node:fs";
+/** `supervisor logs BOT`: the bot's output, read from its file and the segments rotated out of it; needs no daemon. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
+import { offsetSince, parseRunMarks, rangeOfRun, type RunMark } from "../../core/output-log.ts";
 import { systemClock } from "../../platform/clock.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import { readOutput } from "../../platform/output-stream.ts";
+import { viewOutput, type OutputFiles, type OutputView } from "../../platform/output-view.ts";
+import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
+import { parseLines, parseSince } from "./arguments.ts";
+import { refuseUnknownBot } from "./known-bots.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
-import { follow, lastLines } from "./tail.ts";
-import type { Verb } from "./verb.ts";
+import { follow, lastLines, type Range } from "./tail.ts";
+import type { CliIo, Verb } from "./verb.ts";
 
-/** Most lines shown by `-n`. */
-const MAX_LINES = 1_000_000;
+/** Lines shown when nothing says what is wanted. */
+const DEFAULT_LINES = 50;
+/** Run marks are kept to half of this. */
+const MAX_RUNS_BYTES = 1_048_576;
 
 interface Options extends PlaceOptions {
   readonly follow?: boolean;
-  readonly lines: number;
+  readonly lines?: number;
+  readonly since?: Date;
+  readonly run?: number;
 }
 
 class NoLogError extends Error {
   readonly hint = "the file is made at the bot's first start; supervisor status shows the bots";
 }
 
+class NoRunError extends Error {
+  readonly hint = "supervisor status shows the number of the current start as generation";
+}
+
 export const command: Verb = {
   name: "logs",
-  summary: "Shows the output of a bot, standard output and standard error as they came.",
+  summary: "Shows the output of a bot, standard output and standard error as they came, also what was rotated out.",
   configure: (cmd, io) => {
     withConfig(cmd)
       .argument("<bot>", "name of the bot in the config")
       .option("-f, --follow", "go on with what is written from now on")
-      .option("-n, --lines <n>", "how many of the last lines", parseLines, 50)
-      .action(async (bot: string, options: Options) => {
-        const { dirs } = await findPlace(options, io);
-        const path = join(dirs.logDir, `${bot}.log`);
-        const what = `the output of ${bot}`;
-        const text = readingFiles(what, path, () => {
-          if (statSync(path, { throwIfNoEntry: false }) === undefined)
-            throw new NoLogError(`cannot show ${what}: ${path} does not exist`);
-          return lastLines(path, options.lines);
-        });
-        if (text !== "") io.out(text);
-        if (options.follow === true) await follow(path, systemClock, (more) => process.stdout.write(more));
-      });
+      .option(
+        "-n, --lines <n>",
+        `how many of the last lines; default ${DEFAULT_LINES}, with --since and --run all`,
+        parseLines,
+      )
+      .option(
+        "--since <time>",
+        "from the start or rotation before this time: RFC 3339, or an age such as 15m, 2h, 1d",
+        parseSince,
+      )
+      .addOption(
+        new Option("--run <n>", "only what start number n wrote (its generation)")
+          .argParser(parseRun)
+          .conflicts(["follow", "since"]),
+      )
+      .action((bot: string, options: Options) => logs(bot, options, io));
   },
 };
 
-export function parseLines(text: string): number {
-  const lines = Number(text);
-  if (/^\d+$/.test(text) && lines <= MAX_LINES) return lines;
-  throw new InvalidArgumentError(`"${text}" is not a number of lines from 0 to ${MAX_LINES}`);
+async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
+  const place = await findPlace(options, io);
+  await refuseUnknownBot(bot, place, options, io);
+  const { dirs } = place;
+  const botFiles = filesOf(bot, bot, dirs);
+  const files: OutputFiles = { log: botFiles.log, index: botFiles.outputIndex };
+  const what = `the output of ${bot}`;
+  const { view, marks } = readingFiles(what, files.log, () => ({
+    view: viewOutput(files),
+    marks: parseRunMarks(readTextIfExists(botFiles.runs, MAX_RUNS_BYTES) ?? ""),
+  }));
+  if (view.inode === undefined && view.end === 0)
+    throw new NoLogError(`cannot show ${what}: ${files.log} does not exist`);
+  const show = printer();
+  const range = options.run === undefined ? rangeOf(view, marks, options) : rangeOfStart(view, marks, options.run);
+  if (range === undefined) return show.chunk(lastWords(botFiles, options.run ?? 0));
+  const whole = options.since !== undefined || options.run !== undefined;
+  const lines = options.lines ?? (whole ? undefined : DEFAULT_LINES);
+  const from = lines === undefined ? range.from : await lastLines(files, range, lines);
+  const onLoss = (why: string): void => io.err(why);
+  for await (const { chunk } of readOutput(files, { from, to: range.to, onLoss })) await show.chunk(chunk);
+  if (options.follow === true) await follow(files, { from: range.to, clock: systemClock, onChunk: show.chunk, onLoss });
+  await show.end();
+}
+
+function rangeOf({ segments, liveStart, end }: OutputView, marks: readonly RunMark[], { since }: Options): Range {
+  const oldest = segments[0]?.start ?? liveStart;
+  const from = since === undefined ? oldest : offsetSince(marks, segments, since.toISOString());
+  return { from: Math.min(Math.max(from, oldest), end), to: end };
+}
+
+/** Where the start's output is; `undefined` when all of it was pruned. */
+function rangeOfStart(
+  { segments, liveStart, end }: OutputView,
+  marks: readonly RunMark[],
+  run: number,
+): Range | undefined {
+  const found = rangeOfRun(marks, run);
+  if (found === undefined) return undefined;
+  const oldest = segments[0]?.start ?? liveStart;
+  const to = Math.min(found.to ?? end, end);
+  return to <= oldest && to > found.from ? undefined : { from: Math.min(Math.max(found.from, oldest), to), to };
+}
+
+/** What was kept of a start whose output is no longer there. */
+function lastWords({ exits }: BotFiles, run: number): Buffer {
+  try {
+    return readFileSync(join(exits, `${run}.log`));
+  } catch (error) {
+    throw new NoRunError(`cannot show start ${run}: nothing of it is kept`, { cause: error });
+  }
+}
+
+/** Standard output at the speed of its reader, ended with a newline; a reader that has enough ends the program. */
+function printer(): { readonly chunk: (chunk: Buffer) => Promise<void>; readonly end: () => Promise<void> } {
+  let last = "\n".codePointAt(0);
+  process.stdout.on("error", () => process.exit(0));
+  const chunk = (bytes: Buffer): Promise<void> => {
+    last = bytes.at(-1) ?? last;
+    return new Promise((resolve) => process.stdout.write(bytes, () => resolve()));
+  };
+  return { chunk, end: async () => (last === "\n".codePointAt(0) ? undefined : chunk(Buffer.from("\n"))) };
+}
+
+function parseRun(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is not the number of a start: 1, 2, …`);
 }

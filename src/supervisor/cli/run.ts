@@ -15,6 +15,7 @@ export const command: Verb = {
   name: "run",
   summary:
     "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGUSR2 closes the positions of every bot.",
+  acts: true,
   configure: (cmd, io) => {
     withConfig(cmd).action((options: PlaceOptions) => run(options, io));
   },

@@ -1,73 +1,106 @@
-/** Shows the end of a growing file and follows it, as tail -F does: by name, across rotation. */
-import { closeSync, fstatSync, openSync, readSync, statSync } from "node:fs";
+/** Shows the end of a bot's output and follows it, as tail -F does, across the segments that it is rotated into. */
 import { sleep, type Clock } from "../../platform/clock.ts";
+import { readOutput } from "../../platform/output-stream.ts";
+import { readLive, viewOutput, type OutputFiles, type OutputView } from "../../platform/output-view.ts";
 
-/** Bytes read at a time, and the farthest look back for the last lines. */
+/** Bytes read at a time when looking back. */
 const CHUNK_BYTES = 64 * 1024;
-const MAX_LOOK_BACK_BYTES = 16 * 1024 ** 2;
 /** Time between two looks for new output, ms. */
 const FOLLOW_MS = 200;
+/** Looks back that a rotation may spoil before we give up; each rotation spoils one. */
+const MAX_TRIES = 100;
+const NEWLINE = 10;
 
-/** The last `lines` lines of the file, without a final newline; at most 16 MiB of it. */
-export function lastLines(path: string, lines: number): string {
-  if (lines === 0) return "";
-  const fd = openSync(path, "r");
-  try {
-    const { size } = fstatSync(fd);
-    let from = size;
-    let found = Buffer.alloc(0);
-    while (from > 0 && size - from < MAX_LOOK_BACK_BYTES && countLines(found) <= lines) {
-      const length = Math.min(CHUNK_BYTES, from);
-      from -= length;
-      const chunk = Buffer.alloc(length);
-      const read = readSync(fd, chunk, 0, length, from);
-      found = Buffer.concat([chunk.subarray(0, read), found]);
-    }
-    const text = found.toString("utf8").replace(/\n$/, "");
-    return text.split("\n").slice(-lines).join("\n");
-  } finally {
-    closeSync(fd);
-  }
+/** A part of the stream, by offsets. */
+export interface Range {
+  readonly from: number;
+  readonly to: number;
 }
 
-function countLines(bytes: Buffer): number {
+/** Where the last `lines` lines of the range begin. */
+export async function lastLines(files: OutputFiles, { from, to }: Range, lines: number): Promise<number> {
+  if (lines === 0) return to;
+  let needed = lines;
+  for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+    const view = viewOutput(files);
+    const found = newlinesOfLive(files, view, { from: Math.max(from, view.liveStart), to }, needed);
+    if (found === undefined) continue;
+    const first = found.at(-needed);
+    if (found.length >= needed && first !== undefined) return first + 1;
+    needed -= found.length;
+    for (const { start, bytes } of view.segments.toReversed()) {
+      const part = { from: Math.max(from, start), to: Math.min(to, start + bytes) };
+      // Newest first, and no further back than needed.
+      // oxlint-disable-next-line no-await-in-loop
+      const older = part.from < part.to ? await newlinesOf(files, part, to, needed) : [];
+      const cut = older.at(-needed);
+      if (older.length >= needed && cut !== undefined) return cut + 1;
+      needed -= older.length;
+    }
+    return from;
+  }
+  throw new Error(`cannot read ${files.log}: it is rotated again and again`);
+}
+
+/** Offsets of the newest newlines in the live file, ascending, the final one left out; `undefined` when a rotation came between. */
+function newlinesOfLive(
+  files: OutputFiles,
+  view: OutputView,
+  { from, to }: Range,
+  needed: number,
+): readonly number[] | undefined {
+  const parts: number[][] = [];
   let count = 0;
-  for (let at = bytes.indexOf(10); at !== -1; at = bytes.indexOf(10, at + 1)) count += 1;
-  return count;
-}
-
-/** Calls `onText` with what is appended from now on; a file that was replaced or cut is read from its start. */
-export async function follow(path: string, clock: Clock, onText: (text: string) => void): Promise<never> {
-  const decoder = new TextDecoder();
-  let at = sizeOf(path)?.size ?? 0;
-  let inode = sizeOf(path)?.inode;
-  for (;;) {
-    await sleep(clock, FOLLOW_MS);
-    const now = sizeOf(path);
-    if (now === undefined) continue;
-    if (now.inode !== inode || now.size < at) at = 0;
-    inode = now.inode;
-    if (now.size > at) at = readFrom(path, at, (bytes) => onText(decoder.decode(bytes, { stream: true })));
+  for (let at = to; at > from && count < needed;) {
+    const start = Math.max(from, at - CHUNK_BYTES);
+    const chunk = readLive(files, view, start, at - start);
+    if (chunk === undefined) return undefined;
+    const part = newlines(chunk, start, to);
+    parts.push(part);
+    count += part.length;
+    at = start;
   }
+  return parts.toReversed().flat();
 }
 
-function sizeOf(path: string): { size: number; inode: number } | undefined {
-  const stat = statSync(path, { throwIfNoEntry: false });
-  return stat === undefined ? undefined : { size: stat.size, inode: stat.ino };
+async function newlinesOf(files: OutputFiles, range: Range, end: number, needed: number): Promise<readonly number[]> {
+  let found: number[] = [];
+  for await (const { chunk, at } of readOutput(files, { ...range, onLoss: () => undefined })) {
+    for (const offset of newlines(chunk, at - chunk.length, end)) found.push(offset);
+    if (found.length > 2 * needed) found = found.slice(-needed);
+  }
+  return found;
 }
 
-function readFrom(path: string, from: number, onBytes: (bytes: Buffer) => void): number {
-  const fd = openSync(path, "r");
-  try {
-    let at = from;
-    for (;;) {
-      const chunk = Buffer.alloc(CHUNK_BYTES);
-      const read = readSync(fd, chunk, 0, CHUNK_BYTES, at);
-      if (read === 0) return at;
-      onBytes(chunk.subarray(0, read));
-      at += read;
+function newlines(chunk: Buffer, start: number, end: number): number[] {
+  const found: number[] = [];
+  for (let at = chunk.indexOf(NEWLINE); at !== -1; at = chunk.indexOf(NEWLINE, at + 1))
+    if (start + at < end - 1) found.push(start + at);
+  return found;
+}
+
+export interface FollowOptions {
+  /** Offset to begin at. */
+  readonly from: number;
+  readonly clock: Clock;
+  readonly onChunk: (chunk: Buffer) => Promise<void>;
+  readonly onLoss: (why: string) => void;
+}
+
+/** Hands on what is appended; a file that somebody else replaced or cut is read from its start. */
+export async function follow(files: OutputFiles, { from, clock, onChunk, onLoss }: FollowOptions): Promise<never> {
+  let next = from;
+  let { inode } = viewOutput(files);
+  for (;;) {
+    const view = viewOutput(files);
+    if (view.inode !== undefined) {
+      if ((inode !== undefined && view.inode !== inode) || view.end < next) next = view.liveStart;
+      inode = view.inode;
+      for await (const { chunk, at } of readOutput(files, { from: next, onLoss })) {
+        next = at;
+        await onChunk(chunk);
+      }
     }
-  } finally {
-    closeSync(fd);
+    await sleep(clock, FOLLOW_MS);
   }
 }

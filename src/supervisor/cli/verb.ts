@@ -22,5 +22,7 @@ export interface Verb {
   readonly summary: string;
   /** Hidden verbs are the binary's own subprocesses. */
   readonly hidden?: boolean;
+  /** It does something: a reader of its output that goes away neither ends it nor changes its exit code. */
+  readonly acts?: true;
   readonly configure: (command: Command, io: CliIo) => void;
 }

@@ -24,6 +24,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "demo", summary: "watch the whole story on a local paper exchange", load: () => import("./demo.ts") },
   { name: "version", summary: "show the version", load: () => import("./version.ts") },
   { name: "__action", summary: "run one action as a worker", hidden: true, load: () => import("./action.ts") },
+  { name: "__end-bots", summary: "end what a dead daemon left", hidden: true, load: () => import("./end-bots.ts") },
   { name: "__paper-exchange", summary: "the demo's exchange", hidden: true, load: () => import("./demo-exchange.ts") },
   { name: "__sample-bot", summary: "the demo's bot", hidden: true, load: () => import("./demo-bot.ts") },
 ];

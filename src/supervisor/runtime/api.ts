@@ -23,6 +23,17 @@ export const heartbeatBody = z.strictObject({
   positions: z.number().int().min(0).optional(),
 });
 
+/** The answer of `POST /v1/bots/NAME/arm`, once the lockout has ended. */
+export const armAnswerSchema = z.object({
+  bot: z.string(),
+  /** State of the bot, as in the status. */
+  state: z.string(),
+  /** The bot is running again; false also where it is not wanted, and then it is stopped, with no reason. Absent: all is well. */
+  started: z.boolean().default(true),
+  /** Why the start that followed failed. */
+  reason: z.string().optional(),
+});
+
 /** The answer of `GET /v1/bots/NAME/emergency`; a reader takes no offence at fields that it does not know. */
 export const emergencyAnswerSchema = z.object({
   bot: z.string(),

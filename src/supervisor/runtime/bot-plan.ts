@@ -26,6 +26,11 @@ export interface BotFiles {
   readonly level: string;
   readonly noNewOrders: string;
   readonly log: string;
+  /** What the rotation of `log` knows and holds, where each start began in it, and the last words of ended starts. */
+  readonly outputIndex: string;
+  readonly outputLock: string;
+  readonly runs: string;
+  readonly exits: string;
 }
 
 export interface BotPlan {
@@ -76,6 +81,10 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     level: join(run, `${name}.level`),
     noNewOrders: join(run, `${name}.no-new-orders`),
     log: join(dirs.logDir, `${name}.log`),
+    outputIndex: join(dir, "output.json"),
+    outputLock: join(dir, "output.lock"),
+    runs: join(dir, "runs.ndjson"),
+    exits: join(dir, "exits"),
   };
 }
 
@@ -141,6 +150,7 @@ export function foldersOf(files: BotFiles): readonly { path: string; mode: numbe
     { path: files.dir, mode: 0o711, forBot: false },
     { path: files.incidents, mode: 0o700, forBot: false },
     { path: files.blackbox, mode: 0o700, forBot: true },
+    { path: files.exits, mode: 0o750, forBot: false },
     { path: dirname(files.accountLock), mode: 0o700, forBot: false },
     { path: dirname(files.socket), mode: 0o711, forBot: false },
     { path: dirname(files.log), mode: 0o755, forBot: false },

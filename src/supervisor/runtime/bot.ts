@@ -21,7 +21,8 @@ import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
 import type { Journal } from "./journal.ts";
-import { Loop, type Deed } from "./loop.ts";
+import { Output } from "./output.ts";
+import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
 import type { ProbeView } from "./schedule.ts";
@@ -71,6 +72,7 @@ export class Bot {
   readonly emergency: Emergency;
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
+  readonly output: Output;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
@@ -95,6 +97,7 @@ export class Bot {
     this.#user = user;
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    this.output = new Output({ plan: this.plan, clock, fact });
     const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
@@ -108,18 +111,10 @@ export class Bot {
       marksOfRemains(this.plan.files, before),
       ...kin.map((each) => marksOfRemains(each.files, each.identity)),
     ];
-    this.loop = new Loop(
-      this.plan.policy,
-      {
-        clock,
-        pulse,
-        random,
-        record: (entry) => this.#record(entry),
-        perform: (deed) => this.#perform(deed),
-        onBug: deps.onBug,
-      },
-      { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 },
-    );
+    const record: LoopDeps["record"] = (entry) => this.#record(entry);
+    const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
+    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
   }
 
   /** By what anything of the bot that may still live is recognised. */
@@ -181,6 +176,7 @@ export class Bot {
     const ended = Promise.withResolvers<void>();
     const child = adoptProcess({ pid, startTicks: startTimeTicks }, this.#deps.clock, ({ code, signal }) => {
       ended.resolve();
+      this.output.end(generation);
       this.loop.post({ kind: "exited", generation, code, signal, oom: this.limits.wasOom() });
     });
     if (child === undefined) return false;
@@ -275,9 +271,11 @@ export class Bot {
 
   #spawn(generation: number): void {
     const post = this.loop.post.bind(this.loop);
-    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) =>
-      post({ kind: "exited", generation, code, signal, oom }),
-    );
+    this.output.begin(generation);
+    const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
+      this.output.end(generation);
+      post({ kind: "exited", generation, code, signal, oom });
+    });
     if (started.kind === "failed") {
       const { permanent, reason } = started;
       return post({ kind: "spawnFailed", generation, permanent, reason });

@@ -2,7 +2,6 @@
  * Runs the close-positions worker for one bot. The worker is a process of its own that outlives us; its journal lets the
  * next one go on, so starting it twice is safe: the account's lock lets one work and shows the other the result.
  */
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   workerLineSchema,
@@ -13,6 +12,7 @@ import {
 } from "../../core/close-job.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { readTextIfExists } from "../../platform/files.ts";
 import type { ProcessId } from "../../platform/proc.ts";
 import { startWorker } from "../../platform/worker.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
@@ -106,7 +106,7 @@ function identityOf({ pid, startTicks }: ProcessId): ProcessId {
 }
 
 function venueAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): VenueAccess {
-  const passphrase = secret("passphrase", emergency.passphraseFile, emergency.passphraseEnv, env);
+  const passphrase = secret("passphrase", emergency, env);
   const { exchange, endpoint, sandbox, symbols, timeout } = emergency;
   return {
     exchange,
@@ -114,28 +114,44 @@ function venueAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): Venu
     sandbox,
     symbols: [...symbols],
     timeoutMs: timeout,
-    apiKey: secret("API key", emergency.apiKeyFile, emergency.apiKeyEnv, env) ?? "",
-    apiSecret: secret("API secret", emergency.apiSecretFile, emergency.apiSecretEnv, env) ?? "",
+    apiKey: secret("apiKey", emergency, env) ?? "",
+    apiSecret: secret("apiSecret", emergency, env) ?? "",
     ...(passphrase === undefined ? {} : { passphrase }),
   };
 }
 
+const SECRETS = { apiKey: "API key", apiSecret: "API secret", passphrase: "passphrase" } as const;
+
 /** Read at each use, so that a key renewed on disk is used at once. The value never appears in a message. */
-function secret(
-  what: string,
-  file: string | undefined,
-  name: string | undefined,
-  env: CloseRequest["env"],
-): string | undefined {
-  if (file !== undefined) {
-    const text = readFileSync(file, "utf8");
-    if (text.length > MAX_KEY_BYTES) throw new Error(`cannot read the ${what} from ${file}: it is larger than 16 KiB`);
-    return text.split("\n", 1)[0]?.trim() ?? "";
-  }
-  if (name === undefined) return undefined;
-  const value = env[name];
-  if (value === undefined || value === "") throw new Error(`cannot read the ${what}: the variable ${name} is not set`);
+function secret(name: keyof typeof SECRETS, emergency: EmergencyConfig, env: CloseRequest["env"]): string | undefined {
+  const what = SECRETS[name];
+  const file = emergency[`${name}File`];
+  if (file !== undefined) return readKey(file, `${what} from ${file} (emergency.${name}File)`);
+  const variable = emergency[`${name}Env`];
+  if (variable === undefined) return undefined;
+  const value = env[variable];
+  if (value === undefined || value === "")
+    throw new Error(`cannot read the ${what}: the variable ${variable} is not set (emergency.${name}Env)`);
   return value;
+}
+
+/** The first line of a key file. */
+function readKey(file: string, what: string): string {
+  let text: string | undefined;
+  try {
+    text = readTextIfExists(file, MAX_KEY_BYTES);
+  } catch (cause) {
+    throw new Error(`cannot read the ${what}: ${whyUnreadable(cause, file)}`, { cause });
+  }
+  if (text === undefined) throw new Error(`cannot read the ${what}: no such file`);
+  return text.split("\n", 1)[0]?.trim() ?? "";
+}
+
+function whyUnreadable(error: unknown, file: string): string {
+  if (!(error instanceof Error)) return String(error);
+  const { cause } = error;
+  if (cause instanceof Error && "code" in cause && cause.code === "EACCES") return "permission denied";
+  return error.message.replace(`cannot read ${file}: `, "");
 }
 
 function readLine(text: string): WorkerLine | undefined {

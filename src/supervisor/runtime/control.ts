@@ -178,7 +178,10 @@ async function upAnswer(bot: Bot, verb: string): Promise<Response> {
   return refuse(500, {
     code: "notRunning",
     message: `cannot ${verb} ${bot.plan.name}: it is ${state}: ${reason}`,
-    hint: `see: supervisor logs ${bot.plan.name}`,
+    hint:
+      bot.loop.state.lastExit?.cause === "spawnFailed"
+        ? `it never ran, so it has no output; look at command, cwd, user and envFile of bots.${bot.plan.name} in the config`
+        : `see: supervisor logs ${bot.plan.name}`,
   });
 }
 

@@ -41,6 +41,9 @@ const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
 const SHUTDOWN_MARGIN_MS = 15_000;
 
+/** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
+const STOPPING_SIGN_MS = 15_000;
+
 /** Time between two looks whether a close has its worker, ms. */
 const LOOK_MS = 50;
 
@@ -242,6 +245,7 @@ export class Daemon {
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
     for (const bot of bots) bot.shutDown();
+    await Promise.all(bots.map((bot) => bot.output.shutDown()));
     for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");
@@ -317,6 +321,7 @@ export class Daemon {
       () => this.#pingSystemd(),
       ...[...this.#bots.values()].map((bot) => () => bot.look()),
       () => this.#rareDuties(),
+      ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
@@ -329,8 +334,10 @@ export class Daemon {
     this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
+  /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
   #pingSystemd(): void {
-    if (this.#deps.env["WATCHDOG_USEC"] !== undefined && !this.#stopping) this.#tellSystemd("WATCHDOG=1");
+    if (this.#stopping) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
+    else if (this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
   }
 
   #rareDuties(): void {

@@ -1,9 +1,14 @@
-/** Puts the status object together. */
+/** Puts the status object together, and leaves it on disk. */
+import { chownSync } from "node:fs";
 import type { Status } from "../../core/status.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { writeFileAtomic } from "../../platform/files.ts";
+import { lookupGroup } from "../../platform/user.ts";
 import type { Bot } from "./bot.ts";
 import { botStatus } from "./bot-status.ts";
+import type { LoadedConfig } from "./config/load.ts";
+import { statusFile } from "./installation.ts";
 
 export interface StatusInput {
   readonly clock: Clock;
@@ -39,4 +44,13 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
     backups: [],
     alerts: { firing: 0, queued: 0 },
   };
+}
+
+/** Leaves the last known state for when no daemon answers; who may ask the daemon may also read it. Throws when it cannot be written. */
+export function writeStatus({ dirs, config }: LoadedConfig, status: Status): void {
+  const path = statusFile(dirs.stateDir);
+  writeFileAtomic(path, `${JSON.stringify(status)}\n`, 0o640);
+  const { group } = config.control;
+  const gid = group === undefined ? undefined : lookupGroup(group);
+  if (gid !== undefined) chownSync(path, -1, gid);
 }

@@ -231,9 +231,13 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
-    "output, which this release has not",
-    ["output: { keep: 3 }"],
-    ['5: bots.a.output: "output" is not available in this release; remove it'],
+    "an output that is rotated all the time, and one that keeps nothing",
+    ["output: { maxSize: 1KiB, keep: 0, compress: rar }"],
+    [
+      "5: bots.a.output.maxSize: must be at least 64KiB",
+      "5: bots.a.output.keep: 0 is out of range; write a whole number from 1 to 1000",
+      '5: bots.a.output.compress: "rar" is not known here; write zstd, gzip or none',
+    ],
   ],
   [
     "dump, which this release has not",

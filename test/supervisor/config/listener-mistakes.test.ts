@@ -6,7 +6,7 @@ import { scratchFolder } from "./folder.ts";
 
 const folder = scratchFolder();
 const withSections = (...lines: string[]): string =>
-  ["version: 1", "bots: { a: { command: [x] } }", ...lines, ""].join("\n");
+  ["version: 1", "bots: { a: { command: [sh] } }", ...lines, ""].join("\n");
 const AUTH = "auth: { username: ops, passwordFile: web.password }";
 const publicAddress = (listen: string, port: number): string =>
   `"${listen}" can be reached from other machines, and there is no auth; write 127.0.0.1:${port}, or add auth: { username: NAME, passwordFile: FILE }`;

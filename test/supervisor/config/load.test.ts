@@ -41,6 +41,7 @@ const DEFAULTS = {
         haltExitCodes: [78],
       },
       probes: [],
+      output: { maxSize: 100 * 1024 ** 2, keep: 30, compress: "zstd" },
       emergency: {
         closeAfter: 300_000,
         onGiveUp: true,

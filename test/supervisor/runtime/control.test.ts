@@ -54,7 +54,8 @@ const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "
 function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockout?: object; report?: object } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "sv-"));
   writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
-  const bots = { bot: { command: ["true"], emergency: EMERGENCY }, plain: { command: ["true"] } };
+  const lost = { command: ["./nowhere"] };
+  const bots = { bot: { command: ["true"], emergency: EMERGENCY }, plain: { command: ["true"] }, lost };
   writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
   const incidents = join(dir, ".supervisor", "bots", "bot", "incidents");
   mkdirSync(incidents, { recursive: true });
@@ -212,4 +213,17 @@ test("POST emergency of a bot without an emergency section says so, for a plan a
       code: 409,
       answer: { error: { code: "unsupported" } },
     });
+});
+
+test("POST start of a bot whose command does not exist points at the config, not at a log", async () => {
+  using control = rig();
+  expect(await control.ask("POST", "/v1/bots/lost/start")).toMatchObject({
+    code: 500,
+    answer: {
+      error: {
+        message: expect.stringMatching(/^cannot start lost: it is halted: cannot start .*nowhere/),
+        hint: "it never ran, so it has no output; look at command, cwd, user and envFile of bots.lost in the config",
+      },
+    },
+  });
 });

@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`backups\` and \`alerts\`; in a bot \`output\` and \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`backups\` and \`alerts\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 
@@ -63,6 +63,7 @@ export function configReferenceMarkdown(): string {
       `A bot's name is lower-case letters, digits and dashes, at most 32, beginning with a letter.\n`,
     ),
     section("`bots.NAME.restart`", inside(bot, "restart")),
+    section("`bots.NAME.output`", inside(bot, "output"), "How the files are named and read: [logs.md](logs.md).\n"),
     section(
       "`bots.NAME.limits`",
       inside(bot, "limits"),

@@ -6,6 +6,8 @@ import * as z from "zod";
 import { backoffFields } from "../../../core/backoff.ts";
 import { budgetSchema } from "../../../core/budget.ts";
 import { duration } from "../../../core/duration.ts";
+import { COMPRESSIONS, MAX_KEEP } from "../../../core/output-log.ts";
+import { size } from "../../../core/size.ts";
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
 import { limitsSchema } from "../../../core/limits.ts";
 import { listenAddress } from "../../../core/listen.ts";
@@ -69,6 +71,24 @@ const restartSchema = z
       .describe("Exit codes after which the bot is halted instead of restarted; 78 is EX_CONFIG of sysexits.h."),
   })
   .superRefine(checkRestart, always);
+
+/** Below this a bot that writes much would keep a worker busy all the time. */
+const MIN_OUTPUT_BYTES = 64 * 1024;
+
+const outputSchema = z.strictObject({
+  maxSize: size()
+    .refine((bytes) => bytes >= MIN_OUTPUT_BYTES, { error: "must be at least 64KiB" })
+    .prefault("100MiB")
+    .describe("Size of the log file from which on its older part is moved into a segment."),
+  maxAge: positive().optional().describe("Age from which on the log file is rotated whatever its size; default: none."),
+  keep: z
+    .int()
+    .min(1)
+    .max(MAX_KEEP)
+    .default(30)
+    .describe("Rotated segments kept; also the last words of ended starts."),
+  compress: z.enum(COMPRESSIONS).default("zstd").describe("How segments are packed."),
+});
 
 const keyFile = (what: string) => path().optional().describe(`File that holds ${what} and nothing else.`);
 const keyEnv = (what: string) =>
@@ -143,6 +163,7 @@ const botSchema = z
       .superRefine(checkLimits, always)
       .optional()
       .describe("What the bot may use at most; what this machine cannot enforce is said at the start."),
+    output: outputSchema.prefault({}).describe("The log file of the bot's output, and its rotation."),
     emergency: emergencySchema
       .optional()
       .describe("How the account is made safe; without it positions are never closed."),

@@ -1,0 +1,262 @@
+/** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
+import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine } from "../../core/output-log.ts";
+import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
+import { formatSize } from "../../core/size.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
+import { startWorker, type Worker } from "../../platform/worker.ts";
+import type { BotPlan } from "./bot-plan.ts";
+
+/** Longest run of one worker, ms: packs 16 segments of 100 MiB on a slow disk. */
+const WORKER_MS = 600_000;
+/** Memory above which a worker is killed, bytes; it takes some 100 MiB whatever the segment's size. */
+const WORKER_MEMORY_BYTES = 512 * 1024 ** 2;
+/** Workers at a time for all bots: rotation must not take the machine from the bots. */
+const MAX_WORKERS = 2;
+/** Time until the next try after a failure, and after a worker that found nothing to cut, ms. */
+const RETRY_MS = 15_000;
+const IDLE_MS = 60_000;
+/** A file this many times larger than `maxSize` that cannot be rotated is an alert of its own. */
+const EMERGENCY_FACTOR = 4;
+/** Last words kept of each ended start, bytes. */
+const LAST_WORDS_BYTES = 64 * 1024;
+/** Run marks are some 80 bytes each; from this size on the older half is dropped. */
+const MAX_RUNS_BYTES = 64 * 1024;
+
+export interface OutputDeps {
+  readonly plan: {
+    readonly files: Pick<BotPlan["files"], "log" | "outputIndex" | "outputLock" | "runs" | "exits">;
+    readonly config: Pick<BotPlan["config"], "output">;
+  };
+  readonly clock: Clock;
+  readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
+  /** Program to start instead of our own, for tests. */
+  readonly program?: readonly string[];
+}
+
+export class Output {
+  static #workers = 0;
+  readonly #deps: OutputDeps;
+  readonly #files: OutputFiles;
+  #working = false;
+  #worker: Worker | undefined;
+  #closed = false;
+  #firstLook = true;
+  #nextLookMs = 0;
+  #beganMs: number | undefined;
+  #trouble: string | undefined;
+  #saidHuge = false;
+  #saidTruncate = false;
+  #saidDisk = false;
+  #start: { readonly generation: number; readonly offset: number } | undefined;
+
+  constructor(deps: OutputDeps) {
+    const { log, outputIndex } = deps.plan.files;
+    this.#deps = deps;
+    this.#files = { log, index: outputIndex };
+  }
+
+  /** Once a second: starts a worker when the file is to be rotated, or when an earlier worker was killed at it. */
+  look(): void {
+    const { clock } = this.#deps;
+    if (this.#working || this.#closed) return;
+    const stat = lstatSync(this.#files.log, { throwIfNoEntry: false });
+    // A link or a device is where somebody put it, and not ours to cut.
+    if (stat?.isFile() !== true) return;
+    this.#warnOfHugeFile(stat.size);
+    if (Output.#workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
+    const { maxSize, maxAge } = this.#deps.plan.config.output;
+    // Wall time: an age must outlive the daemon, and a clock that jumps costs a rotation too early or too late.
+    const ageMs = maxAge === undefined ? 0 : clock.wallTime().getTime() - this.#began(stat.birthtimeMs);
+    const due = rotationDue({ size: stat.size, maxSize, maxAgeMs: maxAge, ageMs }) !== undefined;
+    const unfinished = this.#firstLook && this.#isUnfinished();
+    this.#firstLook = false;
+    if (due || unfinished) void this.#rotate();
+  }
+
+  /** The daemon ends, and a rotation with it: the next daemon completes it or takes it back. */
+  async shutDown(): Promise<void> {
+    this.#closed = true;
+    this.#worker?.kill();
+    await this.#worker?.done;
+  }
+
+  /** A start comes: notes where its output begins. Never throws. */
+  begin(generation: number): void {
+    this.#tryDisk("note the start in the run marks", () => {
+      const offset = viewOutput(this.#files).end;
+      this.#start = { generation, offset };
+      const { runs } = this.#deps.plan.files;
+      const at = this.#deps.clock.wallTime().toISOString();
+      appendFileSync(runs, runMarkLine({ generation, at, offset }), { mode: 0o644 });
+      if (statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
+    });
+  }
+
+  /** The start has ended: what it wrote until now is told from what the next one writes; its end is kept in the next turn of the loop. */
+  end(generation: number): void {
+    const what = "keep the last words";
+    this.#tryDisk(what, () => {
+      const from = this.#start?.generation === generation ? this.#start.offset : this.#markOf(generation);
+      const to = viewOutput(this.#files).end;
+      this.#deps.clock.after(0, () => this.#tryDisk(what, () => this.#keepLastWords(generation, from, to)));
+    });
+  }
+
+  /** Where a start of an earlier daemon began. */
+  #markOf(generation: number): number {
+    const text = readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "";
+    return rangeOfRun(parseRunMarks(text), generation)?.from ?? 0;
+  }
+
+  #keepLastWords(generation: number, from: number, to: number): void {
+    const { config, files } = this.#deps.plan;
+    rmSync(join(files.exits, `${generation - config.output.keep}.log`), { force: true });
+    const view = viewOutput(this.#files);
+    const start = Math.max(from, view.liveStart, to - LAST_WORDS_BYTES);
+    if (start >= to) return;
+    const text = readLive(this.#files, view, start, to - start);
+    if (text !== undefined) writeFileSync(join(files.exits, `${generation}.log`), text, { mode: 0o640 });
+  }
+
+  #shortenRuns(path: string): void {
+    const lines = (readTextIfExists(path, 2 * MAX_RUNS_BYTES) ?? "").split("\n");
+    writeFileAtomic(path, lines.slice(Math.floor(lines.length / 2)).join("\n"), 0o644);
+  }
+
+  /** When the live file began, ms of wall time. */
+  #began(birthMs: number): number {
+    if (this.#beganMs !== undefined) return this.#beganMs;
+    try {
+      const began = Date.parse(readIndex(this.#files.index).began);
+      this.#beganMs = began > 0 ? began : birthMs;
+    } catch {
+      // Damaged: the worker makes it anew.
+      this.#beganMs = 0;
+    }
+    return this.#beganMs;
+  }
+
+  #isUnfinished(): boolean {
+    try {
+      return readIndex(this.#files.index).pending !== null;
+    } catch {
+      return true;
+    }
+  }
+
+  async #rotate(): Promise<void> {
+    const { clock, program } = this.#deps;
+    this.#working = true;
+    Output.#workers += 1;
+    let rotated = false;
+    let failure: string | undefined;
+    try {
+      const worker = startWorker({
+        args: ["__action", "rotate-log"],
+        job: JSON.stringify(this.#job()),
+        deadlineMs: WORKER_MS,
+        memory: WORKER_MEMORY_BYTES,
+        clock,
+        ...(program === undefined ? {} : { program }),
+        onLine: (text) => {
+          const line = readLine(text);
+          if (line === undefined) return;
+          if (line.kind === "failed") failure = line.reason;
+          if (line.kind === "note") this.#deps.fact("warn", line.text);
+          if (line.kind !== "rotated") return;
+          rotated = true;
+          this.#tellSegment(line.segment, line.bytes, line.method);
+        },
+      });
+      this.#worker = worker;
+      const { code, signal, timedOut } = await worker.done;
+      if (code !== 0)
+        failure ??= `the worker ${timedOut ? "overran its deadline" : `ended with ${signal ?? `code ${code}`}`}`;
+    } catch (error) {
+      failure = error instanceof Error ? error.message : String(error);
+    }
+    Output.#workers -= 1;
+    this.#working = false;
+    this.#worker = undefined;
+    if (this.#closed) return;
+    this.#beganMs = undefined;
+    const pauseMs = failure !== undefined ? RETRY_MS : rotated ? 0 : IDLE_MS;
+    this.#nextLookMs = clock.monotonicMs() + pauseMs;
+    this.#tellOutcome(failure);
+  }
+
+  #job(): RotateJob {
+    const { files, config } = this.#deps.plan;
+    const { maxSize, maxAge, keep, compress } = config.output;
+    const { log, outputIndex: index, outputLock: lock } = files;
+    return {
+      version: 1,
+      log,
+      index,
+      lock,
+      maxSize,
+      keep,
+      compress,
+      ...(maxAge === undefined ? {} : { maxAgeMs: maxAge }),
+    };
+  }
+
+  #tellSegment(segment: string, bytes: number, method: "collapse" | "truncate"): void {
+    this.#deps.fact("info", `output rotated: ${formatSize(bytes)} are now in ${segment}`);
+    if (method === "collapse" || this.#saidTruncate) return;
+    this.#saidTruncate = true;
+    this.#deps.fact(
+      "warn",
+      "the file system of the output cannot take bytes out of a file (fallocate), so it is copied and truncated: what the bot writes in the instant between the two is lost",
+    );
+  }
+
+  /** Said once until it works again: a full disk lasts. */
+  #tellOutcome(failure: string | undefined): void {
+    if (failure !== undefined && this.#trouble === undefined)
+      this.#deps.fact(
+        "alert",
+        `cannot rotate the output: ${failure}; nothing is deleted, and it is tried again every ${RETRY_MS / 1_000} s`,
+      );
+    if (failure === undefined && this.#trouble !== undefined) this.#deps.fact("info", "the output is rotated again");
+    this.#trouble = failure;
+    this.#saidHuge &&= failure !== undefined;
+  }
+
+  #warnOfHugeFile(size: number): void {
+    const { maxSize } = this.#deps.plan.config.output;
+    if (this.#trouble === undefined || this.#saidHuge || size <= EMERGENCY_FACTOR * maxSize) return;
+    this.#saidHuge = true;
+    this.#deps.fact(
+      "alert",
+      `the output has grown to ${formatSize(size)}, more than ${EMERGENCY_FACTOR} times maxSize, and cannot be rotated: ${this.#trouble}; make room, nothing of it is deleted`,
+    );
+  }
+
+  /** Marks and last words are for people who look back: a full disk costs them, once said, and not the start. */
+  #tryDisk(what: string, deed: () => void): void {
+    try {
+      deed();
+      this.#saidDisk = false;
+    } catch (error) {
+      // When it is the index that cannot be read, a worker makes it anew.
+      this.#firstLook = true;
+      if (!this.#saidDisk)
+        this.#deps.fact("warn", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
+      this.#saidDisk = true;
+    }
+  }
+}
+
+function readLine(text: string): RotateLine | undefined {
+  try {
+    const parsed = rotateLineSchema.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,126 @@
+/** A bot's output on the compiled binary: rotated while the bot writes, read back whole, followed across rotations, whoever is killed. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { expect, test } from "vitest";
+import { script, STAY, program } from "./fixture.ts";
+import { Rig, until } from "./harness.ts";
+
+const LINES = 300_000;
+const LINE_BYTES = 100;
+
+function segments(rig: Rig): string[] {
+  return readdirSync(rig.state("log")).filter((name) => name.startsWith("bot.log."));
+}
+
+/** What is wrong with numbered lines that should be 0 to `LINES` − 1; `undefined` when nothing is. */
+function flaw(text: string): string | undefined {
+  if (text.length !== LINES * LINE_BYTES) return `${text.length} bytes instead of ${LINES * LINE_BYTES}`;
+  for (let n = 0; n < LINES; n += 1) {
+    const found = Number.parseInt(text.slice(n * LINE_BYTES, n * LINE_BYTES + 10), 10);
+    if (found !== n) return `line ${n} is ${found}`;
+  }
+  return undefined;
+}
+
+/** `logs -f` from the first line on; `text` is what it has shown so far. */
+function startFollower(rig: Rig): { readonly text: () => string; readonly kill: () => void } {
+  const child = Bun.spawn([rig.binary, "logs", "bot", "-f", "-n", "1000000"], {
+    cwd: rig.folder,
+    env: { PATH: process.env["PATH"] ?? "" },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const parts: string[] = [];
+  const pump = async (): Promise<void> => {
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stdout) parts.push(decoder.decode(chunk, { stream: true }));
+  };
+  void pump();
+  return { text: () => parts.join(""), kill: () => child.kill() };
+}
+
+test.concurrent("30 MB of lines in segments of 2 MiB: logs and logs -f show each line once, and the bot never notices", async () => {
+  const command = ["sh", "-c", `"$@"; exec sleep 600`, "sh", ...program("write-lines.ts", String(LINES), "10000000")];
+  await using rig = new Rig({ bots: { bot: { command, output: { maxSize: "2MiB" } } } });
+  await rig.run();
+  await until("the log is there", () => existsSync(rig.state("log/bot.log")));
+  const follower = startFollower(rig);
+  try {
+    await until("the follower has seen the last line", () => follower.text().includes(`\n${LINES - 1} `), 60_000);
+    expect(flaw(follower.text())).toBeUndefined();
+  } finally {
+    follower.kill();
+  }
+  await until("the output is rotated", () => statSync(rig.state("log/bot.log")).size < 2 * 1024 ** 2, 30_000);
+  expect(segments(rig).length).toBeGreaterThan(8);
+  const { out, err, code } = await rig.cli("logs", "bot", "-n", "1000000");
+  expect({ code, err }).toEqual({ code: 0, err: "" });
+  expect(flaw(out)).toBeUndefined();
+  expect((await rig.cli("logs", "bot", "-n", "50000")).out).toBe(out.slice(-50_000 * LINE_BYTES));
+  expect((await rig.bot()).restarts.total).toBe(0);
+});
+
+test.concurrent("rotations killed at any time, then the daemon: who comes next goes on, and no line is lost or shown twice", async () => {
+  const command = ["sh", "-c", `"$@"; exec sleep 600`, "sh", ...program("write-lines.ts", String(LINES), "10000000")];
+  await using rig = new Rig({
+    bots: { bot: { command, output: { maxSize: "1MiB", compress: "gzip" }, restart: { policy: "never" } } },
+  });
+  await rig.run();
+  for (let kills = 0, seen = 0; kills < 2; kills += 1) {
+    const before = seen;
+    const worker = await until("a rotation", () => {
+      seen = segments(rig).length;
+      return workerOf(rig.daemon.pid) ?? (seen > before + 3 ? 0 : undefined);
+    });
+    if (worker > 0) killIfThere(worker);
+  }
+  await until(
+    "the bot has written all",
+    async () => (await rig.cli("logs", "bot", "-n", "1")).out.startsWith(`${LINES - 1} `),
+    60_000,
+  );
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  expect(flaw((await rig.cli("logs", "bot", "-n", "1000000")).out.slice(0, LINES * LINE_BYTES))).toBeUndefined();
+});
+
+/** A worker may end by itself between the look and the kill. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
+/** Pid of the daemon's rotation worker, while there is one. */
+function workerOf(daemon: number): number | undefined {
+  const found = Bun.spawnSync(["pgrep", "-P", String(daemon), "-f", "__action rotate-log"]).stdout.toString();
+  return found === "" ? undefined : Number.parseInt(found, 10);
+}
+
+test.concurrent("logs --run shows one start, --since what came after, and a pruned start has its last words", async () => {
+  await using rig = new Rig({ bots: { bot: { command: script("count-starts.sh") } } });
+  await rig.run();
+  await rig.botUntil("three starts", ({ generation, state }) => generation >= 3 && state === "running");
+  await until("the third start speaks", () => rig.log.includes("start 3\n"));
+  expect((await rig.cli("logs", "bot", "--run", "2")).out).toBe("start 2\nbye 2\n");
+  expect((await rig.cli("logs", "bot", "--run", "3")).out).toBe("start 3\n");
+  expect((await rig.cli("logs", "bot", "--since", "1h")).out).toContain("start 1\n");
+  expect(rig.read(".supervisor/bots/bot/exits/2.log")).toBe("start 2\nbye 2\n");
+  expect(await rig.cli("logs", "bot", "--run", "77")).toMatchObject({ code: 1, out: "" });
+});
+
+test.concurrent("a rotation that cannot be done: an alert, another at four times maxSize, the bot runs on, nothing is deleted", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY, output: { maxSize: "64KiB" } } } });
+  await rig.run();
+  await rig.botIn("running");
+  // A folder in the index's place: no rotation can note what it intends.
+  await until("the start is noted", () => existsSync(rig.state("bots/bot/runs.ndjson")));
+  Bun.spawnSync(["mkdir", rig.state("bots/bot/output.json")]);
+  rig.write(".supervisor/log/bot.log", "x".repeat(400_000));
+  await until("the alert", () => rig.journal.some(({ text }) => text.startsWith("cannot rotate the output")));
+  await until("the alert of its size", () =>
+    rig.journal.some(({ text }) => text.includes("more than 4 times maxSize")),
+  );
+  expect(rig.log).toHaveLength(400_000);
+  expect(await rig.bot()).toMatchObject({ state: "running", restarts: { total: 0 } });
+});

@@ -1,0 +1,67 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { command } from "../../../src/supervisor/cli/emergency.ts";
+import { command as status } from "../../../src/supervisor/cli/status.ts";
+import { bot, statusOf } from "../../harness/status-sample.ts";
+import { VerbRig } from "./verb-rig.ts";
+
+const REPORT = {
+  version: 1,
+  incident: "plan00",
+  bot: "mine",
+  account: "mine",
+  trigger: "operator",
+  mode: "plan",
+  exchange: "binanceusdm",
+  outcome: "planNotEmpty",
+  reason: "something is open",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  durationMs: 1,
+  rounds: 0,
+  calls: 1,
+  verified: false,
+  quietMs: 0,
+  before: { positions: [], orders: 1 },
+  after: null,
+  orders: [],
+  dust: [],
+  foreign: [],
+  errors: {},
+  fence: { proven: true, pids: [], ms: 0 },
+};
+
+test.each([
+  ["c3f9", "to do it, within 120 s: supervisor emergency close mine --confirm c3f9\n"],
+  [null, "to do it: supervisor emergency close mine --yes\n"],
+])("emergency plan with token %s says how to go on", async (token, next) => {
+  await using rig = new VerbRig();
+  rig.serve(() => Response.json({ report: REPORT, token }));
+  const { out, code } = await rig.run(command, "plan", "mine");
+  expect(out.endsWith(`\n${next}`)).toBe(true);
+  expect(code).toBe(20);
+});
+
+test("emergency close without a daemon leaves the state that status shows from then on, and what was known of other bots", async () => {
+  const emergency = { exchange: "binanceusdm", apiKeyFile: "nowhere", apiSecretFile: "nowhere" };
+  await using rig = new VerbRig({ mine: { command: ["true"], emergency }, other: { command: ["true"] } });
+  const before = statusOf();
+  const known = [
+    { ...bot, name: "mine", state: "running" },
+    { ...bot, name: "other" },
+  ];
+  rig.write(".supervisor/status.json", JSON.stringify({ ...before, bots: known }));
+  const close = await rig.run(command, "close", "mine", "--yes");
+  expect(close.code).toBe(16);
+  expect(close.out).toContain("(emergency.apiKeyFile): no such file");
+  expect(JSON.parse(readFileSync(join(rig.dir, ".supervisor/status.json"), "utf8"))).toMatchObject({
+    supervisor: { pid: null, health: "down", config: join(rig.dir, "supervisor.yaml") },
+    bots: [
+      { name: "mine", state: "locked", emergency: { state: "unknown", reason: "an operator asked for it" } },
+      known[1],
+    ],
+  });
+  const { out, code } = await rig.run(status);
+  expect(code).toBe(3);
+  expect(out).toContain("mine: locked out, its last close did not prove the account flat");
+});

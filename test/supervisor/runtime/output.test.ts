@@ -1,0 +1,162 @@
+/** The daemon's part of a bot's output: when a worker is started, what each start leaves behind. */
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { parseRunMarks } from "../../../src/core/output-log.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { viewOutput } from "../../../src/platform/output-view.ts";
+import { filesOf, foldersOf, type BotFiles } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { Output } from "../../../src/supervisor/runtime/output.ts";
+import { until } from "../../platform/until.ts";
+
+const MAX_SIZE = 100_000;
+const PROGRAM = [process.execPath, join(import.meta.dirname, "..", "..", "..", "src", "supervisor", "main.ts")];
+let folder = "";
+let files: BotFiles;
+let facts: string[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "output-"));
+  const dirs = { stateDir: folder, runtimeDir: join(folder, "run"), logDir: join(folder, "log") };
+  files = filesOf("bot", "bot", dirs);
+  for (const { path } of foldersOf(files)) mkdirSync(path, { recursive: true });
+  facts = [];
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+function open(keep = 3): Output {
+  const output = { maxSize: MAX_SIZE, keep, compress: "zstd" as const };
+  return new Output({
+    plan: { files, config: { output } },
+    clock: systemClock,
+    program: PROGRAM,
+    fact: (level, text) => void facts.push(`${level}: ${text}`),
+  });
+}
+
+const segments = (): string[] => readdirSync(dirname(files.log)).filter((name) => name.startsWith("bot.log."));
+
+test("look() starts a worker when the file has grown to maxSize, and only then", async () => {
+  const output = open();
+  output.look();
+  appendFileSync(files.log, "a line\n".repeat(10_000));
+  output.look();
+  expect(segments()).toEqual([]);
+  appendFileSync(files.log, "a line\n".repeat(10_000));
+  output.look();
+  output.look();
+  await until("the fact", () => facts.length > 0);
+  expect(facts).toEqual([expect.stringMatching(/^info: output rotated: .* KiB are now in bot\.log\./)]);
+  expect(segments()).toHaveLength(1);
+  expect(statSync(files.log).size).toBeLessThan(MAX_SIZE);
+});
+
+test("shutDown() ends a rotation that runs, and nothing is lost by it", async () => {
+  const output = open();
+  appendFileSync(files.log, "a line\n".repeat(20_000));
+  output.look();
+  await output.shutDown();
+  output.look();
+  expect(facts.filter((fact) => !fact.startsWith("info"))).toEqual([]);
+  expect(viewOutput({ log: files.log, index: files.outputIndex }).end).toBe(140_000);
+});
+
+test("look() says once that the file cannot be rotated, and once more when it is huge", async () => {
+  const output = open();
+  mkdirSync(files.outputLock);
+  appendFileSync(files.log, "x".repeat(MAX_SIZE));
+  output.look();
+  await until("the alert", () => facts.length > 0);
+  output.look();
+  appendFileSync(files.log, "x".repeat(4 * MAX_SIZE));
+  output.look();
+  output.look();
+  expect(facts).toEqual([
+    expect.stringContaining("alert: cannot rotate the output: cannot open lock file"),
+    expect.stringContaining("alert: the output has grown to 488.3 KiB, more than 4 times maxSize"),
+  ]);
+  expect(statSync(files.log).size).toBe(5 * MAX_SIZE);
+});
+
+test("begin() notes where each start begins, in a file that stays small", () => {
+  const output = open();
+  for (let generation = 1; generation <= 2_000; generation += 1) {
+    output.begin(generation);
+    appendFileSync(files.log, "0123456789");
+  }
+  expect(statSync(files.runs).size).toBeLessThan(70_000);
+  const marks = parseRunMarks(readFileSync(files.runs, "utf8"));
+  expect(marks.length).toBeGreaterThan(300);
+  expect(marks.at(-1)).toMatchObject({ generation: 2_000, offset: 19_990 });
+});
+
+test("end() keeps the last 64 KiB of each start, of as many as segments are kept", async () => {
+  const output = open();
+  const kept = (generation: number): string => join(files.exits, `${generation}.log`);
+  for (let generation = 1; generation <= 5; generation += 1) {
+    output.begin(generation);
+    appendFileSync(files.log, `${generation}`.repeat(generation === 5 ? 70_000 : 10));
+    output.end(generation);
+    // oxlint-disable-next-line no-await-in-loop
+    await until("the last words", () => existsSync(kept(generation)));
+  }
+  expect(readdirSync(files.exits).toSorted()).toEqual(["3.log", "4.log", "5.log"]);
+  expect(readFileSync(kept(3), "utf8")).toBe("3333333333");
+  expect(readFileSync(kept(5), "utf8")).toBe("5".repeat(65_536));
+});
+
+test("end() keeps nothing that the next start wrote", async () => {
+  const output = open();
+  output.begin(1);
+  appendFileSync(files.log, "one");
+  output.end(1);
+  output.begin(2);
+  appendFileSync(files.log, "two");
+  const path = join(files.exits, "1.log");
+  await until("the last words", () => existsSync(path));
+  expect(readFileSync(path, "utf8")).toBe("one");
+});
+
+test("end() of a start of an earlier daemon keeps what that start wrote", async () => {
+  appendFileSync(files.log, "zero");
+  open().begin(1);
+  appendFileSync(files.log, "one");
+  open().end(1);
+  const path = join(files.exits, "1.log");
+  await until("the last words", () => existsSync(path));
+  expect(readFileSync(path, "utf8")).toBe("one");
+});
+
+test("look() has a damaged index made anew", async () => {
+  const output = open();
+  appendFileSync(files.log, "a line\n");
+  output.look();
+  appendFileSync(files.outputIndex, "{");
+  output.begin(1);
+  output.look();
+  await until("the note", () => facts.length === 2);
+  expect(facts).toEqual([
+    expect.stringMatching(/^warn: cannot note the start in the run marks: cannot read .*output\.json: /),
+    expect.stringMatching(/^warn: .*output\.json was damaged and is now .*\.damaged-/),
+  ]);
+  output.begin(2);
+  expect(facts).toHaveLength(2);
+});
+
+test("begin() on a disk that refuses says so once and never throws", () => {
+  const output = open();
+  mkdirSync(files.runs);
+  output.begin(1);
+  output.begin(2);
+  expect(facts).toEqual([expect.stringContaining("warn: cannot note the start in the run marks")]);
+});
