@@ -1,12 +1,10 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { rmSync } from "node:fs";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
@@ -14,6 +12,7 @@ import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
+import { BotSigns, type Level } from "./bot-signs.ts";
 import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
@@ -76,6 +75,7 @@ export class Bot {
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
+  readonly #signs: BotSigns;
   readonly limits: BotLimits;
   readonly #user: User | undefined;
   #generation: Generation | undefined;
@@ -84,7 +84,6 @@ export class Bot {
   #hook = new AbortController();
   #lastExitAt: Date | undefined;
   #exited: Promise<void> = Promise.resolve();
-  #level = "";
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
@@ -97,6 +96,7 @@ export class Bot {
     this.#user = user;
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output({ plan: this.plan, clock, fact });
     const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
@@ -243,9 +243,9 @@ export class Bot {
       case "sweep":
         return void this.#sweep();
       case "forbidOrders":
-        return this.#forbidOrders();
+        return this.#signs.forbidOrders();
       case "permitOrders":
-        return this.#permitOrders();
+        return this.#signs.permitOrders();
       case "runHook":
         return void this.#runHook(deed.hook);
       case "watch":
@@ -326,14 +326,6 @@ export class Bot {
     return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
   }
 
-  #forbidOrders(): void {
-    this.#tryFile("forbid new orders", () => writeFileAtomic(this.plan.files.noNewOrders, "stopping\n", 0o644));
-  }
-
-  #permitOrders(): void {
-    this.#tryFile("permit orders", () => rmSync(this.plan.files.noNewOrders, { force: true }));
-  }
-
   async #runHook(hook: Hook): Promise<void> {
     const { generation, lastExit } = this.loop.state;
     this.#hook = new AbortController();
@@ -364,7 +356,7 @@ export class Bot {
   }
 
   /** The level that the supervisor demands of the bot, from its lockout and its probes. */
-  get level(): "normal" | "degraded" | "emergency" {
+  get level(): Level {
     if (this.lockout !== undefined) return "emergency";
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
@@ -373,10 +365,7 @@ export class Bot {
   }
 
   #setLevel(): void {
-    const { level } = this;
-    if (level === this.#level) return;
-    this.#tryFile("write the level", () => writeFileAtomic(this.plan.files.level, `${level}\n`, 0o644));
-    this.#level = level;
+    this.#signs.demand(this.level);
   }
 
   #leftovers(): readonly number[] {
@@ -385,15 +374,6 @@ export class Bot {
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];
-    }
-  }
-
-  /** A full or unwritable disk never stops supervision: it is said and the bot goes on. */
-  #tryFile(what: string, deed: () => void): void {
-    try {
-      deed();
-    } catch (error) {
-      this.fact("alert", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 }
