@@ -8,22 +8,20 @@ import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
-import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { eventLine } from "../../report/event-text.ts";
-import { Bot, type Order } from "./bot.ts";
-import { openBotSocket } from "./bot-socket.ts";
+import type { Bot, Order } from "./bot.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
-import { killAll, livingIn, type Fence } from "./fence.ts";
+import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
 import { supervisorStatus } from "./status.ts";
-import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { cannotWait, surveyBots } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
 import { openWeb, type Web } from "./web.ts";
 
@@ -34,8 +32,6 @@ const REMEMBER_TICKS = 10;
 /** After so many ticks the program pages that only the start needed are given back, and then each minute. */
 const RELEASE_TICK = 3;
 const RELEASE_EVERY_TICKS = 60;
-/** Longest share of one turn that reading a notify socket may take, ms. */
-const DRAIN_MS = 5;
 /** Longest part of a stack trace that goes into one journal line, characters. */
 const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
@@ -73,9 +69,7 @@ export class Daemon {
   readonly #journal: Journal;
   readonly #cgroup: CgroupSupport;
   readonly #controllers: Controllers | undefined;
-  readonly #bots = new Map<string, Bot>();
-  readonly #notifySockets: NotifySocket[] = [];
-  readonly #servers: Stoppable[] = [];
+  readonly #fleet: Fleet;
   readonly #pulse: Pulse;
   readonly #emergencyFile: EmergencyFile;
   readonly #hurried = Promise.withResolvers<void>();
@@ -112,6 +106,18 @@ export class Daemon {
       const seconds = Math.round(gapMs / 1_000);
       this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
     });
+    this.#fleet = new Fleet({
+      ...deps,
+      dirs: loaded.dirs,
+      journal: this.#journal,
+      cgroupBase: this.#cgroup.base,
+      controllers: this.#controllers,
+      pulse: this.#pulse,
+      onChange: () => {
+        this.#changed = true;
+      },
+      onBug: (error) => this.reportInternalError(error),
+    });
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
@@ -141,14 +147,15 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
-    for (const each of remains) this.#endStranded(each);
+    const configs = Object.entries(loaded.config.bots);
+    for (const [name, config] of configs) this.#fleet.add(name, config, remains, configs.length === 1);
+    for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#fleet.all) bot.begin({ emergency, held: held.get(bot.plan.name) });
     if (emergency?.trigger === "file") this.#consumeFile();
-    this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
+    this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
     this.#tick();
   }
 
@@ -174,7 +181,7 @@ export class Daemon {
     this.#control = openControl({
       path: controlSocketPath(loaded.dirs.runtimeDir),
       group: loaded.config.control.group,
-      bots: this.#bots,
+      bots: this.#fleet.bots,
       journal: this.#journal,
       clock,
       env,
@@ -184,34 +191,11 @@ export class Daemon {
     });
   }
 
-  /** A bot that the config no longer names has nobody to watch it: what lives of it is ended. */
-  #endStranded(remains: Remains): void {
-    const { name, files, identity, lockout } = remains;
-    const accounts = [...this.#bots.values()].map((bot) => bot.plan.account);
-    const account = accountOf(remains);
-    if (this.#bots.has(name) || (account !== undefined && accounts.includes(account))) return;
-    if (lockout !== undefined && lockout.outcome !== "flat")
-      this.#say(
-        "alert",
-        `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
-      );
-    const fence = [marksOfRemains(files, identity)];
-    const living = livingIn(fence);
-    if (living.length === 0) return;
-    this.#say("alert", `ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
-    void this.#endAll(name, fence);
-  }
-
-  async #endAll(name: string, fence: Fence): Promise<void> {
-    const survivors = await killAll(fence, this.#deps.clock);
-    if (survivors.length > 0) this.#say("alert", `cannot end pid ${survivors.join(", ")} of bot ${name}`);
-  }
-
   status(): Promise<Status> {
     return supervisorStatus({
       ...this.#deps,
       config: this.#deps.loaded.file,
-      bots: [...this.#bots.values()],
+      bots: this.#fleet.all,
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
@@ -221,7 +205,7 @@ export class Daemon {
 
   /** Closes the positions of every bot that has an emergency section (SIGUSR2, emergency file). */
   emergency(order: Order): void {
-    for (const bot of this.#bots.values()) bot.order(order);
+    for (const bot of this.#fleet.all) bot.order(order);
   }
 
   /** A second request to stop: closes that are under way are left to their workers. */
@@ -237,17 +221,16 @@ export class Daemon {
     this.#stopping = true;
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
-    const bots = [...this.#bots.values()];
+    const bots = this.#fleet.all;
     for (const bot of bots) bot.loop.post({ kind: "stop" });
     await Promise.all(bots.map((bot) => this.#untilDown(bot)));
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
-    for (const bot of bots) bot.shutDown();
-    await Promise.all(bots.map((bot) => bot.output.shutDown()));
-    for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
-    for (const socket of this.#notifySockets) socket.close();
+    await this.#fleet.shutDown();
+    for (const server of [this.#web, this.#control]) await server?.stop(true);
+    await this.#fleet.closeSockets();
     this.#say("info", "supervisor has stopped");
     this.#journal.close();
     this.#lock.release();
@@ -277,51 +260,17 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  #addBot(name: string, config: LoadedConfig["config"]["bots"][string], remains: readonly Remains[]): void {
-    const { loaded, clock, random, env } = this.#deps;
-    let socket: NotifySocket | undefined;
-    const bot = new Bot(name, config, loaded.dirs, {
-      clock,
-      random,
-      env,
-      journal: this.#journal,
-      cgroupBase: this.#cgroup.base,
-      controllers: this.#controllers,
-      alone: Object.keys(loaded.config.bots).length === 1,
-      installation: installationOf(loaded.dirs.stateDir),
-      drain: () => void socket?.drain(DRAIN_MS),
-      onChange: () => {
-        this.#changed = true;
-      },
-      pulse: this.#pulse,
-      remains,
-      onBug: (error) => this.reportInternalError(error),
-    });
-    const { user } = bot;
-    const opened = openNotifySocket({
-      path: bot.plan.files.notifySocket,
-      mode: 0o600,
-      ...(user === undefined ? {} : { owner: user }),
-      clock,
-      onDatagram: (datagram) => bot.generation?.hear(datagram),
-    });
-    if ("error" in opened) bot.fact("alert", opened.error);
-    else this.#notifySockets.push((socket = opened));
-    this.#servers.push(openBotSocket(bot, clock));
-    this.#bots.set(name, bot);
-  }
-
   /** Each duty by itself: one that fails must not cost the next, nor the next tick. */
   #tick(): void {
     this.#ticks += 1;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
-      ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
+      ...this.#fleet.drains(),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
-      ...[...this.#bots.values()].map((bot) => () => bot.look()),
+      ...this.#fleet.all.map((bot) => () => bot.look()),
       () => this.#rareDuties(),
-      ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
+      ...this.#fleet.all.map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
@@ -347,7 +296,7 @@ export class Daemon {
       releaseProgramPages();
     }
     if (this.#ticks % REMEMBER_TICKS !== 0) return;
-    for (const bot of this.#bots.values()) bot.tick();
+    for (const bot of this.#fleet.all) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
     if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;

@@ -1,0 +1,132 @@
+/** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
+import type { Server } from "bun";
+import type { Clock } from "../../platform/clock.ts";
+import type { Controllers } from "../../platform/controllers.ts";
+import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
+import { Bot } from "./bot.ts";
+import { openBotSocket } from "./bot-socket.ts";
+import type { BotConfig, Dirs } from "./config/load.ts";
+import { killAll, livingIn, type Fence } from "./fence.ts";
+import { installationOf } from "./installation.ts";
+import type { Journal } from "./journal.ts";
+import type { Pulse } from "./pulse.ts";
+import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+
+/** Longest share of one turn that reading a notify socket may take, ms. */
+const DRAIN_MS = 5;
+
+export interface FleetDeps {
+  readonly dirs: Dirs;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly journal: Journal;
+  /** Folder below which bots get their cgroup; `undefined` where there is none. */
+  readonly cgroupBase: string | undefined;
+  readonly controllers: Controllers | undefined;
+  readonly pulse: Pulse;
+  /** Something that status shows has changed. */
+  readonly onChange: () => void;
+  /** Something threw that should not. */
+  readonly onBug: (error: unknown) => void;
+}
+
+interface Member {
+  readonly bot: Bot;
+  readonly notify: NotifySocket | undefined;
+  readonly server: Server<undefined>;
+}
+
+export class Fleet {
+  readonly #deps: FleetDeps;
+  readonly #members = new Map<string, Member>();
+  readonly #bots = new Map<string, Bot>();
+
+  constructor(deps: FleetDeps) {
+    this.#deps = deps;
+  }
+
+  /** The bots by name; the same map for the life of the fleet. */
+  get bots(): ReadonlyMap<string, Bot> {
+    return this.#bots;
+  }
+
+  get all(): readonly Bot[] {
+    return [...this.#bots.values()];
+  }
+
+  /** Takes a bot in and opens its sockets; it is not begun. `alone`: the config has no other. Throws as `Bot` does. */
+  add(name: string, config: BotConfig, remains: readonly Remains[], alone: boolean): Bot {
+    const { dirs, clock } = this.#deps;
+    let notify: NotifySocket | undefined;
+    const bot = new Bot(name, config, dirs, {
+      ...this.#deps,
+      alone,
+      installation: installationOf(dirs.stateDir),
+      drain: () => void notify?.drain(DRAIN_MS),
+      remains,
+    });
+    const { user } = bot;
+    const opened = openNotifySocket({
+      path: bot.plan.files.notifySocket,
+      mode: 0o600,
+      ...(user === undefined ? {} : { owner: user }),
+      clock,
+      onDatagram: (datagram) => bot.generation?.hear(datagram),
+    });
+    if ("error" in opened) bot.fact("alert", opened.error);
+    else notify = opened;
+    this.#members.set(name, { bot, notify, server: openBotSocket(bot, clock) });
+    this.#bots.set(name, bot);
+    return bot;
+  }
+
+  /** Reads what waits in the bots' notify sockets: one deed for each, so that one that fails costs no other. */
+  drains(): readonly (() => void)[] {
+    return [...this.#members.values()].map(
+      ({ notify }) =>
+        () =>
+          void notify?.drain(DRAIN_MS),
+    );
+  }
+
+  /** Decides nothing any more and closes the sockets; what runs is left as it is. */
+  async shutDown(): Promise<void> {
+    for (const bot of this.all) bot.shutDown();
+    await Promise.all(this.all.map((bot) => bot.output.shutDown()));
+  }
+
+  async closeSockets(): Promise<void> {
+    for (const { server, notify } of this.#members.values()) {
+      // oxlint-disable-next-line no-await-in-loop
+      await server.stop(true);
+      notify?.close();
+    }
+  }
+
+  /** A bot that the config no longer names has nobody to watch it: what lives of it is ended. */
+  endStranded(remains: Remains): void {
+    const { name, files, identity, lockout } = remains;
+    const account = accountOf(remains);
+    const taken = account !== undefined && this.all.some(({ plan }) => plan.account === account);
+    if (this.#bots.has(name) || taken) return;
+    if (lockout !== undefined && lockout.outcome !== "flat")
+      this.#alert(
+        `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
+      );
+    const fence = [marksOfRemains(files, identity)];
+    const living = livingIn(fence);
+    if (living.length === 0) return;
+    this.#alert(`ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
+    void this.#endAll(name, fence);
+  }
+
+  async #endAll(name: string, fence: Fence): Promise<void> {
+    const survivors = await killAll(fence, this.#deps.clock);
+    if (survivors.length > 0) this.#alert(`cannot end pid ${survivors.join(", ")} of bot ${name}`);
+  }
+
+  #alert(text: string): void {
+    this.#deps.journal.write({ kind: "daemon", level: "alert", text });
+  }
+}
