@@ -63,6 +63,7 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       cgroupBase: detectCgroup().base,
       controllers: undefined,
       alone: false,
+      names: new Set(Object.keys(loaded.config.bots)),
       installation: installationOf(dirs.stateDir),
       drain: () => {},
       onChange: () => {},

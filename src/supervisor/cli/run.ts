@@ -14,7 +14,7 @@ import type { CliIo, Verb } from "./verb.ts";
 export const command: Verb = {
   name: "run",
   summary:
-    "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGUSR2 closes the positions of every bot.",
+    "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGHUP reloads the config; SIGUSR2 closes the positions of every bot.",
   acts: true,
   configure: (cmd, io) => {
     withConfig(cmd).action((options: PlaceOptions) => run(options, io));
@@ -44,8 +44,8 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
       end(signal);
     });
   process.on("SIGUSR2", () => daemon.emergency({ trigger: "signal", reason: "SIGUSR2 was sent to the supervisor" }));
-  // A terminal that goes away must not end the supervision of a bot that holds positions.
-  process.on("SIGHUP", () => {});
+  // As with `supervisor reload`; what comes of it is in the journal. A terminal that goes away sends it, too, and ends nothing.
+  process.on("SIGHUP", () => daemon.reloadBySignal());
   try {
     await daemon.openWeb({ held });
     daemon.start({ held });

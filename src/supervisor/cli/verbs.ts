@@ -15,6 +15,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "start", summary: "start a bot", load: () => import("./start.ts") },
   { name: "stop", summary: "stop a bot; it stays down until it is started", load: () => import("./stop.ts") },
   { name: "restart", summary: "stop a bot and start it again", load: () => import("./restart.ts") },
+  { name: "reload", summary: "read the config again; only changed bots restart", load: () => import("./reload.ts") },
   { name: "logs", summary: "show a bot's output", load: () => import("./logs.ts") },
   { name: "events", summary: "show what the supervisor decided and why", load: () => import("./events.ts") },
   { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },

@@ -23,6 +23,8 @@ export const heartbeatBody = z.strictObject({
   positions: z.number().int().min(0).optional(),
 });
 
+export const reloadBody = z.strictObject({ dryRun: z.boolean().default(false) });
+
 /** The answer of `POST /v1/bots/NAME/arm`, once the lockout has ended. */
 export const armAnswerSchema = z.object({
   bot: z.string(),
@@ -58,6 +60,8 @@ export interface ApiError {
   readonly code: string;
   readonly message: string;
   readonly hint?: string;
+  /** Further lines, for example one for each mistake of a config. */
+  readonly details?: readonly string[];
 }
 
 export function json(value: unknown, status = 200): Response {

@@ -26,7 +26,7 @@ import { joinsAsItself, type User } from "../../platform/user.ts";
 
 export interface BotLimitsDeps {
   readonly limits: Limits | undefined;
-  /** What the machine has; `undefined` for a supervisor that starts nothing. */
+  /** What the machine has; `undefined` for a supervisor that starts nothing, or nothing limited. */
   readonly controllers: Controllers | undefined;
   readonly user: User | undefined;
   /** Name of the bot's cgroup in every hierarchy. */
@@ -55,8 +55,8 @@ export function planFor(limits: Limits, controllers: Controllers, user: User | u
 }
 
 export class BotLimits {
-  readonly #deps: BotLimitsDeps;
-  readonly #plan: LimitPlan;
+  #deps: BotLimitsDeps;
+  #plan: LimitPlan;
   readonly #leaves = new Map<Controller, Leaf>();
   #high = false;
   #earlierOomKills = 0;
@@ -65,9 +65,33 @@ export class BotLimits {
 
   constructor(deps: BotLimitsDeps) {
     this.#deps = deps;
-    const { limits, controllers, user } = deps;
-    const bare = limits === undefined || controllers === undefined;
-    this.#plan = bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
+    this.#plan = planOf(deps);
+  }
+
+  /** A reload's limits hold from here on: of a living start those that it has cgroups for, the others from the next start on. */
+  change(limits: Limits | undefined, controllers: Controllers | undefined): void {
+    const before = this.#plan.enforced;
+    this.#deps = { ...this.#deps, limits, controllers };
+    this.#plan = planOf(this.#deps);
+    for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before);
+  }
+
+  #setAgain(controller: Controller, leaf: Leaf, before: EnforcedLimits): void {
+    const { enforced } = this.#plan;
+    if (SETTINGS[controller].every((key) => before[key] === enforced[key])) return;
+    const used = controller === "memory" ? usedMemory(leaf.version, leaf.path) : undefined;
+    const { memoryBytes } = enforced;
+    if (used !== undefined && memoryBytes !== undefined && used >= memoryBytes)
+      return this.#deps.fact(
+        "warn",
+        `limits.memory ${formatSize(memoryBytes)} holds from the next start on: the bot uses ${formatSize(used)} now, and the kernel would kill it`,
+      );
+    try {
+      setLimit(controller, leaf, enforced);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#deps.fact("alert", `${why}; the new limit holds from the next start on`);
+    }
   }
 
   /** Why the bot must not be started; `undefined` when it may. */
@@ -189,6 +213,18 @@ export class BotLimits {
     this.#seenOomKills = [last, kills];
     if (kills > last) this.#deps.fact("warn", "the kernel killed a process of the bot for want of memory");
   }
+}
+
+/** What is set in the cgroup of each controller. */
+const SETTINGS = {
+  memory: ["memoryBytes", "memoryHighBytes"],
+  cpu: ["cpuPercent"],
+  pids: ["pids"],
+} as const satisfies Record<Controller, readonly (keyof EnforcedLimits)[]>;
+
+function planOf({ limits, controllers, user }: BotLimitsDeps): LimitPlan {
+  const bare = limits === undefined || controllers === undefined;
+  return bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
 }
 
 function setLimit(controller: Controller, { version, path }: Leaf, limits: EnforcedLimits): void {

@@ -1,15 +1,14 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
 import type { Rung } from "../../core/ladder.ts";
-import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
+import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
-import type { Clock } from "../../platform/clock.ts";
-import type { Controllers } from "../../platform/controllers.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
+import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, type Level } from "./bot-signs.ts";
@@ -19,61 +18,37 @@ import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
-import type { Journal } from "./journal.ts";
+import { LivePlan, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
-import { decisionEntry } from "./narrate.ts";
-import type { Pulse } from "./pulse.ts";
+import { decisionEntry, verdictFact } from "./narrate.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
-import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+import { accountOf, kinMarks, marksOfRemains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
 
+const OUTDATED = "the bot goes on as it was started, and the config has changed since";
+
+/** Something of the bot lives, or is not proven dead. */
+const isAlive = (kind: State["kind"]): boolean => ["starting", "running", "stopping", "stuck"].includes(kind);
+
 /** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
 const LASTING: ReadonlySet<Effect["kind"]> = new Set(["openIncident", "runAction", "endIncident", "unlock"]);
 
-export interface BotDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly journal: Journal;
-  /** Folder below which bots get their cgroup; `undefined` where there is none. */
-  readonly cgroupBase: string | undefined;
-  /** Where the cgroups for limits are made; `undefined` when nothing will be started. */
-  readonly controllers: Controllers | undefined;
-  /** No other bot runs under this supervisor, so whatever orphan comes to it is this bot's. */
-  readonly alone: boolean;
-  /** Tells the cgroups of two supervisors on one machine apart. */
-  readonly installation: string;
-  /** The supervisor's own environment. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Reads what waits in the bot's notify socket. */
-  readonly drain: () => void;
-  /** Something that status shows has changed. */
-  readonly onChange: () => void;
-  readonly pulse: Pulse;
-  /** What the state folder holds of all bots, of this config or an earlier one. */
-  readonly remains: readonly Remains[];
-  /** Something threw that should not. */
-  readonly onBug: (error: unknown) => void;
-}
-
-/** An order to close positions. */
-export interface Order {
-  readonly trigger: Trigger;
-  readonly reason: string;
-}
-
 export class Bot {
-  readonly plan: BotPlan;
   readonly loop: Loop;
   readonly emergency: Emergency;
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
   readonly output: Output;
+  /** A reload is about to let go of it: people do not start it meanwhile. */
+  leaving = false;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
+  readonly #dirs: Dirs;
+  readonly #live: LivePlan;
   readonly #starter: Starter;
   readonly #signs: BotSigns;
   readonly limits: BotLimits;
@@ -83,13 +58,16 @@ export class Bot {
   #earlier: Fence;
   #hook = new AbortController();
   #lastExitAt: Date | undefined;
+  #outdated = false;
   #exited: Promise<void> = Promise.resolve();
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
     const { clock, random, env, pulse, remains } = deps;
     this.#deps = deps;
-    this.plan = planBot(name, config, dirs);
+    this.#dirs = dirs;
+    const live = new LivePlan(planBot(name, config, dirs));
+    this.#live = live;
     refuseStrangers(this.plan);
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
@@ -97,24 +75,59 @@ export class Bot {
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
-    this.output = new Output({ plan: this.plan, clock, fact });
+    this.output = new Output(withPlan(live, { clock, fact }));
     const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
-    this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
+    this.emergency = new Emergency(withPlan(live, { clock, random, env, inherited, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
     this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
-    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
+    this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
     const before = remains.find((each) => each.name === name)?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
-    this.#earlier = [
-      marksOfRemains(this.plan.files, before),
-      ...kin.map((each) => marksOfRemains(each.files, each.identity)),
-    ];
+    this.#earlier = [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.names)];
     const record: LoopDeps["record"] = (entry) => this.#record(entry);
     const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
     const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
     this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
+  }
+
+  /** What holds for the living start; a reload may have a later one wait for its end. */
+  get plan(): BotPlan {
+    return this.#live.now;
+  }
+
+  /** What the config says of the bot. */
+  get latestPlan(): BotPlan {
+    return this.#live.latest;
+  }
+
+  /** Fingerprint of what the last start was started with; `undefined` before the first. */
+  get definition(): string | undefined {
+    return this.#starter.definition;
+  }
+
+  /** What held it back when the daemon started is repaired. */
+  release(): void {
+    this.#starter.hold(undefined);
+  }
+
+  /** Takes a reload's definition: at once, or, with `restart`, when nothing lives of the old one; a bot that is up is restarted. */
+  redefine(config: BotConfig, restart: boolean): void {
+    const next = planBot(config.name, config, this.#dirs);
+    const { kind } = this.loop.state;
+    if (!isAlive(kind) || !(restart || this.#live.waits)) return this.#take(next);
+    this.#live.hold(next);
+    const up = kind === "starting" || kind === "running";
+    return up ? this.loop.post({ kind: "restart", why: "restarted for its new definition" }) : undefined;
+  }
+
+  #take(next?: BotPlan): void {
+    const { config, policy } = this.#live.take(next);
+    this.limits.change(config.limits, this.#deps.controllers);
+    this.loop.adopt(policy);
+    this.#generation?.reprobe();
+    this.#setLevel();
   }
 
   /** By what anything of the bot that may still live is recognised. */
@@ -140,6 +153,11 @@ export class Bot {
     return this.#lastExitAt;
   }
 
+  /** It was adopted, and the config would start it otherwise now. */
+  get outdated(): boolean {
+    return this.#outdated;
+  }
+
   get user(): User | undefined {
     return this.#user;
   }
@@ -147,15 +165,15 @@ export class Bot {
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
    * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
+   * `wanted`: whether it should run; where it is not given, `autostart` says so.
    */
-  begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
+  begin({ emergency, held, wanted = this.plan.config.autostart }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
-    const wanted = this.plan.config.autostart;
     this.#setLevel();
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
@@ -172,6 +190,7 @@ export class Bot {
     const judged = judgeBefore(this.plan, before);
     if (judged.kind === "end") this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
     if (judged.kind !== "adopt") return false;
+    this.#outdated = judged.outdated;
     const { generation, invocationId, pid, startTimeTicks, ready } = before;
     const ended = Promise.withResolvers<void>();
     const child = adoptProcess({ pid, startTicks: startTimeTicks }, this.#deps.clock, ({ code, signal }) => {
@@ -191,6 +210,7 @@ export class Bot {
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
     });
     this.loop.post({ kind: "adopted", generation, ready });
+    if (judged.outdated) this.fact("warn", `${OUTDATED}; to start it anew: supervisor restart ${this.plan.name}`);
     return true;
   }
 
@@ -223,10 +243,11 @@ export class Bot {
   shutDown(): void {
     this.loop.close();
     this.#generation?.unwatch();
-    if (!["starting", "running", "stopping", "stuck"].includes(this.loop.state.kind)) this.#starter.release();
+    if (!isAlive(this.loop.state.kind)) this.#starter.release();
   }
 
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
+    if (this.#live.waits && (!isAlive(to.kind) || effects.some(({ kind }) => kind === "spawn"))) this.#take();
     if (to.lastExit !== from.lastExit) this.#lastExitAt = this.#deps.clock.wallTime();
     const entry = decisionEntry(this.plan.name, event, from, to, effects);
     const sync = effects.some(({ kind }) => LASTING.has(kind));
@@ -271,6 +292,7 @@ export class Bot {
 
   #spawn(generation: number): void {
     const post = this.loop.post.bind(this.loop);
+    this.#outdated = false;
     this.output.begin(generation);
     const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
       this.output.end(generation);
@@ -289,18 +311,19 @@ export class Bot {
   #createGeneration(
     start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs">,
   ): Generation {
-    return new Generation({
+    const deps = this.#deps;
+    const more: Omit<GenerationDeps, "plan"> = {
       ...start,
-      plan: this.plan,
       user: this.#user,
-      clock: this.#deps.clock,
-      alone: this.#deps.alone,
+      clock: deps.clock,
+      alone: () => deps.alone,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
       onVerdict: (probe) => this.#onVerdict(probe),
       onStranger: (pid) =>
         this.fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
-    });
+    };
+    return new Generation(withPlan(this.#live, more));
   }
 
   /** SIGCONT follows, so that a stopped bot hears the signal too (systemd.kill(5)). */
@@ -347,11 +370,8 @@ export class Bot {
   }
 
   #onVerdict(probe: ProbeView): void {
-    const name = probe.config.name ?? probe.config.kind;
-    const { verdict } = probe.record;
-    const reason = probe.result !== undefined && probe.result.kind !== "success" ? `: ${probe.result.reason}` : "";
-    const loud = verdict === "unhealthy" ? (probe.config.onFailure === "alert" ? "alert" : "warn") : "info";
-    this.fact(loud, `probe ${name} is ${verdict}${reason}`);
+    const { level, text } = verdictFact(probe);
+    this.fact(level, text);
     this.#setLevel();
   }
 

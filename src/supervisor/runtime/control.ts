@@ -3,6 +3,7 @@ import { chmodSync, chownSync, rmSync } from "node:fs";
 import type { Server } from "bun";
 import { retriesByItself } from "../../core/ladder.ts";
 import type { State } from "../../core/lifecycle-types.ts";
+import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { armBody, emergencyBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
@@ -13,6 +14,7 @@ import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { planClose } from "./planning.ts";
+import { reloadAnswer } from "./reload/answer.ts";
 
 /** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
 const ANSWER_MARGIN_MS = 10_000;
@@ -29,6 +31,8 @@ export interface ControlDeps {
   readonly version?: string;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
+  /** Reloads the config, or says what that would do; absent where there is no daemon to do it. */
+  readonly reload?: (options: { readonly dryRun: boolean }) => Promise<ReloadAnswer>;
 }
 
 /** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
@@ -73,11 +77,13 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
+  if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
   const bot = deps.bots.get(decodeURIComponent(match?.[1] ?? ""));
   if (bot === undefined) return unknownBot(match?.[1] ?? "", deps.bots);
+  if (bot.leaving && request.method === "POST" && match?.[2] !== "emergency") return leavingRefusal(bot);
   return command({ deps, confirmations, bot, request });
 }
 
@@ -104,6 +110,14 @@ function stoppingRefusal({ deps, bot }: Asked, verb: string): Response | undefin
     code: "stopping",
     message: `cannot ${verb} ${bot.plan.name}: the supervisor is stopping`,
     hint: "supervisor status tells when it has ended; the emergency commands work without it, too",
+  });
+}
+
+function leavingRefusal({ plan }: Bot): Response {
+  return refuse(409, {
+    code: "reloading",
+    message: `cannot command ${plan.name}: a reload is about to replace or remove it`,
+    hint: "try again when the reload has ended",
   });
 }
 

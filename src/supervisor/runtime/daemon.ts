@@ -1,28 +1,31 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { chownSync, existsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
+import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
-import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { eventLine } from "../../report/event-text.ts";
-import type { Bot, Order } from "./bot.ts";
+import type { Bot } from "./bot.ts";
+import type { Order } from "./bot-deps.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
-import { installationOf, statusFile, takeLock } from "./installation.ts";
+import { installationOf, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
-import { supervisorStatus } from "./status.ts";
+import { supervisorStatus, writeStatus } from "./status.ts";
 import { cannotWait, surveyBots } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
+import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
+import type { ReloadPlan } from "./reload/plan.ts";
 import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
@@ -68,10 +71,12 @@ export class Daemon {
   readonly #lock: Lock;
   readonly #journal: Journal;
   readonly #cgroup: CgroupSupport;
-  readonly #controllers: Controllers | undefined;
+  #controllers: Controllers | undefined;
   readonly #fleet: Fleet;
   readonly #pulse: Pulse;
-  readonly #emergencyFile: EmergencyFile;
+  readonly #reloader: Reloader;
+  #loaded: LoadedConfig;
+  #emergencyFile: EmergencyFile;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
@@ -80,6 +85,7 @@ export class Daemon {
   #cancelTick = (): void => {};
   #ticks = 0;
   #changed = true;
+  #started = false;
   #stopping = false;
 
   /** Takes the state folder and opens everything but the bots. Throws when another supervisor holds the folder. */
@@ -98,9 +104,7 @@ export class Daemon {
       if (entry.level !== "debug") deps.toStderr(eventLine(entry));
     });
     this.#cgroup = detectCgroup();
-    // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
-    const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
-    this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
+    this.#openControllers(loaded);
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
       const seconds = Math.round(gapMs / 1_000);
@@ -111,7 +115,7 @@ export class Daemon {
       dirs: loaded.dirs,
       journal: this.#journal,
       cgroupBase: this.#cgroup.base,
-      controllers: this.#controllers,
+      controllers: () => this.#controllers,
       pulse: this.#pulse,
       onChange: () => {
         this.#changed = true;
@@ -119,19 +123,64 @@ export class Daemon {
       onBug: (error) => this.reportInternalError(error),
     });
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    this.#loaded = loaded;
+    this.#reloader = new Reloader({
+      fleet: this.#fleet,
+      current: () => this.#loaded,
+      adopt: (next, plan) => this.#adoptConfig(next, plan),
+      stopping: () => this.#stopping,
+      say: (level, text) => this.#say(level, text),
+      onBusy: (busy) => this.#tellSystemd(busy ? "RELOADING=1" : "READY=1"),
+    });
+  }
+
+  /** Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup. */
+  #openControllers({ config }: LoadedConfig): void {
+    const limited = Object.values(config.bots).some(({ limits }) => limits !== undefined);
+    if (limited) this.#controllers ??= openControllers(this.#cgroup);
+  }
+
+  /** Reads the config again and makes the bots what it says (SIGHUP, `supervisor reload`). Throws `ReloadRefusal`. */
+  async reload({ dryRun }: { readonly dryRun: boolean }): Promise<ReloadAnswer> {
+    // The file has just been read, and the bots are not there yet.
+    if (!this.#started) throw new ReloadRefusal("inProgress", "cannot reload: the supervisor is starting");
+    return dryRun ? this.#reloader.preview() : this.#reloader.reload();
+  }
+
+  /** SIGHUP. */
+  reloadBySignal(): void {
+    if (this.#started) void this.#reloader.obeySignal();
+  }
+
+  async #adoptConfig(loaded: LoadedConfig, { changes }: ReloadPlan): Promise<void> {
+    this.#loaded = loaded;
+    this.#changed = true;
+    this.#openControllers(loaded);
+    for (const warning of loaded.warnings) this.#say("warn", warning);
+    const changed = (key: string): boolean => changes.some((each) => each.key.split(".")[0] === key);
+    if (changed("emergencyFile"))
+      this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    if (!changed("http") && !changed("metrics")) return;
+    await this.#web?.stop(true);
+    this.#web = undefined;
+    if (!this.#stopping) await this.#openServers(() => true);
   }
 
   /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
   async openWeb({ held }: Held = {}): Promise<void> {
-    const { loaded, emergencyAtStart } = this.#deps;
-    const { config, dirs } = loaded;
-    const ordered = (): boolean => emergencyAtStart || existsSync(config.emergencyFile);
+    const { config, dirs } = this.#loaded;
+    const ordered = (): boolean => this.#deps.emergencyAtStart || existsSync(config.emergencyFile);
+    await this.#openServers(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
+  }
+
+  async #openServers(urgent: () => boolean): Promise<void> {
     this.#web = await openWeb({
-      config,
+      config: this.#loaded.config,
+      bots: () => this.#loaded.config.bots,
       status: () => this.status(),
       pulseAgeMs: () => this.#pulse.ageMs,
       stopping: () => this.#stopping,
-      urgent: () => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait),
+      urgent,
       say: (level, text) => this.#say(level, text),
     });
   }
@@ -147,8 +196,8 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
-    const configs = Object.entries(loaded.config.bots);
-    for (const [name, config] of configs) this.#fleet.add(name, config, remains, configs.length === 1);
+    const names = new Set(Object.keys(loaded.config.bots));
+    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, names });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
@@ -156,6 +205,7 @@ export class Daemon {
     for (const bot of this.#fleet.all) bot.begin({ emergency, held: held.get(bot.plan.name) });
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
+    this.#started = true;
     this.#tick();
   }
 
@@ -187,6 +237,7 @@ export class Daemon {
       env,
       status: () => this.status(),
       stopping: () => this.#stopping,
+      reload: (options) => this.reload(options),
       version: this.#deps.version,
     });
   }
@@ -205,6 +256,7 @@ export class Daemon {
 
   /** Closes the positions of every bot that has an emergency section (SIGUSR2, emergency file). */
   emergency(order: Order): void {
+    this.#reloader.noteOrder(order);
     for (const bot of this.#fleet.all) bot.order(order);
   }
 
@@ -286,7 +338,8 @@ export class Daemon {
   /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
   #pingSystemd(): void {
     if (this.#stopping) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
-    else if (this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
+    else if (this.#reloader.busy) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
+    if (!this.#stopping && this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
   }
 
   #rareDuties(): void {
@@ -316,21 +369,11 @@ export class Daemon {
   /** The last known state, for `status` when no daemon answers. */
   async #snapshot(): Promise<void> {
     this.#changed = false;
-    const path = statusFile(this.#deps.loaded.dirs.stateDir);
     try {
-      const text = JSON.stringify(await this.status());
-      writeFileAtomic(path, `${text}\n`, 0o640);
-      this.#giveToControlGroup(path);
+      writeStatus(this.#loaded, await this.status());
     } catch (error) {
-      this.#say("warn", `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);
+      this.#say("warn", `cannot write the status: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-
-  /** Who may ask the daemon may also read its last words. */
-  #giveToControlGroup(path: string): void {
-    const { group } = this.#deps.loaded.config.control;
-    const gid = group === undefined ? undefined : lookupGroup(group);
-    if (gid !== undefined) chownSync(path, -1, gid);
   }
 
   #say(level: "info" | "warn" | "alert", text: string): void {

@@ -23,7 +23,8 @@ export interface FleetDeps {
   readonly journal: Journal;
   /** Folder below which bots get their cgroup; `undefined` where there is none. */
   readonly cgroupBase: string | undefined;
-  readonly controllers: Controllers | undefined;
+  /** Where the cgroups for limits are made; `undefined` while no bot has limits. */
+  readonly controllers: () => Controllers | undefined;
   readonly pulse: Pulse;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
@@ -55,13 +56,21 @@ export class Fleet {
     return [...this.#bots.values()];
   }
 
-  /** Takes a bot in and opens its sockets; it is not begun. `alone`: the config has no other. Throws as `Bot` does. */
-  add(name: string, config: BotConfig, remains: readonly Remains[], alone: boolean): Bot {
-    const { dirs, clock } = this.#deps;
+  /** Takes a bot in and opens its sockets; it is not begun. `names`: the bots of the config. Throws as `Bot` does. */
+  add(config: BotConfig, { remains, names }: { remains: readonly Remains[]; names: ReadonlySet<string> }): Bot {
+    const { dirs, clock, controllers } = this.#deps;
+    const { name } = config;
+    const members = this.#members;
     let notify: NotifySocket | undefined;
     const bot = new Bot(name, config, dirs, {
       ...this.#deps,
-      alone,
+      names,
+      get alone() {
+        return names.size === 1 && members.size === 1;
+      },
+      get controllers() {
+        return controllers();
+      },
       installation: installationOf(dirs.stateDir),
       drain: () => void notify?.drain(DRAIN_MS),
       remains,
@@ -79,6 +88,20 @@ export class Fleet {
     this.#members.set(name, { bot, notify, server: openBotSocket(bot, clock) });
     this.#bots.set(name, bot);
     return bot;
+  }
+
+  /** Lets go of a bot of which nothing lives; resolves when its sockets are closed. */
+  async remove(bot: Bot): Promise<void> {
+    const { name } = bot.plan;
+    const member = this.#members.get(name);
+    if (member?.bot !== bot) return;
+    bot.shutDown();
+    this.#members.delete(name);
+    this.#bots.delete(name);
+    this.#deps.onChange();
+    member.notify?.close();
+    await member.server.stop(true);
+    await bot.output.shutDown();
   }
 
   /** Reads what waits in the bots' notify sockets: one deed for each, so that one that fails costs no other. */

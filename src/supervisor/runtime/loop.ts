@@ -35,7 +35,7 @@ interface ArmedTimer {
 }
 
 export class Loop {
-  readonly #policy: Policy;
+  #policy: Policy;
   readonly #deps: LoopDeps;
   readonly #timers = new Map<Timer, ArmedTimer>();
   readonly #queue: Input[] = [];
@@ -68,6 +68,23 @@ export class Loop {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#handle(next);
     this.#draining = false;
     for (const watcher of this.#watchers) watcher();
+  }
+
+  /** A reload's policy holds from here on, also for what is counting. */
+  adopt(policy: Policy): void {
+    const before = this.#policy;
+    this.#policy = policy;
+    const clocks = ["startTimeout", "resetAfter"] as const;
+    const same = clocks.every((name) => before[name] === policy[name]);
+    if (same && before.emergency?.closeAfter === policy.emergency?.closeAfter) return;
+    this.post({ kind: "newPolicy", before, countedMs: this.#countedMs(before) });
+  }
+
+  /** What `closeAfter` has counted so far, ms; `undefined` when it does not count. */
+  #countedMs(before: Policy): number | undefined {
+    const dueAtMs = this.dueAtMs("closeAfter");
+    if (dueAtMs === undefined || before.emergency === undefined) return undefined;
+    return before.emergency.closeAfter - (dueAtMs - this.#deps.clock.monotonicMs());
   }
 
   /** Resolves true when `reached` holds, false after `timeoutMs`; for commands that answer when the deed is done. */

@@ -10,7 +10,7 @@ import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/s
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
-import { EnvFileError, readEnvFile } from "./bot-setup.ts";
+import { EnvFileError, envFileNow, readEnvFile } from "./bot-setup.ts";
 
 export interface StarterDeps {
   readonly plan: BotPlan;
@@ -59,7 +59,9 @@ export class Starter {
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
       const invocationId = randomUUID().replaceAll("-", "");
-      const env = this.#environment(generation, invocationId);
+      const { env: own } = this.#deps;
+      const fileEnv = readEnvFile(plan.config.envFile);
+      const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
       const cgroup = this.#freshCgroup(invocationId);
       const before = limits.prepare(invocationId, cgroup, env);
       const outcome = spawnChild({
@@ -78,7 +80,8 @@ export class Starter {
       });
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
-      this.#writeIdentity(generation, restarts, invocationId, outcome.child);
+      const definition = definitionOf(plan, fileEnv);
+      this.#writeIdentity({ generation, restarts, invocationId, definition }, outcome.child);
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
       // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
@@ -87,8 +90,8 @@ export class Starter {
     }
   }
 
-  /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */
-  hold(reason: string): void {
+  /** Forbids every start: something that the bot or its emergency needs is missing. `undefined`: it is there now. */
+  hold(reason: string | undefined): void {
     this.#held = reason;
   }
 
@@ -97,6 +100,11 @@ export class Starter {
     if (this.#identity === undefined || this.#identity.ready) return;
     this.#identity = { ...this.#identity, ready: true };
     this.#saveIdentity(this.#identity);
+  }
+
+  /** Fingerprint of what the last start was started with; `undefined` before the first. */
+  get definition(): string | undefined {
+    return this.#identity?.definition;
   }
 
   /** Goes on with the start of an earlier supervisor. */
@@ -108,7 +116,9 @@ export class Starter {
 
   /** The environment that the start of `identity` was given, as far as the config still says the same. */
   environmentOf({ generation, invocationId }: Identity): Record<string, string> {
-    return this.#environment(generation, invocationId);
+    const { plan, env: own, user } = this.#deps;
+    const fileEnv = envFileNow(plan.config.envFile) ?? {};
+    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
   }
 
   /** Takes the cgroup away once nothing is in it. */
@@ -127,12 +137,6 @@ export class Starter {
         );
   }
 
-  #environment(generation: number, invocationId: string): Record<string, string> {
-    const { plan, env: own, user } = this.#deps;
-    const fileEnv = readEnvFile(plan.config.envFile);
-    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
-  }
-
   /**
    * A cgroup of its own for each start, below the bot's: recent kernels kill at once what is started into a cgroup that
    * has seen `cgroup.kill`, since the kill's sequence number is compared with that of the parent's cgroup (seen on 6.18).
@@ -146,20 +150,20 @@ export class Starter {
     return cgroup;
   }
 
-  #writeIdentity(generation: number, restarts: number, invocationId: string, child: ProcessId): void {
+  #writeIdentity(
+    start: Pick<Identity, "generation" | "restarts" | "invocationId" | "definition">,
+    child: ProcessId,
+  ): void {
     const { plan } = this.#deps;
     this.#identity = {
+      ...start,
       version: 1,
       account: plan.account,
       bootId: bootId() ?? "unknown",
       pid: child.pid,
       startTimeTicks: child.startTicks,
-      invocationId,
-      generation,
       ready: false,
-      definition: definitionOf(plan),
       cgroup: this.cgroup ?? null,
-      restarts,
     };
     this.#saveIdentity(this.#identity);
   }

@@ -72,6 +72,23 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
   };
 }
 
+/**
+ * By what the last starts of other bots of the same account are recognised. One that the config still names has starts of
+ * another account by now, which must not be taken for them: of it only the very start that the identity names counts.
+ */
+export function kinMarks(kin: readonly Remains[], names: ReadonlySet<string>): readonly TreeMarks[] {
+  return kin.map(({ name, files, identity }) => {
+    const marks = marksOfRemains(files, identity);
+    if (!names.has(name) || identity === undefined) return marks;
+    const { cgroup, invocationId } = identity;
+    return {
+      ...marks,
+      environ: [`INVOCATION_ID=${invocationId}`],
+      cgroup: cgroup === null ? undefined : join(cgroup, invocationId),
+    };
+  });
+}
+
 /** Whether something of it may be alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
 export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains): boolean {
   if (lockout !== undefined && lockout.outcome !== "flat") return true;

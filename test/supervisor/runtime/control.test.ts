@@ -75,6 +75,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       cgroupBase: undefined,
       controllers: undefined,
       alone: false,
+      names: new Set(["bot"]),
       installation: "test",
       drain: () => {},
       onChange: () => {},
