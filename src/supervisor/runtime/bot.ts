@@ -11,6 +11,7 @@ import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
+import { createProbe } from "../../probes/index.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
 import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -284,6 +285,7 @@ export class Bot {
       user: this.#user,
       clock: this.#deps.clock,
       alone: this.#deps.alone,
+      createProbe,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
       onVerdict: (probe) => this.#onVerdict(probe),
