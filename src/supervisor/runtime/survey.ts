@@ -5,7 +5,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readIdentity, type Identity } from "../../core/identity.ts";
-import type { Lockout } from "../../core/lockout.ts";
+import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
@@ -31,8 +31,8 @@ export function surveyBots(dirs: Dirs): readonly Remains[] {
   return botFolders(dirs.stateDir).map((name) => {
     const files = filesOf(name, name, dirs);
     const lockoutFiles = [lockoutSlot(files.dir), files.lockout, files.lockoutSpare];
-    const locked = lockoutFiles.map(readLockoutFile).find((reading) => reading.kind === "locked");
-    return { name, files, identity: readIdentityFile(files.identity), lockout: locked?.lockout, lockoutFiles };
+    const lockout = gravestLockout(lockoutFiles.map(readLockoutFile));
+    return { name, files, identity: readIdentityFile(files.identity), lockout, lockoutFiles };
   });
 }
 
