@@ -26,7 +26,7 @@ import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
-import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+import { accountOf, kinOf, marksOfRemains, type Remains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
@@ -53,6 +53,8 @@ export interface BotDeps {
   readonly pulse: Pulse;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
+  /** Names of all bots of the config. */
+  readonly configured: ReadonlySet<string>;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -94,8 +96,8 @@ export class Bot {
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
     this.output = new Output({ plan: this.plan, clock, fact });
-    const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
-    const inherited = kin.flatMap((each) => each.lockoutFiles);
+    const kin = kinOf(this.plan, remains, deps.configured);
+    const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
     this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, fact });
     const before = remains.find((each) => each.name === name)?.identity;

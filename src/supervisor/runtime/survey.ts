@@ -62,6 +62,21 @@ export function accountOf({ identity, lockout }: Remains): string | undefined {
   return identity?.account ?? lockout?.account;
 }
 
+/**
+ * Remains under other names that concern a bot that is about to start: those of its account, and those whose account
+ * nothing readable names, for they may be of this account too. A bot of the config, `configured`, looks after its own.
+ */
+export function kinOf(
+  bot: { readonly name: string; readonly account: string },
+  remains: readonly Remains[],
+  configured: ReadonlySet<string>,
+): readonly Remains[] {
+  return remains.filter((each) => {
+    const account = accountOf(each);
+    return each.name !== bot.name && (account === undefined ? !configured.has(each.name) : account === bot.account);
+  });
+}
+
 /** By what living processes of an earlier start are recognised: its marks, its main process, and the cgroup it was in. */
 export function marksOfRemains(files: BotFiles, identity: Identity | undefined): TreeMarks {
   return {
