@@ -174,6 +174,7 @@ export class SimulatedBot {
     const judged = judgeAdoption(before, seen, {
       orphans: this.plan.config.orphans,
       definition: definitionOf(this.plan),
+      account: this.plan.account,
       wasStopping: machine.disk.read(this.plan.files.noNewOrders) !== undefined,
     });
     if (judged.kind === "doubt") this.#world.oracle.complain(`doubts its own bot: ${judged.reason}`);

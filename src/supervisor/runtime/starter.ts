@@ -3,17 +3,27 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
-import { EnvFileError, readEnvFile } from "./bot-setup.ts";
+import { EnvFileError, readEnvFile, strangersText } from "./bot-setup.ts";
+import { strangersOf } from "./survey.ts";
 
 /** Largest cgroup counter file read, bytes. */
 const MAX_BYTES = 64 * 1024;
 
+/**
+ * A bot that has been down for longer than this is looked for under other state folders before it is started, ms: another
+ * supervisor may have started it meanwhile. The look reads all of /proc, which neither a restart without a delay nor the
+ * start of many bots, whose shells have just looked, need wait for.
+ */
+const UNWATCHED_MS = 500;
+
 export interface StarterDeps {
+  readonly clock: Clock;
   readonly plan: BotPlan;
   readonly user: User | undefined;
   /** Why the bot's user cannot be had; it is then never started, least of all as ourselves. */
@@ -44,10 +54,12 @@ export class Starter {
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
   #held: string | undefined;
+  #downSinceMs: number;
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
-    const { cgroupBase, plan, installation } = deps;
+    const { cgroupBase, plan, installation, clock } = deps;
+    this.#downSinceMs = clock.monotonicMs();
     this.cgroup =
       cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, `bot-${plan.name}-${installation}`);
   }
@@ -59,11 +71,13 @@ export class Starter {
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
-    const { plan, user, userError, fact } = this.#deps;
+    const { plan, user, userError, fact, clock } = this.#deps;
     if (this.#held !== undefined) return { kind: "failed", permanent: true, reason: this.#held };
     if (userError !== undefined) return { kind: "failed", permanent: true, reason: userError };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
+      const double = this.#double();
+      if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
       const invocationId = randomUUID().replaceAll("-", "");
       const env = this.#environment(generation, invocationId);
       const cgroup = this.#freshCgroup(invocationId);
@@ -76,6 +90,7 @@ export class Starter {
         ...(cgroup === undefined ? {} : { cgroup }),
         onExit: ({ code, signal }) => {
           sawExit();
+          this.#downSinceMs = clock.monotonicMs();
           onExit({ code, signal, oom: signal === "SIGKILL" && this.oomKills > 0 });
         },
       });
@@ -88,6 +103,14 @@ export class Starter {
       const permanent = error instanceof EnvFileError;
       return { kind: "failed", permanent, reason: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Why it must not be started: the same bot lives under another state folder. Throws when processes cannot be listed. */
+  #double(): string | undefined {
+    const { plan, clock } = this.#deps;
+    if (clock.monotonicMs() - this.#downSinceMs < UNWATCHED_MS) return undefined;
+    const pids = strangersOf(plan);
+    return pids.length === 0 ? undefined : `cannot start ${plan.name}: ${strangersText(plan, pids)}`;
   }
 
   /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */

@@ -110,12 +110,18 @@ function processOf(identity: Identity): ProcessId | undefined {
  * socket. They are never ours to kill, and never to be doubled or to be closed beside.
  */
 export function strangersOf(plan: BotPlan): readonly number[] {
-  const name = `\0SUPERVISOR_BOT=${plan.name}\0`;
-  const own = `\0SUPERVISOR_SOCKET=${plan.files.socket}\0`;
-  return listPids().filter((pid) => {
-    const environ = `\0${readEnvironText(pid) ?? ""}\0`;
-    return environ.includes(name) && !environ.includes(own) && folderOf(pid) === plan.config.cwd;
-  });
+  return listPids().filter((pid) => isStranger(plan, readEnvironText(pid) ?? "", () => folderOf(pid)));
+}
+
+/** Whether a process with this environment (`NAME=value`, each ended by a NUL) and working folder is one of `strangersOf`. */
+export function isStranger(
+  { name, files, config }: Pick<BotPlan, "name" | "files" | "config">,
+  environText: string,
+  folder: () => string | undefined,
+): boolean {
+  const environ = `\0${environText}\0`;
+  const same = environ.includes(`\0SUPERVISOR_BOT=${name}\0`);
+  return same && !environ.includes(`\0SUPERVISOR_SOCKET=${files.socket}\0`) && folder() === config.cwd;
 }
 
 function folderOf(pid: number): string | undefined {
