@@ -1,6 +1,6 @@
 /** Control groups as a fence around a bot's tree: nothing that it forks can leave, and the whole is frozen or killed at once (cgroups(7), v2). */
 import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { readProc } from "./proc.ts";
 
 export interface CgroupSupport {
@@ -15,10 +15,17 @@ export interface CgroupSupport {
 /** Depth of nested cgroups that are listed and removed; a container runtime inside a bot makes two or three. */
 const MAX_DEPTH = 8;
 
+/**
+ * Name of the cgroup that the supervisor itself sits in where it hands controllers down: on v2, a cgroup with processes
+ * in it cannot. A unit with DelegateSubgroup= may name it too.
+ */
+export const LEAF = "tradingbot-supervisor";
+
 /** What this machine offers us. Tried for real: a cgroup is made below our own, a process is started in it, and it is removed. */
 export function detectCgroup(): CgroupSupport {
   const mounts = readProc("/proc/self/mountinfo") ?? "";
-  const base = ownFolder(mounts, readProc("/proc/self/cgroup") ?? "");
+  const own = ownFolder(mounts, readProc("/proc/self/cgroup") ?? "");
+  const base = own !== undefined && basename(own) === LEAF ? dirname(own) : own;
   if (base === undefined) return none("no cgroup2 hierarchy is mounted here that holds this process");
   const failure = tryCgroup(base);
   if (failure !== undefined) return none(failure);
@@ -30,11 +37,30 @@ export function detectCgroup(): CgroupSupport {
 /** The folder of the process in the mounted cgroup2 tree, from the texts of /proc/self/mountinfo and /proc/self/cgroup. */
 export function ownFolder(mountinfo: string, cgroup: string): string | undefined {
   const own = /^0::(\/.*)$/m.exec(cgroup)?.[1];
-  if (own === undefined || own.split("/").includes("..")) return undefined;
+  return folderIn(mountinfo, own, (right) => right.startsWith("cgroup2 "));
+}
+
+/** The folder of the process in the mounted v1 hierarchy of a controller, from the same texts. */
+export function ownV1Folder(mountinfo: string, cgroup: string, controller: string): string | undefined {
+  const line = cgroup.split("\n").find((each) => each.split(":")[1]?.split(",").includes(controller));
+  const own = line?.split(":").slice(2).join(":");
+  return folderIn(mountinfo, own, (right) => {
+    const [type, , options] = right.split(" ");
+    return type === "cgroup" && options?.split(",").includes(controller) === true;
+  });
+}
+
+/** Where cgroup `own` is below a mount whose type and options `matches` accepts (proc_pid_mountinfo(5)). */
+function folderIn(
+  mountinfo: string,
+  own: string | undefined,
+  matches: (typeAndOptions: string) => boolean,
+): string | undefined {
+  if (own === undefined || !own.startsWith("/") || own.split("/").includes("..")) return undefined;
   for (const line of mountinfo.split("\n")) {
     const [left, right] = line.split(" - ");
     const [root, mountPoint] = (left ?? "").split(" ").slice(3, 5).map(unescapeMount);
-    if (root === undefined || mountPoint === undefined || right?.startsWith("cgroup2 ") !== true) continue;
+    if (root === undefined || mountPoint === undefined || right === undefined || !matches(right)) continue;
     const below = root === "/" ? own : own.startsWith(`${root}/`) || own === root ? own.slice(root.length) : undefined;
     if (below !== undefined) return join(mountPoint, below).replace(/(?<=.)\/$/, "");
   }

@@ -19,6 +19,8 @@ export interface SpawnRequest {
   /** The whole environment: nothing is added, and PATH is the one that the command is searched in. */
   readonly env: Readonly<Record<string, string>>;
   readonly user?: User;
+  /** Program and arguments put before the command, still with our rights; it ends in an exec, so the pid stays. */
+  readonly before?: readonly string[];
   /** Log file for stdout and stderr, appended to; made with mode 0640. */
   readonly outputPath: string;
   /** Folder of the cgroup to start in, fresh from `createBotCgroup` (one that was killed kills what is started in it); made when it is gone. */
@@ -76,8 +78,9 @@ export function spawnChild(request: SpawnRequest): SpawnOutcome {
 }
 
 function start(request: SpawnRequest, path: string, outputFd: number | undefined): SpawnedChild {
-  const { command, cwd, env, user, cgroup, onExit } = request;
-  const { prefix, spawnOptions } = switchUser(user);
+  const { command, cwd, env, user, cgroup, onExit, before = [] } = request;
+  const { prefix: switching, spawnOptions } = switchUser(user);
+  const prefix = [...before, ...switching];
   const output = outputFd ?? "ignore";
   if (cgroup !== undefined) mkdirSync(cgroup, { recursive: true });
   let handle: ProcessHandle | undefined;

@@ -61,6 +61,16 @@ export function switchUser(user: User | undefined): UserSwitch {
   return { prefix: [setpriv, ...options, "--"], spawnOptions: {} };
 }
 
+/** Whether a child becomes `user` before any program that we put before its command runs, which then lacks our rights. */
+export function joinsAsItself(user: User | undefined): boolean {
+  try {
+    return switchUser(user).spawnOptions.uid !== undefined;
+  } catch {
+    // It cannot be started at all, which its start will say.
+    return false;
+  }
+}
+
 /** Effective capabilities 6 (setgid) and 7 (setuid) of capabilities(7); root normally has all. */
 function mayChangeUser(): boolean {
   const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(readProc("/proc/self/status") ?? "")?.[1];

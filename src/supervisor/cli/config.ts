@@ -86,9 +86,10 @@ function writeNew(file: string, text: string): void {
 async function check(io: CliIo, options: ReadOptions): Promise<void> {
   const { loadConfig } = await import("../runtime/config/load.ts");
   const { checkEnvironment } = await import("../runtime/config/environment.ts");
+  const { limitWarnings } = await import("../runtime/limit-check.ts");
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
-    const warnings = checkEnvironment(loaded);
+    const warnings = [...checkEnvironment(loaded), ...limitWarnings(loaded)];
     const bots = Object.keys(loaded.config.bots);
     for (const warning of warnings) io.err(warning);
     if (options.json === true)

@@ -4,6 +4,7 @@ import { dirname } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { detectCgroup } from "../../platform/cgroup.ts";
+import { findControllers } from "../../platform/controllers.ts";
 import { libcError } from "../../platform/libc.ts";
 import { describeMachine, diskFree } from "../../platform/machine.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
@@ -52,6 +53,7 @@ async function examine(options: Options, io: CliIo): Promise<readonly Finding[]>
     },
     clockFinding(machine.clockSynchronised),
     cgroupFinding(),
+    controllersFinding(),
     libcFinding(),
     await toolFinding("setpriv", "needed to run a bot as another user (package util-linux)", io),
     await toolFinding("systemctl", "needed only to run as a systemd unit", io),
@@ -83,6 +85,22 @@ function cgroupFinding(): Finding {
   };
 }
 
+/** Whether a unit's Delegate= is needed shows only when the daemon runs; said here, as this command runs elsewhere. */
+function controllersFinding(): Finding {
+  const { places, obstacles } = findControllers(detectCgroup());
+  const usable = Object.entries(places).map(([name, { version }]) => `${name} (${version})`);
+  const missing = Object.entries(obstacles).map(([name, why]) => `limits.${name}: ${why}`);
+  const v2 = Object.values(places).some(({ version }) => version === "v2");
+  const alone = v2 ? "; the supervisor must be alone in its cgroup, as in a unit with Delegate=yes" : "";
+  const enforced = usable.length === 0 ? "" : `enforced by the kernel: ${usable.join(", ")}${alone}`;
+  if (missing.length === 0) return { check: "limits", result: "ok", text: enforced };
+  return {
+    check: "limits",
+    result: "warning",
+    text: [enforced, `not enforced: ${missing.join("; ")}`].filter(Boolean).join("; "),
+  };
+}
+
 function libcFinding(): Finding {
   const error = libcError();
   if (error === undefined)
@@ -104,7 +122,24 @@ async function folderFindings(options: Options, io: CliIo): Promise<readonly Fin
     if (error instanceof ConfigError) return [{ check: "config", result: "warning", text: error.message }];
     throw error;
   }
-  return [{ check: "config", result: "ok", text: place.file }, await stateDirFinding(place.dirs.stateDir)];
+  return [
+    { check: "config", result: "ok", text: place.file },
+    ...(await limitFindings(options, io)),
+    await stateDirFinding(place.dirs.stateDir),
+  ];
+}
+
+/** The limits of the config that do not hold here; a config with mistakes is for `config check`. */
+async function limitFindings(options: Options, io: CliIo): Promise<readonly Finding[]> {
+  const { loadConfig } = await import("../runtime/config/load.ts");
+  const { limitWarnings } = await import("../runtime/limit-check.ts");
+  try {
+    const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+    return limitWarnings(loaded).map((text) => ({ check: "limits", result: "warning", text }));
+  } catch (error) {
+    if (error instanceof ConfigError) return [{ check: "config", result: "warning", text: error.message }];
+    throw error;
+  }
 }
 
 async function stateDirFinding(stateDir: string): Promise<Finding> {

@@ -61,6 +61,7 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       env: io.env,
       journal,
       cgroupBase: detectCgroup().base,
+      controllers: undefined,
       alone: false,
       installation: installationOf(dirs.stateDir),
       drain: () => {},

@@ -131,8 +131,8 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
 
 /** Fingerprint of what is started: two configs with the same one start the same process. */
 export function definitionOf({ config }: BotPlan): string {
-  const { command, cwd, user, env, envFile } = config;
-  return createHash("sha256").update(JSON.stringify({ command, cwd, user, env, envFile })).digest("hex");
+  const { command, cwd, user, env, envFile, limits } = config;
+  return createHash("sha256").update(JSON.stringify({ command, cwd, user, env, envFile, limits })).digest("hex");
 }
 
 /** Variables that mark a process as the bot's; a hook that runs after the bot is gone must not carry them. */

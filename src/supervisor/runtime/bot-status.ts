@@ -127,8 +127,8 @@ async function resourcesOf(bot: Bot, pids: readonly number[]): Promise<BotStatus
       cpuPercent,
       pids: measured,
       openFiles,
-      memoryLimitBytes: null,
-      oomKills: bot.oomKills,
+      memoryLimitBytes: bot.limits.memoryBytes,
+      oomKills: bot.limits.oomKills,
     };
   } catch {
     // The processes ended while they were read, or may not be read: there is nothing to show.

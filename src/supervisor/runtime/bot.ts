@@ -1,18 +1,19 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { unlinkSync } from "node:fs";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import type { Controllers } from "../../platform/controllers.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
+import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
+import { BotSigns, type Level } from "./bot-signs.ts";
 import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
@@ -40,6 +41,8 @@ export interface BotDeps {
   readonly journal: Journal;
   /** Folder below which bots get their cgroup; `undefined` where there is none. */
   readonly cgroupBase: string | undefined;
+  /** Where the cgroups for limits are made; `undefined` when nothing will be started. */
+  readonly controllers: Controllers | undefined;
   /** No other bot runs under this supervisor, so whatever orphan comes to it is this bot's. */
   readonly alone: boolean;
   /** Tells the cgroups of two supervisors on one machine apart. */
@@ -75,6 +78,8 @@ export class Bot {
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
+  readonly #signs: BotSigns;
+  readonly limits: BotLimits;
   readonly #user: User | undefined;
   #generation: Generation | undefined;
   /** What earlier supervisors, or this account's bot under another name, may have left alive; empty once that is ended. */
@@ -82,7 +87,6 @@ export class Bot {
   #hook = new AbortController();
   #lastExitAt: Date | undefined;
   #exited: Promise<void> = Promise.resolve();
-  #level = "";
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
@@ -95,11 +99,14 @@ export class Bot {
     this.#user = user;
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output({ plan: this.plan, clock, fact });
     const kin = kinOf(this.plan, remains, deps.configured);
     const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
-    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, fact });
+    const cgroupName = `bot-${name}-${deps.installation}`;
+    this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
+    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
     const before = remains.find((each) => each.name === name)?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
@@ -140,17 +147,13 @@ export class Bot {
     return this.#user;
   }
 
-  /** Kills of the bot's processes for want of memory that the kernel has counted. */
-  get oomKills(): number {
-    return this.#starter.oomKills;
-  }
-
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
    * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
    */
   begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
     if (held !== undefined) this.#starter.hold(held);
+    this.limits.tellGaps();
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
@@ -177,7 +180,7 @@ export class Bot {
     const child = adoptProcess({ pid, startTicks: startTimeTicks }, this.#deps.clock, ({ code, signal }) => {
       ended.resolve();
       this.output.end(generation);
-      this.loop.post({ kind: "exited", generation, code, signal, oom: false });
+      this.loop.post({ kind: "exited", generation, code, signal, oom: this.limits.wasOom() });
     });
     if (child === undefined) return false;
     this.#exited = ended.promise;
@@ -211,6 +214,14 @@ export class Bot {
     this.#generation?.remember();
   }
 
+  /** Each second: looks at what the limits of the living bot say. */
+  look(): void {
+    const { generation } = this;
+    const { kind } = this.loop.state;
+    if (generation === undefined || (kind !== "starting" && kind !== "running")) return;
+    if (this.limits.look(() => generation.treePids())) this.#setLevel();
+  }
+
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
   shutDown(): void {
     this.loop.close();
@@ -235,9 +246,9 @@ export class Bot {
       case "sweep":
         return void this.#sweep();
       case "forbidOrders":
-        return this.#forbidOrders();
+        return this.#signs.forbidOrders();
       case "permitOrders":
-        return this.#permitOrders();
+        return this.#signs.permitOrders();
       case "runHook":
         return void this.#runHook(deed.hook);
       case "watch":
@@ -310,19 +321,13 @@ export class Bot {
     await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
+    this.limits.settle();
+    this.#setLevel();
     return this.loop.post({ kind: "gone", generation });
   }
 
   #wait(delayMs: number): Promise<void> {
     return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
-  }
-
-  #forbidOrders(): void {
-    this.#tryFile("forbid new orders", () => writeFileAtomic(this.plan.files.noNewOrders, "stopping\n", 0o644));
-  }
-
-  #permitOrders(): void {
-    this.#tryFile("permit orders", () => unlinkIfThere(this.plan.files.noNewOrders));
   }
 
   async #runHook(hook: Hook): Promise<void> {
@@ -355,19 +360,16 @@ export class Bot {
   }
 
   /** The level that the supervisor demands of the bot, from its lockout and its probes. */
-  get level(): "normal" | "degraded" | "emergency" {
+  get level(): Level {
     if (this.lockout !== undefined) return "emergency";
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );
-    return degraded === true ? "degraded" : "normal";
+    return degraded === true || this.limits.high ? "degraded" : "normal";
   }
 
   #setLevel(): void {
-    const { level } = this;
-    if (level === this.#level) return;
-    this.#tryFile("write the level", () => writeFileAtomic(this.plan.files.level, `${level}\n`, 0o644));
-    this.#level = level;
+    this.#signs.demand(this.level);
   }
 
   #leftovers(): readonly number[] {
@@ -377,22 +379,5 @@ export class Bot {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];
     }
-  }
-
-  /** A full or unwritable disk never stops supervision: it is said and the bot goes on. */
-  #tryFile(what: string, deed: () => void): void {
-    try {
-      deed();
-    } catch (error) {
-      this.fact("alert", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  }
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
   }
 }

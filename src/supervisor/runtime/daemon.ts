@@ -3,6 +3,7 @@ import { chownSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
+import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
@@ -71,6 +72,7 @@ export class Daemon {
   readonly #lock: Lock;
   readonly #journal: Journal;
   readonly #cgroup: CgroupSupport;
+  readonly #controllers: Controllers | undefined;
   readonly #bots = new Map<string, Bot>();
   readonly #notifySockets: NotifySocket[] = [];
   readonly #servers: Stoppable[] = [];
@@ -102,6 +104,9 @@ export class Daemon {
       if (entry.level !== "debug") deps.toStderr(eventLine(entry));
     });
     this.#cgroup = detectCgroup();
+    // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
+    const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
+    this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
       const seconds = Math.round(gapMs / 1_000);
@@ -134,6 +139,7 @@ export class Daemon {
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
     if (this.#cgroup.base === undefined)
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
+    if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
     for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
     for (const each of remains) this.#endStranded(each);
@@ -280,6 +286,7 @@ export class Daemon {
       env,
       journal: this.#journal,
       cgroupBase: this.#cgroup.base,
+      controllers: this.#controllers,
       alone: Object.keys(loaded.config.bots).length === 1,
       installation: installationOf(loaded.dirs.stateDir),
       drain: () => void socket?.drain(DRAIN_MS),
@@ -313,6 +320,7 @@ export class Daemon {
       ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
+      ...[...this.#bots.values()].map((bot) => () => bot.look()),
       () => this.#rareDuties(),
       ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),

@@ -4,16 +4,15 @@ import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
+import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, readEnvFile, strangersText } from "./bot-setup.ts";
 import { strangersOf } from "./survey.ts";
-
-/** Largest cgroup counter file read, bytes. */
-const MAX_BYTES = 64 * 1024;
 
 /**
  * A bot that has been down for longer than this is looked for under other state folders before it is started, ms: another
@@ -30,8 +29,9 @@ export interface StarterDeps {
   readonly userError: string | undefined;
   /** Folder below which bots get their cgroup; `undefined` where there is none. */
   readonly cgroupBase: string | undefined;
-  /** Tells the cgroups of two supervisors on one machine apart. */
-  readonly installation: string;
+  /** Name of the bot's cgroup. */
+  readonly cgroupName: string;
+  readonly limits: BotLimits;
   /** The supervisor's own environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly fact: (level: "warn" | "alert", text: string) => void;
@@ -58,22 +58,16 @@ export class Starter {
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
-    const { cgroupBase, plan, installation, clock } = deps;
+    const { cgroupBase, cgroupName, clock } = deps;
     this.#downSinceMs = clock.monotonicMs();
-    this.cgroup =
-      cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, `bot-${plan.name}-${installation}`);
-  }
-
-  /** Kills of the bot's processes for want of memory, as the kernel counts them since the last start. */
-  get oomKills(): number {
-    return this.cgroup === undefined ? 0 : oomKillsIn(this.cgroup);
+    this.cgroup = cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, cgroupName);
   }
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
-    const { plan, user, userError, fact, clock } = this.#deps;
-    if (this.#held !== undefined) return { kind: "failed", permanent: true, reason: this.#held };
-    if (userError !== undefined) return { kind: "failed", permanent: true, reason: userError };
+    const { plan, user, userError, limits, fact, clock } = this.#deps;
+    const refusal = this.#held ?? userError ?? limits.refusal;
+    if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
       const double = this.#double();
@@ -81,17 +75,20 @@ export class Starter {
       const invocationId = randomUUID().replaceAll("-", "");
       const env = this.#environment(generation, invocationId);
       const cgroup = this.#freshCgroup(invocationId);
+      const before = limits.prepare(invocationId, cgroup, env);
       const outcome = spawnChild({
         command: plan.config.command,
         cwd: plan.config.cwd,
         env,
         ...(user === undefined ? {} : { user }),
+        before,
         outputPath: plan.files.log,
         ...(cgroup === undefined ? {} : { cgroup }),
         onExit: ({ code, signal }) => {
           sawExit();
           this.#downSinceMs = clock.monotonicMs();
-          onExit({ code, signal, oom: signal === "SIGKILL" && this.oomKills > 0 });
+          if (before.length > 0) this.#explain(code);
+          onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
       });
       if (outcome.kind === "failed") return outcome;
@@ -128,6 +125,8 @@ export class Starter {
   /** Goes on with the start of an earlier supervisor. */
   adopt(identity: Identity): void {
     this.#identity = identity;
+    const { cgroup, invocationId } = identity;
+    this.#deps.limits.adopt(invocationId, cgroup === null ? undefined : join(cgroup, invocationId));
   }
 
   /** The environment that the start of `identity` was given, as far as the config still says the same. */
@@ -137,7 +136,18 @@ export class Starter {
 
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
+    this.#deps.limits.settle();
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
+  }
+
+  /** The steps before the program report by exit codes that a program may use too. */
+  #explain(code: number | null): void {
+    for (const [failed, what] of Object.entries(EXIT_BEFORE_EXEC))
+      if (code === Number(failed))
+        this.#deps.fact(
+          "warn",
+          `exit code ${code}: unless the bot itself ends so, its start could not ${what}; see its log`,
+        );
   }
 
   #environment(generation: number, invocationId: string): Record<string, string> {
@@ -185,15 +195,5 @@ export class Starter {
       // The bot's marks in its environment still tell its processes from others.
       fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-/** `oom_kill` of memory.events (cgroup v2 with the memory controller); 0 where nobody counts them. */
-function oomKillsIn(cgroup: string): number {
-  try {
-    const events = readTextIfExists(join(cgroup, "memory.events"), MAX_BYTES) ?? "";
-    return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
-  } catch {
-    return 0;
   }
 }

@@ -218,9 +218,17 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ['5: bots.a.emergency.endpoint: "ftp://***@x" is not an address; write it as https://HOST or http://HOST:PORT'],
   ],
   [
-    "limits, which this release has not",
-    ["limits: { memory: 2GiB }"],
-    ['5: bots.a.limits: "limits" is not available in this release; remove it'],
+    "limits that are too little, without a unit, or in the wrong order",
+    ["limits: { memory: 512KiB, memoryHigh: 2GiB, cpu: 0%, pids: 0, openFiles: 1, core: 0, oomScore: 1001 }"],
+    [
+      '5: bots.a.limits.core: "0" is not a size; write it as 512KiB, 1500MiB or 2GiB',
+      '5: bots.a.limits.cpu: "0%" is not a CPU share; write it as 50% or 200% (of one core)',
+      "5: bots.a.limits.memory: is too little for any program; make it at least 1MiB",
+      "5: bots.a.limits.memoryHigh: memoryHigh 2.0 GiB is not below memory 512.0 KiB; lower memoryHigh or raise memory",
+      "5: bots.a.limits.openFiles: 1 is out of range; write a whole number from 3 to 1073741816",
+      "5: bots.a.limits.oomScore: 1001 is out of range; write a whole number from -1000 to 1000",
+      "5: bots.a.limits.pids: 0 is out of range; write a whole number from 1 to 4194304",
+    ],
   ],
   [
     "an output that is rotated all the time, and one that keeps nothing",

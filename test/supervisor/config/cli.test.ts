@@ -68,13 +68,13 @@ describe("config init", () => {
 
 describe("config check", () => {
   test("prints all errors and ends with 2", async () => {
-    folder.write("bad.yaml", botWith("stopTimeout: 30", "limits: {}"));
+    folder.write("bad.yaml", botWith("stopTimeout: 30", "dump: {}"));
     expect(await config(["check", "--config", "bad.yaml"])).toEqual({
       out: "",
       err:
         "cannot use config bad.yaml: 2 errors\n" +
         'bad.yaml:5: bots.a.stopTimeout: "30" is not a duration; write it as 250ms, 30s, 5m, 2h or 1d (at most 365d)\n' +
-        'bad.yaml:6: bots.a.limits: "limits" is not available in this release; remove it\n',
+        'bad.yaml:6: bots.a.dump: "dump" is not available in this release; remove it\n',
       code: 2,
     });
   });

@@ -110,6 +110,7 @@ describe("config/supervisor.example.yaml", () => {
       env: _e,
       account: _a,
       probes: _p,
+      limits: _l,
       emergency,
       ...said
     } = config.bots["momentum"] ?? {};

@@ -73,6 +73,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       env: {},
       journal,
       cgroupBase: undefined,
+      controllers: undefined,
       alone: false,
       installation: "test",
       drain: () => {},

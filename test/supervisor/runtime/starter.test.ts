@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
 import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { Starter, type Started } from "../../../src/supervisor/runtime/starter.ts";
 import { botConfig } from "../../harness/bot-config.ts";
@@ -15,6 +16,8 @@ const dirs = { stateDir: join(root, "state"), runtimeDir: join(root, "run"), log
 const plan = planBot("bot", { ...botConfig("bot", { command: ["sleep", "60"] }), cwd: root }, dirs);
 for (const dir of [plan.files.dir, dirname(plan.files.log)]) mkdirSync(dir, { recursive: true });
 
+const fact = (): void => {};
+
 function rig() {
   const clock = new FakeClock();
   const starter = new Starter({
@@ -23,9 +26,16 @@ function rig() {
     user: undefined,
     userError: undefined,
     cgroupBase: undefined,
-    installation: "test",
+    cgroupName: "bot-bot-test",
+    limits: new BotLimits({
+      limits: undefined,
+      controllers: undefined,
+      user: undefined,
+      cgroupName: "bot-bot-test",
+      fact,
+    }),
     env: process.env,
-    fact: () => {},
+    fact,
   });
   return { clock, start: (): Started => starter.start(1, 0, () => {}) };
 }

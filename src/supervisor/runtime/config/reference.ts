@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`backups\` and \`alerts\`; in a bot \`limits\` and \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`backups\` and \`alerts\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 
@@ -64,6 +64,11 @@ export function configReferenceMarkdown(): string {
     ),
     section("`bots.NAME.restart`", inside(bot, "restart")),
     section("`bots.NAME.output`", inside(bot, "output"), "How the files are named and read: [logs.md](logs.md).\n"),
+    section(
+      "`bots.NAME.limits`",
+      inside(bot, "limits"),
+      "What each limit does on which machine: [limits.md](limits.md).\n",
+    ),
     section(
       "`bots.NAME.emergency`",
       inside(bot, "emergency"),

@@ -5,6 +5,7 @@
 import * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
+import { formatSize } from "../../../core/size.ts";
 
 /** Where a rule reports to; satisfied by zod's refinement context. */
 interface Report {
@@ -17,12 +18,15 @@ const MIN_PROBE_PERIOD_MS = 50;
 /** Kinds whose `timeout` is the longest silence and not the time of one run. */
 const SILENCE_KINDS = new Set(["heartbeat", "progress"]);
 
-const ms = z.number().optional().catch(undefined);
+const number = z.number().optional().catch(undefined);
 const word = z.string().optional().catch(undefined);
 
-const restartOutline = z.looseObject({ base: ms, cap: ms }).catch({ base: undefined, cap: undefined });
+const restartOutline = z.looseObject({ base: number, cap: number }).catch({ base: undefined, cap: undefined });
+const limitsOutline = z
+  .looseObject({ memory: number, memoryHigh: number })
+  .catch({ memory: undefined, memoryHigh: undefined });
 const probeOutline = z
-  .looseObject({ kind: word, name: word, role: word, onFailure: word, period: ms, timeout: ms })
+  .looseObject({ kind: word, name: word, role: word, onFailure: word, period: number, timeout: number })
   .catch({
     kind: undefined,
     name: undefined,
@@ -74,6 +78,17 @@ export function checkProbe(value: unknown, to: Report): void {
     to,
     ["timeout"],
     `timeout ${formatDuration(timeout)} is not shorter than period ${formatDuration(period)}; lower timeout or raise period`,
+  );
+}
+
+/** Memory must be able to be high before it is too much. */
+export function checkLimits(value: unknown, to: Report): void {
+  const { memory, memoryHigh } = limitsOutline.parse(value);
+  if (memory === undefined || memoryHigh === undefined || memoryHigh < memory) return;
+  report(
+    to,
+    ["memoryHigh"],
+    `memoryHigh ${formatSize(memoryHigh)} is not below memory ${formatSize(memory)}; lower memoryHigh or raise memory`,
   );
 }
 

@@ -9,9 +9,18 @@ import { duration } from "../../../core/duration.ts";
 import { COMPRESSIONS, MAX_KEEP } from "../../../core/output-log.ts";
 import { size } from "../../../core/size.ts";
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
+import { limitsSchema } from "../../../core/limits.ts";
 import { listenAddress } from "../../../core/listen.ts";
 import { probeSchema } from "../../../probes/index.ts";
-import { checkAccounts, checkBot, checkEmergencyKeys, checkListener, checkProbe, checkRestart } from "./rules.ts";
+import {
+  checkAccounts,
+  checkBot,
+  checkEmergencyKeys,
+  checkLimits,
+  checkListener,
+  checkProbe,
+  checkRestart,
+} from "./rules.ts";
 
 /** Rules across fields run even when a field is wrong by itself, so that all errors show at once; they guard their input. */
 const always = { when: () => true };
@@ -150,6 +159,10 @@ const botSchema = z
       .prefault({})
       .describe("When and how fast the bot is started again, and when that is given up."),
     probes: z.array(probeSchema.superRefine(checkProbe, always)).prefault([]).describe("Checks of the running bot."),
+    limits: limitsSchema
+      .superRefine(checkLimits, always)
+      .optional()
+      .describe("What the bot may use at most; what this machine cannot enforce is said at the start."),
     output: outputSchema.prefault({}).describe("The log file of the bot's output, and its rotation."),
     emergency: emergencySchema
       .optional()

@@ -1,0 +1,83 @@
+/** Sets the limits of one cgroup of a bot and reads what it uses (https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html). */
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { EnforcedLimits } from "../core/limits.ts";
+import { readProc } from "./proc.ts";
+
+/** Length of one accounting period of CPU time, µs: the kernel's default. */
+const CPU_PERIOD_US = 100_000;
+/** CPU time of one period for one percent of a core, µs. */
+const US_PER_PERCENT = CPU_PERIOD_US / 100;
+
+/** Limits of memory in a cgroup of the memory controller. Swap counts, else a limit is only a slower way to exceed it. */
+export function limitMemory(version: "v1" | "v2", cgroup: string, limits: EnforcedLimits): void {
+  const { memoryBytes, memoryHighBytes } = limits;
+  if (version === "v2") {
+    if (memoryHighBytes !== undefined) set(cgroup, "memory.high", memoryHighBytes);
+    if (memoryBytes === undefined) return;
+    set(cgroup, "memory.max", memoryBytes);
+    if (has(cgroup, "memory.swap.max")) set(cgroup, "memory.swap.max", 0);
+    // A bot that lost one of its processes is no bot: the kernel kills all of them or none.
+    if (has(cgroup, "memory.oom.group")) set(cgroup, "memory.oom.group", 1);
+  } else if (memoryBytes !== undefined) {
+    set(cgroup, "memory.limit_in_bytes", memoryBytes);
+    if (has(cgroup, "memory.memsw.limit_in_bytes")) set(cgroup, "memory.memsw.limit_in_bytes", memoryBytes);
+  }
+}
+
+/** Limit of CPU time; `percent` of one core. */
+export function limitCpu(version: "v1" | "v2", cgroup: string, percent: number): void {
+  const quotaUs = percent * US_PER_PERCENT;
+  if (version === "v2") return set(cgroup, "cpu.max", `${quotaUs} ${CPU_PERIOD_US}`);
+  set(cgroup, "cpu.cfs_period_us", CPU_PERIOD_US);
+  return set(cgroup, "cpu.cfs_quota_us", quotaUs);
+}
+
+/** Limit of processes and threads. */
+export function limitPids(cgroup: string, pids: number): void {
+  set(cgroup, "pids.max", pids);
+}
+
+/** Kills in the cgroup for want of memory since it was made; 0 where nobody counts them. */
+export function countOomKills(version: "v1" | "v2", cgroup: string): number {
+  const text = readProc(join(cgroup, version === "v2" ? "memory.events" : "memory.oom_control"));
+  return numberOf(text, "oom_kill") ?? 0;
+}
+
+/**
+ * Memory that the cgroup needs, bytes: what it is charged for without file pages that the kernel drops at will (the
+ * working set of Kubernetes). `undefined` when it cannot be read.
+ */
+export function usedMemory(version: "v1" | "v2", cgroup: string): number | undefined {
+  const v2 = version === "v2";
+  const charged = Number(readProc(join(cgroup, v2 ? "memory.current" : "memory.usage_in_bytes")) ?? Number.NaN);
+  const idle = numberOf(readProc(join(cgroup, "memory.stat")), v2 ? "inactive_file" : "total_inactive_file");
+  return Number.isFinite(charged) && idle !== undefined ? Math.max(0, charged - idle) : undefined;
+}
+
+/** Memory of processes without a cgroup: the sum of what each has in memory, shared pages counted for each, bytes. */
+export function residentMemory(pids: readonly number[]): number {
+  const kilobytes = pids.map((pid) => numberOf(readProc(`/proc/${pid}/status`), "VmRSS:") ?? 0);
+  return kilobytes.reduce((sum, each) => sum + each, 0) * 1_024;
+}
+
+/** The number after `name` in lines of "name number". */
+function numberOf(text: string | undefined, name: string): number | undefined {
+  const line = text?.split("\n").find((each) => each.startsWith(name) && /^\s/.test(each.slice(name.length)));
+  const value = line === undefined ? Number.NaN : Number.parseInt(line.slice(name.length), 10);
+  return Number.isFinite(value) ? value : undefined;
+}
+
+function has(cgroup: string, file: string): boolean {
+  return existsSync(join(cgroup, file));
+}
+
+/** Control files exist or not; opening with O_CREAT would hide the second. */
+function set(cgroup: string, file: string, value: number | string): void {
+  try {
+    writeFileSync(join(cgroup, file), String(value), { flag: "r+" });
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(`cannot limit the bot by ${join(cgroup, file)}: ${why}`, { cause });
+  }
+}

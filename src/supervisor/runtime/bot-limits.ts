@@ -1,0 +1,203 @@
+/** The limits of one bot: what of them holds here, the cgroups they need at each start, and what its memory does meanwhile. */
+import { mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import {
+  controllersOf,
+  isMemoryHigh,
+  planLimits,
+  type Controller,
+  type EnforcedLimits,
+  type LimitGap,
+  type Limits,
+} from "../../core/limits.ts";
+import { formatSize } from "../../core/size.ts";
+import { removeCgroup } from "../../platform/cgroup.ts";
+import {
+  countOomKills,
+  limitCpu,
+  limitMemory,
+  limitPids,
+  residentMemory,
+  usedMemory,
+} from "../../platform/cgroup-limits.ts";
+import { handDown, type ControllerPlace, type Controllers } from "../../platform/controllers.ts";
+import { limitPrefix, processPowers } from "../../platform/process-limits.ts";
+import { joinsAsItself, type User } from "../../platform/user.ts";
+
+export interface BotLimitsDeps {
+  readonly limits: Limits | undefined;
+  /** What the machine has; `undefined` for a supervisor that starts nothing. */
+  readonly controllers: Controllers | undefined;
+  readonly user: User | undefined;
+  /** Name of the bot's cgroup in every hierarchy. */
+  readonly cgroupName: string;
+  readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
+}
+
+/** The cgroup of one start in the hierarchy of one controller. */
+interface Leaf {
+  readonly version: ControllerPlace["version"];
+  readonly path: string;
+}
+
+export interface LimitPlan {
+  readonly enforced: EnforcedLimits;
+  readonly gaps: readonly LimitGap[];
+}
+
+/** What holds of `limits` for a bot that runs as `user`. */
+export function planFor(limits: Limits, controllers: Controllers, user: User | undefined): LimitPlan {
+  const obstacles = { ...controllers.obstacles };
+  for (const controller of controllersOf(limits))
+    if (controllers.places[controller]?.version === "v1" && joinsAsItself(user))
+      obstacles[controller] = "a bot of another user joins its cgroups only with setpriv (package util-linux)";
+  return planLimits(limits, { mode: controllers.mode, obstacles, ...processPowers() });
+}
+
+export class BotLimits {
+  readonly #deps: BotLimitsDeps;
+  readonly #plan: LimitPlan;
+  readonly #leaves = new Map<Controller, Leaf>();
+  #high = false;
+  #earlierOomKills = 0;
+  /** Counts at the last look and at the one before. */
+  #seenOomKills: readonly [number, number] = [0, 0];
+
+  constructor(deps: BotLimitsDeps) {
+    this.#deps = deps;
+    const { limits, controllers, user } = deps;
+    const bare = limits === undefined || controllers === undefined;
+    this.#plan = bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
+  }
+
+  /** Why the bot must not be started; `undefined` when it may. */
+  get refusal(): string | undefined {
+    const { gaps } = this.#plan;
+    if (this.#deps.limits?.strict !== true || gaps.length === 0) return undefined;
+    return `limits.strict forbids this start: ${gaps.map(({ key, message }) => `limits.${key} ${message}`).join("; ")}`;
+  }
+
+  /** The limit that the kernel holds the bot to, bytes; `null` without one. */
+  get memoryBytes(): number | null {
+    return this.#plan.enforced.memoryBytes ?? null;
+  }
+
+  /** Processes of the bot that the kernel has killed for want of memory since the supervisor started. */
+  get oomKills(): number {
+    return this.#earlierOomKills + this.#countOomKills();
+  }
+
+  /** The bot uses more than `memoryHigh`. */
+  get high(): boolean {
+    return this.#high;
+  }
+
+  /** Says once what of the config does not hold here. */
+  tellGaps(): void {
+    for (const { key, message } of this.#plan.gaps) this.#deps.fact("warn", `limits.${key} ${message}`);
+  }
+
+  /**
+   * Makes ready what one start needs and returns what goes before its command. `cgroup` is its own in the v2 hierarchy.
+   * Throws when a limit that should hold cannot be set.
+   */
+  prepare(invocationId: string, cgroup: string | undefined, env: Readonly<Record<string, string>>): readonly string[] {
+    this.settle();
+    this.#enterCgroups(invocationId, cgroup);
+    return limitPrefix(this.#plan.enforced, this.#procsToJoin(), env);
+  }
+
+  /** Goes on with the start of an earlier supervisor: its cgroups are the same, and their limits are set again. */
+  adopt(invocationId: string, cgroup: string | undefined): void {
+    try {
+      this.#enterCgroups(invocationId, cgroup);
+    } catch (error) {
+      this.#deps.fact("alert", error instanceof Error ? error.message : String(error));
+    }
+    const kills = this.#countOomKills();
+    this.#seenOomKills = [kills, kills];
+  }
+
+  /** Whether the kernel has just killed for want of memory; asked when the bot ended by SIGKILL, or adopted, so that nobody knows how. */
+  wasOom(): boolean {
+    return this.#countOomKills() > this.#seenOomKills[0];
+  }
+
+  /** One look at the memory of the living bot; `pids` are asked for only where no cgroup counts. True when `high` changed. */
+  look(pids: () => readonly number[]): boolean {
+    this.#noteOomKills();
+    const { memoryHighBytes } = this.#plan.enforced;
+    if (memoryHighBytes === undefined) return false;
+    const leaf = this.#leaves.get("memory");
+    const used = leaf === undefined ? residentMemory(pids()) : usedMemory(leaf.version, leaf.path);
+    if (used === undefined) return false;
+    const high = isMemoryHigh(this.#high, used, memoryHighBytes);
+    if (high === this.#high) return false;
+    this.#high = high;
+    const numbers = `memory ${formatSize(used)}, memoryHigh ${formatSize(memoryHighBytes)}`;
+    if (high) this.#deps.fact("alert", `the bot uses too much memory and is told to degrade: ${numbers}`);
+    else this.#deps.fact("info", `the bot's memory is no longer high: ${numbers}`);
+    return true;
+  }
+
+  /** The start is over and nothing of it lives: its v1 cgroups are taken away. */
+  settle(): void {
+    this.#earlierOomKills += this.#countOomKills();
+    this.#seenOomKills = [0, 0];
+    this.#high = false;
+    this.#leaves.clear();
+    for (const place of Object.values(this.#deps.controllers?.places ?? {}))
+      if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
+  }
+
+  #enterCgroups(invocationId: string, cgroup: string | undefined): void {
+    for (const controller of controllersOf(this.#deps.limits)) {
+      const place = this.#deps.controllers?.places[controller];
+      if (place === undefined) continue;
+      const leaf = this.#makeLeaf(controller, place, invocationId, cgroup);
+      this.#leaves.set(controller, leaf);
+      setLimit(controller, leaf, this.#plan.enforced);
+    }
+  }
+
+  #makeLeaf(controller: Controller, place: ControllerPlace, invocationId: string, cgroup: string | undefined): Leaf {
+    if (place.version === "v1") {
+      const path = join(place.folder, this.#deps.cgroupName, invocationId);
+      mkdirSync(path, { recursive: true });
+      return { version: "v1", path };
+    }
+    if (cgroup === undefined) throw new Error(`cannot limit ${controller}: this start has no cgroup`);
+    const refused = handDown(dirname(cgroup), controller);
+    if (refused !== undefined) throw new Error(refused);
+    return { version: "v2", path: cgroup };
+  }
+
+  /** The v1 cgroups; the v2 one is joined by the spawn itself. Two controllers may share a hierarchy. */
+  #procsToJoin(): readonly string[] {
+    const paths = [...this.#leaves.values()].filter(({ version }) => version === "v1").map(({ path }) => path);
+    return [...new Set(paths)].map((path) => join(path, "cgroup.procs"));
+  }
+
+  #countOomKills(): number {
+    const leaf = this.#leaves.get("memory");
+    return leaf === undefined ? 0 : countOomKills(leaf.version, leaf.path);
+  }
+
+  #noteOomKills(): void {
+    const kills = this.#countOomKills();
+    const [, last] = this.#seenOomKills;
+    this.#seenOomKills = [last, kills];
+    if (kills > last) this.#deps.fact("warn", "the kernel killed a process of the bot for want of memory");
+  }
+}
+
+function setLimit(controller: Controller, { version, path }: Leaf, limits: EnforcedLimits): void {
+  switch (controller) {
+    case "memory":
+      return limitMemory(version, path, limits);
+    case "cpu":
+      return limits.cpuPercent === undefined ? undefined : limitCpu(version, path, limits.cpuPercent);
+    case "pids":
+      return limits.pids === undefined ? undefined : limitPids(path, limits.pids);
+  }
+}

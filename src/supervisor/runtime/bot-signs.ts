@@ -1,0 +1,45 @@
+/** What a bot is told through files: the level that is demanded of it, and that it must send no new orders (contract, "What a bot gets"). */
+import { rmSync } from "node:fs";
+import { writeFileAtomic } from "../../platform/files.ts";
+import type { BotFiles } from "./bot-plan.ts";
+
+/** Levels that the supervisor demands, from the mildest. */
+export type Level = "normal" | "degraded" | "emergency";
+
+export class BotSigns {
+  readonly #files: BotFiles;
+  readonly #onTrouble: (text: string) => void;
+  #level: Level | undefined;
+
+  /** `onTrouble` hears of a sign that could not be given; supervision goes on without it. */
+  constructor(files: BotFiles, onTrouble: (text: string) => void) {
+    this.#files = files;
+    this.#onTrouble = onTrouble;
+  }
+
+  /** Demands the level; written again only when it differs from the last one written. */
+  demand(level: Level): void {
+    if (level === this.#level) return;
+    const done = this.#try("write the level", () => writeFileAtomic(this.#files.level, `${level}\n`, 0o644));
+    if (done) this.#level = level;
+  }
+
+  forbidOrders(): void {
+    this.#try("forbid new orders", () => writeFileAtomic(this.#files.noNewOrders, "stopping\n", 0o644));
+  }
+
+  permitOrders(): void {
+    this.#try("permit orders", () => rmSync(this.#files.noNewOrders, { force: true }));
+  }
+
+  /** A full or unwritable disk never stops supervision: it is said and the bot goes on. */
+  #try(what: string, deed: () => void): boolean {
+    try {
+      deed();
+      return true;
+    } catch (error) {
+      this.#onTrouble(`cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
+      return false;
+    }
+  }
+}
