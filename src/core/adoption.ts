@@ -48,7 +48,8 @@ export function judgeAdoption(identity: Identity, seen: Sighting, terms: Adoptio
   if (terms.orphans === "stop") return { kind: "end", reason: "orphans is stop" };
   if (terms.wasStopping) return { kind: "end", reason: "it was being stopped" };
   // Under another account it would count as another bot, and as another user it could not be heard.
-  if (identity.account !== terms.account) return { kind: "end", reason: "its account in the config has changed" };
+  if (identity.account !== terms.account)
+    return { kind: "end", reason: `its account in the config was ${identity.account} and is ${terms.account}` };
   const outdated = identity.definition !== terms.definition;
   if (outdated && !terms.sameUser) return { kind: "end", reason: "its user in the config has changed" };
   return { kind: "adopt", outdated };

@@ -63,12 +63,12 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       cgroupBase: detectCgroup().base,
       controllers: undefined,
       alone: false,
-      names: new Set(Object.keys(loaded.config.bots)),
       installation: installationOf(dirs.stateDir),
       drain: () => {},
       onChange: () => {},
       pulse,
       remains: surveyBots(dirs),
+      configured: new Set(Object.keys(loaded.config.bots)),
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
     try {

@@ -27,8 +27,8 @@ export interface BotDeps {
   readonly pulse: Pulse;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
-  /** The bots of the config. */
-  readonly names: ReadonlySet<string>;
+  /** Names of all bots of the config. */
+  readonly configured: ReadonlySet<string>;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }

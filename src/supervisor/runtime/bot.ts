@@ -8,6 +8,7 @@ import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
+import { createProbe } from "../../probes/index.ts";
 import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
@@ -18,21 +19,16 @@ import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
-import { LivePlan, withPlan } from "./live-plan.ts";
+import { isAlive, LivePlan, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
-import { decisionEntry, verdictFact } from "./narrate.ts";
+import { decisionEntry, outdatedText, verdictFact } from "./narrate.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
-import { accountOf, kinMarks, marksOfRemains } from "./survey.ts";
+import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
-
-const OUTDATED = "the bot goes on as it was started, and the config has changed since";
-
-/** Something of the bot lives, or is not proven dead. */
-const isAlive = (kind: State["kind"]): boolean => ["starting", "running", "stopping", "stuck"].includes(kind);
 
 /** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
 const LASTING: ReadonlySet<Effect["kind"]> = new Set(["openIncident", "runAction", "endIncident", "unlock"]);
@@ -76,16 +72,16 @@ export class Bot {
     const fact = this.fact.bind(this);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
-    const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
-    const inherited = kin.flatMap((each) => each.lockoutFiles);
-    this.emergency = new Emergency(withPlan(live, { clock, random, env, inherited, fact }));
+    const kin = kinOf(this.plan, remains, deps.configured);
+    const locks = inheritedLocks(kin, deps.configured);
+    this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
     this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
     this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
     const before = remains.find((each) => each.name === name)?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
-    this.#earlier = [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.names)];
+    this.#earlier = [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.configured)];
     const record: LoopDeps["record"] = (entry) => this.#record(entry);
     const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
     const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
@@ -210,7 +206,7 @@ export class Bot {
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
     });
     this.loop.post({ kind: "adopted", generation, ready });
-    if (judged.outdated) this.fact("warn", `${OUTDATED}; to start it anew: supervisor restart ${this.plan.name}`);
+    if (judged.outdated) this.fact("warn", outdatedText(this.plan.name));
     return true;
   }
 
@@ -317,6 +313,7 @@ export class Bot {
       user: this.#user,
       clock: deps.clock,
       alone: () => deps.alone,
+      createProbe,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
       onVerdict: (probe) => this.#onVerdict(probe),

@@ -196,8 +196,8 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
-    const names = new Set(Object.keys(loaded.config.bots));
-    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, names });
+    const configured = new Set(Object.keys(loaded.config.bots));
+    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, configured });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();

@@ -56,17 +56,20 @@ export class Fleet {
     return [...this.#bots.values()];
   }
 
-  /** Takes a bot in and opens its sockets; it is not begun. `names`: the bots of the config. Throws as `Bot` does. */
-  add(config: BotConfig, { remains, names }: { remains: readonly Remains[]; names: ReadonlySet<string> }): Bot {
+  /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
+  add(
+    config: BotConfig,
+    { remains, configured }: { remains: readonly Remains[]; configured: ReadonlySet<string> },
+  ): Bot {
     const { dirs, clock, controllers } = this.#deps;
     const { name } = config;
     const members = this.#members;
     let notify: NotifySocket | undefined;
     const bot = new Bot(name, config, dirs, {
       ...this.#deps,
-      names,
+      configured,
       get alone() {
-        return names.size === 1 && members.size === 1;
+        return configured.size === 1 && members.size === 1;
       },
       get controllers() {
         return controllers();

@@ -1,4 +1,5 @@
 /** The plan of one bot: the one that holds now, and after a reload perhaps one that waits until nothing of the old start lives. */
+import type { StateKind } from "../../core/lifecycle-types.ts";
 import type { BotPlan } from "./bot-plan.ts";
 
 export class LivePlan {
@@ -39,4 +40,9 @@ export class LivePlan {
 /** `deps` with a plan that is always the one of now, also for those who keep it. */
 export function withPlan<D extends object>(live: LivePlan, deps: D): D & { readonly plan: BotPlan } {
   return Object.defineProperty({ ...deps, plan: live.now }, "plan", { get: () => live.now });
+}
+
+/** Something of the bot lives, or is not proven dead: it is under the plan that it was started with. */
+export function isAlive(kind: StateKind): boolean {
+  return ["starting", "running", "stopping", "stuck"].includes(kind);
 }

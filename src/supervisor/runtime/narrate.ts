@@ -97,3 +97,8 @@ function describeEvent(event: Event): string {
       return event.kind;
   }
 }
+
+/** What is said of a bot that was adopted although the config would start it otherwise now. */
+export function outdatedText(bot: string): string {
+  return `the bot goes on as it was started, and the config has changed since; to start it anew: supervisor restart ${bot}`;
+}

@@ -11,8 +11,8 @@ import {
   type Verdict,
 } from "../../core/verdict.ts";
 import type { Clock } from "../../platform/clock.ts";
-import type { Probe, ProbeContext } from "../../probes/contract.ts";
-import { createProbe, type ProbeConfig } from "../../probes/index.ts";
+import type { Probe } from "../../probes/contract.ts";
+import type { ProbeConfig } from "../../probes/index.ts";
 
 /** Shortest pause between two runs of a probe, ms: a probe that is always overdue must not spin. */
 const MIN_PAUSE_MS = 10;
@@ -30,7 +30,8 @@ export interface ProbeView {
 
 export interface ScheduleDeps {
   readonly clock: Clock;
-  readonly context: ProbeContext;
+  /** `armedAtMs`: the moment from which its silence is counted, where it is not that of the start. */
+  readonly createProbe: (config: ProbeConfig, armedAtMs?: () => number) => Probe;
   /** Called right before a run is judged: what the bot said meanwhile must be read first. */
   readonly beforeRun: () => void;
   /** The verdict of a probe has changed. */
@@ -67,7 +68,7 @@ export class Schedule {
   constructor(configs: readonly ProbeConfig[], deps: ScheduleDeps) {
     this.#deps = deps;
     this.#startedAtMs = deps.clock.monotonicMs();
-    this.#entries = configs.map((config) => createEntry(config, deps.context));
+    this.#entries = configs.map((config) => createEntry(config, deps.createProbe(config)));
   }
 
   get health(): Verdict {
@@ -111,11 +112,10 @@ export class Schedule {
     if (this.#stopped.signal.aborted) return;
     const passed = this.#startupPassed();
     const left = [...this.#entries];
-    const context = { ...this.#deps.context, armedAtMs };
     this.#entries = configs.map((config) => {
       const index = left.findIndex((entry) => Bun.deepEquals(entry.config, config));
       const [kept] = index === -1 ? [] : left.splice(index, 1);
-      return kept ?? createEntry(config, context);
+      return kept ?? createEntry(config, this.#deps.createProbe(config, armedAtMs));
     });
     for (const entry of left) {
       entry.gone.abort();
@@ -236,10 +236,10 @@ export class Schedule {
   }
 }
 
-function createEntry(config: ProbeConfig, context: ProbeContext): Entry {
+function createEntry(config: ProbeConfig, probe: Probe): Entry {
   return {
     config,
-    probe: createProbe(config, context),
+    probe,
     record: freshRecord,
     result: undefined,
     lastAt: undefined,

@@ -75,12 +75,12 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       cgroupBase: undefined,
       controllers: undefined,
       alone: false,
-      names: new Set(["bot"]),
       installation: "test",
       drain: () => {},
       onChange: () => {},
       pulse,
       remains: [],
+      configured: new Set(),
       onBug: (error) => {
         throw error;
       },

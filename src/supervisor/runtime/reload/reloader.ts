@@ -195,14 +195,14 @@ export class Reloader {
       return comes && !settled.has(name) && !fleet.bots.has(name);
     });
     if (coming.length === 0) return ends;
-    const names = new Set([...Object.keys(loaded.config.bots), ...fleet.bots.keys()]);
+    const configured = new Set([...Object.keys(loaded.config.bots), ...fleet.bots.keys()]);
     const remains = surveyBots(loaded.dirs);
     const taken: Bot[] = [];
     for (const { name, after } of coming) {
       const error = stopping() ? "the supervisor is stopping" : collision(after, fleet);
       try {
         if (error !== undefined) throw new Error(error);
-        if (after !== undefined) taken.push(fleet.add(after, { remains, names }));
+        if (after !== undefined) taken.push(fleet.add(after, { remains, configured }));
       } catch (cause) {
         ends.set(name, Promise.resolve({ error: cause instanceof Error ? cause.message : String(cause) }));
       }
