@@ -41,6 +41,29 @@ function readLimit(rig: Rig, controller: Controller, file: string): string {
 }
 
 describe.runIf(enforced).concurrent("what the kernel enforces", () => {
+  test("limits of a living bot are changed by a reload, both ways, and none that would kill it", async () => {
+    const bot = (memory: string, cpu: string, pids: number): object => ({
+      command: STAY,
+      limits: { memory, cpu, pids },
+    });
+    await using rig = new Rig({ bots: { bot: { ...bot("64MiB", "50%", 20) } } });
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    for (const [memory, bytes, cpu, quota, pids] of [
+      ["96MiB", 96, "80%", "80000", 30],
+      ["48MiB", 48, "20%", "20000", 10],
+    ] as const) {
+      rig.configure({ bot: { ...bot(memory, cpu, pids) } });
+      expect((await rig.cli("reload")).code).toBe(0);
+      expect(readLimit(rig, "memory", "memory.limit_in_bytes").trim()).toBe(String(bytes * 1_024 ** 2));
+      expect(readLimit(rig, "cpu", "cpu.cfs_quota_us").trim()).toBe(quota);
+      expect(readLimit(rig, "pids", "pids.max").trim()).toBe(String(pids));
+    }
+    rig.configure({ bot: { command: STAY, limits: { memory: "1MiB", cpu: "20%", pids: 10 } } });
+    expect((await rig.cli("reload")).code).toBe(0);
+    expect(await rig.bot()).toMatchObject({ pid, generation: 1, state: "running" });
+  });
+
   test("limits.memory: a hog is killed by the kernel and its exit says oom, again and again", async () => {
     const bot = { command: shell("exec tail /dev/zero"), limits: { memory: "48MiB" } };
     await using rig = new Rig({ bots: { bot } });

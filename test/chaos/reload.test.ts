@@ -169,6 +169,26 @@ test.concurrent("a reload while positions are being closed lets the close end as
   expect(paper.state()).toMatchObject({ flat: true, violations: [] });
 });
 
+test.concurrent("pages come, move and know the bots of the new config, and two reloads at once are done one by one", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  await rig.botIn("running");
+  rig.configure({ bot: { command: STAY } }, { http: { listen: "127.0.0.1:0" } });
+  expect((await rig.cli("reload")).code).toBe(0);
+  const address = await until("the page is there", () => /http:\/\/127\.0\.0\.1:\d+/.exec(rig.read("daemon.err"))?.[0]);
+  expect((await fetch(`${address}/readyz`)).status).toBe(200);
+  const slow = { command: STAY, ready: "notify", startTimeout: "3s" };
+  rig.configure({ bot: { command: STAY }, slow }, { http: { listen: "127.0.0.1:0" } });
+  const first = rig.request("/v1/reload", { method: "POST" });
+  await until("the new bot is known", async () => (await rig.status()).bots.length === 2);
+  expect((await fetch(`${address}/readyz`)).status).toBe(503);
+  const second = await rig.request("/v1/reload", { method: "POST" });
+  expect(second.status).toBe(409);
+  expect(await second.json()).toMatchObject({ error: { code: "inProgress" } });
+  await rig.endDaemon("SIGTERM");
+  await first.catch(() => undefined);
+});
+
 test.concurrent("a bot that waits for its restart gets the new definition with it, a halted one when it is started", async () => {
   await using rig = new Rig();
   const dying = { command: ["false"], restart: { base: "2s", cap: "2s" } };
