@@ -98,9 +98,19 @@ export const reloadAnswerSchema = z.strictObject({
 });
 export type ReloadAnswer = z.output<typeof reloadAnswerSchema>;
 
-/** One line of a summary: "momentum restart, scalper added"; "nothing" when nothing differs. */
+/** Most keys of one bot that the summary names. */
+const SUMMARY_KEYS = 5;
+
+/** One line: "momentum restart (command), scalper added"; "nothing" when nothing differs. */
 export function reloadSummary({ changes, bots }: Pick<ReloadAnswer, "changes" | "bots">): string {
   const own = changes.map(({ key, meaning }) => `${key} ${meaning}`);
-  const parts = [...own, ...bots.map(({ name, meaning }) => `${name} ${meaning}`)];
+  const parts = [...own, ...bots.map((bot) => `${bot.name} ${bot.meaning}${keysOf(bot)}`)];
   return parts.length === 0 ? "nothing" : parts.join(", ");
+}
+
+function keysOf({ changes }: BotReload): string {
+  if (changes.length === 0) return "";
+  const named = changes.slice(0, SUMMARY_KEYS).map(({ key }) => key);
+  const more = changes.length - named.length;
+  return ` (${named.join(", ")}${more === 0 ? "" : ` and ${more} more`})`;
 }

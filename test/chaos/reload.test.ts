@@ -205,3 +205,31 @@ test.concurrent("a bot that waits for its restart gets the new definition with i
   expect((await rig.cli("start", "halted")).code).toBe(0);
   expect(await rig.botIn("running")).toMatchObject({ restarts: { attempt: 1 } });
 });
+
+test.concurrent("a daemon that is stopped, or killed, in the middle of a reload starts nothing more, and the next one reads the new file", async () => {
+  await using rig = new Rig();
+  const deaf = { command: script("ignore-term.sh", rig.path("pid")), account: "main", stopTimeout: "3s" };
+  const heir = { command: STAY, account: "main" };
+  rig.configure({ deaf });
+  await rig.run();
+  await until("the bot ignores SIGTERM by now", () => rig.read("pid") !== "");
+  const { pid } = await named(rig, "deaf", "running");
+  rig.configure({ heir });
+  process.kill(rig.daemon.pid, "SIGHUP");
+  await named(rig, "deaf", "stopping");
+  expect((await rig.cli("start", "deaf")).err).toContain("a reload is about to replace or remove it");
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  expect(await named(rig, "heir", "running")).toMatchObject({ account: "main" });
+  expect(isLive(pid ?? 0)).toBe(false);
+  rig.configure({ deaf });
+  rig.write("pid", "");
+  expect((await rig.cli("reload")).code).toBe(0);
+  await until("the bot ignores SIGTERM by now", () => rig.read("pid") !== "");
+  rig.configure({ heir });
+  process.kill(rig.daemon.pid, "SIGHUP");
+  await named(rig, "deaf", "stopping");
+  expect(await rig.endDaemon("SIGTERM")).toBe(0);
+  const starts = rig.journal.filter(({ bot, text }) => bot === "heir" && text.includes("→ starting"));
+  expect(starts.length).toBe(1);
+});

@@ -53,4 +53,15 @@ describe("reloadSummary()", () => {
     ];
     expect(reloadSummary({ changes: [], bots })).toBe("a restart, b added");
   });
+
+  test("names the first keys of a bot and counts the others", () => {
+    const changes = [1, 2, 3, 4, 5, 6, 7].map((n) => ({
+      key: `k${n}`,
+      before: "1",
+      after: "2",
+      meaning: "in place" as const,
+    }));
+    const bot = { name: "a", meaning: "in place" as const, changes, state: null, note: null, error: null };
+    expect(reloadSummary({ changes: [], bots: [bot] })).toBe("a in place (k1, k2, k3, k4, k5 and 2 more)");
+  });
 });

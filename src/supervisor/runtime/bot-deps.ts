@@ -43,5 +43,6 @@ export interface Order {
 export interface Begin {
   readonly emergency?: Order | undefined;
   readonly held?: string | undefined;
+  /** Whether it should run, told by who has let go of its last start; `autostart` says it else. */
   readonly wanted?: boolean;
 }

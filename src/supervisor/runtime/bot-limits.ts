@@ -70,10 +70,11 @@ export class BotLimits {
 
   /** A reload's limits hold from here on: of a living start those that it has cgroups for, the others from the next start on. */
   change(limits: Limits | undefined, controllers: Controllers | undefined): void {
-    const before = this.#plan.enforced;
+    const before = this.#plan;
     this.#deps = { ...this.#deps, limits, controllers };
     this.#plan = planOf(this.#deps);
-    for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before);
+    if (!Bun.deepEquals(before.gaps, this.#plan.gaps)) this.tellGaps();
+    for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before.enforced);
   }
 
   #setAgain(controller: Controller, leaf: Leaf, before: EnforcedLimits): void {

@@ -161,12 +161,14 @@ export class Bot {
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
    * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
-   * `wanted`: whether it should run; where it is not given, `autostart` says so.
    */
-  begin({ emergency, held, wanted = this.plan.config.autostart }: Begin): void {
+  begin({ emergency, held, wanted: told }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
-    if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
+    const wanted = told ?? this.plan.config.autostart;
+    // Whoever tells that has seen the end of the last start.
+    const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
+    if (!fresh && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;

@@ -85,8 +85,13 @@ export class Reloader {
       onBusy(true);
       return { ...answer, applied: true, bots: await this.#apply(loaded, plan) };
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      say("warn", `the config is not reloaded, and everything goes on as it was: ${why}`);
+      if (error instanceof ReloadRefusal)
+        say("warn", `the config is not reloaded, and everything goes on as it was: ${error.message}`);
+      else
+        say(
+          "alert",
+          `internal error: the reload broke off: ${messageOf(error)}; supervisor config diff shows what is left`,
+        );
       throw error;
     } finally {
       this.#busy = false;
@@ -128,7 +133,9 @@ export class Reloader {
   async #apply(loaded: LoadedConfig, plan: ReloadPlan): Promise<BotReload[]> {
     const { fleet, adopt } = this.#deps;
     // No wait between the judgement of the plan and its first deeds: what was judged is as it was.
-    const own = adopt(loaded, plan);
+    const own = adopt(loaded, plan).catch((error: unknown) =>
+      this.#deps.say("alert", `internal error: cannot take over the new config: ${messageOf(error)}`),
+    );
     const ends = new Map<string, Promise<Outcome>>();
     const going = plan.bots.filter(
       ({ before, after, replaced }) => before !== undefined && (after === undefined || replaced),
@@ -204,7 +211,7 @@ export class Reloader {
         if (error !== undefined) throw new Error(error);
         if (after !== undefined) taken.push(fleet.add(after, { remains, configured }));
       } catch (cause) {
-        ends.set(name, Promise.resolve({ error: cause instanceof Error ? cause.message : String(cause) }));
+        ends.set(name, Promise.resolve({ error: messageOf(cause) }));
       }
     }
     for (const bot of taken) {
@@ -258,6 +265,10 @@ function readAll(file: string, env: LoadedConfig["env"]): { loaded: LoadedConfig
     if (error instanceof ConfigError) throw new ReloadRefusal("config", error.message, "the old config stays in force");
     throw error;
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function isUp({ kind }: State): boolean {
