@@ -245,12 +245,13 @@ export class Bot {
   }
 
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
-    if (this.#live.waits && (!isAlive(to.kind) || effects.some(({ kind }) => kind === "spawn"))) this.#take();
     if (to.lastExit !== from.lastExit) this.#lastExitAt = this.#deps.clock.wallTime();
     const entry = decisionEntry(this.plan.name, event, from, to, effects);
     const sync = effects.some(({ kind }) => LASTING.has(kind));
     this.#deps.journal.write(entry, { sync });
     this.#deps.onChange();
+    // Nothing lives of the old plan now, and the effects of this step are the first under the new one.
+    if (this.#live.waits && (!isAlive(to.kind) || effects.some(({ kind }) => kind === "spawn"))) this.#take();
   }
 
   #perform(deed: Deed): void {

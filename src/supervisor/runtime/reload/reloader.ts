@@ -310,7 +310,7 @@ function inEmergency(state: State): boolean {
 function refusalOf(plan: ReloadPlan, after: Config, fleet: Fleet): string | undefined {
   const own = plan.changes.filter(({ meaning }) => meaning === "supervisor").map(({ key }) => key);
   if (own.length > 0)
-    return `${own.join(", ")} ${own.length === 1 ? "needs" : "need"} a restart of the supervisor; the bots run on meanwhile and are adopted`;
+    return `${own.join(", ")} ${own.length === 1 ? "needs" : "need"} a restart of the supervisor, which stops and starts its bots`;
   if (plan.changes.some(({ key }) => key === "emergencyFile") && existsSync(after.emergencyFile))
     return `the new emergencyFile ${after.emergencyFile} exists, which would close the positions of every bot; remove it first`;
   for (const { name, after: now, before, replaced } of plan.bots) {
