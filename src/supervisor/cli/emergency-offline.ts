@@ -67,6 +67,7 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       onChange: () => {},
       pulse,
       remains: surveyBots(dirs),
+      isConfigured: (other) => other in loaded.config.bots,
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
     try {

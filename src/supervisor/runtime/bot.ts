@@ -23,9 +23,10 @@ import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
+import { makeRoomForBot } from "./quarantine.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
-import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+import { kinOf, marksOfRemains, type Remains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
@@ -50,6 +51,8 @@ export interface BotDeps {
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   readonly pulse: Pulse;
+  /** Whether the config has a bot of this name. */
+  readonly isConfigured: (name: string) => boolean;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
   /** Something threw that should not. */
@@ -83,21 +86,23 @@ export class Bot {
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
-    const { clock, random, env, pulse, remains } = deps;
+    const { clock, random, env, pulse, remains, isConfigured } = deps;
     this.#deps = deps;
     this.plan = planBot(name, config, dirs);
     refuseStrangers(this.plan);
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.#user = user;
-    prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    const own = remains.find((each) => each.name === name);
+    for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
+    prepareFolders(this.plan.files, user);
     this.output = new Output({ plan: this.plan, clock, fact });
-    const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
+    const kin = kinOf(this.plan, remains, isConfigured);
     const inherited = kin.flatMap((each) => each.lockoutFiles);
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
     this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, fact });
-    const before = remains.find((each) => each.name === name)?.identity;
+    const before = own?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
     this.#earlier = [

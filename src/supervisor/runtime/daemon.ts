@@ -1,5 +1,5 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { chownSync, existsSync } from "node:fs";
+import { chownSync, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
@@ -13,6 +13,7 @@ import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { Bot, type Order } from "./bot.ts";
+import { refuseNewer } from "./bot-setup.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -21,6 +22,7 @@ import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
+import { makeRoom } from "./quarantine.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
@@ -97,10 +99,13 @@ export class Daemon {
     this.#lock = takeLock(join(stateDir, "supervisor.lock"));
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
-    this.#journal = new Journal(join(stateDir, "journal"), clock);
+    const journalDir = join(stateDir, "journal");
+    const moves = [makeRoom(journalDir, "folder"), makeRoom(statusFile(stateDir), "file")];
+    this.#journal = new Journal(journalDir, clock);
     this.#journal.follow((entry) => {
       if (entry.level !== "debug") deps.toStderr(eventLine(entry));
     });
+    for (const move of moves) if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
@@ -135,6 +140,7 @@ export class Daemon {
     if (this.#cgroup.base === undefined)
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     const remains = surveyBots(loaded.dirs);
+    for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
     for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
     for (const each of remains) this.#endStranded(each);
     this.#openControl();
@@ -165,8 +171,11 @@ export class Daemon {
 
   #openControl(): void {
     const { loaded, clock, env } = this.#deps;
+    const path = controlSocketPath(loaded.dirs.runtimeDir);
+    const move = makeRoom(path, "socket");
+    if (move !== undefined) this.#say("alert", move);
     this.#control = openControl({
-      path: controlSocketPath(loaded.dirs.runtimeDir),
+      path,
       group: loaded.config.control.group,
       bots: this.#bots,
       journal: this.#journal,
@@ -288,6 +297,7 @@ export class Daemon {
       },
       pulse: this.#pulse,
       remains,
+      isConfigured: (other) => other in loaded.config.bots,
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;
@@ -342,8 +352,9 @@ export class Daemon {
     for (const bot of this.#bots.values()) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
-    if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
-    this.#say("warn", "the control socket was removed; opening it again");
+    const control = statSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir), { throwIfNoEntry: false });
+    if (this.#stopping || control?.isSocket() === true) return;
+    this.#say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.#openControl();
   }

@@ -78,6 +78,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       drain: () => {},
       onChange: () => {},
       pulse,
+      isConfigured: () => true,
       remains: [],
       onBug: (error) => {
         throw error;

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import type { Lockout } from "../../../src/core/lockout.ts";
 import { filesOf } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { cannotWait, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
+import { cannotWait, kinOf, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
 
 const root = mkdtempSync(join(tmpdir(), "survey-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -34,4 +34,14 @@ test.each([
   mkdirSync(dir, { recursive: true });
   if (text !== undefined) writeFileSync(lockout, text);
   expect(surveyBots(dirs).map(cannotWait)).toEqual([expected]);
+});
+
+test("kinOf() counts remains whose account cannot be read as kin, unless the config has their bot", () => {
+  const stateDir = join(root, "kin");
+  const dirs = { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
+  for (const name of ["lost", "other", "never"]) mkdirSync(filesOf(name, name, dirs).dir, { recursive: true });
+  for (const name of ["lost", "other"]) writeFileSync(filesOf(name, name, dirs).identity, "{");
+  const plan = { name: "bot", account: "main" };
+  const kin = kinOf(plan, surveyBots(dirs), (name) => name === "other");
+  expect(kin.map(({ name }) => name)).toEqual(["lost"]);
 });
