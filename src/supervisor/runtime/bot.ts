@@ -5,7 +5,7 @@ import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-t
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
-import type { Clock } from "../../platform/clock.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
 import { writeFileAtomic } from "../../platform/files.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
@@ -63,6 +63,8 @@ export interface BotDeps {
 export interface Order {
   readonly trigger: Trigger;
   readonly reason: string;
+  /** An earlier daemon had taken it when it was killed: the bot counts as locked since then. */
+  readonly taken?: true;
 }
 
 export class Bot {
@@ -156,7 +158,7 @@ export class Bot {
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
-    const locked = this.lockout;
+    const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     const wanted = this.plan.config.autostart;
     this.#setLevel();
     if (locked !== undefined) {
@@ -308,14 +310,10 @@ export class Bot {
     this.#hook.abort();
     const { generation } = this.loop.state;
     const survivors = await killAll(this.fence, this.#deps.clock);
-    await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
+    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS)]);
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
     return this.loop.post({ kind: "gone", generation });
-  }
-
-  #wait(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
   }
 
   #forbidOrders(): void {

@@ -21,6 +21,7 @@ import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
+import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
 import { supervisorStatus } from "./status.ts";
@@ -78,6 +79,7 @@ export class Daemon {
   readonly #servers: Stoppable[] = [];
   readonly #pulse: Pulse;
   readonly #emergencyFile: EmergencyFile;
+  readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
@@ -99,13 +101,13 @@ export class Daemon {
     this.#lock = takeLock(join(stateDir, "supervisor.lock"));
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
-    const journalDir = join(stateDir, "journal");
-    const moves = [makeRoom(journalDir, "folder"), makeRoom(statusFile(stateDir), "file")];
-    this.#journal = new Journal(journalDir, clock);
+    this.#interrupted = interruptedOrder(join(stateDir, "journal"));
+    this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#journal.follow((entry) => {
       if (entry.level !== "debug") deps.toStderr(eventLine(entry));
     });
-    for (const move of moves) if (move !== undefined) this.#say("alert", move);
+    const move = makeRoom(statusFile(stateDir), "file");
+    if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
@@ -146,7 +148,10 @@ export class Daemon {
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#bots.values()) {
+      const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
+      bot.begin({ emergency: emergency ?? order, held: held.get(bot.plan.name) });
+    }
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
@@ -171,11 +176,8 @@ export class Daemon {
 
   #openControl(): void {
     const { loaded, clock, env } = this.#deps;
-    const path = controlSocketPath(loaded.dirs.runtimeDir);
-    const move = makeRoom(path, "socket");
-    if (move !== undefined) this.#say("alert", move);
     this.#control = openControl({
-      path,
+      path: controlSocketPath(loaded.dirs.runtimeDir),
       group: loaded.config.control.group,
       bots: this.#bots,
       journal: this.#journal,

@@ -1,11 +1,23 @@
 /** Reads the journal's files, newest entries first found, for `supervisor events` and for replays. */
-import { readdirSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
+import * as z from "zod";
+import { closeJobSchema } from "../../core/close-job.ts";
 import { journalEntrySchema, type JournalEntry } from "../../core/journal-entry.ts";
+import type { Trigger } from "../../core/lifecycle-types.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 
 /** Largest journal file read, bytes: four times what the daemon lets one grow to on a full disk. */
 const MAX_FILE_BYTES = 64 * 1024 ** 2;
+
+/** End of the journal in which its last decision is, bytes: some hundred lines, most of them shorter than 1 KiB. */
+const TAIL_BYTES = 64 * 1024;
+
+const openingSchema = z.object({
+  kind: z.literal("openIncident"),
+  trigger: closeJobSchema.shape.trigger,
+  reason: z.string(),
+});
 
 export interface JournalReading {
   /** Oldest first. */
@@ -40,6 +52,55 @@ function readFile(path: string): string | undefined {
     const cause: unknown = error instanceof Error ? error.cause : undefined;
     if (cause instanceof Error && "code" in cause && (cause.code === "EACCES" || cause.code === "EPERM")) throw cause;
     return undefined;
+  }
+}
+
+/** An emergency that was decided and journaled, by a daemon that was killed before the lockout was on disk. */
+export interface InterruptedOrder {
+  readonly bot: string;
+  readonly trigger: Trigger;
+  readonly reason: string;
+  readonly taken: true;
+}
+
+/**
+ * The emergency that the journal's last decision opens; `undefined` when it opens none. Whoever finds no lockout of that bot
+ * has to open it: what was decided counts from its line in the journal on. Never throws.
+ */
+export function interruptedOrder(dir: string): InterruptedOrder | undefined {
+  try {
+    for (const file of filesNewestFirst(dir).slice(0, 2)) {
+      const last = decisionsOf(readTail(join(dir, file))).at(-1);
+      if (last === undefined) continue;
+      const opened = last.effects.map((effect) => openingSchema.safeParse(effect)).find(({ success }) => success);
+      if (opened?.data === undefined) return undefined;
+      const { trigger, reason } = opened.data;
+      return { bot: last.bot, trigger, reason, taken: true };
+    }
+  } catch {
+    // A journal that cannot be read tells of no emergency; the lockouts tell of all that were begun.
+  }
+  return undefined;
+}
+
+function decisionsOf(text: string): Extract<JournalEntry, { kind: "decision" }>[] {
+  return text.split("\n").flatMap((line) => {
+    if (!line.includes('"kind":"decision"')) return [];
+    const entry = parseEntry(line);
+    return entry?.kind === "decision" ? [entry] : [];
+  });
+}
+
+/** The last bytes of a regular file, as text; its first line may be cut. */
+function readTail(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  try {
+    const stat = fstatSync(fd);
+    const bytes = Buffer.alloc(stat.isFile() ? Math.min(stat.size, TAIL_BYTES) : 0);
+    const count = readSync(fd, bytes, 0, bytes.length, stat.size - bytes.length);
+    return bytes.toString("utf8", 0, count);
+  } finally {
+    closeSync(fd);
   }
 }
 
