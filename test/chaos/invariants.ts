@@ -8,8 +8,14 @@ interface BotMemory {
   locked: boolean;
 }
 
-/** Throws `journal entry SEQ: …` for the first violation. `gaps`: lines may be lost, as by a full disk. */
-export function checkJournal(entries: readonly JournalEntry[], { gaps = false }: { gaps?: boolean } = {}): void {
+/**
+ * Throws `journal entry SEQ: …` for the first violation. `gaps`: lines may be lost, as by a full disk; `recounts`:
+ * generations may begin anew, as when what counts them was spoiled.
+ */
+export function checkJournal(
+  entries: readonly JournalEntry[],
+  { gaps = false, recounts = false }: { gaps?: boolean; recounts?: boolean } = {},
+): void {
   const bots = new Map<string, BotMemory>();
   let lastSeq = 0;
   for (const entry of entries) {
@@ -21,6 +27,7 @@ export function checkJournal(entries: readonly JournalEntry[], { gaps = false }:
     if (entry.kind !== "decision") continue;
     const bot = bots.get(entry.bot) ?? { state: undefined, generation: 0, locked: false };
     bots.set(entry.bot, bot);
+    if (recounts) bot.generation = 0;
     checkDecision(entry, bot, gaps);
   }
 }

@@ -113,7 +113,7 @@ export class Bot {
     ];
     const record: LoopDeps["record"] = (entry) => this.#record(entry);
     const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
-    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
+    const counts = { generation: before?.generation ?? this.output.lastGeneration, restarts: before?.restarts ?? 0 };
     this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
   }
 
