@@ -144,10 +144,13 @@ function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** Makes a file of `bytes` zeros with its room on the disk taken, for `overwrite`; an existing one of that size is left as it is. */
-export function reserveFile(path: string, bytes: number): void {
+/**
+ * Makes a file of `bytes` with its room on the disk taken, for `overwrite`: `text` and zeros after it. An existing one of
+ * that size is left as it is.
+ */
+export function reserveFile(path: string, bytes: number, text = ""): void {
   if (existsSync(path) && statSync(path).size === bytes) return;
-  writeFileAtomic(path, "\0".repeat(bytes));
+  writeFileAtomic(path, `${text}${"\0".repeat(Math.max(0, bytes - Buffer.byteLength(text)))}`);
 }
 
 /** Writes `text` over the start of a reserved file and zeros over its rest, and forces it to the disk; takes no new room. */

@@ -11,7 +11,7 @@ export interface Paper extends AsyncDisposable {
 }
 
 /** Two positions, a resting order and a protective stop: an account that needs closing. */
-const HOLDINGS = {
+export const HOLDINGS = {
   positions: [
     { symbol: "BTCUSDT", side: "long", amount: 0.25 },
     { symbol: "ETHUSDT", side: "short", amount: 4 },

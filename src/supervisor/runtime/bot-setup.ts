@@ -9,7 +9,7 @@ import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
-import { strangersOf } from "./survey.ts";
+import { strangersOf, type Remains } from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
 export function lookUp(name: string | undefined): { user: User | undefined; userError: string | undefined } {
@@ -52,6 +52,21 @@ export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
   if (before === undefined) return;
   const judged = judgeBefore(plan, before);
   if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
+}
+
+/** The identity file is of a newer release; exit code 2. */
+class NewerIdentityError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint =
+    "run the newer supervisor, which knows the bot's process; or stop the bot, then remove the file to go on with this release";
+}
+
+/** Throws when a newer release has written the bot's identity: its process cannot be judged, and the file is not ours to replace. */
+export function refuseNewer({ name, files, identityReading }: Remains): void {
+  if (identityReading.kind !== "newer") return;
+  throw new NewerIdentityError(
+    `cannot supervise ${name}: ${files.identity} has format version ${identityReading.version}, which a newer release wrote`,
+  );
 }
 
 /** What to do with the process of the last start of an earlier supervisor. */

@@ -4,7 +4,7 @@ import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-t
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
-import type { Clock } from "../../platform/clock.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
@@ -25,6 +25,7 @@ import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
+import { makeRoomForBot } from "./quarantine.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
 import { accountOf, kinOf, marksOfRemains, type Remains } from "./survey.ts";
@@ -66,6 +67,8 @@ export interface BotDeps {
 export interface Order {
   readonly trigger: Trigger;
   readonly reason: string;
+  /** An earlier daemon had taken it when it was killed: the bot counts as locked since then. */
+  readonly taken?: true;
 }
 
 export class Bot {
@@ -97,8 +100,10 @@ export class Bot {
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.#user = user;
-    prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    const own = remains.find((each) => each.name === name);
+    for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
+    prepareFolders(this.plan.files, user);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output({ plan: this.plan, clock, fact });
     const kin = kinOf(this.plan, remains, deps.configured);
@@ -107,7 +112,7 @@ export class Bot {
     const cgroupName = `bot-${name}-${deps.installation}`;
     this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
     this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
-    const before = remains.find((each) => each.name === name)?.identity;
+    const before = own?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
     this.#earlier = [
@@ -116,7 +121,7 @@ export class Bot {
     ];
     const record: LoopDeps["record"] = (entry) => this.#record(entry);
     const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
-    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
+    const counts = { generation: before?.generation ?? this.output.lastGeneration, restarts: before?.restarts ?? 0 };
     this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
   }
 
@@ -157,7 +162,7 @@ export class Bot {
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
-    const locked = this.lockout;
+    const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     const wanted = this.plan.config.autostart;
     this.#setLevel();
     if (locked !== undefined) {
@@ -318,16 +323,12 @@ export class Bot {
     this.#hook.abort();
     const { generation } = this.loop.state;
     const survivors = await killAll(this.fence, this.#deps.clock);
-    await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
+    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS)]);
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
     this.limits.settle();
     this.#setLevel();
     return this.loop.post({ kind: "gone", generation });
-  }
-
-  #wait(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
   }
 
   async #runHook(hook: Hook): Promise<void> {

@@ -1,5 +1,5 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { chownSync, existsSync } from "node:fs";
+import { chownSync, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
@@ -14,6 +14,7 @@ import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { Bot, type Order } from "./bot.ts";
+import { refuseNewer } from "./bot-setup.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -21,7 +22,9 @@ import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
+import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
 import { Pulse } from "./pulse.ts";
+import { makeRoom } from "./quarantine.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
@@ -78,6 +81,7 @@ export class Daemon {
   readonly #servers: Stoppable[] = [];
   readonly #pulse: Pulse;
   readonly #emergencyFile: EmergencyFile;
+  readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
@@ -99,10 +103,13 @@ export class Daemon {
     this.#lock = takeLock(join(stateDir, "supervisor.lock"));
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
+    this.#interrupted = interruptedOrder(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#journal.follow((entry) => {
       if (entry.level !== "debug") deps.toStderr(eventLine(entry));
     });
+    const move = makeRoom(statusFile(stateDir), "file");
+    if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
     const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
@@ -141,12 +148,16 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
+    for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
     for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
     for (const each of remains) this.#endStranded(each);
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#bots.values()) {
+      const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
+      bot.begin({ emergency: emergency ?? order, held: held.get(bot.plan.name) });
+    }
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
@@ -351,8 +362,9 @@ export class Daemon {
     for (const bot of this.#bots.values()) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
-    if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
-    this.#say("warn", "the control socket was removed; opening it again");
+    const control = statSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir), { throwIfNoEntry: false });
+    if (this.#stopping || control?.isSocket() === true) return;
+    this.#say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.#openControl();
   }

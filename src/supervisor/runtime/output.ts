@@ -1,7 +1,7 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
 import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine } from "../../core/output-log.ts";
+import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine, type RunMark } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -106,10 +106,22 @@ export class Output {
     });
   }
 
+  /** The last start that was noted, for when the identity does not tell; 0 when none can be read. */
+  get lastGeneration(): number {
+    try {
+      return this.#marks.at(-1)?.generation ?? 0;
+    } catch {
+      return 0;
+    }
+  }
+
   /** Where a start of an earlier daemon began. */
   #markOf(generation: number): number {
-    const text = readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "";
-    return rangeOfRun(parseRunMarks(text), generation)?.from ?? 0;
+    return rangeOfRun(this.#marks, generation)?.from ?? 0;
+  }
+
+  get #marks(): readonly RunMark[] {
+    return parseRunMarks(readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "");
   }
 
   #keepLastWords(generation: number, from: number, to: number): void {
