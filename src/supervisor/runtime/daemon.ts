@@ -12,7 +12,6 @@ import { openNotifySocket, type NotifySocket } from "../../platform/notify-socke
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
-import { eventLine } from "../../report/event-text.ts";
 import { Bot, type Order } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
@@ -22,8 +21,10 @@ import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
+import { StartOrder, stopInOrder } from "./start-order.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { tellEvents } from "./tell-events.ts";
 import { EmergencyFile } from "./triggers.ts";
 import { openWeb, type Web } from "./web.ts";
 
@@ -43,7 +44,6 @@ const SHUTDOWN_MARGIN_MS = 15_000;
 
 /** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
 const STOPPING_SIGN_MS = 15_000;
-
 /** Time between two looks whether a close has its worker, ms. */
 const LOOK_MS = 50;
 
@@ -82,6 +82,7 @@ export class Daemon {
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   #control: Stoppable | undefined;
+  #order: StartOrder | undefined;
   #web: Web | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
@@ -100,9 +101,7 @@ export class Daemon {
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#journal = new Journal(join(stateDir, "journal"), clock);
-    this.#journal.follow((entry) => {
-      if (entry.level !== "debug") deps.toStderr(eventLine(entry));
-    });
+    tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     this.#cgroup = detectCgroup();
     // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
     const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
@@ -146,7 +145,9 @@ export class Daemon {
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#bots.values())
+      bot.begin({ emergency, held: held.get(bot.plan.name), waitsFor: bot.plan.config.after });
+    this.#order = new StartOrder(this.#bots, this.#deps.clock);
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
@@ -238,8 +239,8 @@ export class Daemon {
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
     const bots = [...this.#bots.values()];
-    for (const bot of bots) bot.loop.post({ kind: "stop" });
-    await Promise.all(bots.map((bot) => this.#untilDown(bot)));
+    this.#order?.close();
+    await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
@@ -253,7 +254,8 @@ export class Daemon {
     this.#lock.release();
   }
 
-  async #untilDown({ loop, plan }: Bot): Promise<void> {
+  async #stopBot({ loop, plan }: Bot): Promise<void> {
+    loop.post({ kind: "stop" });
     const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
     await loop.settles(down, 3 * plan.policy.stopTimeout + SHUTDOWN_MARGIN_MS);
   }
@@ -292,6 +294,7 @@ export class Daemon {
       drain: () => void socket?.drain(DRAIN_MS),
       onChange: () => {
         this.#changed = true;
+        this.#order?.poke();
       },
       pulse: this.#pulse,
       remains,
@@ -320,6 +323,7 @@ export class Daemon {
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
       ...[...this.#bots.values()].map((bot) => () => bot.look()),
+      () => this.#order?.look(),
       () => this.#rareDuties(),
       ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),
