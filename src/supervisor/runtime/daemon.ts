@@ -298,6 +298,7 @@ export class Daemon {
       },
       pulse: this.#pulse,
       remains,
+      configured: new Set(Object.keys(loaded.config.bots)),
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;
