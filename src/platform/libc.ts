@@ -5,9 +5,12 @@ import { dlopen, ptr, read } from "bun:ffi";
 export interface Libc {
   readonly socket: (family: number, type: number, protocol: number) => number;
   readonly bind: (fd: number, address: Uint8Array) => number;
+  readonly connect: (fd: number, address: Uint8Array) => number;
+  readonly shutdown: (fd: number, how: number) => number;
   readonly setIntOption: (fd: number, level: number, option: number, value: number) => number;
   readonly recvmsg: (fd: number, header: Uint8Array, flags: number) => number;
-  readonly sendto: (fd: number, bytes: Uint8Array, flags: number, address: Uint8Array) => number;
+  /** Without an address on a connected socket. */
+  readonly sendto: (fd: number, bytes: Uint8Array, flags: number, address: Uint8Array | undefined) => number;
   /** fcntl with an integer argument. */
   readonly fcntl: (fd: number, command: number, argument: number) => number;
   readonly flock: (fd: number, operation: number) => number;
@@ -42,6 +45,8 @@ const SYS_PIDFD_OPEN = 434;
 const SYMBOLS = {
   socket: { args: ["int", "int", "int"], returns: "int" },
   bind: { args: ["int", "ptr", "u32"], returns: "int" },
+  connect: { args: ["int", "ptr", "u32"], returns: "int" },
+  shutdown: { args: ["int", "int"], returns: "int" },
   setsockopt: { args: ["int", "int", "int", "ptr", "u32"], returns: "int" },
   recvmsg: { args: ["int", "ptr", "int"], returns: "i64" },
   sendto: { args: ["int", "ptr", "usize", "int", "ptr", "u32"], returns: "i64" },
@@ -89,10 +94,21 @@ function wrap(name: string): Libc {
   return {
     socket: (family, type, protocol) => c.socket(family, type, protocol),
     bind: (fd, address) => c.bind(fd, ptr(address), address.byteLength),
+    connect: (fd, address) => c.connect(fd, ptr(address), address.byteLength),
+    shutdown: (fd, how) => c.shutdown(fd, how),
     setIntOption: (fd, level, option, value) => c.setsockopt(fd, level, option, ptr(Int32Array.of(value)), 4),
     recvmsg: (fd, header, flags) => Number(c.recvmsg(fd, ptr(header), flags)),
     sendto: (fd, bytes, flags, address) =>
-      Number(c.sendto(fd, ptr(bytes), bytes.byteLength, flags, ptr(address), address.byteLength)),
+      Number(
+        c.sendto(
+          fd,
+          ptr(bytes),
+          bytes.byteLength,
+          flags,
+          address === undefined ? null : ptr(address),
+          address?.byteLength ?? 0,
+        ),
+      ),
     fcntl: (fd, command, argument) => c.fcntl(fd, command, argument),
     flock: (fd, operation) => c.flock(fd, operation),
     prctl: (option, argument) => c.prctl(option, argument, 0, 0, 0),

@@ -3,6 +3,7 @@ import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
+import { endsWait } from "../../core/start-order.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
@@ -71,6 +72,12 @@ export interface Order {
   readonly taken?: true;
 }
 
+export interface Beginning {
+  readonly emergency?: Order | undefined;
+  readonly held?: string | undefined;
+  readonly waitsFor?: readonly string[];
+}
+
 export class Bot {
   readonly plan: BotPlan;
   readonly loop: Loop;
@@ -79,6 +86,8 @@ export class Bot {
   readonly before: Identity | undefined;
   readonly output: Output;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
+  /** Bots that are to be ready before the first start of this one; empty once it is started, or somebody said otherwise. */
+  waitsFor: readonly string[] = [];
   readonly #deps: BotDeps;
   readonly #starter: Starter;
   readonly #signs: BotSigns;
@@ -119,10 +128,13 @@ export class Bot {
       marksOfRemains(this.plan.files, before),
       ...kin.map((each) => marksOfRemains(each.files, each.identity)),
     ];
-    const record: LoopDeps["record"] = (entry) => this.#record(entry);
-    const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
+    const record = this.#record.bind(this);
+    const perform = this.#perform.bind(this);
     const counts = { generation: before?.generation ?? this.output.lastGeneration, restarts: before?.restarts ?? 0 };
-    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
+    const heard: LoopDeps["heard"] = (event) => {
+      if (endsWait(event.kind)) this.waitsFor = [];
+    };
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, counts);
   }
 
   /** By what anything of the bot that may still live is recognised. */
@@ -154,9 +166,10 @@ export class Bot {
 
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
-   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
+   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same. With
+   * `waitsFor`, its start is left to who knows when those bots are ready.
    */
-  begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
+  begin({ emergency, held, waitsFor = [] }: Beginning): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
@@ -169,6 +182,7 @@ export class Bot {
       const { outcome, trigger, reason } = locked;
       this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
     } else if (emergency !== undefined) this.order(emergency);
+    else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.loop.post({ kind: "start" });
     return undefined;
   }

@@ -12,7 +12,6 @@ import { openNotifySocket, type NotifySocket } from "../../platform/notify-socke
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
-import { eventLine } from "../../report/event-text.ts";
 import { Bot, type Order } from "./bot.ts";
 import { refuseNewer } from "./bot-setup.ts";
 import { openBotSocket } from "./bot-socket.ts";
@@ -25,8 +24,10 @@ import { Journal } from "./journal.ts";
 import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
+import { StartOrder, stopInOrder } from "./start-order.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { tellEvents } from "./tell-events.ts";
 import { EmergencyFile } from "./triggers.ts";
 import { openWeb, type Web } from "./web.ts";
 
@@ -46,7 +47,6 @@ const SHUTDOWN_MARGIN_MS = 15_000;
 
 /** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
 const STOPPING_SIGN_MS = 15_000;
-
 /** Time between two looks whether a close has its worker, ms. */
 const LOOK_MS = 50;
 
@@ -86,6 +86,7 @@ export class Daemon {
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   #control: Stoppable | undefined;
+  #order: StartOrder | undefined;
   #web: Web | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
@@ -105,9 +106,7 @@ export class Daemon {
     ensureDir(logDir, 0o755);
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
-    this.#journal.follow((entry) => {
-      if (entry.level !== "debug") deps.toStderr(eventLine(entry));
-    });
+    tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     const move = makeRoom(statusFile(stateDir), "file");
     if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
@@ -156,8 +155,10 @@ export class Daemon {
     const emergency = this.#orderAtStart();
     for (const bot of this.#bots.values()) {
       const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
-      bot.begin({ emergency: emergency ?? order, held: held.get(bot.plan.name) });
+      const { name, config } = bot.plan;
+      bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after });
     }
+    this.#order = new StartOrder(this.#bots, this.#deps.clock);
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
@@ -249,8 +250,8 @@ export class Daemon {
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
     const bots = [...this.#bots.values()];
-    for (const bot of bots) bot.loop.post({ kind: "stop" });
-    await Promise.all(bots.map((bot) => this.#untilDown(bot)));
+    this.#order?.close();
+    await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
@@ -264,7 +265,8 @@ export class Daemon {
     this.#lock.release();
   }
 
-  async #untilDown({ loop, plan }: Bot): Promise<void> {
+  async #stopBot({ loop, plan }: Bot): Promise<void> {
+    loop.post({ kind: "stop" });
     const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
     await loop.settles(down, 3 * plan.policy.stopTimeout + SHUTDOWN_MARGIN_MS);
   }
@@ -303,6 +305,7 @@ export class Daemon {
       drain: () => void socket?.drain(DRAIN_MS),
       onChange: () => {
         this.#changed = true;
+        this.#order?.poke();
       },
       pulse: this.#pulse,
       remains,
@@ -332,6 +335,7 @@ export class Daemon {
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
       ...[...this.#bots.values()].map((bot) => () => bot.look()),
+      () => this.#order?.look(),
       () => this.#rareDuties(),
       ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),

@@ -7,11 +7,12 @@ import type { Clock } from "../../platform/clock.ts";
 import { writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
-import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
+import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, readEnvFile, strangersText } from "./bot-setup.ts";
+import { withOutput } from "./output-target.ts";
 import { strangersOf } from "./survey.ts";
 
 /**
@@ -76,7 +77,7 @@ export class Starter {
       const env = this.#environment(generation, invocationId);
       const cgroup = this.#freshCgroup(invocationId);
       const before = limits.prepare(invocationId, cgroup, env);
-      const outcome = spawnChild({
+      const request: SpawnRequest = {
         command: plan.config.command,
         cwd: plan.config.cwd,
         env,
@@ -90,7 +91,8 @@ export class Starter {
           if (before.length > 0) this.#explain(code);
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
-      });
+      };
+      const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
       this.#writeIdentity(generation, restarts, invocationId, outcome.child);

@@ -23,6 +23,7 @@ const DEFAULTS = {
       cwd: folder.dir,
       env: {},
       account: "a",
+      after: [],
       autostart: true,
       orphans: "adopt",
       ready: "started",
@@ -41,7 +42,7 @@ const DEFAULTS = {
         haltExitCodes: [78],
       },
       probes: [],
-      output: { maxSize: 100 * 1024 ** 2, keep: 30, compress: "zstd" },
+      output: { to: "file", maxSize: 100 * 1024 ** 2, keep: 30, compress: "zstd" },
       emergency: {
         closeAfter: 300_000,
         onGiveUp: true,

@@ -9,10 +9,11 @@ import { configError, formatPath, type ConfigIssue, type Path } from "./issues.t
 import { describeSchemaIssue } from "./messages.ts";
 import { socketPathError, type Dirs } from "./paths.ts";
 import { dirsOf, readSource, sourceIssues, type ReadOptions } from "./read.ts";
-import { listenersError } from "./rules.ts";
+import { listenersError, outputErrors } from "./rules.ts";
 import { configSchema, type BotInput, type ConfigInput, type EmergencyConfig, type ListenerConfig } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
+import { logFileError, withVariables } from "./variables.ts";
 
 export type { Dirs } from "./paths.ts";
 export type { EmergencyConfig, ListenerConfig } from "./schema.ts";
@@ -59,19 +60,24 @@ export interface LoadedConfig {
  */
 export function loadConfig(options: ReadOptions): LoadedConfig {
   const { env } = options;
-  const { located, source } = readSource(options);
+  const { located, source: written } = readSource(options);
+  const { root, wordsOf } = withVariables(written.root, env);
+  const source = { ...written, root };
   const issueAt = (path: Path, message: string, side: "key" | "value" = "value"): ConfigIssue => ({
     file: located.shown,
     ...source.positionOf(path, side),
     path: formatPath(path),
-    message,
+    message: `${message}${wordsOf(path)}`,
   });
   const issues = sourceIssues(located, source);
   const dirs = dirsOf(source.root, located.file, env);
   const socketError = socketPathError(dirs.runtimeDir, botNames(source.root) ?? []);
   if (socketError !== undefined) issues.push(issueAt(["runtimeDir"], socketError));
+  const logError = logFileError(source.root, dirs, located.file, botNames(source.root) ?? []);
+  if (logError !== undefined) issues.push(issueAt(["logFile"], logError));
   const listenError = listenersError(source.root);
   if (listenError !== undefined) issues.push(issueAt(["metrics", "listen"], listenError));
+  for (const { path, message } of outputErrors(source.root)) issues.push(issueAt(path, message, "key"));
   // Not a rule of the schema: there, a bot with a wrong name is no bot.
   if (botNames(source.root)?.length === 0) issues.push(issueAt(["bots"], "there is no bot; add one"));
   const parsed = configSchema.safeParse(source.root);
@@ -121,6 +127,7 @@ function complete(input: ConfigInput, dirs: Dirs, file: string): Config {
     ...dirs,
     ...(input.http === undefined ? {} : { http: completeListener(input.http, folder) }),
     ...(input.metrics === undefined ? {} : { metrics: completeListener(input.metrics, folder) }),
+    ...absolute(input, ["logFile"], folder),
     emergencyFile: resolve(folder, input.emergencyFile ?? resolve(dirs.runtimeDir, "emergency")),
     bots: Object.fromEntries(bots),
   };

@@ -6,6 +6,7 @@ import * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
+import { orderMistakes } from "../../../core/start-order.ts";
 
 /** Where a rule reports to; satisfied by zod's refinement context. */
 interface Report {
@@ -49,6 +50,7 @@ const listenerOutline = z
 const listenersOutline = z
   .looseObject({ http: listenerOutline.optional(), metrics: listenerOutline.optional() })
   .catch({ http: undefined, metrics: undefined });
+const orderOutline = z.looseObject({ after: z.array(z.string()).catch([]) }).catch({ after: [] });
 const fields = z.record(z.string(), z.unknown()).catch({});
 
 function report(to: Report, path: (string | number)[], message: string): void {
@@ -147,6 +149,13 @@ export function checkAccounts(value: unknown, to: Report): void {
   }
 }
 
+/** The order of the starts must be one: every name a bot's, and no circle. */
+export function checkOrder(value: unknown, to: Report): void {
+  const bots = Object.entries(fields.parse(value));
+  const after = new Map(bots.map(([name, bot]) => [name, orderOutline.parse(bot).after]));
+  for (const { bot, index, message } of orderMistakes(after)) report(to, [bot, "after", index], message);
+}
+
 /** Whoever can reach the address must know a password: the status tells accounts, positions and how to hurt them. */
 export function checkListener(value: unknown, to: Report): void {
   const { listen = "", auth } = listenerOutline.parse(value);
@@ -157,6 +166,24 @@ export function checkListener(value: unknown, to: Report): void {
     ["listen"],
     `"${listen}" can be reached from other machines, and there is no auth; write 127.0.0.1:${address.port}, or add auth: { username: NAME, passwordFile: FILE }`,
   );
+}
+
+/** Keys of the log file and its rotation. */
+const FILE_KEYS = ["maxSize", "maxAge", "keep", "compress"];
+const outputsOutline = z.looseObject({ bots: fields }).catch({ bots: {} });
+const outputOutline = z.looseObject({ output: fields }).catch({ output: {} });
+
+/** Keys as they are written, before defaults, of a log file that is not written; by path. */
+export function outputErrors(root: unknown): readonly { path: (string | number)[]; message: string }[] {
+  return Object.entries(outputsOutline.parse(root).bots).flatMap(([name, bot]) => {
+    const { output } = outputOutline.parse(bot);
+    const { to } = output;
+    if (to !== "journal" && to !== "inherit") return [];
+    return FILE_KEYS.filter((key) => output[key] !== undefined).map((key) => ({
+      path: ["bots", name, "output", key],
+      message: `belongs to the log file, which "to: ${to}" does not write; remove it, or write to: file`,
+    }));
+  });
 }
 
 /** What is wrong with `metrics.listen` beside `http.listen`: two servers cannot have one port. */
