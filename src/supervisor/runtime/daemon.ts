@@ -21,6 +21,7 @@ import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
+import { watchMachine, type MachineWatch } from "./machine-watch.ts";
 import { Pulse } from "./pulse.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
@@ -77,6 +78,7 @@ export class Daemon {
   readonly #notifySockets: NotifySocket[] = [];
   readonly #servers: Stoppable[] = [];
   readonly #pulse: Pulse;
+  readonly #machine: MachineWatch;
   readonly #emergencyFile: EmergencyFile;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
@@ -112,6 +114,7 @@ export class Daemon {
       const seconds = Math.round(gapMs / 1_000);
       this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
     });
+    this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
@@ -216,6 +219,7 @@ export class Daemon {
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
       startedAtMs: this.#startedAtMs,
+      machine: this.#machine.status,
     });
   }
 
@@ -294,6 +298,7 @@ export class Daemon {
         this.#changed = true;
       },
       pulse: this.#pulse,
+      machine: this.#machine,
       remains,
       onBug: (error) => this.reportInternalError(error),
     });
@@ -316,6 +321,7 @@ export class Daemon {
     this.#ticks += 1;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
+      () => this.#machine.look(),
       ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
