@@ -71,7 +71,7 @@ export function excuseRun(
 }
 
 /** Whether an unhealthy verdict of the probe may restart the bot or close its positions, at once or by `closeAfter`. */
-function isVital({ role, onFailure }: Pick<ExcusedProbe, "role" | "onFailure">): boolean {
+export function isVital({ role, onFailure }: Pick<ExcusedProbe, "role" | "onFailure">): boolean {
   return role !== "readiness" || onFailure === "restart" || onFailure === "emergency";
 }
 

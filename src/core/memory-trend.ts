@@ -15,7 +15,7 @@ export interface MemoryTrend {
   readonly spacingMs: number;
 }
 
-/** Samples kept; the slopes between all pairs of so many take a tenth of a millisecond. */
+/** Samples kept; the slopes between all pairs of so many take half a millisecond. */
 export const MAX_SAMPLES = 60;
 const FIRST_SPACING_MS = 1_000;
 /** The trend looks back this far at most: 60 samples a minute apart. */
@@ -27,6 +27,9 @@ export const MIN_SPAN_MS = 60_000;
 const MIN_RISING_RATIO = 0.8;
 /** The growth seen must be this many times the median distance of the samples from their line. */
 const NOISE_FACTOR = 4;
+
+/** A limit that is further away than this many times all that memory moved by is not in sight. */
+const MAX_LEAP = 2;
 
 export const noTrend: MemoryTrend = { samples: [], spacingMs: FIRST_SPACING_MS };
 
@@ -64,11 +67,21 @@ export function growth({ samples }: MemoryTrend): number | undefined {
  * It looks no further ahead than it has looked back: a start that takes a minute foretells no hour.
  */
 export function timeToLimitMs(trend: MemoryTrend, limitBytes: number): number | undefined {
-  const slope = growth(trend);
   const [first, last] = [trend.samples[0], trend.samples.at(-1)];
-  if (slope === undefined || first === undefined || last === undefined) return undefined;
-  const timeMs = Math.max(0, limitBytes - last.bytes) / slope;
+  if (first === undefined || last === undefined) return undefined;
+  const leftBytes = Math.max(0, limitBytes - last.bytes);
+  // Most memory is far from its limit; the slopes of all pairs are not worth computing for it.
+  if (leftBytes > MAX_LEAP * range(trend)) return undefined;
+  const slope = growth(trend);
+  if (slope === undefined) return undefined;
+  const timeMs = leftBytes / slope;
   return timeMs <= last.atMs - first.atMs ? timeMs : undefined;
+}
+
+/** Between the least and the most memory seen, bytes. */
+function range({ samples }: MemoryTrend): number {
+  const bytes = samples.map((sample) => sample.bytes);
+  return Math.max(...bytes) - Math.min(...bytes);
 }
 
 function median(values: readonly number[]): number {

@@ -110,10 +110,6 @@ export class Daemon {
     const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
     this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
     this.#pulse = new Pulse(clock);
-    this.#pulse.onStall((gapMs) => {
-      const seconds = Math.round(gapMs / 1_000);
-      this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
-    });
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }

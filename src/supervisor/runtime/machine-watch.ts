@@ -45,7 +45,9 @@ export class MachineWatch {
     this.#clocks = deps.readClocks();
     deps.pulse.onStall((gapMs) => {
       this.#stalls += 1;
-      this.#disturb(`the supervisor itself stood still for ${seconds(gapMs)} s`);
+      const text = `the supervisor itself stood still for ${seconds(gapMs)} s`;
+      deps.say("warn", `${text}; every deadline is moved by that time`);
+      this.#disturb(text);
     });
   }
 

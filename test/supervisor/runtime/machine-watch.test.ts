@@ -78,9 +78,10 @@ describe("MachineWatch", () => {
   });
 
   test("tells a stall of its own before anybody judges by it", () => {
-    const { clock, watch } = rig();
+    const { clock, said, watch } = rig();
     clock.advance(10_500);
     clock.stall(60_000);
+    expect(said).toEqual(["warn: the supervisor itself stood still for 60.5 s; every deadline is moved by that time"]);
     expect(watch.disturbance()?.reason).toMatch(/^machine: the supervisor itself (stood still|was late)/);
     expect(watch.status).toMatchObject({ stalls: 1, loopLagSeconds: 59.5 });
     clock.advance(20_000);
