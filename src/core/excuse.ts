@@ -17,7 +17,9 @@ export type Excuses = { readonly sinceMs: number; readonly runs: number } | unde
 
 /** Failures in a row that a disturbance excuses at most; a bot that hangs on a sick machine is still replaced. */
 export const MAX_EXCUSED_RUNS = 5;
-/** And for at most this long, ms. The first failure is excused in any case. */
+/** Or those of this time, ms, for probes that run often: the kernel's average of pressure needs it to fall. */
+export const MIN_EXCUSED_MS = 10_000;
+/** In any case for at most this long, ms. The first failure is excused in any case. */
 export const MAX_EXCUSED_MS = 120_000;
 /** Silence is excused for this many of its timeouts at most: beyond three timeouts in all it counts whatever happens. */
 const MAX_EXCUSED_TIMEOUTS = 2;
@@ -66,7 +68,9 @@ export function excuseRun(
   const disturbance = run.disturbance();
   if (disturbance === undefined || run.startMs >= disturbance.endMs + graceMs(probe)) return { result, excuses };
   const next = { sinceMs: excuses?.sinceMs ?? run.endMs, runs: (excuses?.runs ?? 0) + 1 };
-  if (next.runs > MAX_EXCUSED_RUNS || run.endMs - next.sinceMs > maxExcusedMs(probe)) return { result, excuses: next };
+  const excusedMs = run.endMs - next.sinceMs;
+  const often = next.runs > MAX_EXCUSED_RUNS && excusedMs > MIN_EXCUSED_MS;
+  if (often || excusedMs > maxExcusedMs(probe)) return { result, excuses: next };
   return { result: { kind: "unknown", reason: `${disturbance.reason}; ${result.reason}` }, excuses: next };
 }
 

@@ -99,8 +99,8 @@ export class MachineWatch {
     const { sleptMs, steppedMs } = clockJump(before, now);
     if (sleptMs > 0) {
       this.#suspends += 1;
-      const text = `the machine slept for ${seconds(sleptMs)} s`;
-      say("warn", `${text}; that time counts for no deadline`);
+      const text = `slept for ${seconds(sleptMs)} s`;
+      say("warn", `the machine ${text}; that time counts for no deadline`);
       this.#disturb(text);
     }
     if (steppedMs !== 0) {
@@ -123,7 +123,7 @@ export class MachineWatch {
         say("warn", `the machine is ${this.#heavy}; failing probes are not counted for a while`);
       if (was !== undefined && this.#heavy === undefined) say("info", "the machine is no longer under pressure");
     }
-    if (this.#heavy !== undefined) this.#disturb(`the machine is ${this.#heavy}`);
+    if (this.#heavy !== undefined) this.#disturb(this.#heavy);
   }
 
   #disturb(what: string): void {

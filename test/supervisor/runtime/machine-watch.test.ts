@@ -59,7 +59,7 @@ describe("MachineWatch", () => {
     const { clock, machine, said, watch } = rig();
     clock.advance(10_000);
     machine.sleptMs = 3_600_000;
-    expect(watch.disturbance()).toEqual({ reason: "machine: the machine slept for 3600.0 s", endMs: 10_000 });
+    expect(watch.disturbance()).toEqual({ reason: "machine: slept for 3600.0 s", endMs: 10_000 });
     clock.advance(10_000);
     expect(said).toEqual(["warn: the machine slept for 3600.0 s; that time counts for no deadline"]);
     expect(watch.status).toMatchObject({ suspends: 1, clockSteps: 0, stalls: 0 });
@@ -105,7 +105,7 @@ describe("MachineWatch under pressure", () => {
     machine.pressure = { ...CALM, memoryFullPercent: 35 };
     clock.advance(60_000);
     expect(watch.disturbance()).toEqual({
-      reason: "machine: the machine is short of memory 35% of the time",
+      reason: "machine: short of memory 35% of the time",
       endMs: 60_000,
     });
     expect(watch.status.disturbed).toBe("short of memory 35% of the time");
