@@ -296,6 +296,7 @@ export class Daemon {
       pulse: this.#pulse,
       machine: this.#machine,
       remains,
+      configured: new Set(Object.keys(loaded.config.bots)),
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;

@@ -9,6 +9,7 @@ import { isLive, type ProcessId } from "../../platform/proc.ts";
 import type { SpawnedChild } from "../../platform/spawn.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
+import type { createProbe } from "../../probes/index.ts";
 import type { Input } from "./loop.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import type { BotProbe } from "./config/load.ts";
@@ -29,6 +30,7 @@ export interface GenerationDeps {
   readonly child: SpawnedChild;
   /** Age of a process that an earlier supervisor started, ms; `undefined` for one of our own. */
   readonly ageMs?: number;
+  readonly createProbe: typeof createProbe;
   readonly post: (input: Input) => void;
   /** Reads what waits in the notify socket. */
   readonly drain: () => void;
@@ -178,10 +180,10 @@ export class Generation {
     };
     return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
       clock,
+      createProbe: (config) => this.#deps.createProbe(config, context),
       disturbance: this.#deps.disturbance,
       beating: () => this.#beating(),
       onExcused: this.#deps.onExcused,
-      context,
       beforeRun: drain,
       onHealth: (health) => post({ kind: "verdict", generation, health }),
       onStartupPassed: () => {

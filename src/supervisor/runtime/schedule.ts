@@ -12,8 +12,8 @@ import {
   type Verdict,
 } from "../../core/verdict.ts";
 import type { Clock } from "../../platform/clock.ts";
-import type { Probe, ProbeContext } from "../../probes/contract.ts";
-import { createProbe, onFailureOf, probeName, type ProbeConfig } from "../../probes/index.ts";
+import type { Probe } from "../../probes/contract.ts";
+import { onFailureOf, probeName, type ProbeConfig } from "../../probes/index.ts";
 import { isUpstream } from "../../probes/upstream.ts";
 import { UpstreamLog } from "./upstream-log.ts";
 
@@ -33,7 +33,7 @@ export interface ProbeView {
 
 export interface ScheduleDeps {
   readonly clock: Clock;
-  readonly context: ProbeContext;
+  readonly createProbe: (config: ProbeConfig) => Probe;
   /** Called right before a run is judged: what the bot said meanwhile must be read first. */
   readonly beforeRun: () => void;
   /** What disturbed the machine last; asked for when a probe has failed. */
@@ -79,7 +79,7 @@ export class Schedule {
     this.#startedAtMs = deps.clock.monotonicMs();
     this.#entries = configs.map((config) => ({
       config,
-      probe: createProbe(config, deps.context),
+      probe: deps.createProbe(config),
       record: freshRecord,
       result: undefined,
       lastAt: undefined,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import type { Disturbance } from "../../../src/core/excuse.ts";
 import { systemClock, type Clock } from "../../../src/platform/clock.ts";
-import { probeSchema } from "../../../src/probes/index.ts";
+import { createProbe, probeSchema } from "../../../src/probes/index.ts";
 import { Schedule, excusedText } from "../../../src/supervisor/runtime/schedule.ts";
 import { probeContext } from "../../harness/probe-context.ts";
 
@@ -39,7 +39,7 @@ function rig(
   const excused: string[] = [];
   const schedule = new Schedule(probes, {
     clock: facts.clock ?? systemClock,
-    context: probeContext({ armedAtMs: () => systemClock.monotonicMs() }),
+    createProbe: (config) => createProbe(config, probeContext({ armedAtMs: () => systemClock.monotonicMs() })),
     disturbance: facts.disturbance ?? (() => undefined),
     beating: () => facts.beating ?? true,
     onExcused: (probe) => excused.push(excusedText(probe)),
