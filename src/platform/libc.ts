@@ -25,6 +25,8 @@ export interface Libc {
   readonly madvise: (address: bigint, length: bigint, advice: number) => number;
   /** adjtimex(2) with `struct timex` (at least 208 bytes); returns the clock state or -1. */
   readonly adjtimex: (timex: Uint8Array) => number;
+  /** clock_gettime(2) into `struct timespec` (16 bytes). */
+  readonly clockGettime: (clock: number, timespec: Uint8Array) => number;
   /** fallocate(2); `offset` and `length` in bytes. */
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number;
   /** Address of the bytes, for structures that hold pointers. The caller keeps the bytes referenced. */
@@ -57,6 +59,7 @@ const SYMBOLS = {
   close: { args: ["int"], returns: "int" },
   madvise: { args: ["u64", "u64", "int"], returns: "int" },
   adjtimex: { args: ["ptr"], returns: "int" },
+  clock_gettime: { args: ["int", "ptr"], returns: "int" },
   fallocate: { args: ["int", "int", "i64", "i64"], returns: "int" },
   syscall: { args: ["i64", "i64", "i64", "ptr", "i64"], returns: "i64" },
   __errno_location: { args: [], returns: "ptr" },
@@ -118,6 +121,7 @@ function wrap(name: string): Libc {
     pidfdSendSignal: (pidfd, signal) => Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
     close: (fd) => c.close(fd),
     adjtimex: (timex) => c.adjtimex(ptr(timex)),
+    clockGettime: (clock, timespec) => c.clock_gettime(clock, ptr(timespec)),
     fallocate: (fd, mode, offset, length) => c.fallocate(fd, mode, offset, length),
     addressOf: (bytes) => BigInt(ptr(bytes)),
     errno: () => {

@@ -284,6 +284,8 @@ export class SimulatedBot {
       post: (input) => this.loop.post(input),
       drain: () => this.drain(),
       onVerdict: () => {},
+      onExcused: () => {},
+      disturbance: () => this.daemon.machine.disturbance(),
       onStranger: () => {},
       ...more,
     });

@@ -1,6 +1,7 @@
 /** Everything fixed about one bot for the life of the daemon: its policy for the core, its files, its environment. */
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
+import { enforcedPart } from "../../core/limits.ts";
 import type { Policy } from "../../core/lifecycle-types.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 
@@ -132,7 +133,10 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
 /** Fingerprint of what is started: two configs with the same one start the same process. */
 export function definitionOf({ config }: BotPlan): string {
   const { command, cwd, user, env, envFile, limits } = config;
-  return createHash("sha256").update(JSON.stringify({ command, cwd, user, env, envFile, limits })).digest("hex");
+  const started = { command, cwd, user, env, envFile };
+  return createHash("sha256")
+    .update(JSON.stringify({ ...started, limits: enforcedPart(limits) }))
+    .digest("hex");
 }
 
 /** Variables that mark a process as the bot's; a hook that runs after the bot is gone must not carry them. */

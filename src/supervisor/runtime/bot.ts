@@ -25,9 +25,10 @@ import type { Journal } from "./journal.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import { makeRoomForBot } from "./quarantine.ts";
-import type { ProbeView } from "./schedule.ts";
+import { excusedText, type ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
 import { accountOf, kinOf, marksOfRemains, type Remains } from "./survey.ts";
 
@@ -56,6 +57,8 @@ export interface BotDeps {
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   readonly pulse: Pulse;
+  /** Tells what disturbed the machine that all bots share; absent where nothing is started. */
+  readonly machine?: Pick<MachineWatch, "disturbance">;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
   /** Names of all bots of the config. */
@@ -119,7 +122,14 @@ export class Bot {
     const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
     const cgroupName = `bot-${name}-${deps.installation}`;
-    this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
+    this.limits = new BotLimits({
+      limits: config.limits,
+      controllers: deps.controllers,
+      user,
+      cgroupName,
+      clock,
+      fact,
+    });
     this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
     const before = own?.identity;
     this.before = before;
@@ -239,6 +249,9 @@ export class Bot {
     const { kind } = this.loop.state;
     if (generation === undefined || (kind !== "starting" && kind !== "running")) return;
     if (this.limits.look(() => generation.treePids())) this.#setLevel();
+    const detail = this.limits.relief(generation.mailbox.facts.inFlight, this.loop.state, this.plan.policy);
+    if (detail === undefined) return;
+    this.loop.post({ kind: "failing", generation: generation.generation, cause: "limit", detail, action: "restart" });
   }
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
@@ -320,6 +333,8 @@ export class Bot {
       createProbe,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
+      disturbance: () => this.#deps.machine?.disturbance(),
+      onExcused: (probe) => this.fact("info", excusedText(probe)),
       onVerdict: (probe) => this.#onVerdict(probe),
       onStranger: (pid) =>
         this.fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
@@ -380,7 +395,7 @@ export class Bot {
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );
-    return degraded === true || this.limits.high ? "degraded" : "normal";
+    return degraded === true || this.limits.strained ? "degraded" : "normal";
   }
 
   #setLevel(): void {

@@ -22,6 +22,7 @@ import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
+import { watchMachine, type MachineWatch } from "./machine-watch.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
 import { StartOrder, stopInOrder } from "./start-order.ts";
@@ -80,6 +81,7 @@ export class Daemon {
   readonly #notifySockets: NotifySocket[] = [];
   readonly #servers: Stoppable[] = [];
   readonly #pulse: Pulse;
+  readonly #machine: MachineWatch;
   readonly #emergencyFile: EmergencyFile;
   readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
@@ -114,10 +116,7 @@ export class Daemon {
     const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
     this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
     this.#pulse = new Pulse(clock);
-    this.#pulse.onStall((gapMs) => {
-      const seconds = Math.round(gapMs / 1_000);
-      this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
-    });
+    this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
@@ -228,6 +227,7 @@ export class Daemon {
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
       startedAtMs: this.#startedAtMs,
+      machine: this.#machine.status,
     });
   }
 
@@ -308,6 +308,7 @@ export class Daemon {
         this.#order?.poke();
       },
       pulse: this.#pulse,
+      machine: this.#machine,
       remains,
       configured: new Set(Object.keys(loaded.config.bots)),
       onBug: (error) => this.reportInternalError(error),
@@ -331,6 +332,7 @@ export class Daemon {
     this.#ticks += 1;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
+      () => this.#machine.look(),
       ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),

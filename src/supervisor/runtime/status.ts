@@ -20,10 +20,12 @@ export interface StatusInput {
   readonly journalDropped: number;
   readonly startedAt: Date;
   readonly startedAtMs: number;
+  /** `undefined`: nobody watches the machine. */
+  readonly machine?: Status["supervisor"]["machine"];
 }
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
-  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs } = input;
+  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs, machine } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
   return {
     version: 1,
@@ -39,6 +41,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       rssBytes: process.memoryUsage.rss(),
       journalDropped,
       asOf: clock.wallTime().toISOString(),
+      ...(machine === undefined ? {} : { machine }),
     },
     bots,
     backups: [],

@@ -231,6 +231,14 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
+    "a restart for memory that has no limit to come near to, of a bot that is never restarted",
+    ["limits: { pids: 9, onMemoryHigh: restart }", "restart: { policy: never }"],
+    [
+      "5: bots.a.limits.onMemoryHigh: restart contradicts restart.policy: never; write degrade, or let the bot be restarted",
+      "5: bots.a.limits.onMemoryHigh: restart needs a limit that memory can come near to; add memoryHigh or memory, or leave it out",
+    ],
+  ],
+  [
     "an output that is rotated all the time, and one that keeps nothing",
     ["output: { maxSize: 1KiB, keep: 0, compress: rar }"],
     [

@@ -67,6 +67,22 @@ describe("loadConfig()", () => {
     expect(config).toEqual(DEFAULTS);
   });
 
+  test("warns of a liveness probe that does not ask the bot, since it restarts nothing", () => {
+    const { warnings } = folder.load(
+      botWith(
+        "probes:",
+        "  - { kind: http, url: https://venue.example/ping }",
+        "  - { kind: http, name: ready, url: https://venue.example/ping, role: readiness }",
+        "  - { kind: http, name: boxed, url: http://172.17.0.2/health, upstream: false }",
+      ),
+    );
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^bot\.yaml:\d+: warning: bots\.a\.probes\.0: http does not ask the bot, so its failure never/,
+      ),
+    ]);
+  });
+
   test("names probes after their kind, and fills what an unhealthy one does", () => {
     const { config } = folder.load(
       botWith(

@@ -2,8 +2,10 @@
 import { dirname, resolve } from "node:path";
 import type * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
+import { isVital } from "../../../core/excuse.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { onFailureOf, probeName, type ProbeConfig } from "../../../probes/index.ts";
+import { isUpstream } from "../../../probes/upstream.ts";
 import { valueAt } from "./fields.ts";
 import { configError, formatPath, type ConfigIssue, type Path } from "./issues.ts";
 import { describeSchemaIssue } from "./messages.ts";
@@ -195,7 +197,13 @@ function warningsOf(config: Config): { path: Path; message: string }[] {
         message: "the password travels unencrypted; listen on 127.0.0.1 behind a proxy that speaks TLS",
       });
   }
-  for (const { name, emergency, ready, startTimeout } of Object.values(config.bots)) {
+  for (const { name, emergency, ready, startTimeout, probes } of Object.values(config.bots)) {
+    for (const [index, probe] of probes.entries())
+      if (isUpstream(probe) && isVital(probe))
+        warnings.push({
+          path: ["bots", name, "probes", index],
+          message: `${probe.name} does not ask the bot, so its failure never restarts it; make it role: readiness with onFailure alert or degrade, or write upstream: false if it does`,
+        });
     if (emergency === undefined) continue;
     const path = ["bots", name, "emergency"];
     if (ready !== "started" && emergency.closeAfter <= startTimeout)

@@ -24,8 +24,8 @@ const word = z.string().optional().catch(undefined);
 
 const restartOutline = z.looseObject({ base: number, cap: number }).catch({ base: undefined, cap: undefined });
 const limitsOutline = z
-  .looseObject({ memory: number, memoryHigh: number })
-  .catch({ memory: undefined, memoryHigh: undefined });
+  .looseObject({ memory: number, memoryHigh: number, onMemoryHigh: word })
+  .catch({ memory: undefined, memoryHigh: undefined, onMemoryHigh: undefined });
 const probeOutline = z
   .looseObject({ kind: word, name: word, role: word, onFailure: word, period: number, timeout: number })
   .catch({
@@ -41,6 +41,8 @@ const botOutline = z
     account: word,
     ready: word,
     probes: z.array(probeOutline).catch([]),
+    limits: limitsOutline.optional(),
+    restart: z.looseObject({ policy: word }).optional().catch(undefined),
     emergency: z.unknown().optional(),
   })
   .catch({ account: undefined, ready: undefined, probes: [], emergency: undefined });
@@ -85,7 +87,13 @@ export function checkProbe(value: unknown, to: Report): void {
 
 /** Memory must be able to be high before it is too much. */
 export function checkLimits(value: unknown, to: Report): void {
-  const { memory, memoryHigh } = limitsOutline.parse(value);
+  const { memory, memoryHigh, onMemoryHigh } = limitsOutline.parse(value);
+  if (onMemoryHigh === "restart" && memory === undefined && memoryHigh === undefined)
+    report(
+      to,
+      ["onMemoryHigh"],
+      "restart needs a limit that memory can come near to; add memoryHigh or memory, or leave it out",
+    );
   if (memory === undefined || memoryHigh === undefined || memoryHigh < memory) return;
   report(
     to,
@@ -112,7 +120,13 @@ export function checkEmergencyKeys(value: unknown, to: Report): void {
 
 /** Probe names are unique; what needs a startup probe or an emergency section has one. */
 export function checkBot(value: unknown, to: Report): void {
-  const { probes, ready, emergency } = botOutline.parse(value);
+  const { probes, ready, emergency, limits, restart } = botOutline.parse(value);
+  if (limits?.onMemoryHigh === "restart" && restart?.policy === "never")
+    report(
+      to,
+      ["limits", "onMemoryHigh"],
+      "restart contradicts restart.policy: never; write degrade, or let the bot be restarted",
+    );
   const seen = new Map<string, number>();
   for (const [index, probe] of probes.entries()) {
     const name = probe.name ?? probe.kind;
