@@ -84,6 +84,14 @@ export function cgroupPids(path: string, depth = MAX_DEPTH): number[] {
   return pids;
 }
 
+/**
+ * Whether the kernel itself says that no process lives in the cgroup or below it (`populated 0` of cgroup.events): one
+ * reading, and atomic, as the kernel counts while processes come and go. False when it cannot be read.
+ */
+export function isUnpopulated(path: string): boolean {
+  return /^populated 0$/m.test(readProc(join(path, "cgroup.events")) ?? "");
+}
+
 /** SIGKILL to all processes of the cgroup at once, forking ones included; `false` before Linux 5.14 or when it is gone. */
 export function killCgroup(path: string): boolean {
   return writeControl(join(path, "cgroup.kill"), "1");

@@ -14,9 +14,11 @@ import {
   renameSync,
   rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -42,6 +44,54 @@ export function writeFileAtomic(path: string, text: string, mode = 0o600): void 
   } catch (cause) {
     removeQuietly(temporary);
     throw new Error(`cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Replaces `path` as a whole or not at all for everybody who reads it, also when we are killed on any line; a power cut
+ * may lose it. For what says nothing after a reboot. Throws as `writeFileAtomic`.
+ */
+export function replaceFile(path: string, text: string, mode = 0o600): void {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  try {
+    removeIfThere(temporary);
+    const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
+    try {
+      fchmodSync(fd, mode);
+      writeFileSync(fd, text);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (cause) {
+    removeQuietly(temporary);
+    throw new Error(`cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Forces the file and its name to the disk, in a thread of the runtime. Rejects when it cannot. */
+export async function syncFile(path: string): Promise<void> {
+  for (const each of [path, dirname(path)]) {
+    // oxlint-disable-next-line no-await-in-loop
+    const handle = await open(each, constants.O_RDONLY);
+    try {
+      // oxlint-disable-next-line no-await-in-loop
+      await handle.sync();
+    } finally {
+      // oxlint-disable-next-line no-await-in-loop
+      await handle.close();
+    }
+  }
+}
+
+/** Removes the file; one that is not there is removed. */
+export function removeIfThere(path: string): void {
+  // Cheaper than an exception for the usual case.
+  if (!existsSync(path)) return;
+  try {
+    unlinkSync(path);
+  } catch (cause) {
+    if (codeOf(cause) !== "ENOENT") throw cause;
   }
 }
 

@@ -6,7 +6,7 @@ import type { ProcessId } from "./proc.ts";
 import { openProcess, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
 import { findProgram } from "./program.ts";
-import { ownPids } from "./subreaper.ts";
+import { botPids, ownPids } from "./subreaper.ts";
 import { switchUser } from "./user.ts";
 import type { User } from "./user.ts";
 
@@ -93,6 +93,7 @@ function start(request: SpawnRequest, path: string, outputFd: number | undefined
     stdio: ["ignore", output, output],
     onExit: (ended, code, signal) => {
       ownPids.delete(ended.pid);
+      botPids.delete(ended.pid);
       handle?.close();
       const result = { code: signal === null ? code : null, signal: signalName(signal) };
       if (returned) onExit(result);
@@ -100,6 +101,7 @@ function start(request: SpawnRequest, path: string, outputFd: number | undefined
     },
   });
   ownPids.add(child.pid);
+  botPids.add(child.pid);
   withdrawOomProtection(child.pid);
   const id = { pid: child.pid, startTicks: identify(child) };
   handle = openProcess(id);

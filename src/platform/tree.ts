@@ -7,8 +7,9 @@
 import { cgroupPids, freezeCgroup, killCgroup } from "./cgroup.ts";
 import { sleep } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { isLiveState, listPids, readEnvironText, readStat } from "./proc.ts";
+import { isAlive, listPids, readEnvironText, readStat } from "./proc.ts";
 import type { ProcessId, ProcessStat } from "./proc.ts";
+import { isLineEnded, isTreeEnded } from "./descent.ts";
 import { signalProcess } from "./process-handle.ts";
 import { ownPids, reapOrphans } from "./subreaper.ts";
 
@@ -27,6 +28,11 @@ export interface TreeMarks {
    * what catches, without a cgroup, a child that left session and environment and then lost its parent.
    */
   readonly orphans?: boolean;
+  /**
+   * All of it was begun by the main process, which this very process started: then its cgroup and the line of descent
+   * prove by themselves that nothing lives. Never true of what an earlier supervisor has left.
+   */
+  readonly begunHere?: boolean;
 }
 
 /** A living process of the tree. */
@@ -44,10 +50,12 @@ export interface KillOptions {
 const DEFAULT_ROUNDS = 5;
 const DEFAULT_GRACE_MS = 2_000;
 /** Time between looks at the dying, ms: doubled from the first to the last. */
-const FIRST_POLL_MS = 2;
+const FIRST_POLL_MS = 1;
 const LAST_POLL_MS = 50;
 /** Pause before the look that confirms an empty tree, ms: several times the length of an exec. */
 const CONFIRM_MS = 10;
+/** Time between two looks at the kernel's books meanwhile, ms. */
+const CONFIRM_STEP_MS = 1;
 /** Re-reads of /proc for processes that were born during the look, and rounds of SIGSTOP against forkers. */
 const MAX_RESCANS = 5;
 const MAX_STOP_ROUNDS = 8;
@@ -71,6 +79,22 @@ export function listTree(marks: TreeMarks): Member[] {
 }
 
 /**
+ * Whether the kernel's own books prove at once that nothing of the tree lives; `false` proves nothing. Where there is no
+ * cgroup, a look at all processes takes its place.
+ */
+export function isProvenGone(marks: TreeMarks): boolean {
+  if (marks.begunHere !== true) return false;
+  try {
+    if (marks.known.some(({ pid, startTicks }) => stillLives(pid, startTicks))) return false;
+    if (marks.cgroup !== undefined) return isTreeEnded(marks);
+    return isLineEnded(marks) && listTree(marks).length === 0;
+  } catch {
+    // What cannot be read proves nothing.
+    return false;
+  }
+}
+
+/**
  * Kills the tree and returns the survivors; an empty answer is the proof of death (two enumerations in a row found nobody).
  * Never throws: where processes cannot be listed, the answer holds one stand-in of pid 0 that says why.
  */
@@ -86,8 +110,10 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   let provenEmpty = false;
   for (let round = 1; round <= rounds; round += 1) {
     try {
+      provenEmpty = isProvenGone(marks);
+      if (provenEmpty) break;
       const members = stopAll(current, marks.cgroup);
-      provenEmpty = members.length === 0 && (await confirmEmpty(current, clock));
+      provenEmpty = members.length === 0 && (await confirmEmpty(marks, current, clock));
       if (provenEmpty) break;
       killAll(members, marks.cgroup);
       await waitUntilGone(members, clock, startMs + (graceMs * round) / rounds);
@@ -98,7 +124,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   }
   if (marks.cgroup !== undefined) freezeCgroup(marks.cgroup, false);
   reapQuietly();
-  return provenEmpty ? [] : await lastLook(current, clock);
+  return provenEmpty ? [] : await lastLook(marks, current, clock);
 }
 
 /** All processes by pid. Read again while new ones appear, so that a forker does not slip through between two reads. */
@@ -111,7 +137,7 @@ function scan(): Map<number, ProcessStat> {
     for (const pid of fresh) {
       read.add(pid);
       const stat = readStat(pid);
-      if (stat !== undefined && isLiveState(stat.state)) stats.set(pid, stat);
+      if (stat !== undefined && isAlive(stat)) stats.set(pid, stat);
     }
   }
   return stats;
@@ -211,7 +237,7 @@ function wholeGroups(members: readonly Member[]): number[] {
   const groups = new Set(members.map((member) => member.pgrp));
   for (const pid of listPids()) {
     const stat = inside.has(pid) ? undefined : readStat(pid);
-    if (stat !== undefined && isLiveState(stat.state)) groups.delete(stat.pgrp);
+    if (stat !== undefined && isAlive(stat)) groups.delete(stat.pgrp);
   }
   groups.delete(readStat(process.pid)?.pgrp ?? 0);
   return [...groups].filter((group) => group > 1);
@@ -230,7 +256,7 @@ async function waitUntilGone(members: readonly ProcessId[], clock: Clock, deadli
 
 function stillLives(pid: number, startTicks: number): boolean {
   const stat = readStat(pid);
-  return stat !== undefined && stat.startTicks === startTicks && isLiveState(stat.state);
+  return stat !== undefined && stat.startTicks === startTicks && isAlive(stat);
 }
 
 function reapQuietly(): void {
@@ -241,16 +267,24 @@ function reapQuietly(): void {
   }
 }
 
-/** A second look after a pause: a process in the middle of an exec has no environment to be recognised by. */
-async function confirmEmpty(current: () => Member[], clock: Clock): Promise<boolean> {
-  await sleep(clock, CONFIRM_MS);
+/**
+ * A second look after a pause: a process in the middle of an exec has no environment to be recognised by. The pause ends
+ * early when the kernel's books prove the end, as they do once the runtime has waited for the main process.
+ */
+async function confirmEmpty(marks: TreeMarks, current: () => Member[], clock: Clock): Promise<boolean> {
+  const endMs = clock.monotonicMs() + CONFIRM_MS;
+  do {
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(clock, marks.begunHere === true ? CONFIRM_STEP_MS : CONFIRM_MS);
+    if (isProvenGone(marks)) return true;
+  } while (clock.monotonicMs() < endMs);
   return current().length === 0;
 }
 
-async function lastLook(current: () => Member[], clock: Clock): Promise<Member[]> {
+async function lastLook(marks: TreeMarks, current: () => Member[], clock: Clock): Promise<Member[]> {
   try {
     const survivors = current();
-    return survivors.length === 0 && !(await confirmEmpty(current, clock)) ? current() : survivors;
+    return survivors.length === 0 && !(await confirmEmpty(marks, current, clock)) ? current() : survivors;
   } catch (cause) {
     return [unknownMember(cause instanceof Error ? cause.message : String(cause))];
   }

@@ -3,7 +3,7 @@ import { accessSync, chownSync, constants, existsSync } from "node:fs";
 import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
-import { bootId, isLiveState, readEnviron, readStat } from "../../platform/proc.ts";
+import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
@@ -62,7 +62,7 @@ export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
 
 function sightingOf({ pid, cgroup }: Identity): Sighting {
   const stat = readStat(pid);
-  const live = stat !== undefined && isLiveState(stat.state);
+  const live = stat !== undefined && isAlive(stat);
   const mark = readEnviron(pid)?.find((entry) => entry.startsWith("INVOCATION_ID="));
   return {
     bootId: bootId(),

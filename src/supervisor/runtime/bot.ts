@@ -1,14 +1,13 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
-import { unlinkSync } from "node:fs";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
-import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
+import { removeIfThere, replaceFile } from "../../platform/files.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import type { TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
@@ -208,6 +207,11 @@ export class Bot {
     this.#generation?.remember();
   }
 
+  /** Each second: forces to the disk what was written in a hurry. */
+  settle(): void {
+    this.#starter.settle();
+  }
+
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
   shutDown(): void {
     this.loop.close();
@@ -272,7 +276,8 @@ export class Bot {
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;
     this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: this.#starter.cgroup });
-    return post({ kind: "spawned", generation });
+    post({ kind: "spawned", generation });
+    this.#starter.prepare();
   }
 
   #createGeneration(
@@ -302,23 +307,31 @@ export class Bot {
   async #sweep(): Promise<void> {
     this.#hook.abort();
     const { generation } = this.loop.state;
+    // The usual end: the main process died and left nobody behind.
+    if (this.#isProvenGone()) return this.loop.post({ kind: "gone", generation });
+    this.#starter.distrustPrepared();
     const survivors = await killAll(this.fence, this.#deps.clock);
-    await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
+    const waited = new AbortController();
+    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS, waited.signal)]);
+    waited.abort();
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
     return this.loop.post({ kind: "gone", generation });
   }
 
-  #wait(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
+  /** Whether the kernel's books already prove the end of everything that the fence looks for. */
+  #isProvenGone(): boolean {
+    return this.#earlier.length === 0 && this.#generation !== undefined && isProvenGone(this.#generation.marks);
   }
 
+  /** Of a bot that is gone nobody is left to be told. */
   #forbidOrders(): void {
-    this.#tryFile("forbid new orders", () => writeFileAtomic(this.plan.files.noNewOrders, "stopping\n", 0o644));
+    if (this.#isProvenGone()) return;
+    this.#tryFile("forbid new orders", () => replaceFile(this.plan.files.noNewOrders, "stopping\n", 0o644));
   }
 
   #permitOrders(): void {
-    this.#tryFile("permit orders", () => unlinkIfThere(this.plan.files.noNewOrders));
+    this.#tryFile("permit orders", () => removeIfThere(this.plan.files.noNewOrders));
   }
 
   async #runHook(hook: Hook): Promise<void> {
@@ -337,6 +350,7 @@ export class Bot {
   }
 
   async #runAction(action: Rung): Promise<void> {
+    this.#starter.distrustPrepared();
     const outcome = await this.emergency.close(this.fence);
     this.loop.post({ kind: "actionEnded", action, outcome });
   }
@@ -362,7 +376,7 @@ export class Bot {
   #setLevel(): void {
     const { level } = this;
     if (level === this.#level) return;
-    this.#tryFile("write the level", () => writeFileAtomic(this.plan.files.level, `${level}\n`, 0o644));
+    this.#tryFile("write the level", () => replaceFile(this.plan.files.level, `${level}\n`, 0o644));
     this.#level = level;
   }
 
@@ -382,13 +396,5 @@ export class Bot {
     } catch (error) {
       this.fact("alert", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
   }
 }

@@ -11,7 +11,6 @@ import { openNotifySocket, type NotifySocket } from "../../platform/notify-socke
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
-import { eventLine } from "../../report/event-text.ts";
 import { Bot, type Order } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
@@ -20,6 +19,7 @@ import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
+import { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
@@ -70,6 +70,7 @@ export class Daemon {
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
+  readonly #mirror: Mirror;
   readonly #cgroup: CgroupSupport;
   readonly #bots = new Map<string, Bot>();
   readonly #notifySockets: NotifySocket[] = [];
@@ -98,9 +99,8 @@ export class Daemon {
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#journal = new Journal(join(stateDir, "journal"), clock);
-    this.#journal.follow((entry) => {
-      if (entry.level !== "debug") deps.toStderr(eventLine(entry));
-    });
+    this.#mirror = new Mirror(clock, deps.toStderr);
+    this.#journal.follow((entry) => this.#mirror.tell(entry));
     this.#cgroup = detectCgroup();
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
@@ -243,6 +243,7 @@ export class Daemon {
     for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");
+    this.#mirror.flush();
     this.#journal.close();
     this.#lock.release();
   }
@@ -314,6 +315,7 @@ export class Daemon {
       () => this.#pingSystemd(),
       () => this.#rareDuties(),
       ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
+      ...[...this.#bots.values()].map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {

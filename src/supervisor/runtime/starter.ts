@@ -1,9 +1,10 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
-import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { readTextIfExists, replaceFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
@@ -12,6 +13,9 @@ import { EnvFileError, readEnvFile } from "./bot-setup.ts";
 
 /** Largest cgroup counter file read, bytes. */
 const MAX_BYTES = 64 * 1024;
+
+/** Cgroups of past starts that would not go and are tried again; what is left beyond goes with the bot's own. */
+const MAX_USED = 8;
 
 export interface StarterDeps {
   readonly plan: BotPlan;
@@ -38,11 +42,24 @@ export type Started =
     }
   | { readonly kind: "failed"; readonly permanent: boolean; readonly reason: string };
 
+/** What a start is told apart by, and kept in. */
+interface Place {
+  readonly invocationId: string;
+  readonly cgroup: string | undefined;
+}
+
 export class Starter {
   /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
   readonly cgroup: string | undefined;
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
+  /** The identity on disk is newer than what a power cut would leave. */
+  #unsettled = false;
+  #prepared: Place | undefined;
+  /** What the kernel had counted in the bot's cgroup before the present start. */
+  #oomKillsBefore = 0;
+  /** Cgroups of starts that may still exist, the present one last. */
+  readonly #used: string[] = [];
   #held: string | undefined;
 
   constructor(deps: StarterDeps) {
@@ -54,7 +71,7 @@ export class Starter {
 
   /** Kills of the bot's processes for want of memory, as the kernel counts them since the last start. */
   get oomKills(): number {
-    return this.cgroup === undefined ? 0 : oomKillsIn(this.cgroup);
+    return this.cgroup === undefined ? 0 : Math.max(0, oomKillsIn(this.cgroup) - this.#oomKillsBefore);
   }
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
@@ -64,9 +81,8 @@ export class Starter {
     if (userError !== undefined) return { kind: "failed", permanent: true, reason: userError };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
-      const invocationId = randomUUID().replaceAll("-", "");
+      const { invocationId, cgroup } = this.#takePlace();
       const env = this.#environment(generation, invocationId);
-      const cgroup = this.#freshCgroup(invocationId);
       const outcome = spawnChild({
         command: plan.config.command,
         cwd: plan.config.cwd,
@@ -95,6 +111,31 @@ export class Starter {
     this.#held = reason;
   }
 
+  /**
+   * Makes the place of the next start now, while nobody waits for it, and removes that of the last. Every start has a
+   * cgroup of its own below the bot's, so that the next one is never frozen or killed by what ended the one before.
+   */
+  prepare(): void {
+    if (this.cgroup === undefined || this.#prepared !== undefined) return;
+    const invocationId = newInvocationId();
+    const cgroup = createBotCgroup(this.cgroup, invocationId);
+    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
+    const past = this.#used.splice(0, this.#used.length - 1);
+    this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
+  }
+
+  /** `cgroup.kill` may reach the place of the next start: it is made anew. */
+  distrustPrepared(): void {
+    this.#prepared = undefined;
+  }
+
+  /** Forces the identity to the disk, if it was written since the last call. */
+  settle(): void {
+    if (!this.#unsettled) return;
+    this.#unsettled = false;
+    syncFile(this.#deps.plan.files.identity).catch((error: unknown) => this.#complain(error));
+  }
+
   /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */
   noteReady(): void {
     if (this.#identity === undefined || this.#identity.ready) return;
@@ -114,6 +155,7 @@ export class Starter {
 
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
+    this.#prepared = undefined;
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
   }
 
@@ -121,6 +163,21 @@ export class Starter {
     const { plan, env: own, user } = this.#deps;
     const fileEnv = readEnvFile(plan.config.envFile);
     return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
+  }
+
+  /** The prepared place, else one that is made now. */
+  #takePlace(): Place {
+    const place = this.#prepared ?? this.#makePlace();
+    this.#prepared = undefined;
+    if (place.cgroup !== undefined) this.#used.push(place.cgroup);
+    this.#oomKillsBefore = this.cgroup === undefined ? 0 : oomKillsIn(this.cgroup);
+    return place;
+  }
+
+  #makePlace(): Place {
+    const invocationId = newInvocationId();
+    this.#used.length = 0;
+    return { invocationId, cgroup: this.#freshCgroup(invocationId) };
   }
 
   /**
@@ -146,7 +203,8 @@ export class Starter {
       startTimeTicks: child.startTicks,
       invocationId,
       generation,
-      ready: false,
+      // Such a bot is ready as soon as it runs.
+      ready: plan.policy.ready === "started",
       definition: definitionOf(plan),
       cgroup: this.cgroup ?? null,
       restarts,
@@ -154,21 +212,36 @@ export class Starter {
     this.#saveIdentity(this.#identity);
   }
 
+  /**
+   * On disk in the sense of another process, and within a second in the sense of a power cut: the next daemon on this boot
+   * must know the bot, also when this one is killed on the next line, and for that the page cache is enough. After a power
+   * cut no bot lives, the identity is of another boot, and all that it could lose are its counts.
+   */
   #saveIdentity(identity: Identity): void {
-    const { plan, fact } = this.#deps;
     try {
-      writeFileAtomic(plan.files.identity, `${JSON.stringify(identity)}\n`);
+      replaceFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
+      this.#unsettled = true;
     } catch (error) {
-      // The bot's marks in its environment still tell its processes from others.
-      fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+      this.#complain(error);
     }
   }
+
+  /** The bot's marks in its environment still tell its processes from others. */
+  #complain(error: unknown): void {
+    this.#deps.fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function newInvocationId(): string {
+  return randomUUID().replaceAll("-", "");
 }
 
 /** `oom_kill` of memory.events (cgroup v2 with the memory controller); 0 where nobody counts them. */
 function oomKillsIn(cgroup: string): number {
   try {
-    const events = readTextIfExists(join(cgroup, "memory.events"), MAX_BYTES) ?? "";
+    const path = join(cgroup, "memory.events");
+    // Asked at each exit, and absent on many machines: an exception would cost more than the rest.
+    const events = existsSync(path) ? (readTextIfExists(path, MAX_BYTES) ?? "") : "";
     return Number(/^oom_kill (\d+)$/m.exec(events)?.[1] ?? 0);
   } catch {
     return 0;
