@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
-export type Unit = "ms" | "MiB" | "% of a core";
+export type Unit = "ms" | "MiB" | "% of a core" | "/s" | "files";
 
 export interface Row {
   readonly what: string;
@@ -13,6 +13,8 @@ export interface Row {
   /** What the project promises, in `unit`: of the median, or of the worst run. */
   readonly target?: number;
   readonly targetOf?: "median" | "worst";
+  /** What the project promises of the ratio to the baseline. */
+  readonly targetRatio?: number;
 }
 
 /** The middle value; of an even number of values the mean of the two in the middle. Throws for no values. */
@@ -29,7 +31,7 @@ export function table(rows: readonly Row[]): string {
   return [head, head.map(() => "---"), ...rows.map(cells)].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
-function cells({ what, unit, values, baseline, target, targetOf = "median" }: Row): string[] {
+function cells({ what, unit, values, baseline, target, targetOf = "median", targetRatio }: Row): string[] {
   const judged = targetOf === "median" ? median(values) : Math.max(...values);
   return [
     what,
@@ -38,7 +40,11 @@ function cells({ what, unit, values, baseline, target, targetOf = "median" }: Ro
     baseline?.name ?? "–",
     baseline === undefined ? "–" : spread(baseline.values, unit),
     baseline === undefined ? "–" : ratio(median(values), median(baseline.values)),
-    target === undefined ? "–" : `${targetOf} ≤ ${target} ${unit}: ${judged <= target ? "met" : "missed"}`,
+    targetRatio !== undefined && baseline !== undefined
+      ? `≤ ${targetRatio}×: ${median(values) <= targetRatio * median(baseline.values) ? "met" : "missed"}`
+      : target === undefined
+        ? "–"
+        : `${targetOf} ≤ ${target} ${unit}: ${judged <= target ? "met" : "missed"}`,
   ];
 }
 

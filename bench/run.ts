@@ -5,6 +5,7 @@ import { benchClose } from "./close.ts";
 import { benchIdle } from "./idle.ts";
 import { machine, table, type Row } from "./measure.ts";
 import { benchNotify } from "./notify.ts";
+import { benchPeers } from "./peers.ts";
 import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
 import { benchStart } from "./start.ts";
@@ -15,6 +16,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   start: { title: "Start of a process, from spawn to its end", run: benchStart },
   idle: { title: "Idle daemon with one bot", run: benchIdle },
   restart: { title: "Restart, from SIGKILL of the bot to the first act of the next", run: benchRestart },
+  peers: { title: "Beside other supervisors", run: benchPeers },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };

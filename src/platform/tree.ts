@@ -60,19 +60,34 @@ const CONFIRM_STEP_MS = 1;
 const MAX_RESCANS = 5;
 const MAX_STOP_ROUNDS = 8;
 
+/**
+ * All living processes at one time, read once for many questions. What is asked of it later is answered as of then: good
+ * for a daemon's start with many bots, as whatever was born since has a parent in it.
+ */
+export class Census {
+  readonly stats: ReadonlyMap<number, ProcessStat> = scan();
+  readonly #environ = new Map<number, string | undefined>();
+
+  /** The environment of one of them, as `readEnvironText` gives it. */
+  environ(pid: number): string | undefined {
+    if (!this.#environ.has(pid)) this.#environ.set(pid, readEnvironText(pid));
+    return this.#environ.get(pid);
+  }
+}
+
 /** Living processes that carry one of the marks or are in the cgroup, with their descendants. */
 export function listMarked(environ: readonly string[], cgroup: string | undefined): Member[] {
   return listTree({ environ, cgroup, root: undefined, known: [] });
 }
 
 /**
- * Living members of the tree (zombies are not), by pid. Never this process, its ancestors or PID 1.
+ * Living members of the tree (zombies are not), by pid, as of the census or of now. Never this process, its ancestors or PID 1.
  * Throws when the processes cannot be listed: that is not an empty tree.
  */
-export function listTree(marks: TreeMarks): Member[] {
-  const stats = scan();
+export function listTree(marks: TreeMarks, census: Census = new Census()): Member[] {
+  const { stats } = census;
   const excluded = ancestors();
-  const inside = membership(marks, stats);
+  const inside = membership(marks, census);
   const members = new Set([...stats.values()].filter((stat) => !excluded.has(stat.pid) && inside(stat)));
   addDescendants(members, stats, excluded);
   return [...members].sort((a, b) => a.pid - b.pid);
@@ -143,7 +158,8 @@ function scan(): Map<number, ProcessStat> {
   return stats;
 }
 
-function membership(marks: TreeMarks, stats: ReadonlyMap<number, ProcessStat>): (stat: ProcessStat) => boolean {
+function membership(marks: TreeMarks, census: Census): (stat: ProcessStat) => boolean {
+  const { stats } = census;
   const fenced = new Set(marks.cgroup === undefined ? [] : cgroupPids(marks.cgroup));
   const known = new Map(marks.known.map(({ pid, startTicks }) => [pid, startTicks]));
   if (marks.root !== undefined) known.set(marks.root.pid, marks.root.startTicks);
@@ -151,7 +167,7 @@ function membership(marks: TreeMarks, stats: ReadonlyMap<number, ProcessStat>): 
   const carriesMark = (stat: ProcessStat): boolean => {
     // Nobody is older than the process that everybody descends from; this spares reading most environments.
     if (needles.length === 0 || (marks.root !== undefined && stat.startTicks < marks.root.startTicks)) return false;
-    const text = readEnvironText(stat.pid);
+    const text = census.environ(stat.pid);
     return text !== undefined && needles.some((needle) => text.includes(needle));
   };
   return (stat) =>

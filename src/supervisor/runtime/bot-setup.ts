@@ -4,6 +4,7 @@ import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
+import type { Census } from "../../platform/tree.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
@@ -25,8 +26,8 @@ class StrangerError extends Error {
 }
 
 /** Throws when the same bot lives under another state folder: it would be doubled, or closed while it trades. */
-export function refuseStrangers(plan: BotPlan): void {
-  const pids = strangersOf(plan);
+export function refuseStrangers(plan: BotPlan, census?: Census): void {
+  const pids = strangersOf(plan, census);
   if (pids.length === 0) return;
   throw new StrangerError(
     `cannot supervise ${plan.name}: pid ${pids.join(", ")} is this bot, started by a supervisor with another state folder than ${plan.files.dir}`,

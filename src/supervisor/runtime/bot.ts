@@ -7,7 +7,7 @@ import { adoptProcess } from "../../platform/adopt.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { removeIfThere, replaceFile } from "../../platform/files.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import { isProvenGone, type TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
@@ -51,6 +51,8 @@ export interface BotDeps {
   readonly pulse: Pulse;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
+  /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
+  readonly census?: Census;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -59,6 +61,13 @@ export interface BotDeps {
 export interface Order {
   readonly trigger: Trigger;
   readonly reason: string;
+}
+
+export interface Beginning {
+  readonly emergency?: Order | undefined;
+  readonly held?: string | undefined;
+  /** As in `BotDeps`: of a moment ago. */
+  readonly census?: Census;
 }
 
 export class Bot {
@@ -85,7 +94,7 @@ export class Bot {
     const { clock, random, env, pulse, remains } = deps;
     this.#deps = deps;
     this.plan = planBot(name, config, dirs);
-    refuseStrangers(this.plan);
+    refuseStrangers(this.plan, deps.census);
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.#user = user;
@@ -145,10 +154,10 @@ export class Bot {
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
    * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
    */
-  begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
+  begin({ emergency, held, census }: Beginning): void {
     if (held !== undefined) this.#starter.hold(held);
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
-    const leftovers = this.#leftovers();
+    const leftovers = this.#leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
     const wanted = this.plan.config.autostart;
@@ -380,9 +389,9 @@ export class Bot {
     this.#level = level;
   }
 
-  #leftovers(): readonly number[] {
+  #leftovers(census: Census | undefined): readonly number[] {
     try {
-      return livingIn(this.fence);
+      return livingIn(this.fence, census);
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];

@@ -4,17 +4,18 @@ import { join } from "node:path";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
+import { ensureDir, replaceFile } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
+import { Census } from "../../platform/tree.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { Bot, type Order } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
-import type { LoadedConfig } from "./config/load.ts";
+import type { BotConfig, LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
@@ -135,12 +136,13 @@ export class Daemon {
     if (this.#cgroup.base === undefined)
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     const remains = surveyBots(loaded.dirs);
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
+    const census = new Census();
+    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains, census);
     for (const each of remains) this.#endStranded(each);
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name), census });
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
     this.#tick();
@@ -272,7 +274,7 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  #addBot(name: string, config: LoadedConfig["config"]["bots"][string], remains: readonly Remains[]): void {
+  #addBot(name: string, config: BotConfig, remains: readonly Remains[], census?: Census): void {
     const { loaded, clock, random, env } = this.#deps;
     let socket: NotifySocket | undefined;
     const bot = new Bot(name, config, loaded.dirs, {
@@ -289,6 +291,7 @@ export class Daemon {
       },
       pulse: this.#pulse,
       remains,
+      ...(census === undefined ? {} : { census }),
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;
@@ -364,7 +367,8 @@ export class Daemon {
     const path = statusFile(this.#deps.loaded.dirs.stateDir);
     try {
       const text = JSON.stringify(await this.status());
-      writeFileAtomic(path, `${text}\n`, 0o640);
+      // Not forced to the disk: after a power cut it would be old anyway.
+      replaceFile(path, `${text}\n`, 0o640);
       this.#giveToControlGroup(path);
     } catch (error) {
       this.#say("warn", `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);

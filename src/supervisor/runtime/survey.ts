@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { readIdentity, type Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
-import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { Census, listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
@@ -94,11 +94,11 @@ function processOf(identity: Identity): ProcessId | undefined {
  * Living processes of the same bot under another state folder: same name, same working folder, another supervisor's
  * socket. They are never ours to kill, and never to be doubled or to be closed beside.
  */
-export function strangersOf(plan: BotPlan): readonly number[] {
+export function strangersOf(plan: BotPlan, census: Census = new Census()): readonly number[] {
   const name = `\0SUPERVISOR_BOT=${plan.name}\0`;
   const own = `\0SUPERVISOR_SOCKET=${plan.files.socket}\0`;
-  return listPids().filter((pid) => {
-    const environ = `\0${readEnvironText(pid) ?? ""}\0`;
+  return [...census.stats.keys()].filter((pid) => {
+    const environ = census.environ(pid) ?? "";
     return environ.includes(name) && !environ.includes(own) && folderOf(pid) === plan.config.cwd;
   });
 }
