@@ -23,6 +23,7 @@ export interface ProcessStat extends ProcessId {
 
 /** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK)): a constant of the Linux user interface on x86-64 and arm64. */
 const TICKS_PER_SECOND = 100;
+export const MS_PER_TICK = 1_000 / TICKS_PER_SECOND;
 /** An environment is at most the argument limit (2 MiB by default); more is not read. */
 const MAX_ENVIRON_BYTES = 4_194_304;
 
