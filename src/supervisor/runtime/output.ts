@@ -5,7 +5,7 @@ import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine } from "../../core/
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { readTextIfExists, replaceFile } from "../../platform/files.ts";
 import { readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
@@ -154,7 +154,7 @@ export class Output {
 
   #shortenRuns(path: string): void {
     const lines = (readTextIfExists(path, 2 * MAX_RUNS_BYTES) ?? "").split("\n");
-    writeFileAtomic(path, lines.slice(Math.floor(lines.length / 2)).join("\n"), 0o644);
+    replaceFile(path, lines.slice(Math.floor(lines.length / 2)).join("\n"), 0o644);
   }
 
   /** When the live file began, ms of wall time. */

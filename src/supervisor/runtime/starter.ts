@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
-import { readTextIfExists, replaceFile, syncFile } from "../../platform/files.ts";
+import { readTextIfExists, rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
@@ -215,11 +215,12 @@ export class Starter {
   /**
    * On disk in the sense of another process, and within a second in the sense of a power cut: the next daemon on this boot
    * must know the bot, also when this one is killed on the next line, and for that the page cache is enough. After a power
-   * cut no bot lives, the identity is of another boot, and all that it could lose are its counts.
+   * cut no bot lives, the identity is of another boot, and all that it could lose are its counts. One that cannot be read
+   * costs the adoption: the marks of the bot's processes still find them.
    */
   #saveIdentity(identity: Identity): void {
     try {
-      replaceFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
+      rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
       this.#unsettled = true;
     } catch (error) {
       this.#complain(error);
