@@ -3,18 +3,23 @@ import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { benchClose } from "./close.ts";
 import { benchIdle } from "./idle.ts";
+import { benchLoad } from "./load.ts";
 import { machine, table, type Row } from "./measure.ts";
 import { benchNotify } from "./notify.ts";
+import { benchPeers } from "./peers.ts";
 import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
 import { benchStart } from "./start.ts";
 
 type Bench = (rig: Rig, options: Options) => Promise<readonly Row[]>;
 
-const benches: Readonly<Record<string, { readonly title: string; readonly run: Bench }>> = {
+/** `named`: takes many minutes or needs programs that are not everywhere, and runs only when it is asked for by name. */
+const benches: Readonly<Record<string, { readonly title: string; readonly run: Bench; readonly named?: true }>> = {
   start: { title: "Start of a process, from spawn to its end", run: benchStart },
   idle: { title: "Idle daemon with one bot", run: benchIdle },
   restart: { title: "Restart, from SIGKILL of the bot to the first act of the next", run: benchRestart },
+  peers: { title: "Beside other supervisors", run: benchPeers, named: true },
+  load: { title: "Under load", run: benchLoad, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };
@@ -38,8 +43,8 @@ async function main(args: readonly string[]): Promise<number> {
     const version = Bun.spawnSync([supervisor, "version"]).stdout.toString().trim();
     console.log(`${version}\n${machine()}\n${new Date().toISOString()}`);
     const options: Options = { quick: args.includes("--quick"), supervisor };
-    for (const [name, { title, run }] of Object.entries(benches)) {
-      if (names.length > 0 && !names.includes(name)) continue;
+    for (const [name, { title, run, named }] of Object.entries(benches)) {
+      if (names.length > 0 ? !names.includes(name) : named === true) continue;
       console.log(`\n### ${title}\n\n${table(await withRig((own) => run(own, options)))}`);
     }
   });

@@ -17,6 +17,8 @@ export interface Libc {
   readonly prctl: (option: number, argument: number) => number;
   /** Status of `pid` into `status` (4 bytes); 0 when it has not changed and WNOHANG is given. */
   readonly waitpid: (pid: number, status: Uint8Array, options: number) => number;
+  /** waitid(2) for any child, with `info` of 128 bytes; 0 with the pid of one in it, 0 and no pid, or -1. */
+  readonly waitidAny: (info: Uint8Array, options: number) => number;
   /** pidfd_open(2): a descriptor that names this one process for ever, or -1. */
   readonly pidfdOpen: (pid: number) => number;
   readonly pidfdSendSignal: (pidfd: number, signal: number) => number;
@@ -40,6 +42,8 @@ export const ERRNO = { EINTR: 4, EAGAIN: 11, ESRCH: 3, ECHILD: 10 } as const;
 /** glibc first, then musl: one of them is loaded in every Bun process. */
 const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];
 
+/** Any child, for waitid(2). */
+const P_ALL = 0;
 /** Call numbers of the table that all architectures share since Linux 5.1. */
 const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
@@ -56,6 +60,7 @@ const SYMBOLS = {
   flock: { args: ["int", "int"], returns: "int" },
   prctl: { args: ["int", "u64", "u64", "u64", "u64"], returns: "int" },
   waitpid: { args: ["int", "ptr", "int"], returns: "int" },
+  waitid: { args: ["int", "int", "ptr", "int"], returns: "int" },
   close: { args: ["int"], returns: "int" },
   madvise: { args: ["u64", "u64", "int"], returns: "int" },
   adjtimex: { args: ["ptr"], returns: "int" },
@@ -117,6 +122,7 @@ function wrap(name: string): Libc {
     prctl: (option, argument) => c.prctl(option, argument, 0, 0, 0),
     madvise: (address, length, advice) => c.madvise(address, length, advice),
     waitpid: (pid, status, options) => c.waitpid(pid, ptr(status), options),
+    waitidAny: (info, options) => c.waitid(P_ALL, 0, ptr(info), options),
     pidfdOpen: (pid) => Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, null, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
     close: (fd) => c.close(fd),

@@ -6,7 +6,7 @@ import type { ProcessId } from "./proc.ts";
 import { openProcess, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
 import { findProgram } from "./program.ts";
-import { ownPids } from "./subreaper.ts";
+import { botPids, ownPids } from "./subreaper.ts";
 import { switchUser } from "./user.ts";
 import type { User } from "./user.ts";
 
@@ -108,6 +108,7 @@ function start(
     stdio: ["ignore", stdout ?? "ignore", stderr ?? "ignore"],
     onExit: (ended, code, signal) => {
       ownPids.delete(ended.pid);
+      botPids.delete(ended.pid);
       handle?.close();
       const result = { code: signal === null ? code : null, signal: signalName(signal) };
       if (returned) onExit(result);
@@ -115,6 +116,7 @@ function start(
     },
   });
   ownPids.add(child.pid);
+  botPids.add(child.pid);
   withdrawOomProtection(child.pid);
   const id = { pid: child.pid, startTicks: identify(child) };
   handle = openProcess(id);

@@ -3,7 +3,8 @@ import { accessSync, chownSync, constants, existsSync } from "node:fs";
 import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
-import { bootId, isLiveState, readEnviron, readStat } from "../../platform/proc.ts";
+import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
+import type { Census } from "../../platform/tree.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
@@ -25,8 +26,8 @@ class StrangerError extends Error {
 }
 
 /** Throws when the same bot lives under another state folder: it would be doubled, or closed while it trades. */
-export function refuseStrangers(plan: BotPlan): void {
-  const pids = strangersOf(plan);
+export function refuseStrangers(plan: BotPlan, census?: Census): void {
+  const pids = strangersOf(plan, census);
   if (pids.length === 0) return;
   throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, pids)}`);
 }
@@ -81,7 +82,7 @@ export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
 
 function sightingOf({ pid, cgroup }: Identity): Sighting {
   const stat = readStat(pid);
-  const live = stat !== undefined && isLiveState(stat.state);
+  const live = stat !== undefined && isAlive(stat);
   const mark = readEnviron(pid)?.find((entry) => entry.startsWith("INVOCATION_ID="));
   return {
     bootId: bootId(),

@@ -8,7 +8,7 @@ import { adoptProcess } from "../../platform/adopt.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import type { TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
@@ -63,6 +63,8 @@ export interface BotDeps {
   readonly remains: readonly Remains[];
   /** Names of all bots of the config. */
   readonly configured: ReadonlySet<string>;
+  /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
+  readonly census?: Census;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -79,6 +81,8 @@ export interface Beginning {
   readonly emergency?: Order | undefined;
   readonly held?: string | undefined;
   readonly waitsFor?: readonly string[];
+  /** As in `BotDeps`: of a moment ago. */
+  readonly census?: Census;
 }
 
 export class Bot {
@@ -108,7 +112,7 @@ export class Bot {
     const { clock, random, env, pulse, remains } = deps;
     this.#deps = deps;
     this.plan = planBot(name, config, dirs);
-    refuseStrangers(this.plan);
+    refuseStrangers(this.plan, deps.census);
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.#user = user;
@@ -179,11 +183,11 @@ export class Bot {
    * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same. With
    * `waitsFor`, its start is left to who knows when those bots are ready.
    */
-  begin({ emergency, held, waitsFor = [] }: Beginning): void {
+  begin({ emergency, held, waitsFor = [], census }: Beginning): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
     if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
-    const leftovers = this.#leftovers();
+    const leftovers = this.#leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     const wanted = this.plan.config.autostart;
@@ -254,6 +258,11 @@ export class Bot {
     this.loop.post({ kind: "failing", generation: generation.generation, cause: "limit", detail, action: "restart" });
   }
 
+  /** Each second: forces to the disk what was written in a hurry. */
+  settle(): void {
+    this.#starter.settle();
+  }
+
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
   shutDown(): void {
     this.loop.close();
@@ -278,7 +287,8 @@ export class Bot {
       case "sweep":
         return void this.#sweep();
       case "forbidOrders":
-        return this.#signs.forbidOrders();
+        // Of a bot that is gone nobody is left to be told.
+        return this.#isProvenGone() ? undefined : this.#signs.forbidOrders();
       case "permitOrders":
         return this.#signs.permitOrders();
       case "runHook":
@@ -318,7 +328,8 @@ export class Bot {
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;
     this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: this.#starter.cgroup });
-    return post({ kind: "spawned", generation });
+    post({ kind: "spawned", generation });
+    this.#starter.prepare();
   }
 
   #createGeneration(
@@ -351,13 +362,28 @@ export class Bot {
   async #sweep(): Promise<void> {
     this.#hook.abort();
     const { generation } = this.loop.state;
+    // The usual end: the main process died and left nobody behind.
+    if (this.#isProvenGone()) return this.#settleGone(generation);
+    this.#starter.distrustPrepared();
     const survivors = await killAll(this.fence, this.#deps.clock);
-    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS)]);
+    const waited = new AbortController();
+    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS, waited.signal)]);
+    waited.abort();
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
+    return this.#settleGone(generation);
+  }
+
+  /** Nothing of the start lives any more. */
+  #settleGone(generation: number): void {
     this.limits.settle();
     this.#setLevel();
-    return this.loop.post({ kind: "gone", generation });
+    this.loop.post({ kind: "gone", generation });
+  }
+
+  /** Whether the kernel's books already prove the end of everything that the fence looks for. */
+  #isProvenGone(): boolean {
+    return this.#earlier.length === 0 && this.#generation !== undefined && isProvenGone(this.#generation.marks);
   }
 
   async #runHook(hook: Hook): Promise<void> {
@@ -376,6 +402,7 @@ export class Bot {
   }
 
   async #runAction(action: Rung): Promise<void> {
+    this.#starter.distrustPrepared();
     const outcome = await this.emergency.close(this.fence);
     this.loop.post({ kind: "actionEnded", action, outcome });
   }
@@ -402,9 +429,9 @@ export class Bot {
     this.#signs.demand(this.level);
   }
 
-  #leftovers(): readonly number[] {
+  #leftovers(census: Census | undefined): readonly number[] {
     try {
-      return livingIn(this.fence);
+      return livingIn(this.fence, census);
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];

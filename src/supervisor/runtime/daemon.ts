@@ -5,24 +5,26 @@ import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
+import { ensureDir, replaceFile } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
+import { Census } from "../../platform/tree.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { Bot, type Order } from "./bot.ts";
 import { refuseNewer } from "./bot-setup.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
-import type { LoadedConfig } from "./config/load.ts";
+import type { BotConfig, LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
+import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
 import { StartOrder, stopInOrder } from "./start-order.ts";
@@ -75,6 +77,7 @@ export class Daemon {
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
+  readonly #mirror: Mirror;
   readonly #cgroup: CgroupSupport;
   readonly #controllers: Controllers | undefined;
   readonly #bots = new Map<string, Bot>();
@@ -108,7 +111,7 @@ export class Daemon {
     ensureDir(logDir, 0o755);
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
-    tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
+    this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     const move = makeRoom(statusFile(stateDir), "file");
     if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
@@ -147,7 +150,8 @@ export class Daemon {
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
     for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
+    const census = new Census();
+    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains, census);
     for (const each of remains) this.#endStranded(each);
     this.#openControl();
     this.#pulse.start();
@@ -155,7 +159,7 @@ export class Daemon {
     for (const bot of this.#bots.values()) {
       const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
       const { name, config } = bot.plan;
-      bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after });
+      bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after, census });
     }
     this.#order = new StartOrder(this.#bots, this.#deps.clock);
     if (emergency?.trigger === "file") this.#consumeFile();
@@ -261,6 +265,7 @@ export class Daemon {
     for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
     for (const socket of this.#notifySockets) socket.close();
     this.#say("info", "supervisor has stopped");
+    this.#mirror.flush();
     this.#journal.close();
     this.#lock.release();
   }
@@ -290,7 +295,7 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  #addBot(name: string, config: LoadedConfig["config"]["bots"][string], remains: readonly Remains[]): void {
+  #addBot(name: string, config: BotConfig, remains: readonly Remains[], census?: Census): void {
     const { loaded, clock, random, env } = this.#deps;
     let socket: NotifySocket | undefined;
     const bot = new Bot(name, config, loaded.dirs, {
@@ -311,6 +316,7 @@ export class Daemon {
       machine: this.#machine,
       remains,
       configured: new Set(Object.keys(loaded.config.bots)),
+      ...(census === undefined ? {} : { census }),
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;
@@ -340,6 +346,7 @@ export class Daemon {
       () => this.#order?.look(),
       () => this.#rareDuties(),
       ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
+      ...[...this.#bots.values()].map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
@@ -389,7 +396,8 @@ export class Daemon {
     const path = statusFile(this.#deps.loaded.dirs.stateDir);
     try {
       const text = JSON.stringify(await this.status());
-      writeFileAtomic(path, `${text}\n`, 0o640);
+      // Not forced to the disk: after a power cut it would be old anyway.
+      replaceFile(path, `${text}\n`, 0o640);
       this.#giveToControlGroup(path);
     } catch (error) {
       this.#say("warn", `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);

@@ -115,6 +115,7 @@ export class Generation {
       root: { pid: child.pid, startTicks: child.startTicks },
       known: this.#known,
       orphans: alone,
+      begunHere: !this.adopted,
     };
   }
 

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { readIdentity, type Identity, type IdentityReading } from "../../core/identity.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
-import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { Census, listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
@@ -113,11 +113,11 @@ function processOf(identity: Identity): ProcessId | undefined {
  * Living processes of the same bot under another state folder: same name, same working folder, another supervisor's
  * socket. They are never ours to kill, and never to be doubled or to be closed beside.
  */
-export function strangersOf(plan: BotPlan): readonly number[] {
-  return listPids().filter((pid) => isStranger(plan, readEnvironText(pid) ?? "", () => folderOf(pid)));
+export function strangersOf(plan: BotPlan, census: Census = new Census()): readonly number[] {
+  return [...census.stats.keys()].filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
 }
 
-/** Whether a process with this environment (`NAME=value`, each ended by a NUL) and working folder is one of `strangersOf`. */
+/** Whether a process with this environment (`NAME=value`, a NUL before and after each) and working folder is one of `strangersOf`. */
 export function isStranger(
   { name, files, config }: Pick<BotPlan, "name" | "files" | "config">,
   environText: string,

@@ -3,6 +3,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { LineFile } from "../../platform/line-file.ts";
 import { eventLine } from "../../report/event-text.ts";
 import type { Journal } from "./journal.ts";
+import { Mirror } from "./mirror.ts";
 
 export interface TellDeps {
   readonly toStderr: (line: string) => void;
@@ -11,18 +12,20 @@ export interface TellDeps {
   readonly clock: Clock;
 }
 
-/** From now on, for the life of the journal. A file that cannot be written is said once, until it can be again. */
-export function tellEvents(journal: Journal, { toStderr, file, clock }: TellDeps): void {
+/** From now on, for the life of the journal; the mirror is to be flushed at the end. A file that cannot be written is said once, until it can be again. */
+export function tellEvents(journal: Journal, { toStderr, file, clock }: TellDeps): Mirror {
+  const mirror = new Mirror(clock, toStderr);
   const log = file === undefined ? undefined : new LineFile(file, clock);
   let lost = false;
   const say = (level: "info" | "warn", text: string): void => journal.write({ kind: "daemon", level, text });
   journal.follow((entry) => {
     if (entry.level === "debug") return;
-    toStderr(eventLine(entry));
+    mirror.tell(entry);
     if (log === undefined || log.append(eventLine(entry, { dated: true })) !== lost) return;
     // Noted first: what is said of it comes here again.
     lost = !lost;
     if (lost) say("warn", `cannot write to the log file: ${log.lastError}; the events are in the journal all the same`);
     else say("info", `the log file is written again; it misses ${log.dropped} lines`);
   });
+  return mirror;
 }
