@@ -18,7 +18,7 @@ test("tellEvents() writes dated lines, says once that it cannot, and once that i
   const journal = new Journal(join(folder, "journal"), clock);
   const file = join(folder, "supervisor.log");
   const lines: string[] = [];
-  tellEvents(journal, { toStderr: (line) => void lines.push(line), file, clock });
+  const mirror = tellEvents(journal, { toStderr: (text) => void lines.push(...text.split("\n")), file, clock });
   const say = (text: string): void => journal.write({ kind: "daemon", level: "info", text });
   mkdirSync(file);
   say("one");
@@ -28,6 +28,7 @@ test("tellEvents() writes dated lines, says once that it cannot, and once that i
   rmdirSync(file);
   clock.advance(1_000);
   say("four");
+  mirror.flush();
   journal.close();
   expect(lines.map((line) => line.slice(27))).toEqual([
     "one",
