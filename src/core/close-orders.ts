@@ -161,7 +161,9 @@ export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendRes
   // From the order's own rung: several orders of one round must not climb several steps.
   const climbed = (order.rung + 1) % BANDS.length;
   if (result.kind === "accepted") {
-    return { ...attempt, rung: missed(order, result) ? climbed : attempt.rung, reduceOnlyRejects: 0 };
+    // A venue that only acknowledges may have found nobody at the price: if the position is still there, the next try goes further.
+    const further = order.limitPrice !== undefined && (result.filled ?? 0) === 0;
+    return { ...attempt, rung: further ? climbed : attempt.rung, reduceOnlyRejects: 0 };
   }
   if (result.kind !== "rejected") return attempt;
   switch (result.why) {

@@ -291,6 +291,24 @@ describe("nextAttempt()", () => {
     expect(prices.map((price) => price?.toFixed(2))).toEqual(["99.90", "99.50", "98.00", "95.00", undefined]);
   });
 
+  test("nextAttempt() climbs from a limit order that was only acknowledged, and stays at the market for a market order", () => {
+    const state = afterResult({ kind: "rejected", why: "band" });
+    const limit = firstOrder(state.decision);
+    const acknowledged = { kind: "accepted", filled: undefined } as const;
+    const attempt = { rung: limit.rung, maxChunk: undefined, flipHedged: false, reduceOnlyRejects: 1 };
+    expect(nextAttempt(attempt, limit, acknowledged)).toMatchObject({ rung: limit.rung + 1, reduceOnlyRejects: 0 });
+    const market = { ...limit, rung: 0, limitPrice: undefined };
+    expect(nextAttempt({ ...attempt, rung: 0 }, market, acknowledged)).toMatchObject({ rung: 0 });
+  });
+
+  test("recordRound() counts a round whose every cancel was refused for the key, where there was no order", () => {
+    const denied = { kind: "auth" } as const;
+    const once = recordRound(startPlan(), [], [denied, denied]);
+    expect(once.orderRefusals).toBe(1);
+    expect(recordRound(once, [], [denied, { kind: "unknown" }]).orderRefusals).toBe(0);
+    expect(recordRound(once, [], []).orderRefusals).toBe(1);
+  });
+
   test("nextAttempt() tries the other position mode after a position-side refusal", () => {
     expect(firstOrder(afterResult({ kind: "rejected", why: "positionSide" }).decision).hedged).toBe(true);
   });

@@ -6,7 +6,7 @@ export type Side = "BUY" | "SELL";
 export type PositionSide = "BOTH" | "LONG" | "SHORT";
 export type OrderStatus = "NEW" | "PARTIALLY_FILLED" | "FILLED" | "CANCELED" | "EXPIRED";
 export type AlgoStatus = "NEW" | "CANCELED" | "FINISHED" | "REJECTED";
-type MarginMode = "cross" | "isolated";
+export type MarginMode = "cross" | "isolated";
 export type TimeInForce = "GTC" | "IOC" | "FOK" | "GTX" | "GTD";
 
 export interface Position {

@@ -22,6 +22,8 @@ export interface Incoming {
 export interface DialectHost {
   books: Books;
   credentials: Credentials;
+  /** How many times faster than the clock on the wall limits and bans run. */
+  speed: number;
   log: (line: string) => void;
   /** Told of what a well-behaved client never causes: passed limits, wrong keys and signatures, reused client ids. */
   violation: (what: string) => void;

@@ -7,6 +7,8 @@ import type { Credentials, Dialect, DialectHost, Incoming } from "./dialect.ts";
 import { Faults, type Fault } from "./faults.ts";
 import { Market, type SymbolSpec } from "./market.ts";
 import { matchOrders, type Books } from "./matching.ts";
+import { okxDialect } from "./okx/dialect.ts";
+import { okxListing } from "./okx/listing.ts";
 import { brokenGateway, droppedResponse, html, stalledResponse } from "./transport.ts";
 import { triggerAlgoOrders } from "./triggers.ts";
 import { valueOf } from "./valuation.ts";
@@ -14,11 +16,12 @@ import { valueOf } from "./valuation.ts";
 /** The venues there are, by the exchange that they stand for. */
 const PAPER_VENUES = {
   binance: { listing: binanceListing, dialect: binanceDialect },
+  okx: { listing: okxListing, dialect: okxDialect },
 } as const satisfies Record<
   string,
   { listing: (synthetic: number) => SymbolSpec[]; dialect: (host: DialectHost) => Dialect }
 >;
-type PaperVenue = keyof typeof PAPER_VENUES;
+export type PaperVenue = keyof typeof PAPER_VENUES;
 
 export interface VenueOptions extends Omit<Credentials, "apiPassphrase"> {
   /** Default binance. */
@@ -33,6 +36,8 @@ export interface VenueOptions extends Omit<Credentials, "apiPassphrase"> {
   latencyMs?: number;
   /** Time between two steps of the price walk, ms; default 250, 0: prices stand still until they are set. */
   tickMs?: number;
+  /** How many times faster than the clock on the wall limits and bans run, for clients whose clock does, too; default 1. */
+  speed?: number;
   /** Gets one line per order, refusal and fault. */
   log?: (line: string) => void;
 }
@@ -62,6 +67,7 @@ export class Venue {
     this.#books = { account: new Account(), market: new Market(options.seed ?? 1, listing(options.symbols ?? 0)) };
     this.#dialect = dialect({
       books: this.#books,
+      speed: options.speed ?? 1,
       credentials: { apiKey, apiSecret, apiPassphrase },
       log: (line) => this.#log(line),
       violation: (what) => remember(this.#violations, what, MAX_VIOLATIONS),

@@ -12,7 +12,7 @@ const VIOLATION_CODES: ReadonlySet<number> = new Set([-1003, -1015, -1022, -2014
 const DEFAULT_REFUSAL_STATUS = 400;
 
 export function binanceDialect(host: DialectHost): Dialect {
-  const limits = new Limits();
+  const limits = new Limits(host.speed);
   const refusal = (error: VenueError): Response =>
     Response.json(
       { code: error.code, msg: error.message },
