@@ -5,7 +5,7 @@ import Okx from "../../node_modules/ccxt/js/src/okx.js";
 import { startPaperExchange, type PaperExchange, type PaperOptions } from "../../src/demo/exchange/server.ts";
 import { CREDENTIALS, readReply, type RawReply } from "./paper.ts";
 
-const OKX_CREDENTIALS = { ...CREDENTIALS, apiPassphrase: "paper-passphrase" };
+export const OKX_CREDENTIALS = { ...CREDENTIALS, apiPassphrase: "paper-passphrase" };
 
 interface RawCall {
   /** Query of a GET; body of a POST. */
