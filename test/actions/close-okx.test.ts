@@ -73,6 +73,34 @@ test.concurrent("closePositions() splits a position above maxMktSz, which ccxt's
   expectSound(rig);
 });
 
+test.concurrent("closePositions() closes a dated future beside the swap of the same coin", async () => {
+  await using rig = startOkx();
+  await rig.control("seed", {
+    positions: [
+      { symbol: "BTCUSDT", side: "long", amount: 3 },
+      { symbol: "BTC-USDT-301227", side: "short", amount: 4 },
+    ],
+    orders: [{ symbol: "BTC-USDT-301227", side: "buy", triggerPrice: 100_000, closePosition: true }],
+  });
+  const report = await rig.close({}, io);
+  expect(report).toMatchObject({ outcome: "flat", errors: {} });
+  expect(report.orders.map(({ symbol }) => symbol).toSorted()).toEqual(["BTC/USDT:USDT", "BTC/USDT:USDT-301227"]);
+  expectSound(rig);
+});
+
+test.concurrent.each([50011, 50061])(
+  "closePositions() pauses when OKX says too frequent (%i) with status 200",
+  async (code) => {
+    await using rig = startOkx();
+    await rig.control("seed", holdings(2));
+    await rig.control("fault", { match: ORDER, kind: "apiCode", code, msg: "Rate limit reached.", times: 2 });
+    const report = await rig.close({}, io);
+    expect(report).toMatchObject({ outcome: "flat", errors: { throttled: 2 } });
+    expect(report.durationMs).toBeGreaterThan(2_000);
+    expectSound(rig);
+  },
+);
+
 test.concurrent("closePositions() halves what the venue finds too large (51202), whatever the listing says", async () => {
   await using rig = startOkx();
   await rig.control("seed", { positions: [{ symbol: "S00USDT", side: "long", amount: 8 }] });

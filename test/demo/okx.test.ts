@@ -15,7 +15,8 @@ function firstItem(json: unknown): unknown {
 test("okxListing() counts in contracts, and has the market maximum where ccxt does not look", async () => {
   const { venue } = startOkxPaper({ symbols: 5 });
   await venue.loadMarkets();
-  expect(Object.keys(venue.markets ?? {})).toHaveLength(8);
+  expect(Object.keys(venue.markets ?? {})).toHaveLength(9);
+  expect(venue.market("BTC/USDT:USDT-301227")).toMatchObject({ type: "future", contractSize: 0.01 });
   expect(venue.market(BTC)).toMatchObject({
     id: "BTC-USDT-SWAP",
     contractSize: 0.01,

@@ -1,4 +1,4 @@
-/** The swaps that the OKX paper exchange lists: quantities are contracts, each worth `contractSize` of the base asset, as OKX's instruments page has it. */
+/** The swaps that the OKX paper exchange lists, and one dated future: quantities are contracts, each worth `contractSize` of the base asset, as OKX's instruments page has it. */
 import { syntheticAssets, type SymbolSpec } from "../market.ts";
 
 interface Contract {
@@ -43,17 +43,28 @@ const SOL: Contract = {
 /** Half a base unit: an amount taken for base units would be wrong by two. */
 const SYNTHETIC_CONTRACT_SIZE = 0.5;
 
-/** BTC, ETH, SOL and `synthetic` further swaps S00-USDT-SWAP, S01-USDT-SWAP, …. */
+/** 2030-12-27 08:00 UTC: it does not expire while anybody plays. */
+const EXPIRY = { suffix: "301227", atMs: 1_924_588_800_000 };
+
+/** BTC, ETH, SOL and `synthetic` further swaps S00-USDT-SWAP, S01-USDT-SWAP, …, and the future BTC-USDT-301227. */
 export function okxListing(synthetic: number): SymbolSpec[] {
   const further = syntheticAssets(synthetic).map((asset) => ({
     ...SOL,
     ...asset,
     contractSize: SYNTHETIC_CONTRACT_SIZE,
   }));
-  return [BTC, ETH, SOL, ...further].map(swap);
+  const future = { ...contract(BTC), symbol: `BTC-USDT-${EXPIRY.suffix}` };
+  return [...[BTC, ETH, SOL, ...further].map(contract), future];
 }
 
-function swap({ baseAsset, startPrice, tickSize, lot, marketMaxQty, maxQty, contractSize }: Contract): SymbolSpec {
+/** The type as OKX names it, and the time at which it expires as text; empty for a swap. */
+export function kindOf(symbol: string): { instType: "SWAP" | "FUTURES"; expTime: string } {
+  return symbol.endsWith("-SWAP")
+    ? { instType: "SWAP", expTime: "" }
+    : { instType: "FUTURES", expTime: String(EXPIRY.atMs) };
+}
+
+function contract({ baseAsset, startPrice, tickSize, lot, marketMaxQty, maxQty, contractSize }: Contract): SymbolSpec {
   return {
     symbol: `${baseAsset}-USDT-SWAP`,
     baseAsset,

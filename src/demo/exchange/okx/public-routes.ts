@@ -1,6 +1,7 @@
 /** Market data: the public endpoints of OKX that ccxt reads. */
 import type { SymbolSpec } from "../market.ts";
 import type { Books } from "../matching.ts";
+import { kindOf } from "./listing.ts";
 import { readSpec, type Params } from "./params.ts";
 import type { Call, Route } from "./routes.ts";
 import { priceText } from "./shapes.ts";
@@ -25,7 +26,7 @@ export const publicRoutes: Readonly<Record<string, Route>> = {
     handle: ({ books, params, now }) =>
       specs(books, params).map(({ symbol }) => ({
         instId: symbol,
-        instType: "SWAP",
+        instType: kindOf(symbol).instType,
         markPx: priceText(books, symbol),
         ts: String(now),
       })),
@@ -42,11 +43,12 @@ export const publicRoutes: Readonly<Record<string, Route>> = {
   "GET /api/v5/market/candles": { limit: { count: 40, per: "user", unit: "request" }, handle: candles },
 };
 
-/** Only swaps are listed; of other types there is none. */
+/** Swaps and futures are listed; of other types there is none. */
 function specs({ market }: Books, params: Params): SymbolSpec[] {
-  if ((params.get("instType") ?? "SWAP") !== "SWAP") return [];
-  const only = params.get("instId");
-  return [...market.specs.values()].filter(({ symbol }) => only === undefined || only === symbol);
+  const [type, only] = [params.get("instType"), params.get("instId")];
+  return [...market.specs.values()].filter(
+    ({ symbol }) => (type ?? kindOf(symbol).instType) === kindOf(symbol).instType && (only ?? symbol) === symbol,
+  );
 }
 
 function instruments({ books, params }: Call): Json[] {
@@ -58,10 +60,9 @@ function instruments({ books, params }: Call): Json[] {
     ctType: spec.subType,
     ctVal: String(spec.contractSize),
     ctValCcy: spec.baseAsset,
-    expTime: "",
     instFamily: `${spec.baseAsset}-USDT`,
     instId: spec.symbol,
-    instType: "SWAP",
+    ...kindOf(spec.symbol),
     lever: "100",
     listTime: "1611916828000",
     lotSz: spec.stepSize,
@@ -89,7 +90,7 @@ function ticker(books: Books, { symbol, startPrice }: SymbolSpec, now: number): 
   const open = String(startPrice);
   const last = books.market.price(symbol);
   return {
-    instType: "SWAP",
+    instType: kindOf(symbol).instType,
     instId: symbol,
     last: priceText(books, symbol),
     lastSz: "1",

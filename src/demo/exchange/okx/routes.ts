@@ -5,6 +5,7 @@ import { cancelAlgoOrder, listAlgoOrders, placeAlgoOrder, queryAlgoOrder } from 
 import { ItemError, wrongParameter } from "./errors.ts";
 import type { EndpointLimit } from "./limits.ts";
 import { cancelOrder, placeOrder, queryOrder } from "./orders.ts";
+import { kindOf } from "./listing.ts";
 import { readPositive, readSpec, type Params } from "./params.ts";
 import { publicRoutes } from "./public-routes.ts";
 import {
@@ -115,7 +116,10 @@ export const routes: ReadonlyMap<string, Route> = new Map([
 ]);
 
 function ofInstrument(params: Params, symbol: string): boolean {
-  return (params.get("instId") ?? symbol) === symbol && (params.get("instType") ?? "SWAP") === "SWAP";
+  return (
+    (params.get("instId") ?? symbol) === symbol &&
+    (params.get("instType") ?? kindOf(symbol).instType) === kindOf(symbol).instType
+  );
 }
 
 /** Newest first, at most 100 rows; `after` asks for older ones than the id it names, `before` for newer ones. */

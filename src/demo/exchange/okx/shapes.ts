@@ -3,6 +3,7 @@ import type { AlgoOrder, AlgoStatus, Fill, Order, OrderStatus, Position, Positio
 import { specOf, type Books } from "../matching.ts";
 import { totalsOf, valueOf } from "../valuation.ts";
 import { okxType } from "./algo.ts";
+import { kindOf } from "./listing.ts";
 
 type Json = Record<string, unknown>;
 
@@ -67,7 +68,7 @@ export function orderShape({ account }: Books, order: Order): Json {
     fillSz: String(order.executed),
     fillTime: order.executed === 0 ? "" : String(order.updateTime),
     instId: order.symbol,
-    instType: "SWAP",
+    instType: kindOf(order.symbol).instType,
     lever: String(account.leverageOf(order.symbol)),
     ordId: String(order.orderId),
     ordType: order.type.toLowerCase(),
@@ -104,7 +105,7 @@ export function algoShape({ account, market }: Books, order: AlgoOrder): Json {
     closeFraction: order.closePosition ? "1" : "",
     failCode: "0",
     instId: order.symbol,
-    instType: "SWAP",
+    instType: kindOf(order.symbol).instType,
     last: String(market.price(order.symbol)),
     lever: String(account.leverageOf(order.symbol)),
     linkedOrd: { ordId: "" },
@@ -139,7 +140,7 @@ export function positionShape(books: Books, position: Position): Json {
     idxPx: String(mark),
     imr: marginMode === "cross" ? String(initialMargin) : "",
     instId: symbol,
-    instType: "SWAP",
+    instType: kindOf(symbol).instType,
     last: String(mark),
     lever: String(books.account.leverageOf(symbol)),
     liqPenalty: "0",
@@ -173,7 +174,7 @@ export function fillShape(fill: Fill): Json {
     fillPnl: String(fill.realizedPnl),
     ordId: String(fill.orderId),
     feeRate: fill.maker ? "-0.0002" : "-0.0005",
-    instType: "SWAP",
+    instType: kindOf(fill.symbol).instType,
     instId: fill.symbol,
     clOrdId: fill.clientOrderId,
     posSide: posSide(fill.positionSide),
