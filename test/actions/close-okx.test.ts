@@ -191,3 +191,49 @@ test.concurrent("closePositions() stays within OKX's limits with 60 positions an
   expect(rig.paper.state().requests[ALGO_LIST]).toBeLessThanOrEqual(24);
   expectSound(rig);
 });
+
+/** Bodies and deadlines of the new orders on their way to the venue. */
+function listenIn(rig: Rig): {
+  url: string;
+  orders: { body: unknown; deadlineInMs: number }[];
+  stop: () => Promise<void>;
+} {
+  const orders: { body: unknown; deadlineInMs: number }[] = [];
+  const server = Bun.serve({
+    hostname: "127.0.0.1",
+    port: 0,
+    fetch: async (request) => {
+      const { pathname, search } = new URL(request.url);
+      const body = await request.text();
+      if (`${request.method} ${pathname}` === ORDER) {
+        const deadlineInMs = Number(request.headers.get("expTime")) - Date.now();
+        orders.push({ body: JSON.parse(body), deadlineInMs });
+      }
+      const headers = new Headers(request.headers);
+      headers.delete("host");
+      const init = { method: request.method, headers, ...(body === "" ? {} : { body }) };
+      return fetch(`${rig.paper.url}${pathname}${search}`, init);
+    },
+  });
+  return { url: server.url.href, orders, stop: () => server.stop(true) };
+}
+
+test.concurrent("closePositions() sends the orders that were recorded for closing a leg and a net position, each with a deadline", async () => {
+  for (const hedge of [false, true]) {
+    await using rig = startOkx();
+    await rig.control("set", { hedge });
+    await rig.control("seed", { positions: [{ symbol: "S00USDT", side: "long", amount: 3 }] });
+    const line = listenIn(rig);
+    expect(await rig.close({ venue: { endpoint: line.url } }, io)).toMatchObject({ outcome: "flat" });
+    await line.stop();
+    // As ccxt's static request fixtures have it, with our id in place of the broker's id and tag.
+    const common = { instId: "S00-USDT-SWAP", side: "sell", ordType: "market", sz: "3", tdMode: "cross" };
+    const clOrdId: unknown = expect.stringMatching(/^svabc123[a-z0-9]{10}$/);
+    const leg = hedge ? { posSide: "long" } : { reduceOnly: true };
+    expect(line.orders.map(({ body }) => body)).toEqual([[{ ...common, ...leg, clOrdId }]]);
+    for (const { deadlineInMs } of line.orders) {
+      expect(deadlineInMs).toBeGreaterThan(0);
+      expect(deadlineInMs).toBeLessThanOrEqual(5_050);
+    }
+  }
+});
