@@ -89,7 +89,7 @@ const faults: readonly Fault[] = [
 ];
 
 // Nearly all of the time is waiting: for the quiet period, and for what the faults keep back.
-vi.setConfig({ maxConcurrency: 12 });
+vi.setConfig({ maxConcurrency: 20 });
 
 const venues: readonly VenueName[] = ["binance", "okx"];
 const rows = venues.flatMap((venue) =>
