@@ -27,9 +27,9 @@ export interface VenueOptions {
   readonly clock: Clock;
   /** Ends all calls and waits. */
   readonly signal: AbortSignal;
-  /** Called for each failure, with its class for the report's counters. */
   /** Told of each request, for the log. */
   readonly onCall?: ((call: VenueCall) => void) | undefined;
+  /** Called for each failure, with its class for the report's counters. */
   readonly onFailure: (failure: VenueFailure) => void;
 }
 
@@ -145,8 +145,9 @@ export class Venue {
     };
     const { symbol, side, amount, limitPrice } = order;
     const type = limitPrice === undefined ? "market" : "limit";
-    const price = limitPrice === undefined ? undefined : Number(exchange.priceToPrecision(symbol, limitPrice));
     const answer = await this.#answer(async () => {
+      // Inside: it throws for a symbol that is not listed, and a failing order must not end the round.
+      const price = limitPrice === undefined ? undefined : Number(exchange.priceToPrecision(symbol, limitPrice));
       const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
       if (placed.status === "rejected") throw new RejectedOrderError(placed.info);
       return placed;
