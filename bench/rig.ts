@@ -17,6 +17,8 @@ export type Child = Bun.Subprocess<"ignore", "ignore" | "pipe", "ignore">;
 export interface Options {
   /** A smoke run: few rounds, short waits. */
   readonly quick: boolean;
+  /** What the paper exchange of `close` speaks. */
+  readonly venue: "binance" | "okx";
   /** The binary under test. */
   readonly supervisor: string;
 }

@@ -1,4 +1,4 @@
-/** `bun run bench`: measures the built binary beside baselines of the same run and prints Markdown; `--quick` is a smoke run. */
+/** `bun run bench`: measures the built binary beside baselines of the same run and prints Markdown; `--quick` is a smoke run, `--okx` closes on OKX instead of Binance. */
 import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { benchClose } from "./close.ts";
@@ -26,10 +26,12 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
 
 async function main(args: readonly string[]): Promise<number> {
   const built = join(import.meta.dirname, "..", "dist", "supervisor");
-  const names = args.filter((arg) => arg !== "--quick");
+  const names = args.filter((arg) => arg !== "--quick" && arg !== "--okx");
   const unknown = names.find((name) => !Object.hasOwn(benches, name));
   if (unknown !== undefined) {
-    console.error(`cannot measure "${unknown}"; use: bun run bench [--quick] [${Object.keys(benches).join("|")}]…`);
+    console.error(
+      `cannot measure "${unknown}"; use: bun run bench [--quick] [--okx] [${Object.keys(benches).join("|")}]…`,
+    );
     return 2;
   }
   if (!existsSync(built)) {
@@ -42,7 +44,8 @@ async function main(args: readonly string[]): Promise<number> {
     copyFileSync(built, supervisor);
     const version = Bun.spawnSync([supervisor, "version"]).stdout.toString().trim();
     console.log(`${version}\n${machine()}\n${new Date().toISOString()}`);
-    const options: Options = { quick: args.includes("--quick"), supervisor };
+    const venue = args.includes("--okx") ? "okx" : "binance";
+    const options: Options = { quick: args.includes("--quick"), venue, supervisor };
     for (const [name, { title, run, named }] of Object.entries(benches)) {
       if (names.length > 0 ? !names.includes(name) : named === true) continue;
       console.log(`\n### ${title}\n\n${table(await withRig((own) => run(own, options)))}`);

@@ -7,7 +7,7 @@ import type { CloseJob, WorkerLine } from "../../src/core/close-job.ts";
 import { clientOrderId, incidentLineSchema } from "../../src/core/incident.ts";
 import type { IncidentLine } from "../../src/core/incident.ts";
 import { tryLock } from "../../src/platform/lock.ts";
-import { API_KEY, API_SECRET, holdings, quickClock, startRig } from "./rig.ts";
+import { API_KEY, API_SECRET, holdings, QUICK, quickClock, startRig } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
 const ORDER = "POST /fapi/v1/order";
@@ -63,7 +63,13 @@ test.concurrent("runAction() closes, tells what it does and exits with the outco
   expectSound(rig);
 });
 
-test.concurrent.each([1, 4, 9])("runAction() killed at order %i is finished by the next run", async (killAt) => {
+test.concurrent.each([
+  ["binance", 1],
+  ["binance", 4],
+  ["binance", 9],
+  ["okx", 2],
+  ["okx", 9],
+] as const)("runAction() on %s killed at order %i is finished by the next run", async (exchange, killAt) => {
   const workers: Worker[] = [];
   let orders = 0;
   const killAtOrder = (line: string): void => {
@@ -71,7 +77,7 @@ test.concurrent.each([1, 4, 9])("runAction() killed at order %i is finished by t
     orders += 1;
     if (orders === killAt) workers[0]?.child.kill("SIGKILL");
   };
-  await using rig = startRig({ symbols: 10, log: killAtOrder });
+  await using rig = startRig({ exchange, symbols: 10, speed: QUICK, log: killAtOrder });
   await rig.control("seed", holdings(10));
   const worker = startWorker(rig, rig.job());
   workers.push(worker);

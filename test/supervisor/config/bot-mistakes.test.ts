@@ -182,6 +182,11 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
+    "a venue whose keys have a passphrase, without it",
+    ["emergency: { exchange: okx, apiKeyFile: k, apiSecretFile: s }"],
+    ["5: bots.a.emergency: okx refuses a key without its passphrase; add passphraseFile: FILE or passphraseEnv: NAME"],
+  ],
+  [
     "a key from two places",
     ["emergency: { exchange: binance, apiKeyFile: k, apiKeyEnv: K, apiSecretFile: s }"],
     ["5: bots.a.emergency.apiKeyEnv: stands beside apiKeyFile; keep one of the two"],

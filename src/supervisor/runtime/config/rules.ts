@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
+import { PASSPHRASE_IDS } from "../../../core/exchange-ids.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
 import { orderMistakes } from "../../../core/start-order.ts";
@@ -102,7 +103,7 @@ export function checkLimits(value: unknown, to: Report): void {
   );
 }
 
-/** Exactly one source for key and secret, at most one for the passphrase. */
+/** Exactly one source for key and secret; for the passphrase at most one, and one where the venue wants it. */
 export function checkEmergencyKeys(value: unknown, to: Report): void {
   const given = fields.parse(value);
   for (const [name, what] of [
@@ -113,6 +114,13 @@ export function checkEmergencyKeys(value: unknown, to: Report): void {
     const file = given[`${name}File`] !== undefined;
     const env = given[`${name}Env`] !== undefined;
     if (file && env) report(to, [`${name}Env`], `stands beside ${name}File; keep one of the two`);
+    const { exchange } = given;
+    if (!file && !env && name === "passphrase" && PASSPHRASE_IDS.includes(String(exchange)))
+      report(
+        to,
+        [],
+        `${String(exchange)} refuses a key without its ${what}; add ${name}File: FILE or ${name}Env: NAME`,
+      );
     if (!file && !env && name !== "passphrase")
       report(to, [], `cannot close positions without the ${what}; add ${name}File: FILE or ${name}Env: NAME`);
   }

@@ -1,15 +1,14 @@
 /** Regular orders: placing, matching against the mark price, cancelling. Rules as on Binance's "New Order" and "Cancel Order" pages. */
-import type { Account, Order, PositionSide, Side, TimeInForce } from "./account.ts";
-import { digitsOf } from "./decimal.ts";
+import type { Account, Order, PositionSide, Side, TimeInForce } from "../account.ts";
+import { claimed, closesLeg, crosses, fillMarket, fillOrRest, reducible, type Bend, type Books } from "../matching.ts";
+import type { SymbolSpec } from "../market.ts";
+import { affords } from "../valuation.ts";
 import { missing, VenueError } from "./errors.ts";
-import type { Market, SymbolSpec } from "./market.ts";
 import {
-  checkMargin,
   checkNotional,
   checkPrice,
   checkPriceBand,
   checkQuantity,
-  closesLeg,
   MAX_NUM_ORDERS,
   readClientId,
   readNumber,
@@ -19,22 +18,8 @@ import {
   readSpec,
   readText,
   readTimeInForce,
-  reducible,
 } from "./rules.ts";
 import type { Params } from "./signing.ts";
-
-export interface Books {
-  account: Account;
-  market: Market;
-}
-
-/** How a fault bends one order. */
-export interface Bend {
-  /** Share of a market order that fills; the rest expires. */
-  fillRatio?: number;
-  /** Refuse a reduce-only order whatever the position is. */
-  rejectReduceOnly?: boolean;
-}
 
 interface Request {
   spec: SymbolSpec;
@@ -66,12 +51,13 @@ export function placeOrder(books: Books, params: Params, now: number, bend: Bend
     quote: 0,
     reduceOnly: request.reduces,
     closePosition: false,
+    marginMode: "cross",
     status: "NEW",
     time: now,
     updateTime: now,
   };
   if (request.market) fillMarket(books, order, bend.fillRatio ?? 1, now);
-  else fillOrRest(books, order, request.spec, now);
+  else restOrFill(books, order, bend, now);
   return order;
 }
 
@@ -129,15 +115,10 @@ function refusedType(type: string): VenueError {
 
 /** A reduce-only order needs something to reduce that no resting reduce-only order already claims. */
 function checkReduces(account: Account, request: Request, bend: Bend): void {
-  const held = reducible(account, request.spec.symbol, request.side, request.positionSide);
+  const { spec, side, positionSide } = request;
+  const held = reducible(account, spec.symbol, side, positionSide);
   if (held === 0 || bend.rejectReduceOnly === true) throw new VenueError(-2022, "ReduceOnly Order is rejected.");
-  let claimed = 0;
-  for (const order of account.openOrders.values()) {
-    const same = order.symbol === request.spec.symbol && order.side === request.side;
-    if (same && order.positionSide === request.positionSide && order.reduceOnly)
-      claimed += order.quantity - order.executed;
-  }
-  if (claimed >= held) {
+  if (claimed(account, spec.symbol, side, positionSide) >= held) {
     const text = "ReduceOnly Order Failed. Please check your existing position and open orders";
     throw new VenueError(-4118, text);
   }
@@ -148,71 +129,22 @@ function checkOpens(books: Books, request: Request): void {
   const symbol = request.spec.symbol;
   const notional = request.quantity * (request.market ? market.price(symbol) : request.price);
   checkNotional(request.spec, notional);
-  checkMargin(account, market, symbol, notional);
+  if (!affords(books, symbol, notional)) throw new VenueError(-2019, "Margin is insufficient.");
   const resting = [...account.openOrders.values()].filter((order) => order.symbol === symbol);
   if (resting.length >= MAX_NUM_ORDERS) throw new VenueError(-2025, "Reach max open order limit.");
 }
 
-/** Fills at the mark price; a reduce-only order is cut to the position it reduces. */
-export function fillMarket(books: Books, order: Order, fillRatio: number, now: number): void {
-  const { account, market } = books;
-  const spec = specOf(market, order.symbol);
-  const held = reducible(account, order.symbol, order.side, order.positionSide);
-  const wanted = order.reduceOnly ? Math.min(order.quantity, held) : order.quantity;
-  order.quantity = wanted;
-  const quantity = fillRatio >= 1 ? wanted : floorToStep(wanted * fillRatio, spec);
-  if (quantity > 0) account.fill(order, spec, market.price(order.symbol), quantity, false, now);
-  account.finish(order, order.executed >= order.quantity ? "FILLED" : "EXPIRED", now);
-  expireOrphans(account, order.symbol, now);
-}
-
-function fillOrRest(books: Books, order: Order, spec: SymbolSpec, now: number): void {
-  const { account, market } = books;
-  const mark = market.price(order.symbol);
-  const crosses = order.side === "BUY" ? order.price >= mark : order.price <= mark;
-  if (crosses && order.timeInForce === "GTX") {
+function restOrFill(books: Books, order: Order, bend: Bend, now: number): void {
+  const taken = crosses(books, order);
+  if (taken && order.timeInForce === "GTX") {
     const text = "Due to the order could not be executed as maker, the Post Only order will be rejected.";
     throw new VenueError(-5022, text);
   }
-  if (!crosses && order.timeInForce === "FOK") {
+  if (!taken && order.timeInForce === "FOK") {
     const text = "Due to the order could not be filled immediately, the FOK order has been rejected.";
     throw new VenueError(-5021, text);
   }
-  if (crosses) {
-    fillResting(books, order, spec, mark, false, now);
-  } else if (order.timeInForce === "IOC") {
-    account.finish(order, "EXPIRED", now);
-  } else {
-    account.openOrders.set(order.orderId, order);
-  }
-}
-
-/** Executes what is left of a limit order at `price`; reduce-only is cut to the position and the rest expires. */
-function fillResting(books: Books, order: Order, spec: SymbolSpec, price: number, maker: boolean, now: number): void {
-  const { account } = books;
-  const left = order.quantity - order.executed;
-  const held = reducible(account, order.symbol, order.side, order.positionSide);
-  const quantity = order.reduceOnly ? Math.min(left, held) : left;
-  if (quantity > 0) account.fill(order, spec, price, quantity, maker, now);
-  account.finish(order, order.executed >= order.quantity ? "FILLED" : "EXPIRED", now);
-  expireOrphans(account, order.symbol, now);
-}
-
-/** Fills every resting order that the mark price has reached. */
-export function matchOrders(books: Books, now: number): void {
-  for (const order of books.account.openOrders.values()) {
-    const mark = books.market.price(order.symbol);
-    const reached = order.side === "BUY" ? mark <= order.price : mark >= order.price;
-    if (reached) fillResting(books, order, specOf(books.market, order.symbol), order.price, true, now);
-  }
-}
-
-/** Reduce-only orders whose position is gone expire, as on the venue. */
-function expireOrphans(account: Account, symbol: string, now: number): void {
-  for (const order of account.openOrders.values()) {
-    if (order.symbol !== symbol || !order.reduceOnly) continue;
-    if (reducible(account, symbol, order.side, order.positionSide) === 0) account.finish(order, "EXPIRED", now);
-  }
+  fillOrRest(books, order, bend, now);
 }
 
 /** Cancels one order named by `orderId` or `origClientOrderId`; −2011 when no such order is open. */
@@ -249,15 +181,4 @@ function findOrder(orders: readonly Order[], symbol: string, params: Params): Or
     (order) =>
       order.symbol === symbol && (id === undefined ? order.clientOrderId === clientId : String(order.orderId) === id),
   );
-}
-
-export function specOf(market: Market, symbol: string): SymbolSpec {
-  const spec = market.specs.get(symbol);
-  if (spec === undefined) throw new Error(`internal error: ${symbol} is not listed`);
-  return spec;
-}
-
-function floorToStep(quantity: number, spec: SymbolSpec): number {
-  const scale = 10 ** digitsOf(spec.stepSize);
-  return Math.floor(quantity * scale + 1e-9) / scale;
 }

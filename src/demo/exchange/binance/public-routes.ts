@@ -1,6 +1,6 @@
 /** Market data: the public endpoints of Binance USDⓈ-M futures that ccxt reads, with their request weights. */
-import { digitsOf, round } from "./decimal.ts";
-import type { Market, SymbolSpec } from "./market.ts";
+import { digitsOf, round } from "../decimal.ts";
+import type { Market, SymbolSpec } from "../market.ts";
 import { ORDERS_PER_10S, ORDERS_PER_MINUTE, WEIGHT_PER_MINUTE } from "./limits.ts";
 import type { Route } from "./routes.ts";
 import {

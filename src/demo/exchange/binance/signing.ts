@@ -1,13 +1,9 @@
 /** Who may call: API key, HMAC-SHA256 signature and timing of a signed request, as Binance's "SIGNED endpoint security" has it. */
 import { createHmac, timingSafeEqual } from "node:crypto";
+import type { Credentials } from "../dialect.ts";
 import { missing, VenueError } from "./errors.ts";
 
 export type Params = ReadonlyMap<string, string>;
-
-export interface Credentials {
-  apiKey: string;
-  apiSecret: string;
-}
 
 /** How far a client's clock may run ahead, ms. */
 const AHEAD_MS = 1_000;
@@ -22,7 +18,7 @@ export function parseParams(query: string, body: string): Params {
 
 /** Throws the venue's refusal unless key, signature and time of the request are right. `nowMs` is the venue's clock. */
 export function checkSigned(
-  credentials: Credentials,
+  credentials: Pick<Credentials, "apiKey" | "apiSecret">,
   request: { key: string | null; query: string; body: string; params: Params },
   nowMs: number,
 ): void {

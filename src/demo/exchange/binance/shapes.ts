@@ -1,11 +1,9 @@
 /** The venue's reply objects. Key sets are those of replies recorded from Binance (ccxt's static response fixtures). */
-import type { Account, AlgoOrder, Fill, Order, Position } from "./account.ts";
-import { digitsOf } from "./decimal.ts";
-import type { Market, SymbolSpec } from "./market.ts";
-import { specOf } from "./orders.ts";
-
-/** Maintenance margin of every position, as a share of its notional; one tier is enough for paper. */
-export const MAINTENANCE_RATIO = 0.004;
+import type { AlgoOrder, Fill, Order, Position } from "../account.ts";
+import { digitsOf } from "../decimal.ts";
+import type { Market } from "../market.ts";
+import { specOf, type Books } from "../matching.ts";
+import { totalsOf, valueOf } from "../valuation.ts";
 
 type Json = Record<string, unknown>;
 
@@ -98,39 +96,17 @@ export function fillShape(market: Market, fill: Fill): Json {
   };
 }
 
-interface Marked {
-  spec: SymbolSpec;
-  amount: string;
-  mark: number;
-  notional: number;
-  unrealized: number;
-  initialMargin: number;
-  maintMargin: number;
-}
-
-/** A position at the mark price. */
-function marked(account: Account, market: Market, position: Position): Marked {
-  const spec = specOf(market, position.symbol);
-  const mark = market.price(position.symbol);
-  const notional = position.amount * mark;
-  return {
-    spec,
-    amount: position.amount.toFixed(digitsOf(spec.stepSize)),
-    mark,
-    notional,
-    unrealized: (mark - position.entryPrice) * position.amount,
-    initialMargin: Math.abs(notional) / account.leverageOf(position.symbol),
-    maintMargin: Math.abs(notional) * MAINTENANCE_RATIO,
-  };
+function amountOf({ market }: Books, { symbol, amount }: Position): string {
+  return amount.toFixed(digitsOf(specOf(market, symbol).stepSize));
 }
 
 /** An entry of GET /fapi/v3/positionRisk. */
-export function positionRiskV3(account: Account, market: Market, position: Position): Json {
-  const now = marked(account, market, position);
+export function positionRiskV3(books: Books, position: Position): Json {
+  const now = valueOf(books, position);
   return {
     symbol: position.symbol,
     positionSide: position.positionSide,
-    positionAmt: now.amount,
+    positionAmt: amountOf(books, position),
     entryPrice: String(position.entryPrice),
     breakEvenPrice: String(position.entryPrice),
     markPrice: now.mark.toFixed(8),
@@ -152,17 +128,17 @@ export function positionRiskV3(account: Account, market: Market, position: Posit
 }
 
 /** An entry of GET /fapi/v2/positionRisk, which also lists symbols without a position. */
-export function positionRiskV2(account: Account, market: Market, position: Position): Json {
-  const now = marked(account, market, position);
+export function positionRiskV2(books: Books, position: Position): Json {
+  const now = valueOf(books, position);
   return {
     symbol: position.symbol,
-    positionAmt: now.amount,
+    positionAmt: amountOf(books, position),
     entryPrice: String(position.entryPrice),
     breakEvenPrice: String(position.entryPrice),
     markPrice: now.mark.toFixed(8),
     unRealizedProfit: now.unrealized.toFixed(8),
     liquidationPrice: "0",
-    leverage: String(account.leverageOf(position.symbol)),
+    leverage: String(books.account.leverageOf(position.symbol)),
     maxNotionalValue: "20000000",
     marginType: "cross",
     isolatedMargin: "0.00000000",
@@ -175,12 +151,12 @@ export function positionRiskV2(account: Account, market: Market, position: Posit
 }
 
 /** An entry of `positions` in GET /fapi/v3/account. */
-function accountPosition(account: Account, market: Market, position: Position): Json {
-  const now = marked(account, market, position);
+function accountPosition(books: Books, position: Position): Json {
+  const now = valueOf(books, position);
   return {
     symbol: position.symbol,
     positionSide: position.positionSide,
-    positionAmt: now.amount,
+    positionAmt: amountOf(books, position),
     unrealizedProfit: now.unrealized.toFixed(8),
     isolatedMargin: "0",
     notional: now.notional.toFixed(8),
@@ -191,37 +167,25 @@ function accountPosition(account: Account, market: Market, position: Position): 
   };
 }
 
-interface Totals {
-  unrealized: string;
-  margin: string;
-  maint: string;
-  wallet: string;
-  equity: string;
-  available: string;
-}
-
-function totals(account: Account, market: Market): Totals {
-  const all = [...account.positions.values()].map((position) => marked(account, market, position));
-  const sum = (pick: (entry: Marked) => number): number => all.reduce((total, entry) => total + pick(entry), 0);
-  const unrealized = sum((entry) => entry.unrealized);
-  const margin = sum((entry) => entry.initialMargin);
-  const equity = account.wallet + unrealized;
+/** The account's totals as text. */
+function totals(books: Books): Record<"unrealized" | "margin" | "maint" | "wallet" | "equity" | "available", string> {
+  const { unrealized, margin, maint, equity, available } = totalsOf(books);
   return {
     unrealized: unrealized.toFixed(8),
     margin: margin.toFixed(8),
-    maint: sum((entry) => entry.maintMargin).toFixed(8),
-    wallet: account.wallet.toFixed(8),
+    maint: maint.toFixed(8),
+    wallet: books.account.wallet.toFixed(8),
     equity: equity.toFixed(8),
-    available: Math.max(0, equity - margin).toFixed(8),
+    available: available.toFixed(8),
   };
 }
 
 /** GET /fapi/v3/account; version 2 adds a few fields and lists the same positions. */
-export function accountShape(account: Account, market: Market, version: 2 | 3, now: number): Json {
-  const total = totals(account, market);
+export function accountShape(books: Books, version: 2 | 3, now: number): Json {
+  const total = totals(books);
   const v2 = {
     feeTier: 0,
-    canTrade: true,
+    canTrade: books.account.canTrade,
     canDeposit: true,
     canWithdraw: false,
     feeBurn: true,
@@ -258,13 +222,13 @@ export function accountShape(account: Account, market: Market, version: 2 | 3, n
     availableBalance: total.available,
     maxWithdrawAmount: total.available,
     assets: [asset],
-    positions: [...account.positions.values()].map((position) => accountPosition(account, market, position)),
+    positions: [...books.account.positions.values()].map((position) => accountPosition(books, position)),
   };
 }
 
 /** GET /fapi/v2/balance and /fapi/v3/balance. */
-export function balanceShape(account: Account, market: Market, now: number): Json[] {
-  const total = totals(account, market);
+export function balanceShape(books: Books, now: number): Json[] {
+  const total = totals(books);
   return [
     {
       accountAlias: "paper",

@@ -1,8 +1,10 @@
 /** Every endpoint of the paper exchange by method and path, with weight, order count and handler, as Binance USDⓈ-M futures has them. */
-import type { Position, PositionSide } from "./account.ts";
+import type { Position, PositionSide } from "../account.ts";
+import type { Bend, Books } from "../matching.ts";
+import { MAINTENANCE_RATIO } from "../valuation.ts";
 import { cancelAlgoOrder, cancelAllAlgoOrders, placeAlgoOrder, queryAlgoOrder } from "./algo.ts";
 import { VenueError } from "./errors.ts";
-import { cancelAllOrders, cancelOrder, placeOrder, queryOrder, testOrder, type Bend, type Books } from "./orders.ts";
+import { cancelAllOrders, cancelOrder, placeOrder, queryOrder, testOrder } from "./orders.ts";
 import { publicRoutes } from "./public-routes.ts";
 import { readFlag, readNumber, readOptionalSpec, readSpec } from "./rules.ts";
 import {
@@ -10,7 +12,6 @@ import {
   algoShape,
   balanceShape,
   fillShape,
-  MAINTENANCE_RATIO,
   orderReply,
   orderShape,
   positionRiskV2,
@@ -31,6 +32,8 @@ export interface Route {
   weight: (params: Params) => number;
   /** Whether it counts as a new order. */
   order?: true;
+  /** Whether the key needs the right to trade. */
+  trades?: true;
   /** The reply's JSON; throws VenueError for a refusal. */
   handle: (call: Call) => unknown;
 }
@@ -40,6 +43,7 @@ const MAX_LEVERAGE = 125;
 const DEFAULT_ROWS = 500;
 const MAX_ROWS = 1_000;
 
+const NOTHING = { amount: 0, entryPrice: 0, marginMode: "cross", updateTime: 0 } as const;
 const ALL_DONE = { code: 200, msg: "The operation of cancel all open order is done." };
 
 const orderRoutes: Record<string, Route> = {
@@ -124,19 +128,19 @@ const accountRoutes: Record<string, Route> = {
   "GET /fapi/v3/balance": { weight: () => 5, handle: balance },
   "GET /fapi/v2/account": {
     weight: () => 5,
-    handle: ({ books, now }) => accountShape(books.account, books.market, 2, now),
+    handle: ({ books, now }) => accountShape(books, 2, now),
   },
   "GET /fapi/v3/account": {
     weight: () => 5,
-    handle: ({ books, now }) => accountShape(books.account, books.market, 3, now),
+    handle: ({ books, now }) => accountShape(books, 3, now),
   },
   "GET /fapi/v2/positionRisk": {
     weight: () => 5,
-    handle: (call) => positions(call, true).map((each) => positionRiskV2(call.books.account, call.books.market, each)),
+    handle: (call) => positions(call, true).map((each) => positionRiskV2(call.books, each)),
   },
   "GET /fapi/v3/positionRisk": {
     weight: () => 5,
-    handle: (call) => positions(call, false).map((each) => positionRiskV3(call.books.account, call.books.market, each)),
+    handle: (call) => positions(call, false).map((each) => positionRiskV3(call.books, each)),
   },
   "GET /fapi/v1/positionSide/dual": {
     weight: () => 30,
@@ -154,9 +158,10 @@ const accountRoutes: Record<string, Route> = {
 /** All endpoints, keyed "METHOD /path". */
 export const routes: ReadonlyMap<string, Route> = new Map([
   ...Object.entries(publicRoutes),
-  ...[orderRoutes, algoRoutes, accountRoutes].flatMap((group) =>
-    Object.entries(group).map(([path, route]): [string, Route] => [path, { ...route, signed: true }]),
-  ),
+  ...Object.entries({ ...orderRoutes, ...algoRoutes, ...accountRoutes }).map(([path, route]): [string, Route] => [
+    path,
+    { ...route, signed: true, ...(path.startsWith("GET ") ? {} : { trades: true }) },
+  ]),
 ]);
 
 function openOrder({ books, params }: Call): unknown {
@@ -194,7 +199,7 @@ function userTrades({ books, params }: Call): unknown {
 }
 
 function balance({ books, now }: Call): unknown {
-  return balanceShape(books.account, books.market, now);
+  return balanceShape(books, now);
 }
 
 /** Positions to list. Version 3 tells only symbols with a position or an order, version 2 every symbol. */
@@ -209,7 +214,7 @@ function positions({ books, params }: Call, everySymbol: boolean): Position[] {
     for (const positionSide of legs) {
       const held = account.position(symbol, positionSide);
       if (held !== undefined) listed.push(held);
-      else if (everySymbol || ordered) listed.push({ symbol, positionSide, amount: 0, entryPrice: 0, updateTime: 0 });
+      else if (everySymbol || ordered) listed.push({ symbol, positionSide, ...NOTHING });
     }
   }
   return listed;
@@ -260,7 +265,7 @@ function leverageBrackets({ books, params }: Call): unknown {
 }
 
 /** The rights of the key: it trades futures and cannot withdraw. */
-function apiRestrictions({ now }: Call): unknown {
+function apiRestrictions({ books, now }: Call): unknown {
   return {
     ipRestrict: true,
     createTime: now,
@@ -268,7 +273,7 @@ function apiRestrictions({ now }: Call): unknown {
     enableWithdrawals: false,
     enableInternalTransfer: false,
     enableMargin: false,
-    enableFutures: true,
+    enableFutures: books.account.canTrade,
     permitsUniversalTransfer: false,
     enableVanillaOptions: false,
     enableFixApiTrade: false,

@@ -1,8 +1,8 @@
 /** What the venue refuses: the filters of exchangeInfo and the order rules of Binance's "New Order" page, with its codes. */
-import type { Account, PositionSide, Side, TimeInForce } from "./account.ts";
-import { isMultiple } from "./decimal.ts";
+import type { Account, PositionSide, Side, TimeInForce } from "../account.ts";
+import { isMultiple } from "../decimal.ts";
 import { missing, VenueError } from "./errors.ts";
-import type { Market, SymbolSpec } from "./market.ts";
+import type { Market, SymbolSpec } from "../market.ts";
 import type { Params } from "./signing.ts";
 
 /** Letters, digits and a few signs, at most 36 characters. */
@@ -75,17 +75,6 @@ export function readReduceOnly(account: Account, params: Params): boolean {
   return reduceOnly;
 }
 
-/** Whether an order in hedge mode closes its leg. */
-export function closesLeg(side: Side, positionSide: PositionSide): boolean {
-  return (positionSide === "LONG" && side === "SELL") || (positionSide === "SHORT" && side === "BUY");
-}
-
-/** How much of the order's position an order of that side can reduce; 0 when it would add to it. */
-export function reducible(account: Account, symbol: string, side: Side, positionSide: PositionSide): number {
-  const amount = account.amount(symbol, positionSide);
-  return side === "BUY" ? Math.max(0, -amount) : Math.max(0, amount);
-}
-
 export function checkQuantity(spec: SymbolSpec, quantity: number, market: boolean): void {
   if (quantity <= 0) throw new VenueError(-4003, "Quantity less than or equal to zero.");
   if (!isMultiple(quantity, spec.stepSize)) {
@@ -127,17 +116,4 @@ export function readClientId(params: Params, name: string, taken: Iterable<strin
   if (!CLIENT_ID.test(id)) throw new VenueError(-4015, "Client order id is not valid.");
   for (const other of taken) if (other === id) throw new VenueError(-4116, "ClientOrderId is duplicated.");
   return id;
-}
-
-/** Throws −2019 when `notional` more exposure needs more margin than is free. */
-export function checkMargin(account: Account, market: Market, symbol: string, notional: number): void {
-  let used = 0;
-  let unrealized = 0;
-  for (const position of account.positions.values()) {
-    const price = market.price(position.symbol);
-    used += (Math.abs(position.amount) * price) / account.leverageOf(position.symbol);
-    unrealized += (price - position.entryPrice) * position.amount;
-  }
-  const free = account.wallet + unrealized - used;
-  if (notional / account.leverageOf(symbol) > free) throw new VenueError(-2019, "Margin is insufficient.");
 }

@@ -1,11 +1,12 @@
 /** Conditional orders, a class of their own since 2025-12-09 (/fapi/v1/algoOrder): regular endpoints neither list nor cancel them. */
-import type { AlgoOrder, Order } from "./account.ts";
+import type { AlgoOrder } from "../account.ts";
+import { closesLeg, specOf, type Books } from "../matching.ts";
+import { reached } from "../triggers.ts";
 import { missing, VenueError } from "./errors.ts";
-import { fillMarket, placeOrder, specOf, type Books } from "./orders.ts";
+import { placeOrder } from "./orders.ts";
 import {
   checkPrice,
   checkQuantity,
-  closesLeg,
   MAX_NUM_ALGO_ORDERS,
   readClientId,
   readFlag,
@@ -16,7 +17,6 @@ import {
   readSpec,
   readText,
   readTimeInForce,
-  reducible,
 } from "./rules.ts";
 import type { Params } from "./signing.ts";
 
@@ -52,6 +52,9 @@ export function placeAlgoOrder(books: Books, params: Params, now: number): AlgoO
     priceProtect: readFlag(params, "priceProtect"),
     closePosition,
     reduceOnly: reduceOnly || closesLeg(side, positionSide),
+    // A stop waits for the price to move against its position, a take-profit for the other way.
+    rising: (side === "BUY") === orderType.startsWith("STOP"),
+    marginMode: "cross",
     status: "NEW",
     createTime: now,
     updateTime: now,
@@ -91,29 +94,8 @@ function takenIds(books: Books): string[] {
   return [...books.account.openAlgoOrders.values()].map((order) => order.clientAlgoId);
 }
 
-/** Sends every conditional order whose price is reached to the book. */
-export function triggerAlgoOrders(books: Books, now: number): void {
-  const { account, market } = books;
-  for (const order of account.openAlgoOrders.values()) {
-    if (!reached(order, market.price(order.symbol))) continue;
-    order.triggerTime = now;
-    account.finishAlgo(order, fire(books, order, now) ? "FINISHED" : "REJECTED", now);
-  }
-}
-
-/** A stop waits for the price to move against its position, a take-profit for the other way. */
-function reached(order: AlgoOrder, mark: number): boolean {
-  const upward = (order.side === "BUY") === order.orderType.startsWith("STOP");
-  return upward ? mark >= order.triggerPrice : mark <= order.triggerPrice;
-}
-
 /** Places what the triggered order stands for; `false` when the book refused it. */
-function fire(books: Books, algo: AlgoOrder, now: number): boolean {
-  const held = reducible(books.account, algo.symbol, algo.side, algo.positionSide);
-  if (algo.closePosition) {
-    if (held > 0) fillMarket(books, closeOrder(books, algo, held, now), 1, now);
-    return held > 0;
-  }
+export function fireAlgoOrder(books: Books, algo: AlgoOrder, now: number): boolean {
   const spec = specOf(books.market, algo.symbol);
   const params = new Map([
     ["symbol", algo.symbol],
@@ -133,28 +115,6 @@ function fire(books: Books, algo: AlgoOrder, now: number): boolean {
     if (error instanceof VenueError) return false;
     throw error;
   }
-}
-
-/** The market order a closePosition order becomes; as large as the position, whatever the market maximum is. */
-function closeOrder(books: Books, algo: AlgoOrder, quantity: number, now: number): Order {
-  return {
-    orderId: books.account.nextId(),
-    clientOrderId: algo.clientAlgoId,
-    symbol: algo.symbol,
-    side: algo.side,
-    positionSide: algo.positionSide,
-    type: "MARKET",
-    timeInForce: "GTC",
-    price: 0,
-    quantity,
-    executed: 0,
-    quote: 0,
-    reduceOnly: true,
-    closePosition: true,
-    status: "NEW",
-    time: now,
-    updateTime: now,
-  };
 }
 
 /** Cancels one conditional order named by `algoId` or `clientAlgoId`; −2011 when no such order is open. */
