@@ -30,7 +30,7 @@ const layers: { readonly [folder: string]: Layer } = {
   "src/report": { imports: ground, packages: ["zod", "node:util"] },
   "src/demo": { imports: ["src/bot", "src/core"], packages: ["zod", "ccxt", "bun", "better-sqlite3", "node:*"] },
   "src/bot": { imports: ["src/core"], packages: ["node:*", "bun:ffi"] },
-  "src/platform": { imports: ["src/core"], packages: ["node:*", "bun", "bun:*", "pidusage", "systeminformation"] },
+  "src/platform": { imports: ["src/core"], packages: ["node:*", "bun", "bun:*", "systeminformation"] },
   "src/core": { imports: [], packages: ["zod"] },
 };
 

@@ -134,7 +134,8 @@ export type Event = { readonly atMs: number } & (
   | {
       readonly kind: "failing";
       readonly generation: number;
-      readonly cause: ProbeCause;
+      /** `limit`: its memory, at a quiet moment before the kernel kills. */
+      readonly cause: ProbeCause | "limit";
       readonly detail: string;
       readonly action: "restart" | "emergency";
     }

@@ -109,6 +109,23 @@ export const statusSchema = z.strictObject({
     rssBytes: z.number().min(0),
     journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
     asOf: time.describe("When this was true."),
+    machine: z
+      .strictObject({
+        loopLagSeconds: seconds.describe("The longest delay of the daemon's own loop in the last ten seconds."),
+        stalls: z.int().min(0).describe("Times that the daemon itself stood still for more than three seconds."),
+        suspends: z.int().min(0).describe("Times that the machine slept."),
+        clockSteps: z.int().min(0).describe("Times that the wall clock was set."),
+        pressure: z
+          .strictObject({
+            cpuSomePercent: z.number().min(0).nullable(),
+            memoryFullPercent: z.number().min(0).nullable(),
+            ioFullPercent: z.number().min(0).nullable(),
+          })
+          .describe("Share of the last ten seconds that was lost to waiting; null where the kernel does not tell."),
+        disturbed: z.string().nullable().describe("Why failing probes are not counted now; null: they are."),
+      })
+      .optional()
+      .describe("What the daemon saw of its machine since it started; absent when no daemon watched it."),
   }),
   bots: z.array(botStatusSchema),
   backups: z.array(z.never()).describe("Always empty: this release takes no backups."),

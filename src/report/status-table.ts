@@ -26,6 +26,9 @@ export function statusTable(status: Status, options: TableOptions): string {
       : styleText(style, plainText(text), { validateStream: false });
   const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
   const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
+  const disturbed = status.supervisor.machine?.disturbed ?? null;
+  if (disturbed !== null)
+    blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
   return blocks.filter((block) => block !== "").join("\n");

@@ -50,6 +50,8 @@ export interface RigOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Hides the machine's cgroups from the daemon, in a mount namespace of its own; needs `canHideCgroups`. */
   readonly hideCgroups?: boolean;
+  /** The compiled binary; without it, the one of the suite that runs. */
+  readonly binary?: string;
 }
 
 export interface CommandResult {
@@ -110,13 +112,14 @@ export async function until<T>(
 
 export class Rig implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "sv-"));
-  readonly binary: string = inject("supervisorBinary");
+  readonly binary: string;
   readonly #env: Record<string, string>;
   readonly #prefix: readonly string[];
   #runtimeDir = this.state("run");
   #daemon: Daemon | undefined;
 
-  constructor({ bots, config, env, hideCgroups = false }: RigOptions = {}) {
+  constructor({ bots, config, env, hideCgroups = false, binary }: RigOptions = {}) {
+    this.binary = binary ?? inject("supervisorBinary");
     this.#prefix = hideCgroups ? HIDE_CGROUPS : [];
     this.#env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: this.folder, LANG: "C.UTF-8", ...env };
     this.write("paper.key", API_KEY);

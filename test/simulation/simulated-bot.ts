@@ -44,10 +44,11 @@ export class SimulatedBot {
     this.daemon = daemon;
     this.plan = plan;
     const { disk } = world.machine;
-    const identity = readIdentity(disk.read(other.files.identity));
+    const identityReading = readIdentity(disk.read(other.files.identity));
+    const identity = identityReading.kind === "known" ? identityReading.identity : undefined;
     const lockoutFiles = lockoutFilesOf(other);
     const lockout = lockoutIn(disk, lockoutFiles);
-    const remains: Remains = { name: other.name, files: other.files, identity, lockout, lockoutFiles };
+    const remains: Remains = { name: other.name, files: other.files, identity, identityReading, lockout, lockoutFiles };
     const kin = kinOf(
       plan,
       [remains],
@@ -56,7 +57,8 @@ export class SimulatedBot {
     const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
     const sync = world.variant.syncLockout;
     this.lockout = new SimulatedLockout({ disk, plan, inherited, sync, goesOn: () => daemon.survives() });
-    this.#before = readIdentity(disk.read(plan.files.identity));
+    const own = readIdentity(disk.read(plan.files.identity));
+    this.#before = own.kind === "known" ? own.identity : undefined;
     this.#earlier = [
       ...fenceMarks(plan.files, this.#before?.invocationId),
       ...kin.flatMap((each) => fenceMarks(each.files, each.identity?.invocationId)),
@@ -283,6 +285,8 @@ export class SimulatedBot {
       post: (input) => this.loop.post(input),
       drain: () => this.drain(),
       onVerdict: () => {},
+      onExcused: () => {},
+      disturbance: () => this.daemon.machine.disturbance(),
       onStranger: () => {},
       ...more,
     });

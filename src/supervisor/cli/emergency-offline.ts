@@ -119,7 +119,7 @@ async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: numbe
       startedAt: systemClock.wallTime(),
       startedAtMs: systemClock.monotonicMs(),
     });
-    const before = lastKnownStatus(loaded)?.bots.filter(({ name }) => name !== bot.plan.name) ?? [];
+    const before = (await lastKnownStatus(loaded))?.bots.filter(({ name }) => name !== bot.plan.name) ?? [];
     const supervisor = { ...status.supervisor, pid: null, health: "down" } as const;
     writeStatus(loaded, { ...status, supervisor, bots: [...status.bots, ...before] });
   } catch (error) {

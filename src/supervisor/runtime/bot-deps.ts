@@ -2,7 +2,9 @@
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
+import type { Census } from "../../platform/tree.ts";
 import type { Journal } from "./journal.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import type { Remains } from "./survey.ts";
 
@@ -25,10 +27,14 @@ export interface BotDeps {
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   readonly pulse: Pulse;
+  /** Tells what disturbed the machine that all bots share; absent where nothing is started. */
+  readonly machine?: Pick<MachineWatch, "disturbance">;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
   /** Names of all bots of the config. */
   readonly configured: ReadonlySet<string>;
+  /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
+  readonly census?: Census;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -37,12 +43,18 @@ export interface BotDeps {
 export interface Order {
   readonly trigger: Trigger;
   readonly reason: string;
+  /** An earlier daemon had taken it when it was killed: the bot counts as locked since then. */
+  readonly taken?: true;
 }
 
 /** How the daemon begins with a bot. */
 export interface Begin {
   readonly emergency?: Order | undefined;
   readonly held?: string | undefined;
+  /** Bots that are to be ready before its first start. */
+  readonly waitsFor?: readonly string[];
+  /** As in `BotDeps`: of a moment ago. */
+  readonly census?: Census;
   /** Whether it should run, told by who has let go of its last start; `autostart` says it else. */
   readonly wanted?: boolean;
 }

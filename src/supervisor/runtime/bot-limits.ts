@@ -3,14 +3,15 @@ import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   controllersOf,
-  isMemoryHigh,
   planLimits,
   type Controller,
   type EnforcedLimits,
   type LimitGap,
   type Limits,
 } from "../../core/limits.ts";
+import type { Policy, State } from "../../core/lifecycle-types.ts";
 import { formatSize } from "../../core/size.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { removeCgroup } from "../../platform/cgroup.ts";
 import {
   countOomKills,
@@ -21,8 +22,10 @@ import {
   usedMemory,
 } from "../../platform/cgroup-limits.ts";
 import { handDown, type ControllerPlace, type Controllers } from "../../platform/controllers.ts";
+import { memoryPressure } from "../../platform/pressure.ts";
 import { limitPrefix, processPowers } from "../../platform/process-limits.ts";
 import { joinsAsItself, type User } from "../../platform/user.ts";
+import { SoftMemory } from "./soft-memory.ts";
 
 export interface BotLimitsDeps {
   readonly limits: Limits | undefined;
@@ -31,6 +34,7 @@ export interface BotLimitsDeps {
   readonly user: User | undefined;
   /** Name of the bot's cgroup in every hierarchy. */
   readonly cgroupName: string;
+  readonly clock: Clock;
   readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
 }
 
@@ -58,7 +62,8 @@ export class BotLimits {
   #deps: BotLimitsDeps;
   #plan: LimitPlan;
   readonly #leaves = new Map<Controller, Leaf>();
-  #high = false;
+  #soft: SoftMemory;
+  #cgroup: string | undefined;
   #earlierOomKills = 0;
   /** Counts at the last look and at the one before. */
   #seenOomKills: readonly [number, number] = [0, 0];
@@ -66,6 +71,12 @@ export class BotLimits {
   constructor(deps: BotLimitsDeps) {
     this.#deps = deps;
     this.#plan = planOf(deps);
+    this.#soft = this.#softOf();
+  }
+
+  #softOf(): SoftMemory {
+    const { limits, clock, fact } = this.#deps;
+    return new SoftMemory({ limits, enforced: this.#plan.enforced, clock, fact });
   }
 
   /** A reload's limits hold from here on: of a living start those that it has cgroups for, the others from the next start on. */
@@ -73,6 +84,7 @@ export class BotLimits {
     const before = this.#plan;
     this.#deps = { ...this.#deps, limits, controllers };
     this.#plan = planOf(this.#deps);
+    this.#soft = this.#softOf();
     if (!Bun.deepEquals(before.gaps, this.#plan.gaps)) this.tellGaps();
     for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before.enforced);
   }
@@ -112,9 +124,14 @@ export class BotLimits {
     return this.#earlierOomKills + this.#countOomKills();
   }
 
-  /** The bot uses more than `memoryHigh`. */
-  get high(): boolean {
-    return this.#high;
+  /** The bot uses more than `memoryHigh`, is about to reach its limit, or does little but wait for memory. */
+  get strained(): boolean {
+    return this.#soft.strained;
+  }
+
+  /** Why the bot is to be restarted politely now; `undefined`: it is not. `inFlight`: orders that it says are under way. */
+  relief(inFlight: number | undefined, state: State, policy: Policy): string | undefined {
+    return this.#soft.relief(inFlight, state, policy);
   }
 
   /** Says once what of the config does not hold here. */
@@ -148,34 +165,29 @@ export class BotLimits {
     return this.#countOomKills() > this.#seenOomKills[0];
   }
 
-  /** One look at the memory of the living bot; `pids` are asked for only where no cgroup counts. True when `high` changed. */
+  /** One look at the memory of the living bot; `pids` are asked for only where no cgroup counts. True when `strained` changed. */
   look(pids: () => readonly number[]): boolean {
     this.#noteOomKills();
-    const { memoryHighBytes } = this.#plan.enforced;
-    if (memoryHighBytes === undefined) return false;
+    if (!this.#soft.wanted) return false;
     const leaf = this.#leaves.get("memory");
-    const used = leaf === undefined ? residentMemory(pids()) : usedMemory(leaf.version, leaf.path);
-    if (used === undefined) return false;
-    const high = isMemoryHigh(this.#high, used, memoryHighBytes);
-    if (high === this.#high) return false;
-    this.#high = high;
-    const numbers = `memory ${formatSize(used)}, memoryHigh ${formatSize(memoryHighBytes)}`;
-    if (high) this.#deps.fact("alert", `the bot uses too much memory and is told to degrade: ${numbers}`);
-    else this.#deps.fact("info", `the bot's memory is no longer high: ${numbers}`);
-    return true;
+    const usedBytes = leaf === undefined ? residentMemory(pids()) : usedMemory(leaf.version, leaf.path);
+    const pressurePercent = this.#cgroup === undefined ? undefined : memoryPressure(this.#cgroup);
+    return this.#soft.look({ usedBytes, pressurePercent });
   }
 
   /** The start is over and nothing of it lives: its v1 cgroups are taken away. */
   settle(): void {
     this.#earlierOomKills += this.#countOomKills();
     this.#seenOomKills = [0, 0];
-    this.#high = false;
+    this.#soft.reset();
+    this.#cgroup = undefined;
     this.#leaves.clear();
     for (const place of Object.values(this.#deps.controllers?.places ?? {}))
       if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
   }
 
   #enterCgroups(invocationId: string, cgroup: string | undefined): void {
+    this.#cgroup = cgroup;
     for (const controller of controllersOf(this.#deps.limits)) {
       const place = this.#deps.controllers?.places[controller];
       if (place === undefined) continue;

@@ -134,9 +134,9 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
  * on a living bot is not in it, so that a bot is not taken for outdated over that.
  */
 export function definitionOf({ config }: BotPlan, fileEnv: Readonly<Record<string, string>>): string {
-  const { command, cwd, user, env, limits } = config;
+  const { command, cwd, user, env, limits, output } = config;
   const { openFiles, core, oomScore } = limits ?? {};
-  const own = { command, cwd, user, env: sorted({ ...fileEnv, ...env }), openFiles, core, oomScore };
+  const own = { command, cwd, user, env: sorted({ ...fileEnv, ...env }), openFiles, core, oomScore, to: output.to };
   return createHash("sha256").update(JSON.stringify(own)).digest("hex");
 }
 

@@ -3,9 +3,11 @@ import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
+import { endsWait } from "../../core/start-order.ts";
 import { adoptProcess } from "../../platform/adopt.ts";
+import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import type { TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
@@ -23,7 +25,8 @@ import { isAlive, LivePlan, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry, outdatedText, verdictFact } from "./narrate.ts";
-import type { ProbeView } from "./schedule.ts";
+import { makeRoomForBot } from "./quarantine.ts";
+import { excusedText, type ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
 import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
 
@@ -42,6 +45,8 @@ export class Bot {
   /** A reload is about to let go of it: people do not start it meanwhile. */
   leaving = false;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
+  /** Bots that are to be ready before the first start of this one; empty once it is started, or somebody said otherwise. */
+  waitsFor: readonly string[] = [];
   readonly #deps: BotDeps;
   readonly #dirs: Dirs;
   readonly #live: LivePlan;
@@ -64,28 +69,40 @@ export class Bot {
     this.#dirs = dirs;
     const live = new LivePlan(planBot(name, config, dirs));
     this.#live = live;
-    refuseStrangers(this.plan);
+    refuseStrangers(this.plan, deps.census);
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.#user = user;
-    prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    const own = remains.find((each) => each.name === name);
+    for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
+    prepareFolders(this.plan.files, user);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
     const kin = kinOf(this.plan, remains, deps.configured);
     const locks = inheritedLocks(kin, deps.configured);
     this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
-    this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
+    this.limits = new BotLimits({
+      limits: config.limits,
+      controllers: deps.controllers,
+      user,
+      cgroupName,
+      clock,
+      fact,
+    });
     this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
-    const before = remains.find((each) => each.name === name)?.identity;
+    const before = own?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
     this.#earlier = [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.configured)];
-    const record: LoopDeps["record"] = (entry) => this.#record(entry);
-    const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
-    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
-    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
+    const record = this.#record.bind(this);
+    const perform = this.#perform.bind(this);
+    const counts = { generation: before?.generation ?? this.output.lastGeneration, restarts: before?.restarts ?? 0 };
+    const heard: LoopDeps["heard"] = (event) => {
+      if (endsWait(event.kind)) this.waitsFor = [];
+    };
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, counts);
   }
 
   /** What holds for the living start; a reload may have a later one wait for its end. */
@@ -160,23 +177,25 @@ export class Bot {
 
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
-   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
+   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same. With
+   * `waitsFor`, its start is left to who knows when those bots are ready.
    */
-  begin({ emergency, held, wanted: told }: Begin): void {
+  begin({ emergency, held, waitsFor = [], wanted: told, census }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
     const wanted = told ?? this.plan.config.autostart;
     // Whoever tells that has seen the end of the last start.
     const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
     if (!fresh && this.#adopt()) return this.#setLevel();
-    const leftovers = this.#leftovers();
+    const leftovers = this.#leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
-    const locked = this.lockout;
+    const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     this.#setLevel();
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
       this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
     } else if (emergency !== undefined) this.order(emergency);
+    else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.loop.post({ kind: "start" });
     return undefined;
   }
@@ -235,6 +254,14 @@ export class Bot {
     const { kind } = this.loop.state;
     if (generation === undefined || (kind !== "starting" && kind !== "running")) return;
     if (this.limits.look(() => generation.treePids())) this.#setLevel();
+    const detail = this.limits.relief(generation.mailbox.facts.inFlight, this.loop.state, this.plan.policy);
+    if (detail === undefined) return;
+    this.loop.post({ kind: "failing", generation: generation.generation, cause: "limit", detail, action: "restart" });
+  }
+
+  /** Each second: forces to the disk what was written in a hurry. */
+  settle(): void {
+    this.#starter.settle();
   }
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
@@ -263,7 +290,8 @@ export class Bot {
       case "sweep":
         return void this.#sweep();
       case "forbidOrders":
-        return this.#signs.forbidOrders();
+        // Of a bot that is gone nobody is left to be told.
+        return this.#isProvenGone() ? undefined : this.#signs.forbidOrders();
       case "permitOrders":
         return this.#signs.permitOrders();
       case "runHook":
@@ -304,7 +332,8 @@ export class Bot {
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;
     this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: this.#starter.cgroup });
-    return post({ kind: "spawned", generation });
+    post({ kind: "spawned", generation });
+    this.#starter.prepare();
   }
 
   #createGeneration(
@@ -319,6 +348,8 @@ export class Bot {
       createProbe,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
+      disturbance: () => this.#deps.machine?.disturbance(),
+      onExcused: (probe) => this.fact("info", excusedText(probe)),
       onVerdict: (probe) => this.#onVerdict(probe),
       onStranger: (pid) =>
         this.fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
@@ -336,17 +367,28 @@ export class Bot {
   async #sweep(): Promise<void> {
     this.#hook.abort();
     const { generation } = this.loop.state;
+    // The usual end: the main process died and left nobody behind.
+    if (this.#isProvenGone()) return this.#settleGone(generation);
+    this.#starter.distrustPrepared();
     const survivors = await killAll(this.fence, this.#deps.clock);
-    await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
+    const waited = new AbortController();
+    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS, waited.signal)]);
+    waited.abort();
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
-    this.limits.settle();
-    this.#setLevel();
-    return this.loop.post({ kind: "gone", generation });
+    return this.#settleGone(generation);
   }
 
-  #wait(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
+  /** Nothing of the start lives any more. */
+  #settleGone(generation: number): void {
+    this.limits.settle();
+    this.#setLevel();
+    this.loop.post({ kind: "gone", generation });
+  }
+
+  /** Whether the kernel's books already prove the end of everything that the fence looks for. */
+  #isProvenGone(): boolean {
+    return this.#earlier.length === 0 && this.#generation !== undefined && isProvenGone(this.#generation.marks);
   }
 
   async #runHook(hook: Hook): Promise<void> {
@@ -365,6 +407,7 @@ export class Bot {
   }
 
   async #runAction(action: Rung): Promise<void> {
+    this.#starter.distrustPrepared();
     const outcome = await this.emergency.close(this.fence);
     this.loop.post({ kind: "actionEnded", action, outcome });
   }
@@ -381,16 +424,16 @@ export class Bot {
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );
-    return degraded === true || this.limits.high ? "degraded" : "normal";
+    return degraded === true || this.limits.strained ? "degraded" : "normal";
   }
 
   #setLevel(): void {
     this.#signs.demand(this.level);
   }
 
-  #leftovers(): readonly number[] {
+  #leftovers(census: Census | undefined): readonly number[] {
     try {
-      return livingIn(this.fence);
+      return livingIn(this.fence, census);
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];

@@ -14,6 +14,7 @@ import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { planClose } from "./planning.ts";
+import { makeRoom } from "./quarantine.ts";
 import { reloadAnswer } from "./reload/answer.ts";
 
 /** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
@@ -37,6 +38,8 @@ export interface ControlDeps {
 
 /** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
 export function openControl(deps: ControlDeps): Server<undefined> {
+  const move = makeRoom(deps.path, "socket");
+  if (move !== undefined) deps.journal.write({ kind: "daemon", level: "alert", text: move });
   rmSync(deps.path, { force: true });
   const answers = controlAnswers(deps);
   const before = process.umask(0o117);

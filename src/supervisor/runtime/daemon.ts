@@ -1,5 +1,5 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
@@ -10,19 +10,26 @@ import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
+import { Census } from "../../platform/tree.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
-import { eventLine } from "../../report/event-text.ts";
 import type { Bot } from "./bot.ts";
 import type { Order } from "./bot-deps.ts";
+import { refuseNewer } from "./bot-setup.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
-import { installationOf, takeLock } from "./installation.ts";
+import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
+import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
+import { watchMachine, type MachineWatch } from "./machine-watch.ts";
+import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
+import { makeRoom } from "./quarantine.ts";
+import { StartOrder, stopInOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
 import { cannotWait, surveyBots } from "./survey.ts";
+import { tellEvents } from "./tell-events.ts";
 import { EmergencyFile } from "./triggers.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
@@ -42,7 +49,6 @@ const SHUTDOWN_MARGIN_MS = 15_000;
 
 /** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
 const STOPPING_SIGN_MS = 15_000;
-
 /** Time between two looks whether a close has its worker, ms. */
 const LOOK_MS = 50;
 
@@ -70,17 +76,21 @@ export class Daemon {
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
+  readonly #mirror: Mirror;
   readonly #cgroup: CgroupSupport;
   #controllers: Controllers | undefined;
   readonly #fleet: Fleet;
   readonly #pulse: Pulse;
   readonly #reloader: Reloader;
   #loaded: LoadedConfig;
+  readonly #machine: MachineWatch;
   #emergencyFile: EmergencyFile;
+  readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   #control: Stoppable | undefined;
+  #order: StartOrder | undefined;
   #web: Web | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
@@ -99,17 +109,15 @@ export class Daemon {
     this.#lock = takeLock(join(stateDir, "supervisor.lock"));
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
+    this.#interrupted = interruptedOrder(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
-    this.#journal.follow((entry) => {
-      if (entry.level !== "debug") deps.toStderr(eventLine(entry));
-    });
+    this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
+    const move = makeRoom(statusFile(stateDir), "file");
+    if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
     this.#pulse = new Pulse(clock);
-    this.#pulse.onStall((gapMs) => {
-      const seconds = Math.round(gapMs / 1_000);
-      this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
-    });
+    this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#fleet = new Fleet({
       ...deps,
       dirs: loaded.dirs,
@@ -117,8 +125,10 @@ export class Daemon {
       cgroupBase: this.#cgroup.base,
       controllers: () => this.#controllers,
       pulse: this.#pulse,
+      machine: this.#machine,
       onChange: () => {
         this.#changed = true;
+        this.#order?.poke();
       },
       onBug: (error) => this.reportInternalError(error),
     });
@@ -196,13 +206,20 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
+    for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
+    const census = new Census();
     const configured = new Set(Object.keys(loaded.config.bots));
-    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, configured });
+    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#fleet.all) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#fleet.all) {
+      const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
+      const { name, config } = bot.plan;
+      bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after, census });
+    }
+    this.#order = new StartOrder(this.#fleet.bots, this.#deps.clock);
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
     this.#started = true;
@@ -251,6 +268,7 @@ export class Daemon {
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
       startedAtMs: this.#startedAtMs,
+      machine: this.#machine.status,
     });
   }
 
@@ -274,8 +292,8 @@ export class Daemon {
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
     const bots = this.#fleet.all;
-    for (const bot of bots) bot.loop.post({ kind: "stop" });
-    await Promise.all(bots.map((bot) => this.#untilDown(bot)));
+    this.#order?.close();
+    await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
@@ -284,11 +302,13 @@ export class Daemon {
     for (const server of [this.#web, this.#control]) await server?.stop(true);
     await this.#fleet.closeSockets();
     this.#say("info", "supervisor has stopped");
+    this.#mirror.flush();
     this.#journal.close();
     this.#lock.release();
   }
 
-  async #untilDown({ loop, plan }: Bot): Promise<void> {
+  async #stopBot({ loop, plan }: Bot): Promise<void> {
+    loop.post({ kind: "stop" });
     const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
     await loop.settles(down, 3 * plan.policy.stopTimeout + SHUTDOWN_MARGIN_MS);
   }
@@ -317,12 +337,15 @@ export class Daemon {
     this.#ticks += 1;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
+      () => this.#machine.look(),
       ...this.#fleet.drains(),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
       ...this.#fleet.all.map((bot) => () => bot.look()),
+      () => this.#order?.look(),
       () => this.#rareDuties(),
       ...this.#fleet.all.map((bot) => () => bot.output.look()),
+      ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
@@ -352,8 +375,9 @@ export class Daemon {
     for (const bot of this.#fleet.all) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
-    if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
-    this.#say("warn", "the control socket was removed; opening it again");
+    const control = statSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir), { throwIfNoEntry: false });
+    if (this.#stopping || control?.isSocket() === true) return;
+    this.#say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.#openControl();
   }

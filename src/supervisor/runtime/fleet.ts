@@ -3,12 +3,14 @@ import type { Server } from "bun";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
+import type { Census } from "../../platform/tree.ts";
 import { Bot } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { installationOf } from "./installation.ts";
 import type { Journal } from "./journal.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
 
@@ -26,10 +28,19 @@ export interface FleetDeps {
   /** Where the cgroups for limits are made; `undefined` while no bot has limits. */
   readonly controllers: () => Controllers | undefined;
   readonly pulse: Pulse;
+  readonly machine: MachineWatch;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
+}
+
+/** What is known of the machine when a bot comes. */
+interface Newcomer {
+  readonly remains: readonly Remains[];
+  readonly configured: ReadonlySet<string>;
+  /** Who lives now; left out, it is looked up. */
+  readonly census?: Census;
 }
 
 interface Member {
@@ -57,10 +68,7 @@ export class Fleet {
   }
 
   /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
-  add(
-    config: BotConfig,
-    { remains, configured }: { remains: readonly Remains[]; configured: ReadonlySet<string> },
-  ): Bot {
+  add(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
     const { dirs, clock, controllers } = this.#deps;
     const { name } = config;
     const members = this.#members;
@@ -68,6 +76,7 @@ export class Fleet {
     const bot = new Bot(name, config, dirs, {
       ...this.#deps,
       configured,
+      ...(census === undefined ? {} : { census }),
       get alone() {
         return configured.size === 1 && members.size === 1;
       },

@@ -1,4 +1,5 @@
 /** One start of a bot: its process, its marks, what it says and how it is probed. Nothing of it outlives it. */
+import type { Disturbance } from "../../core/excuse.ts";
 import type { Verdict } from "../../core/verdict.ts";
 import { parseNotify } from "../../core/notify.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
@@ -35,6 +36,8 @@ export interface GenerationDeps {
   /** Reads what waits in the notify socket. */
   readonly drain: () => void;
   readonly onVerdict: (probe: ProbeView) => void;
+  readonly onExcused: (probe: ProbeView) => void;
+  readonly disturbance: () => Disturbance | undefined;
   /** A process that is not of the bot has spoken on its notify socket, for the first time. */
   readonly onStranger: (pid: number) => void;
 }
@@ -51,6 +54,9 @@ export const processProbe: BotProbe = {
   successThreshold: 1,
   onFailure: "restart",
 };
+
+/** How long a heartbeat says that its bot lives, where no heartbeat probe says it, ms: that probe's default. */
+const DEFAULT_BEAT_MS = 60_000;
 
 export class Generation {
   readonly generation: number;
@@ -109,6 +115,7 @@ export class Generation {
       root: { pid: child.pid, startTicks: child.startTicks },
       known: this.#known,
       orphans: alone(),
+      begunHere: !this.adopted,
     };
   }
 
@@ -187,6 +194,9 @@ export class Generation {
     return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
       clock,
       createProbe: (config, armedAtMs = context.armedAtMs) => this.#deps.createProbe(config, { ...context, armedAtMs }),
+      disturbance: this.#deps.disturbance,
+      beating: () => this.#beating(),
+      onExcused: this.#deps.onExcused,
       beforeRun: drain,
       onHealth: (health) => post({ kind: "verdict", generation, health }),
       onStartupPassed: () => {
@@ -197,6 +207,15 @@ export class Generation {
         if (probe.record.verdict === "unhealthy") this.#act(probe);
       },
     });
+  }
+
+  /** Its last heartbeat is younger than the heartbeat's timeout: the bot lives, whatever else it lacks. */
+  #beating(): boolean {
+    const { plan, clock } = this.#deps;
+    const { signs, watchdogMs } = this.mailbox.facts;
+    const configured = plan.config.probes.find((probe) => probe.kind === "heartbeat")?.timeout;
+    const timeoutMs = watchdogMs === undefined || watchdogMs === 0 ? (configured ?? DEFAULT_BEAT_MS) : watchdogMs;
+    return signs.heartbeatAtMs !== undefined && clock.monotonicMs() - signs.heartbeatAtMs <= timeoutMs;
   }
 
   #act({ config, result }: ProbeView): void {

@@ -24,9 +24,23 @@ class FolderTakenError extends Error {
 
 /** The lock that makes one supervisor of one state folder; held until `release` or the end of the process. */
 export function takeLock(path: string): Lock {
-  const lock = tryLock(path);
+  const lock = tryOpenLock(path);
   if (lock !== undefined) return lock;
   const holder = lockHolder(path);
   const who = holder === undefined ? "another supervisor" : `the supervisor with pid ${holder}`;
   throw new FolderTakenError(`cannot run on ${dirname(path)}: ${who} has it`);
+}
+
+/** The lock file is there and is none that can be locked. */
+class LockFileError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint = "look at what is there; if no supervisor runs on this folder, remove it";
+}
+
+function tryOpenLock(path: string): Lock | undefined {
+  try {
+    return tryLock(path);
+  } catch (cause) {
+    throw new LockFileError(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
 }

@@ -15,6 +15,8 @@ export interface LoopDeps {
   readonly pulse: Pulse;
   /** In [0, 1). */
   readonly random: () => number;
+  /** Called with each event before it is judged, also with one that changes nothing. */
+  readonly heard?: (event: Event) => void;
   /** Called before the effects of a step run. */
   readonly record: (entry: { event: Event; from: State; to: State; effects: readonly Effect[] }) => void;
   /** Carries out one effect, and reports its end by `post`. */
@@ -117,6 +119,7 @@ export class Loop {
     // Safe: adding the two stamps to an unstamped event gives that event back.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const event = { ...input, atMs: this.#deps.clock.monotonicMs(), roll: this.#deps.random() } as Event;
+    this.#deps.heard?.(event);
     const from = this.#state;
     const { state, effects } = step(this.#policy, from, event);
     if (state === from && effects.length === 0) return;

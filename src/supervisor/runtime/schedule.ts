@@ -2,6 +2,7 @@
  * Runs the probes of one generation of a bot when they are due, the way the kubelet does: startup probes gate the
  * others, never two runs of one probe at once, and an outcome that comes after the end of the generation is dropped.
  */
+import { excuseRun, type Disturbance, type Excuses } from "../../core/excuse.ts";
 import {
   botHealth,
   foldResult,
@@ -12,7 +13,9 @@ import {
 } from "../../core/verdict.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Probe } from "../../probes/contract.ts";
-import type { ProbeConfig } from "../../probes/index.ts";
+import { onFailureOf, probeName, type ProbeConfig } from "../../probes/index.ts";
+import { isUpstream } from "../../probes/upstream.ts";
+import { UpstreamLog } from "./upstream-log.ts";
 
 /** Shortest pause between two runs of a probe, ms: a probe that is always overdue must not spin. */
 const MIN_PAUSE_MS = 10;
@@ -34,6 +37,12 @@ export interface ScheduleDeps {
   readonly createProbe: (config: ProbeConfig, armedAtMs?: () => number) => Probe;
   /** Called right before a run is judged: what the bot said meanwhile must be read first. */
   readonly beforeRun: () => void;
+  /** What disturbed the machine last; asked for when a probe has failed. */
+  readonly disturbance: () => Disturbance | undefined;
+  /** The bot has sent a heartbeat recently enough. */
+  readonly beating: () => boolean;
+  /** A failure does not count, the first since the last one that did and the last success. */
+  readonly onExcused: (probe: ProbeView) => void;
   /** The verdict of a probe has changed. */
   readonly onVerdict: (probe: ProbeView) => void;
   /** The health of the whole bot has changed. */
@@ -49,6 +58,9 @@ interface Entry {
   result: ProbeResult | undefined;
   lastAt: Date | undefined;
   latencyMs: number | undefined;
+  excuses: Excuses;
+  /** The last failure did not count. */
+  excused: boolean;
   started: boolean;
   running: boolean;
   /** A reload took the probe away: what its run still answers is dropped. */
@@ -62,6 +74,7 @@ export class Schedule {
   readonly #stopped = new AbortController();
   readonly #startedAtMs: number;
   #begun = false;
+  readonly #upstreams = new UpstreamLog();
   #armed = false;
   #health: Verdict = "pending";
 
@@ -170,7 +183,7 @@ export class Schedule {
     const { result, settled } = await this.#runOnce(entry);
     if (this.#isOver(entry)) return;
     entry.latencyMs = clock.monotonicMs() - startMs;
-    this.#note(entry, result);
+    this.#note(entry, this.#excuse(entry, result, startMs));
     // A run that outlives its own timeout must end before the next one begins.
     await settled;
     entry.running = false;
@@ -212,6 +225,30 @@ export class Schedule {
     }
   }
 
+  /** The result as it counts: a failure with a cause that is not the bot's says nothing of the bot. */
+  #excuse(entry: Entry, raw: ProbeResult, startMs: number): ProbeResult {
+    const { clock, beating, disturbance, onExcused } = this.#deps;
+    const { config } = entry;
+    const endMs = clock.monotonicMs();
+    const upstream = isUpstream(config);
+    if (upstream) this.#upstreams.note(probeName(config), raw, endMs);
+    const { result, excuses } = excuseRun({ ...config, onFailure: onFailureOf(config) }, entry.excuses, {
+      result: raw,
+      startMs,
+      endMs,
+      upstream,
+      beating: beating(),
+      upstreamTrouble: (graceMs) => this.#upstreams.trouble(startMs, graceMs),
+      disturbance,
+    });
+    entry.excuses = excuses;
+    const excused = raw.kind === "failure" && result.kind === "unknown";
+    const first = excused && !entry.excused;
+    if (raw.kind !== "unknown") entry.excused = excused;
+    if (first) onExcused({ ...entry, result });
+    return result;
+  }
+
   #note(entry: Entry, result: ProbeResult): void {
     const before = entry.record.verdict;
     entry.record = foldResult(entry.record, result, entry.config);
@@ -244,6 +281,8 @@ function createEntry(config: ProbeConfig, probe: Probe): Entry {
     result: undefined,
     lastAt: undefined,
     latencyMs: undefined,
+    excuses: undefined,
+    excused: false,
     started: false,
     running: false,
     gone: new AbortController(),
@@ -254,4 +293,10 @@ function createEntry(config: ProbeConfig, probe: Probe): Entry {
 /** The probes of a bot: those of its config, and the one that every bot has. */
 export function withProcessProbe(configs: readonly ProbeConfig[], always: ProbeConfig): readonly ProbeConfig[] {
   return configs.some((config) => config.kind === "process") ? configs : [always, ...configs];
+}
+
+/** A failure that does not count, in words. */
+export function excusedText({ config, result }: ProbeView): string {
+  const why = result === undefined || result.kind === "success" ? "" : `: ${result.reason}`;
+  return `probe ${probeName(config)} fails, which does not count against the bot${why}`;
 }

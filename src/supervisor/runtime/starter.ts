@@ -4,14 +4,15 @@ import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
-import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
+import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
+import { withOutput } from "./output-target.ts";
 import { strangersOf } from "./survey.ts";
 
 /**
@@ -20,6 +21,9 @@ import { strangersOf } from "./survey.ts";
  * start of many bots, whose shells have just looked, need wait for.
  */
 const UNWATCHED_MS = 500;
+
+/** Cgroups of past starts that would not go and are tried again; what is left beyond goes with the bot's own. */
+const MAX_USED = 8;
 
 export interface StarterDeps {
   readonly clock: Clock;
@@ -48,11 +52,22 @@ export type Started =
     }
   | { readonly kind: "failed"; readonly permanent: boolean; readonly reason: string };
 
+/** What a start is told apart by, and kept in. */
+interface Place {
+  readonly invocationId: string;
+  readonly cgroup: string | undefined;
+}
+
 export class Starter {
   /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
   readonly cgroup: string | undefined;
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
+  /** The identity on disk is newer than what a power cut would leave. */
+  #unsettled = false;
+  #prepared: Place | undefined;
+  /** Cgroups of starts that may still exist, the present one last. */
+  readonly #used: string[] = [];
   #held: string | undefined;
   #downSinceMs: number;
 
@@ -72,13 +87,12 @@ export class Starter {
     try {
       const double = this.#double();
       if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
-      const invocationId = randomUUID().replaceAll("-", "");
+      const { invocationId, cgroup } = this.#takePlace();
       const { env: own } = this.#deps;
       const fileEnv = readEnvFile(plan.config.envFile);
       const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
-      const cgroup = this.#freshCgroup(invocationId);
       const before = limits.prepare(invocationId, cgroup, env);
-      const outcome = spawnChild({
+      const request: SpawnRequest = {
         command: plan.config.command,
         cwd: plan.config.cwd,
         env,
@@ -92,7 +106,8 @@ export class Starter {
           if (before.length > 0) this.#explain(code);
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
-      });
+      };
+      const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
       const definition = definitionOf(plan, fileEnv);
@@ -116,6 +131,31 @@ export class Starter {
   /** Forbids every start: something that the bot or its emergency needs is missing. `undefined`: it is there now. */
   hold(reason: string | undefined): void {
     this.#held = reason;
+  }
+
+  /**
+   * Makes the place of the next start now, while nobody waits for it, and removes that of the last. Every start has a
+   * cgroup of its own below the bot's, so that the next one is never frozen or killed by what ended the one before.
+   */
+  prepare(): void {
+    if (this.cgroup === undefined || this.#prepared !== undefined) return;
+    const invocationId = newInvocationId();
+    const cgroup = createBotCgroup(this.cgroup, invocationId);
+    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
+    const past = this.#used.splice(0, this.#used.length - 1);
+    this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
+  }
+
+  /** `cgroup.kill` may reach the place of the next start: it is made anew. */
+  distrustPrepared(): void {
+    this.#prepared = undefined;
+  }
+
+  /** Forces the identity to the disk, if it was written since the last call. */
+  settle(): void {
+    if (!this.#unsettled) return;
+    this.#unsettled = false;
+    syncFile(this.#deps.plan.files.identity).catch((error: unknown) => this.#complain(error));
   }
 
   /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */
@@ -146,6 +186,7 @@ export class Starter {
 
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
+    this.#prepared = undefined;
     this.#deps.limits.settle();
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
   }
@@ -158,6 +199,20 @@ export class Starter {
           "warn",
           `exit code ${code}: unless the bot itself ends so, its start could not ${what}; see its log`,
         );
+  }
+
+  /** The prepared place, else one that is made now. */
+  #takePlace(): Place {
+    const place = this.#prepared ?? this.#makePlace();
+    this.#prepared = undefined;
+    if (place.cgroup !== undefined) this.#used.push(place.cgroup);
+    return place;
+  }
+
+  #makePlace(): Place {
+    const invocationId = newInvocationId();
+    this.#used.length = 0;
+    return { invocationId, cgroup: this.#freshCgroup(invocationId) };
   }
 
   /**
@@ -185,19 +240,34 @@ export class Starter {
       bootId: bootId() ?? "unknown",
       pid: child.pid,
       startTimeTicks: child.startTicks,
-      ready: false,
+      // Such a bot is ready as soon as it runs.
+      ready: plan.policy.ready === "started",
       cgroup: this.cgroup ?? null,
     };
     this.#saveIdentity(this.#identity);
   }
 
+  /**
+   * On disk in the sense of another process, and within a second in the sense of a power cut: the next daemon on this boot
+   * must know the bot, also when this one is killed on the next line, and for that the page cache is enough. After a power
+   * cut no bot lives, the identity is of another boot, and all that it could lose are its counts. One that cannot be read
+   * costs the adoption: the marks of the bot's processes still find them.
+   */
   #saveIdentity(identity: Identity): void {
-    const { plan, fact } = this.#deps;
     try {
-      writeFileAtomic(plan.files.identity, `${JSON.stringify(identity)}\n`);
+      rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
+      this.#unsettled = true;
     } catch (error) {
-      // The bot's marks in its environment still tell its processes from others.
-      fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+      this.#complain(error);
     }
   }
+
+  /** The bot's marks in its environment still tell its processes from others. */
+  #complain(error: unknown): void {
+    this.#deps.fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function newInvocationId(): string {
+  return randomUUID().replaceAll("-", "");
 }

@@ -182,7 +182,9 @@ function planOf(folder: string, name: string, account: string): BotPlan {
 
 function remainsOf(folder: string, name: string, identity: Identity | undefined): Remains {
   const { files } = planOf(folder, name, identity?.account ?? "nobody's");
-  return { name, files, identity, lockout: undefined, lockoutFiles: [] };
+  const identityReading =
+    identity === undefined ? ({ kind: "absent" } as const) : ({ kind: "known", identity } as const);
+  return { name, files, identity, identityReading, lockout: undefined, lockoutFiles: [] };
 }
 
 const termsOf = (plan: BotPlan): Parameters<typeof judgeAdoption>[2] => ({

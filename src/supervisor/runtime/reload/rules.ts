@@ -35,6 +35,7 @@ export const botRules = {
     meaning: "in place",
     words: "looked at when the daemon starts and when a bot is added; starts and stops nothing",
   },
+  after: { meaning: "in place", words: "looked at when a daemon starts" },
   orphans: { meaning: "in place", words: "looked at when a daemon starts" },
   ready: { meaning: "in place", words: "from the next start on" },
   startTimeout: { meaning: "in place", words: "also for a start that is under way, counted from its begin" },
@@ -50,7 +51,11 @@ export const botRules = {
       "a probe that is as it was keeps its record, a changed or new one begins with a fresh period, a removed one goes. A heartbeat that is new or has a shorter timeout: restart, since the bot learns its period (WATCHDOG_USEC) when it starts",
   },
   limits: { meaning: limitMeaning, shown: "see below", words: "" },
-  output: { meaning: "in place", words: "" },
+  output: {
+    meaning: ({ path: [, key] }) => (key === "to" ? "restart" : "in place"),
+    shown: "in place",
+    words: "of output.to: restart, since the bot holds the file or stream that it writes to",
+  },
   emergency: {
     meaning: "in place",
     words:
@@ -70,6 +75,9 @@ export const limitRules = {
   core: { meaning: "restart", words: "" },
   oomScore: { meaning: "restart", words: "" },
   strict: { meaning: "in place", words: "from the next start on" },
+  onMemoryHigh: { meaning: "in place", words: "" },
+  quietTimeout: { meaning: "in place", words: "" },
+  memoryHorizon: { meaning: "in place", words: "" },
 } as const satisfies Readonly<Record<keyof Limits, Rule>>;
 
 export const topRules = {
@@ -77,6 +85,7 @@ export const topRules = {
   stateDir: { meaning: "supervisor", words: "" },
   runtimeDir: { meaning: "supervisor", words: "" },
   logDir: { meaning: "supervisor", words: "" },
+  logFile: { meaning: "supervisor", words: "" },
   control: { meaning: "supervisor", words: "" },
   http: { meaning: "in place", words: "the servers are closed and opened anew" },
   metrics: { meaning: "in place", words: "the servers are closed and opened anew" },
