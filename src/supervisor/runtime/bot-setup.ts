@@ -51,10 +51,13 @@ export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
   if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
 }
 
-/** What to do with the process of the last start of an earlier supervisor. */
-export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
+/**
+ * What to do with the process of the last start of an earlier supervisor. `orphans` is the config's word, which does not
+ * count in an upgrade: there the bot outlives nobody.
+ */
+export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.config.orphans): Adoption {
   return judgeAdoption(before, sightingOf(before), {
-    orphans: plan.config.orphans,
+    orphans,
     definition: definitionOf(plan),
     wasStopping: existsSync(plan.files.noNewOrders),
   });

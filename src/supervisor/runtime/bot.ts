@@ -3,7 +3,8 @@ import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
-import { adoptProcess } from "../../platform/adopt.ts";
+import type { CarriedBot } from "../../core/upgrade.ts";
+import { adoptProcess, takeExit } from "../../platform/adopt.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
@@ -18,6 +19,7 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
+import { firstState } from "./handover.ts";
 import { runHook } from "./hooks.ts";
 import type { Journal } from "./journal.ts";
 import { Output } from "./output.ts";
@@ -55,6 +57,8 @@ export interface BotDeps {
   readonly pulse: Pulse;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
+  /** What an earlier version in this process handed over of the bot. */
+  readonly carried?: CarriedBot | undefined;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -113,8 +117,10 @@ export class Bot {
     ];
     const record: LoopDeps["record"] = (entry) => this.#record(entry);
     const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
-    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
-    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
+    const lastExitAt = deps.carried?.lastExit?.at ?? undefined;
+    if (lastExitAt !== undefined) this.#lastExitAt = new Date(lastExitAt);
+    const first = firstState(before, deps.carried, clock);
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, first);
   }
 
   /** By what anything of the bot that may still live is recognised. */
@@ -151,11 +157,13 @@ export class Bot {
   begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
-    if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
+    const { carried } = this.#deps;
+    const rests = carried?.kind === "stopped" || carried?.kind === "halted";
+    if (emergency === undefined && this.lockout === undefined && (rests || this.#adopt())) return this.#setLevel();
     const leftovers = this.#leftovers();
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout;
-    const wanted = this.plan.config.autostart;
+    const wanted = carried?.wanted ?? this.plan.config.autostart;
     this.#setLevel();
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
@@ -169,7 +177,8 @@ export class Bot {
   #adopt(): boolean {
     const { before } = this;
     if (before === undefined) return false;
-    const judged = judgeBefore(this.plan, before);
+    const judged = judgeBefore(this.plan, before, this.#deps.carried === undefined ? undefined : "adopt");
+    if (judged.kind === "end" && this.#noteExit(before)) return true;
     if (judged.kind === "end") this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
     if (judged.kind !== "adopt") return false;
     const { generation, invocationId, pid, startTimeTicks, ready } = before;
@@ -179,7 +188,7 @@ export class Bot {
       this.output.end(generation);
       this.loop.post({ kind: "exited", generation, code, signal, oom: this.limits.wasOom() });
     });
-    if (child === undefined) return false;
+    if (child === undefined) return this.#noteExit(before);
     this.#exited = ended.promise;
     this.#starter.adopt(before);
     this.#generation = this.#createGeneration({
@@ -191,6 +200,18 @@ export class Bot {
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
     });
     this.loop.post({ kind: "adopted", generation, ready });
+    return true;
+  }
+
+  /** The bot ended while one version took the place of the other: its end is handled as if it had been seen at once. */
+  #noteExit(before: Identity): boolean {
+    const { generation, pid, startTimeTicks, ready } = before;
+    const end = takeExit({ pid, startTicks: startTimeTicks });
+    if (end === undefined) return false;
+    this.#starter.adopt(before);
+    this.output.end(generation);
+    this.loop.post({ kind: "adopted", generation, ready });
+    this.loop.post({ kind: "exited", generation, ...end, oom: end.signal === "SIGKILL" && this.limits.wasOom() });
     return true;
   }
 

@@ -22,9 +22,11 @@ import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
+import type { Handover } from "./handover.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
+import { Upgrader } from "./upgrade.ts";
 import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
@@ -60,6 +62,8 @@ export interface DaemonDeps {
   /** `BOT_EMERGENCY_SHUTDOWN` was set: every bot stays down and its positions are closed. */
   readonly emergencyAtStart: boolean;
   readonly toStderr: (line: string) => void;
+  /** What an earlier version in this process left. */
+  readonly handover?: Handover | undefined;
 }
 
 /** Why which bots must not be started, by name. */
@@ -68,6 +72,7 @@ interface Held {
 }
 
 export class Daemon {
+  readonly upgrader: Upgrader;
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
@@ -96,7 +101,7 @@ export class Daemon {
     this.#startedAt = clock.wallTime();
     this.#startedAtMs = clock.monotonicMs();
     ensureDir(stateDir, 0o711);
-    this.#lock = takeLock(join(stateDir, "supervisor.lock"));
+    this.#lock = takeLock(join(stateDir, "supervisor.lock"), deps.handover?.lockFd);
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#journal = new Journal(join(stateDir, "journal"), clock);
@@ -112,6 +117,7 @@ export class Daemon {
       const seconds = Math.round(gapMs / 1_000);
       this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
     });
+    this.upgrader = this.#createUpgrader();
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
   }
 
@@ -132,8 +138,9 @@ export class Daemon {
 
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
   start({ held = new Map() }: Held = {}): void {
-    const { loaded, version } = this.#deps;
+    const { loaded, version, handover } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
+    if (handover !== undefined) this.#say("info", `upgraded from ${handover.from} to ${version}`);
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
@@ -181,6 +188,24 @@ export class Daemon {
       status: () => this.status(),
       stopping: () => this.#stopping,
       version: this.#deps.version,
+      upgrader: this.upgrader,
+    });
+  }
+
+  #createUpgrader(): Upgrader {
+    const { loaded } = this.#deps;
+    return new Upgrader({
+      ...this.#deps,
+      bots: this.#bots,
+      config: loaded.file,
+      lockFd: this.#lock.fd,
+      stopping: () => this.#stopping,
+      drain: () => {
+        for (const socket of this.#notifySockets) socket.drain(DRAIN_MS);
+      },
+      snapshot: () => this.#snapshot(),
+      say: (level, text) => this.#say(level, text),
+      tellSystemd: (text) => this.#tellSystemd(text),
     });
   }
 
@@ -295,6 +320,7 @@ export class Daemon {
       },
       pulse: this.#pulse,
       remains,
+      carried: this.#deps.handover?.bots[name],
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;

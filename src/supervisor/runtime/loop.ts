@@ -2,7 +2,7 @@
  * The shell around the lifecycle core: turns what happens into events, and effects into deeds.
  * All deciding is in core/lifecycle.ts; this file must stay free of `if`s about policy.
  */
-import { initialState, step } from "../../core/lifecycle.ts";
+import { step } from "../../core/lifecycle.ts";
 import type { Effect, Event, Policy, State, Timer } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Pulse } from "./pulse.ts";
@@ -44,10 +44,10 @@ export class Loop {
   #state: State;
   #draining = false;
 
-  constructor(policy: Policy, deps: LoopDeps, before: { generation: number; restarts: number }) {
+  constructor(policy: Policy, deps: LoopDeps, first: State) {
     this.#policy = policy;
     this.#deps = deps;
-    this.#state = { ...initialState, ...before };
+    this.#state = first;
     this.#unlisten = deps.pulse.onStall((gapMs) => this.#postpone(gapMs));
   }
 
