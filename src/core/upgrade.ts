@@ -146,4 +146,5 @@ export const upgradeAnswerSchema = z.object({
   binary: z.string(),
   dryRun: z.boolean(),
   instance: z.string(),
+  pid: z.int(),
 });

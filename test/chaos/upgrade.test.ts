@@ -161,6 +161,20 @@ test.concurrent("a signal that comes while nobody listens yet waits, and is obey
   expect(rig.read("daemon.err")).toContain("supervisor is stopping: SIGTERM");
   await upgrade;
   expect((await rig.cli("status")).code).toBe(3);
+  await rig.run();
+});
+
+test.concurrent("a new version that dies at its start is told by the command, and the next start adopts the bots", async () => {
+  await using rig = new Rig({ bots: { bot: { command: script("signal-in-upgrade.sh", "KILL", "supervisor") } } });
+  const { exited } = await rig.run();
+  const { pid } = await rig.botIn("running");
+  const { code, err } = await rig.cli("upgrade", "--binary", next);
+  await exited;
+  expect(err).toContain("the new version ended at its start; the bots live on");
+  expect(err).toContain("hint: ");
+  expect(code).toBe(1);
+  await rig.run();
+  expect(await rig.botIn("running")).toMatchObject({ pid, adopted: true, generation: 1 });
 });
 
 test.concurrent("what was stopped or halted stays so, and no second daemon gets in between", async () => {

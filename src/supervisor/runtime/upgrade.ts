@@ -109,7 +109,7 @@ export class Upgrader {
         await this.#deps.snapshot();
         clock.after(ANSWER_MS, () => this.#replace(binary, stamp, to));
       }
-      return { kind: "fit", answer: { from: version, to, binary, dryRun, instance: this.#instance } };
+      return { kind: "fit", answer: { from: version, to, binary, dryRun, instance: this.#instance, pid: process.pid } };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       return { kind: "refused", reason: `cannot upgrade to ${binary}: ${why}` };
