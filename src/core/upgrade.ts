@@ -116,6 +116,8 @@ const handoverSchema = z.object({
   from: z.string(),
   to: z.string(),
   bots: z.record(z.string(), carriedBotSchema),
+  /** Commands of probes that run: nobody waits for their answer any more. */
+  commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),
 });
 export type HandedOver = z.output<typeof handoverSchema>;
 

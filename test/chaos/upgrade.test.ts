@@ -11,9 +11,10 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, inject, test } from "vitest";
-import { readStat } from "../../src/platform/proc.ts";
+import { isLive, readStat } from "../../src/platform/proc.ts";
 import { script, STAY } from "./fixture.ts";
 import { Rig, until, type BotSettings } from "./harness.ts";
+import { findProcess } from "./processes.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const NEXT_VERSION = "99.0.0";
@@ -175,6 +176,16 @@ test.concurrent("a new version that dies at its start is told by the command, an
   expect(code).toBe(1);
   await rig.run();
   expect(await rig.botIn("running")).toMatchObject({ pid, adopted: true, generation: 1 });
+});
+
+test.concurrent("a probe's command that runs in that instant is ended, and does not stay without anybody to end it", async () => {
+  const probes = [{ kind: "exec", command: ["sleep", "500"], period: "60s", timeout: "50s" }];
+  await using rig = new Rig({ bots: { bot: { command: STAY, probes } } });
+  await rig.run();
+  const command = await until("the probe runs", () => findProcess(rig.folder, "sleep", "500"));
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  await until("its command is gone", () => !isLive(command));
+  expect(await rig.botIn("running")).toMatchObject({ adopted: true, generation: 1 });
 });
 
 test.concurrent("what was stopped or halted stays so, and no second daemon gets in between", async () => {

@@ -50,7 +50,14 @@ test("readHandover() takes what is meant for this process and nothing else", () 
     restartAgesMs: [5],
     lastExit: null,
   };
-  const handed = { handover: HANDOVER_VERSION, pid: 7, from: "1", to: "2", bots: { one: bot } };
+  const handed = {
+    handover: HANDOVER_VERSION,
+    pid: 7,
+    from: "1",
+    to: "2",
+    bots: { one: bot },
+    commands: [{ pid: 9, startTicks: 1 }],
+  };
   expect(readHandover(JSON.stringify(handed), 7)).toEqual(handed);
   expect(readHandover(JSON.stringify(handed), 8)).toBeUndefined();
   expect(readHandover(JSON.stringify({ ...handed, handover: 2 }), 7)).toBeUndefined();

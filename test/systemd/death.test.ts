@@ -36,7 +36,10 @@ describe.skipIf(unbootable !== undefined)(`sudden deaths${why}`, () => {
     const before = await box.botUntil("the bot runs", ({ state }) => state === "running");
     const daemon = await box.mainPid();
     await box.do("systemctl", "kill", "--kill-who=main", "--signal=USR1", UNIT);
-    await box.until("the new one is up", async () => (await box.log()).includes("upgraded from") && (await active(box)));
+    await box.until(
+      "the new one is up",
+      async () => (await box.log()).includes("upgraded from") && (await active(box)),
+    );
     expect(await expectOneBot(box)).toMatchObject({ pid: before.pid, adopted: true, generation: 1 });
     expect(await box.mainPid()).toBe(daemon);
     expect(await box.show("NRestarts")).toBe("0");

@@ -22,7 +22,7 @@ import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Journal } from "./journal.ts";
 import { Pulse } from "./pulse.ts";
-import type { Handover } from "./handover.ts";
+import { endCommands, type Handover } from "./handover.ts";
 import { supervisorStatus } from "./status.ts";
 import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
 import { EmergencyFile } from "./triggers.ts";
@@ -140,7 +140,10 @@ export class Daemon {
   start({ held = new Map() }: Held = {}): void {
     const { loaded, version, handover } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
-    if (handover !== undefined) this.#say("info", `upgraded from ${handover.from} to ${version}`);
+    if (handover !== undefined) {
+      this.#say("info", `upgraded from ${handover.from} to ${version}`);
+      endCommands(handover, this.#deps.clock);
+    }
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");

@@ -7,6 +7,7 @@ import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from
 import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
 import { libc } from "../../platform/libc.ts";
+import { killTree } from "../../platform/tree.ts";
 import type { Bot } from "./bot.ts";
 
 /** Holds `FORM LOCK DATA`: version of the form, descriptor of the lock, descriptor of what is handed over. */
@@ -41,6 +42,11 @@ function readAll(fd: number): string {
   const { size } = fstatSync(fd);
   const bytes = Buffer.alloc(Math.min(size, MAX_HANDOVER_BYTES));
   return bytes.toString("utf8", 0, readSync(fd, bytes, 0, bytes.length, 0));
+}
+
+/** Ends the probes' commands of the version before us, which nobody would end at their timeout. */
+export function endCommands({ commands }: Handover, clock: Clock): void {
+  for (const root of commands) void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
 }
 
 /** Puts what is handed over into a file in memory; its descriptor. Throws when there is none to be had. */

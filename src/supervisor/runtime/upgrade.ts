@@ -13,7 +13,7 @@ import {
   type upgradeStateSchema,
 } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { runCommand } from "../../platform/command.ts";
+import { runCommand, runningCommands } from "../../platform/command.ts";
 import { fileStamp, programProblem, replaceProcess, startedAs } from "../../platform/exec.ts";
 import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
@@ -42,6 +42,11 @@ export interface UpgraderDeps {
   readonly snapshot: () => Promise<void>;
   readonly say: (level: "info" | "warn" | "alert", text: string) => void;
   readonly tellSystemd: (text: string) => void;
+}
+
+/** Each by the two numbers that name it for ever. */
+function ourCommands(): { pid: number; startTicks: number }[] {
+  return [...runningCommands].map(({ pid, startTicks }) => ({ pid, startTicks }));
 }
 
 interface Request {
@@ -162,7 +167,7 @@ export class Upgrader {
       const changed = fileStamp(binary) === stamp ? undefined : "the file has changed since its self-check";
       const obstacle = this.#obstacle() ?? changed ?? this.#goneBot();
       if (obstacle !== undefined) return obstacle;
-      data = packHandover({ pid: process.pid, from: version, to, bots: this.#carried() });
+      data = packHandover({ pid: process.pid, from: version, to, bots: this.#carried(), commands: ourCommands() });
       say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
       tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
       const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lockFd} ${data}` };
