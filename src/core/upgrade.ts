@@ -105,6 +105,8 @@ const carriedBotSchema = z.object({
   /** Ages of the restarts in the budget, ms, oldest first. */
   restartAgesMs: z.array(z.number()),
   lastExit: exitInfoSchema.nullable(),
+  /** What is left of `closeAfter`, ms; null while it does not count. */
+  closeAfterLeftMs: z.number().nullable(),
 });
 /** What a bot's identity on disk does not say. */
 export type CarriedBot = z.output<typeof carriedBotSchema>;

@@ -13,7 +13,8 @@ import { join } from "node:path";
 import { beforeAll, expect, inject, test } from "vitest";
 import { isLive, readStat } from "../../src/platform/proc.ts";
 import { script, STAY } from "./fixture.ts";
-import { Rig, until, type BotSettings } from "./harness.ts";
+import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
+import { startPaper } from "./paper.ts";
 import { findProcess } from "./processes.ts";
 
 const root = join(import.meta.dirname, "..", "..");
@@ -186,6 +187,30 @@ test.concurrent("a probe's command that runs in that instant is ended, and does 
   expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
   await until("its command is gone", () => !isLive(command));
   expect(await rig.botIn("running")).toMatchObject({ adopted: true, generation: 1 });
+});
+
+test.concurrent("a bot with an emergency section is upgraded under once it is healthy, and a lockout holds", async () => {
+  await using paper = await startPaper();
+  const probes = [{ kind: "heartbeat", timeout: "5s" }];
+  await using rig = new Rig({
+    bots: { bot: { command: script("beat.sh"), probes, emergency: emergencyAt(paper.url) } },
+  });
+  await rig.run();
+  const healthy = (): Promise<unknown> => rig.botUntil("the bot is healthy", ({ health }) => health === "healthy");
+  await healthy();
+  const { pid } = await rig.bot();
+  for (let count = 0; count < 2; count += 1) {
+    expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+    await healthy();
+    expect(await rig.bot()).toMatchObject({ pid, adopted: true, generation: 1 });
+  }
+  process.kill(rig.daemon.pid, "SIGUSR2");
+  const { emergency } = await rig.botIn("locked");
+  expect(isLive(pid ?? 0)).toBe(false);
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect(await rig.botIn("locked")).toMatchObject({ generation: 1, emergency: { incident: emergency.incident } });
+  expect((await rig.cli("arm", "bot", "--reason", "test")).code).toBe(0);
+  expect(await rig.botIn("running")).toMatchObject({ generation: 2, adopted: false });
 });
 
 test.concurrent("what was stopped or halted stays so, and no second daemon gets in between", async () => {

@@ -48,6 +48,7 @@ test("readHandover() takes what is meant for this process and nothing else", () 
     attempt: 1,
     restarts: 2,
     restartAgesMs: [5],
+    closeAfterLeftMs: null,
     lastExit: null,
   };
   const handed = {

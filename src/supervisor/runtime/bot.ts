@@ -19,7 +19,7 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
-import { firstState } from "./handover.ts";
+import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
 import type { Journal } from "./journal.ts";
 import { Output } from "./output.ts";
@@ -117,10 +117,10 @@ export class Bot {
     ];
     const record: LoopDeps["record"] = (entry) => this.#record(entry);
     const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
-    const lastExitAt = deps.carried?.lastExit?.at ?? undefined;
-    if (lastExitAt !== undefined) this.#lastExitAt = new Date(lastExitAt);
+    this.#lastExitAt = lastExitOf(deps.carried);
     const first = firstState(before, deps.carried, clock);
     this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, first);
+    this.loop.resumeClosing(deps.carried?.closeAfterLeftMs);
   }
 
   /** By what anything of the bot that may still live is recognised. */

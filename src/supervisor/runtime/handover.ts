@@ -66,7 +66,7 @@ export function obstacleOf({ loop: { state }, plan }: Bot): string | undefined {
     case "stopped":
     case "halted":
     case "locked":
-      return state.closeClock === "off" ? undefined : `the closeAfter of ${plan.name} is counting`;
+      return state.closeClock === "due" ? `the closeAfter of ${plan.name} is over` : undefined;
     case "starting":
     case "stopping":
     case "backoff":
@@ -77,11 +77,14 @@ export function obstacleOf({ loop: { state }, plan }: Bot): string | undefined {
 }
 
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
-export function carriedBot({ loop: { state }, lastExitAt }: Bot, clock: Clock): CarriedBot | undefined {
+export function carriedBot({ loop, lastExitAt }: Bot, clock: Clock): CarriedBot | undefined {
+  const { state } = loop;
   const { kind, wanted, attempt, restarts, log, lastExit } = state;
   if (kind !== "running" && kind !== "stopped" && kind !== "halted" && kind !== "locked") return undefined;
   const nowMs = clock.monotonicMs();
+  const closeAtMs = loop.dueAtMs("closeAfter");
   return {
+    closeAfterLeftMs: closeAtMs === undefined ? null : Math.max(0, closeAtMs - nowMs),
     kind,
     reason: kind === "halted" ? state.reason : "",
     wanted,
@@ -97,9 +100,10 @@ export function firstState(before: Identity | undefined, carried: CarriedBot | u
   const known = { ...initialState, generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
   if (carried === undefined) return known;
   const nowMs = clock.monotonicMs();
-  const { kind, reason, attempt, restarts, restartAgesMs, wanted, lastExit } = carried;
-  const restored = {
+  const { kind, reason, attempt, restarts, restartAgesMs, wanted, lastExit, closeAfterLeftMs } = carried;
+  const restored: State = {
     ...known,
+    closeClock: closeAfterLeftMs === null ? "off" : "counting",
     attempt,
     restarts,
     log: restartAgesMs.map((ageMs) => nowMs - ageMs),
@@ -108,4 +112,10 @@ export function firstState(before: Identity | undefined, carried: CarriedBot | u
     lastExit: lastExit === null ? undefined : ({ ...lastExit } as ExitInfo),
   };
   return kind === "halted" ? { ...restored, kind, reason, wanted } : restored;
+}
+
+/** When the bot last ended, by what was handed over. */
+export function lastExitOf(carried: CarriedBot | undefined): Date | undefined {
+  const at = carried?.lastExit?.at;
+  return typeof at === "string" ? new Date(at) : undefined;
 }

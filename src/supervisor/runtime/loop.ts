@@ -60,6 +60,11 @@ export class Loop {
     return this.#timers.get(timer)?.dueAtMs;
   }
 
+  /** Sets the clock of `closeAfter` that counts since before this loop began; `undefined` or null: none does. */
+  resumeClosing(leftMs: number | null | undefined): void {
+    if (leftMs !== null && leftMs !== undefined) this.#arm("closeAfter", leftMs, this.#state.generation);
+  }
+
   /** Queues an event; events are handled one at a time, in order of arrival. */
   post(input: Input): void {
     this.#queue.push(input);
