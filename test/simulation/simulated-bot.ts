@@ -3,6 +3,7 @@
  * the simulated machine. It is bot.ts with the machine taken out, deed by deed.
  */
 import { judgeAdoption } from "../../src/core/adoption.ts";
+import { initialState } from "../../src/core/lifecycle.ts";
 import { readIdentity, type Identity } from "../../src/core/identity.ts";
 import type { NotifyMessage } from "../../src/core/notify.ts";
 import { definitionOf, fenceMarks, KILL_GRACE_MS, type BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
@@ -80,8 +81,8 @@ export class SimulatedBot {
       },
       onBug: (error) => world.oracle.complain(`internal error: ${String(error)}`),
     };
-    const counts = { generation: this.#before?.generation ?? 0, restarts: this.#before?.restarts ?? 0 };
-    this.loop = world.variant.makeLoop(plan.policy, deps, counts);
+    const { generation = 0, restarts = 0 } = this.#before ?? {};
+    this.loop = world.variant.makeLoop(plan.policy, deps, { ...initialState, generation, restarts });
   }
 
   get generation(): Generation | undefined {

@@ -15,6 +15,11 @@ export const emergencyBody = z.discriminatedUnion("mode", [
   z.strictObject({ mode: z.literal("close"), confirm: z.string().optional(), yes: z.boolean().default(false) }),
 ]);
 
+export const upgradeBody = z.strictObject({
+  binary: z.string().max(4_096).startsWith("/").optional(),
+  dryRun: z.boolean().default(false),
+});
+
 export const heartbeatBody = z.strictObject({
   status: z.string().max(4_096).optional(),
   progress: z.union([z.string(), z.number()]).optional(),

@@ -1,5 +1,6 @@
 /** What a bot is given by the daemon that it belongs to, and what it may be told to do first. */
 import type { Trigger } from "../../core/lifecycle-types.ts";
+import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import type { Census } from "../../platform/tree.ts";
@@ -33,6 +34,8 @@ export interface BotDeps {
   readonly remains: readonly Remains[];
   /** Names of all bots of the config. */
   readonly configured: ReadonlySet<string>;
+  /** What an earlier version in this process handed over of the bot. */
+  readonly carried?: CarriedBot | undefined;
   /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
   readonly census?: Census;
   /** Something threw that should not. */

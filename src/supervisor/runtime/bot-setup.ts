@@ -70,10 +70,13 @@ export function refuseNewer({ name, files, identityReading }: Remains): void {
   );
 }
 
-/** What to do with the process of the last start of an earlier supervisor. */
-export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
+/**
+ * What to do with the process of the last start of an earlier supervisor. `orphans` is the config's word, which does not
+ * count in an upgrade: there the bot outlives nobody.
+ */
+export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.config.orphans): Adoption {
   return judgeAdoption(before, sightingOf(before), {
-    orphans: plan.config.orphans,
+    orphans,
     account: plan.account,
     sameUser: runsAs(before.pid, plan.config.user),
     definition: definitionNow(plan),

@@ -4,7 +4,7 @@ import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { endsWait } from "../../core/start-order.ts";
-import { adoptProcess } from "../../platform/adopt.ts";
+import { adoptProcess, takeExit } from "../../platform/adopt.ts";
 import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
@@ -20,6 +20,7 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
+import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
 import { isAlive, LivePlan, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
@@ -98,11 +99,13 @@ export class Bot {
     this.#earlier = [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.configured)];
     const record = this.#record.bind(this);
     const perform = this.#perform.bind(this);
-    const counts = { generation: before?.generation ?? this.output.lastGeneration, restarts: before?.restarts ?? 0 };
+    this.#lastExitAt = lastExitOf(deps.carried);
+    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried: deps.carried, clock });
     const heard: LoopDeps["heard"] = (event) => {
       if (endsWait(event.kind)) this.waitsFor = [];
     };
-    this.loop = new Loop(this.plan.policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, counts);
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
+    this.loop.resumeClosing(deps.carried?.closeAfterLeftMs);
   }
 
   /** What holds for the living start; a reload may have a later one wait for its end. */
@@ -183,10 +186,13 @@ export class Bot {
   begin({ emergency, held, waitsFor = [], wanted: told, census }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
-    const wanted = told ?? this.plan.config.autostart;
+    const { carried } = this.#deps;
+    const wanted = told ?? carried?.wanted ?? this.plan.config.autostart;
     // Whoever tells that has seen the end of the last start.
     const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
-    if (!fresh && this.#adopt()) return this.#setLevel();
+    // One that is stopped and wanted waits for the bots that its `after` names.
+    const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
+    if (!fresh && (rests || this.#adopt())) return this.#setLevel();
     const leftovers = this.#leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
@@ -204,7 +210,8 @@ export class Bot {
   #adopt(): boolean {
     const { before } = this;
     if (before === undefined) return false;
-    const judged = judgeBefore(this.plan, before);
+    const judged = judgeBefore(this.plan, before, this.#deps.carried === undefined ? undefined : "adopt");
+    if (judged.kind === "end" && this.#noteExit(before)) return true;
     if (judged.kind === "end") this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
     if (judged.kind !== "adopt") return false;
     this.#outdated = judged.outdated;
@@ -215,7 +222,7 @@ export class Bot {
       this.output.end(generation);
       this.loop.post({ kind: "exited", generation, code, signal, oom: this.limits.wasOom() });
     });
-    if (child === undefined) return false;
+    if (child === undefined) return this.#noteExit(before);
     this.#exited = ended.promise;
     this.#starter.adopt(before);
     this.#generation = this.#createGeneration({
@@ -228,6 +235,18 @@ export class Bot {
     });
     this.loop.post({ kind: "adopted", generation, ready });
     if (judged.outdated) this.fact("warn", outdatedText(this.plan.name));
+    return true;
+  }
+
+  /** The bot ended while one version took the place of the other: its end is handled as if it had been seen at once. */
+  #noteExit(before: Identity): boolean {
+    const { generation, pid, startTimeTicks, ready } = before;
+    const end = takeExit({ pid, startTicks: startTimeTicks });
+    if (end === undefined) return false;
+    this.#starter.adopt(before);
+    this.output.end(generation);
+    this.loop.post({ kind: "adopted", generation, ready });
+    this.loop.post({ kind: "exited", generation, ...end, oom: end.signal === "SIGKILL" && this.limits.wasOom() });
     return true;
   }
 

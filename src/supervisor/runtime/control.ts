@@ -6,7 +6,7 @@ import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, emergencyBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { armBody, emergencyBody, json, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
@@ -16,6 +16,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { planClose } from "./planning.ts";
 import { makeRoom } from "./quarantine.ts";
 import { reloadAnswer } from "./reload/answer.ts";
+import type { Upgrader } from "./upgrade.ts";
 
 /** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
 const ANSWER_MARGIN_MS = 10_000;
@@ -30,6 +31,7 @@ export interface ControlDeps {
   readonly status: () => Promise<Status>;
   /** The daemon's version, for `GET /v1/ping`. */
   readonly version?: string;
+  readonly upgrader?: Upgrader;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
   /** Reloads the config, or says what that would do; absent where there is no daemon to do it. */
@@ -81,6 +83,10 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
   if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
+  if (pathname === "/v1/upgrade" && deps.upgrader !== undefined) {
+    if (request.method === "GET") return json(deps.upgrader.state);
+    if (request.method === "POST") return upgrade(deps.upgrader, request);
+  }
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
@@ -88,6 +94,15 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   if (bot === undefined) return unknownBot(match?.[1] ?? "", deps.bots);
   if (bot.leaving && request.method === "POST" && match?.[2] !== "emergency") return leavingRefusal(bot);
   return command({ deps, confirmations, bot, request });
+}
+
+async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> {
+  const body = await readBody(request, upgradeBody);
+  if ("refusal" in body) return body.refusal;
+  const outcome = await upgrader.attempt(body.value);
+  if (outcome.kind === "fit") return json(outcome.answer, body.value.dryRun ? 200 : 202);
+  const hint = "nothing was changed, and this version goes on";
+  return refuse(409, { code: "notUpgraded", message: outcome.reason, hint });
 }
 
 interface Asked {

@@ -33,6 +33,8 @@ import { tellEvents } from "./tell-events.ts";
 import { EmergencyFile } from "./triggers.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
+import { endCommands, type Handover } from "./handover.ts";
+import { Upgrader } from "./upgrade.ts";
 import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
@@ -65,6 +67,8 @@ export interface DaemonDeps {
   /** `BOT_EMERGENCY_SHUTDOWN` was set: every bot stays down and its positions are closed. */
   readonly emergencyAtStart: boolean;
   readonly toStderr: (line: string) => void;
+  /** What an earlier version in this process left. */
+  readonly handover?: Handover | undefined;
 }
 
 /** Why which bots must not be started, by name. */
@@ -73,6 +77,7 @@ interface Held {
 }
 
 export class Daemon {
+  readonly upgrader: Upgrader;
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
@@ -106,7 +111,7 @@ export class Daemon {
     this.#startedAt = clock.wallTime();
     this.#startedAtMs = clock.monotonicMs();
     ensureDir(stateDir, 0o711);
-    this.#lock = takeLock(join(stateDir, "supervisor.lock"));
+    this.#lock = takeLock(join(stateDir, "supervisor.lock"), deps.handover?.lockFd);
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
@@ -126,12 +131,15 @@ export class Daemon {
       controllers: () => this.#controllers,
       pulse: this.#pulse,
       machine: this.#machine,
+      // Of the bots of the start: one that a reload takes in later begins anew.
+      carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       onChange: () => {
         this.#changed = true;
         this.#order?.poke();
       },
       onBug: (error) => this.reportInternalError(error),
     });
+    this.upgrader = this.#createUpgrader();
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
     this.#loaded = loaded;
     this.#reloader = new Reloader({
@@ -197,8 +205,12 @@ export class Daemon {
 
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
   start({ held = new Map() }: Held = {}): void {
-    const { loaded, version } = this.#deps;
+    const { loaded, version, handover } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
+    if (handover !== undefined) {
+      this.#say("info", `upgraded from ${handover.from} to ${version}`);
+      endCommands(handover, this.#deps.clock);
+    }
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
@@ -256,6 +268,25 @@ export class Daemon {
       stopping: () => this.#stopping,
       reload: (options) => this.reload(options),
       version: this.#deps.version,
+      upgrader: this.upgrader,
+    });
+  }
+
+  #createUpgrader(): Upgrader {
+    const { loaded } = this.#deps;
+    return new Upgrader({
+      ...this.#deps,
+      bots: this.#fleet.bots,
+      config: loaded.file,
+      lockFd: this.#lock.fd,
+      stopping: () => this.#stopping,
+      reloading: () => this.#reloader.busy,
+      drain: () => {
+        for (const drain of this.#fleet.drains()) drain();
+      },
+      snapshot: () => this.#snapshot(),
+      say: (level, text) => this.#say(level, text),
+      tellSystemd: (text) => this.#tellSystemd(text),
     });
   }
 

@@ -1,5 +1,6 @@
 /** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
 import type { Server } from "bun";
+import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
@@ -29,6 +30,8 @@ export interface FleetDeps {
   readonly controllers: () => Controllers | undefined;
   readonly pulse: Pulse;
   readonly machine: MachineWatch;
+  /** What an earlier version in this process handed over of the bot. */
+  readonly carried: (name: string) => CarriedBot | undefined;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   /** Something threw that should not. */
@@ -76,6 +79,7 @@ export class Fleet {
     const bot = new Bot(name, config, dirs, {
       ...this.#deps,
       configured,
+      carried: this.#deps.carried(name),
       ...(census === undefined ? {} : { census }),
       get alone() {
         return configured.size === 1 && members.size === 1;

@@ -2,7 +2,7 @@
  * The shell around the lifecycle core: turns what happens into events, and effects into deeds.
  * All deciding is in core/lifecycle.ts; this file must stay free of `if`s about policy.
  */
-import { initialState, step } from "../../core/lifecycle.ts";
+import { step } from "../../core/lifecycle.ts";
 import type { Effect, Event, Policy, State, Timer } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Pulse } from "./pulse.ts";
@@ -46,10 +46,10 @@ export class Loop {
   #state: State;
   #draining = false;
 
-  constructor(policy: Policy, deps: LoopDeps, before: { generation: number; restarts: number }) {
+  constructor(policy: Policy, deps: LoopDeps, first: State) {
     this.#policy = policy;
     this.#deps = deps;
-    this.#state = { ...initialState, ...before };
+    this.#state = first;
     this.#unlisten = deps.pulse.onStall((gapMs) => this.#postpone(gapMs));
   }
 
@@ -60,6 +60,11 @@ export class Loop {
   /** Monotonic ms at which a timer fires; `undefined` when it is not set. */
   dueAtMs(timer: Timer): number | undefined {
     return this.#timers.get(timer)?.dueAtMs;
+  }
+
+  /** Sets the clock of `closeAfter` that counts since before this loop began; `undefined` or null: none does. */
+  resumeClosing(leftMs: number | null | undefined): void {
+    if (leftMs !== null && leftMs !== undefined) this.#arm("closeAfter", leftMs, this.#state.generation);
   }
 
   /** Queues an event; events are handled one at a time, in order of arrival. */
