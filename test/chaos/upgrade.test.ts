@@ -272,8 +272,8 @@ test.concurrent("a program that is no fit supervisor is refused with the reason,
   await Bun.write(rig.path("foreign"), foreign);
   chmodSync(rig.path("foreign"), 0o755);
   await refused(rig.path("foreign"), "another kind of machine");
-  rig.configure({ bot: { command: ["sleep", "601"] } });
-  await refused(next, "it would not go on with bot bot: its definition in the config has changed");
+  rig.configure({ bot: { command: STAY, account: "elsewhere" } });
+  await refused(next, "it would not go on with bot bot: its account in the config was bot and is elsewhere");
   rig.configure({ other: { command: STAY } });
   await refused(next, "does not name bot bot");
   rig.write("supervisor.yaml", "version: 2\n");
@@ -290,7 +290,7 @@ test.concurrent("a program that is no fit supervisor is refused with the reason,
 });
 
 test.concurrent("an exec that the kernel refuses, and a bot that is not at rest, leave everything as it was", async () => {
-  await using rig = new Rig({ bots: { bot: { command: script("ignore-term.sh", "pid"), stopTimeout: "3s" } } });
+  await using rig = new Rig({ bots: { bot: { command: script("ignore-term.sh", "pid"), stopTimeout: "8s" } } });
   const { pid } = await rig.run();
   await rig.botIn("running");
   await until("the bot ignores SIGTERM by now", () => rig.read("pid") !== "");
