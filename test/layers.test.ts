@@ -23,7 +23,10 @@ const layers: { readonly [folder: string]: Layer } = {
     imports: ["src/supervisor/runtime", ...neighbours, "src/demo", ...ground],
     packages: ["commander", "zod", "node:*", "package.json"],
   },
-  "src/supervisor/runtime": { imports: [...neighbours, ...ground], packages: ["zod", "yaml", "pino", "bun", "node:*"] },
+  "src/supervisor/runtime": {
+    imports: [...neighbours, ...ground],
+    packages: ["zod", "yaml", "pino", "croner", "bun", "node:*"],
+  },
   "src/probes": { imports: ground, packages: ["zod", "node:*"] },
   "src/actions": { imports: ground, packages: ["zod", "ccxt", "pino", "age-encryption", "tar", "node:*"] },
   // node:util is for styleText alone: it is pure and knows NO_COLOR.
