@@ -16,6 +16,8 @@ export type JobTarget = z.output<typeof jobTargetSchema>;
 const common = {
   version: z.literal(1),
   target: jobTargetSchema,
+  /** Name of the store. */
+  store: name(),
   /** Folder of the store on this machine, which holds a folder for each target. */
   folder: absolute(),
   /** Private key of age, for checks that unpack. */
@@ -36,6 +38,8 @@ export const backupJobSchema = z.strictObject({
   /** `null`: nothing is deleted afterwards. */
   retention: retentionSchema.nullable(),
   tool: z.object({ name: z.string(), version: z.string() }),
+  /** File of the target's record (core/backup-record.ts). */
+  record: absolute(),
 });
 export type BackupJob = z.output<typeof backupJobSchema>;
 

@@ -21,6 +21,11 @@ export class Failure extends Error {
     this.stage = stage;
   }
 
+  /** What was thrown where no stage is known: while the backup was being stored. */
+  static from(error: unknown): Failure {
+    return error instanceof Failure ? error : Failure.of("store", error);
+  }
+
   /** A full disk is one in whatever stage it shows. */
   static of(stage: Stage, cause: unknown): Failure {
     const full = cause instanceof Error && "code" in cause && (cause.code === "ENOSPC" || cause.code === "EDQUOT");
@@ -30,7 +35,7 @@ export class Failure extends Error {
 
 /** Tells the failure and returns the exit code of its stage. */
 export function failed(error: unknown, write: (line: BackupLine) => void): number {
-  const failure = error instanceof Failure ? error : Failure.of("store", error);
+  const failure = Failure.from(error);
   write({ kind: "failed", stage: failure.stage, reason: failure.message });
   return EXIT_OF_STAGE[failure.stage];
 }

@@ -8,6 +8,7 @@ import { hostname } from "node:os";
 import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from "../../core/backup-job.ts";
 import { backupId, emptyState, withVerification, type Manifest } from "../../core/backup-manifest.ts";
 import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
+import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
@@ -15,7 +16,8 @@ import { defineAction } from "../contract.ts";
 import { storeStream } from "./encode.ts";
 import { failed, Failure, type Stage } from "./failure.ts";
 import { pruneLocked } from "./prune.ts";
-import { Repository, type Draft } from "./repository.ts";
+import { writeRecord } from "./record.ts";
+import { FOLDER_MODE, Repository, type Draft } from "./repository.ts";
 import type { Captured, Source } from "./source.ts";
 import { openSource } from "./sources.ts";
 import { verifyBackup } from "./verify.ts";
@@ -30,29 +32,36 @@ export interface BackupIo {
 export const BACKUP_STEPS = ["locked", "begun", "captured", "stored", "verified", "published", "pruned"] as const;
 export type BackupStep = (typeof BACKUP_STEPS)[number];
 
+type Success = NonNullable<BackupRecord["lastSuccess"]>;
+
 export const backupAction = defineAction({ jobSchema: backupJobSchema, run: makeBackup });
 
 /** Makes one backup and returns the exit code; never throws. */
 export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> {
   const repository = new Repository(job.folder, job.target.name);
+  const record = (attempt: Attempt): void => writeRecord(job, io.clock, attempt);
   try {
-    ensureDir(job.folder, 0o750);
-    const lock = repository.lock();
+    await stage("store", async () => ensureDir(job.folder, FOLDER_MODE));
+    const lock = await stage("store", async () => repository.lock());
     if (lock === undefined)
       throw new Failure("lock", `another backup, restore or check of ${job.target.name} is under way`);
     try {
       io.onStep?.("locked");
-      await makeLocked(job, io, repository);
+      record({ kind: "success", success: await makeLocked(job, io, repository) });
+      await prune(job, io, repository);
     } finally {
       lock.release();
     }
     return BACKUP_EXIT.done;
   } catch (error) {
-    return failed(error, io.write);
+    const failure = Failure.from(error);
+    // Who holds the lock writes the record: a run that was not needed is no failure of the backup.
+    if (failure.stage !== "lock") record({ kind: "failure", stage: failure.stage, reason: failure.message });
+    return failed(failure, io.write);
   }
 }
 
-async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<void> {
+async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Success> {
   const startedMs = io.clock.monotonicMs();
   const source = openSource(job.target);
   await checkRoom(job, repository, source);
@@ -77,11 +86,17 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
     io.onStep?.("published");
     const storedBytes = manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0);
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
-    io.write({ kind: "stored", id, rawBytes: manifest.raw.bytes, storedBytes, durationMs, level });
+    const rawBytes = manifest.raw.bytes;
+    io.write({ kind: "stored", id, rawBytes, storedBytes, durationMs, level });
+    const { snapshotAt } = manifest;
+    return { at: io.clock.wallTime().toISOString(), id, snapshotAt, durationMs, rawBytes, storedBytes, level };
   } finally {
     draft.discard();
   }
-  const { retention } = job;
+}
+
+/** Only after a success, so that a backup that fails for weeks never costs the last good ones. */
+async function prune({ retention }: BackupJob, io: BackupIo, repository: Repository): Promise<void> {
   if (retention !== null)
     await stage("prune", async () => pruneLocked(repository, { retention, dryRun: false, force: false }, io));
   io.onStep?.("pruned");

@@ -25,7 +25,7 @@ const MANIFEST_SUM = "manifest.sha256";
 const STATE = "state.json";
 /** A manifest lists tables and parts; ten thousand of each are below this. */
 const MAX_JSON_BYTES = 8 * 1_024 ** 2;
-const FOLDER_MODE = 0o750;
+export const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
 const CHUNK_BYTES = 1_024 ** 2;
 

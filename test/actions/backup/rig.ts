@@ -38,6 +38,8 @@ export class Rig {
       verify: "L1",
       retention: null,
       tool: { name: "supervisor", version: "test" },
+      store: "local",
+      record: join(this.folder, "records", "state.json"),
       ...more,
     });
   }
