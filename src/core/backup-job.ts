@@ -1,7 +1,7 @@
 /** What the supervisor and a worker that makes, checks or prunes backups say to each other. Secrets travel on the worker's stdin only. */
 import * as z from "zod";
 import { COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
-import { retentionSchema } from "./backup-retention.ts";
+import { retentionJobSchema } from "./backup-retention.ts";
 
 const name = () => z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
 const absolute = () => z.string().startsWith("/");
@@ -36,7 +36,7 @@ export const backupJobSchema = z.strictObject({
   /** Proven on the stored bytes before the backup appears. */
   verify: z.enum(WORKER_LEVELS),
   /** `null`: nothing is deleted afterwards. */
-  retention: retentionSchema.nullable(),
+  retention: retentionJobSchema.nullable(),
   tool: z.object({ name: z.string(), version: z.string() }),
   /** File of the target's record (core/backup-record.ts). */
   record: absolute(),
@@ -53,7 +53,7 @@ export type VerifyJob = z.output<typeof verifyJobSchema>;
 
 export const pruneJobSchema = z.strictObject({
   ...common,
-  retention: retentionSchema,
+  retention: retentionJobSchema,
   dryRun: z.boolean(),
   /** Also when it would take more than half of them. */
   force: z.boolean(),

@@ -17,6 +17,16 @@ export const retentionSchema = z.strictObject({
 });
 export type Retention = z.output<typeof retentionSchema>;
 
+const ms = () => z.number().min(0);
+/** The same as a worker gets it: durations in ms. */
+export const retentionJobSchema: z.ZodType<Retention> = z.strictObject({
+  hourly: ms(),
+  daily: ms(),
+  weekly: ms(),
+  monthly: ms(),
+  minKeep: z.int().min(1),
+});
+
 export interface Kept {
   readonly id: string;
   readonly kind: BackupKind;

@@ -113,6 +113,7 @@ async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: numbe
       version: VERSION,
       config: loaded.file,
       bots: [bot],
+      backups: lastKnownStatus(loaded)?.backups ?? [],
       cgroup: detectCgroup().mode,
       journalDropped,
       startedAt: systemClock.wallTime(),

@@ -13,6 +13,7 @@ import { releaseProgramPages } from "../../platform/memory.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { eventLine } from "../../report/event-text.ts";
+import { Backups } from "./backups.ts";
 import { Bot, type Order } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
@@ -81,6 +82,7 @@ export class Daemon {
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
+  readonly #backups: Backups;
   #control: Stoppable | undefined;
   #web: Web | undefined;
   #cancelTick = (): void => {};
@@ -107,6 +109,7 @@ export class Daemon {
     // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
     const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
     this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
+    this.#backups = new Backups({ ...deps, say: (level, text) => this.#say(level, text) });
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
       const seconds = Math.round(gapMs / 1_000);
@@ -212,6 +215,7 @@ export class Daemon {
       ...this.#deps,
       config: this.#deps.loaded.file,
       bots: [...this.#bots.values()],
+      backups: this.#backups.status(),
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
@@ -321,6 +325,7 @@ export class Daemon {
       () => this.#pingSystemd(),
       ...[...this.#bots.values()].map((bot) => () => bot.look()),
       () => this.#rareDuties(),
+      () => void (this.#stopping || this.#backups.tick()),
       ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
       () => void (this.#changed && this.#snapshot()),
     ];

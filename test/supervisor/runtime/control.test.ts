@@ -92,6 +92,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       version: "1.2.3",
       config: join(dir, "supervisor.yaml"),
       bots: made.map(([, bot]) => bot),
+      backups: [],
       cgroup: "none",
       journalDropped: 0,
       startedAt: new Date(),

@@ -78,7 +78,7 @@ const targetSchema = z.discriminatedUnion("kind", [
 
 const objectivesSchema = z.strictObject({
   rto: duration().prefault("4h").describe("Longest time that a restore may take."),
-  rpo: duration().prefault("6h").describe("Longest time whose data a restore may lose; an older backup is overdue."),
+  rpo: duration().prefault("6h").describe("Longest time whose data a restore may lose."),
 });
 
 const verifySchema = z.strictObject({

@@ -1,0 +1,151 @@
+/**
+ * The daemon's schedule of backups. It looks at the wall clock on each tick instead of setting long timers, so that a clock
+ * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
+ */
+import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
+import type { BackupStatus } from "../../core/status.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { backupJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
+import { nextRun, previousRun } from "./config/cron.ts";
+import type { LoadedConfig } from "./config/load.ts";
+
+/** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
+const LOOK_TICKS = 10;
+/** Pause of a target after a failed run, ms: one whose worker cannot even write its record must not be started in a loop. */
+const PAUSE_MS = 60_000;
+/** Backups made at the same time: they share one disk, with the bot too. */
+const MAX_WORKERS = 1;
+
+interface BackupsDeps {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly version: string;
+  readonly say: (level: "info" | "alert", text: string) => void;
+}
+
+export class Backups {
+  readonly #deps: BackupsDeps;
+  readonly #places: readonly Place[];
+  /** Part of its jitter that each target waits, drawn once for each life of the daemon. */
+  readonly #shares = new Map<string, number>();
+  readonly #running = new Set<string>();
+  /** Monotonic time before which a place is left alone, ms. */
+  readonly #pausedUntilMs = new Map<string, number>();
+  #ticks = 0;
+
+  constructor(deps: BackupsDeps) {
+    this.#deps = deps;
+    const { backups } = deps.loaded.config;
+    const targets = Object.keys(backups?.targets ?? {});
+    this.#places = backups === undefined ? [] : targets.flatMap((target) => placesOf(backups, target));
+    for (const target of targets) this.#shares.set(target, deps.random());
+  }
+
+  /** Each second: starts what is due. */
+  tick(): void {
+    this.#ticks += 1;
+    if (this.#ticks % LOOK_TICKS !== 0) return;
+    const nowMs = this.#deps.clock.wallTime().getTime();
+    for (const place of this.#places) {
+      if (this.#running.size >= MAX_WORKERS) return;
+      if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
+      const facts = this.#factsOf(place);
+      const due = facts === undefined ? undefined : dueAt(facts);
+      if (due !== undefined && due <= nowMs) void this.#run(place);
+    }
+  }
+
+  /** What status shows, one entry for each target and store. */
+  status(): readonly BackupStatus[] {
+    const { clock, loaded } = this.#deps;
+    const nowMs = clock.wallTime().getTime();
+    return this.#places.map((place) => {
+      const facts = this.#factsOf(place);
+      return backupStatus(loaded, place, {
+        dueMs: facts === undefined ? undefined : dueAt(facts),
+        overdue: facts !== undefined && isOverdue(facts, nowMs),
+        running: this.#running.has(keyOf(place)),
+      });
+    });
+  }
+
+  /** `undefined` for a target without a schedule. */
+  #factsOf({ target, store }: Place): ScheduleFacts | undefined {
+    const { clock, loaded } = this.#deps;
+    const config = loaded.config.backups?.targets[target];
+    if (config?.schedule === undefined) return undefined;
+    const now = clock.wallTime();
+    const record = readRecord(loaded.dirs.stateDir, { target, store });
+    return {
+      previousMs: previousRun(config.schedule, config.timezone, now)?.getTime(),
+      nextMs: nextRun(config.schedule, config.timezone, now)?.getTime(),
+      lastAttemptMs: record === undefined ? undefined : Date.parse(record.lastAttemptAt),
+      lastSuccessMs: record?.lastSuccess == null ? undefined : Date.parse(record.lastSuccess.at),
+      failuresInRow: record?.failuresInRow ?? 0,
+      delayMs: (this.#shares.get(target) ?? 0) * config.jitter,
+    };
+  }
+
+  async #run(place: Place): Promise<void> {
+    const { clock, say } = this.#deps;
+    this.#running.add(keyOf(place));
+    const failure = await this.#make(place);
+    this.#running.delete(keyOf(place));
+    if (failure === undefined) return;
+    this.#pausedUntilMs.set(keyOf(place), clock.monotonicMs() + PAUSE_MS);
+    say("alert", `cannot back up ${place.target} to ${place.store}: ${failure}`);
+  }
+
+  /** Says why it failed; never throws. */
+  async #make(place: Place): Promise<string | undefined> {
+    const { loaded, clock, version, say } = this.#deps;
+    try {
+      const job = backupJob(loaded, place, { trigger: "schedule", version });
+      const { failure } = await runDeed("backup", job, {
+        clock,
+        onLine: (line) => {
+          if (line.kind === "stored")
+            say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
+          if (line.kind === "pruned")
+            say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
+        },
+      });
+      return failure;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  }
+}
+
+/** What is known of a place's backups without a daemon, too. */
+export function backupStatus(
+  { dirs, config }: Pick<LoadedConfig, "config" | "dirs">,
+  place: Place,
+  {
+    dueMs,
+    overdue,
+    running,
+  }: { readonly dueMs: number | undefined; readonly overdue: boolean; readonly running: boolean },
+): BackupStatus {
+  const record = readRecord(dirs.stateDir, place);
+  const success = record?.lastSuccess ?? null;
+  const error = record?.lastError ?? null;
+  return {
+    ...place,
+    kind: config.backups?.targets[place.target]?.kind ?? "files",
+    lastSuccessAt: success?.at ?? null,
+    lastDurationSeconds: success === null ? null : success.durationMs / 1_000,
+    sizeBytes: success?.storedBytes ?? null,
+    verified: success !== null,
+    nextAt: dueMs === undefined ? null : new Date(dueMs).toISOString(),
+    overdue,
+    running,
+    lastError: error === null ? null : `${error.stage}: ${error.reason}`,
+    failures: Object.values(record?.failures ?? {}).reduce((sum, each) => sum + each, 0),
+  };
+}
+
+function keyOf({ target, store }: Place): string {
+  return `${target}@${store}`;
+}
