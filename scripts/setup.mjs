@@ -75,6 +75,7 @@ switch (task) {
   case "test":
     build();
     run("bun", ["run", "check"]);
+    run("bun", ["run", "simulate"]);
     run("bun", ["run", "chaos"]);
     break;
   default:

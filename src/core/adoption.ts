@@ -27,6 +27,8 @@ export interface AdoptionTerms {
   readonly orphans: "adopt" | "stop";
   /** Fingerprint of what the config would start now. */
   readonly definition: string;
+  /** The bot's account in the config now. */
+  readonly account: string;
   /** The bot had been asked to stop: it forbade itself new orders, and may be half gone. */
   readonly wasStopping: boolean;
 }
@@ -44,5 +46,7 @@ export function judgeAdoption(identity: Identity, seen: Sighting, terms: Adoptio
   if (terms.wasStopping) return { kind: "end", reason: "it was being stopped" };
   if (identity.definition !== terms.definition)
     return { kind: "end", reason: "its definition in the config has changed" };
+  if (identity.account !== terms.account)
+    return { kind: "end", reason: `its account in the config was ${identity.account} and is ${terms.account}` };
   return { kind: "adopt" };
 }

@@ -46,3 +46,12 @@ export function readLockout(text: string | undefined): LockoutReading {
   if (result.success) return { kind: "locked", lockout: result.data };
   return { kind: "damaged", reason: z.prettifyError(result.error) };
 }
+
+/**
+ * Of the lockouts that several copies, or several names of an account's bot, hold: the one that holds. An older one that
+ * ended flat must not hide one that did not, nor a close that was interrupted. `undefined` when there is none.
+ */
+export function gravestLockout(readings: readonly LockoutReading[]): Lockout | undefined {
+  const found = readings.flatMap((reading) => (reading.kind === "locked" ? [reading.lockout] : []));
+  return found.find(({ outcome }) => outcome === null) ?? found.find(({ outcome }) => outcome !== "flat") ?? found[0];
+}

@@ -17,7 +17,7 @@ const identity: Identity = {
   restarts: 1,
 };
 const seen: Sighting = { bootId: "boot", startTimeTicks: 77, invocationId: "abc", inCgroup: true };
-const terms: AdoptionTerms = { orphans: "adopt", definition: "as it is", wasStopping: false };
+const terms: AdoptionTerms = { orphans: "adopt", definition: "as it is", account: "main", wasStopping: false };
 
 describe("judgeAdoption()", () => {
   test.each<[string, Partial<Sighting>, Partial<AdoptionTerms>, string]>([
@@ -33,6 +33,7 @@ describe("judgeAdoption()", () => {
     ["ends an orphan when the config says so", {}, { orphans: "stop" }, "end"],
     ["ends one that was being stopped", {}, { wasStopping: true }, "end"],
     ["ends one that the config would start otherwise now", {}, { definition: "changed" }, "end"],
+    ["ends one whose account is another now", {}, { account: "other" }, "end"],
     ["doubts before it ends: a stranger is not killed", { invocationId: "other" }, { orphans: "stop" }, "doubt"],
   ])("%s", (_name, sighting, also, kind) => {
     expect(judgeAdoption(identity, { ...seen, ...sighting }, { ...terms, ...also }).kind).toBe(kind);

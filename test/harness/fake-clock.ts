@@ -47,8 +47,13 @@ export class FakeClock implements Clock {
 
   /** The machine stood still: time passed, and every due timer runs late, all at the same instant. */
   stall(byMs: number): void {
-    this.#nowMs += byMs;
+    this.wake(byMs);
     this.advance(0);
+  }
+
+  /** The first instant after a standstill: time passed, and no timer has run yet. */
+  wake(byMs: number): void {
+    this.#nowMs += byMs;
   }
 
   /** Steps the wall clock alone, as an operator or NTP would. */

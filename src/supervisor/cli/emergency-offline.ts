@@ -68,6 +68,7 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       onChange: () => {},
       pulse,
       remains: surveyBots(dirs),
+      configured: new Set(Object.keys(loaded.config.bots)),
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
     try {

@@ -28,9 +28,12 @@ class StrangerError extends Error {
 export function refuseStrangers(plan: BotPlan): void {
   const pids = strangersOf(plan);
   if (pids.length === 0) return;
-  throw new StrangerError(
-    `cannot supervise ${plan.name}: pid ${pids.join(", ")} is this bot, started by a supervisor with another state folder than ${plan.files.dir}`,
-  );
+  throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, pids)}`);
+}
+
+/** What a person is told of the same bot under another state folder. */
+export function strangersText({ files }: BotPlan, pids: readonly number[]): string {
+  return `pid ${pids.join(", ")} is this bot, started by a supervisor with another state folder than ${files.dir}`;
 }
 
 /** Somebody has the pid of the bot's last start, and it cannot be told whether it is the bot; exit code 2. */
@@ -56,6 +59,7 @@ export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
   return judgeAdoption(before, sightingOf(before), {
     orphans: plan.config.orphans,
     definition: definitionOf(plan),
+    account: plan.account,
     wasStopping: existsSync(plan.files.noNewOrders),
   });
 }

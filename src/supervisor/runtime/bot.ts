@@ -10,6 +10,7 @@ import { processAgeSeconds } from "../../platform/proc.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
+import { createProbe } from "../../probes/index.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, type Level } from "./bot-signs.ts";
@@ -26,7 +27,7 @@ import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
 import type { ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
-import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+import { accountOf, kinOf, marksOfRemains, type Remains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
@@ -55,6 +56,8 @@ export interface BotDeps {
   readonly pulse: Pulse;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
+  /** Names of all bots of the config. */
+  readonly configured: ReadonlySet<string>;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -98,8 +101,8 @@ export class Bot {
     const fact = this.fact.bind(this);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output({ plan: this.plan, clock, fact });
-    const kin = remains.filter((each) => each.name !== name && accountOf(each) === this.plan.account);
-    const inherited = kin.flatMap((each) => each.lockoutFiles);
+    const kin = kinOf(this.plan, remains, deps.configured);
+    const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
     this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
     const cgroupName = `bot-${name}-${deps.installation}`;
     this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
@@ -295,6 +298,7 @@ export class Bot {
       user: this.#user,
       clock: this.#deps.clock,
       alone: this.#deps.alone,
+      createProbe,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
       onVerdict: (probe) => this.#onVerdict(probe),

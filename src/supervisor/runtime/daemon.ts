@@ -299,6 +299,7 @@ export class Daemon {
       },
       pulse: this.#pulse,
       remains,
+      configured: new Set(Object.keys(loaded.config.bots)),
       onBug: (error) => this.reportInternalError(error),
     });
     const { user } = bot;

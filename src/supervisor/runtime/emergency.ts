@@ -6,6 +6,8 @@ import type { Clock } from "../../platform/clock.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
 import { killAll, type Fence } from "./fence.ts";
+import { strangersText } from "./bot-setup.ts";
+import { strangersOf } from "./survey.ts";
 import { LockoutStore } from "./lockout-store.ts";
 
 /** Two characters of chance in base 36 tell apart two supervisors that open an incident in the same millisecond. */
@@ -79,6 +81,8 @@ export class Emergency {
     // The loop proved the bot gone; whatever was born since (a stray child of a hook) is ended before the worker looks.
     const survivors = await killAll(fence, clock);
     if (survivors.length > 0) return this.#ended("refused", `pid ${survivors.join(", ")} of the bot cannot be ended`);
+    const elsewhere = livesElsewhere(plan);
+    if (elsewhere !== undefined) return this.#ended("refused", elsewhere);
     const onProgress = ({
       state,
       text,
@@ -117,5 +121,15 @@ export class Emergency {
     const time = clock.wallTime().getTime().toString(36);
     const chance = Math.floor(random() * 36 ** CHANCE_CHARS).toString(36);
     return `${time}${chance.padStart(CHANCE_CHARS, "0")}`.slice(-INCIDENT_CHARS);
+  }
+}
+
+/** Why the same bot may be trading under another state folder; unknown is not nobody. */
+function livesElsewhere(plan: BotPlan): string | undefined {
+  try {
+    const pids = strangersOf(plan);
+    return pids.length === 0 ? undefined : strangersText(plan, pids);
+  } catch (error) {
+    return `cannot look for the bot under other state folders: ${error instanceof Error ? error.message : String(error)}`;
   }
 }

@@ -8,6 +8,7 @@ import { isLive, type ProcessId } from "../../platform/proc.ts";
 import type { SpawnedChild } from "../../platform/spawn.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
+import type { createProbe } from "../../probes/index.ts";
 import type { Input } from "./loop.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import type { BotProbe } from "./config/load.ts";
@@ -28,6 +29,7 @@ export interface GenerationDeps {
   readonly child: SpawnedChild;
   /** Age of a process that an earlier supervisor started, ms; `undefined` for one of our own. */
   readonly ageMs?: number;
+  readonly createProbe: typeof createProbe;
   readonly post: (input: Input) => void;
   /** Reads what waits in the notify socket. */
   readonly drain: () => void;
@@ -172,7 +174,7 @@ export class Generation {
     };
     return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
       clock,
-      context,
+      createProbe: (config) => this.#deps.createProbe(config, context),
       beforeRun: drain,
       onHealth: (health) => post({ kind: "verdict", generation, health }),
       onStartupPassed: () => {

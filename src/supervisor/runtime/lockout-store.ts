@@ -6,7 +6,7 @@
  */
 import { unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
+import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -78,16 +78,15 @@ export class LockoutStore {
     this.#current = undefined;
     this.#attempt(`clear the lockout slot ${this.#slot}`, () => overwrite(this.#slot, ""));
     const { files } = this.#deps.plan;
-    for (const path of [files.lockout, files.lockoutSpare, ...this.#deps.inherited]) {
-      this.#attempt(`remove the lockout ${path}`, () => removeDurably(path));
-    }
+    this.#removeAll([files.lockout, files.lockoutSpare, ...this.#deps.inherited]);
   }
 
   #load(): Lockout | undefined {
     const { plan, inherited, onTrouble } = this.#deps;
     const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited];
     const readings = paths.map((path) => ({ path, reading: readLockoutFile(path) }));
-    for (const { reading } of readings) if (reading.kind === "locked") return reading.lockout;
+    const held = gravestLockout(readings.map(({ reading }) => reading));
+    if (held !== undefined) return held;
     for (const { path, reading } of readings) {
       if (reading.kind !== "damaged") continue;
       const reason = `the lockout file ${path} cannot be read (${reading.reason}); the bot is taken for locked`;
@@ -113,6 +112,7 @@ export class LockoutStore {
     };
   }
 
+  /** Under this name from here on: an older word under another name would hold again once the bot is renamed back. */
   #save(lockout: Lockout): void {
     const { files } = this.#deps.plan;
     const inSlot = this.#attempt(`write the lockout slot ${this.#slot}`, () =>
@@ -120,8 +120,13 @@ export class LockoutStore {
     );
     const text = `${JSON.stringify(lockout, undefined, 2)}\n`;
     const inFile = this.#attempt(`write the lockout ${files.lockout}`, () => writeFileAtomic(files.lockout, text));
-    if (inSlot || inFile) return;
+    if (inSlot || inFile) return this.#removeAll(this.#deps.inherited);
     this.#attempt(`write the lockout ${files.lockoutSpare}`, () => writeFileAtomic(files.lockoutSpare, text));
+    return undefined;
+  }
+
+  #removeAll(paths: readonly string[]): void {
+    for (const path of paths) this.#attempt(`remove the lockout ${path}`, () => removeDurably(path));
   }
 
   /** Trouble with one copy is said and never stops the emergency: the others may hold. */

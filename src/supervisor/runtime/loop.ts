@@ -95,6 +95,8 @@ export class Loop {
   }
 
   #handle(input: Input): void {
+    // A standstill is noticed before the event that ends it: what the event sets is not moved with the old deadlines.
+    this.#deps.pulse.beat();
     // Safe: adding the two stamps to an unstamped event gives that event back.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const event = { ...input, atMs: this.#deps.clock.monotonicMs(), roll: this.#deps.random() } as Event;

@@ -11,8 +11,8 @@ import {
   type Verdict,
 } from "../../core/verdict.ts";
 import type { Clock } from "../../platform/clock.ts";
-import type { Probe, ProbeContext } from "../../probes/contract.ts";
-import { createProbe, type ProbeConfig } from "../../probes/index.ts";
+import type { Probe } from "../../probes/contract.ts";
+import type { ProbeConfig } from "../../probes/index.ts";
 
 /** Shortest pause between two runs of a probe, ms: a probe that is always overdue must not spin. */
 const MIN_PAUSE_MS = 10;
@@ -30,7 +30,7 @@ export interface ProbeView {
 
 export interface ScheduleDeps {
   readonly clock: Clock;
-  readonly context: ProbeContext;
+  readonly createProbe: (config: ProbeConfig) => Probe;
   /** Called right before a run is judged: what the bot said meanwhile must be read first. */
   readonly beforeRun: () => void;
   /** The verdict of a probe has changed. */
@@ -66,7 +66,7 @@ export class Schedule {
     this.#startedAtMs = deps.clock.monotonicMs();
     this.#entries = configs.map((config) => ({
       config,
-      probe: createProbe(config, deps.context),
+      probe: deps.createProbe(config),
       record: freshRecord,
       result: undefined,
       lastAt: undefined,

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { writeFileAtomic } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
@@ -10,9 +11,18 @@ import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/s
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
-import { EnvFileError, readEnvFile } from "./bot-setup.ts";
+import { EnvFileError, readEnvFile, strangersText } from "./bot-setup.ts";
+import { strangersOf } from "./survey.ts";
+
+/**
+ * A bot that has been down for longer than this is looked for under other state folders before it is started, ms: another
+ * supervisor may have started it meanwhile. The look reads all of /proc, which neither a restart without a delay nor the
+ * start of many bots, whose shells have just looked, need wait for.
+ */
+const UNWATCHED_MS = 500;
 
 export interface StarterDeps {
+  readonly clock: Clock;
   readonly plan: BotPlan;
   readonly user: User | undefined;
   /** Why the bot's user cannot be had; it is then never started, least of all as ourselves. */
@@ -44,20 +54,24 @@ export class Starter {
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
   #held: string | undefined;
+  #downSinceMs: number;
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
-    const { cgroupBase, cgroupName } = deps;
+    const { cgroupBase, cgroupName, clock } = deps;
+    this.#downSinceMs = clock.monotonicMs();
     this.cgroup = cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, cgroupName);
   }
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
   start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
-    const { plan, user, userError, limits, fact } = this.#deps;
+    const { plan, user, userError, limits, fact, clock } = this.#deps;
     const refusal = this.#held ?? userError ?? limits.refusal;
     if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
     const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
     try {
+      const double = this.#double();
+      if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
       const invocationId = randomUUID().replaceAll("-", "");
       const env = this.#environment(generation, invocationId);
       const cgroup = this.#freshCgroup(invocationId);
@@ -72,6 +86,7 @@ export class Starter {
         ...(cgroup === undefined ? {} : { cgroup }),
         onExit: ({ code, signal }) => {
           sawExit();
+          this.#downSinceMs = clock.monotonicMs();
           if (before.length > 0) this.#explain(code);
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
@@ -85,6 +100,14 @@ export class Starter {
       const permanent = error instanceof EnvFileError;
       return { kind: "failed", permanent, reason: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Why it must not be started: the same bot lives under another state folder. Throws when processes cannot be listed. */
+  #double(): string | undefined {
+    const { plan, clock } = this.#deps;
+    if (clock.monotonicMs() - this.#downSinceMs < UNWATCHED_MS) return undefined;
+    const pids = strangersOf(plan);
+    return pids.length === 0 ? undefined : `cannot start ${plan.name}: ${strangersText(plan, pids)}`;
   }
 
   /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */

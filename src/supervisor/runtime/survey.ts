@@ -5,7 +5,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { readIdentity, type Identity } from "../../core/identity.ts";
-import type { Lockout } from "../../core/lockout.ts";
+import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
@@ -31,8 +31,8 @@ export function surveyBots(dirs: Dirs): readonly Remains[] {
   return botFolders(dirs.stateDir).map((name) => {
     const files = filesOf(name, name, dirs);
     const lockoutFiles = [lockoutSlot(files.dir), files.lockout, files.lockoutSpare];
-    const locked = lockoutFiles.map(readLockoutFile).find((reading) => reading.kind === "locked");
-    return { name, files, identity: readIdentityFile(files.identity), lockout: locked?.lockout, lockoutFiles };
+    const lockout = gravestLockout(lockoutFiles.map(readLockoutFile));
+    return { name, files, identity: readIdentityFile(files.identity), lockout, lockoutFiles };
   });
 }
 
@@ -60,6 +60,21 @@ function readIdentityFile(path: string): Identity | undefined {
 /** The account that the remains speak of; `undefined` when nothing readable names one. */
 export function accountOf({ identity, lockout }: Remains): string | undefined {
   return identity?.account ?? lockout?.account;
+}
+
+/**
+ * Remains under other names that concern a bot that is about to start: those of its account, and those whose account
+ * nothing readable names, for they may be of this account too. A bot of the config, `configured`, looks after its own.
+ */
+export function kinOf(
+  bot: { readonly name: string; readonly account: string },
+  remains: readonly Remains[],
+  configured: ReadonlySet<string>,
+): readonly Remains[] {
+  return remains.filter((each) => {
+    const account = accountOf(each);
+    return each.name !== bot.name && (account === undefined ? !configured.has(each.name) : account === bot.account);
+  });
 }
 
 /** By what living processes of an earlier start are recognised: its marks, its main process, and the cgroup it was in. */
@@ -95,12 +110,18 @@ function processOf(identity: Identity): ProcessId | undefined {
  * socket. They are never ours to kill, and never to be doubled or to be closed beside.
  */
 export function strangersOf(plan: BotPlan): readonly number[] {
-  const name = `\0SUPERVISOR_BOT=${plan.name}\0`;
-  const own = `\0SUPERVISOR_SOCKET=${plan.files.socket}\0`;
-  return listPids().filter((pid) => {
-    const environ = `\0${readEnvironText(pid) ?? ""}\0`;
-    return environ.includes(name) && !environ.includes(own) && folderOf(pid) === plan.config.cwd;
-  });
+  return listPids().filter((pid) => isStranger(plan, readEnvironText(pid) ?? "", () => folderOf(pid)));
+}
+
+/** Whether a process with this environment (`NAME=value`, each ended by a NUL) and working folder is one of `strangersOf`. */
+export function isStranger(
+  { name, files, config }: Pick<BotPlan, "name" | "files" | "config">,
+  environText: string,
+  folder: () => string | undefined,
+): boolean {
+  const environ = `\0${environText}\0`;
+  const same = environ.includes(`\0SUPERVISOR_BOT=${name}\0`);
+  return same && !environ.includes(`\0SUPERVISOR_SOCKET=${files.socket}\0`) && folder() === config.cwd;
 }
 
 function folderOf(pid: number): string | undefined {

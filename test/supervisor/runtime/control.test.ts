@@ -80,6 +80,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       onChange: () => {},
       pulse,
       remains: [],
+      configured: new Set(),
       onBug: (error) => {
         throw error;
       },

@@ -35,3 +35,14 @@ test("Loop moves a deadline by the time in which the daemon stood still", () => 
   clock.advance(2_000);
   expect(loop.state.kind).toBe("stopping");
 });
+
+test("Loop leaves a deadline alone that the first event after a standstill sets, before the pulse could beat", () => {
+  const { clock, loop } = rig();
+  loop.post({ kind: "start" });
+  loop.post({ kind: "ready", generation: 1 });
+  // The order waits in the control socket and is read before any timer runs, as happens to a resumed process.
+  clock.wake(20_000);
+  loop.post({ kind: "stop" });
+  clock.advance(basePolicy.stopTimeout);
+  expect(loop.state).toMatchObject({ kind: "stopping", phase: "kill" });
+});

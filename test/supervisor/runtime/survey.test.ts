@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import type { Lockout } from "../../../src/core/lockout.ts";
 import { filesOf } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { cannotWait, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
+import { cannotWait, kinOf, surveyBots, type Remains } from "../../../src/supervisor/runtime/survey.ts";
 
 const root = mkdtempSync(join(tmpdir(), "survey-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -34,4 +34,25 @@ test.each([
   mkdirSync(dir, { recursive: true });
   if (text !== undefined) writeFileSync(lockout, text);
   expect(surveyBots(dirs).map(cannotWait)).toEqual([expected]);
+});
+
+test("kinOf() counts a bot of an unknown account as kin, unless it is in the config or the bot itself", () => {
+  const dirs = { stateDir: root, runtimeDir: join(root, "run"), logDir: join(root, "log") };
+  const remainsOf = (name: string, account?: string): Remains => ({
+    name,
+    files: filesOf(name, name, dirs),
+    identity: undefined,
+    lockout: account === undefined ? undefined : { ...lockoutOf("flat"), account },
+    lockoutFiles: [],
+  });
+  const remains = [
+    remainsOf("bot"),
+    remainsOf("renamed", "main"),
+    remainsOf("another", "other"),
+    // Its supervisor was killed before it could write the identity, or the file is damaged.
+    remainsOf("nameless"),
+    remainsOf("neighbour"),
+  ];
+  const kin = kinOf({ name: "bot", account: "main" }, remains, new Set(["bot", "neighbour"]));
+  expect(kin.map(({ name }) => name)).toEqual(["renamed", "nameless"]);
 });

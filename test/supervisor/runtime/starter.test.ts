@@ -1,0 +1,65 @@
+/** A bot that another supervisor has started meanwhile is not started beside it. Real processes. */
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
+import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { Starter, type Started } from "../../../src/supervisor/runtime/starter.ts";
+import { botConfig } from "../../harness/bot-config.ts";
+import { FakeClock } from "../../harness/fake-clock.ts";
+
+const root = realpathSync(mkdtempSync(join(tmpdir(), "starter-")));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+const dirs = { stateDir: join(root, "state"), runtimeDir: join(root, "run"), logDir: join(root, "log") };
+const plan = planBot("bot", { ...botConfig("bot", { command: ["sleep", "60"] }), cwd: root }, dirs);
+for (const dir of [plan.files.dir, dirname(plan.files.log)]) mkdirSync(dir, { recursive: true });
+
+const fact = (): void => {};
+
+function rig() {
+  const clock = new FakeClock();
+  const starter = new Starter({
+    clock,
+    plan,
+    user: undefined,
+    userError: undefined,
+    cgroupBase: undefined,
+    cgroupName: "bot-bot-test",
+    limits: new BotLimits({
+      limits: undefined,
+      controllers: undefined,
+      user: undefined,
+      cgroupName: "bot-bot-test",
+      fact,
+    }),
+    env: process.env,
+    fact,
+  });
+  return { clock, start: (): Started => starter.start(1, 0, () => {}) };
+}
+
+async function end(started: Started): Promise<void> {
+  if (started.kind !== "started") throw new Error(started.reason);
+  started.child.signal("SIGKILL");
+  await started.exited;
+}
+
+test("Starter does not start a bot that lives under another state folder by now", async () => {
+  const { clock, start } = rig();
+  const env = { ...process.env, SUPERVISOR_BOT: "bot", SUPERVISOR_SOCKET: "/elsewhere/bot.sock" };
+  const stranger = Bun.spawn(["sleep", "60"], { cwd: root, env });
+  try {
+    clock.advance(1_000);
+    expect(start()).toMatchObject({
+      kind: "failed",
+      permanent: true,
+      reason: expect.stringContaining(`pid ${stranger.pid} is this bot`),
+    });
+  } finally {
+    stranger.kill("SIGKILL");
+    await stranger.exited;
+  }
+  await end(start());
+});
