@@ -12,6 +12,7 @@ import { sendNotify } from "../../platform/notify-send.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/tree.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
+import { Backups } from "./backups.ts";
 import type { Bot } from "./bot.ts";
 import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
@@ -94,6 +95,7 @@ export class Daemon {
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
+  readonly #backups: Backups;
   #control: Stoppable | undefined;
   #order: StartOrder | undefined;
   #web: Web | undefined;
@@ -121,6 +123,7 @@ export class Daemon {
     if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
+    this.#backups = new Backups({ ...deps, say: (level, text) => this.#say(level, text) });
     this.#pulse = new Pulse(clock);
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#fleet = new Fleet({
@@ -178,6 +181,7 @@ export class Daemon {
     const changed = (key: string): boolean => changes.some((each) => each.key.split(".")[0] === key);
     if (changed("emergencyFile"))
       this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    if (changed("backups")) this.#backups.adopt(loaded);
     if (!changed("http") && !changed("metrics")) return;
     await this.#web?.stop(true);
     this.#web = undefined;
@@ -295,6 +299,7 @@ export class Daemon {
       ...this.#deps,
       config: this.#deps.loaded.file,
       bots: this.#fleet.all,
+      backups: this.#backups.status(),
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
@@ -375,6 +380,7 @@ export class Daemon {
       ...this.#fleet.all.map((bot) => () => bot.look()),
       () => this.#order?.look(),
       () => this.#rareDuties(),
+      () => void (this.#stopping || this.#backups.tick()),
       ...this.#fleet.all.map((bot) => () => bot.output.look()),
       ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),

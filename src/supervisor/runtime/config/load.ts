@@ -7,6 +7,7 @@ import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { onFailureOf, probeName, type ProbeConfig } from "../../../probes/index.ts";
 import { isUpstream } from "../../../probes/upstream.ts";
 import { valueAt } from "./fields.ts";
+import type { BackupsInput, StoreConfig, TargetConfig } from "./backup-schema.ts";
 import { configError, formatPath, type ConfigIssue, type Path } from "./issues.ts";
 import { describeSchemaIssue } from "./messages.ts";
 import { socketPathError, type Dirs } from "./paths.ts";
@@ -132,7 +133,37 @@ function complete(input: ConfigInput, dirs: Dirs, file: string): Config {
     ...absolute(input, ["logFile"], folder),
     emergencyFile: resolve(folder, input.emergencyFile ?? resolve(dirs.runtimeDir, "emergency")),
     bots: Object.fromEntries(bots),
+    ...(input.backups === undefined ? {} : { backups: completeBackups(input.backups, folder) }),
   };
+}
+
+function completeBackups(backups: BackupsInput, folder: string): BackupsInput {
+  const { stores, targets, encryption } = backups;
+  return {
+    ...backups,
+    stores: mapValues(stores, (store): StoreConfig => ({ ...store, path: resolve(folder, store.path) })),
+    targets: mapValues(targets, (target) => completeTarget(target, folder)),
+    ...(encryption === undefined
+      ? {}
+      : { encryption: { ...encryption, ...absolute(encryption, ["identityFile"], folder) } }),
+  };
+}
+
+function completeTarget(target: TargetConfig, folder: string): TargetConfig {
+  switch (target.kind) {
+    case "sqlite":
+      return { ...target, path: resolve(folder, target.path) };
+    case "files":
+    case "secrets":
+      return { ...target, paths: target.paths.map((path) => resolve(folder, path)) };
+  }
+}
+
+function mapValues<Value>(
+  record: Readonly<Record<string, Value>>,
+  map: (value: Value) => Value,
+): Record<string, Value> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
 function completeBot(name: string, bot: BotInput, folder: string): BotConfig {
