@@ -69,7 +69,8 @@ async function* compressed(
   if (tally.bytes === 0) yield pack(new Uint8Array(0), compress);
 }
 
-async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<ArrayBuffer>> {
+/** The stream in pieces of 4 MiB. */
+export async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<ArrayBuffer>> {
   let pieces: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of raw) {
@@ -87,7 +88,8 @@ async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<
   if (bytes > 0) yield Buffer.concat(pieces);
 }
 
-function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Uint8Array {
+/** One compressed frame; frames one after another are one stream. */
+export function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Uint8Array {
   if (compress === "zstd") return Bun.zstdCompressSync(frame, { level: ZSTD_LEVEL });
   return compress === "gzip" ? Bun.gzipSync(frame, { level: GZIP_LEVEL }) : frame;
 }
@@ -224,7 +226,8 @@ async function decrypted(
   return decrypter.decrypt(streamOf(stored));
 }
 
-async function* decompressed(
+/** The unpacked stream; throws when it is cut off or damaged, as far as its own checksums tell. */
+export async function* decompressed(
   stored: AsyncIterable<Uint8Array>,
   compress: Codec["compress"],
 ): AsyncGenerator<Uint8Array> {

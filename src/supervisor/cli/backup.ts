@@ -140,6 +140,9 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
       break;
     case "progress":
     case "failed":
+    case "step":
+    case "restored":
+    case "exported":
       break;
   }
 }
