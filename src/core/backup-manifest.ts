@@ -118,9 +118,9 @@ export function provenLevel({ verifications }: BackupState): Level | undefined {
   return proven;
 }
 
-/** The name of a backup: sorts by time within a target and kind. `random` is 6 hex digits. */
-export function backupId(target: string, kind: BackupKind, at: Date, random: string): string {
-  const stamp = at.toISOString().replace(/[-:]|\.\d+/g, "");
+/** The name of a backup: sorts by time within a target and kind. `at` is RFC 3339 in UTC, `random` 6 hex digits. */
+export function backupId(target: string, kind: BackupKind, at: string, random: string): string {
+  const stamp = at.replace(/[-:]|\.\d+/g, "");
   return `${target}-${kind}-${stamp}-${random}`;
 }
 

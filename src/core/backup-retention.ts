@@ -17,13 +17,13 @@ export const retentionSchema = z.strictObject({
 });
 export type Retention = z.output<typeof retentionSchema>;
 
-const ms = () => z.number().min(0);
+const spanMs = () => z.number().min(0);
 /** The same as a worker gets it: durations in ms. */
 export const retentionJobSchema: z.ZodType<Retention> = z.strictObject({
-  hourly: ms(),
-  daily: ms(),
-  weekly: ms(),
-  monthly: ms(),
+  hourly: spanMs(),
+  daily: spanMs(),
+  weekly: spanMs(),
+  monthly: spanMs(),
   minKeep: z.int().min(1),
 });
 

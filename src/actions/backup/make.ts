@@ -65,7 +65,7 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
   const startedMs = io.clock.monotonicMs();
   const source = openSource(job.target);
   await checkRoom(job, repository, source);
-  const id = backupId(job.target.name, "full", io.clock.wallTime(), randomBytes(3).toString("hex"));
+  const id = backupId(job.target.name, "full", io.clock.wallTime().toISOString(), randomBytes(3).toString("hex"));
   const draft = repository.begin(id);
   try {
     io.onStep?.("begun");

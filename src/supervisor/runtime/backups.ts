@@ -3,9 +3,10 @@
  * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
  */
 import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
+import type { VerifyJob } from "../../core/backup-job.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { backupJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
+import { backupJob, commonJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 
@@ -16,6 +17,10 @@ const PAUSE_MS = 60_000;
 /** Backups made at the same time: they share one disk, with the bot too. */
 const MAX_WORKERS = 1;
 
+/** Between two proofs of the newest backup, ms; the first comes some time after the start, which has enough to do. */
+const PROOF_MS = 86_400_000;
+const FIRST_PROOF_MS = 600_000;
+
 interface BackupsDeps {
   readonly loaded: LoadedConfig;
   readonly clock: Clock;
@@ -23,6 +28,8 @@ interface BackupsDeps {
   readonly version: string;
   readonly say: (level: "info" | "alert", text: string) => void;
 }
+
+type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
   readonly #deps: BackupsDeps;
@@ -32,6 +39,10 @@ export class Backups {
   readonly #running = new Set<string>();
   /** Monotonic time before which a place is left alone, ms. */
   readonly #pausedUntilMs = new Map<string, number>();
+  /** The runs around now, by target: reading a schedule touches megabytes of time zone data. */
+  /** Monotonic time of the last proof of each place, ms. */
+  readonly #provenMs = new Map<string, number>();
+  readonly #timetable = new Map<string, Runs>();
   #ticks = 0;
 
   constructor(deps: BackupsDeps) {
@@ -52,7 +63,8 @@ export class Backups {
       if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
       const facts = this.#factsOf(place);
       const due = facts === undefined ? undefined : dueAt(facts);
-      if (due !== undefined && due <= nowMs) void this.#run(place);
+      if (due !== undefined && due <= nowMs) void this.#run(place, "back up", () => this.#make(place));
+      else if (facts !== undefined && this.#isProofDue(place)) void this.#run(place, "prove", () => this.#prove(place));
     }
   }
 
@@ -78,8 +90,7 @@ export class Backups {
     const now = clock.wallTime();
     const record = readRecord(loaded.dirs.stateDir, { target, store });
     return {
-      previousMs: previousRun(config.schedule, config.timezone, now)?.getTime(),
-      nextMs: nextRun(config.schedule, config.timezone, now)?.getTime(),
+      ...this.#runsOf(target, config.schedule, config.timezone, now),
       lastAttemptMs: record === undefined ? undefined : Date.parse(record.lastAttemptAt),
       lastSuccessMs: record?.lastSuccess == null ? undefined : Date.parse(record.lastSuccess.at),
       failuresInRow: record?.failuresInRow ?? 0,
@@ -87,34 +98,72 @@ export class Backups {
     };
   }
 
-  async #run(place: Place): Promise<void> {
+  /** Read anew when the next run is reached, and when the clock was set back before the last one. */
+  #runsOf(target: string, schedule: string, timezone: string, now: Date): Runs {
+    const known = this.#timetable.get(target);
+    const nowMs = now.getTime();
+    if (known !== undefined && nowMs >= (known.previousMs ?? 0) && nowMs < (known.nextMs ?? Number.POSITIVE_INFINITY))
+      return known;
+    const runs = {
+      previousMs: previousRun(schedule, timezone, now)?.getTime(),
+      nextMs: nextRun(schedule, timezone, now)?.getTime(),
+    };
+    this.#timetable.set(target, runs);
+    return runs;
+  }
+
+  async #run(place: Place, what: string, deed: () => Promise<string | undefined>): Promise<void> {
     const { clock, say } = this.#deps;
     this.#running.add(keyOf(place));
-    const failure = await this.#make(place);
+    const failure = await deed().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
     this.#running.delete(keyOf(place));
     if (failure === undefined) return;
     this.#pausedUntilMs.set(keyOf(place), clock.monotonicMs() + PAUSE_MS);
-    say("alert", `cannot back up ${place.target} to ${place.store}: ${failure}`);
+    say("alert", `cannot ${what} ${place.target} in ${place.store}: ${failure}`);
   }
 
-  /** Says why it failed; never throws. */
+  /** There is a backup, and a day has passed since this daemon last proved the newest, or since it started. */
+  #isProofDue(place: Place): boolean {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const last = this.#provenMs.get(keyOf(place));
+    if (last === undefined) this.#provenMs.set(keyOf(place), nowMs - PROOF_MS + FIRST_PROOF_MS);
+    return (
+      last !== undefined && nowMs - last >= PROOF_MS && readRecord(this.#deps.loaded.dirs.stateDir, place) !== undefined
+    );
+  }
+
+  /** Proves the newest backup as far as `backups.verify.daily` says; says why it does not stand. */
+  async #prove(place: Place): Promise<string | undefined> {
+    const { loaded, clock, say } = this.#deps;
+    this.#provenMs.set(keyOf(place), clock.monotonicMs());
+    const level = loaded.config.backups?.verify.daily ?? "L2";
+    let found: string | undefined;
+    const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [] };
+    const { failure } = await runDeed("verify-backups", job, {
+      clock,
+      onLine: (line) => {
+        if (line.kind !== "verified") return;
+        if (line.ok) say("info", `backup ${line.id} stands ${line.level}`);
+        else found = `backup ${line.id} does not stand ${line.level}: ${line.detail}`;
+      },
+    });
+    return found ?? failure;
+  }
+
+  /** Says why it failed. */
   async #make(place: Place): Promise<string | undefined> {
     const { loaded, clock, version, say } = this.#deps;
-    try {
-      const job = backupJob(loaded, place, { trigger: "schedule", version });
-      const { failure } = await runDeed("backup", job, {
-        clock,
-        onLine: (line) => {
-          if (line.kind === "stored")
-            say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
-          if (line.kind === "pruned")
-            say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
-        },
-      });
-      return failure;
-    } catch (error) {
-      return error instanceof Error ? error.message : String(error);
-    }
+    const job = backupJob(loaded, place, { trigger: "schedule", version });
+    const { failure } = await runDeed("backup", job, {
+      clock,
+      onLine: (line) => {
+        if (line.kind === "stored")
+          say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
+        if (line.kind === "pruned")
+          say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
+      },
+    });
+    return failure;
   }
 }
 
