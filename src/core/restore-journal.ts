@@ -11,7 +11,7 @@ const absolute = () => z.string().startsWith("/");
  * prepared: nothing that lives was touched; what was unpacked is thrown away. swapping: some of the moves may be done; all are
  * taken back. checked: the restored data is in its place and was proven there; only the rest of the book-keeping is missing.
  */
-export const RESTORE_PHASES = ["prepared", "swapping", "checked"] as const;
+const RESTORE_PHASES = ["prepared", "swapping", "checked"] as const;
 export type RestorePhase = (typeof RESTORE_PHASES)[number];
 
 /** One rename. It was done when `from` is gone and `to` is there: no target of a move exists before the restore. */

@@ -7,7 +7,7 @@ const MAX_MAPS_BYTES = 16 * 1_024 ** 2;
 const MAX_LOCKS_BYTES = 4 * 1_024 ** 2;
 
 /** A pid that the kernel does not tell us: the process is in another container. */
-export const UNKNOWN_PID = 0;
+const UNKNOWN_PID = 0;
 
 interface Node {
   readonly dev: bigint;

@@ -39,7 +39,7 @@ export interface Settled {
   readonly stopped: readonly string[];
 }
 
-export function restoresFolder(stateDir: string): string {
+function restoresFolder(stateDir: string): string {
   return join(stateDir, "backups", "restores");
 }
 

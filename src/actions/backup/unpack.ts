@@ -45,7 +45,7 @@ export async function unpackDatabase(reading: Reading, file: string, write: Writ
 }
 
 /** The raw stream in a new file, flushed. */
-export async function writeStream(reading: Reading, file: string, write: Write, mode = 0o600): Promise<void> {
+async function writeStream(reading: Reading, file: string, write: Write, mode = 0o600): Promise<void> {
   const fd = openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
   let doneBytes = 0;
   let unsynced = 0;

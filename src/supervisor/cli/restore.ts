@@ -153,7 +153,8 @@ interface Deed {
 async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<void> {
   const { plan, from, options } = deed;
   const { target, into } = plan;
-  const [place] = placesOf(loaded.config.backups ?? { stores: {}, targets: {} }, target);
+  const { backups } = loaded.config;
+  const [place] = backups === undefined ? [] : placesOf(backups, target);
   if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
   const { store: _store, folder: _folder, ...common } = commonJob(loaded, place);
   const password = passwordOf(options, io);
@@ -251,7 +252,10 @@ function list({ config }: LoadedConfig, target: string, { json }: Options, io: C
   const { backups } = config;
   if (backups === undefined) return;
   const all = storedBackups(backups, target).map(({ id, store, snapshotAt, verified, damage }) => ({
-    ...{ id, store, verified, damage },
+    id,
+    store,
+    verified,
+    damage,
     snapshotAt: snapshotAt === "" ? null : snapshotAt,
   }));
   if (json === true) return io.out(JSON.stringify({ version: 1, backups: all }));

@@ -9,6 +9,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { backupJob, commonJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
 const LOOK_TICKS = 10;
@@ -27,11 +28,14 @@ interface BackupsDeps {
   readonly random: () => number;
   readonly version: string;
   readonly say: (level: "info" | "alert", text: string) => void;
+  /** Starts a bot that a restore had stopped. */
+  readonly start: (bot: string) => void;
 }
 
 type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
+  readonly restores: Restores;
   readonly #deps: BackupsDeps;
   readonly #places: readonly Place[];
   /** Part of its jitter that each target waits, drawn once for each life of the daemon. */
@@ -47,6 +51,7 @@ export class Backups {
 
   constructor(deps: BackupsDeps) {
     this.#deps = deps;
+    this.restores = new Restores({ ...deps, stateDir: deps.loaded.dirs.stateDir });
     const { backups } = deps.loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
     this.#places = backups === undefined ? [] : targets.flatMap((target) => placesOf(backups, target));
@@ -55,6 +60,7 @@ export class Backups {
 
   /** Each second: starts what is due. */
   tick(): void {
+    this.restores.tick();
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
     const nowMs = this.#deps.clock.wallTime().getTime();

@@ -26,6 +26,7 @@ import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry } from "./narrate.ts";
 import type { Pulse } from "./pulse.ts";
 import type { ProbeView } from "./schedule.ts";
+import { RestoredBot } from "./restored-mark.ts";
 import { Starter } from "./starter.ts";
 import { accountOf, kinOf, marksOfRemains, type Remains } from "./survey.ts";
 
@@ -75,6 +76,7 @@ export class Bot {
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
   readonly output: Output;
+  readonly restored: RestoredBot;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   readonly #deps: BotDeps;
   readonly #starter: Starter;
@@ -99,6 +101,7 @@ export class Bot {
     this.#user = user;
     prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    this.restored = new RestoredBot(this.plan.files.dir);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output({ plan: this.plan, clock, fact });
     const kin = kinOf(this.plan, remains, deps.configured);
@@ -197,6 +200,13 @@ export class Bot {
     return true;
   }
 
+  /** The bot or a person says that its restored data agrees with its account again. Throws when that cannot be noted. */
+  reconciled(who: string): void {
+    this.restored.reconciled();
+    this.fact("alert", `reconciled after a restore, says ${who}`);
+    this.#setLevel();
+  }
+
   /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
   order({ trigger, reason }: Order): void {
     if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason });
@@ -273,6 +283,10 @@ export class Bot {
   }
 
   #spawn(generation: number): void {
+    this.restored.look();
+    const { text } = this.restored;
+    if (text !== undefined) this.fact("warn", `${text}: its level is minimal until it is reconciled (docs/restore.md)`);
+    this.#setLevel();
     const post = this.loop.post.bind(this.loop);
     this.output.begin(generation);
     const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
@@ -362,6 +376,7 @@ export class Bot {
   /** The level that the supervisor demands of the bot, from its lockout and its probes. */
   get level(): Level {
     if (this.lockout !== undefined) return "emergency";
+    if (this.restored.unreconciled) return "minimal";
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );

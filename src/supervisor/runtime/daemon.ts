@@ -109,7 +109,11 @@ export class Daemon {
     // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
     const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
     this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
-    this.#backups = new Backups({ ...deps, say: (level, text) => this.#say(level, text) });
+    this.#backups = new Backups({
+      ...deps,
+      say: (level, text) => this.#say(level, text),
+      start: (bot) => this.#bots.get(bot)?.loop.post({ kind: "start" }),
+    });
     this.#pulse = new Pulse(clock);
     this.#pulse.onStall((gapMs) => {
       const seconds = Math.round(gapMs / 1_000);
@@ -144,7 +148,8 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
+    const admitted = this.#backups.restores.admit(loaded.config.bots);
+    for (const [name, config] of Object.entries(admitted)) this.#addBot(name, config, remains);
     for (const each of remains) this.#endStranded(each);
     this.#openControl();
     this.#pulse.start();
@@ -184,6 +189,7 @@ export class Daemon {
       status: () => this.status(),
       stopping: () => this.#stopping,
       version: this.#deps.version,
+      restoring: (bot) => this.#backups.restores.holding(bot),
     });
   }
 

@@ -60,8 +60,14 @@ export function storedBackups(backups: BackupsInput, target: string): readonly S
       damage: null,
     }));
     const damaged = listing.damaged.map(({ id, reason }) => ({
-      ...{ id, store, folder, base: null, snapshotAt: "", snapshotMs: Number.NEGATIVE_INFINITY },
-      ...{ verified: false, damage: reason },
+      id,
+      store,
+      folder,
+      base: null,
+      snapshotAt: "",
+      snapshotMs: Number.NEGATIVE_INFINITY,
+      verified: false,
+      damage: reason,
     }));
     return [...whole, ...damaged];
   });
