@@ -96,36 +96,40 @@ export interface RestoreRun {
   readonly reading: Reading;
   readonly kind: RestoreKind;
   readonly journal: RestoreJournal;
-  readonly keeper: Keeper;
   readonly startedMs: number;
 }
 
 async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): Promise<number> {
   const kind = kindOf(job.target);
   const startedMs = io.clock.monotonicMs();
-  const keeper = await keepBots(job);
-  const journal = beginJournal(job, io, reading, kind);
-  const run: RestoreRun = { job, io, reading, kind, journal, keeper, startedMs };
-  let stopped: readonly string[] = [];
+  // A bot that the restore will stop may have it open until then.
+  if (job.bots.length === 0) refuse(() => refuseHeld(kind.watched()));
+  const run: RestoreRun = { job, io, reading, kind, journal: beginJournal(job, io, reading, kind), startedMs };
+  let keeper: Keeper | undefined;
   try {
     io.onStep?.("journaled");
     await unpack(run);
     io.onStep?.("unpacked");
-    if (keeper.up.length > 0) say(io, `stopping ${keeper.up.join(", ")}`);
-    stopped = keeper.up;
-    writeJournal(job.stateDir, { ...journal, stopped: [...stopped] });
-    await keeper.stop();
-    io.onStep?.("stopped");
+    // Not earlier: without a daemon it holds the state folder, which an emergency close may need.
+    keeper = await keepBots(job);
+    await stopBots(run, keeper);
     refuse(() => refuseHeld(kind.watched()));
-    const aside = job.into.kind === "tables" ? await restoreTables(run, job.into.tables) : await swap(run, stopped);
-    const troubles = await keeper.start(stopped);
-    tellRestored(run, aside, troubles);
+    const aside = job.into.kind === "tables" ? await restoreTables(run, job.into.tables) : await swap(run, keeper.up);
+    tellRestored(run, aside, await keeper.start(keeper.up));
     return BACKUP_EXIT.done;
   } catch (error) {
-    return await giveUp(run, stopped, error);
+    return await giveUp(run, keeper, error);
   } finally {
-    keeper.release();
+    keeper?.release();
   }
+}
+
+async function stopBots({ job, io, journal }: RestoreRun, keeper: Keeper): Promise<void> {
+  if (keeper.up.length > 0) say(io, `stopping ${keeper.up.join(", ")}`);
+  // Noted first: whoever ends a restore that is killed here starts them again.
+  writeJournal(job.stateDir, { ...journal, stopped: [...keeper.up] });
+  await keeper.stop();
+  io.onStep?.("stopped");
 }
 
 function tellRestored(
@@ -243,11 +247,8 @@ class UnfinishedError extends Error {
 }
 
 /** Leaves what was there before, and the bots as they were. */
-async function giveUp(
-  { job, io, journal, keeper }: RestoreRun,
-  stopped: readonly string[],
-  error: unknown,
-): Promise<number> {
+async function giveUp({ job, io, journal }: RestoreRun, keeper: Keeper | undefined, error: unknown): Promise<number> {
+  const startAgain = async (): Promise<readonly string[]> => (await keeper?.start(keeper.up)) ?? [];
   if (error instanceof UnfinishedError) {
     const reason = `the restored data is in its place, but what is left cannot be written: ${error.message}; no bot is started, and the next command on backups tries again`;
     io.write({ kind: "failed", stage: "swap", reason });
@@ -256,7 +257,7 @@ async function giveUp(
   if (!(error instanceof SwapError)) {
     discard(job.stateDir, journal);
     unmark(job.stateDir, journal);
-    return tellFailure(error, await keeper.start(stopped), io);
+    return tellFailure(error, await startAgain(), io);
   }
   try {
     rollBack(job.stateDir, error.journal);
@@ -267,7 +268,7 @@ async function giveUp(
     return BACKUP_EXIT.halfRolledBack;
   }
   const failure = new Failure("swap", `${error.message}; the old data is in its place again`, { cause: error });
-  return tellFailure(failure, await keeper.start(stopped), io);
+  return tellFailure(failure, await startAgain(), io);
 }
 
 function tellFailure(error: unknown, troubles: readonly string[], io: RestoreIo): number {

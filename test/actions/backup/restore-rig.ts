@@ -70,5 +70,5 @@ export function rowsOf(database: string): string {
 }
 
 export function query(database: string, sql: string): string {
-  return execFileSync("sqlite3", [database, sql]).toString().trim();
+  return execFileSync("sqlite3", [database, sql], { stdio: "pipe" }).toString().trim();
 }
