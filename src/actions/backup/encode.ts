@@ -22,6 +22,9 @@ const GZIP_LEVEL = 6;
 /** Stored files are for the owner and a group of operators. */
 const PART_MODE = 0o640;
 
+/** Pieces in which a stream is unpacked: the usual 16 KiB cost one more second for each GiB. */
+const CHUNK_BYTES = 1_024 ** 2;
+
 type Codec = Manifest["codec"];
 
 export interface Stored {
@@ -232,7 +235,8 @@ export async function* decompressed(
   compress: Codec["compress"],
 ): AsyncGenerator<Uint8Array> {
   if (compress === "none") return yield* stored;
-  const unpacker = compress === "zstd" ? createZstdDecompress() : createGunzip();
+  const unpacker =
+    compress === "zstd" ? createZstdDecompress({ chunkSize: CHUNK_BYTES }) : createGunzip({ chunkSize: CHUNK_BYTES });
   const feeding = pipeline(Readable.from(stored), unpacker);
   // Its error ends the loop below too, and is thrown by the wait after it.
   feeding.catch(() => undefined);

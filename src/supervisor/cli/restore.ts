@@ -49,7 +49,7 @@ class RestoreError extends Error {
 export const command: Verb = {
   name: "restore",
   summary:
-    "Brings back what a backup holds. Exit codes: 0 done, 1 done but a bot did not start, 2 usage, 3 the backup cannot be read or the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such backup.",
+    "Brings back what a backup holds. Exit codes: 0 done, 1 done but a bot did not start or interrupted, 2 usage, 3 the backup cannot be read or the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such backup.",
   acts: true,
   configure: (cmd, io) => {
     withConfig(cmd)
@@ -204,13 +204,17 @@ async function runRestore(
 ): Promise<DeedEnd> {
   let worker: Worker | undefined;
   let touching = false;
+  let interrupted = false;
   const onSignal = (): void => {
     if (touching) io.err("the restored data is being put in its place: wait for the end");
-    else worker?.kill();
+    else {
+      interrupted = true;
+      worker?.kill();
+    }
   };
   for (const signal of SIGNALS) process.on(signal, onSignal);
   try {
-    return await runDeed("restore", job, {
+    const end = await runDeed("restore", job, {
       clock: systemClock,
       onStart: (started) => (worker = started),
       onLine: (line) => {
@@ -218,6 +222,7 @@ async function runRestore(
         onLine(line);
       },
     });
+    return interrupted && end.failure !== undefined ? { code: EXIT.failed, failure: "it was interrupted" } : end;
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal);
     // A worker that was killed has left its journal, and bots that it had stopped.

@@ -182,6 +182,9 @@ describe("restoreBackup() on a machine as it is", () => {
     chmodSync(rig.database, 0o640);
     expect(await rig.restore(job)).toBe(0);
     expect(statSync(rig.database)).toMatchObject({ uid: 1234, gid: 2345, mode: 0o100640 });
+    // What the check in place has left beside it must be the bot's to write, too.
+    for (const name of readdirSync(rig.folder).filter((each) => /^bot\.db-(wal|shm)$/.test(each)))
+      expect(statSync(join(rig.folder, name))).toMatchObject({ uid: 1234, gid: 2345 });
   });
 
   test.runIf(isRoot)("fails on a full disk and leaves what was there", async () => {
