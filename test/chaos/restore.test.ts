@@ -1,6 +1,6 @@
 /** Restores on the compiled binary: the daemon stops and starts the bot, and ends what a kill has broken off before any bot starts. */
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
@@ -32,6 +32,24 @@ async function stage(rig: Rig): Promise<void> {
   writeFileSync(rig.path("notes"), "n");
   expect((await rig.cli("backup", "run")).code).toBe(0);
   sql(rig, "INSERT INTO orders VALUES (4)");
+}
+
+/** A restore whose worker kills itself after the step. */
+async function restoreAndDie(rig: Rig, step: string): Promise<void> {
+  const [id = ""] = readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"));
+  const job = {
+    version: 1,
+    target: { kind: "sqlite", name: "state", path: rig.path("bot.db") },
+    from: { kind: "backup", folder: rig.path("store"), id },
+    into: { kind: "live" },
+    bots: ["bot"],
+    stateDir: rig.state(""),
+    socket: rig.state("run/control.sock"),
+  };
+  const stdin = Buffer.from(JSON.stringify(job));
+  const worker = Bun.spawn([process.execPath, DIE, step], { stdin, stdout: "ignore" });
+  await worker.exited;
+  expect(worker.signalCode).toBe("SIGKILL");
 }
 
 const levelFile = (rig: Rig): string => readFileSync(rig.state("run/bots/bot.level"), "utf8").trim();
@@ -66,27 +84,32 @@ test.concurrent("the daemon takes a restore back that was killed, before it star
   await using rig = new Rig({ bots: { bot: { command: COUNTING, cwd: "empty" } }, config });
   execFileSync("mkdir", [rig.path("empty")]);
   await stage(rig);
-  const [id = ""] = readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"));
-  const job = {
-    version: 1,
-    target: { kind: "sqlite", name: "state", path: rig.path("bot.db") },
-    from: { kind: "backup", folder: rig.path("store"), id },
-    into: { kind: "live" },
-    bots: ["bot"],
-    stateDir: rig.state(""),
-    socket: rig.path("no.sock"),
-  };
-  const killed = Bun.spawn([process.execPath, DIE, "moved"], {
-    stdin: Buffer.from(JSON.stringify(job)),
-    stdout: "ignore",
-  });
-  await killed.exited;
-  expect(killed.signalCode).toBe("SIGKILL");
+  await restoreAndDie(rig, "moved");
   expect(rig.read("bot.db")).toBe("");
   await rig.run();
   await until("the bot has looked", () => rig.read("seen") !== "");
   expect(rig.read("seen")).toBe("4\n");
   expect((await rig.bot()).level).toBe("normal");
+});
+
+test.concurrent("a running daemon takes a killed restore back, and starts the bot that it had stopped", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  await rig.run();
+  const before = await rig.botUntil("it runs", ({ state }) => state === "running");
+  await restoreAndDie(rig, "swapped");
+  const after = await rig.botUntil("it runs again", ({ state }) => state === "running");
+  expect(after).toMatchObject({ level: "normal" });
+  expect(after.pid).not.toBe(before.pid);
+  expect(sql(rig, "SELECT count(*) FROM orders")).toBe("4");
+  // A journal that nobody can read may be of any bot's data: none is started until a person has looked.
+  expect((await rig.cli("stop", "bot")).code).toBe(0);
+  const journal = rig.state("backups/restores/state.restore.json");
+  writeFileSync(journal, "{");
+  const refused = await rig.cli("start", "bot");
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("a restore of state has not ended") });
+  rmSync(journal);
+  expect((await rig.cli("start", "bot")).code).toBe(0);
 });
 
 test.concurrent("restores without a daemon, into a folder, of one table, and says when there is no such backup", async () => {
