@@ -159,6 +159,13 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   for (const probe of bot.probes)
     if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
   const painted = lines.map((line) => paint(line));
+  if (bot.level === "minimal")
+    painted.push(
+      paint(
+        `${name}: level minimal, as its data was restored; when it agrees with the account: supervisor arm ${name} --reason TEXT`,
+        "yellow",
+      ),
+    );
   if (bot.state === "locked") painted.push(...lockRemarks(bot).map((line) => paint(line, "red")));
   if (emergency.incident !== null)
     painted.push(paint(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`));

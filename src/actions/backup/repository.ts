@@ -36,7 +36,7 @@ export interface StoredBackup {
   readonly state: BackupState;
 }
 
-export interface DamagedBackup {
+interface DamagedBackup {
   readonly id: string;
   readonly folder: string;
   readonly reason: string;
@@ -145,13 +145,14 @@ export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Arr
   return createReadStream(join(folder, name), { highWaterMark: CHUNK_BYTES });
 }
 
-function readManifest(folder: string, id: string): Manifest {
+/** The manifest of a backup's folder, wherever it lies; with `id`, of this very backup. Throws when it is not whole. */
+export function readManifest(folder: string, id?: string): Manifest {
   const text = readTextIfExists(join(folder, MANIFEST), MAX_JSON_BYTES);
   if (text === undefined) throw new Error(`${MANIFEST} is missing`);
   const sum = readTextIfExists(join(folder, MANIFEST_SUM), MAX_JSON_BYTES)?.split(/\s/)[0];
   if (sum !== sumOf(text)) throw new Error(`${MANIFEST} is not the one that was written: ${MANIFEST_SUM} differs`);
   const manifest = manifestSchema.parse(JSON.parse(text));
-  if (manifest.id !== id) throw new Error(`it is ${manifest.id} under another name`);
+  if (id !== undefined && manifest.id !== id) throw new Error(`it is ${manifest.id} under another name`);
   return manifest;
 }
 

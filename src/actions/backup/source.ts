@@ -1,14 +1,14 @@
 /** What a source of backups is: how its data is read as one stream, and how a stored stream is proven. */
 import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
 
-export interface Room {
+interface Room {
   /** Data before compression, bytes. */
   readonly rawBytes: number;
   /** Bytes of it that lie in the scratch folder while it is stored. */
   readonly temporaryBytes: number;
 }
 
-export interface Progress {
+interface Progress {
   readonly step: "reading" | "storing" | "verifying" | "restoring";
   readonly doneBytes: number;
   readonly totalBytes: number;

@@ -57,8 +57,9 @@ export const sqliteProver: Prover = {
   },
 };
 
-function compareContent(
-  { content }: Manifest,
+/** Throws when a database does not hold what the manifest says. */
+export function compareContent(
+  { content }: Pick<Manifest, "content">,
   found: { readonly schemaSha256: string; readonly tables: Readonly<Record<string, number>> },
 ): void {
   if (content.schemaSha256 !== found.schemaSha256) throw new Error("its schema is not the one that was backed up");

@@ -21,6 +21,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },
   { name: "arm", summary: "end a bot's lockout after an emergency", load: () => import("./arm.ts") },
   { name: "backup", summary: "make, list, verify and prune backups", load: () => import("./backup.ts") },
+  { name: "restore", summary: "bring back what a backup holds", load: () => import("./restore.ts") },
   { name: "config", summary: "write, check and show the config", load: () => import("./config.ts") },
   { name: "upgrade", summary: "put a new version in the daemon's place", load: () => import("./upgrade.ts") },
   { name: "doctor", summary: "show what this machine offers", load: () => import("./doctor.ts") },

@@ -9,6 +9,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { backupJob, commonJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
 const LOOK_TICKS = 10;
@@ -27,11 +28,14 @@ interface BackupsDeps {
   readonly random: () => number;
   readonly version: string;
   readonly say: (level: "info" | "alert", text: string) => void;
+  /** Starts a bot that a restore had stopped. */
+  readonly start: (bot: string) => void;
 }
 
 type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
+  readonly restores: Restores;
   readonly #deps: BackupsDeps;
   #loaded: LoadedConfig;
   #places: readonly Place[] = [];
@@ -48,6 +52,7 @@ export class Backups {
 
   constructor(deps: BackupsDeps) {
     this.#deps = deps;
+    this.restores = new Restores({ ...deps, stateDir: deps.loaded.dirs.stateDir });
     this.#loaded = deps.loaded;
     this.adopt(deps.loaded);
   }
@@ -64,6 +69,7 @@ export class Backups {
 
   /** Each second: starts what is due. */
   tick(): void {
+    this.restores.tick();
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
     const nowMs = this.#deps.clock.wallTime().getTime();
@@ -181,7 +187,7 @@ export class Backups {
 }
 
 /** What is known of a place's backups without a daemon, too. */
-export function backupStatus(
+function backupStatus(
   { dirs, config }: Pick<LoadedConfig, "config" | "dirs">,
   place: Place,
   {

@@ -123,7 +123,11 @@ export class Daemon {
     if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
-    this.#backups = new Backups({ ...deps, say: (level, text) => this.#say(level, text) });
+    this.#backups = new Backups({
+      ...deps,
+      say: (level, text) => this.#say(level, text),
+      start: (bot) => this.#fleet.bots.get(bot)?.loop.post({ kind: "start" }),
+    });
     this.#pulse = new Pulse(clock);
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#fleet = new Fleet({
@@ -150,6 +154,7 @@ export class Daemon {
       current: () => this.#loaded,
       adopt: (next, plan) => this.#adoptConfig(next, plan),
       stopping: () => this.#stopping,
+      obstacle: () => this.#restoring(),
       say: (level, text) => this.#say(level, text),
       onBusy: (busy) => this.#tellSystemd(busy ? "RELOADING=1" : "READY=1"),
     });
@@ -166,6 +171,15 @@ export class Daemon {
     // The file has just been read, and the bots are not there yet.
     if (!this.#started) throw new ReloadRefusal("inProgress", "cannot reload: the supervisor is starting");
     return dryRun ? this.#reloader.preview() : this.#reloader.reload();
+  }
+
+  /** Why there can be no reload now: a restart would let a bot open data that is being replaced under it. */
+  #restoring(): string | undefined {
+    for (const name of this.#fleet.bots.keys()) {
+      const reason = this.#backups.restores.holding(name);
+      if (reason !== undefined) return `bot ${name}: ${reason}`;
+    }
+    return undefined;
   }
 
   /** SIGHUP. */
@@ -223,9 +237,10 @@ export class Daemon {
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
     for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
+    const admitted = this.#backups.restores.admit(loaded.config.bots);
     const census = new Census();
     const configured = new Set(Object.keys(loaded.config.bots));
-    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, configured, census });
+    for (const config of Object.values(admitted)) this.#fleet.add(config, { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
@@ -273,6 +288,7 @@ export class Daemon {
       reload: (options) => this.reload(options),
       version: this.#deps.version,
       upgrader: this.upgrader,
+      restoring: (bot) => this.#backups.restores.holding(bot),
     });
   }
 

@@ -12,7 +12,7 @@ import { configError, formatPath, type ConfigIssue, type Path } from "./issues.t
 import { describeSchemaIssue } from "./messages.ts";
 import { socketPathError, type Dirs } from "./paths.ts";
 import { dirsOf, readSource, sourceIssues, type ReadOptions } from "./read.ts";
-import { listenersError, outputErrors } from "./rules.ts";
+import { listenersError, outputErrors, targetBotErrors } from "./rules.ts";
 import { configSchema, type BotInput, type ConfigInput, type EmergencyConfig, type ListenerConfig } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
@@ -81,6 +81,7 @@ export function loadConfig(options: ReadOptions): LoadedConfig {
   const listenError = listenersError(source.root);
   if (listenError !== undefined) issues.push(issueAt(["metrics", "listen"], listenError));
   for (const { path, message } of outputErrors(source.root)) issues.push(issueAt(path, message, "key"));
+  for (const { path, message } of targetBotErrors(source.root)) issues.push(issueAt(path, message));
   // Not a rule of the schema: there, a bot with a wrong name is no bot.
   if (botNames(source.root)?.length === 0) issues.push(issueAt(["bots"], "there is no bot; add one"));
   const parsed = configSchema.safeParse(source.root);

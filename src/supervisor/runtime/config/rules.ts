@@ -64,6 +64,13 @@ const backupsOutline = z
     encryption: z.unknown().optional(),
   })
   .catch({ stores: {}, targets: {}, encryption: undefined });
+const userOutline = z.looseObject({ bots: z.array(word).catch([]) }).catch({ bots: [] });
+const usersOutline = z
+  .looseObject({
+    bots: z.record(z.string(), z.unknown()).catch({}),
+    backups: z.looseObject({ targets: z.record(z.string(), userOutline).catch({}) }).catch({ targets: {} }),
+  })
+  .catch({ bots: {}, backups: { targets: {} } });
 const fields = z.record(z.string(), z.unknown()).catch({});
 
 function report(to: Report, path: (string | number)[], message: string): void {
@@ -250,6 +257,26 @@ export function checkBackups(value: unknown, to: Report): void {
         "secrets are never stored unencrypted; add backups.encryption with the public key of age-keygen",
       );
   }
+}
+
+/** Bots that a target names and that are not there, with the path of each. */
+export function targetBotErrors(
+  root: unknown,
+): readonly { readonly path: (string | number)[]; readonly message: string }[] {
+  const { bots, backups } = usersOutline.parse(root);
+  const known = Object.keys(bots);
+  return Object.entries(backups.targets).flatMap(([name, target]) =>
+    target.bots.flatMap((bot, index) =>
+      bot === undefined || known.includes(bot)
+        ? []
+        : [
+            {
+              path: ["backups", "targets", name, "bots", index],
+              message: `there is no bot "${bot}"; the bots are: ${known.join(", ")}`,
+            },
+          ],
+    ),
+  );
 }
 
 function isTimeZone(name: string): boolean {
