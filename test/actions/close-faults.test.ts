@@ -50,7 +50,8 @@ const faults: readonly Fault[] = [
   {
     name: "replies that are lost after the order was accepted",
     faults: ({ order }) => [{ match: order, kind: "dropAfter", times: 3 }],
-    check: (report) => expect(report.quietMs).toBeGreaterThan(6_000),
+    // Seven seconds from the sending on, less what the rounds since took on a busy machine; an ordinary quiet time is one.
+    check: (report) => expect(report.quietMs).toBeGreaterThan(3_000),
   },
   { name: "late execution", faults: ({ order }) => [{ match: order, kind: "late", times: 3, ms: 150 }] },
   { name: "a stalled body", faults: ({ order }) => [{ match: order, kind: "stallBody", times: 2 }] },
