@@ -91,6 +91,7 @@ export class Generation {
       clock,
       generation,
       readyByNotify: plan.policy.ready === "notify",
+      readyMayBeLost: plan.policy.ready === "notify" && this.adopted,
       heartbeatTimeoutMs: () => this.#heartbeat()?.timeout,
       post: deps.post,
       onNews: (kind) => this.#schedule.poke(kind),

@@ -40,6 +40,8 @@ export interface MailboxDeps {
   readonly generation: number;
   /** `READY=1` makes the bot ready only where the config says `ready: notify`. */
   readonly readyByNotify: boolean;
+  /** READY=1 may have come while no daemon listened: a sign of life then says as much. */
+  readonly readyMayBeLost: boolean;
   /** Timeout of the heartbeat probe, ms; `EXTEND_TIMEOUT_USEC` moves its deadline too. */
   readonly heartbeatTimeoutMs: () => number | undefined;
   readonly post: (input: Input) => void;
@@ -59,6 +61,7 @@ export class Mailbox {
   readonly #deps: MailboxDeps;
   #facts: BotFacts = noFacts;
   #received = 0;
+  #readySupposed = false;
 
   constructor(deps: MailboxDeps) {
     this.#deps = deps;
@@ -156,6 +159,7 @@ export class Mailbox {
     const { clock, onNews } = this.#deps;
     const first = this.#facts.signs.heartbeatAtMs === undefined;
     this.#set({ signs: noteHeartbeat(this.#facts.signs, clock.monotonicMs()), heartbeatAt: clock.wallTime() });
+    this.#noteSign();
     if (first) onNews("heartbeat");
   }
 
@@ -163,7 +167,16 @@ export class Mailbox {
     const { clock, onNews } = this.#deps;
     const first = this.#facts.signs.progressAtMs === undefined;
     this.#set({ signs: noteProgress(this.#facts.signs, value, clock.monotonicMs()) });
+    this.#noteSign();
     if (first) onNews("progress");
+  }
+
+  /** A bot that beats or progresses has got through its start. */
+  #noteSign(): void {
+    const { generation, post, readyMayBeLost } = this.#deps;
+    if (!readyMayBeLost || this.#readySupposed) return;
+    this.#readySupposed = true;
+    post({ kind: "ready", generation });
   }
 
   #set(change: Partial<BotFacts>): void {
