@@ -51,12 +51,6 @@ export type Limits = z.output<typeof limitsSchema>;
 const POLICY_KEYS = ["onMemoryHigh", "quietTimeout", "memoryHorizon"] as const;
 type LimitKey = Exclude<keyof Limits, "strict" | (typeof POLICY_KEYS)[number]>;
 
-/** The limits as far as a start is made with them. */
-export function enforcedPart(limits: Limits | undefined): object | undefined {
-  if (limits === undefined) return undefined;
-  return Object.fromEntries(Object.entries(limits).filter(([key]) => !POLICY_KEYS.some((policy) => policy === key)));
-}
-
 /** The parts of cgroups that limits are made of. */
 export const CONTROLLERS = ["memory", "cpu", "pids"] as const;
 export type Controller = (typeof CONTROLLERS)[number];

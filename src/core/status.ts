@@ -45,6 +45,9 @@ const botStatusSchema = z.strictObject({
   startedAt: time.nullable(),
   uptimeSeconds: seconds.nullable(),
   adopted: z.boolean(),
+  definition: z
+    .enum(["current", "outdated"])
+    .describe("outdated: it was adopted, and the config would start it otherwise now; a restart or a reload does."),
   restarts: z.strictObject({
     total: z.int().min(0),
     inPeriod: z.int().min(0),

@@ -31,6 +31,12 @@ export interface Libc {
   readonly clockGettime: (clock: number, timespec: Uint8Array) => number;
   /** fallocate(2); `offset` and `length` in bytes. */
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number;
+  /** execve(2); the two vectors hold addresses of NUL-terminated strings and end with a 0. Returns only when it failed. */
+  readonly execve: (path: Uint8Array, args: Uint8Array, environment: Uint8Array) => number;
+  /** pthread_sigmask(3) of the calling thread; `set` is a `sigset_t`, 128 bytes. */
+  readonly sigmask: (how: number, set: Uint8Array) => number;
+  /** memfd_create(2) without flags: a file in memory whose descriptor outlives an exec; -1 when it fails. */
+  readonly memfdCreate: (label: Uint8Array) => number;
   /** Address of the bytes, for structures that hold pointers. The caller keeps the bytes referenced. */
   readonly addressOf: (bytes: Uint8Array) => bigint;
   readonly errno: () => number;
@@ -66,6 +72,9 @@ const SYMBOLS = {
   adjtimex: { args: ["ptr"], returns: "int" },
   clock_gettime: { args: ["int", "ptr"], returns: "int" },
   fallocate: { args: ["int", "int", "i64", "i64"], returns: "int" },
+  execve: { args: ["ptr", "ptr", "ptr"], returns: "int" },
+  pthread_sigmask: { args: ["int", "ptr", "ptr"], returns: "int" },
+  memfd_create: { args: ["ptr", "u32"], returns: "int" },
   syscall: { args: ["i64", "i64", "i64", "ptr", "i64"], returns: "i64" },
   __errno_location: { args: [], returns: "ptr" },
 } as const;
@@ -129,6 +138,9 @@ function wrap(name: string): Libc {
     adjtimex: (timex) => c.adjtimex(ptr(timex)),
     clockGettime: (clock, timespec) => c.clock_gettime(clock, ptr(timespec)),
     fallocate: (fd, mode, offset, length) => c.fallocate(fd, mode, offset, length),
+    execve: (path, args, environment) => c.execve(ptr(path), ptr(args), ptr(environment)),
+    sigmask: (how, set) => c.pthread_sigmask(how, ptr(set), null),
+    memfdCreate: (label) => c.memfd_create(ptr(label), 0),
     addressOf: (bytes) => BigInt(ptr(bytes)),
     errno: () => {
       const location = errnoLocation();

@@ -124,6 +124,10 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   const { name, reason, heartbeat, restarts, lastExit, emergency } = bot;
   const lines: string[] = [];
   if (reason !== null) lines.push(`${name}: ${reason}`);
+  if (bot.definition === "outdated")
+    lines.push(
+      `${name}: runs as it was started, and the config has changed since; to start it anew: supervisor restart ${name}`,
+    );
   if (heartbeat.status !== null) lines.push(`${name} says: ${heartbeat.status}`);
   if (restarts.nextStartAt !== null) lines.push(`${name}: next start at ${restarts.nextStartAt}`);
   if (lastExit !== null) lines.push(`${name}: last exit ${lastExit.at}, ${exitText(lastExit)}`);

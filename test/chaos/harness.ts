@@ -160,8 +160,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Starts `supervisor run` and waits until it answers. */
-  async run(env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
-    const daemon = this.spawnDaemon(env);
+  async run(env: Readonly<Record<string, string>> = {}, binary = this.binary): Promise<Daemon> {
+    const daemon = this.spawnDaemon(env, binary);
     await until("the daemon answers", async () => {
       if (await isOver(daemon)) throw new Error(`the daemon ended at once:\n${this.read("daemon.err")}`);
       return this.status().catch(() => undefined);
@@ -170,9 +170,9 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Starts `supervisor run` and does not wait. */
-  spawnDaemon(env: Readonly<Record<string, string>> = {}): Daemon {
+  spawnDaemon(env: Readonly<Record<string, string>> = {}, binary = this.binary): Daemon {
     const fd = openSync(this.path("daemon.err"), "a");
-    const child = Bun.spawn([...this.#prefix, this.binary, ...(this.#prefix.length === 0 ? ["run"] : [])], {
+    const child = Bun.spawn([...this.#prefix, binary, ...(this.#prefix.length === 0 ? ["run"] : [])], {
       cwd: this.folder,
       env: { ...this.#env, ...env },
       stdio: ["ignore", fd, fd],
@@ -227,13 +227,18 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Waits until the bot is as `wanted` says, and returns it. */
-  async botUntil(what: string, wanted: (bot: BotStatus) => boolean, patienceMs = PATIENCE_MS): Promise<BotStatus> {
+  async botUntil(
+    what: string,
+    wanted: (bot: BotStatus) => boolean,
+    patienceMs = PATIENCE_MS,
+    name = "bot",
+  ): Promise<BotStatus> {
     let last: BotStatus | undefined;
     try {
       return await until(
         what,
         async () => {
-          last = await this.bot();
+          last = await this.bot(name);
           return wanted(last) ? last : undefined;
         },
         patienceMs,

@@ -16,6 +16,7 @@ export function botStatusOf(more: Partial<BotStatus> = {}): BotStatus {
     startedAt: "2026-01-01T00:00:10.000Z",
     uptimeSeconds: 50,
     adopted: false,
+    definition: "current",
     restarts: { total: 2, inPeriod: 1, intensity: 5, attempt: 1, nextStartAt: null, resetAt: null },
     lastExit: { at: "2026-01-01T00:00:09.500Z", code: null, signal: "SIGKILL", cause: "signal", detail: "killed" },
     probes: [

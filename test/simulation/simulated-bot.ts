@@ -3,6 +3,7 @@
  * the simulated machine. It is bot.ts with the machine taken out, deed by deed.
  */
 import { judgeAdoption } from "../../src/core/adoption.ts";
+import { initialState } from "../../src/core/lifecycle.ts";
 import { readIdentity, type Identity } from "../../src/core/identity.ts";
 import type { NotifyMessage } from "../../src/core/notify.ts";
 import { definitionOf, fenceMarks, KILL_GRACE_MS, type BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
@@ -80,8 +81,8 @@ export class SimulatedBot {
       },
       onBug: (error) => world.oracle.complain(`internal error: ${String(error)}`),
     };
-    const counts = { generation: this.#before?.generation ?? 0, restarts: this.#before?.restarts ?? 0 };
-    this.loop = world.variant.makeLoop(plan.policy, deps, counts);
+    const { generation = 0, restarts = 0 } = this.#before ?? {};
+    this.loop = world.variant.makeLoop(plan.policy, deps, { ...initialState, generation, restarts });
   }
 
   get generation(): Generation | undefined {
@@ -175,8 +176,9 @@ export class SimulatedBot {
     };
     const judged = judgeAdoption(before, seen, {
       orphans: this.plan.config.orphans,
-      definition: definitionOf(this.plan),
+      definition: definitionOf(this.plan, {}),
       account: this.plan.account,
+      sameUser: true,
       wasStopping: machine.disk.read(this.plan.files.noNewOrders) !== undefined,
     });
     if (judged.kind === "doubt") this.#world.oracle.complain(`doubts its own bot: ${judged.reason}`);
@@ -254,7 +256,7 @@ export class SimulatedBot {
       invocationId,
       generation,
       ready: false,
-      definition: definitionOf(this.plan),
+      definition: definitionOf(this.plan, {}),
       cgroup: null,
       restarts: this.loop.state.restarts,
     });
@@ -277,7 +279,7 @@ export class SimulatedBot {
       generation,
       invocationId,
       cgroup: undefined,
-      alone: false,
+      alone: () => false,
       env: {},
       child: { pid, startTicks, pidfd: undefined, signal },
       createProbe: (config, context) => fakeProbe(this.#world, process, config, context),

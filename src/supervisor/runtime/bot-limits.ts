@@ -10,6 +10,7 @@ import {
   type Limits,
 } from "../../core/limits.ts";
 import type { Policy, State } from "../../core/lifecycle-types.ts";
+import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { removeCgroup } from "../../platform/cgroup.ts";
 import {
@@ -28,7 +29,7 @@ import { SoftMemory } from "./soft-memory.ts";
 
 export interface BotLimitsDeps {
   readonly limits: Limits | undefined;
-  /** What the machine has; `undefined` for a supervisor that starts nothing. */
+  /** What the machine has; `undefined` for a supervisor that starts nothing, or nothing limited. */
   readonly controllers: Controllers | undefined;
   readonly user: User | undefined;
   /** Name of the bot's cgroup in every hierarchy. */
@@ -58,10 +59,10 @@ export function planFor(limits: Limits, controllers: Controllers, user: User | u
 }
 
 export class BotLimits {
-  readonly #deps: BotLimitsDeps;
-  readonly #plan: LimitPlan;
+  #deps: BotLimitsDeps;
+  #plan: LimitPlan;
   readonly #leaves = new Map<Controller, Leaf>();
-  readonly #soft: SoftMemory;
+  #soft: SoftMemory;
   #cgroup: string | undefined;
   #earlierOomKills = 0;
   /** Counts at the last look and at the one before. */
@@ -69,10 +70,41 @@ export class BotLimits {
 
   constructor(deps: BotLimitsDeps) {
     this.#deps = deps;
-    const { limits, controllers, user, clock, fact } = deps;
-    const bare = limits === undefined || controllers === undefined;
-    this.#plan = bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
-    this.#soft = new SoftMemory({ limits, enforced: this.#plan.enforced, clock, fact });
+    this.#plan = planOf(deps);
+    this.#soft = this.#softOf();
+  }
+
+  #softOf(): SoftMemory {
+    const { limits, clock, fact } = this.#deps;
+    return new SoftMemory({ limits, enforced: this.#plan.enforced, clock, fact });
+  }
+
+  /** A reload's limits hold from here on: of a living start those that it has cgroups for, the others from the next start on. */
+  change(limits: Limits | undefined, controllers: Controllers | undefined): void {
+    const before = this.#plan;
+    this.#deps = { ...this.#deps, limits, controllers };
+    this.#plan = planOf(this.#deps);
+    this.#soft = this.#softOf();
+    if (!Bun.deepEquals(before.gaps, this.#plan.gaps)) this.tellGaps();
+    for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before.enforced);
+  }
+
+  #setAgain(controller: Controller, leaf: Leaf, before: EnforcedLimits): void {
+    const { enforced } = this.#plan;
+    if (SETTINGS[controller].every((key) => before[key] === enforced[key])) return;
+    const used = controller === "memory" ? usedMemory(leaf.version, leaf.path) : undefined;
+    const { memoryBytes } = enforced;
+    if (used !== undefined && memoryBytes !== undefined && used >= memoryBytes)
+      return this.#deps.fact(
+        "warn",
+        `limits.memory ${formatSize(memoryBytes)} holds from the next start on: the bot uses ${formatSize(used)} now, and the kernel would kill it`,
+      );
+    try {
+      setLimit(controller, leaf, enforced);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#deps.fact("alert", `${why}; the new limit holds from the next start on`);
+    }
   }
 
   /** Why the bot must not be started; `undefined` when it may. */
@@ -194,6 +226,18 @@ export class BotLimits {
     this.#seenOomKills = [last, kills];
     if (kills > last) this.#deps.fact("warn", "the kernel killed a process of the bot for want of memory");
   }
+}
+
+/** What is set in the cgroup of each controller. */
+const SETTINGS = {
+  memory: ["memoryBytes", "memoryHighBytes"],
+  cpu: ["cpuPercent"],
+  pids: ["pids"],
+} as const satisfies Record<Controller, readonly (keyof EnforcedLimits)[]>;
+
+function planOf({ limits, controllers, user }: BotLimitsDeps): LimitPlan {
+  const bare = limits === undefined || controllers === undefined;
+  return bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
 }
 
 function setLimit(controller: Controller, { version, path }: Leaf, limits: EnforcedLimits): void {

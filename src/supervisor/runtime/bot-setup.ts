@@ -1,5 +1,5 @@
 /** What a bot needs on the machine before its first start: its user, its folders, its environment file. */
-import { accessSync, chownSync, constants, existsSync } from "node:fs";
+import { accessSync, chownSync, constants, existsSync, statSync } from "node:fs";
 import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
@@ -70,14 +70,24 @@ export function refuseNewer({ name, files, identityReading }: Remains): void {
   );
 }
 
-/** What to do with the process of the last start of an earlier supervisor. */
-export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
+/**
+ * What to do with the process of the last start of an earlier supervisor. `orphans` is the config's word, which does not
+ * count in an upgrade: there the bot outlives nobody.
+ */
+export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.config.orphans): Adoption {
   return judgeAdoption(before, sightingOf(before), {
-    orphans: plan.config.orphans,
-    definition: definitionOf(plan),
+    orphans,
     account: plan.account,
+    sameUser: runsAs(before.pid, plan.config.user),
+    definition: definitionNow(plan),
     wasStopping: existsSync(plan.files.noNewOrders),
   });
+}
+
+/** Whether the process runs as the user of the config; its own sockets would be closed to it else. */
+function runsAs(pid: number, name: string | undefined): boolean {
+  const uid = name === undefined ? process.getuid?.() : lookupUser(name)?.uid;
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === uid;
 }
 
 function sightingOf({ pid, cgroup }: Identity): Sighting {
@@ -110,6 +120,21 @@ export function readEnvFile(path: string | undefined): Readonly<Record<string, s
   const first = errors[0];
   if (first !== undefined) throw new EnvFileError(`cannot read envFile ${path}:${first.line}: ${first.message}`);
   return variables;
+}
+
+/** The variables of an environment file; `undefined` when it cannot be read or understood now. */
+export function envFileNow(path: string | undefined): Readonly<Record<string, string>> | undefined {
+  try {
+    return readEnvFile(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Fingerprint of what `plan` would start now; `undefined` when its environment file cannot be read. */
+export function definitionNow(plan: BotPlan): string | undefined {
+  const fileEnv = envFileNow(plan.config.envFile);
+  return fileEnv === undefined ? undefined : definitionOf(plan, fileEnv);
 }
 
 function readText(path: string): string {

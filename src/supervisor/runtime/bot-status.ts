@@ -26,6 +26,7 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     startedAt: generation?.startedAt.toISOString() ?? null,
     uptimeSeconds: generation === undefined ? null : (nowMs - generation.startedAtMs) / 1_000,
     adopted: generation?.adopted ?? false,
+    definition: generation !== undefined && bot.outdated ? "outdated" : "current",
     restarts: restartsOf(bot, clock),
     lastExit: lastExitOf(bot),
     probes: probes.map(probeStatus),

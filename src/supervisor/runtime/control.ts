@@ -3,9 +3,10 @@ import { chmodSync, chownSync, rmSync } from "node:fs";
 import type { Server } from "bun";
 import { retriesByItself } from "../../core/ladder.ts";
 import type { State } from "../../core/lifecycle-types.ts";
+import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, emergencyBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { armBody, emergencyBody, json, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
@@ -14,6 +15,8 @@ import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { planClose } from "./planning.ts";
 import { makeRoom } from "./quarantine.ts";
+import { reloadAnswer } from "./reload/answer.ts";
+import type { Upgrader } from "./upgrade.ts";
 
 /** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
 const ANSWER_MARGIN_MS = 10_000;
@@ -28,8 +31,11 @@ export interface ControlDeps {
   readonly status: () => Promise<Status>;
   /** The daemon's version, for `GET /v1/ping`. */
   readonly version?: string;
+  readonly upgrader?: Upgrader;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
+  /** Reloads the config, or says what that would do; absent where there is no daemon to do it. */
+  readonly reload?: (options: { readonly dryRun: boolean }) => Promise<ReloadAnswer>;
 }
 
 /** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
@@ -76,12 +82,27 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
+  if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
+  if (pathname === "/v1/upgrade" && deps.upgrader !== undefined) {
+    if (request.method === "GET") return json(deps.upgrader.state);
+    if (request.method === "POST") return upgrade(deps.upgrader, request);
+  }
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
   const bot = deps.bots.get(decodeURIComponent(match?.[1] ?? ""));
   if (bot === undefined) return unknownBot(match?.[1] ?? "", deps.bots);
+  if (bot.leaving && request.method === "POST" && match?.[2] !== "emergency") return leavingRefusal(bot);
   return command({ deps, confirmations, bot, request });
+}
+
+async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> {
+  const body = await readBody(request, upgradeBody);
+  if ("refusal" in body) return body.refusal;
+  const outcome = await upgrader.attempt(body.value);
+  if (outcome.kind === "fit") return json(outcome.answer, body.value.dryRun ? 200 : 202);
+  const hint = "nothing was changed, and this version goes on";
+  return refuse(409, { code: "notUpgraded", message: outcome.reason, hint });
 }
 
 interface Asked {
@@ -107,6 +128,14 @@ function stoppingRefusal({ deps, bot }: Asked, verb: string): Response | undefin
     code: "stopping",
     message: `cannot ${verb} ${bot.plan.name}: the supervisor is stopping`,
     hint: "supervisor status tells when it has ended; the emergency commands work without it, too",
+  });
+}
+
+function leavingRefusal({ plan }: Bot): Response {
+  return refuse(409, {
+    code: "reloading",
+    message: `cannot command ${plan.name}: a reload is about to replace or remove it`,
+    hint: "try again when the reload has ended",
   });
 }
 

@@ -1,26 +1,25 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { chownSync, existsSync, statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { ensureDir, replaceFile } from "../../platform/files.ts";
+import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
-import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/tree.ts";
-import { lookupGroup } from "../../platform/user.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
-import { Bot, type Order } from "./bot.ts";
+import type { Bot } from "./bot.ts";
+import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
-import { openBotSocket } from "./bot-socket.ts";
 import { controlSocketPath } from "./config/paths.ts";
-import type { BotConfig, LoadedConfig } from "./config/load.ts";
+import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
-import { killAll, livingIn, type Fence } from "./fence.ts";
+import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
@@ -28,10 +27,14 @@ import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
 import { StartOrder, stopInOrder } from "./start-order.ts";
-import { supervisorStatus } from "./status.ts";
-import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { supervisorStatus, writeStatus } from "./status.ts";
+import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { EmergencyFile } from "./triggers.ts";
+import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
+import type { ReloadPlan } from "./reload/plan.ts";
+import { endCommands, type Handover } from "./handover.ts";
+import { Upgrader } from "./upgrade.ts";
 import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
@@ -41,8 +44,6 @@ const REMEMBER_TICKS = 10;
 /** After so many ticks the program pages that only the start needed are given back, and then each minute. */
 const RELEASE_TICK = 3;
 const RELEASE_EVERY_TICKS = 60;
-/** Longest share of one turn that reading a notify socket may take, ms. */
-const DRAIN_MS = 5;
 /** Longest part of a stack trace that goes into one journal line, characters. */
 const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
@@ -66,6 +67,8 @@ export interface DaemonDeps {
   /** `BOT_EMERGENCY_SHUTDOWN` was set: every bot stays down and its positions are closed. */
   readonly emergencyAtStart: boolean;
   readonly toStderr: (line: string) => void;
+  /** What an earlier version in this process left. */
+  readonly handover?: Handover | undefined;
 }
 
 /** Why which bots must not be started, by name. */
@@ -74,18 +77,19 @@ interface Held {
 }
 
 export class Daemon {
+  readonly upgrader: Upgrader;
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
   readonly #mirror: Mirror;
   readonly #cgroup: CgroupSupport;
-  readonly #controllers: Controllers | undefined;
-  readonly #bots = new Map<string, Bot>();
-  readonly #notifySockets: NotifySocket[] = [];
-  readonly #servers: Stoppable[] = [];
+  #controllers: Controllers | undefined;
+  readonly #fleet: Fleet;
   readonly #pulse: Pulse;
+  readonly #reloader: Reloader;
+  #loaded: LoadedConfig;
   readonly #machine: MachineWatch;
-  readonly #emergencyFile: EmergencyFile;
+  #emergencyFile: EmergencyFile;
   readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
@@ -96,6 +100,7 @@ export class Daemon {
   #cancelTick = (): void => {};
   #ticks = 0;
   #changed = true;
+  #started = false;
   #stopping = false;
 
   /** Takes the state folder and opens everything but the bots. Throws when another supervisor holds the folder. */
@@ -106,7 +111,7 @@ export class Daemon {
     this.#startedAt = clock.wallTime();
     this.#startedAtMs = clock.monotonicMs();
     ensureDir(stateDir, 0o711);
-    this.#lock = takeLock(join(stateDir, "supervisor.lock"));
+    this.#lock = takeLock(join(stateDir, "supervisor.lock"), deps.handover?.lockFd);
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
@@ -115,33 +120,97 @@ export class Daemon {
     const move = makeRoom(statusFile(stateDir), "file");
     if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
-    // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
-    const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
-    this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
+    this.#openControllers(loaded);
     this.#pulse = new Pulse(clock);
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
+    this.#fleet = new Fleet({
+      ...deps,
+      dirs: loaded.dirs,
+      journal: this.#journal,
+      cgroupBase: this.#cgroup.base,
+      controllers: () => this.#controllers,
+      pulse: this.#pulse,
+      machine: this.#machine,
+      // Of the bots of the start: one that a reload takes in later begins anew.
+      carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
+      onChange: () => {
+        this.#changed = true;
+        this.#order?.poke();
+      },
+      onBug: (error) => this.reportInternalError(error),
+    });
+    this.upgrader = this.#createUpgrader();
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    this.#loaded = loaded;
+    this.#reloader = new Reloader({
+      fleet: this.#fleet,
+      current: () => this.#loaded,
+      adopt: (next, plan) => this.#adoptConfig(next, plan),
+      stopping: () => this.#stopping,
+      say: (level, text) => this.#say(level, text),
+      onBusy: (busy) => this.#tellSystemd(busy ? "RELOADING=1" : "READY=1"),
+    });
+  }
+
+  /** Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup. */
+  #openControllers({ config }: LoadedConfig): void {
+    const limited = Object.values(config.bots).some(({ limits }) => limits !== undefined);
+    if (limited) this.#controllers ??= openControllers(this.#cgroup);
+  }
+
+  /** Reads the config again and makes the bots what it says (SIGHUP, `supervisor reload`). Throws `ReloadRefusal`. */
+  async reload({ dryRun }: { readonly dryRun: boolean }): Promise<ReloadAnswer> {
+    // The file has just been read, and the bots are not there yet.
+    if (!this.#started) throw new ReloadRefusal("inProgress", "cannot reload: the supervisor is starting");
+    return dryRun ? this.#reloader.preview() : this.#reloader.reload();
+  }
+
+  /** SIGHUP. */
+  reloadBySignal(): void {
+    if (this.#started) void this.#reloader.obeySignal();
+  }
+
+  async #adoptConfig(loaded: LoadedConfig, { changes }: ReloadPlan): Promise<void> {
+    this.#loaded = loaded;
+    this.#changed = true;
+    this.#openControllers(loaded);
+    for (const warning of loaded.warnings) this.#say("warn", warning);
+    const changed = (key: string): boolean => changes.some((each) => each.key.split(".")[0] === key);
+    if (changed("emergencyFile"))
+      this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    if (!changed("http") && !changed("metrics")) return;
+    await this.#web?.stop(true);
+    this.#web = undefined;
+    if (!this.#stopping) await this.#openServers(() => true);
   }
 
   /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
   async openWeb({ held }: Held = {}): Promise<void> {
-    const { loaded, emergencyAtStart } = this.#deps;
-    const { config, dirs } = loaded;
-    const ordered = (): boolean => emergencyAtStart || existsSync(config.emergencyFile);
+    const { config, dirs } = this.#loaded;
+    const ordered = (): boolean => this.#deps.emergencyAtStart || existsSync(config.emergencyFile);
+    await this.#openServers(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
+  }
+
+  async #openServers(urgent: () => boolean): Promise<void> {
     this.#web = await openWeb({
-      config,
+      config: this.#loaded.config,
+      bots: () => this.#loaded.config.bots,
       status: () => this.status(),
       pulseAgeMs: () => this.#pulse.ageMs,
       stopping: () => this.#stopping,
-      urgent: () => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait),
+      urgent,
       say: (level, text) => this.#say(level, text),
     });
   }
 
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
   start({ held = new Map() }: Held = {}): void {
-    const { loaded, version } = this.#deps;
+    const { loaded, version, handover } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
+    if (handover !== undefined) {
+      this.#say("info", `upgraded from ${handover.from} to ${version}`);
+      endCommands(handover, this.#deps.clock);
+    }
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
@@ -151,19 +220,21 @@ export class Daemon {
     const remains = surveyBots(loaded.dirs);
     for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
     const census = new Census();
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains, census);
-    for (const each of remains) this.#endStranded(each);
+    const configured = new Set(Object.keys(loaded.config.bots));
+    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, configured, census });
+    for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) {
+    for (const bot of this.#fleet.all) {
       const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
       const { name, config } = bot.plan;
       bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after, census });
     }
-    this.#order = new StartOrder(this.#bots, this.#deps.clock);
+    this.#order = new StartOrder(this.#fleet.bots, this.#deps.clock);
     if (emergency?.trigger === "file") this.#consumeFile();
-    this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
+    this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
+    this.#started = true;
     this.#tick();
   }
 
@@ -189,44 +260,41 @@ export class Daemon {
     this.#control = openControl({
       path: controlSocketPath(loaded.dirs.runtimeDir),
       group: loaded.config.control.group,
-      bots: this.#bots,
+      bots: this.#fleet.bots,
       journal: this.#journal,
       clock,
       env,
       status: () => this.status(),
       stopping: () => this.#stopping,
+      reload: (options) => this.reload(options),
       version: this.#deps.version,
+      upgrader: this.upgrader,
     });
   }
 
-  /** A bot that the config no longer names has nobody to watch it: what lives of it is ended. */
-  #endStranded(remains: Remains): void {
-    const { name, files, identity, lockout } = remains;
-    const accounts = [...this.#bots.values()].map((bot) => bot.plan.account);
-    const account = accountOf(remains);
-    if (this.#bots.has(name) || (account !== undefined && accounts.includes(account))) return;
-    if (lockout !== undefined && lockout.outcome !== "flat")
-      this.#say(
-        "alert",
-        `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
-      );
-    const fence = [marksOfRemains(files, identity)];
-    const living = livingIn(fence);
-    if (living.length === 0) return;
-    this.#say("alert", `ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
-    void this.#endAll(name, fence);
-  }
-
-  async #endAll(name: string, fence: Fence): Promise<void> {
-    const survivors = await killAll(fence, this.#deps.clock);
-    if (survivors.length > 0) this.#say("alert", `cannot end pid ${survivors.join(", ")} of bot ${name}`);
+  #createUpgrader(): Upgrader {
+    const { loaded } = this.#deps;
+    return new Upgrader({
+      ...this.#deps,
+      bots: this.#fleet.bots,
+      config: loaded.file,
+      lockFd: this.#lock.fd,
+      stopping: () => this.#stopping,
+      reloading: () => this.#reloader.busy,
+      drain: () => {
+        for (const drain of this.#fleet.drains()) drain();
+      },
+      snapshot: () => this.#snapshot(),
+      say: (level, text) => this.#say(level, text),
+      tellSystemd: (text) => this.#tellSystemd(text),
+    });
   }
 
   status(): Promise<Status> {
     return supervisorStatus({
       ...this.#deps,
       config: this.#deps.loaded.file,
-      bots: [...this.#bots.values()],
+      bots: this.#fleet.all,
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
@@ -237,7 +305,8 @@ export class Daemon {
 
   /** Closes the positions of every bot that has an emergency section (SIGUSR2, emergency file). */
   emergency(order: Order): void {
-    for (const bot of this.#bots.values()) bot.order(order);
+    this.#reloader.noteOrder(order);
+    for (const bot of this.#fleet.all) bot.order(order);
   }
 
   /** A second request to stop: closes that are under way are left to their workers. */
@@ -253,17 +322,16 @@ export class Daemon {
     this.#stopping = true;
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
-    const bots = [...this.#bots.values()];
+    const bots = this.#fleet.all;
     this.#order?.close();
     await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
-    for (const bot of bots) bot.shutDown();
-    await Promise.all(bots.map((bot) => bot.output.shutDown()));
-    for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
-    for (const socket of this.#notifySockets) socket.close();
+    await this.#fleet.shutDown();
+    for (const server of [this.#web, this.#control]) await server?.stop(true);
+    await this.#fleet.closeSockets();
     this.#say("info", "supervisor has stopped");
     this.#mirror.flush();
     this.#journal.close();
@@ -295,58 +363,20 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  #addBot(name: string, config: BotConfig, remains: readonly Remains[], census?: Census): void {
-    const { loaded, clock, random, env } = this.#deps;
-    let socket: NotifySocket | undefined;
-    const bot = new Bot(name, config, loaded.dirs, {
-      clock,
-      random,
-      env,
-      journal: this.#journal,
-      cgroupBase: this.#cgroup.base,
-      controllers: this.#controllers,
-      alone: Object.keys(loaded.config.bots).length === 1,
-      installation: installationOf(loaded.dirs.stateDir),
-      drain: () => void socket?.drain(DRAIN_MS),
-      onChange: () => {
-        this.#changed = true;
-        this.#order?.poke();
-      },
-      pulse: this.#pulse,
-      machine: this.#machine,
-      remains,
-      configured: new Set(Object.keys(loaded.config.bots)),
-      ...(census === undefined ? {} : { census }),
-      onBug: (error) => this.reportInternalError(error),
-    });
-    const { user } = bot;
-    const opened = openNotifySocket({
-      path: bot.plan.files.notifySocket,
-      mode: 0o600,
-      ...(user === undefined ? {} : { owner: user }),
-      clock,
-      onDatagram: (datagram) => bot.generation?.hear(datagram),
-    });
-    if ("error" in opened) bot.fact("alert", opened.error);
-    else this.#notifySockets.push((socket = opened));
-    this.#servers.push(openBotSocket(bot, clock));
-    this.#bots.set(name, bot);
-  }
-
   /** Each duty by itself: one that fails must not cost the next, nor the next tick. */
   #tick(): void {
     this.#ticks += 1;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
       () => this.#machine.look(),
-      ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
+      ...this.#fleet.drains(),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
-      ...[...this.#bots.values()].map((bot) => () => bot.look()),
+      ...this.#fleet.all.map((bot) => () => bot.look()),
       () => this.#order?.look(),
       () => this.#rareDuties(),
-      ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
-      ...[...this.#bots.values()].map((bot) => () => bot.settle()),
+      ...this.#fleet.all.map((bot) => () => bot.output.look()),
+      ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
@@ -362,7 +392,8 @@ export class Daemon {
   /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
   #pingSystemd(): void {
     if (this.#stopping) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
-    else if (this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
+    else if (this.#reloader.busy) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
+    if (!this.#stopping && this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
   }
 
   #rareDuties(): void {
@@ -372,7 +403,7 @@ export class Daemon {
       releaseProgramPages();
     }
     if (this.#ticks % REMEMBER_TICKS !== 0) return;
-    for (const bot of this.#bots.values()) bot.tick();
+    for (const bot of this.#fleet.all) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
     const control = statSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir), { throwIfNoEntry: false });
@@ -393,22 +424,11 @@ export class Daemon {
   /** The last known state, for `status` when no daemon answers. */
   async #snapshot(): Promise<void> {
     this.#changed = false;
-    const path = statusFile(this.#deps.loaded.dirs.stateDir);
     try {
-      const text = JSON.stringify(await this.status());
-      // Not forced to the disk: after a power cut it would be old anyway.
-      replaceFile(path, `${text}\n`, 0o640);
-      this.#giveToControlGroup(path);
+      writeStatus(this.#loaded, await this.status());
     } catch (error) {
-      this.#say("warn", `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);
+      this.#say("warn", `cannot write the status: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-
-  /** Who may ask the daemon may also read its last words. */
-  #giveToControlGroup(path: string): void {
-    const { group } = this.#deps.loaded.config.control;
-    const gid = group === undefined ? undefined : lookupGroup(group);
-    if (gid !== undefined) chownSync(path, -1, gid);
   }
 
   #say(level: "info" | "warn" | "alert", text: string): void {

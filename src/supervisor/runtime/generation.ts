@@ -18,6 +18,7 @@ import { Schedule, withProcessProbe, type ProbeView } from "./schedule.ts";
 import { Speakers } from "./speakers.ts";
 
 export interface GenerationDeps {
+  /** May become another by a reload; what it was at the start holds for readiness. */
   readonly plan: BotPlan;
   readonly user: User | undefined;
   readonly clock: Clock;
@@ -25,7 +26,7 @@ export interface GenerationDeps {
   readonly invocationId: string;
   readonly cgroup: string | undefined;
   /** Every orphan that comes to the supervisor is this bot's. */
-  readonly alone: boolean;
+  readonly alone: () => boolean;
   readonly env: Readonly<Record<string, string>>;
   readonly child: SpawnedChild;
   /** Age of a process that an earlier supervisor started, ms; `undefined` for one of our own. */
@@ -86,12 +87,11 @@ export class Generation {
     this.startedAtMs = clock.monotonicMs() - ageMs;
     this.#armedAtMs = clock.monotonicMs();
     this.#speakers = new Speakers(deps.child, `INVOCATION_ID=${deps.invocationId}`, deps.cgroup);
-    const heartbeat = plan.config.probes.find((probe) => probe.kind === "heartbeat");
     this.mailbox = new Mailbox({
       clock,
       generation,
       readyByNotify: plan.policy.ready === "notify",
-      heartbeatTimeoutMs: heartbeat?.timeout,
+      heartbeatTimeoutMs: () => this.#heartbeat()?.timeout,
       post: deps.post,
       onNews: (kind) => this.#schedule.poke(kind),
     });
@@ -114,7 +114,7 @@ export class Generation {
       cgroup,
       root: { pid: child.pid, startTicks: child.startTicks },
       known: this.#known,
-      orphans: alone,
+      orphans: alone(),
       begunHere: !this.adopted,
     };
   }
@@ -134,6 +134,18 @@ export class Generation {
     this.#armedAtMs = this.#deps.clock.monotonicMs();
     // An adopted bot that was ready has passed its startup probes long ago.
     return this.#schedule.arm({ startupPassed: this.adopted });
+  }
+
+  /** The probes are those of the plan now: what is unchanged goes on, what is new begins with a period of its own. */
+  reprobe(): void {
+    const { plan, clock } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const armedAtMs = (): number => Math.max(this.#armedAtMs, nowMs);
+    this.#schedule.change(withProcessProbe(plan.config.probes, processProbe), armedAtMs);
+  }
+
+  #heartbeat(): BotProbe | undefined {
+    return this.#deps.plan.config.probes.find((probe) => probe.kind === "heartbeat");
   }
 
   unwatch(): void {
@@ -181,7 +193,7 @@ export class Generation {
     };
     return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
       clock,
-      createProbe: (config) => this.#deps.createProbe(config, context),
+      createProbe: (config, armedAtMs = context.armedAtMs) => this.#deps.createProbe(config, { ...context, armedAtMs }),
       disturbance: this.#deps.disturbance,
       beating: () => this.#beating(),
       onExcused: this.#deps.onExcused,

@@ -28,6 +28,8 @@ export interface LockoutDeps {
   readonly clock: Clock;
   /** Lockout files of bots that the config no longer names but whose account is this bot's. */
   readonly inherited: readonly string[];
+  /** Lockout files of bots that the config names under another account now; read, and never removed. */
+  readonly shared: readonly string[];
   readonly newIncident: () => string;
   readonly onTrouble: (text: string) => void;
 }
@@ -48,7 +50,9 @@ export class LockoutStore {
     this.#slot = lockoutSlot(deps.plan.files.dir);
     const copies = this.#read();
     this.#current = this.#judge(copies);
-    const damaged = copies.filter(({ reading }) => reading.kind === "damaged").map(({ path }) => path);
+    const damaged = copies.flatMap(({ path, reading }) =>
+      reading.kind === "damaged" && this.#isOurs(path) ? [path] : [],
+    );
     if (damaged.length > 0) this.#repair(damaged);
     if (copies.every(({ path, reading }) => path !== this.#slot || reading.kind !== "newer")) this.#reserveSlot();
   }
@@ -87,7 +91,9 @@ export class LockoutStore {
   /** Ends the lockout; a file that cannot be removed would lock the bot again at the next start, so that is said. */
   remove(): void {
     this.#current = undefined;
-    const unread = this.#read().filter(({ reading }) => reading.kind === "damaged" || reading.kind === "newer");
+    const unread = this.#read().filter(
+      ({ path, reading }) => (reading.kind === "damaged" || reading.kind === "newer") && this.#isOurs(path),
+    );
     for (const { path } of unread)
       this.#attempt(`set the lockout ${path} aside`, () => void setAside(path, "its lockout was ended by a person"));
     this.#attempt(`clear the lockout slot ${this.#slot}`, () => {
@@ -100,9 +106,14 @@ export class LockoutStore {
 
   /** Every place where the lockout may be, the most certain first. */
   #read(): readonly Copy[] {
-    const { plan, inherited } = this.#deps;
-    const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited];
+    const { plan, inherited, shared } = this.#deps;
+    const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited, ...shared];
     return paths.map((path) => ({ path, reading: readLockoutFile(path) }));
+  }
+
+  /** What another bot of the config keeps is read and never touched. */
+  #isOurs(path: string): boolean {
+    return !this.#deps.shared.includes(path);
   }
 
   /** The gravest of what the copies say; one that does not say what it holds locks as well. */

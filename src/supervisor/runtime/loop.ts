@@ -2,7 +2,7 @@
  * The shell around the lifecycle core: turns what happens into events, and effects into deeds.
  * All deciding is in core/lifecycle.ts; this file must stay free of `if`s about policy.
  */
-import { initialState, step } from "../../core/lifecycle.ts";
+import { step } from "../../core/lifecycle.ts";
 import type { Effect, Event, Policy, State, Timer } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Pulse } from "./pulse.ts";
@@ -37,7 +37,7 @@ interface ArmedTimer {
 }
 
 export class Loop {
-  readonly #policy: Policy;
+  #policy: Policy;
   readonly #deps: LoopDeps;
   readonly #timers = new Map<Timer, ArmedTimer>();
   readonly #queue: Input[] = [];
@@ -46,10 +46,10 @@ export class Loop {
   #state: State;
   #draining = false;
 
-  constructor(policy: Policy, deps: LoopDeps, before: { generation: number; restarts: number }) {
+  constructor(policy: Policy, deps: LoopDeps, first: State) {
     this.#policy = policy;
     this.#deps = deps;
-    this.#state = { ...initialState, ...before };
+    this.#state = first;
     this.#unlisten = deps.pulse.onStall((gapMs) => this.#postpone(gapMs));
   }
 
@@ -62,6 +62,11 @@ export class Loop {
     return this.#timers.get(timer)?.dueAtMs;
   }
 
+  /** Sets the clock of `closeAfter` that counts since before this loop began; `undefined` or null: none does. */
+  resumeClosing(leftMs: number | null | undefined): void {
+    if (leftMs !== null && leftMs !== undefined) this.#arm("closeAfter", leftMs, this.#state.generation);
+  }
+
   /** Queues an event; events are handled one at a time, in order of arrival. */
   post(input: Input): void {
     this.#queue.push(input);
@@ -70,6 +75,23 @@ export class Loop {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#handle(next);
     this.#draining = false;
     for (const watcher of this.#watchers) watcher();
+  }
+
+  /** A reload's policy holds from here on, also for what is counting. */
+  adopt(policy: Policy): void {
+    const before = this.#policy;
+    this.#policy = policy;
+    const clocks = ["startTimeout", "resetAfter"] as const;
+    const same = clocks.every((name) => before[name] === policy[name]);
+    if (same && before.emergency?.closeAfter === policy.emergency?.closeAfter) return;
+    this.post({ kind: "newPolicy", before, countedMs: this.#countedMs(before) });
+  }
+
+  /** What `closeAfter` has counted so far, ms; `undefined` when it does not count. */
+  #countedMs(before: Policy): number | undefined {
+    const dueAtMs = this.dueAtMs("closeAfter");
+    if (dueAtMs === undefined || before.emergency === undefined) return undefined;
+    return before.emergency.closeAfter - (dueAtMs - this.#deps.clock.monotonicMs());
   }
 
   /** Resolves true when `reached` holds, false after `timeoutMs`; for commands that answer when the deed is done. */

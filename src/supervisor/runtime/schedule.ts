@@ -33,7 +33,8 @@ export interface ProbeView {
 
 export interface ScheduleDeps {
   readonly clock: Clock;
-  readonly createProbe: (config: ProbeConfig) => Probe;
+  /** `armedAtMs`: the moment from which its silence is counted, where it is not that of the start. */
+  readonly createProbe: (config: ProbeConfig, armedAtMs?: () => number) => Probe;
   /** Called right before a run is judged: what the bot said meanwhile must be read first. */
   readonly beforeRun: () => void;
   /** What disturbed the machine last; asked for when a probe has failed. */
@@ -62,14 +63,17 @@ interface Entry {
   excused: boolean;
   started: boolean;
   running: boolean;
+  /** A reload took the probe away: what its run still answers is dropped. */
+  readonly gone: AbortController;
   cancel: () => void;
 }
 
 export class Schedule {
   readonly #deps: ScheduleDeps;
-  readonly #entries: readonly Entry[];
+  #entries: readonly Entry[];
   readonly #stopped = new AbortController();
   readonly #startedAtMs: number;
+  #begun = false;
   readonly #upstreams = new UpstreamLog();
   #armed = false;
   #health: Verdict = "pending";
@@ -77,19 +81,7 @@ export class Schedule {
   constructor(configs: readonly ProbeConfig[], deps: ScheduleDeps) {
     this.#deps = deps;
     this.#startedAtMs = deps.clock.monotonicMs();
-    this.#entries = configs.map((config) => ({
-      config,
-      probe: deps.createProbe(config),
-      record: freshRecord,
-      result: undefined,
-      lastAt: undefined,
-      latencyMs: undefined,
-      excuses: undefined,
-      excused: false,
-      started: false,
-      running: false,
-      cancel: () => {},
-    }));
+    this.#entries = configs.map((config) => createEntry(config, deps.createProbe(config)));
   }
 
   get health(): Verdict {
@@ -102,6 +94,7 @@ export class Schedule {
 
   /** Starts the startup probes. */
   start(): void {
+    this.#begun = true;
     for (const entry of this.#entries) if (entry.config.role === "startup") this.#begin(entry);
   }
 
@@ -109,6 +102,7 @@ export class Schedule {
   arm({ startupPassed = false }: { startupPassed?: boolean } = {}): void {
     if (startupPassed) this.#passStartup();
     else this.start();
+    this.#begun = true;
     this.#armed = true;
     this.#openGate();
   }
@@ -121,6 +115,31 @@ export class Schedule {
       entry.cancel();
       this.#later(entry, 0);
     }
+  }
+
+  /**
+   * A reload: a probe that is as it was goes on with its record, any other begins anew and counts silence from `armedAtMs`,
+   * and one that is not named any more ends. A bot that has passed its startup does not pass it again.
+   */
+  change(configs: readonly ProbeConfig[], armedAtMs: () => number): void {
+    if (this.#stopped.signal.aborted) return;
+    const passed = this.#startupPassed();
+    const left = [...this.#entries];
+    this.#entries = configs.map((config) => {
+      const index = left.findIndex((entry) => Bun.deepEquals(entry.config, config));
+      const [kept] = index === -1 ? [] : left.splice(index, 1);
+      return kept ?? createEntry(config, this.#deps.createProbe(config, armedAtMs));
+    });
+    for (const entry of left) {
+      entry.gone.abort();
+      entry.cancel();
+    }
+    if (!this.#begun) return;
+    if (this.#armed && passed) this.#passStartup();
+    this.start();
+    if (!passed && this.#startupPassed()) this.#deps.onStartupPassed();
+    this.#openGate();
+    this.#judge();
   }
 
   /** Ends every probe; what a run still answers is dropped. */
@@ -162,7 +181,7 @@ export class Schedule {
     const startMs = clock.monotonicMs();
     entry.running = true;
     const { result, settled } = await this.#runOnce(entry);
-    if (this.#stopped.signal.aborted) return;
+    if (this.#isOver(entry)) return;
     entry.latencyMs = clock.monotonicMs() - startMs;
     this.#note(entry, this.#excuse(entry, result, startMs));
     // A run that outlives its own timeout must end before the next one begins.
@@ -170,15 +189,19 @@ export class Schedule {
     entry.running = false;
     // A startup probe has done its work with its first success.
     const passed = entry.config.role === "startup" && entry.record.verdict === "healthy";
-    if (this.#stopped.signal.aborted || passed) return;
+    if (this.#isOver(entry) || passed) return;
     const pauseMs = entry.probe.nextDelayMs?.() ?? entry.config.period - (clock.monotonicMs() - startMs);
     this.#later(entry, Math.max(MIN_PAUSE_MS, pauseMs));
+  }
+
+  #isOver({ gone }: Entry): boolean {
+    return this.#stopped.signal.aborted || gone.signal.aborted;
   }
 
   async #runOnce(entry: Entry): Promise<{ result: ProbeResult; settled: Promise<unknown> }> {
     const { clock } = this.#deps;
     const timedOut = new AbortController();
-    const signal = AbortSignal.any([timedOut.signal, this.#stopped.signal]);
+    const signal = AbortSignal.any([timedOut.signal, this.#stopped.signal, entry.gone.signal]);
     const run = this.#guarded(entry, signal);
     const { promise: hung, resolve } = Promise.withResolvers<ProbeResult>();
     const reason = `the probe itself hangs: no answer ${BACKSTOP_MS} ms after its timeout`;
@@ -248,6 +271,23 @@ export class Schedule {
     this.#health = health;
     this.#deps.onHealth(health);
   }
+}
+
+function createEntry(config: ProbeConfig, probe: Probe): Entry {
+  return {
+    config,
+    probe,
+    record: freshRecord,
+    result: undefined,
+    lastAt: undefined,
+    latencyMs: undefined,
+    excuses: undefined,
+    excused: false,
+    started: false,
+    running: false,
+    gone: new AbortController(),
+    cancel: () => {},
+  };
 }
 
 /** The probes of a bot: those of its config, and the one that every bot has. */

@@ -11,7 +11,7 @@ import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } fro
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
-import { EnvFileError, readEnvFile, strangersText } from "./bot-setup.ts";
+import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
 import { withOutput } from "./output-target.ts";
 import { strangersOf } from "./survey.ts";
 
@@ -88,7 +88,9 @@ export class Starter {
       const double = this.#double();
       if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
       const { invocationId, cgroup } = this.#takePlace();
-      const env = this.#environment(generation, invocationId);
+      const { env: own } = this.#deps;
+      const fileEnv = readEnvFile(plan.config.envFile);
+      const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
       const before = limits.prepare(invocationId, cgroup, env);
       const request: SpawnRequest = {
         command: plan.config.command,
@@ -108,7 +110,8 @@ export class Starter {
       const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
-      this.#writeIdentity(generation, restarts, invocationId, outcome.child);
+      const definition = definitionOf(plan, fileEnv);
+      this.#writeIdentity({ generation, restarts, invocationId, definition }, outcome.child);
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
       // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
@@ -125,8 +128,8 @@ export class Starter {
     return pids.length === 0 ? undefined : `cannot start ${plan.name}: ${strangersText(plan, pids)}`;
   }
 
-  /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */
-  hold(reason: string): void {
+  /** Forbids every start: something that the bot or its emergency needs is missing. `undefined`: it is there now. */
+  hold(reason: string | undefined): void {
     this.#held = reason;
   }
 
@@ -162,6 +165,11 @@ export class Starter {
     this.#saveIdentity(this.#identity);
   }
 
+  /** Fingerprint of what the last start was started with; `undefined` before the first. */
+  get definition(): string | undefined {
+    return this.#identity?.definition;
+  }
+
   /** Goes on with the start of an earlier supervisor. */
   adopt(identity: Identity): void {
     this.#identity = identity;
@@ -171,7 +179,9 @@ export class Starter {
 
   /** The environment that the start of `identity` was given, as far as the config still says the same. */
   environmentOf({ generation, invocationId }: Identity): Record<string, string> {
-    return this.#environment(generation, invocationId);
+    const { plan, env: own, user } = this.#deps;
+    const fileEnv = envFileNow(plan.config.envFile) ?? {};
+    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
   }
 
   /** Takes the cgroup away once nothing is in it. */
@@ -189,12 +199,6 @@ export class Starter {
           "warn",
           `exit code ${code}: unless the bot itself ends so, its start could not ${what}; see its log`,
         );
-  }
-
-  #environment(generation: number, invocationId: string): Record<string, string> {
-    const { plan, env: own, user } = this.#deps;
-    const fileEnv = readEnvFile(plan.config.envFile);
-    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
   }
 
   /** The prepared place, else one that is made now. */
@@ -224,21 +228,21 @@ export class Starter {
     return cgroup;
   }
 
-  #writeIdentity(generation: number, restarts: number, invocationId: string, child: ProcessId): void {
+  #writeIdentity(
+    start: Pick<Identity, "generation" | "restarts" | "invocationId" | "definition">,
+    child: ProcessId,
+  ): void {
     const { plan } = this.#deps;
     this.#identity = {
+      ...start,
       version: 1,
       account: plan.account,
       bootId: bootId() ?? "unknown",
       pid: child.pid,
       startTimeTicks: child.startTicks,
-      invocationId,
-      generation,
       // Such a bot is ready as soon as it runs.
       ready: plan.policy.ready === "started",
-      definition: definitionOf(plan),
       cgroup: this.cgroup ?? null,
-      restarts,
     };
     this.#saveIdentity(this.#identity);
   }

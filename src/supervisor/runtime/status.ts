@@ -3,7 +3,7 @@ import { chownSync } from "node:fs";
 import type { Status } from "../../core/status.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { replaceFile } from "../../platform/files.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import type { Bot } from "./bot.ts";
 import { botStatus } from "./bot-status.ts";
@@ -52,7 +52,8 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
 /** Leaves the last known state for when no daemon answers; who may ask the daemon may also read it. Throws when it cannot be written. */
 export function writeStatus({ dirs, config }: LoadedConfig, status: Status): void {
   const path = statusFile(dirs.stateDir);
-  writeFileAtomic(path, `${JSON.stringify(status)}\n`, 0o640);
+  // Not forced to the disk: after a power cut it would be old anyway.
+  replaceFile(path, `${JSON.stringify(status)}\n`, 0o640);
   const { group } = config.control;
   const gid = group === undefined ? undefined : lookupGroup(group);
   if (gid !== undefined) chownSync(path, -1, gid);

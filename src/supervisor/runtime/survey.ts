@@ -91,6 +91,37 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
   };
 }
 
+/**
+ * By what the last starts of other bots of the same account are recognised. One that the config still names has starts of
+ * another account by now, which must not be taken for them: of it only the very start that the identity names counts.
+ */
+export function kinMarks(kin: readonly Remains[], configured: ReadonlySet<string>): readonly TreeMarks[] {
+  return kin.map(({ name, files, identity }) => {
+    const marks = marksOfRemains(files, identity);
+    if (!configured.has(name) || identity === undefined) return marks;
+    const { cgroup, invocationId } = identity;
+    return {
+      ...marks,
+      environ: [`INVOCATION_ID=${invocationId}`],
+      cgroup: cgroup === null ? undefined : join(cgroup, invocationId),
+    };
+  });
+}
+
+/**
+ * Lockout files of kin. `inherited` are those of bots that the config no longer names: they are this bot's from now on.
+ * `shared` are those of bots that it names under another account now: they lock this bot too, and are not its to remove.
+ */
+export function inheritedLocks(
+  kin: readonly Remains[],
+  configured: ReadonlySet<string>,
+): { inherited: readonly string[]; shared: readonly string[] } {
+  const known = kin.filter((each) => accountOf(each) !== undefined);
+  const filesOfBots = (named: boolean): readonly string[] =>
+    known.filter(({ name }) => configured.has(name) === named).flatMap(({ lockoutFiles }) => lockoutFiles);
+  return { inherited: filesOfBots(false), shared: filesOfBots(true) };
+}
+
 /** Whether something of it may be alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
 export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains): boolean {
   if (lockout !== undefined && lockout.outcome !== "flat") return true;

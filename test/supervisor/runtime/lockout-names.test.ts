@@ -29,6 +29,7 @@ const storeOf = (plan: BotPlan, other: BotPlan): LockoutStore =>
     plan,
     clock: systemClock,
     inherited: filesOf(other),
+    shared: [],
     newIncident: () => `for${plan.name}`,
     onTrouble: (text) => {
       throw new Error(text);

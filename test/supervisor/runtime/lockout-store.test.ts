@@ -37,6 +37,7 @@ function rig() {
         plan,
         clock: systemClock,
         inherited: [],
+        shared: [],
         newIncident: () => "abc1234",
         onTrouble: (text) => said.push(text),
       }),
