@@ -18,6 +18,8 @@ export interface VenueQuirks {
   readonly triggerCancelBatch: number;
   /** Whether an order must name the margin mode of its position. */
   readonly namesMarginMode: boolean;
+  /** Which part of an answer must be a list: without it ccxt would read that there is nothing; `undefined`: not known. */
+  readonly listOf: (method: string, path: string) => "answer" | "data" | undefined;
   /** Paths of new orders that take a deadline in a header; `undefined`: ccxt's recvWindow sets it. */
   readonly deadline: { readonly header: string; readonly paths: readonly string[] } | undefined;
 }
@@ -29,7 +31,15 @@ const USUAL: VenueQuirks = {
   cancelBatch: 20,
   triggerCancelBatch: 20,
   namesMarginMode: false,
+  listOf: () => undefined,
   deadline: undefined,
+};
+
+/** Answers of Binance that are bare lists, on each of its futures interfaces. */
+const BINANCE_LISTS = /\/(positionRisk|openOrders|openAlgoOrders)$/;
+const BINANCE: VenueQuirks = {
+  ...USUAL,
+  listOf: (method, path) => (method === "GET" && BINANCE_LISTS.test(path) ? "answer" : undefined),
 };
 
 /** Each listing shows one type, except for the pair of one-way and two-way stops; ccxt asks for `trigger` alone unless told otherwise. */
@@ -46,11 +56,14 @@ const OKX: VenueQuirks = {
   cancelBatch: 20,
   triggerCancelBatch: 10,
   namesMarginMode: true,
+  // Every answer of the interface, also to an order and a cancel.
+  listOf: () => "data",
   // A signed request is good for 30 s; this header is what makes an order whose reply was lost die sooner.
   deadline: { header: "expTime", paths: ["/api/v5/trade/order", "/api/v5/trade/batch-orders"] },
 };
 
 export function quirksOf(exchange: string): VenueQuirks {
   if (exchange === "okx" || exchange === "okxus" || exchange === "myokx") return OKX;
+  if (exchange.startsWith("binance")) return BINANCE;
   return exchange === "bitget" ? { ...USUAL, namesMarginMode: true } : USUAL;
 }
