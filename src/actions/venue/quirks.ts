@@ -4,8 +4,8 @@
 export interface TriggerListing {
   /** ccxt's parameters that ask for it. */
   readonly params: Readonly<Record<string, unknown>>;
-  /** Where the venue does not know the type, a refusal of the listing means that there are none. */
-  readonly optional: boolean;
+  /** A refusal in these words means that the venue does not know the type, hence has none; `undefined`: every venue of the kind has it. */
+  readonly unknownType: RegExp | undefined;
 }
 
 export interface VenueQuirks {
@@ -26,7 +26,7 @@ export interface VenueQuirks {
 
 const USUAL: VenueQuirks = {
   orderPage: undefined,
-  triggerListings: [{ params: { trigger: true }, optional: false }],
+  triggerListings: [{ params: { trigger: true }, unknownType: undefined }],
   // The smallest limit among the venues with a bulk cancel.
   cancelBatch: 20,
   triggerCancelBatch: 20,
@@ -46,12 +46,14 @@ const BINANCE: VenueQuirks = {
 const OKX_TRIGGERS = ["conditional,oco", "trigger", "move_order_stop"];
 /** Types that not every OKX (regional sites, account modes) has. */
 const OKX_OPTIONAL_TRIGGERS = ["chase", "iceberg", "twap"];
+/** Codes of parameters and account modes; any other refusal (busy, frozen, restricted) leaves the question open, for such orders open positions. */
+const OKX_UNKNOWN_TYPE = /"code":"(51\d{3}|50014|50016)"/;
 
 const OKX: VenueQuirks = {
   orderPage: 100,
   triggerListings: [
-    ...OKX_TRIGGERS.map((ordType) => ({ params: { trigger: true, ordType }, optional: false })),
-    ...OKX_OPTIONAL_TRIGGERS.map((ordType) => ({ params: { trigger: true, ordType }, optional: true })),
+    ...OKX_TRIGGERS.map((ordType) => ({ params: { trigger: true, ordType }, unknownType: undefined })),
+    ...OKX_OPTIONAL_TRIGGERS.map((ordType) => ({ params: { trigger: true, ordType }, unknownType: OKX_UNKNOWN_TYPE })),
   ],
   cancelBatch: 20,
   triggerCancelBatch: 10,

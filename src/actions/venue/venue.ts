@@ -251,7 +251,7 @@ export class Venue {
     return Promise.all(
       listings.map(async (listing) => {
         const answer = await this.#readOrders("triggers", listing.params);
-        const orders = "value" in answer ? answer.value : noSuchOrders(answer.failure, listing);
+        const orders = "value" in answer ? answer.value : noSuchOrders(answer, listing);
         if (orders?.length === 0) this.#emptyListings.add(listing);
         else this.#emptyListings.delete(listing);
         return orders === undefined ? answer : { value: orders };
@@ -313,6 +313,9 @@ function looksFlat(positions: Answer<HeldPosition[]>, lists: readonly Answer<Ope
 }
 
 /** A venue without conditional orders has none open, nor has one that does not know the type; any other failure leaves the question open. */
-function noSuchOrders({ kind }: VenueFailure, { optional }: TriggerListing): OpenOrder[] | undefined {
-  return kind === "unsupported" || (optional && kind === "rejected") ? [] : undefined;
+function noSuchOrders(
+  { failure: { kind }, text }: Extract<Answer<never>, { failure: unknown }>,
+  { unknownType }: TriggerListing,
+): OpenOrder[] | undefined {
+  return kind === "unsupported" || (kind === "rejected" && unknownType?.test(text) === true) ? [] : undefined;
 }
