@@ -114,6 +114,21 @@ const FAILED_WORLDS: { name: string; script: Partial<World> }[] = [
     },
   },
   {
+    name: "more orders than the allowance has are acknowledged and dropped before one is executed",
+    script: {
+      legs: [{ symbol: "S0", amount: 10, hiddenMax: 0, band: 0 }],
+      orderFaults: Array.from({ length: 100 }, () => ({ kind: "ackDropped" }) as const),
+    },
+  },
+  {
+    name: "a whole chain of sixty orders is acknowledged and dropped before one is executed",
+    script: {
+      acknowledgesOnly: true,
+      legs: [{ symbol: "S0", amount: 2_400, hiddenMax: 0, band: 0 }],
+      orderFaults: Array.from({ length: 61 }, () => ({ kind: "ackDropped" }) as const),
+    },
+  },
+  {
     name: "every chunk is dropped after its acknowledgement for three rounds",
     script: {
       acknowledgesOnly: true,
