@@ -23,14 +23,20 @@ const layers: { readonly [folder: string]: Layer } = {
     imports: ["src/supervisor/runtime", ...neighbours, "src/demo", ...ground],
     packages: ["commander", "zod", "node:*", "package.json"],
   },
-  "src/supervisor/runtime": { imports: [...neighbours, ...ground], packages: ["zod", "yaml", "pino", "bun", "node:*"] },
+  "src/supervisor/runtime": {
+    imports: [...neighbours, ...ground],
+    packages: ["zod", "yaml", "pino", "croner", "bun", "node:*"],
+  },
   "src/probes": { imports: ground, packages: ["zod", "node:*"] },
-  "src/actions": { imports: ground, packages: ["zod", "ccxt", "pino", "node:*"] },
+  "src/actions": { imports: ground, packages: ["zod", "ccxt", "pino", "age-encryption", "tar", "node:*"] },
   // node:util is for styleText alone: it is pure and knows NO_COLOR.
   "src/report": { imports: ground, packages: ["zod", "node:util"] },
   "src/demo": { imports: ["src/bot", "src/core"], packages: ["zod", "ccxt", "bun", "better-sqlite3", "node:*"] },
   "src/bot": { imports: ["src/core"], packages: ["node:*", "bun:ffi"] },
-  "src/platform": { imports: ["src/core"], packages: ["node:*", "bun", "bun:*", "systeminformation"] },
+  "src/platform": {
+    imports: ["src/core"],
+    packages: ["node:*", "bun", "bun:*", "systeminformation", "better-sqlite3"],
+  },
   "src/core": { imports: [], packages: ["zod"] },
 };
 

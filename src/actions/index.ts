@@ -8,6 +8,11 @@ import type { Action } from "./contract.ts";
 /** Loaded only when run: their libraries are heavy. */
 const actions = new Map<string, () => Promise<Action>>([
   ["close-positions", async () => (await import("./close-positions.ts")).closePositionsAction],
+  ["backup", async () => (await import("./backup/make.ts")).backupAction],
+  ["verify-backups", async () => (await import("./backup/check.ts")).verifyAction],
+  ["prune-backups", async () => (await import("./backup/prune.ts")).pruneAction],
+  ["restore", async () => (await import("./backup/restore.ts")).restoreAction],
+  ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
   ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],
 ]);
 

@@ -1,15 +1,18 @@
 /** The exit code of `supervisor status`: what a script learns without reading. Light on purpose, as every status runs it. */
 import { EXIT } from "./exit-code.ts";
-import type { BotStatus } from "./status.ts";
+import type { BackupStatus, BotStatus, Status } from "./status.ts";
 
 /** States that nobody sleeps through. */
 const ALARMING: ReadonlySet<BotStatus["state"]> = new Set(["recovering", "locked", "stuck", "halted"]);
 
-/** 4 for an alarming bot, 0 when every bot that should run is running, ready and healthy, else 1. */
-export function statusExitCode(bots: readonly BotStatus[]): number {
+/** 4 for an alarming bot, 0 when every bot that should run is running, ready and healthy and no backup is overdue, else 1. */
+export function statusExitCode({
+  bots,
+  backups,
+}: Pick<Status, "bots"> & { readonly backups: readonly BackupStatus[] }): number {
   if (bots.some((bot) => ALARMING.has(bot.state))) return EXIT.emergency;
   const settled = bots.every((bot) =>
     bot.wanted ? bot.state === "running" && bot.ready && bot.health === "healthy" : bot.state === "stopped",
   );
-  return settled ? EXIT.done : EXIT.failed;
+  return settled && !backups.some(({ overdue }) => overdue) ? EXIT.done : EXIT.failed;
 }

@@ -1,5 +1,6 @@
 /** The status object: what `supervisor status --json` prints and `GET /v1/status` answers; its fields are public. */
 import * as z from "zod";
+import { BACKUP_TYPES } from "./backup-manifest.ts";
 
 const time = z.string().describe("RFC 3339 UTC.");
 const seconds = z.number().min(0);
@@ -95,6 +96,22 @@ const botStatusSchema = z.strictObject({
 });
 export type BotStatus = z.output<typeof botStatusSchema>;
 
+const backupStatusSchema = z.strictObject({
+  target: z.string(),
+  store: z.string(),
+  kind: z.enum(BACKUP_TYPES),
+  lastSuccessAt: time.nullable(),
+  lastDurationSeconds: seconds.nullable(),
+  sizeBytes: z.int().min(0).nullable().describe("Stored bytes of the last backup."),
+  verified: z.boolean().describe("The last backup stood the level of backups.verify.every."),
+  nextAt: time.nullable().describe("When the next one is due; null: only by hand."),
+  overdue: z.boolean().describe("A run of the schedule has not succeeded for more than an hour."),
+  running: z.boolean(),
+  lastError: z.string().nullable().describe("Stage and reason of the last failure; null after a success."),
+  failures: z.int().min(0).describe("Failures since the record of the target began."),
+});
+export type BackupStatus = z.output<typeof backupStatusSchema>;
+
 export const statusSchema = z.strictObject({
   version: z.literal(1),
   supervisor: z.strictObject({
@@ -128,7 +145,7 @@ export const statusSchema = z.strictObject({
       .describe("What the daemon saw of its machine since it started; absent when no daemon watched it."),
   }),
   bots: z.array(botStatusSchema),
-  backups: z.array(z.never()).describe("Always empty: this release takes no backups."),
+  backups: z.array(backupStatusSchema).describe("One entry for each target and store."),
   alerts: z.strictObject({ firing: z.int().min(0), queued: z.int().min(0) }),
 });
 export type Status = z.output<typeof statusSchema>;

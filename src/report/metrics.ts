@@ -2,7 +2,7 @@
  * Every metric of `/metrics`: one row each, read from the status object. Names follow prometheus.io/docs/practices/naming:
  * base units, `_total` for counters, a series for each state with 0 or 1. A stopped bot keeps its series, since alerts are about it.
  */
-import { statusSchema, type BotStatus, type Status } from "../core/status.ts";
+import { statusSchema, type BackupStatus, type BotStatus, type Status } from "../core/status.ts";
 import { expose, type Family, type Sample } from "./exposition.ts";
 
 interface Row extends Omit<Family, "samples"> {
@@ -217,6 +217,37 @@ export const METRICS: readonly Row[] = [
     "How long the last run took; NaN before the first.",
     ofProbe(({ latencySeconds }) => latencySeconds),
   ),
+
+  gauge(
+    "supervisor_backup_last_success_timestamp_seconds",
+    "When the last backup of the target was stored and proven, in seconds since 1970.",
+    ofBackup(({ lastSuccessAt }) => secondsOf(lastSuccessAt)),
+  ),
+  gauge(
+    "supervisor_backup_last_duration_seconds",
+    "How long the last backup took, its proof included.",
+    ofBackup(({ lastDurationSeconds }) => lastDurationSeconds),
+  ),
+  gauge(
+    "supervisor_backup_last_size_bytes",
+    "Stored bytes of the last backup.",
+    ofBackup(({ sizeBytes }) => sizeBytes),
+  ),
+  gauge(
+    "supervisor_backup_last_verification_success",
+    "1 when the last backup stood its verification; 0 when there is none that did.",
+    ofBackup(({ verified }) => Number(verified)),
+  ),
+  gauge(
+    "supervisor_backup_overdue",
+    "1 when a run of the schedule has not succeeded for more than an hour.",
+    ofBackup(({ overdue }) => Number(overdue)),
+  ),
+  counter(
+    "supervisor_backup_failures_total",
+    "Attempts that failed.",
+    ofBackup(({ failures }) => failures),
+  ),
 ];
 
 /** What `/metrics` answers. Some 60 lines for each bot and 7 for each of its probes. */
@@ -274,6 +305,17 @@ function botState(label: string, options: readonly string[], read: (bot: BotStat
   return {
     labels: ["bot", "account", label],
     read: ({ bots }) => bots.flatMap((each) => states(label, options, read(each), ofWhom(each))),
+  };
+}
+
+function ofBackup(read: (backup: BackupStatus) => number | null): Source {
+  return {
+    labels: ["backup", "store", "type"],
+    read: ({ backups }) =>
+      backups.map((each) => ({
+        labels: { backup: each.target, store: each.store, type: each.kind },
+        value: read(each) ?? NONE,
+      })),
   };
 }
 

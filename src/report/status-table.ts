@@ -3,7 +3,7 @@ import { styleText } from "node:util";
 import { CLOSE_RETRY_MS } from "../core/lifecycle-moves.ts";
 import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
-import type { BotStatus, Status } from "../core/status.ts";
+import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
 
 type Style = Parameters<typeof styleText>[0];
 /** A cell: its text, and the style that it gets after the columns are laid out. */
@@ -30,8 +30,33 @@ export function statusTable(status: Status, options: TableOptions): string {
   if (disturbed !== null)
     blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
+  if (status.backups.length > 0)
+    blocks.push(layOut([BACKUP_HEADER.map((text): Cell => [text, "bold"]), ...status.backups.map(backupRow)], paint));
+  blocks.push(...status.backups.flatMap((backup) => backupRemark(backup, paint)));
   if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
   return blocks.filter((block) => block !== "").join("\n");
+}
+
+const BACKUP_HEADER = ["BACKUP", "STORE", "LAST", "SIZE", "TOOK", "NEXT"];
+
+function backupRow(backup: BackupStatus): readonly Cell[] {
+  const { target, store, lastSuccessAt, sizeBytes, lastDurationSeconds, nextAt, overdue, running } = backup;
+  return [
+    [target],
+    [store],
+    [lastSuccessAt ?? "never", overdue ? "red" : undefined],
+    [sizeBytes === null ? "-" : formatSize(sizeBytes)],
+    [lastDurationSeconds === null ? "-" : ago(lastDurationSeconds)],
+    [running ? "now" : (nextAt ?? "by hand")],
+  ];
+}
+
+function backupRemark({ target, store, overdue, lastError }: BackupStatus, paint: Paint): readonly string[] {
+  const fix = `supervisor backup run ${target}`;
+  return [
+    ...(overdue ? [paint(`${target}: its backup in ${store} is overdue; try it now: ${fix}`, "red")] : []),
+    ...(lastError === null ? [] : [paint(`${target}: the last backup to ${store} failed: ${lastError}`, "yellow")]),
+  ];
 }
 
 export type Paint = (text: string, style?: Style) => string;
@@ -134,6 +159,13 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   for (const probe of bot.probes)
     if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
   const painted = lines.map((line) => paint(line));
+  if (bot.level === "minimal")
+    painted.push(
+      paint(
+        `${name}: level minimal, as its data was restored; when it agrees with the account: supervisor arm ${name} --reason TEXT`,
+        "yellow",
+      ),
+    );
   if (bot.state === "locked") painted.push(...lockRemarks(bot).map((line) => paint(line, "red")));
   if (emergency.incident !== null)
     painted.push(paint(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`));

@@ -47,6 +47,13 @@ function expectSound(rig: Rig): void {
   expect(rig.paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
 }
 
+/** As `expectSound` after a worker that was killed: the next one does not know what of the venue's rate the first has used. */
+function expectSoundInTheEnd(rig: Rig): void {
+  const { violations, ...state } = rig.paper.state();
+  expect(state).toMatchObject({ flat: true, flips: [] });
+  expect(violations.filter((text) => !/ (?:50011|-1003) /.test(text))).toEqual([]);
+}
+
 test.concurrent("runAction() closes, tells what it does and exits with the outcome's code", async () => {
   await using rig = startRig({ symbols: 3 });
   await rig.control("seed", holdings(3));
@@ -91,7 +98,7 @@ test.concurrent.each([
   const report = await rig.close({}, { clock: quickClock });
   expect(report).toMatchObject({ outcome: "flat", startedAt: before[0]?.at });
   expect(report.before?.positions).toHaveLength(10);
-  expectSound(rig);
+  expectSoundInTheEnd(rig);
   const text = readFileSync(join(rig.folder, "incidents", "abc123.ndjson"), "utf8");
   const intents = text.split("\n").flatMap((line) => {
     const parsed = line.startsWith('{"kind":"intent"') ? incidentLineSchema.parse(JSON.parse(line)) : undefined;

@@ -10,9 +10,9 @@ const root = join(import.meta.dirname, "..", "..");
 export const UNIT = "tradingbot.service";
 const UNIT_FILE = join(root, "config", "systemd", UNIT);
 /** Where the unit looks for its config. */
-const CONFIG = "/etc/tradingbot/supervisor.yaml";
+export const CONFIG = "/etc/tradingbot/supervisor.yaml";
 const DROP_INS = `/etc/systemd/system/${UNIT}.d`;
-const BINARY = "/usr/local/bin/supervisor";
+export const BINARY = "/usr/local/bin/supervisor";
 
 /** Longest wait for anything that is not said to take longer, ms. */
 const PATIENCE_MS = 20_000;
@@ -54,9 +54,10 @@ export class Box implements AsyncDisposable {
   }
 
   /** JSON is YAML too. The folders are named, so that commands without systemd's environment find them. */
-  configure(bot: Readonly<Record<string, unknown>>): Promise<void> {
+  configure(bot: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
     const config = {
       version: 1,
+      ...more,
       stateDir: "/var/lib/tradingbot",
       runtimeDir: "/run/tradingbot",
       logDir: "/var/log/tradingbot",

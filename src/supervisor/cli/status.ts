@@ -64,7 +64,7 @@ class NoSuchBotError extends Error {
 function only(status: Status, bot: string | undefined): Status {
   if (bot === undefined) return status;
   const bots = status.bots.filter(({ name }) => name === bot);
-  if (bots.length > 0) return { ...status, bots };
+  if (bots.length > 0) return { ...status, bots, backups: [] };
   const names = status.bots.map(({ name }) => name).join(", ");
   throw new NoSuchBotError(`cannot show bot ${bot}: the bots are ${names}`);
 }
@@ -78,5 +78,5 @@ function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo):
   }
   if (options.json === true) io.out(plainJson(seen.status));
   else io.out(statusTable(seen.status, { colour: io.colour, detail: bot !== undefined, now: systemClock.wallTime() }));
-  io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status.bots));
+  io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status));
 }

@@ -3,7 +3,7 @@ import { removeIfThere, replaceFile } from "../../platform/files.ts";
 import type { BotFiles } from "./bot-plan.ts";
 
 /** Levels that the supervisor demands, from the mildest. */
-export type Level = "normal" | "degraded" | "emergency";
+export type Level = "normal" | "degraded" | "minimal" | "emergency";
 
 export class BotSigns {
   readonly #files: BotFiles;

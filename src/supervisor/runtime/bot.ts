@@ -27,6 +27,7 @@ import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry, outdatedText, verdictFact } from "./narrate.ts";
 import { makeRoomForBot } from "./quarantine.ts";
+import { RestoredBot } from "./restored-mark.ts";
 import { excusedText, type ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
 import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
@@ -43,6 +44,7 @@ export class Bot {
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
   readonly output: Output;
+  readonly restored: RestoredBot;
   /** A reload is about to let go of it: people do not start it meanwhile. */
   leaving = false;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
@@ -78,6 +80,7 @@ export class Bot {
     const own = remains.find((each) => each.name === name);
     for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
     prepareFolders(this.plan.files, user);
+    this.restored = new RestoredBot(this.plan.files.dir);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
     const kin = kinOf(this.plan, remains, deps.configured);
@@ -250,6 +253,13 @@ export class Bot {
     return true;
   }
 
+  /** The bot or a person says that its restored data agrees with its account again. Throws when that cannot be noted. */
+  reconciled(who: string): void {
+    this.restored.reconciled();
+    this.fact("alert", `reconciled after a restore, says ${who}`);
+    this.#setLevel();
+  }
+
   /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
   order({ trigger, reason }: Order): void {
     if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason });
@@ -337,6 +347,10 @@ export class Bot {
   }
 
   #spawn(generation: number): void {
+    this.restored.look();
+    const { text } = this.restored;
+    if (text !== undefined) this.fact("warn", `${text}: its level is minimal until it is reconciled (docs/restore.md)`);
+    this.#setLevel();
     const post = this.loop.post.bind(this.loop);
     this.#outdated = false;
     this.output.begin(generation);
@@ -440,6 +454,7 @@ export class Bot {
   /** The level that the supervisor demands of the bot, from its lockout and its probes. */
   get level(): Level {
     if (this.lockout !== undefined) return "emergency";
+    if (this.restored.unreconciled) return "minimal";
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );

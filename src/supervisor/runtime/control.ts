@@ -32,6 +32,8 @@ export interface ControlDeps {
   /** The daemon's version, for `GET /v1/ping`. */
   readonly version?: string;
   readonly upgrader?: Upgrader;
+  /** Why the bot may not start now, as its data is being restored. */
+  readonly restoring?: (bot: string) => string | undefined;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
   /** Reloads the config, or says what that would do; absent where there is no daemon to do it. */
@@ -113,10 +115,12 @@ interface Asked {
 }
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
-  "POST start": (asked) => stoppingRefusal(asked, "start") ?? start(asked.bot),
+  "POST start": (asked) => stoppingRefusal(asked, "start") ?? restoringRefusal(asked, "start") ?? start(asked.bot),
   "POST stop": ({ bot }) => stop(bot),
-  "POST restart": (asked) => stoppingRefusal(asked, "restart") ?? restart(asked.bot),
-  "POST arm": (asked) => stoppingRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
+  "POST restart": (asked) =>
+    stoppingRefusal(asked, "restart") ?? restoringRefusal(asked, "restart") ?? restart(asked.bot),
+  "POST arm": (asked) =>
+    stoppingRefusal(asked, "arm") ?? restoringRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
@@ -136,6 +140,17 @@ function leavingRefusal({ plan }: Bot): Response {
     code: "reloading",
     message: `cannot command ${plan.name}: a reload is about to replace or remove it`,
     hint: "try again when the reload has ended",
+  });
+}
+
+/** A bot must not open data that is being replaced under it. */
+function restoringRefusal({ deps, bot }: Asked, verb: string): Response | undefined {
+  const reason = deps.restoring?.(bot.plan.name);
+  if (reason === undefined) return undefined;
+  return refuse(409, {
+    code: "restoring",
+    message: `cannot ${verb} ${bot.plan.name}: ${reason}`,
+    hint: "try again when the restore has ended; it starts the bots again that it has stopped",
   });
 }
 
@@ -231,8 +246,7 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
   const { state } = bot.loop;
   const { name } = bot.plan;
   if (isClosing(state)) return closingRefusal(bot, "arm");
-  if (state.kind !== "locked")
-    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${state.kind}, not locked` });
+  if (state.kind !== "locked") return armUnlocked(bot, body.value.reason);
   if (state.outcome !== "flat" && !body.value.acceptPositions) {
     const again = retriesByItself(state.outcome) ? "; the close is tried again by itself every 30 s" : "";
     return refuse(409, {
@@ -252,6 +266,16 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
   const up = await upAnswer(bot, "start");
   if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
   return json({ bot: name, started: false, ...plight(bot) });
+}
+
+/** A bot that is not locked may still be held to little since its data was restored: a person ends that too. */
+function armUnlocked(bot: Bot, reason: string): Response {
+  const { name } = bot.plan;
+  const { kind } = bot.loop.state;
+  if (!bot.restored.unreconciled)
+    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${kind}, not locked` });
+  bot.reconciled(`a person: ${reason}`);
+  return json({ bot: name, state: kind, started: kind === "running" });
 }
 
 /** Why a bot is not running, as far as it is known. */

@@ -12,6 +12,7 @@ import { sendNotify } from "../../platform/notify-send.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/tree.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
+import { Backups } from "./backups.ts";
 import type { Bot } from "./bot.ts";
 import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
@@ -94,6 +95,7 @@ export class Daemon {
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
+  readonly #backups: Backups;
   #control: Stoppable | undefined;
   #order: StartOrder | undefined;
   #web: Web | undefined;
@@ -121,6 +123,11 @@ export class Daemon {
     if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
+    this.#backups = new Backups({
+      ...deps,
+      say: (level, text) => this.#say(level, text),
+      start: (bot) => this.#fleet.bots.get(bot)?.loop.post({ kind: "start" }),
+    });
     this.#pulse = new Pulse(clock);
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#fleet = new Fleet({
@@ -147,6 +154,7 @@ export class Daemon {
       current: () => this.#loaded,
       adopt: (next, plan) => this.#adoptConfig(next, plan),
       stopping: () => this.#stopping,
+      obstacle: () => this.#restoring(),
       say: (level, text) => this.#say(level, text),
       onBusy: (busy) => this.#tellSystemd(busy ? "RELOADING=1" : "READY=1"),
     });
@@ -165,6 +173,15 @@ export class Daemon {
     return dryRun ? this.#reloader.preview() : this.#reloader.reload();
   }
 
+  /** Why there can be no reload now: a restart would let a bot open data that is being replaced under it. */
+  #restoring(): string | undefined {
+    for (const name of this.#fleet.bots.keys()) {
+      const reason = this.#backups.restores.holding(name);
+      if (reason !== undefined) return `bot ${name}: ${reason}`;
+    }
+    return undefined;
+  }
+
   /** SIGHUP. */
   reloadBySignal(): void {
     if (this.#started) void this.#reloader.obeySignal();
@@ -178,6 +195,7 @@ export class Daemon {
     const changed = (key: string): boolean => changes.some((each) => each.key.split(".")[0] === key);
     if (changed("emergencyFile"))
       this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    if (changed("backups")) this.#backups.adopt(loaded);
     if (!changed("http") && !changed("metrics")) return;
     await this.#web?.stop(true);
     this.#web = undefined;
@@ -219,9 +237,10 @@ export class Daemon {
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
     for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
+    const admitted = this.#backups.restores.admit(loaded.config.bots);
     const census = new Census();
     const configured = new Set(Object.keys(loaded.config.bots));
-    for (const config of Object.values(loaded.config.bots)) this.#fleet.add(config, { remains, configured, census });
+    for (const config of Object.values(admitted)) this.#fleet.add(config, { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
@@ -269,6 +288,7 @@ export class Daemon {
       reload: (options) => this.reload(options),
       version: this.#deps.version,
       upgrader: this.upgrader,
+      restoring: (bot) => this.#backups.restores.holding(bot),
     });
   }
 
@@ -295,6 +315,7 @@ export class Daemon {
       ...this.#deps,
       config: this.#deps.loaded.file,
       bots: this.#fleet.all,
+      backups: this.#backups.status(),
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
@@ -375,6 +396,7 @@ export class Daemon {
       ...this.#fleet.all.map((bot) => () => bot.look()),
       () => this.#order?.look(),
       () => this.#rareDuties(),
+      () => void (this.#stopping || this.#backups.tick()),
       ...this.#fleet.all.map((bot) => () => bot.output.look()),
       ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),

@@ -1,6 +1,6 @@
 /** Puts the status object together, and leaves it on disk. */
 import { chownSync } from "node:fs";
-import type { Status } from "../../core/status.ts";
+import type { BackupStatus, Status } from "../../core/status.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { replaceFile } from "../../platform/files.ts";
@@ -16,6 +16,7 @@ export interface StatusInput {
   /** Path of the config file. */
   readonly config: string;
   readonly bots: readonly Bot[];
+  readonly backups: readonly BackupStatus[];
   readonly cgroup: Status["supervisor"]["cgroup"];
   readonly journalDropped: number;
   readonly startedAt: Date;
@@ -35,7 +36,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       startedAt: startedAt.toISOString(),
       uptimeSeconds: (clock.monotonicMs() - startedAtMs) / 1_000,
       config,
-      health: statusExitCode(bots) === 0 && journalDropped === 0 ? "ok" : "degraded",
+      health: statusExitCode({ bots, backups: input.backups }) === 0 && journalDropped === 0 ? "ok" : "degraded",
       role: "active",
       cgroup,
       rssBytes: process.memoryUsage.rss(),
@@ -44,7 +45,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       ...(machine === undefined ? {} : { machine }),
     },
     bots,
-    backups: [],
+    backups: [...input.backups],
     alerts: { firing: 0, queued: 0 },
   };
 }

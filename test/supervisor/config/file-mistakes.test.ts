@@ -31,11 +31,8 @@ const files: readonly (readonly [name: string, text: string, messages: readonly 
   ],
   [
     "sections that this release has not",
-    "version: 1\nbots: { a: { command: [x] } }\nbackups: {}\nalerts: {}\n",
-    [
-      '3: backups: "backups" is not available in this release; remove it',
-      '4: alerts: "alerts" is not available in this release; remove it',
-    ],
+    "version: 1\nbots: { a: { command: [x] } }\nalerts: {}\n",
+    ['3: alerts: "alerts" is not available in this release; remove it'],
   ],
   ["a list as the file", "- a\n", ['1: a list is not a map; write it as lines of "key: value"']],
   [

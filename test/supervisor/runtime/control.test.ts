@@ -50,13 +50,17 @@ const REPORT = {
 
 const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "key", endpoint: "http://127.0.0.1:9" };
 
+const BOTS = {
+  bot: { command: ["true"], emergency: EMERGENCY },
+  plain: { command: ["true"] },
+  lost: { command: ["./nowhere"] },
+};
+
 /** One bot with an emergency section and one without, behind a control socket. */
 function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockout?: object; report?: object } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "sv-"));
   writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
-  const lost = { command: ["./nowhere"] };
-  const bots = { bot: { command: ["true"], emergency: EMERGENCY }, plain: { command: ["true"] }, lost };
-  writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
+  writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots: BOTS }));
   const incidents = join(dir, ".supervisor", "bots", "bot", "incidents");
   mkdirSync(incidents, { recursive: true });
   if (lockout !== undefined) writeFileSync(join(incidents, "..", "lock.json"), JSON.stringify(lockout));
@@ -93,6 +97,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       version: "1.2.3",
       config: join(dir, "supervisor.yaml"),
       bots: made.map(([, bot]) => bot),
+      backups: [],
       cgroup: "none",
       journalDropped: 0,
       startedAt: new Date(),

@@ -7,11 +7,12 @@ import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { onFailureOf, probeName, type ProbeConfig } from "../../../probes/index.ts";
 import { isUpstream } from "../../../probes/upstream.ts";
 import { valueAt } from "./fields.ts";
+import type { BackupsInput, StoreConfig, TargetConfig } from "./backup-schema.ts";
 import { configError, formatPath, type ConfigIssue, type Path } from "./issues.ts";
 import { describeSchemaIssue } from "./messages.ts";
 import { socketPathError, type Dirs } from "./paths.ts";
 import { dirsOf, readSource, sourceIssues, type ReadOptions } from "./read.ts";
-import { listenersError, outputErrors } from "./rules.ts";
+import { listenersError, outputErrors, targetBotErrors } from "./rules.ts";
 import { configSchema, type BotInput, type ConfigInput, type EmergencyConfig, type ListenerConfig } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
@@ -80,6 +81,7 @@ export function loadConfig(options: ReadOptions): LoadedConfig {
   const listenError = listenersError(source.root);
   if (listenError !== undefined) issues.push(issueAt(["metrics", "listen"], listenError));
   for (const { path, message } of outputErrors(source.root)) issues.push(issueAt(path, message, "key"));
+  for (const { path, message } of targetBotErrors(source.root)) issues.push(issueAt(path, message));
   // Not a rule of the schema: there, a bot with a wrong name is no bot.
   if (botNames(source.root)?.length === 0) issues.push(issueAt(["bots"], "there is no bot; add one"));
   const parsed = configSchema.safeParse(source.root);
@@ -132,7 +134,37 @@ function complete(input: ConfigInput, dirs: Dirs, file: string): Config {
     ...absolute(input, ["logFile"], folder),
     emergencyFile: resolve(folder, input.emergencyFile ?? resolve(dirs.runtimeDir, "emergency")),
     bots: Object.fromEntries(bots),
+    ...(input.backups === undefined ? {} : { backups: completeBackups(input.backups, folder) }),
   };
+}
+
+function completeBackups(backups: BackupsInput, folder: string): BackupsInput {
+  const { stores, targets, encryption } = backups;
+  return {
+    ...backups,
+    stores: mapValues(stores, (store): StoreConfig => ({ ...store, path: resolve(folder, store.path) })),
+    targets: mapValues(targets, (target) => completeTarget(target, folder)),
+    ...(encryption === undefined
+      ? {}
+      : { encryption: { ...encryption, ...absolute(encryption, ["identityFile"], folder) } }),
+  };
+}
+
+function completeTarget(target: TargetConfig, folder: string): TargetConfig {
+  switch (target.kind) {
+    case "sqlite":
+      return { ...target, path: resolve(folder, target.path) };
+    case "files":
+    case "secrets":
+      return { ...target, paths: target.paths.map((path) => resolve(folder, path)) };
+  }
+}
+
+function mapValues<Value>(
+  record: Readonly<Record<string, Value>>,
+  map: (value: Value) => Value,
+): Record<string, Value> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
 function completeBot(name: string, bot: BotInput, folder: string): BotConfig {

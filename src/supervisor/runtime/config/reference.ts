@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`backups\` and \`alerts\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`alerts\`; in \`backups\` the targets \`postgres\` and \`redis\` and the store \`s3\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 
@@ -80,8 +80,25 @@ export function configReferenceMarkdown(): string {
       "A list. These fields belong to every kind; a kind that has another default says so below. `timeout` must be shorter\nthan `period`, except for heartbeat and progress.\n",
     ),
     ...probes.map((probe) => probeSection(probe, shared)),
+    ...backupSections(inside(root, "backups")),
     OUTLOOK,
   ].join("\n");
+}
+
+function backupSections(backups: Field): readonly string[] {
+  const kinds = (key: string): readonly Field[] => inside(inside(backups, key)).oneOf ?? [];
+  const each = (title: string, fields: readonly Field[]): readonly string[] =>
+    fields.map((field) =>
+      section(`\`${title}\`, \`kind: ${String(field.properties?.["kind"]?.const)}\``, field, "", "###"),
+    );
+  return [
+    section("`backups`", backups, "How to use it: [backup.md](backup.md).\n"),
+    ...each("backups.stores.NAME", kinds("stores")),
+    ...each("backups.targets.NAME", kinds("targets")),
+    ...["encryption", "retention", "verify", "objectives"].map((key) =>
+      section(`\`backups.${key}\``, inside(backups, key), "", "###"),
+    ),
+  ];
 }
 
 /** The field of `key`, or of the values of a map. */

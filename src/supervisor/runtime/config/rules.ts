@@ -54,6 +54,23 @@ const listenersOutline = z
   .looseObject({ http: listenerOutline.optional(), metrics: listenerOutline.optional() })
   .catch({ http: undefined, metrics: undefined });
 const orderOutline = z.looseObject({ after: z.array(z.string()).catch([]) }).catch({ after: [] });
+const targetOutline = z
+  .looseObject({ kind: word, timezone: word, stores: z.array(word).optional().catch(undefined) })
+  .catch({ kind: undefined, timezone: undefined, stores: undefined });
+const backupsOutline = z
+  .looseObject({
+    stores: z.record(z.string(), z.unknown()).catch({}),
+    targets: z.record(z.string(), targetOutline).catch({}),
+    encryption: z.unknown().optional(),
+  })
+  .catch({ stores: {}, targets: {}, encryption: undefined });
+const userOutline = z.looseObject({ bots: z.array(word).catch([]) }).catch({ bots: [] });
+const usersOutline = z
+  .looseObject({
+    bots: z.record(z.string(), z.unknown()).catch({}),
+    backups: z.looseObject({ targets: z.record(z.string(), userOutline).catch({}) }).catch({ targets: {} }),
+  })
+  .catch({ bots: {}, backups: { targets: {} } });
 const fields = z.record(z.string(), z.unknown()).catch({});
 
 function report(to: Report, path: (string | number)[], message: string): void {
@@ -214,4 +231,58 @@ export function listenersError(root: unknown): string | undefined {
   if (http?.listen === undefined || metrics?.listen !== http.listen) return undefined;
   if (parseListen(http.listen)?.port === 0) return undefined;
   return `"${http.listen}" is also the address of http; give metrics another port`;
+}
+
+/** Targets go to stores that exist, at times of a known zone, and secrets only encrypted. */
+export function checkBackups(value: unknown, to: Report): void {
+  const { stores, targets, encryption } = backupsOutline.parse(value);
+  const known = Object.keys(stores);
+  if (known.length === 0)
+    report(to, ["stores"], "there is no store; add one, as local: { kind: directory, path: FOLDER }");
+  if (Object.keys(targets).length === 0) report(to, ["targets"], "there is no target; add one");
+  for (const [name, { kind, timezone, stores: wanted = [] }] of Object.entries(targets)) {
+    for (const [index, store] of wanted.entries())
+      if (store !== undefined && !known.includes(store))
+        report(
+          to,
+          ["targets", name, "stores", index],
+          `there is no store "${store}"; name one of: ${known.join(", ")}, or add it under backups.stores`,
+        );
+    if (timezone !== undefined && !isTimeZone(timezone))
+      report(to, ["targets", name, "timezone"], `"${timezone}" is not a time zone; write it as Europe/Berlin, or UTC`);
+    if (kind === "secrets" && encryption === undefined)
+      report(
+        to,
+        ["targets", name, "kind"],
+        "secrets are never stored unencrypted; add backups.encryption with the public key of age-keygen",
+      );
+  }
+}
+
+/** Bots that a target names and that are not there, with the path of each. */
+export function targetBotErrors(
+  root: unknown,
+): readonly { readonly path: (string | number)[]; readonly message: string }[] {
+  const { bots, backups } = usersOutline.parse(root);
+  const known = Object.keys(bots);
+  return Object.entries(backups.targets).flatMap(([name, target]) =>
+    target.bots.flatMap((bot, index) =>
+      bot === undefined || known.includes(bot)
+        ? []
+        : [
+            {
+              path: ["backups", "targets", name, "bots", index],
+              message: `there is no bot "${bot}"; the bots are: ${known.join(", ")}`,
+            },
+          ],
+    ),
+  );
+}
+
+function isTimeZone(name: string): boolean {
+  try {
+    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
+  }
 }

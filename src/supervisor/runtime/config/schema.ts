@@ -12,8 +12,10 @@ import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
 import { limitsSchema } from "../../../core/limits.ts";
 import { listenAddress } from "../../../core/listen.ts";
 import { probeSchema } from "../../../probes/index.ts";
+import { backupsSchema } from "./backup-schema.ts";
 import {
   checkAccounts,
+  checkBackups,
   checkBot,
   checkEmergencyKeys,
   checkLimits,
@@ -246,6 +248,10 @@ export const configSchema = z.strictObject({
     .superRefine(checkAccounts, always)
     .superRefine(checkOrder, always)
     .describe("The bots, by name."),
+  backups: backupsSchema
+    .superRefine(checkBackups, always)
+    .optional()
+    .describe("What is backed up, when and where; default: nothing."),
 });
 
 export type ConfigInput = z.output<typeof configSchema>;

@@ -29,6 +29,8 @@ export interface ReloaderDeps {
   readonly stopping: () => boolean;
   readonly say: (level: "info" | "warn" | "alert", text: string) => void;
   /** The reload that was announced is being done (true), or is done. */
+  /** Why nothing may be restarted now; `undefined` when it may. */
+  readonly obstacle: () => string | undefined;
   readonly onBusy: (busy: boolean) => void;
 }
 
@@ -78,6 +80,9 @@ export class Reloader {
     this.#busy = true;
     this.#order = undefined;
     try {
+      const obstacle = this.#deps.obstacle();
+      if (obstacle !== undefined)
+        throw new ReloadRefusal("inProgress", `cannot reload: ${obstacle}`, "try again when the restore has ended");
       const { loaded, plan, answer } = this.#read();
       if (answer.refusal !== null)
         throw new ReloadRefusal("refused", `cannot reload: ${answer.refusal}`, "nothing was changed");

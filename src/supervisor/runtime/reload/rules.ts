@@ -89,6 +89,7 @@ export const topRules = {
   control: { meaning: "supervisor", words: "" },
   http: { meaning: "in place", words: "the servers are closed and opened anew" },
   metrics: { meaning: "in place", words: "the servers are closed and opened anew" },
+  backups: { meaning: "in place", words: "a backup that is under way ends by the old config" },
   emergencyFile: {
     meaning: "in place",
     words: "refused when the new file exists: it would close every position at once",

@@ -1,0 +1,69 @@
+/** The action `verify-backups`: proves stored backups again and remembers what was found beside them. */
+import { BACKUP_EXIT, verifyJobSchema, type BackupLine, type VerifyJob } from "../../core/backup-job.ts";
+import { withVerification } from "../../core/backup-manifest.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { defineAction } from "../contract.ts";
+import { failed, Failure } from "./failure.ts";
+import { Repository, type StoredBackup } from "./repository.ts";
+import { verifyBackup } from "./verify.ts";
+
+interface CheckIo {
+  readonly write: (line: BackupLine) => void;
+  readonly clock: Clock;
+}
+
+export const verifyAction = defineAction({ jobSchema: verifyJobSchema, run: checkBackups });
+
+/** Returns the exit code; never throws. */
+export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number> {
+  const repository = new Repository(job.folder, job.target.name);
+  try {
+    const lock = repository.lock();
+    if (lock === undefined) throw new Failure("lock", `another deed on the backups of ${job.target.name} is under way`);
+    try {
+      return await checkLocked(job, io, repository);
+    } finally {
+      lock.release();
+    }
+  } catch (error) {
+    return failed(error, io.write);
+  }
+}
+
+async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository): Promise<number> {
+  const { backups, damaged } = repository.list();
+  const wanted = chosen(job, backups);
+  const all = job.ids.length > 0;
+  let faults = 0;
+  for (const { id, reason } of damaged) {
+    if (all && !job.ids.includes(id)) continue;
+    faults += 1;
+    io.write({ kind: "verified", id, level: job.level, ok: false, detail: reason });
+  }
+  for (const { id, folder, manifest, state } of wanted) {
+    // One after the other: each unpacks as much as the disk gives.
+    // oxlint-disable-next-line no-await-in-loop
+    const verification = await verifyBackup({
+      folder,
+      manifest,
+      level: job.level,
+      scratch: repository.folder,
+      identity: job.identity,
+      clock: io.clock,
+    });
+    repository.writeState(id, withVerification(state, verification));
+    if (!verification.ok) faults += 1;
+    const { level, ok, detail } = verification;
+    io.write({ kind: "verified", id, level, ok, detail });
+  }
+  return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
+}
+
+/** The named ones, or the newest. Throws for a name that is not there. */
+function chosen({ ids }: VerifyJob, backups: readonly StoredBackup[]): readonly StoredBackup[] {
+  if (ids.length === 0) return backups.slice(-1);
+  const found = backups.filter(({ id }) => ids.includes(id));
+  const missing = ids.filter((id) => !backups.some((each) => each.id === id));
+  if (missing.length > 0) throw new Failure("source", `there is no backup ${missing.join(", ")}`);
+  return found;
+}

@@ -1,0 +1,195 @@
+/**
+ * The action `backup`: one backup of one target. Everything is made and proven under a hidden name in the repository, and
+ * appears by one rename; a kill at any line leaves what was there before. Old backups go only after a success.
+ */
+import { randomBytes } from "node:crypto";
+import { statfsSync } from "node:fs";
+import { hostname } from "node:os";
+import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from "../../core/backup-job.ts";
+import { backupId, emptyState, withVerification, type Manifest } from "../../core/backup-manifest.ts";
+import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
+import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
+import { formatSize } from "../../core/size.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { ensureDir } from "../../platform/files.ts";
+import { defineAction } from "../contract.ts";
+import { storeStream } from "./encode.ts";
+import { failed, Failure, type Stage } from "./failure.ts";
+import { pruneLocked } from "./prune.ts";
+import { writeRecord } from "./record.ts";
+import { FOLDER_MODE, Repository, type Draft } from "./repository.ts";
+import type { Captured, Source } from "./source.ts";
+import { openSource } from "./sources.ts";
+import { verifyBackup } from "./verify.ts";
+
+export interface BackupIo {
+  readonly write: (line: BackupLine) => void;
+  readonly clock: Clock;
+  /** A step that has just been done; tests end the process there. */
+  readonly onStep?: (step: BackupStep) => void;
+}
+
+export const BACKUP_STEPS = ["locked", "begun", "captured", "stored", "verified", "published", "pruned"] as const;
+export type BackupStep = (typeof BACKUP_STEPS)[number];
+
+type Success = NonNullable<BackupRecord["lastSuccess"]>;
+
+export const backupAction = defineAction({ jobSchema: backupJobSchema, run: makeBackup });
+
+/** Makes one backup and returns the exit code; never throws. */
+export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> {
+  const repository = new Repository(job.folder, job.target.name);
+  const record = (attempt: Attempt): void => writeRecord(job, io.clock, attempt);
+  try {
+    await stage("store", async () => ensureDir(job.folder, FOLDER_MODE));
+    const lock = await stage("store", async () => repository.lock());
+    if (lock === undefined)
+      throw new Failure("lock", `another backup, restore or check of ${job.target.name} is under way`);
+    try {
+      io.onStep?.("locked");
+      record({ kind: "success", success: await makeLocked(job, io, repository) });
+      await prune(job, io, repository);
+    } finally {
+      lock.release();
+    }
+    return BACKUP_EXIT.done;
+  } catch (error) {
+    const failure = Failure.from(error);
+    // Who holds the lock writes the record: a run that was not needed is no failure of the backup.
+    if (failure.stage !== "lock") record({ kind: "failure", stage: failure.stage, reason: failure.message });
+    return failed(failure, io.write);
+  }
+}
+
+async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Success> {
+  const startedMs = io.clock.monotonicMs();
+  const source = openSource(job.target);
+  await checkRoom(job, repository, source);
+  const id = backupId(job.target.name, "full", io.clock.wallTime().toISOString(), randomBytes(3).toString("hex"));
+  const draft = repository.begin(id);
+  try {
+    io.onStep?.("begun");
+    const manifest = await fill(job, io, { draft, source, id, startedMs });
+    const level = job.verify;
+    const verification = await verifyBackup({
+      folder: draft.folder,
+      manifest,
+      level,
+      scratch: draft.folder,
+      identity: job.identity,
+      clock: io.clock,
+    });
+    if (!verification.ok)
+      throw new Failure("verify", `what was stored does not stand ${level}: ${verification.detail}`);
+    io.onStep?.("verified");
+    await stage("publish", async () => draft.publish(manifest, withVerification(emptyState, verification)));
+    io.onStep?.("published");
+    const storedBytes = manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
+    const rawBytes = manifest.raw.bytes;
+    io.write({ kind: "stored", id, rawBytes, storedBytes, durationMs, level });
+    const { snapshotAt } = manifest;
+    return { at: io.clock.wallTime().toISOString(), id, snapshotAt, durationMs, rawBytes, storedBytes, level };
+  } finally {
+    draft.discard();
+  }
+}
+
+/** Only after a success, so that a backup that fails for weeks never costs the last good ones. */
+async function prune({ retention }: BackupJob, io: BackupIo, repository: Repository): Promise<void> {
+  if (retention !== null)
+    await stage("prune", async () => pruneLocked(repository, { retention, dryRun: false, force: false }, io));
+  io.onStep?.("pruned");
+}
+
+/** Reads the source and stores it; returns the manifest, which is not written yet. */
+async function fill(
+  job: BackupJob,
+  io: BackupIo,
+  at: { readonly draft: Draft; readonly source: Source; readonly id: string; readonly startedMs: number },
+): Promise<Manifest> {
+  const { draft, source, id, startedMs } = at;
+  const { signal } = new AbortController();
+  const onProgress = (progress: { step: string; doneBytes: number; totalBytes: number }): void =>
+    io.write({ kind: "progress", ...progress });
+  const captured = await stage("source", () =>
+    source.capture({ scratch: draft.scratch, signal, now: () => io.clock.wallTime(), onProgress }),
+  );
+  io.onStep?.("captured");
+  const { compress, recipients } = job;
+  const stored = await stage("store", () =>
+    storeStream(captured.raw, {
+      folder: draft.folder,
+      compress,
+      recipients,
+      signal,
+      onProgress: (doneBytes) => {
+        refuseFullDisk(draft.folder);
+        onProgress({ step: "storing", doneBytes, totalBytes: doneBytes });
+      },
+    }),
+  );
+  const facts = await stage("source", captured.facts);
+  io.onStep?.("stored");
+  return {
+    version: 1,
+    id,
+    target: job.target.name,
+    type: job.target.kind,
+    ...described(captured),
+    trigger: job.trigger,
+    createdAt: io.clock.wallTime().toISOString(),
+    durationMs: Math.round(io.clock.monotonicMs() - startedMs),
+    tool: job.tool,
+    host: hostname(),
+    origin: source.origin,
+    raw: { name: captured.rawName, bytes: stored.bytes, crc32: stored.crc32 },
+    codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients },
+    parts: [...stored.parts],
+    ...facts,
+  };
+}
+
+function described({ kind, base, snapshotAt }: Captured): Pick<Manifest, "kind" | "base" | "snapshotAt"> {
+  return { kind, base, snapshotAt: snapshotAt.toISOString() };
+}
+
+/** Refuses before anything is written when the disk cannot hold the backup beside its reserve. */
+async function checkRoom(job: BackupJob, repository: Repository, source: Source): Promise<void> {
+  const room = await stage("source", source.measure);
+  const last = repository.list().backups.findLast(({ manifest }) => manifest.kind === "full")?.manifest;
+  const lastRatio =
+    last === undefined || last.raw.bytes === 0
+      ? undefined
+      : last.parts.reduce((sum, { bytes }) => sum + bytes, 0) / last.raw.bytes;
+  const needed = neededBytes({ ...room, lastRatio });
+  const { freeBytes, diskBytes } = diskOf(job.folder);
+  const reserve = reserveBytes(diskBytes);
+  if (freeBytes - needed < reserve)
+    throw new Failure(
+      "space",
+      `${job.folder} has ${formatSize(freeBytes)} free, and ${formatSize(needed)} are needed beside a reserve of ${formatSize(reserve)}; make room or name another store`,
+    );
+}
+
+/** While it is written: another program may fill the disk too. */
+function refuseFullDisk(folder: string): void {
+  const { freeBytes, diskBytes } = diskOf(folder);
+  // Half of the reserve: the estimate before the start has kept clear of the whole of it.
+  if (freeBytes < reserveBytes(diskBytes) / 2)
+    throw new Failure("space", `the disk of ${folder} is filling up: ${formatSize(freeBytes)} are left`);
+}
+
+function diskOf(folder: string): { readonly freeBytes: number; readonly diskBytes: number } {
+  const { bsize, bavail, blocks } = statfsSync(folder);
+  return { freeBytes: bavail * bsize, diskBytes: blocks * bsize };
+}
+
+/** Names the stage in which a deed failed, unless it did so itself. */
+async function stage<Value>(name: Stage, deed: () => Promise<Value>): Promise<Value> {
+  try {
+    return await deed();
+  } catch (error) {
+    throw error instanceof Failure ? error : Failure.of(name, error);
+  }
+}

@@ -1,0 +1,74 @@
+/** The action `prune-backups`: deletes what no rule of the retention keeps, and says of each backup why it stays or goes. */
+import { BACKUP_EXIT, pruneJobSchema, type BackupLine, type PruneJob } from "../../core/backup-job.ts";
+import { provenLevel } from "../../core/backup-manifest.ts";
+import { MAX_SHARE, planRetention, type Kept } from "../../core/backup-retention.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { defineAction } from "../contract.ts";
+import { failed, Failure } from "./failure.ts";
+import { Repository, type StoredBackup } from "./repository.ts";
+
+interface PruneIo {
+  readonly write: (line: BackupLine) => void;
+  readonly clock: Clock;
+}
+
+/** Fewer verified backups than this are not a share worth guarding. */
+const MIN_GUARDED = 4;
+
+export const pruneAction = defineAction({ jobSchema: pruneJobSchema, run: pruneBackups });
+
+/** Returns the exit code; never throws. A dry run needs no lock and changes nothing. */
+export async function pruneBackups(job: PruneJob, io: PruneIo): Promise<number> {
+  const repository = new Repository(job.folder, job.target.name);
+  try {
+    if (job.dryRun) pruneLocked(repository, job, io);
+    else {
+      const lock = repository.lock();
+      if (lock === undefined)
+        throw new Failure("lock", `another deed on the backups of ${job.target.name} is under way`);
+      try {
+        pruneLocked(repository, job, io);
+      } finally {
+        lock.release();
+      }
+    }
+    return BACKUP_EXIT.done;
+  } catch (error) {
+    return failed(error, io.write);
+  }
+}
+
+/** The same for who holds the lock already. Throws. */
+export function pruneLocked(
+  repository: Repository,
+  { retention, dryRun, force }: Pick<PruneJob, "retention" | "dryRun" | "force">,
+  io: PruneIo,
+): void {
+  const { backups } = repository.list();
+  const verdicts = planRetention(backups.map(asKept), retention, io.clock.wallTime().getTime());
+  if (dryRun) for (const verdict of verdicts) io.write({ kind: "verdict", ...verdict });
+  const doomed = verdicts.filter(({ keep }) => !keep).map(({ id }) => id);
+  if (dryRun || doomed.length === 0) return;
+  if (!force && backups.length >= MIN_GUARDED && doomed.length > backups.length * MAX_SHARE)
+    throw new Failure(
+      "prune",
+      `${doomed.length} of ${backups.length} backups would be deleted at once; look at them with --dry-run, and use --force when that is right`,
+    );
+  // Deltas before their bases: a kill between the two leaves no delta without its base.
+  const bases = new Set(backups.map(({ manifest }) => manifest.base));
+  for (const id of doomed.toSorted((a, b) => Number(bases.has(a)) - Number(bases.has(b)))) repository.remove(id);
+  io.write({ kind: "pruned", ids: doomed });
+}
+
+function asKept({ id, manifest, state }: StoredBackup): Kept {
+  return {
+    id,
+    kind: manifest.kind,
+    base: manifest.base,
+    snapshotMs: Date.parse(manifest.snapshotAt),
+    createdMs: Date.parse(manifest.createdAt),
+    verified: provenLevel(state) !== undefined,
+    pinned: state.pinned,
+    inUse: false,
+  };
+}

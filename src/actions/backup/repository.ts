@@ -1,0 +1,189 @@
+/**
+ * Backups in plain folders: `FOLDER/TARGET/ID/` with the stored files, `manifest.json`, `manifest.sha256` and `state.json`.
+ *
+ * A backup appears by one rename and goes by one rename, so a kill at any line leaves the old state or the new one. What
+ * begins with a dot is nobody's backup: `.tmp-ID` is being made, `.del-ID` is being deleted, and whoever next holds the lock
+ * of the target removes what is left of them.
+ */
+import { createHash } from "node:crypto";
+import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import {
+  emptyState,
+  manifestSchema,
+  readBackupId,
+  stateSchema,
+  type BackupState,
+  type Manifest,
+  type Part,
+} from "../../core/backup-manifest.ts";
+import { ensureDir, readTextIfExists, setAside, syncDir, writeFileAtomic } from "../../platform/files.ts";
+import { tryLock, type Lock } from "../../platform/lock.ts";
+
+const MANIFEST = "manifest.json";
+const MANIFEST_SUM = "manifest.sha256";
+const STATE = "state.json";
+/** A manifest lists tables and parts; ten thousand of each are below this. */
+const MAX_JSON_BYTES = 8 * 1_024 ** 2;
+export const FOLDER_MODE = 0o750;
+const FILE_MODE = 0o640;
+const CHUNK_BYTES = 1_024 ** 2;
+
+export interface StoredBackup {
+  readonly id: string;
+  readonly folder: string;
+  readonly manifest: Manifest;
+  readonly state: BackupState;
+}
+
+interface DamagedBackup {
+  readonly id: string;
+  readonly folder: string;
+  readonly reason: string;
+}
+
+export interface Listing {
+  /** Oldest first. */
+  readonly backups: readonly StoredBackup[];
+  readonly damaged: readonly DamagedBackup[];
+}
+
+/** The backups of one target in one folder. Reading needs no lock; making and deleting do. */
+export class Repository {
+  readonly #folder: string;
+
+  constructor(storeFolder: string, target: string) {
+    this.#folder = join(storeFolder, target);
+  }
+
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** The lock of the target, and everything removed that a killed holder left; `undefined` while another process holds it. */
+  lock(): Lock | undefined {
+    ensureDir(this.#folder, FOLDER_MODE);
+    const lock = tryLock(join(this.#folder, ".lock"));
+    if (lock === undefined) return undefined;
+    for (const name of readdirSync(this.#folder))
+      if (/^\.(tmp|del)-/.test(name)) rmSync(join(this.#folder, name), { recursive: true, force: true });
+    return lock;
+  }
+
+  /** Everything that is there. Never throws for one damaged backup: it is listed as such. */
+  list(): Listing {
+    const backups: StoredBackup[] = [];
+    const damaged: DamagedBackup[] = [];
+    for (const id of existsSync(this.#folder) ? readdirSync(this.#folder).toSorted() : []) {
+      if (readBackupId(id) === undefined) continue;
+      const folder = join(this.#folder, id);
+      try {
+        backups.push({ id, folder, manifest: readManifest(folder, id), state: readState(folder) });
+      } catch (cause) {
+        damaged.push({ id, folder, reason: messageOf(cause) });
+      }
+    }
+    return { backups: backups.toSorted(byTime), damaged };
+  }
+
+  /** A folder for a backup that is being made. Call only with the lock. */
+  begin(id: string): Draft {
+    const folder = join(this.#folder, `.tmp-${id}`);
+    mkdirSync(folder, { mode: FOLDER_MODE });
+    return new Draft(folder, join(this.#folder, id));
+  }
+
+  /** Takes a backup away for good. Call only with the lock. */
+  remove(id: string): void {
+    const doomed = join(this.#folder, `.del-${id}`);
+    renameSync(join(this.#folder, id), doomed);
+    syncDir(this.#folder);
+    rmSync(doomed, { recursive: true, force: true });
+  }
+
+  /** Replaces what is known of a backup beside its manifest. Call only with the lock. */
+  writeState(id: string, state: BackupState): void {
+    writeState(join(this.#folder, id), state);
+  }
+}
+
+export class Draft {
+  readonly folder: string;
+  readonly #final: string;
+
+  constructor(folder: string, final: string) {
+    this.folder = folder;
+    this.#final = final;
+  }
+
+  /** A folder for what must not stay in the backup. */
+  get scratch(): string {
+    const path = join(this.folder, "scratch");
+    ensureDir(path);
+    return path;
+  }
+
+  /** Makes the backup appear. Everything in it must be on the disk already. */
+  publish(manifest: Manifest, state: BackupState): void {
+    rmSync(join(this.folder, "scratch"), { recursive: true, force: true });
+    const text = `${JSON.stringify(manifest, null, 2)}\n`;
+    writeState(this.folder, state);
+    writeFileAtomic(join(this.folder, MANIFEST_SUM), `${sumOf(text)}  ${MANIFEST}\n`, FILE_MODE);
+    // The manifest last: without it the folder is no backup even under its final name.
+    writeFileAtomic(join(this.folder, MANIFEST), text, FILE_MODE);
+    renameSync(this.folder, this.#final);
+    syncDir(join(this.#final, ".."));
+  }
+
+  discard(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** Pieces of a stored part in a folder. */
+export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Array> {
+  return createReadStream(join(folder, name), { highWaterMark: CHUNK_BYTES });
+}
+
+/** The manifest of a backup's folder, wherever it lies; with `id`, of this very backup. Throws when it is not whole. */
+export function readManifest(folder: string, id?: string): Manifest {
+  const text = readTextIfExists(join(folder, MANIFEST), MAX_JSON_BYTES);
+  if (text === undefined) throw new Error(`${MANIFEST} is missing`);
+  const sum = readTextIfExists(join(folder, MANIFEST_SUM), MAX_JSON_BYTES)?.split(/\s/)[0];
+  if (sum !== sumOf(text)) throw new Error(`${MANIFEST} is not the one that was written: ${MANIFEST_SUM} differs`);
+  const manifest = manifestSchema.parse(JSON.parse(text));
+  if (id !== undefined && manifest.id !== id) throw new Error(`it is ${manifest.id} under another name`);
+  return manifest;
+}
+
+/** What was learnt about a backup may be learnt again: a damaged file is set aside, and nothing is proven any more. */
+function readState(folder: string): BackupState {
+  const path = join(folder, STATE);
+  try {
+    const text = readTextIfExists(path, MAX_JSON_BYTES);
+    return text === undefined ? emptyState : stateSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    try {
+      setAside(path, messageOf(cause));
+    } catch {
+      // A folder that we may only read; what the file says is not believed all the same.
+    }
+    return emptyState;
+  }
+}
+
+function writeState(folder: string, state: BackupState): void {
+  writeFileAtomic(join(folder, STATE), `${JSON.stringify(state, null, 2)}\n`, FILE_MODE);
+}
+
+function byTime(a: StoredBackup, b: StoredBackup): number {
+  return Date.parse(a.manifest.snapshotAt) - Date.parse(b.manifest.snapshotAt) || (a.id < b.id ? -1 : 1);
+}
+
+function sumOf(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}

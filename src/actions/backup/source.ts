@@ -1,0 +1,53 @@
+/** What a source of backups is: how its data is read as one stream, and how a stored stream is proven. */
+import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
+
+interface Room {
+  /** Data before compression, bytes. */
+  readonly rawBytes: number;
+  /** Bytes of it that lie in the scratch folder while it is stored. */
+  readonly temporaryBytes: number;
+}
+
+interface Progress {
+  readonly step: "reading" | "storing" | "verifying" | "restoring";
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface CaptureContext {
+  /** Folder on the repository's disk for what the source needs meanwhile; removed by the caller. */
+  readonly scratch: string;
+  readonly signal: AbortSignal;
+  readonly now: () => Date;
+  readonly onProgress: (progress: Progress) => void;
+}
+
+/** One consistent reading of a source. */
+export interface Captured {
+  readonly kind: BackupKind;
+  readonly base: string | null;
+  /** Instant whose data it holds. */
+  readonly snapshotAt: Date;
+  /** File name of the stream when it is unpacked by hand. */
+  readonly rawName: string;
+  readonly raw: AsyncIterable<Uint8Array>;
+  /** What the manifest says of it; asked when `raw` has been read to its end. */
+  readonly facts: () => Promise<Pick<Manifest, "content" | "engine">>;
+}
+
+/** A configured source. */
+export interface Source {
+  /** Where the data comes from, for people; without passwords. */
+  readonly origin: string;
+  /** What a backup will need. Throws when the source is not there or cannot be read. */
+  readonly measure: () => Promise<Room>;
+  readonly capture: (context: CaptureContext) => Promise<Captured>;
+}
+
+/** Proves stored streams of one type; needs nothing of the source. */
+export interface Prover {
+  /** L1 beyond the stream's checksum: reads it to its end by its format. Throws what is wrong. */
+  readonly parse: (raw: AsyncIterable<Uint8Array>, manifest: Manifest) => Promise<void>;
+  /** L2: unpacks the stream below `scratch`, proves it by its engine and compares it with the manifest. Throws what is wrong. */
+  readonly prove: (raw: AsyncIterable<Uint8Array>, manifest: Manifest, scratch: string) => Promise<void>;
+}

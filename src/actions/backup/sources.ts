@@ -1,0 +1,30 @@
+/** The sources of backups. To add one: write its file, add its target to core/backup-job.ts and a line to each function here. */
+import type { JobTarget } from "../../core/backup-job.ts";
+import type { BackupType } from "../../core/backup-manifest.ts";
+import { filesProver, filesSource } from "./files.ts";
+import type { Prover, Source } from "./source.ts";
+import { sqliteProver, sqliteSource } from "./sqlite.ts";
+
+export function openSource(target: JobTarget): Source {
+  switch (target.kind) {
+    case "sqlite":
+      return sqliteSource(target.path);
+    case "files":
+    case "secrets":
+      return filesSource(target.paths);
+  }
+}
+
+/** Throws for a type that this release does not know how to prove. */
+export function proverOf(type: BackupType): Prover {
+  switch (type) {
+    case "sqlite":
+      return sqliteProver;
+    case "files":
+    case "secrets":
+      return filesProver;
+    case "postgres":
+    case "redis":
+      throw new Error(`cannot check a backup of type ${type}: this release does not know it`);
+  }
+}

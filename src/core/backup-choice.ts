@@ -1,0 +1,50 @@
+/** Which backup a restore takes: the newest proven one at or before the wanted instant. */
+
+export interface Candidate {
+  readonly id: string;
+  readonly base: string | null;
+  readonly snapshotMs: number;
+  readonly verified: boolean;
+  /** Why it cannot be used; `null` when it can. */
+  readonly damage: string | null;
+}
+
+export type Choice =
+  | { readonly kind: "found"; readonly id: string; readonly chain: readonly string[]; readonly lossMs: number }
+  | { readonly kind: "none"; readonly reason: string; readonly nearest: string | undefined };
+
+/** Longest chain of bases: a delta is made against a full backup, never against a delta. */
+const MAX_CHAIN = 2;
+
+/** `wantedMs` is the instant to go back to; `lossMs` is how much before it the backup was taken. */
+export function chooseBackup(candidates: readonly Candidate[], wantedMs: number): Choice {
+  const usable = candidates.filter(({ damage, verified }) => damage === null && verified);
+  const chains = usable
+    .map((each) => ({ each, chain: chainOf(each, usable) }))
+    .filter(({ chain }) => chain !== undefined)
+    .toSorted((a, b) => b.each.snapshotMs - a.each.snapshotMs);
+  const found = chains.find(({ each }) => each.snapshotMs <= wantedMs);
+  if (found?.chain !== undefined)
+    return { kind: "found", id: found.each.id, chain: found.chain, lossMs: wantedMs - found.each.snapshotMs };
+  const nearest = chains.at(-1)?.each.id;
+  return nearest === undefined
+    ? {
+        kind: "none",
+        reason: candidates.length === 0 ? "there is no backup" : "no backup is verified and whole",
+        nearest,
+      }
+    : { kind: "none", reason: "every usable backup is younger than that", nearest };
+}
+
+/** The backup and its bases, the oldest first; `undefined` when one is missing. */
+function chainOf(backup: Candidate, usable: readonly Candidate[]): readonly string[] | undefined {
+  const chain = [backup.id];
+  let at = backup;
+  while (at.base !== null) {
+    const base = usable.find(({ id }) => id === at.base);
+    if (base === undefined || chain.length === MAX_CHAIN) return undefined;
+    chain.unshift(base.id);
+    at = base;
+  }
+  return chain;
+}

@@ -1,0 +1,119 @@
+/** What the supervisor and a worker that makes, checks or prunes backups say to each other. Secrets travel on the worker's stdin only. */
+import * as z from "zod";
+import { COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
+import { retentionJobSchema } from "./backup-retention.ts";
+
+const name = () => z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
+const absolute = () => z.string().startsWith("/");
+
+export const jobTargetSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("sqlite"), name: name(), path: absolute() }),
+  z.strictObject({ kind: z.literal("files"), name: name(), paths: z.array(absolute()).min(1) }),
+  z.strictObject({ kind: z.literal("secrets"), name: name(), paths: z.array(absolute()).min(1) }),
+]);
+export type JobTarget = z.output<typeof jobTargetSchema>;
+
+const common = {
+  version: z.literal(1),
+  target: jobTargetSchema,
+  /** Name of the store. */
+  store: name(),
+  /** Folder of the store on this machine, which holds a folder for each target. */
+  folder: absolute(),
+  /** Private key of age, for checks that unpack. */
+  identity: z.string().optional(),
+};
+
+/** Levels that a worker can prove by itself; L3 is a drill. */
+export const WORKER_LEVELS = ["L0", "L1", "L2"] as const;
+
+export const backupJobSchema = z.strictObject({
+  ...common,
+  trigger: z.enum(TRIGGERS),
+  compress: z.enum(COMPRESSORS),
+  /** Public keys of age; empty: not encrypted. */
+  recipients: z.array(z.string()),
+  /** Proven on the stored bytes before the backup appears. */
+  verify: z.enum(WORKER_LEVELS),
+  /** `null`: nothing is deleted afterwards. */
+  retention: retentionJobSchema.nullable(),
+  tool: z.object({ name: z.string(), version: z.string() }),
+  /** File of the target's record (core/backup-record.ts). */
+  record: absolute(),
+});
+export type BackupJob = z.output<typeof backupJobSchema>;
+
+export const verifyJobSchema = z.strictObject({
+  ...common,
+  level: z.enum(WORKER_LEVELS),
+  /** Which; empty: the newest. */
+  ids: z.array(z.string()),
+});
+export type VerifyJob = z.output<typeof verifyJobSchema>;
+
+export const pruneJobSchema = z.strictObject({
+  ...common,
+  retention: retentionJobSchema,
+  dryRun: z.boolean(),
+  /** Also when it would take more than half of them. */
+  force: z.boolean(),
+});
+export type PruneJob = z.output<typeof pruneJobSchema>;
+
+/** Where a backup failed. */
+export const STAGES = ["lock", "source", "space", "store", "verify", "publish", "prune", "bots", "swap"] as const;
+
+/** Lines of a worker on descriptor 3. */
+export const backupLineSchema = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("progress"), step: z.string(), doneBytes: z.number(), totalBytes: z.number() }),
+  z.object({
+    kind: z.literal("stored"),
+    id: z.string(),
+    rawBytes: z.int(),
+    storedBytes: z.int(),
+    durationMs: z.int(),
+    level: z.enum(LEVELS),
+  }),
+  z.object({
+    kind: z.literal("verified"),
+    id: z.string(),
+    level: z.enum(LEVELS),
+    ok: z.boolean(),
+    detail: z.string().nullable(),
+  }),
+  z.object({ kind: z.literal("verdict"), id: z.string(), keep: z.boolean(), reason: z.string() }),
+  z.object({ kind: z.literal("pruned"), ids: z.array(z.string()) }),
+  /** A step of a restore that has begun, for people. */
+  z.object({ kind: z.literal("step"), text: z.string(), touching: z.boolean() }),
+  z.object({
+    kind: z.literal("restored"),
+    id: z.string(),
+    backup: z.string(),
+    rawBytes: z.int(),
+    durationMs: z.int(),
+    /** Folders with what was there before. */
+    aside: z.array(z.string()),
+    /** Bots that start with the level minimal until they are reconciled. */
+    marked: z.array(z.string()),
+    /** What went wrong afterwards, as a bot that did not start. */
+    troubles: z.array(z.string()),
+  }),
+  z.object({ kind: z.literal("exported"), file: z.string(), rawBytes: z.int() }),
+  z.object({ kind: z.literal("failed"), stage: z.enum(STAGES), reason: z.string() }),
+]);
+export type BackupLine = z.output<typeof backupLineSchema>;
+
+/** Exit codes of the workers (docs/backup.md). */
+export const BACKUP_EXIT = {
+  done: 0,
+  usage: 2,
+  source: 3,
+  verification: 4,
+  space: 5,
+  remote: 6,
+  busy: 7,
+  rolledBack: 8,
+  halfRolledBack: 9,
+  noBackup: 10,
+  deadline: 75,
+} as const;

@@ -1,0 +1,64 @@
+/**
+ * What is remembered of the backups of one target in one store: written by the worker that made one, whoever started it, so
+ * that status and metrics outlive every process.
+ */
+import * as z from "zod";
+import { STAGES } from "./backup-job.ts";
+import { LEVELS } from "./backup-manifest.ts";
+
+const time = () => z.iso.datetime();
+
+export const backupRecordSchema = z.object({
+  version: z.literal(1),
+  target: z.string(),
+  store: z.string(),
+  lastAttemptAt: time(),
+  lastSuccess: z
+    .object({
+      at: time(),
+      id: z.string(),
+      snapshotAt: time(),
+      durationMs: z.int().min(0),
+      rawBytes: z.int().min(0),
+      storedBytes: z.int().min(0),
+      level: z.enum(LEVELS),
+    })
+    .nullable(),
+  /** Why the last attempt failed; `null` when it succeeded. */
+  lastError: z.object({ stage: z.enum(STAGES), reason: z.string() }).nullable(),
+  failuresInRow: z.int().min(0),
+  /** Since the record began, by stage. */
+  failures: z.partialRecord(z.enum(STAGES), z.int().min(0)),
+});
+export type BackupRecord = z.output<typeof backupRecordSchema>;
+type Success = NonNullable<BackupRecord["lastSuccess"]>;
+
+export type Attempt =
+  | { readonly kind: "success"; readonly success: Success }
+  | { readonly kind: "failure"; readonly stage: (typeof STAGES)[number]; readonly reason: string };
+
+/** The record after one more attempt, which ended at `at`. */
+export function withAttempt(
+  before: BackupRecord | undefined,
+  { target, store }: Pick<BackupRecord, "target" | "store">,
+  at: string,
+  attempt: Attempt,
+): BackupRecord {
+  const failures = before?.failures ?? {};
+  const common = { version: 1, target, store, lastAttemptAt: at } as const;
+  if (attempt.kind === "success")
+    return { ...common, lastSuccess: attempt.success, lastError: null, failuresInRow: 0, failures };
+  const { stage, reason } = attempt;
+  return {
+    ...common,
+    lastSuccess: before?.lastSuccess ?? null,
+    lastError: { stage, reason },
+    failuresInRow: (before?.failuresInRow ?? 0) + 1,
+    failures: { ...failures, [stage]: (failures[stage] ?? 0) + 1 },
+  };
+}
+
+/** Name of the record's file in `<stateDir>/backups`; neither name has an @. */
+export function recordName(target: string, store: string): string {
+  return `${target}@${store}.json`;
+}

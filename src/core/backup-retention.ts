@@ -1,0 +1,144 @@
+/**
+ * Which backups are kept: tiers of calendar buckets in UTC, anchored at the newest verified backup instead of now, so that
+ * a schedule that stopped working never ages the last good ones out. Pure; the words of each reason are for people.
+ */
+import * as z from "zod";
+import { duration } from "./duration.ts";
+import type { BackupKind } from "./backup-manifest.ts";
+
+const span = (standard: string) => duration().prefault(standard);
+
+export const retentionSchema = z.strictObject({
+  hourly: span("7d").describe("Time for which the newest backup of each hour is kept; deltas are kept here only."),
+  daily: span("30d").describe("Time for which the newest backup of each day is kept."),
+  weekly: span("90d").describe("Time for which the newest backup of each week is kept."),
+  monthly: span("365d").describe("Time for which the newest backup of each month is kept."),
+  minKeep: z.int().min(1).default(3).describe("Verified backups that are kept whatever their age."),
+});
+export type Retention = z.output<typeof retentionSchema>;
+
+const spanMs = () => z.number().min(0);
+/** The same as a worker gets it: durations in ms. */
+export const retentionJobSchema: z.ZodType<Retention> = z.strictObject({
+  hourly: spanMs(),
+  daily: spanMs(),
+  weekly: spanMs(),
+  monthly: spanMs(),
+  minKeep: z.int().min(1),
+});
+
+export interface Kept {
+  readonly id: string;
+  readonly kind: BackupKind;
+  readonly base: string | null;
+  /** Instant whose data it holds, ms since 1970. */
+  readonly snapshotMs: number;
+  readonly createdMs: number;
+  readonly verified: boolean;
+  readonly pinned: string | null;
+  /** A restore, a drill or an upload reads it now. */
+  readonly inUse: boolean;
+}
+
+export interface Verdict {
+  readonly id: string;
+  readonly keep: boolean;
+  readonly reason: string;
+}
+
+const DAY_MS = 86_400_000;
+/** A backup that is not verified yet may be verified soon. */
+const UNVERIFIED_GRACE_MS = 2 * DAY_MS;
+/** More than this share of the verified backups is never deleted at once without being asked to. */
+export const MAX_SHARE = 0.5;
+
+type Tier = { readonly name: string; readonly keepMs: number; readonly bucket: (ms: number) => number };
+
+function tiers(policy: Retention): readonly Tier[] {
+  return [
+    { name: "hour", keepMs: policy.hourly, bucket: (ms) => Math.floor(ms / 3_600_000) },
+    { name: "day", keepMs: policy.daily, bucket: (ms) => Math.floor(ms / DAY_MS) },
+    // 1970-01-01 was a Thursday: weeks begin on Monday (ISO 8601).
+    { name: "week", keepMs: policy.weekly, bucket: (ms) => Math.floor((ms / DAY_MS + 3) / 7) },
+    { name: "month", keepMs: policy.monthly, bucket: monthOf },
+  ];
+}
+
+/** Months since year 0, from the days since 1970 (civil_from_days, Howard Hinnant). */
+function monthOf(ms: number): number {
+  const shifted = Math.floor(ms / DAY_MS) + 719_468;
+  const era = Math.floor(shifted / 146_097);
+  const dayOfEra = shifted - era * 146_097;
+  const yearOfEra = Math.floor(
+    (dayOfEra - Math.floor(dayOfEra / 1_460) + Math.floor(dayOfEra / 36_524) - Math.floor(dayOfEra / 146_096)) / 365,
+  );
+  const dayOfYear = dayOfEra - (365 * yearOfEra + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100));
+  const marchMonth = Math.floor((5 * dayOfYear + 2) / 153);
+  const month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9;
+  const year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0);
+  return year * 12 + month;
+}
+
+/** What happens to each backup of one target, newest first. Nothing verified: everything is kept. */
+export function planRetention(backups: readonly Kept[], policy: Retention, nowMs: number): readonly Verdict[] {
+  const sorted = backups.toSorted((a, b) => b.snapshotMs - a.snapshotMs || (a.id < b.id ? 1 : -1));
+  const verified = sorted.filter((each) => each.verified && each.snapshotMs <= nowMs);
+  const anchorMs = verified[0]?.snapshotMs;
+  const reasons = new Map<string, string>();
+  const keep = (id: string, reason: string): void => void (reasons.has(id) || reasons.set(id, reason));
+  for (const each of sorted) for (const reason of ownReasons(each, nowMs, anchorMs)) keep(each.id, reason);
+  if (anchorMs !== undefined) {
+    for (const tier of tiers(policy)) keepTier(tier, verified, anchorMs, keep);
+    for (const each of verified.slice(0, policy.minKeep)) keep(each.id, `among the newest ${policy.minKeep}`);
+    const newestWhole = verified.find(({ kind }) => kind === "full" || kind === "base");
+    if (newestWhole !== undefined) keep(newestWhole.id, "newest full backup");
+  }
+  keepBases(sorted, reasons, keep);
+  return sorted.map(({ id }) => {
+    const reason = reasons.get(id);
+    return { id, keep: reason !== undefined, reason: reason ?? "older than every rule keeps" };
+  });
+}
+
+function* ownReasons(each: Kept, nowMs: number, anchorMs: number | undefined): Iterable<string> {
+  if (anchorMs === undefined) yield "nothing is verified, so nothing is deleted";
+  if (each.pinned !== null) yield `pinned: ${each.pinned}`;
+  if (each.inUse) yield "in use";
+  if (each.snapshotMs > nowMs) yield "from the future: look at the clock";
+  if (!each.verified && nowMs - each.createdMs < UNVERIFIED_GRACE_MS) yield "not verified yet";
+}
+
+function keepTier(
+  { name, keepMs, bucket }: Tier,
+  verified: readonly Kept[],
+  anchorMs: number,
+  keep: (id: string, reason: string) => void,
+): void {
+  const seen = new Set<number>();
+  for (const each of verified) {
+    if (anchorMs - each.snapshotMs > keepMs) break;
+    if (each.kind === "delta" && name !== "hour") continue;
+    const key = bucket(each.snapshotMs);
+    if (seen.has(key)) continue;
+    seen.add(key);
+    keep(each.id, `newest of its ${name}`);
+  }
+}
+
+/** A delta is nothing without its base; a base may have one of its own. */
+function keepBases(
+  backups: readonly Kept[],
+  reasons: ReadonlyMap<string, string>,
+  keep: (id: string, reason: string) => void,
+): void {
+  const byId = new Map(backups.map((each) => [each.id, each]));
+  for (const { id } of backups) {
+    if (!reasons.has(id)) continue;
+    let at = byId.get(id);
+    // Each step goes to another backup; a ring of damaged manifests ends after as many steps as there are backups.
+    for (let steps = 0; at !== undefined && at.base !== null && steps < backups.length; steps += 1) {
+      keep(at.base, `base of ${at.id}`);
+      at = byId.get(at.base);
+    }
+  }
+}

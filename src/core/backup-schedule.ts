@@ -1,0 +1,40 @@
+/** When the next backup of a target is due: by its schedule, at once when one was missed, and again soon after a failure. */
+
+export interface ScheduleFacts {
+  /** Last run of the schedule at or before now, ms since 1970; `undefined` when there was none. */
+  readonly previousMs: number | undefined;
+  /** Next run of the schedule after now. */
+  readonly nextMs: number | undefined;
+  /** End of the last attempt, and of the last success; `undefined` when there was none. */
+  readonly lastAttemptMs: number | undefined;
+  readonly lastSuccessMs: number | undefined;
+  readonly failuresInRow: number;
+  /** Part of the jitter that this target waits, ms. */
+  readonly delayMs: number;
+}
+
+const MINUTE_MS = 60_000;
+/** After the first, second and third failure in a row; then the schedule goes on. */
+const RETRIES_MS = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS];
+/** Time after which a run that was to be there is missed by people: a long backup takes an hour. */
+const OVERDUE_MS = 3_600_000;
+
+/** Instant of the next run, ms since 1970; in the past when it was missed. `undefined`: none will come. */
+export function dueAt(facts: ScheduleFacts): number | undefined {
+  const { previousMs, nextMs, lastAttemptMs, lastSuccessMs, failuresInRow, delayMs } = facts;
+  const regular = nextMs === undefined ? undefined : nextMs + delayMs;
+  if (previousMs === undefined) return regular;
+  const served = lastSuccessMs !== undefined && lastSuccessMs >= previousMs;
+  if (served) return regular;
+  const tried = lastAttemptMs !== undefined && lastAttemptMs >= previousMs;
+  if (!tried) return previousMs + delayMs;
+  const retryMs = RETRIES_MS[failuresInRow - 1];
+  if (retryMs === undefined) return regular;
+  return Math.min(lastAttemptMs + retryMs, regular ?? Number.POSITIVE_INFINITY);
+}
+
+/** A run of the schedule has not been served for so long that somebody must look. */
+export function isOverdue({ previousMs, lastSuccessMs, delayMs }: ScheduleFacts, nowMs: number): boolean {
+  if (previousMs === undefined || (lastSuccessMs !== undefined && lastSuccessMs >= previousMs)) return false;
+  return nowMs - previousMs > delayMs + OVERDUE_MS;
+}

@@ -1,0 +1,217 @@
+/** `supervisor backup`: makes, lists, proves and prunes backups; needs no daemon, and none is in its way. */
+import type { Command } from "commander";
+import { Repository } from "../../actions/backup/repository.ts";
+import { WORKER_LEVELS, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
+import { provenLevel } from "../../core/backup-manifest.ts";
+import { EXIT } from "../../core/exit-code.ts";
+import { formatSize } from "../../core/size.ts";
+import { systemClock } from "../../platform/clock.ts";
+import { backupJob, commonJob, placesOf, runDeed, type Place } from "../runtime/backup-run.ts";
+import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
+import { VERSION } from "./build-info.ts";
+import { withConfig, type PlaceOptions } from "./place.ts";
+import { Option } from "commander";
+import type { ExportOptions } from "./backup-export.ts";
+import { settleFirst } from "./settle.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+interface Options extends PlaceOptions {
+  readonly json?: true;
+}
+
+interface VerifyOptions extends Options {
+  readonly level: VerifyJob["level"];
+  readonly id?: readonly string[];
+}
+
+interface PruneOptions extends Options {
+  readonly dryRun?: true;
+  readonly force?: true;
+}
+
+class NoTargetError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
+}
+
+export const command: Verb = {
+  name: "backup",
+  summary: "Makes, lists, proves and prunes backups, as the config's section backups says.",
+  acts: true,
+  configure: (cmd, io) => {
+    sub(cmd, "run", "make a backup of each target, or of one, now").action(
+      (target: string | undefined, options: Options) => run(target, options, io),
+    );
+    sub(cmd, "list", "show the backups that there are").action((target: string | undefined, options: Options) =>
+      list(target, options, io),
+    );
+    sub(cmd, "verify", "prove the newest backup of each target, or of one")
+      .addOption(
+        new Option("--level <level>", "L0: checksums; L1: unpacks and parses; L2: restores into scratch and compares")
+          .choices([...WORKER_LEVELS])
+          .default("L2"),
+      )
+      .option("--id <id...>", "these backups instead of the newest")
+      .action((target: string | undefined, options: VerifyOptions) => verify(target, options, io));
+    sub(cmd, "prune", "delete what no rule of backups.retention keeps")
+      .option("--dry-run", "delete nothing; say of each backup why it stays or goes")
+      .option("--force", "also when it takes more than half of a target's backups")
+      .action((target: string | undefined, options: PruneOptions) => prune(target, options, io));
+    withConfig(cmd.command("export"))
+      .description("write a backup as one plain file, for tools that know nothing of us")
+      .argument("<target>", "name of the target in the config")
+      .requiredOption("--plain <file>", "file to write; its name ends in .db or .tar, then .gz or .zst to pack it")
+      .option("--id <id>", "this backup instead of the newest")
+      .option("--unencrypted", "also when backups are encrypted")
+      .option("--json", "print one object")
+      .action(async (target: string, options: ExportOptions & Options) => {
+        const loaded = await load(options, io);
+        placesFor(loaded, target);
+        const { exportPlain } = await import("./backup-export.ts");
+        await exportPlain(loaded, target, options, io);
+      });
+  },
+};
+
+function sub(cmd: Command, name: string, summary: string): Command {
+  return withConfig(cmd.command(name))
+    .description(summary)
+    .argument("[target]", "name of the target in the config; default: all")
+    .option("--json", "print one object");
+}
+
+async function run(target: string | undefined, options: Options, io: CliIo): Promise<void> {
+  const loaded = await load(options, io);
+  await eachPlace(placesFor(loaded, target), options, io, (place, onLine) =>
+    runDeed("backup", backupJob(loaded, place, { trigger: "manual", version: VERSION }), {
+      clock: systemClock,
+      onLine,
+    }),
+  );
+}
+
+async function verify(target: string | undefined, options: VerifyOptions, io: CliIo): Promise<void> {
+  const loaded = await load(options, io);
+  const { level, id = [] } = options;
+  await eachPlace(placesFor(loaded, target), options, io, (place, onLine) => {
+    const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [...id] };
+    return runDeed("verify-backups", job, { clock: systemClock, onLine });
+  });
+}
+
+async function prune(target: string | undefined, options: PruneOptions, io: CliIo): Promise<void> {
+  const loaded = await load(options, io);
+  const retention = loaded.config.backups?.retention;
+  if (retention === undefined) return;
+  await eachPlace(placesFor(loaded, target), options, io, (place, onLine) => {
+    const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
+    const job: PruneJob = { ...common, retention, dryRun: options.dryRun === true, force: options.force === true };
+    return runDeed("prune-backups", job, { clock: systemClock, onLine });
+  });
+}
+
+type Deed = (place: Place, onLine: (line: BackupLine) => void) => ReturnType<typeof runDeed>;
+
+/** One place after the other, all of them whatever fails; the exit code is the first failure's. */
+async function eachPlace(places: readonly Place[], { json }: Options, io: CliIo, deed: Deed): Promise<void> {
+  const results: object[] = [];
+  let code: number = EXIT.done;
+  for (const place of places) {
+    const lines: BackupLine[] = [];
+    // One after the other: they share a disk with the bots.
+    // oxlint-disable-next-line no-await-in-loop
+    const end = await deed(place, (line) => {
+      if (line.kind !== "progress") lines.push(line);
+      if (json !== true) tell(place, line, io);
+    });
+    if (end.failure !== undefined) io.err(`cannot finish ${place.target} in ${place.store}: ${end.failure}`);
+    if (code === EXIT.done) code = end.code;
+    results.push({ ...place, code: end.code, failure: end.failure ?? null, lines });
+  }
+  if (json === true) io.out(JSON.stringify({ version: 1, results }));
+  io.setExitCode(code);
+}
+
+function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
+  switch (line.kind) {
+    case "stored":
+      io.out(
+        `${target}: ${line.id} in ${store}, ${formatSize(line.rawBytes)} stored as ${formatSize(line.storedBytes)} in ${(line.durationMs / 1_000).toFixed(1)} s, stands ${line.level}`,
+      );
+      break;
+    case "verified":
+      io.out(`${line.id}: ${line.ok ? `stands ${line.level}` : `DOES NOT STAND ${line.level}: ${line.detail}`}`);
+      break;
+    case "verdict":
+      io.out(`${line.keep ? "keep  " : "delete"}  ${line.id}  ${line.reason}`);
+      break;
+    case "pruned":
+      io.out(`${target}: ${line.ids.length} deleted in ${store}`);
+      break;
+    case "progress":
+    case "failed":
+    case "step":
+    case "restored":
+    case "exported":
+      break;
+  }
+}
+
+async function list(target: string | undefined, options: Options, io: CliIo): Promise<void> {
+  const loaded = await load(options, io);
+  const rows = placesFor(loaded, target).flatMap((place) => {
+    const folder = loaded.config.backups?.stores[place.store]?.path ?? "";
+    const { backups, damaged } = new Repository(folder, place.target).list();
+    return [
+      ...backups.map(({ id, manifest, state }) => ({
+        ...place,
+        id,
+        kind: manifest.type,
+        snapshotAt: manifest.snapshotAt,
+        rawBytes: manifest.raw.bytes,
+        storedBytes: manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0),
+        encrypted: manifest.codec.encrypt !== null,
+        proven: provenLevel(state) ?? null,
+        pinned: state.pinned,
+        damage: null,
+      })),
+      ...damaged.map(({ id, reason }) => ({ ...place, id, damage: reason })),
+    ];
+  });
+  if (options.json === true) return io.out(JSON.stringify({ version: 1, backups: rows }));
+  if (rows.length === 0) return io.out("there are no backups");
+  for (const row of rows)
+    io.out(
+      "kind" in row
+        ? `${row.id}  ${row.store}  ${row.snapshotAt}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}`
+        : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`,
+    );
+}
+
+/** A restore that was broken off is ended first: what a backup would read may be half in its place. */
+async function load(options: Options, io: CliIo): Promise<LoadedConfig> {
+  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  await settleFirst(loaded.dirs, io);
+  return loaded;
+}
+
+function placesFor({ config, shown }: LoadedConfig, target: string | undefined): readonly Place[] {
+  const { backups } = config;
+  if (backups === undefined)
+    throw new NoTargetError(
+      `cannot find a target: ${shown} has no backups section`,
+      "docs/backup.md shows one; supervisor config check says when it is right",
+    );
+  const names = Object.keys(backups.targets);
+  if (target !== undefined && !names.includes(target))
+    throw new NoTargetError(
+      `cannot find target ${target}: the targets are ${names.join(", ")}`,
+      "supervisor backup list shows what is stored",
+    );
+  return (target === undefined ? names : [target]).flatMap((name) => placesOf(backups, name));
+}

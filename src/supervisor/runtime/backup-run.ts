@@ -1,0 +1,153 @@
+/** Runs one deed on the backups of one target in a worker: its job from the config, its lines as they come, its end. */
+import { join } from "node:path";
+import {
+  BACKUP_EXIT,
+  backupLineSchema,
+  type BackupJob,
+  type BackupLine,
+  type JobTarget,
+} from "../../core/backup-job.ts";
+import type { BackupTrigger } from "../../core/backup-manifest.ts";
+import { backupRecordSchema, recordName, type BackupRecord } from "../../core/backup-record.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import { startWorker, type Worker } from "../../platform/worker.ts";
+import type { BackupsInput, TargetConfig } from "./config/backup-schema.ts";
+import type { LoadedConfig } from "./config/load.ts";
+
+/** A private key of age is one line; the file may hold comments and older keys. */
+const MAX_IDENTITY_BYTES = 65_536;
+const MAX_RECORD_BYTES = 65_536;
+/** Longest time of one worker: half a day of reading and proving is a target that needs another method. */
+const DEADLINE_MS = 12 * 3_600_000;
+/** Memory above which a worker is killed: it holds some frames of 4 MiB, and SQLite's and the cryptography's own. */
+const MEMORY_BYTES = 512 * 1_024 ** 2;
+
+export interface Place {
+  readonly target: string;
+  readonly store: string;
+}
+
+export interface DeedEnd {
+  readonly code: number;
+  /** Why it failed; `undefined` when it succeeded. */
+  readonly failure: string | undefined;
+}
+
+interface RunOptions {
+  readonly clock: Clock;
+  readonly onLine: (line: BackupLine) => void;
+  /** Hears of the worker, for who may have to end it. */
+  readonly onStart?: (worker: Worker) => void;
+}
+
+/** The stores of a target, in order of the config. */
+export function placesOf(backups: BackupsInput, target: string): readonly Place[] {
+  const wanted = backups.targets[target]?.stores ?? Object.keys(backups.stores);
+  return wanted.map((store) => ({ target, store }));
+}
+
+/** Throws when a file that the job needs cannot be read. */
+export function backupJob(
+  { config, dirs }: Pick<LoadedConfig, "config" | "dirs">,
+  place: Place,
+  { trigger, version }: { readonly trigger: BackupTrigger; readonly version: string },
+): BackupJob {
+  const { backups } = config;
+  const { compress, encryption, retention, verify } = backups ?? {};
+  if (compress === undefined || retention === undefined || verify === undefined)
+    throw new Error("cannot back up: the config has no backups section");
+  return {
+    ...commonJob({ config }, place),
+    trigger,
+    compress,
+    recipients: encryption?.recipients ?? [],
+    verify: verify.every,
+    retention,
+    tool: { name: "supervisor", version },
+    record: recordPath(dirs.stateDir, place),
+  };
+}
+
+/** What every job on a target's backups says. Throws when the config does not know the place or its key cannot be read. */
+export function commonJob({ config }: Pick<LoadedConfig, "config">, { target: name, store: storeName }: Place) {
+  const target = config.backups?.targets[name];
+  const store = config.backups?.stores[storeName];
+  if (target === undefined || store === undefined)
+    throw new Error(`cannot find the target ${name} in the store ${storeName}: the config does not name it`);
+  const identityFile = config.backups?.encryption?.identityFile;
+  const identity = identityFile === undefined ? undefined : readTextIfExists(identityFile, MAX_IDENTITY_BYTES);
+  if (identityFile !== undefined && identity === undefined)
+    throw new Error(`cannot read the private key ${identityFile}: it does not exist`);
+  return {
+    version: 1 as const,
+    target: jobTarget(name, target),
+    store: storeName,
+    folder: store.path,
+    ...(identity === undefined ? {} : { identity }),
+  };
+}
+
+function jobTarget(name: string, target: TargetConfig): JobTarget {
+  switch (target.kind) {
+    case "sqlite":
+      return { kind: "sqlite", name, path: target.path };
+    case "files":
+    case "secrets":
+      return { kind: target.kind, name, paths: [...target.paths] };
+  }
+}
+
+/** Runs the worker to its end; never throws. */
+export async function runDeed(action: string, job: object, { clock, onLine, onStart }: RunOptions): Promise<DeedEnd> {
+  let failure: string | undefined;
+  try {
+    const worker = startWorker({
+      args: ["__action", action],
+      job: JSON.stringify(job),
+      deadlineMs: DEADLINE_MS,
+      memory: MEMORY_BYTES,
+      clock,
+      onLine: (text) => {
+        const line = readLine(text);
+        if (line === undefined) return;
+        if (line.kind === "failed") failure = `${line.stage}: ${line.reason}`;
+        onLine(line);
+      },
+    });
+    onStart?.(worker);
+    const { code, signal, timedOut, outgrown } = await worker.done;
+    if (code === BACKUP_EXIT.done) return { code, failure: undefined };
+    const ended = signal === null ? `the worker ended with code ${code ?? "?"}` : `the worker was ended by ${signal}`;
+    if (timedOut) return { code: BACKUP_EXIT.deadline, failure: "the worker overran its deadline" };
+    return {
+      code: code ?? BACKUP_EXIT.space,
+      failure: failure ?? (outgrown ? "the worker needed too much memory" : ended),
+    };
+  } catch (error) {
+    return { code: BACKUP_EXIT.usage, failure: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function recordPath(stateDir: string, { target, store }: Place): string {
+  return join(stateDir, "backups", recordName(target, store));
+}
+
+/** The record of a place; `undefined` before the first backup, and when it cannot be read: the next worker mends it. */
+export function readRecord(stateDir: string, place: Place): BackupRecord | undefined {
+  try {
+    const text = readTextIfExists(recordPath(stateDir, place), MAX_RECORD_BYTES);
+    return text === undefined ? undefined : backupRecordSchema.parse(JSON.parse(text));
+  } catch {
+    return undefined;
+  }
+}
+
+function readLine(text: string): BackupLine | undefined {
+  try {
+    const parsed = backupLineSchema.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,219 @@
+/**
+ * The daemon's schedule of backups. It looks at the wall clock on each tick instead of setting long timers, so that a clock
+ * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
+ */
+import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
+import type { VerifyJob } from "../../core/backup-job.ts";
+import type { BackupStatus } from "../../core/status.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { backupJob, commonJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
+import { nextRun, previousRun } from "./config/cron.ts";
+import type { LoadedConfig } from "./config/load.ts";
+import { Restores } from "./restores.ts";
+
+/** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
+const LOOK_TICKS = 10;
+/** Pause of a target after a failed run, ms: one whose worker cannot even write its record must not be started in a loop. */
+const PAUSE_MS = 60_000;
+/** Backups made at the same time: they share one disk, with the bot too. */
+const MAX_WORKERS = 1;
+
+/** Between two proofs of the newest backup, ms; the first comes some time after the start, which has enough to do. */
+const PROOF_MS = 86_400_000;
+const FIRST_PROOF_MS = 600_000;
+
+interface BackupsDeps {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly version: string;
+  readonly say: (level: "info" | "alert", text: string) => void;
+  /** Starts a bot that a restore had stopped. */
+  readonly start: (bot: string) => void;
+}
+
+type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
+
+export class Backups {
+  readonly restores: Restores;
+  readonly #deps: BackupsDeps;
+  #loaded: LoadedConfig;
+  #places: readonly Place[] = [];
+  /** Part of its jitter that each target waits, drawn once for each life of the daemon. */
+  readonly #shares = new Map<string, number>();
+  readonly #running = new Set<string>();
+  /** Monotonic time before which a place is left alone, ms. */
+  readonly #pausedUntilMs = new Map<string, number>();
+  /** The runs around now, by target: reading a schedule touches megabytes of time zone data. */
+  /** Monotonic time of the last proof of each place, ms. */
+  readonly #provenMs = new Map<string, number>();
+  readonly #timetable = new Map<string, Runs>();
+  #ticks = 0;
+
+  constructor(deps: BackupsDeps) {
+    this.#deps = deps;
+    this.restores = new Restores({ ...deps, stateDir: deps.loaded.dirs.stateDir });
+    this.#loaded = deps.loaded;
+    this.adopt(deps.loaded);
+  }
+
+  /** Goes by this config from here on; a backup that is under way ends by the one before. */
+  adopt(loaded: LoadedConfig): void {
+    this.#loaded = loaded;
+    this.#timetable.clear();
+    const { backups } = loaded.config;
+    const targets = Object.keys(backups?.targets ?? {});
+    this.#places = backups === undefined ? [] : targets.flatMap((target) => placesOf(backups, target));
+    for (const target of targets) if (!this.#shares.has(target)) this.#shares.set(target, this.#deps.random());
+  }
+
+  /** Each second: starts what is due. */
+  tick(): void {
+    this.restores.tick();
+    this.#ticks += 1;
+    if (this.#ticks % LOOK_TICKS !== 0) return;
+    const nowMs = this.#deps.clock.wallTime().getTime();
+    for (const place of this.#places) {
+      if (this.#running.size >= MAX_WORKERS) return;
+      if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
+      const facts = this.#factsOf(place);
+      const due = facts === undefined ? undefined : dueAt(facts);
+      if (due !== undefined && due <= nowMs) void this.#run(place, "back up", () => this.#make(place));
+      else if (facts !== undefined && this.#isProofDue(place)) void this.#run(place, "prove", () => this.#prove(place));
+    }
+  }
+
+  /** What status shows, one entry for each target and store. */
+  status(): readonly BackupStatus[] {
+    const { clock } = this.#deps;
+    const loaded = this.#loaded;
+    const nowMs = clock.wallTime().getTime();
+    return this.#places.map((place) => {
+      const facts = this.#factsOf(place);
+      return backupStatus(loaded, place, {
+        dueMs: facts === undefined ? undefined : dueAt(facts),
+        overdue: facts !== undefined && isOverdue(facts, nowMs),
+        running: this.#running.has(keyOf(place)),
+      });
+    });
+  }
+
+  /** `undefined` for a target without a schedule. */
+  #factsOf({ target, store }: Place): ScheduleFacts | undefined {
+    const { clock } = this.#deps;
+    const loaded = this.#loaded;
+    const config = loaded.config.backups?.targets[target];
+    if (config?.schedule === undefined) return undefined;
+    const now = clock.wallTime();
+    const record = readRecord(loaded.dirs.stateDir, { target, store });
+    return {
+      ...this.#runsOf(target, config.schedule, config.timezone, now),
+      lastAttemptMs: record === undefined ? undefined : Date.parse(record.lastAttemptAt),
+      lastSuccessMs: record?.lastSuccess == null ? undefined : Date.parse(record.lastSuccess.at),
+      failuresInRow: record?.failuresInRow ?? 0,
+      delayMs: (this.#shares.get(target) ?? 0) * config.jitter,
+    };
+  }
+
+  /** Read anew when the next run is reached, and when the clock was set back before the last one. */
+  #runsOf(target: string, schedule: string, timezone: string, now: Date): Runs {
+    const known = this.#timetable.get(target);
+    const nowMs = now.getTime();
+    if (known !== undefined && nowMs >= (known.previousMs ?? 0) && nowMs < (known.nextMs ?? Number.POSITIVE_INFINITY))
+      return known;
+    const runs = {
+      previousMs: previousRun(schedule, timezone, now)?.getTime(),
+      nextMs: nextRun(schedule, timezone, now)?.getTime(),
+    };
+    this.#timetable.set(target, runs);
+    return runs;
+  }
+
+  async #run(place: Place, what: string, deed: () => Promise<string | undefined>): Promise<void> {
+    const { clock, say } = this.#deps;
+    this.#running.add(keyOf(place));
+    const failure = await deed().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+    this.#running.delete(keyOf(place));
+    if (failure === undefined) return;
+    this.#pausedUntilMs.set(keyOf(place), clock.monotonicMs() + PAUSE_MS);
+    say("alert", `cannot ${what} ${place.target} in ${place.store}: ${failure}`);
+  }
+
+  /** There is a backup, and a day has passed since this daemon last proved the newest, or since it started. */
+  #isProofDue(place: Place): boolean {
+    const nowMs = this.#deps.clock.monotonicMs();
+    const last = this.#provenMs.get(keyOf(place));
+    if (last === undefined) this.#provenMs.set(keyOf(place), nowMs - PROOF_MS + FIRST_PROOF_MS);
+    return (
+      last !== undefined && nowMs - last >= PROOF_MS && readRecord(this.#loaded.dirs.stateDir, place) !== undefined
+    );
+  }
+
+  /** Proves the newest backup as far as `backups.verify.daily` says; says why it does not stand. */
+  async #prove(place: Place): Promise<string | undefined> {
+    const { clock, say } = this.#deps;
+    const loaded = this.#loaded;
+    this.#provenMs.set(keyOf(place), clock.monotonicMs());
+    const level = loaded.config.backups?.verify.daily ?? "L2";
+    let found: string | undefined;
+    const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [] };
+    const { failure } = await runDeed("verify-backups", job, {
+      clock,
+      onLine: (line) => {
+        if (line.kind !== "verified") return;
+        if (line.ok) say("info", `backup ${line.id} stands ${line.level}`);
+        else found = `backup ${line.id} does not stand ${line.level}: ${line.detail}`;
+      },
+    });
+    return found ?? failure;
+  }
+
+  /** Says why it failed. */
+  async #make(place: Place): Promise<string | undefined> {
+    const { clock, version, say } = this.#deps;
+    const loaded = this.#loaded;
+    const job = backupJob(loaded, place, { trigger: "schedule", version });
+    const { failure } = await runDeed("backup", job, {
+      clock,
+      onLine: (line) => {
+        if (line.kind === "stored")
+          say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
+        if (line.kind === "pruned")
+          say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
+      },
+    });
+    return failure;
+  }
+}
+
+/** What is known of a place's backups without a daemon, too. */
+function backupStatus(
+  { dirs, config }: Pick<LoadedConfig, "config" | "dirs">,
+  place: Place,
+  {
+    dueMs,
+    overdue,
+    running,
+  }: { readonly dueMs: number | undefined; readonly overdue: boolean; readonly running: boolean },
+): BackupStatus {
+  const record = readRecord(dirs.stateDir, place);
+  const success = record?.lastSuccess ?? null;
+  const error = record?.lastError ?? null;
+  return {
+    ...place,
+    kind: config.backups?.targets[place.target]?.kind ?? "files",
+    lastSuccessAt: success?.at ?? null,
+    lastDurationSeconds: success === null ? null : success.durationMs / 1_000,
+    sizeBytes: success?.storedBytes ?? null,
+    verified: success !== null,
+    nextAt: dueMs === undefined ? null : new Date(dueMs).toISOString(),
+    overdue,
+    running,
+    lastError: error === null ? null : `${error.stage}: ${error.reason}`,
+    failures: Object.values(record?.failures ?? {}).reduce((sum, each) => sum + each, 0),
+  };
+}
+
+function keyOf({ target, store }: Place): string {
+  return `${target}@${store}`;
+}

@@ -1,0 +1,107 @@
+/** The config's section `backups`: where backups are stored, of what, when, how long they are kept and how far they are proven. */
+import * as z from "zod";
+import { WORKER_LEVELS } from "../../../core/backup-job.ts";
+import { COMPRESSORS } from "../../../core/backup-manifest.ts";
+import { retentionSchema } from "../../../core/backup-retention.ts";
+import { duration } from "../../../core/duration.ts";
+import { scheduleError } from "./cron.ts";
+
+/** Text for open(2), which ends it at the first NUL character. */
+const filled = () =>
+  z
+    .string()
+    .min(1)
+    .regex(/^[^\0]*$/, "a NUL character cannot be passed on; remove it");
+const path = () =>
+  filled().regex(/^(?!~)/, '"~" is not expanded here; write ${HOME} in its place, or an absolute path');
+
+const partName = (what: string) =>
+  z
+    .string()
+    .regex(
+      /^[a-z][a-z0-9-]{0,31}$/,
+      `a ${what}'s name is lower-case letters, digits and dashes, at most 32, beginning with a letter`,
+    );
+
+const storeSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("directory").describe("Plain folders on this machine."),
+    path: path().describe("Folder of the store; made when it is not there."),
+  }),
+]);
+
+const encryptionSchema = z.strictObject({
+  recipients: z
+    .array(filled().regex(/^age1[0-9a-z]+$/, "is not a public key of age; it begins with age1 (age-keygen prints it)"))
+    .min(1)
+    .describe("Public keys of age; whoever has one of their private keys can restore."),
+  identityFile: path()
+    .optional()
+    .describe("File of the private key, as age-keygen writes it; needed to check what is stored, and to restore."),
+});
+
+/** A schedule in the five fields of cron, or a nickname of it. */
+const schedule = () =>
+  filled().superRefine((text, context) => {
+    const error = scheduleError(text);
+    if (error !== undefined) context.addIssue({ code: "custom", message: error });
+  });
+
+const targetFields = {
+  schedule: schedule()
+    .optional()
+    .describe('When: five fields of cron ("0 2 * * *") or @hourly, @daily, @weekly, @monthly. Default: only by hand.'),
+  timezone: filled().default("UTC").describe("Time zone of the schedule, as Europe/Berlin."),
+  jitter: duration().prefault("0s").describe("Each run is put off by a random part of this."),
+  stores: z.array(filled()).min(1).optional().describe("Names of the stores it goes to; default: all."),
+  bots: z
+    .array(filled())
+    .min(1)
+    .optional()
+    .describe(
+      "Bots that use it: stopped during a restore, and then held to the level minimal until they are reconciled.",
+    ),
+};
+
+const paths = () => z.array(path()).min(1).describe("Files and folders, with everything below.");
+
+const targetSchema = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
+    path: path().describe("File of the database."),
+    ...targetFields,
+  }),
+  z.strictObject({
+    kind: z.literal("files").describe("Files and folders as they are, for configuration."),
+    paths: paths(),
+    ...targetFields,
+  }),
+  z.strictObject({
+    kind: z.literal("secrets").describe("Files that are never stored unencrypted."),
+    paths: paths(),
+    ...targetFields,
+  }),
+]);
+
+const objectivesSchema = z.strictObject({
+  rto: duration().prefault("4h").describe("Longest time that a restore may take."),
+  rpo: duration().prefault("6h").describe("Longest time whose data a restore may lose."),
+});
+
+const verifySchema = z.strictObject({
+  every: z.enum(WORKER_LEVELS).default("L1").describe("Proven of each backup before it counts as one."),
+  daily: z.enum(WORKER_LEVELS).default("L2").describe("Proven of the newest backup once a day."),
+});
+
+export const backupsSchema = z.strictObject({
+  stores: z.record(partName("store"), storeSchema).describe("Where backups are kept, by name."),
+  encryption: encryptionSchema.optional().describe("Keys; needed for targets of kind secrets, then used for all."),
+  targets: z.record(partName("target"), targetSchema).describe("What is backed up, by name."),
+  retention: retentionSchema.prefault({}).describe("How long backups are kept."),
+  verify: verifySchema.prefault({}).describe("How far backups are proven."),
+  compress: z.enum(COMPRESSORS).default("zstd").describe("How backups are packed."),
+  objectives: objectivesSchema.prefault({}).describe("What a restore must keep to."),
+});
+export type BackupsInput = z.output<typeof backupsSchema>;
+export type StoreConfig = z.output<typeof storeSchema>;
+export type TargetConfig = z.output<typeof targetSchema>;

@@ -1,0 +1,25 @@
+/** Schedules of the config, five fields as crontab(5) has them; the library `croner` reads them and knows time zones. */
+import { Cron } from "croner";
+
+/** Why the text is no schedule; `undefined` when it is one. */
+export function scheduleError(text: string): string | undefined {
+  const fix = 'write five fields, as "0 2 * * *" for 02:00 each day, or @hourly, @daily, @weekly or @monthly';
+  if (!text.startsWith("@") && text.trim().split(/\s+/).length !== 5) return `"${text}" is not a schedule; ${fix}`;
+  try {
+    return new Cron(text, { timezone: "UTC", paused: true }).nextRun() === null
+      ? `"${text}" never comes; ${fix}`
+      : undefined;
+  } catch (error) {
+    return `"${text}" is not a schedule (${error instanceof Error ? error.message : String(error)}); ${fix}`;
+  }
+}
+
+/** The first instant of the schedule after `after`; `undefined` when there is none. Throws for an unknown time zone. */
+export function nextRun(schedule: string, timezone: string, after: Date): Date | undefined {
+  return new Cron(schedule, { timezone, paused: true }).nextRun(after) ?? undefined;
+}
+
+/** The last instant of the schedule before `before`. */
+export function previousRun(schedule: string, timezone: string, before: Date): Date | undefined {
+  return new Cron(schedule, { timezone, paused: true }).previousRuns(1, before)[0];
+}

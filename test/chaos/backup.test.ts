@@ -1,0 +1,56 @@
+/** Backups on the compiled binary: by hand, by the daemon's schedule, and what status says of them. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Database } from "bun:sqlite";
+import { expect, test } from "vitest";
+import { STAY } from "./fixture.ts";
+import { Rig, until } from "./harness.ts";
+
+const backups = (more: object = {}) => ({
+  stores: { local: { kind: "directory", path: "store" } },
+  targets: { state: { kind: "sqlite", path: "bot.db", ...more }, conf: { kind: "files", paths: ["notes"] } },
+});
+
+function fill(rig: Rig): void {
+  using database = new Database(join(rig.folder, "bot.db"));
+  database.exec("PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER); INSERT INTO orders VALUES (1), (2), (3)");
+  writeFileSync(join(rig.folder, "notes"), "n");
+}
+
+test.concurrent("backup run, list, verify and prune need no daemon, and each failure has its code", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  expect((await rig.cli("backup", "run")).code).toBe(3);
+  fill(rig);
+  const made = await rig.cli("backup", "run");
+  expect(made).toMatchObject({ code: 0, err: "" });
+  expect(made.out).toMatch(/^state: state-full-.* stands L1\nconf: conf-full-.* stands L1\n$/);
+  const { out } = await rig.cli("backup", "list", "--json");
+  expect(JSON.parse(out)).toMatchObject({
+    backups: [
+      { target: "state", proven: "L1" },
+      { target: "conf", proven: "L1" },
+    ],
+  });
+  expect((await rig.cli("backup", "verify", "state")).out).toMatch(/stands L2\n$/);
+  expect((await rig.cli("backup", "prune", "--dry-run")).out).toMatch(/^keep .*newest of its hour/);
+  expect(await rig.cli("backup", "run", "nothing")).toMatchObject({ code: 2 });
+});
+
+test.concurrent("the daemon makes the backup that its schedule missed, shows it, and the bot goes on", async () => {
+  const schedule = { schedule: "@hourly" };
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups(schedule) } });
+  fill(rig);
+  await rig.run();
+  const bot = await rig.bot();
+  const done = await until(
+    "the backup is made",
+    async () => {
+      const { backups: entries } = await rig.status();
+      return entries.find(({ target, lastSuccessAt }) => target === "state" && lastSuccessAt !== null);
+    },
+    40_000,
+  );
+  expect(done).toMatchObject({ store: "local", verified: true, overdue: false, lastError: null });
+  expect(Date.parse(done.nextAt ?? "")).toBeGreaterThan(Date.now());
+  expect((await rig.bot()).pid).toBe(bot.pid);
+});

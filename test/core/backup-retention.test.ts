@@ -1,0 +1,113 @@
+/** The retention of backups: what is kept for which reason, and what no policy may ever delete. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { planRetention, type Kept, type Retention } from "../../src/core/backup-retention.ts";
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+const NOW_MS = Date.parse("2026-11-21T12:30:00Z");
+const policy: Retention = {
+  hourly: 7 * DAY_MS,
+  daily: 30 * DAY_MS,
+  weekly: 90 * DAY_MS,
+  monthly: 365 * DAY_MS,
+  minKeep: 3,
+};
+
+const backup = (ageMs: number, more: Partial<Kept> = {}): Kept => ({
+  id: `b${ageMs}`,
+  kind: "full",
+  base: null,
+  snapshotMs: NOW_MS - ageMs,
+  createdMs: NOW_MS - ageMs,
+  verified: true,
+  pinned: null,
+  inUse: false,
+  ...more,
+});
+
+const kept = (backups: readonly Kept[], now = NOW_MS): readonly string[] =>
+  planRetention(backups, policy, now)
+    .filter(({ keep }) => keep)
+    .map(({ id }) => id);
+
+const countGood = (some: readonly Kept[]): number =>
+  some.filter((each) => each.verified && each.snapshotMs <= NOW_MS).length;
+
+const hourly = (days: number): readonly Kept[] =>
+  Array.from({ length: days * 24 }, (_, n) => backup(n * HOUR_MS, n % 24 === 0 ? {} : { kind: "full" }));
+
+describe("planRetention()", () => {
+  test("thins 500 days of hourly backups to tiers", () => {
+    const ids = kept(hourly(500));
+    // A week of hours, then a day each to 30 days, a week each to 90, a month each to 365.
+    expect(ids.length).toBeGreaterThan(168 + 23 + 8 + 9 - 4);
+    expect(ids.length).toBeLessThan(168 + 23 + 9 + 10 + 6);
+  });
+
+  test("deletes none of the good ones however long backups fail", () => {
+    const before = hourly(500);
+    const good = new Set(kept(before));
+    const later = NOW_MS + 400 * DAY_MS;
+    const left = before.filter(({ id }) => good.has(id));
+    expect(kept(left, later)).toEqual(left.map(({ id }) => id));
+  });
+
+  test("deletes nothing when nothing is verified", () => {
+    const backups = hourly(100).map((each) => ({ ...each, verified: false }));
+    expect(kept(backups)).toHaveLength(backups.length);
+  });
+
+  test.each<[string, Partial<Kept>, string]>([
+    ["a pinned one", { pinned: "before the upgrade" }, "pinned: before the upgrade"],
+    ["one in use", { inUse: true }, "in use"],
+    ["one from the future", { snapshotMs: NOW_MS + DAY_MS }, "from the future: look at the clock"],
+    ["one not verified yet", { verified: false, createdMs: NOW_MS - HOUR_MS }, "not verified yet"],
+  ])("keeps %s and says why", (_, more, reason) => {
+    const old = backup(800 * DAY_MS, { id: "old", ...more });
+    const verdicts = planRetention([...hourly(2), old], policy, NOW_MS);
+    expect(verdicts.find(({ id }) => id === "old")).toEqual({ id: "old", keep: true, reason });
+  });
+
+  test("keeps the base of a delta that is kept", () => {
+    const base = backup(800 * DAY_MS, { id: "base" });
+    const delta = backup(0, { id: "delta", kind: "delta", base: "base" });
+    const newer = [1, 2, 3, 4].map((n) => backup(n * DAY_MS));
+    expect(kept([base, delta, ...newer])).toContain("base");
+  });
+
+  const any = fc.array(
+    fc.record({
+      ageMs: fc.integer({ min: -DAY_MS, max: 900 * DAY_MS }),
+      verified: fc.boolean(),
+      pinned: fc.constantFrom(null, "kept"),
+      delta: fc.boolean(),
+    }),
+    { maxLength: 60 },
+  );
+
+  test("never keeps fewer verified ones than minKeep, never a delta without its base, and settles at once", () => {
+    fc.assert(
+      fc.property(any, (drawn) => {
+        const backups = drawn.map(({ ageMs, verified, pinned, delta }, n): Kept => {
+          const full = drawn.findIndex((each) => !each.delta);
+          const based = delta && full >= 0 && full !== n;
+          return {
+            ...backup(ageMs),
+            id: `b${n}`,
+            verified,
+            pinned,
+            kind: based ? "delta" : "full",
+            base: based ? `b${full}` : null,
+          };
+        });
+        const ids = new Set(kept(backups));
+        const left = backups.filter(({ id }) => ids.has(id));
+        expect(countGood(left)).toBeGreaterThanOrEqual(Math.min(policy.minKeep, countGood(backups)));
+        expect(left.filter(({ base }) => base !== null && !ids.has(base))).toEqual([]);
+        expect(kept(left)).toHaveLength(left.length);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
