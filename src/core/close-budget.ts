@@ -5,8 +5,8 @@
  * allowance up: only orders that were executed, or may still have been, count. Each run starts with a new allowance.
  */
 import type { Position } from "./close-job.ts";
-import { MAX_CHUNKS, positionKey } from "./close-orders.ts";
-import type { CloseOrder, HeldPosition, SendResult } from "./close-orders.ts";
+import { amountsOf, countChunks, isSilent, positionKey } from "./close-orders.ts";
+import type { Attempts, CloseOrder, HeldPosition, SendResult } from "./close-orders.ts";
 
 export interface Sent {
   readonly order: CloseOrder;
@@ -15,7 +15,7 @@ export interface Sent {
   readonly sentAtMs: number;
 }
 
-/** An order of unknown fate. */
+/** An order of unknown fate, or one whose acknowledgement told no fill: venues drop such orders afterwards, too. */
 interface Doubt {
   readonly key: string;
   /** Size of the position in the reading that the order was planned on. */
@@ -49,6 +49,8 @@ export const NEW_ALLOWANCE: Allowance = {
 
 const BASE_ORDERS = 50;
 const ORDERS_PER_POSITION = 10;
+/** A venue may swallow a whole chain before a limit price is found that it executes. */
+const ORDERS_PER_FURTHER_CHUNK = 2;
 /** Orders of a run in all, as a multiple of the allowance: refused orders cost nothing, but there is an end to them, too. */
 const MAX_SENT_FACTOR = 10;
 /** Two lost rounds are a hiccup; from the third on orders wait, while readings and cancels go on. */
@@ -56,9 +58,20 @@ const ROUNDS_BEFORE_HOLD = 2;
 const FIRST_HOLD_MS = 500;
 const MAX_HOLD_MS = 10_000;
 
-/** 50 + 10 × positions, and one more for each further chunk that a market's maximum forces; it never shrinks. */
-export function widenAllowance(allowance: Allowance, positions: readonly HeldPosition[]): Allowance {
-  const max = positions.reduce((sum, position) => sum + ORDERS_PER_POSITION + furtherChunks(position), BASE_ORDERS);
+/**
+ * 50 + 10 × positions, and two more for each further chunk that a maximum forces, whether the market names it or its refusals
+ * taught it: else a position that is big for its market could not be closed in one run. It never shrinks.
+ */
+export function widenAllowance(
+  allowance: Allowance,
+  positions: readonly HeldPosition[],
+  attempts: Attempts = new Map(),
+): Allowance {
+  const further = (position: HeldPosition): number => Math.max(0, countChunks(position, attempts) - 1);
+  const max = positions.reduce(
+    (sum, position) => sum + ORDERS_PER_POSITION + ORDERS_PER_FURTHER_CHUNK * further(position),
+    BASE_ORDERS,
+  );
   return { ...allowance, max: Math.max(allowance.max, max) };
 }
 
@@ -72,7 +85,8 @@ export function spend(before: Allowance, sent: readonly Sent[], held: readonly P
   if (sent.length === 0) return before;
   const amounts = amountsOf(held);
   const unknown = sent.filter(({ result }) => result.kind === "unknown");
-  const doubts = unknown.map(({ order, sentAtMs }): Doubt => {
+  const doubtful = sent.filter(({ result }) => result.kind === "unknown" || isSilent(result));
+  const doubts = doubtful.map(({ order, sentAtMs }): Doubt => {
     const key = positionKey(order.symbol, order.positionSide);
     return { key, heldAmount: amounts.get(key) ?? 0, sentAtMs };
   });
@@ -109,12 +123,4 @@ export function refund(before: Allowance, held: readonly Position[], readFromMs:
 function holdAfterMs(unknownRounds: number): number {
   if (unknownRounds <= ROUNDS_BEFORE_HOLD) return 0;
   return Math.min(MAX_HOLD_MS, FIRST_HOLD_MS * 2 ** (unknownRounds - ROUNDS_BEFORE_HOLD - 1));
-}
-
-function amountsOf(held: readonly Position[]): Map<string, number> {
-  return new Map(held.map(({ symbol, side, amount }) => [positionKey(symbol, side), amount]));
-}
-
-function furtherChunks({ amount, rules: { maxMarketAmount } }: HeldPosition): number {
-  return maxMarketAmount === undefined ? 0 : Math.min(MAX_CHUNKS, Math.ceil(amount / maxMarketAmount) - 1);
 }

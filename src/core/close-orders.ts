@@ -49,6 +49,8 @@ export interface CloseOrder {
   readonly rung: number;
   /** Price of an immediate-or-cancel limit order; `undefined`: market order. */
   readonly limitPrice: number | undefined;
+  /** Nothing shows yet that orders on this step are executed: without a word of a fill the rest of the chain waits for the next reading. */
+  readonly probe: boolean;
 }
 
 export type SendResult = { readonly kind: "accepted"; readonly filled: number | undefined } | VenueFailure;
@@ -77,6 +79,10 @@ export interface Attempt {
   /** Rounds whose market orders were accepted without a word of a fill, and the last of them. */
   readonly silentRounds: number;
   readonly silentRound: number | undefined;
+  /** Step of the last order that was accepted without a word of a fill; a reading tells whether it was executed. */
+  readonly silentRung: number | undefined;
+  /** The last thing learnt is that orders on this step are executed. */
+  readonly works: boolean;
 }
 
 /** A resting stop that reserves the position shows as repeated reduce-only refusals. */
@@ -84,7 +90,7 @@ const REJECTS_BEFORE_STOPS_GO = 2;
 /** Distance of the limit from the mark price by rung, as ratio; rung 0 is the market order. */
 const BANDS = [0, 0.001, 0.005, 0.02, 0.05] as const;
 /** Orders of one position in one round: more than any cap allows, and an end for a step of nearly zero. */
-export const MAX_CHUNKS = 500;
+const MAX_CHUNKS = 500;
 /** Venues that only acknowledge may drop a market order afterwards (no counterparty within their price limit): from the third such round on, limits are tried. */
 const SILENT_ROUNDS_BEFORE_LIMITS = 3;
 const FIRST_ATTEMPT: Attempt = {
@@ -94,6 +100,8 @@ const FIRST_ATTEMPT: Attempt = {
   reduceOnlyRejects: 0,
   silentRounds: 0,
   silentRound: undefined,
+  silentRung: undefined,
+  works: false,
 };
 
 /** Attempts by position key. */
@@ -160,12 +168,15 @@ export function planChains(request: ChainRequest): { chains: CloseChain[]; seq: 
 
 /** Whether the rest of a chain is pointless: it was planned on this order's success. */
 export function endsChain(order: CloseOrder, result: SendResult): boolean {
-  return result.kind !== "accepted" || missed(order, result);
+  if (result.kind !== "accepted") return true;
+  if (!isSilent(result)) return false;
+  // An immediate-or-cancel order that found nobody at its price, or one that may have.
+  return order.probe || (order.limitPrice !== undefined && result.filled === 0);
 }
 
-/** An immediate-or-cancel order that found nobody at its price. */
-function missed(order: CloseOrder, result: SendResult): boolean {
-  return result.kind === "accepted" && order.limitPrice !== undefined && result.filled === 0;
+/** Accepted without a word of a fill: it found nobody, or the venue tells fills in the positions only. */
+export function isSilent(result: SendResult): boolean {
+  return result.kind === "accepted" && (result.filled ?? 0) <= 0;
 }
 
 /** The next attempt on a position learns from this one; only refusals and empty fills change how it is tried. */
@@ -173,8 +184,9 @@ export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendRes
   // From the order's own rung: several orders of one round must not climb several steps.
   const climbed = (order.rung + 1) % BANDS.length;
   if (result.kind === "accepted") {
-    const learnt = { ...attempt, reduceOnlyRejects: 0 };
-    if ((result.filled ?? 0) > 0) return { ...learnt, silentRounds: 0 };
+    const told = { ...attempt, reduceOnlyRejects: 0 };
+    if (!isSilent(result)) return { ...told, silentRounds: 0, silentRung: undefined, works: true };
+    const learnt = { ...told, silentRung: order.rung, works: false };
     // It found nobody, or nobody tells: if the position is still there, the next limit goes further.
     if (order.limitPrice !== undefined) return { ...learnt, rung: climbed };
     if (order.round === attempt.silentRound) return learnt;
@@ -189,7 +201,7 @@ export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendRes
     case "size":
       return { ...attempt, maxChunk: order.amount / 2 };
     case "band":
-      return { ...attempt, rung: climbed };
+      return { ...attempt, rung: climbed, works: false };
     case "reduceOnly":
       return { ...attempt, reduceOnlyRejects: attempt.reduceOnlyRejects + 1 };
     case "positionSide":
@@ -198,6 +210,38 @@ export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendRes
     case "other":
       return attempt;
   }
+}
+
+/**
+ * What a reading adds: a position that shrank shows that the orders on the step of the last silent ones are executed, so that step
+ * is kept. Without this a venue that only acknowledges would be climbed up and down with each chunk.
+ */
+export function learnFromReading(
+  attempts: Attempts,
+  before: ReadonlyMap<string, number>,
+  now: ReadonlyMap<string, number>,
+): Attempts {
+  const learnt = new Map(attempts);
+  for (const [key, attempt] of attempts) {
+    if (attempt.silentRung === undefined || (now.get(key) ?? 0) >= (before.get(key) ?? 0)) continue;
+    learnt.set(key, { ...attempt, rung: attempt.silentRung, silentRung: undefined, silentRounds: 0, works: true });
+  }
+  return learnt;
+}
+
+/** Size of what is held by position key; the isolated and the cross position of one side count together. */
+export function amountsOf(held: readonly Position[]): Map<string, number> {
+  const amounts = new Map<string, number>();
+  for (const { symbol, side, amount } of held) {
+    const key = positionKey(symbol, side);
+    amounts.set(key, (amounts.get(key) ?? 0) + amount);
+  }
+  return amounts;
+}
+
+/** Orders that close the position in one round; 0 for dust. */
+export function countChunks(position: HeldPosition, attempts: Attempts): number {
+  return planChunks(position, attemptFor(attempts, position.symbol, position.side)).length;
 }
 
 /** Never more in sum than the position as read: whatever the venue does with them, together they cannot turn it. */
@@ -236,6 +280,7 @@ function closeOrder(
     reduceOnly: true,
     rung: attempt.rung,
     limitPrice: limitPrice(position, attempt),
+    probe: !attempt.works && (attempt.rung > 0 || attempt.silentRounds > 0),
   };
 }
 

@@ -10,7 +10,16 @@ import { CLOSE_OVERTIME_MS } from "./close-job.ts";
 import type { CloseOutcome } from "./close-job.ts";
 import { flatText } from "./close-scope.ts";
 import { counted } from "./counted.ts";
-import { attemptFor, isDust, nextAttempt, planCancels, planChains, positionKey } from "./close-orders.ts";
+import {
+  amountsOf,
+  attemptFor,
+  isDust,
+  learnFromReading,
+  nextAttempt,
+  planCancels,
+  planChains,
+  positionKey,
+} from "./close-orders.ts";
 import type { Attempts, CancelOrders, CloseChain, HeldPosition, OpenOrder } from "./close-orders.ts";
 import { orderIdPrefix } from "./incident.ts";
 import { unreachableText } from "./venue-error.ts";
@@ -108,6 +117,12 @@ export function startPlan(
   };
 }
 
+/** Monotonic ms at which a reading was complete, and at which it was begun. */
+interface Times {
+  readonly atMs: number;
+  readonly readFromMs: number;
+}
+
 interface Step {
   readonly state: PlanState;
   readonly decision: Decision;
@@ -140,7 +155,7 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   if (expired && todo) return { state, decision: residual(open, reading) };
   if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
   if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs, readFromMs);
-  return act(policy, state, reading, open, atMs);
+  return act(policy, state, reading, open, { atMs, readFromMs });
 }
 
 /** Folds how the orders of one round ended; `cancels` are the failures of its cancels. */
@@ -195,7 +210,8 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
   if (reading.positions === undefined) return next;
   const held = reading.positions;
   const allowance = refund(state.allowance, held, readFromMs, policy.recvWindowMs + LATE_MARGIN_MS);
-  return { ...next, held, allowance: widenAllowance(allowance, held) };
+  const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
+  return { ...next, held, attempts, allowance: widenAllowance(allowance, held, attempts) };
 }
 
 function lastMoment({ deadlineMs }: PlanPolicy, { flatAtMs }: PlanState): number {
@@ -251,14 +267,14 @@ function act(
   before: PlanState,
   reading: Reading,
   open: readonly HeldPosition[],
-  atMs: number,
+  { atMs, readFromMs }: Times,
 ): Step {
   const { orders = [], triggers = [] } = reading;
   // Without the positions nobody knows which stops protect something.
   const cancels = planCancels(before.attempts, open, orders, reading.positions === undefined ? [] : triggers);
   const left = ordersLeft(before.allowance);
   if (open.length > 0 && left === 0 && cancels.length === 0)
-    return { state: before, decision: afterCap(policy, before, open, reading, atMs) };
+    return { state: before, decision: afterCap(policy, before, open, reading, readFromMs) };
   const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs);
   if ((open.length === 0 || holdMs > 0) && cancels.length === 0) {
     const ms = open.length === 0 ? settleMs(before) : Math.min(settleMs(before), holdMs);
@@ -279,15 +295,16 @@ function act(
   return { state: { ...before, round, seq, flatAtMs: undefined }, decision };
 }
 
-/** No order may be sent any more: the last ones get their time, then the rest is reported. */
+/** No order may be sent now: the last ones get their time, then the rest is reported. */
 function afterCap(
   policy: PlanPolicy,
   state: PlanState,
   open: readonly HeldPosition[],
   reading: Reading,
-  atMs: number,
+  readFromMs: number,
 ): Decision {
-  const lateMs = (state.lastSentAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - atMs;
+  // By when the reading began: only one that began after the last order was over tells which orders were not executed.
+  const lateMs = (state.lastSentAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - readFromMs;
   if (lateMs > 0) return { kind: "wait", ms: Math.min(MAX_SETTLE_MS, lateMs), quiet: false };
   const { reason } = residual(open, reading);
   return done("residual", `the cap of ${state.allowance.max} orders for one run is used up; ${reason}`);

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "../../src/core/close-budget.ts";
 import type { Allowance, Sent } from "../../src/core/close-budget.ts";
 import { longestCloseMs } from "../../src/core/close-job.ts";
+import { recordRound, startPlan } from "../../src/core/close-plan.ts";
 import { planChains } from "../../src/core/close-orders.ts";
 import type { SendResult } from "../../src/core/close-orders.ts";
 import { held } from "./model-venue.ts";
@@ -67,6 +68,28 @@ describe("refund()", () => {
     expect(ordersLeft(refund(doubtful, positions, readFromMs, LATE_MS))).toBe(left);
   });
 
+  test.each([
+    [undefined, 60],
+    [0, 60],
+    [1, 59],
+  ])("refund() gives an order back whose acknowledgement told a fill of %s: %i are left", (filled, left) => {
+    const acknowledged = sent("accepted", 100).map((one) => ({
+      ...one,
+      result: { kind: "accepted", filled } as const,
+    }));
+    const spent = spend(start, acknowledged, ten);
+    expect(ordersLeft(spent)).toBe(59);
+    expect(ordersLeft(refund(spent, ten, 7_099, LATE_MS))).toBe(59);
+    expect(ordersLeft(refund(spent, ten, 7_100, LATE_MS))).toBe(left);
+  });
+
+  test("refund() sees the isolated and the cross position of one side as one", () => {
+    const both = [held("A", 10), held("A", 4)];
+    const spent = spend(start, sent("unknown", 100), both);
+    expect(ordersLeft(refund(spent, [held("A", 4)], 7_100, LATE_MS))).toBe(59);
+    expect(ordersLeft(refund(spent, both, 7_100, LATE_MS))).toBe(60);
+  });
+
   test("refund() judges each order once", () => {
     const judged = refund(doubtful, [held("A", 9)], 7_100, LATE_MS);
     expect(judged.doubts).toEqual([]);
@@ -77,8 +100,16 @@ describe("refund()", () => {
 describe("widenAllowance()", () => {
   test("widenAllowance() grows by positions and forced chunks and never shrinks", () => {
     const wide = widenAllowance(start, [held("A", 100), held("B", 1)]);
-    expect(wide.max).toBe(50 + 2 * 10 + 2);
-    expect(widenAllowance(wide, []).max).toBe(72);
+    expect(wide.max).toBe(50 + 2 * 10 + 2 * 2);
+    expect(widenAllowance(wide, []).max).toBe(74);
+  });
+
+  test("widenAllowance() grows by the chunks that the venue's refusals taught", () => {
+    const [order] = sent("accepted");
+    if (order === undefined) throw new Error("expected an order");
+    const refused = { ...order, result: { kind: "rejected", why: "size" } as const };
+    const { attempts } = recordRound(startPlan(), [refused]);
+    expect(widenAllowance(NEW_ALLOWANCE, ten, attempts).max).toBe(50 + 10 + 2);
   });
 });
 

@@ -1,7 +1,7 @@
 /** The steps of the close plan one by one; what holds for all of them together is in close-plan-properties. */
 import { describe, expect, test } from "vitest";
 import { NEW_ALLOWANCE } from "../../src/core/close-budget.ts";
-import { floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
+import { endsChain, floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
 import type { Attempt, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
 import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
@@ -210,6 +210,39 @@ test("decide() stops at 50 + 10 × positions orders a run, waits for the last on
   });
 });
 
+test("decide() judges a used-up cap by a reading that began after the last order was over, and goes on with what that gives back", () => {
+  const at = reading([held("A", 10)]);
+  const silent: SendResult = { kind: "accepted", filled: undefined };
+  const first = decide(POLICY, startPlan(), at, 0);
+  const sent = Array.from({ length: 60 }, () => ({
+    order: firstOrder(first.decision),
+    result: silent,
+    sentAtMs: 1_000,
+  }));
+  const state = recordRound(first.state, sent);
+  const early = decide(POLICY, state, at, 9_000, 7_999);
+  expect(early.decision).toEqual({ kind: "wait", ms: 1, quiet: false });
+  expect(firstOrder(decide(POLICY, early.state, at, 9_000, 8_000).decision)).toMatchObject({ symbol: "A", amount: 10 });
+  const smaller = decide(POLICY, early.state, reading([held("A", 9)]), 9_000, 8_000);
+  expect(smaller.decision).toMatchObject({ outcome: "residual" });
+});
+
+test("decide() keeps the step of the ladder on which a position shrank without a word of a fill, and sends whole chains on it", () => {
+  const silent: SendResult = { kind: "accepted", filled: undefined };
+  const rules = { maxMarketAmount: 40, maxLimitAmount: 40 };
+  const at = (amount: number): Reading => reading([held("A", amount, false, rules)]);
+  const limit = afterResult({ kind: "rejected", why: "band" }, at(100));
+  const first = firstOrder(limit.decision);
+  expect(first).toMatchObject({ rung: 1, probe: true });
+  expect(endsChain(first, silent)).toBe(true);
+  const climbed = recordRound(limit.state, [{ order: first, result: silent, sentAtMs: 60 }]);
+  expect(firstOrder(decide(POLICY, climbed, at(100), 100).decision)).toMatchObject({ rung: 2, probe: true });
+  const next = firstOrder(decide(POLICY, climbed, at(60), 100).decision);
+  expect(next).toMatchObject({ rung: 1, probe: false });
+  expect(endsChain(next, silent)).toBe(false);
+  expect(endsChain(next, { kind: "accepted", filled: 0 })).toBe(true);
+});
+
 test("decide() waits with the next order, but goes on reading and cancelling, while the venue swallows orders", () => {
   const at = reading([held("A", 1)]);
   const allowance = { ...NEW_ALLOWANCE, holdUntilMs: 9_000 };
@@ -280,6 +313,8 @@ const TRIED: Attempt = {
   reduceOnlyRejects: 0,
   silentRounds: 0,
   silentRound: undefined,
+  silentRung: undefined,
+  works: false,
 };
 
 describe("nextAttempt()", () => {

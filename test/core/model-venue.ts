@@ -1,4 +1,5 @@
-/** A pure venue for the properties of the close: executes orders now, late, twice or never, and notes every breach. */
+/** A pure venue for the properties of the close: executes orders now, late, twice or never, lets them rest, and notes every breach. */
+import { positionKey } from "../../src/core/close-orders.ts";
 import type { CloseOrder, HeldPosition, MarketRules, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import type { Reading } from "../../src/core/close-plan.ts";
 import type { RejectReason } from "../../src/core/venue-error.ts";
@@ -10,6 +11,18 @@ export type OrderFault =
   | { readonly kind: "lostAfter" }
   | { readonly kind: "late"; readonly ms: number }
   | { readonly kind: "twice"; readonly ms: number }
+  /** Acknowledged, then dropped by the matching engine. */
+  | { readonly kind: "ackDropped" }
+  /** Acknowledged, executed later. */
+  | { readonly kind: "ackLate"; readonly ms: number }
+  /** The venue ignores the deadline of a request without reply. */
+  | { readonly kind: "afterDeadline"; readonly ms: number }
+  /** The venue ignores immediate-or-cancel: the order rests, and fills when it is not cancelled before. */
+  | { readonly kind: "rests"; readonly ms: number }
+  /** A stop of the account takes this share of the position just before the order arrives. */
+  | { readonly kind: "shrinks"; readonly ratio: number }
+  /** An order of the dead bot fills just before ours arrives. */
+  | { readonly kind: "grows"; readonly by: number }
   | { readonly kind: "throttled" }
   | { readonly kind: "clock" }
   | { readonly kind: "rejected"; readonly why: RejectReason };
@@ -32,12 +45,13 @@ const MARK = 100;
 export class ModelVenue {
   readonly breaches: string[] = [];
   sent = 0;
-  /** Orders that were executed, partly or in full. */
-  fills = 0;
   readonly #hedge: boolean;
   readonly #acknowledgesOnly: boolean;
   readonly #legs = new Map<string, Leg>();
   readonly #late: { atMs: number; order: CloseOrder }[] = [];
+  readonly #ids = new Set<string>();
+  readonly #filled = new Set<string>();
+  readonly #rested = new Map<string, CloseOrder>();
   #orders: OpenOrder[];
   #triggers: OpenOrder[];
   #previous: Reading | undefined;
@@ -53,6 +67,11 @@ export class ModelVenue {
     this.#triggers = rest("stop");
   }
 
+  /** Orders that were executed, partly or in full. */
+  get fills(): number {
+    return this.#filled.size;
+  }
+
   get flat(): boolean {
     return this.#open().length + this.#orders.length + this.#triggers.length === 0;
   }
@@ -65,6 +84,8 @@ export class ModelVenue {
         this.#late.findIndex((entry) => entry.order === order),
         1,
       );
+      if (this.#isResting(order)) this.#orders = this.#orders.filter(({ id }) => id !== order.id);
+      else if (this.#rested.has(order.id)) continue;
       this.#execute(order, 1);
     }
   }
@@ -93,6 +114,8 @@ export class ModelVenue {
 
   send(order: CloseOrder, fault: OrderFault, atMs: number): SendResult {
     this.sent += 1;
+    if (this.#ids.has(order.id)) this.breaches.push(`${order.id} was sent twice`);
+    this.#ids.add(order.id);
     const result = this.#judge(order, fault, atMs);
     return this.#acknowledgesOnly && result.kind === "accepted" ? { kind: "accepted", filled: undefined } : result;
   }
@@ -114,12 +137,55 @@ export class ModelVenue {
       case "twice":
         this.#late.push({ atMs: atMs + fault.ms, order });
         return this.#execute(order, 1);
+      case "ackDropped":
+        return { kind: "accepted", filled: undefined };
+      case "ackLate":
+        this.#late.push({ atMs: atMs + fault.ms, order });
+        return { kind: "accepted", filled: undefined };
+      case "afterDeadline":
+        this.#late.push({ atMs: atMs + fault.ms, order });
+        return { kind: "unknown" };
+      case "rests":
+        return this.#rest(order, atMs + fault.ms);
+      case "shrinks":
+        this.#move(order, (size) => size - Math.floor(size * fault.ratio));
+        return this.#execute(order, 1);
+      case "grows":
+        this.#move(order, (size) => size + fault.by);
+        return this.#execute(order, 1);
       case "throttled":
       case "clock":
         return { kind: fault.kind };
       case "rejected":
         return fault;
     }
+  }
+
+  #rest(order: CloseOrder, atMs: number): SendResult {
+    this.#late.push({ atMs, order });
+    this.#rested.set(order.id, order);
+    this.#orders = [...this.#orders, { id: order.id, clientId: order.id, symbol: order.symbol, reduceOnly: true }];
+    return { kind: "accepted", filled: 0 };
+  }
+
+  #isResting(order: CloseOrder): boolean {
+    return this.#rested.has(order.id) && this.#orders.some(({ id }) => id === order.id);
+  }
+
+  /** What resting reduce-only orders of ours hold of the position. */
+  #reserved(order: CloseOrder): number {
+    const key = positionKey(order.symbol, order.positionSide);
+    return [...this.#rested.values()]
+      .filter((other) => positionKey(other.symbol, other.positionSide) === key && this.#isResting(other))
+      .reduce((sum, { amount }) => sum + amount, 0);
+  }
+
+  /** Changes the size of a position that is open. */
+  #move(order: CloseOrder, change: (size: number) => number): void {
+    const key = this.#key(order.symbol, order.positionSide === "long");
+    const leg = this.#legs.get(key);
+    if (leg === undefined || leg.amount === 0) return;
+    this.#legs.set(key, { ...leg, amount: Math.sign(leg.amount) * change(Math.abs(leg.amount)) });
   }
 
   #execute(order: CloseOrder, ratio: number): SendResult {
@@ -131,6 +197,8 @@ export class ModelVenue {
     const reduces = before !== 0 && Math.sign(signed) !== Math.sign(before);
     // Taken at its word: an order that forgot reduceOnly opens or turns a position here as it would at a venue.
     if (order.reduceOnly && !reduces) return { kind: "rejected", why: "reduceOnly" };
+    const reserved = this.#reserved(order);
+    if (reserved > 0 && reserved + order.amount > Math.abs(before)) return { kind: "rejected", why: "reduceOnly" };
     if (leg !== undefined && leg.hiddenMax > 0 && order.amount > leg.hiddenMax)
       return { kind: "rejected", why: "size" };
     if (leg !== undefined && leg.band > 0 && !reaches(order, leg.band)) {
@@ -142,7 +210,7 @@ export class ModelVenue {
     if (left !== 0 && Math.sign(left) !== Math.sign(before))
       this.breaches.push(`${order.id} turned ${before} to ${left}`);
     if (Math.abs(left) > Math.abs(before)) this.breaches.push(`${order.id} grew ${before} to ${left}`);
-    this.fills += 1;
+    this.#filled.add(order.id);
     this.#legs.set(key, { symbol: order.symbol, hiddenMax: 0, band: 0, ...leg, amount: left });
     return { kind: "accepted", filled };
   }

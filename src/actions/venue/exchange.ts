@@ -16,6 +16,7 @@ export type VenueExchange = Pick<
   | "markets"
   | "precisionMode"
   | "fetchImplementation"
+  | "handleErrors"
   | "loadMarkets"
   | "loadTimeDifference"
   | "fetchPositions"

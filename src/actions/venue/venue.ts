@@ -7,6 +7,7 @@ import { isDust } from "../../core/close-orders.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { guardAnswers } from "./answer-guard.ts";
 import { asRecord, nearestNames, openExchange } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
@@ -83,6 +84,7 @@ export class Venue {
       onCall: options.onCall,
     });
     const exchange = await openExchange(access, transport, options.clock);
+    guardAnswers(exchange);
     return new Venue(access, options, { rates, limiter, transport, exchange });
   }
 
@@ -150,6 +152,8 @@ export class Venue {
       const price = limitPrice === undefined ? undefined : Number(exchange.priceToPrecision(symbol, limitPrice));
       const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
       if (placed.status === "rejected") throw new RejectedOrderError(placed.info);
+      // Not an acknowledgement, whatever it is: the order may have been executed.
+      if (placed.id === undefined && placed.clientOrderId === undefined) throw new Error("the answer names no order");
       return placed;
     });
     if ("value" in answer) {
@@ -247,7 +251,7 @@ export class Venue {
     return Promise.all(
       listings.map(async (listing) => {
         const answer = await this.#readOrders("triggers", listing.params);
-        const orders = "value" in answer ? answer.value : noSuchOrders(answer.failure, listing);
+        const orders = "value" in answer ? answer.value : noSuchOrders(answer, listing);
         if (orders?.length === 0) this.#emptyListings.add(listing);
         else this.#emptyListings.delete(listing);
         return orders === undefined ? answer : { value: orders };
@@ -309,6 +313,9 @@ function looksFlat(positions: Answer<HeldPosition[]>, lists: readonly Answer<Ope
 }
 
 /** A venue without conditional orders has none open, nor has one that does not know the type; any other failure leaves the question open. */
-function noSuchOrders({ kind }: VenueFailure, { optional }: TriggerListing): OpenOrder[] | undefined {
-  return kind === "unsupported" || (optional && kind === "rejected") ? [] : undefined;
+function noSuchOrders(
+  { failure: { kind }, text }: Extract<Answer<never>, { failure: unknown }>,
+  { unknownType }: TriggerListing,
+): OpenOrder[] | undefined {
+  return kind === "unsupported" || (kind === "rejected" && unknownType?.test(text) === true) ? [] : undefined;
 }
