@@ -1,5 +1,5 @@
 /** Ways in which a file of the supervisor may be spoiled while nobody looks: by a disk, a copy, another release, or a person. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, lstatSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 export interface Damage {
@@ -10,6 +10,16 @@ export interface Damage {
 
 const GARBAGE_BYTES = 5_000;
 
+function isFile(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+/** What an earlier damage has left in the file's place goes first: opening a FIFO would never return. */
+function write(path: string, bytes: string | Uint8Array): void {
+  if (!isFile(path)) clear(path);
+  writeFileSync(path, bytes);
+}
+
 /** Bytes that are no text; the same for the same roll. */
 function garbage(roll: number): Buffer {
   let seed = Math.floor(roll * 2 ** 31) + 1;
@@ -17,7 +27,7 @@ function garbage(roll: number): Buffer {
 }
 
 function bytesOf(path: string): Buffer {
-  return existsSync(path) ? readFileSync(path) : Buffer.alloc(0);
+  return isFile(path) ? readFileSync(path) : Buffer.alloc(0);
 }
 
 /** Removes whatever is there, so that something else can be put in its place. */
@@ -32,17 +42,17 @@ function flip(path: string, roll: number): void {
   const used = bytes.findLastIndex((byte) => byte !== 0) + 1;
   const at = Math.floor(roll * used);
   if (used > 0) bytes[at] = (bytes[at] ?? 0) ^ (1 << Math.floor((roll * 1_000) % 7));
-  writeFileSync(path, bytes);
+  write(path, bytes);
 }
 
 /** What is inside is spoiled; what is there is still a file. */
 export const SPOILED_CONTENTS: readonly Damage[] = [
-  { name: "truncated", spoil: (path, roll) => writeFileSync(path, cutAt(bytesOf(path), roll)) },
+  { name: "truncated", spoil: (path, roll) => write(path, cutAt(bytesOf(path), roll)) },
   { name: "flipped", spoil: flip },
-  { name: "empty", spoil: (path) => writeFileSync(path, "") },
-  { name: "garbage", spoil: (path, roll) => writeFileSync(path, garbage(roll)) },
-  { name: "not of its kind", spoil: (path) => writeFileSync(path, '{"some":["other","file"]}\n') },
-  { name: "null", spoil: (path) => writeFileSync(path, "null\n") },
+  { name: "empty", spoil: (path) => write(path, "") },
+  { name: "garbage", spoil: (path, roll) => write(path, garbage(roll)) },
+  { name: "not of its kind", spoil: (path) => write(path, '{"some":["other","file"]}\n') },
+  { name: "null", spoil: (path) => write(path, "null\n") },
 ];
 
 /** Something else is in the file's place. */
