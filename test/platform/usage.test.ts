@@ -1,7 +1,9 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readlinkSync } from "node:fs";
+import pidusage from "pidusage";
 import { afterEach, describe, expect, test } from "vitest";
+import { until } from "./until.ts";
 import { createUsageSampler } from "../../src/platform/usage.ts";
 import { readStat } from "../../src/platform/proc.ts";
 import { systemClock } from "../../src/platform/clock.ts";
@@ -33,6 +35,13 @@ async function burn(pid: number, ticks: number): Promise<void> {
 }
 
 describe("createUsageSampler()", () => {
+  test("measures the memory that pidusage measures", async () => {
+    const { pid } = start("sleep", "60");
+    const sample = createUsageSampler(systemClock);
+    // It grows until its program is loaded.
+    await until("both are the same", async () => (await sample([pid])).rssBytes === (await pidusage(pid)).memory);
+  });
+
   test("adds up memory and open files of all pids", async () => {
     const sample = createUsageSampler(systemClock);
     const [a, b] = [start("sleep", "60").pid, start("sleep", "60").pid];
