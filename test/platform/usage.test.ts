@@ -3,7 +3,6 @@ import { once } from "node:events";
 import { readdirSync, readlinkSync } from "node:fs";
 import pidusage from "pidusage";
 import { afterEach, describe, expect, test } from "vitest";
-import { until } from "./until.ts";
 import { createUsageSampler } from "../../src/platform/usage.ts";
 import { readStat } from "../../src/platform/proc.ts";
 import { systemClock } from "../../src/platform/clock.ts";
@@ -24,6 +23,14 @@ function start(...command: [string, ...string[]]): { pid: number; child: ChildPr
   return { pid: child.pid ?? -1, child };
 }
 
+/** A process that has said that its program is loaded, and uses no more memory from then on. */
+async function startLoaded(): Promise<number> {
+  const child = spawn("sh", ["-c", "echo loaded; read -r line"], { stdio: ["pipe", "pipe", "ignore"] });
+  children.push(child);
+  await once(child.stdout, "data");
+  return child.pid ?? -1;
+}
+
 /** Waits until the kernel has charged `pid` with `ticks` more CPU time. */
 async function burn(pid: number, ticks: number): Promise<void> {
   const used = (): number => {
@@ -36,15 +43,13 @@ async function burn(pid: number, ticks: number): Promise<void> {
 
 describe("createUsageSampler()", () => {
   test("measures the memory that pidusage measures", async () => {
-    const { pid } = start("sleep", "60");
-    const sample = createUsageSampler(systemClock);
-    // It grows until its program is loaded.
-    await until("both are the same", async () => (await sample([pid])).rssBytes === (await pidusage(pid)).memory);
+    const pid = await startLoaded();
+    expect((await createUsageSampler(systemClock)([pid])).rssBytes).toBe((await pidusage(pid)).memory);
   });
 
   test("adds up memory and open files of all pids", async () => {
     const sample = createUsageSampler(systemClock);
-    const [a, b] = [start("sleep", "60").pid, start("sleep", "60").pid];
+    const [a, b] = [await startLoaded(), await startLoaded()];
     const [one, both] = [await sample([a]), await sample([a, b])];
     expect([one.pids, both.pids]).toEqual([1, 2]);
     expect(both.rssBytes).toBeGreaterThan(one.rssBytes);
