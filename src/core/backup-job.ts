@@ -30,6 +30,8 @@ export const WORKER_LEVELS = ["L0", "L1", "L2"] as const;
 export const backupJobSchema = z.strictObject({
   ...common,
   trigger: z.enum(TRIGGERS),
+  /** Only what differs from the newest full backup, where that is of use. */
+  incremental: z.boolean().default(false),
   compress: z.enum(COMPRESSORS),
   /** Public keys of age; empty: not encrypted. */
   recipients: z.array(z.string()),
@@ -83,6 +85,8 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
   }),
   z.object({ kind: z.literal("verdict"), id: z.string(), keep: z.boolean(), reason: z.string() }),
   z.object({ kind: z.literal("pruned"), ids: z.array(z.string()) }),
+  /** Something that was decided meanwhile, for people. */
+  z.object({ kind: z.literal("note"), text: z.string() }),
   z.object({ kind: z.literal("failed"), stage: z.enum(STAGES), reason: z.string() }),
 ]);
 export type BackupLine = z.output<typeof backupLineSchema>;

@@ -51,7 +51,11 @@ export function placesOf(backups: BackupsInput, target: string): readonly Place[
 export function backupJob(
   { config, dirs }: Pick<LoadedConfig, "config" | "dirs">,
   place: Place,
-  { trigger, version }: { readonly trigger: BackupTrigger; readonly version: string },
+  {
+    trigger,
+    version,
+    incremental = false,
+  }: { readonly trigger: BackupTrigger; readonly version: string; readonly incremental?: boolean },
 ): BackupJob {
   const { backups } = config;
   const { compress, encryption, retention, verify } = backups ?? {};
@@ -60,6 +64,7 @@ export function backupJob(
   return {
     ...commonJob({ config }, place),
     trigger,
+    incremental,
     compress,
     recipients: encryption?.recipients ?? [],
     verify: verify.every,

@@ -6,6 +6,9 @@ import { retentionSchema } from "../../../core/backup-retention.ts";
 import { duration } from "../../../core/duration.ts";
 import { scheduleError } from "./cron.ts";
 
+/** Each copies the whole database before it compares, and the daemon makes one backup at a time. */
+const MIN_INCREMENTAL_MS = 60_000;
+
 /** Text for open(2), which ends it at the first NUL character. */
 const filled = () =>
   z
@@ -62,6 +65,12 @@ const targetSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
     path: path().describe("File of the database."),
+    incremental: duration()
+      .refine((ms) => ms >= MIN_INCREMENTAL_MS, "is too often; write at least 1m")
+      .optional()
+      .describe(
+        "Between the full backups, what differs from the newest of them, this long after the last one. Default: none.",
+      ),
     ...targetFields,
   }),
   z.strictObject({
