@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
+import { provenLevel, type BackupState, type Manifest } from "../../core/backup-manifest.ts";
 import { PAGE_TABLE, type PageTable } from "./pages.ts";
 import { readManifest, type Repository } from "./repository.ts";
 
@@ -18,6 +18,10 @@ export function findBasis(repository: Repository): Basis | string {
   if (newest === undefined) return "there is no full backup yet";
   const { id, folder, manifest, state } = newest;
   if (provenLevel(state) === undefined) return `the newest full backup ${id} is not proven`;
+  const broken = manifest.parts.find(({ name, bytes }) => sizeOf(join(folder, name)) !== bytes);
+  if (broken !== undefined) return `${broken.name} of the full backup ${id} is damaged`;
+  const refuted = backups.find((each) => each.manifest.base === id && isRefuted(each.state));
+  if (refuted !== undefined) return `${refuted.id}, which was made against ${id}, does not stand its verification`;
   const { pageSize, pageCount } = manifest.engine;
   if (manifest.pageTable === undefined || pageSize === undefined || pageCount === undefined)
     return `the full backup ${id} was stored without the hashes of its pages`;
@@ -32,11 +36,20 @@ export function findBasis(repository: Repository): Basis | string {
 export function tableFault(folder: string, { pageTable }: Manifest): string | null {
   if (pageTable === undefined) return null;
   const path = join(folder, pageTable.name);
-  const size = lstatSync(path, { throwIfNoEntry: false })?.size;
+  const size = sizeOf(path);
   // A copy of the backup elsewhere may well have been made without it.
   if (size === undefined) return null;
   const sum = size === pageTable.bytes ? createHash("sha256").update(readFileSync(path)).digest("hex") : undefined;
   return sum === pageTable.sha256 ? null : `${pageTable.name} is damaged: no incremental backup can be made against it`;
+}
+
+/** It may be the base that is damaged. */
+function isRefuted(state: BackupState): boolean {
+  return state.verifications.length > 0 && provenLevel(state) === undefined;
+}
+
+function sizeOf(path: string): number | undefined {
+  return lstatSync(path, { throwIfNoEntry: false })?.size;
 }
 
 /** A stored backup with its folder. */

@@ -2,11 +2,13 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { checkBackups } from "../../../src/actions/backup/check.ts";
 import { decodeStream } from "../../../src/actions/backup/encode.ts";
 import { readPart } from "../../../src/actions/backup/repository.ts";
 import { rebuiltDatabase } from "../../../src/actions/backup/sqlite.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { systemClock } from "../../../src/platform/clock.ts";
 import { Rig } from "./rig.ts";
 
 /** What a program does to its database between two backups. */
@@ -58,6 +60,11 @@ test.each<[string, (rig: Rig) => void, string]>([
     "the hashes are damaged",
     (rig) => truncateSync(join(rig.only().folder, "pages.xxh64"), 8),
     "pages.xxh64 is damaged",
+  ],
+  [
+    "the full backup is truncated",
+    (rig) => truncateSync(join(rig.only().folder, "data.000"), 100),
+    "data.000 of the full backup",
   ],
   ["the hashes are gone", (rig) => rmSync(join(rig.only().folder, "pages.xxh64")), "is not there"],
 ])("makeBackup() of what differs makes a full backup and says so when %s", async (_, harm, reason) => {
@@ -122,4 +129,23 @@ test("rebuiltDatabase() puts a backup and its base together, and refuses another
   expect(rows(copy)).toBe(rows(rig.database));
   expect(() => rebuiltDatabase(stored(delta), stored(delta))).toThrow("is made against");
   expect(() => rebuiltDatabase(stored(base), stored(base))).toThrow("is no incremental backup");
+});
+
+test("makeBackup() of what differs makes a full backup once a bit of the last one has flipped and a proof has found it", async () => {
+  using rig = new Rig();
+  rig.fill(500).close();
+  expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+  const path = join(rig.only().folder, "data.000");
+  expect(await rig.backUp(rig.job(rig.sqlite, { incremental: true }))).toBe(0);
+  const bytes = readFileSync(path);
+  bytes[100] = (bytes[100] ?? 0) ^ 1;
+  writeFileSync(path, bytes);
+  const place = { version: 1, target: rig.sqlite, store: "local", folder: rig.store, level: "L2" } as const;
+  // The newest is the delta, whose own bytes are whole.
+  expect(
+    await checkBackups({ ...place, ids: [] }, { write: (line) => void rig.lines.push(line), clock: systemClock }),
+  ).toBe(4);
+  rig.lines.length = 0;
+  expect(await rig.backUp(rig.job(rig.sqlite, { incremental: true, verify: "L2" }))).toBe(0);
+  expect(rig.lines.find((line) => line.kind === "note")?.text).toContain("does not stand its verification");
 });
