@@ -11,7 +11,7 @@ const LATENCIES_MS = [0, 100];
 /** Symbols, each with one position and one order. */
 const SYMBOLS = 20;
 const QUICK_SYMBOLS = 4;
-const KEYS = { PAPER_KEY: "bench", PAPER_SECRET: "bench" };
+const KEYS = { PAPER_KEY: "bench", PAPER_SECRET: "bench", PAPER_PASSPHRASE: "bench" };
 
 interface Times {
   readonly flat: number[];
@@ -20,26 +20,28 @@ interface Times {
 }
 
 export async function benchClose(rig: Rig, options: Options): Promise<readonly Row[]> {
-  const venueEnv = { ...KEYS, PAPER_SYMBOLS: String(SYMBOLS) };
+  const { venue: name } = options;
+  const venueEnv = { ...KEYS, PAPER_EXCHANGE: name, PAPER_SYMBOLS: String(SYMBOLS) };
   const exchange = rig.spawn([options.supervisor, "__paper-exchange"], venueEnv, "pipe");
   const url = /http:\S+/.exec(await firstLine(exchange))?.[0] ?? "";
   const secret = join(rig.folder, "secret");
   writeFileSync(secret, "bench\n", { mode: 0o600 });
-  const emergency = { exchange: "binanceusdm", apiKeyFile: secret, apiSecretFile: secret, endpoint: url };
+  const keys = { apiKeyFile: secret, apiSecretFile: secret, ...(name === "okx" ? { passphraseFile: secret } : {}) };
+  const emergency = { exchange: name === "okx" ? "okx" : "binanceusdm", ...keys, endpoint: url };
   // With no restart allowed the first death spends the budget.
   const bot = { command: ["sleep", "600"], restart: { intensity: 0 }, emergency };
   const daemon = await startDaemon(rig, options, { name: "close", bot });
   const rows: Row[] = [];
   const symbols = options.quick ? QUICK_SYMBOLS : SYMBOLS;
   for (const latencyMs of options.quick ? [0] : LATENCIES_MS) {
-    const venue = { url, latencyMs, symbols };
+    const venue = { name, url, latencyMs, symbols };
     const times: Times = { flat: [], verified: [], naive: [] };
     for (let round = 0; round < (options.quick ? QUICK_ROUNDS : ROUNDS); round += 1) {
       await closeOnce(daemon, venue, times);
       times.naive.push(await closeNaively(rig, venue));
     }
     const baseline = { name: "ccxt script, sequential, its limiter on", values: times.naive };
-    const what = `${symbols} positions and ${symbols} orders, answers after ${latencyMs} ms`;
+    const what = `${name}: ${symbols} positions and ${symbols} orders, answers after ${latencyMs} ms`;
     rows.push(
       { what: `${what}: flat`, unit: "ms", values: times.flat, baseline },
       { what: `${what}: seen flat again after a quiet period, and locked`, unit: "ms", values: times.verified },
@@ -49,6 +51,7 @@ export async function benchClose(rig: Rig, options: Options): Promise<readonly R
 }
 
 interface Venue {
+  readonly name: Options["venue"];
   readonly url: string;
   readonly latencyMs: number;
   readonly symbols: number;
@@ -70,10 +73,10 @@ async function closeOnce(daemon: Daemon, venue: Venue, times: Times): Promise<vo
 }
 
 async function closeNaively(rig: Rig, venue: Venue): Promise<number> {
-  const { url } = venue;
+  const { name, url } = venue;
   await prepareVenue(venue);
   const startMs = performance.now();
-  const script = rig.spawnSource("naive-close.ts", [], { ...KEYS, PAPER_URL: url });
+  const script = rig.spawnSource("naive-close.ts", [], { ...KEYS, PAPER_EXCHANGE: name, PAPER_URL: url });
   await untilFlat(url);
   const tookMs = performance.now() - startMs;
   await script.exited;

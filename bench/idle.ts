@@ -1,5 +1,5 @@
 /** Memory and CPU time of daemons that only watch one sleeping bot each, beside compiled Bun programs that only wait. */
-import { readdirSync, readFileSync } from "node:fs";
+import { cpuMs, rssMib } from "./load.ts";
 import type { Row } from "./measure.ts";
 import { ENV, startDaemon, type Options, type Rig } from "./rig.ts";
 
@@ -59,18 +59,4 @@ const baseline = (values: readonly number[]) => ({ name: "a compiled Bun program
 function askFiveTimes({ supervisor }: Options, config: string): void {
   for (let i = 0; i < 5; i += 1)
     Bun.spawnSync([supervisor, "status", "--config", config], { env: ENV, stdout: "ignore" });
-}
-
-function rssMib(pid: number): number {
-  const kib = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
-  return Number(kib) / 1_024;
-}
-
-/** CPU time of all threads so far, ms, finer than the ticks of /proc/PID/stat. */
-function cpuMs(pid: number): number {
-  const tasks = readdirSync(`/proc/${pid}/task`);
-  const spentNs = tasks.map((tid) =>
-    Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, "utf8").split(" ", 1)[0]),
-  );
-  return spentNs.reduce((sum, ns) => sum + ns, 0) / 1_000_000;
 }

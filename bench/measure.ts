@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
-export type Unit = "ms" | "MiB" | "% of a core";
+export type Unit = "ms" | "MiB" | "% of a core" | "/s" | "files";
 
 export interface Row {
   readonly what: string;
@@ -13,6 +13,10 @@ export interface Row {
   /** What the project promises, in `unit`: of the median, or of the worst run. */
   readonly target?: number;
   readonly targetOf?: "median" | "worst";
+  /** What the project promises where more is better. */
+  readonly atLeast?: number;
+  /** What the project promises of the ratio to the baseline. */
+  readonly targetRatio?: number;
 }
 
 /** The middle value; of an even number of values the mean of the two in the middle. Throws for no values. */
@@ -29,8 +33,8 @@ export function table(rows: readonly Row[]): string {
   return [head, head.map(() => "---"), ...rows.map(cells)].map((row) => `| ${row.join(" | ")} |`).join("\n");
 }
 
-function cells({ what, unit, values, baseline, target, targetOf = "median" }: Row): string[] {
-  const judged = targetOf === "median" ? median(values) : Math.max(...values);
+function cells(row: Row): string[] {
+  const { what, unit, values, baseline } = row;
   return [
     what,
     String(values.length),
@@ -38,8 +42,21 @@ function cells({ what, unit, values, baseline, target, targetOf = "median" }: Ro
     baseline?.name ?? "–",
     baseline === undefined ? "–" : spread(baseline.values, unit),
     baseline === undefined ? "–" : ratio(median(values), median(baseline.values)),
-    target === undefined ? "–" : `${targetOf} ≤ ${target} ${unit}: ${judged <= target ? "met" : "missed"}`,
+    promise(row),
   ];
+}
+
+function says(text: string, met: boolean): string {
+  return `${text}: ${met ? "met" : "missed"}`;
+}
+
+function promise({ unit, values, baseline, target, targetOf = "median", targetRatio, atLeast }: Row): string {
+  if (targetRatio !== undefined && baseline !== undefined)
+    return says(`≤ ${targetRatio}×`, median(values) <= targetRatio * median(baseline.values));
+  if (atLeast !== undefined) return says(`≥ ${atLeast} ${unit}`, median(values) >= atLeast);
+  if (target === undefined) return "–";
+  const judged = targetOf === "median" ? median(values) : Math.max(...values);
+  return says(`${targetOf} ≤ ${target} ${unit}`, judged <= target);
 }
 
 function spread(values: readonly number[], unit: Unit): string {

@@ -17,6 +17,8 @@ export type Child = Bun.Subprocess<"ignore", "ignore" | "pipe", "ignore">;
 export interface Options {
   /** A smoke run: few rounds, short waits. */
   readonly quick: boolean;
+  /** What the paper exchange of `close` speaks. */
+  readonly venue: "binance" | "okx";
   /** The binary under test. */
   readonly supervisor: string;
 }
@@ -121,16 +123,25 @@ export interface Daemon {
   readonly status: () => Promise<Status>;
 }
 
+export interface Site {
+  readonly name: string;
+  readonly bot: Readonly<Record<string, unknown>>;
+  /** Further bots. */
+  readonly extra?: Readonly<Record<string, unknown>>;
+  /** `started`: the bot may be gone again. */
+  readonly until?: "running" | "started";
+}
+
 /** Starts a daemon whose one bot has the given fields, and waits until the bot runs. */
 export async function startDaemon(
   rig: Rig,
   { supervisor }: Options,
-  { name, bot }: { readonly name: string; readonly bot: Readonly<Record<string, unknown>> },
+  { name, bot, extra = {}, until: reached = "running" }: Site,
 ): Promise<Daemon> {
   const folder = rig.folderFor(name);
   const config = join(folder, "supervisor.yaml");
   // JSON is YAML 1.2.
-  writeFileSync(config, JSON.stringify({ version: 1, bots: { bot } }));
+  writeFileSync(config, JSON.stringify({ version: 1, bots: { bot, ...extra } }));
   const child = rig.spawn([supervisor, "run", "--config", config]);
   const unix = join(folder, ".supervisor", "run", "control.sock");
   const call = async (method: "GET" | "POST", path: string, body?: unknown): Promise<unknown> => {
@@ -144,7 +155,9 @@ export async function startDaemon(
   await until(`the bot of ${config} runs`, async () => {
     if (child.exitCode !== null) throw new Error(`cannot start ${supervisor}: it ended with ${child.exitCode}`);
     const seen = await status().catch(() => undefined);
-    return seen?.bots[0]?.state === "running" ? true : undefined;
+    const first = seen?.bots[0];
+    if (reached === "started") return (first?.generation ?? 0) > 0 ? true : undefined;
+    return first?.state === "running" ? true : undefined;
   });
   return { process: child, config, call, status };
 }

@@ -1,30 +1,37 @@
-/** `bun run bench`: measures the built binary beside baselines of the same run and prints Markdown; `--quick` is a smoke run. */
+/** `bun run bench`: measures the built binary beside baselines of the same run and prints Markdown; `--quick` is a smoke run, `--okx` closes on OKX instead of Binance. */
 import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { benchClose } from "./close.ts";
 import { benchIdle } from "./idle.ts";
+import { benchLoad } from "./load.ts";
 import { machine, table, type Row } from "./measure.ts";
 import { benchNotify } from "./notify.ts";
+import { benchPeers } from "./peers.ts";
 import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
 import { benchStart } from "./start.ts";
 
 type Bench = (rig: Rig, options: Options) => Promise<readonly Row[]>;
 
-const benches: Readonly<Record<string, { readonly title: string; readonly run: Bench }>> = {
+/** `named`: takes many minutes or needs programs that are not everywhere, and runs only when it is asked for by name. */
+const benches: Readonly<Record<string, { readonly title: string; readonly run: Bench; readonly named?: true }>> = {
   start: { title: "Start of a process, from spawn to its end", run: benchStart },
   idle: { title: "Idle daemon with one bot", run: benchIdle },
   restart: { title: "Restart, from SIGKILL of the bot to the first act of the next", run: benchRestart },
+  peers: { title: "Beside other supervisors", run: benchPeers, named: true },
+  load: { title: "Under load", run: benchLoad, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };
 
 async function main(args: readonly string[]): Promise<number> {
   const built = join(import.meta.dirname, "..", "dist", "supervisor");
-  const names = args.filter((arg) => arg !== "--quick");
+  const names = args.filter((arg) => arg !== "--quick" && arg !== "--okx");
   const unknown = names.find((name) => !Object.hasOwn(benches, name));
   if (unknown !== undefined) {
-    console.error(`cannot measure "${unknown}"; use: bun run bench [--quick] [${Object.keys(benches).join("|")}]…`);
+    console.error(
+      `cannot measure "${unknown}"; use: bun run bench [--quick] [--okx] [${Object.keys(benches).join("|")}]…`,
+    );
     return 2;
   }
   if (!existsSync(built)) {
@@ -37,9 +44,10 @@ async function main(args: readonly string[]): Promise<number> {
     copyFileSync(built, supervisor);
     const version = Bun.spawnSync([supervisor, "version"]).stdout.toString().trim();
     console.log(`${version}\n${machine()}\n${new Date().toISOString()}`);
-    const options: Options = { quick: args.includes("--quick"), supervisor };
-    for (const [name, { title, run }] of Object.entries(benches)) {
-      if (names.length > 0 && !names.includes(name)) continue;
+    const venue = args.includes("--okx") ? "okx" : "binance";
+    const options: Options = { quick: args.includes("--quick"), venue, supervisor };
+    for (const [name, { title, run, named }] of Object.entries(benches)) {
+      if (names.length > 0 ? !names.includes(name) : named === true) continue;
       console.log(`\n### ${title}\n\n${table(await withRig((own) => run(own, options)))}`);
     }
   });

@@ -1,9 +1,15 @@
-/** Builds dist/supervisor: one file with bytecode, and split so that a verb loads only what it needs. */
+/**
+ * Builds dist/supervisor, or the file that is given: one file with bytecode, and split so that a verb loads only what it
+ * needs. BUILD_VERSION in the environment is another version than that of package.json.
+ */
 import { mkdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 
 const root = join(import.meta.dirname, "..");
 const dist = join(root, "dist");
+
+const target = resolve(process.argv[2] ?? join(dist, "supervisor"));
+const version = process.env["BUILD_VERSION"];
 
 function commit(): string {
   const result = Bun.spawnSync(["git", "rev-parse", "--short=12", "HEAD"], { cwd: root, stderr: "ignore" });
@@ -11,7 +17,7 @@ function commit(): string {
 }
 
 // A folder of its own, since the bundler leaves a source map per chunk beside the binary, which embeds them anyway.
-const work = join(dist, `build-${process.pid}`);
+const work = `${target}-build-${process.pid}`;
 const fresh = join(work, "supervisor");
 mkdirSync(work, { recursive: true });
 // Without bytecode and splitting a lazy import is not lazy: every start would pay for ccxt. Without the two
@@ -30,6 +36,7 @@ const build = Bun.spawnSync(
     "--no-compile-autoload-bunfig",
     "--define",
     `BUILD_COMMIT=${JSON.stringify(commit())}`,
+    ...(version === undefined ? [] : ["--define", `BUILD_VERSION=${JSON.stringify(version)}`]),
     "--outfile",
     fresh,
     "src/supervisor/main.ts",
@@ -37,6 +44,6 @@ const build = Bun.spawnSync(
   { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
 );
 // Renamed into place, so that a running supervisor keeps its own file.
-if (build.exitCode === 0) renameSync(fresh, join(dist, "supervisor"));
+if (build.exitCode === 0) renameSync(fresh, target);
 rmSync(work, { recursive: true, force: true });
 process.exit(build.exitCode);

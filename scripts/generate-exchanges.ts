@@ -2,7 +2,7 @@
  * Prints the two lists of venues whose derivatives the close can handle: src/actions/venue/exchanges.ts with one lazily
  * loaded chunk each, and src/core/exchange-ids.ts, with which a config is checked without loading ccxt.
  */
-import ccxt from "ccxt";
+import ccxt, { Exchange } from "ccxt";
 
 /** oxfmt's line length. */
 const PRINT_WIDTH = 120;
@@ -35,19 +35,30 @@ export function exchangeIdsSource(): string {
     ...closableIds().map((id) => `  "${id}",`),
     "] as const;",
     "",
+    "/** Those of them that refuse a key without its passphrase. */",
+    "export const PASSPHRASE_IDS: readonly string[] = [",
+    ...closableIds()
+      .filter((id) => instanceOf(id).requiredCredentials["password"] === true)
+      .map((id) => `  "${id}",`),
+    "];",
+    "",
   ].join("\n");
 }
 
 /** Ids with derivatives, readable positions and orders, by ccxt's own account. */
 function closableIds(): string[] {
-  return Object.entries(ccxt)
-    .filter(([id]) => ccxt.exchanges.includes(id))
-    .flatMap(([id, constructor]) => {
-      // Safe: every name in `exchanges` is a class of that name whose constructor needs no argument.
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      const { has } = new (constructor as typeof ccxt.Exchange)();
+  return ccxt.exchanges
+    .filter((id) => {
+      const { has } = instanceOf(id);
       const derivatives = has["swap"] === true || has["future"] === true;
-      return derivatives && has["fetchPositions"] === true && has["createOrder"] === true ? [id] : [];
+      return derivatives && has["fetchPositions"] === true && has["createOrder"] === true;
     })
     .toSorted();
+}
+
+function instanceOf(id: string): Exchange {
+  // Safe: every name in `exchanges` is a class of that name whose constructor needs no argument.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  const Class = Reflect.get(ccxt, id) as typeof Exchange;
+  return new Class();
 }

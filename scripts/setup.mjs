@@ -77,6 +77,8 @@ switch (task) {
     run("bun", ["run", "check"]);
     run("bun", ["run", "simulate"]);
     run("bun", ["run", "chaos"]);
+    // Another seed each time; it is printed, and repeats the run.
+    run("bun", ["run", "chaos", "--minutes", "1"]);
     break;
   default:
     fail(`cannot set up for "${task ?? ""}": use npm run demo or npm test`);

@@ -111,7 +111,7 @@ describe.each(files)("%s", (file) => {
 
 describe("problemsOf()", () => {
   test.each([
-    ["reload", ["no command reload"]],
+    ["relaod", ["no command relaod"]],
     ["emergency preflight", ["no command emergency preflight"]],
     ["status --colour", ["no option --colour of status"]],
     ["logs bot -x", ["no option -x of logs"]],

@@ -35,7 +35,7 @@ const layers: { readonly [folder: string]: Layer } = {
   "src/bot": { imports: ["src/core"], packages: ["node:*", "bun:ffi"] },
   "src/platform": {
     imports: ["src/core"],
-    packages: ["node:*", "bun", "bun:*", "pidusage", "systeminformation", "better-sqlite3"],
+    packages: ["node:*", "bun", "bun:*", "systeminformation", "better-sqlite3"],
   },
   "src/core": { imports: [], packages: ["zod"] },
 };

@@ -64,7 +64,8 @@ async function carryOut(
   const symbols = new Set(decision.cancels.map(({ symbol }) => symbol)).size;
   const sends = `sends ${counted(orders, "order")} and cancels those of ${counted(symbols, "symbol")}`;
   tell("closing", `round ${state.round}: ${seen}; ${sends}`);
-  const next = recordRound(state, await runRound(context, decision.chains, decision.cancels));
+  const { sent, refusals } = await runRound(context, decision.chains, decision.cancels);
+  const next = recordRound(state, sent, refusals);
   await sleep(clock, settleMs(next), stop);
   return next;
 }

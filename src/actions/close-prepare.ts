@@ -99,7 +99,10 @@ export async function retry<T>(
     const { kind } = failure;
     if (kind === "auth") refusals += 1;
     if (refusals >= MAX_REFUSALS)
-      return { outcome: "keyRefused", reason: "the venue refuses the key; check key, secret and allowed addresses" };
+      return {
+        outcome: "keyRefused",
+        reason: "the venue refuses the key; check key, secret, passphrase and allowed addresses",
+      };
     if (kind === "unsupported") return { outcome: "unsupported", reason: "ccxt cannot read this venue" };
     tellReach([failure]);
     awaySinceMs = unreachableText([failure]) === undefined ? undefined : (awaySinceMs ?? startMs);

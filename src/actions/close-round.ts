@@ -3,6 +3,7 @@ import type { SentOrder } from "../core/close-job.ts";
 import type { CancelOrders, CloseChain, CloseOrder, SendResult } from "../core/close-orders.ts";
 import { endsChain } from "../core/close-orders.ts";
 import type { Sent } from "../core/close-budget.ts";
+import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { CloseRecord } from "./close-record.ts";
 import type { IncidentJournal } from "./incident-journal.ts";
@@ -15,27 +16,47 @@ export interface RoundContext {
   readonly clock: Clock;
 }
 
+interface Round {
+  readonly sent: Sent[];
+  /** Failures of the cancels. */
+  readonly refusals: VenueFailure[];
+}
+
 /** Runs the round to its end and answers how each order that left ended. Never throws for a failing venue or disk. */
 export async function runRound(
   context: RoundContext,
   chains: readonly CloseChain[],
   cancels: readonly CancelOrders[],
-): Promise<Sent[]> {
+): Promise<Round> {
   const sent: Sent[] = [];
+  const refusals: VenueFailure[] = [];
+  const cancelAll = async (cancel: CancelOrders): Promise<void> => {
+    refusals.push(...(await context.venue.cancel(cancel)));
+  };
+  // Both legs of a symbol have its orders in the way: the first to come cancels them, the other waits for that.
+  const cancelled = new Map<string, Promise<void>>();
+  const cancelOnce = async ({ symbol, cancelFirst: orders }: CloseChain): Promise<void> => {
+    const cancelling = cancelled.get(symbol) ?? cancelAll({ symbol, trigger: false, orders });
+    cancelled.set(symbol, cancelling);
+    await cancelling;
+  };
   const tasks = [
-    ...chains.map((chain) => () => runChain(context, chain, sent)),
-    ...cancels.map((cancel) => () => context.venue.cancel(cancel)),
+    ...chains.map((chain) => () => runChain(context, chain, sent, cancelOnce)),
+    ...cancels.map((cancel) => () => cancelAll(cancel)),
   ];
   await runPool(tasks, context.venue.rates.concurrency);
-  return sent;
+  return { sent, refusals };
 }
 
 /** The orders of one position one after the other; the first that does not succeed ends the chain. */
-async function runChain(context: RoundContext, chain: CloseChain, sent: Sent[]): Promise<void> {
+async function runChain(
+  context: RoundContext,
+  chain: CloseChain,
+  sent: Sent[],
+  cancelOnce: (chain: CloseChain) => Promise<void>,
+): Promise<void> {
   const { venue } = context;
-  if (chain.cancelFirst.length > 0) {
-    await venue.cancel({ symbol: chain.symbol, trigger: false, orders: chain.cancelFirst });
-  }
+  if (chain.cancelFirst.length > 0) await cancelOnce(chain);
   for (const order of chain.orders) {
     // A pause that the venue asked for makes the plan old: it is made anew when the pause is over.
     // oxlint-disable-next-line no-await-in-loop

@@ -3,14 +3,14 @@
  *
  * It never stops the close: a disk that is full, read-only or hangs is counted, and the orders go out.
  */
-import { closeSync, constants, fdatasync, fstatSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, constants, fdatasync, fstatSync, lstatSync, openSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { CloseReport } from "../core/close-job.ts";
 import { IncidentFold } from "../core/incident.ts";
 import type { IncidentHistory, IncidentLine } from "../core/incident.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Clock } from "../platform/clock.ts";
-import { ensureDir, syncDir, writeFileAtomic } from "../platform/files.ts";
+import { ensureDir, setAside, syncDir, writeFileAtomic } from "../platform/files.ts";
 import { readJournal, renewJournal } from "./incident-history.ts";
 
 /** Longest time that an order waits for its intent to reach the disk, ms: a hanging disk must not hold positions open. */
@@ -32,6 +32,7 @@ export class IncidentJournal {
     this.#clock = clock;
     this.#folder = folder;
     this.#incident = incident;
+    this.#attempt(() => setAsideIfNoFile(this.#path));
     const found = this.#attempt(() => readJournal(this.#path));
     this.history = found?.history ?? new IncidentFold().history;
     if (found !== undefined && alone)
@@ -117,6 +118,12 @@ export class IncidentJournal {
       return undefined;
     }
   }
+}
+
+/** What is no file takes no lines, and a FIFO would block the close for ever. */
+function setAsideIfNoFile(path: string): void {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat !== undefined && !stat.isFile()) setAside(path, "the journal of an incident must be a regular file");
 }
 
 /** A torn last line of a killed run is ended first, so that ours does not join it. */

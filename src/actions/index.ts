@@ -11,6 +11,8 @@ const actions = new Map<string, () => Promise<Action>>([
   ["backup", async () => (await import("./backup/make.ts")).backupAction],
   ["verify-backups", async () => (await import("./backup/check.ts")).verifyAction],
   ["prune-backups", async () => (await import("./backup/prune.ts")).pruneAction],
+  ["restore", async () => (await import("./backup/restore.ts")).restoreAction],
+  ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
   ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],
 ]);
 

@@ -16,7 +16,8 @@ export interface Sighting {
 }
 
 export type Adoption =
-  | { readonly kind: "adopt" }
+  /** `outdated`: the config would start it otherwise now; it goes on as it was started until a person restarts it. */
+  | { readonly kind: "adopt"; readonly outdated: boolean }
   /** Nothing lives of it, or what lives is to be ended like any leftover. */
   | { readonly kind: "end"; readonly reason: string }
   /** It may be the bot and it may not be: a second copy must not be started beside it, nor a stranger killed. */
@@ -25,10 +26,12 @@ export type Adoption =
 export interface AdoptionTerms {
   /** The config's word on processes that outlived their supervisor. */
   readonly orphans: "adopt" | "stop";
-  /** Fingerprint of what the config would start now. */
-  readonly definition: string;
-  /** The bot's account in the config now. */
+  /** The account that the config gives it now. */
   readonly account: string;
+  /** It runs as the user that the config gives it now. */
+  readonly sameUser: boolean;
+  /** Fingerprint of what the config would start now; `undefined` when that cannot be told. */
+  readonly definition: string | undefined;
   /** The bot had been asked to stop: it forbade itself new orders, and may be half gone. */
   readonly wasStopping: boolean;
 }
@@ -44,9 +47,10 @@ export function judgeAdoption(identity: Identity, seen: Sighting, terms: Adoptio
     };
   if (terms.orphans === "stop") return { kind: "end", reason: "orphans is stop" };
   if (terms.wasStopping) return { kind: "end", reason: "it was being stopped" };
-  if (identity.definition !== terms.definition)
-    return { kind: "end", reason: "its definition in the config has changed" };
+  // Under another account it would count as another bot, and as another user it could not be heard.
   if (identity.account !== terms.account)
     return { kind: "end", reason: `its account in the config was ${identity.account} and is ${terms.account}` };
-  return { kind: "adopt" };
+  const outdated = identity.definition !== terms.definition;
+  if (outdated && !terms.sameUser) return { kind: "end", reason: "its user in the config has changed" };
+  return { kind: "adopt", outdated };
 }

@@ -64,7 +64,7 @@ export const pruneJobSchema = z.strictObject({
 export type PruneJob = z.output<typeof pruneJobSchema>;
 
 /** Where a backup failed. */
-export const STAGES = ["lock", "source", "space", "store", "verify", "publish", "prune"] as const;
+export const STAGES = ["lock", "source", "space", "store", "verify", "publish", "prune", "bots", "swap"] as const;
 
 /** Lines of a worker on descriptor 3. */
 export const backupLineSchema = z.discriminatedUnion("kind", [
@@ -88,6 +88,22 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("pruned"), ids: z.array(z.string()) }),
   /** Something that was decided meanwhile, for people. */
   z.object({ kind: z.literal("note"), text: z.string() }),
+  /** A step of a restore that has begun, for people. */
+  z.object({ kind: z.literal("step"), text: z.string(), touching: z.boolean() }),
+  z.object({
+    kind: z.literal("restored"),
+    id: z.string(),
+    backup: z.string(),
+    rawBytes: z.int(),
+    durationMs: z.int(),
+    /** Folders with what was there before. */
+    aside: z.array(z.string()),
+    /** Bots that start with the level minimal until they are reconciled. */
+    marked: z.array(z.string()),
+    /** What went wrong afterwards, as a bot that did not start. */
+    troubles: z.array(z.string()),
+  }),
+  z.object({ kind: z.literal("exported"), file: z.string(), rawBytes: z.int() }),
   z.object({ kind: z.literal("failed"), stage: z.enum(STAGES), reason: z.string() }),
 ]);
 export type BackupLine = z.output<typeof backupLineSchema>;

@@ -15,7 +15,7 @@ export const LEVELS = ["L0", "L1", "L2", "L3"] as const;
 export type Level = (typeof LEVELS)[number];
 
 /** full: whole by itself. delta: pages that differ from `base`. base, wal: physical copy and log of PostgreSQL. */
-export const BACKUP_KINDS = ["full", "delta", "base", "wal"] as const;
+const BACKUP_KINDS = ["full", "delta", "base", "wal"] as const;
 export type BackupKind = (typeof BACKUP_KINDS)[number];
 
 export const TRIGGERS = ["schedule", "manual", "pre-restore", "pre-upgrade"] as const;

@@ -10,7 +10,9 @@ import { duration } from "./duration.ts";
 /** The fields, to be spread into the config's `restart` section. */
 const budgetFields = {
   intensity: z.int().min(0).max(1_000).default(5).describe("Restarts allowed within the period."),
-  period: duration().prefault("10m").describe("Length of the sliding window that intensity counts in."),
+  period: duration()
+    .prefault("10m")
+    .describe("Length of the sliding window that intensity counts in; 0s is a budget without limit."),
 };
 
 export const budgetSchema = z.strictObject(budgetFields);

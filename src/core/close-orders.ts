@@ -74,6 +74,9 @@ export interface Attempt {
   readonly maxChunk: number | undefined;
   readonly flipHedged: boolean;
   readonly reduceOnlyRejects: number;
+  /** Rounds whose market orders were accepted without a word of a fill, and the last of them. */
+  readonly silentRounds: number;
+  readonly silentRound: number | undefined;
 }
 
 /** A resting stop that reserves the position shows as repeated reduce-only refusals. */
@@ -82,7 +85,16 @@ const REJECTS_BEFORE_STOPS_GO = 2;
 const BANDS = [0, 0.001, 0.005, 0.02, 0.05] as const;
 /** Orders of one position in one round: more than any cap allows, and an end for a step of nearly zero. */
 export const MAX_CHUNKS = 500;
-const FIRST_ATTEMPT: Attempt = { rung: 0, maxChunk: undefined, flipHedged: false, reduceOnlyRejects: 0 };
+/** Venues that only acknowledge may drop a market order afterwards (no counterparty within their price limit): from the third such round on, limits are tried. */
+const SILENT_ROUNDS_BEFORE_LIMITS = 3;
+const FIRST_ATTEMPT: Attempt = {
+  rung: 0,
+  maxChunk: undefined,
+  flipHedged: false,
+  reduceOnlyRejects: 0,
+  silentRounds: 0,
+  silentRound: undefined,
+};
 
 /** Attempts by position key. */
 export type Attempts = ReadonlyMap<string, Attempt>;
@@ -161,7 +173,16 @@ export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendRes
   // From the order's own rung: several orders of one round must not climb several steps.
   const climbed = (order.rung + 1) % BANDS.length;
   if (result.kind === "accepted") {
-    return { ...attempt, rung: missed(order, result) ? climbed : attempt.rung, reduceOnlyRejects: 0 };
+    const learnt = { ...attempt, reduceOnlyRejects: 0 };
+    if ((result.filled ?? 0) > 0) return { ...learnt, silentRounds: 0 };
+    // It found nobody, or nobody tells: if the position is still there, the next limit goes further.
+    if (order.limitPrice !== undefined) return { ...learnt, rung: climbed };
+    if (order.round === attempt.silentRound) return learnt;
+    const silentRounds = attempt.silentRounds + 1;
+    const silent = { ...learnt, silentRound: order.round };
+    return silentRounds < SILENT_ROUNDS_BEFORE_LIMITS
+      ? { ...silent, silentRounds }
+      : { ...silent, silentRounds: 0, rung: climbed };
   }
   if (result.kind !== "rejected") return attempt;
   switch (result.why) {

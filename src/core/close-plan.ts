@@ -143,8 +143,12 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   return act(policy, state, reading, open, atMs);
 }
 
-/** Folds how the orders of one round ended. */
-export function recordRound(before: PlanState, sent: readonly Sent[]): PlanState {
+/** Folds how the orders of one round ended; `cancels` are the failures of its cancels. */
+export function recordRound(
+  before: PlanState,
+  sent: readonly Sent[],
+  cancels: readonly VenueFailure[] = [],
+): PlanState {
   const attempts = new Map(before.attempts);
   let { lastUnknownAtMs, lastSentAtMs } = before;
   for (const { order, result, sentAtMs } of sent) {
@@ -156,8 +160,10 @@ export function recordRound(before: PlanState, sent: readonly Sent[]): PlanState
     if (result.kind === "unknown") lastUnknownAtMs = Math.max(lastUnknownAtMs ?? sentAtMs, sentAtMs);
     lastSentAtMs = Math.max(lastSentAtMs ?? sentAtMs, sentAtMs);
   }
-  const refused = sent.length > 0 && sent.every(({ result }) => result.kind === "auth");
-  const orderRefusals = refused ? before.orderRefusals + 1 : sent.length > 0 ? 0 : before.orderRefusals;
+  // A key that may only read is refused with every order; where there are none, with every cancel.
+  const answers: readonly { readonly kind: string }[] = sent.length > 0 ? sent.map(({ result }) => result) : cancels;
+  const refused = answers.length > 0 && answers.every(({ kind }) => kind === "auth");
+  const orderRefusals = refused ? before.orderRefusals + 1 : answers.length > 0 ? 0 : before.orderRefusals;
   const allowance = spend(before.allowance, sent, before.held);
   return { ...before, attempts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
 }

@@ -56,3 +56,17 @@ export const EXCHANGE_IDS = [
   "xt",
   "zebpay",
 ] as const;
+
+/** Those of them that refuse a key without its passphrase. */
+export const PASSPHRASE_IDS: readonly string[] = [
+  "apex",
+  "bitget",
+  "blofin",
+  "coinbaseinternational",
+  "deepcoin",
+  "kucoin",
+  "kucoinfutures",
+  "myokx",
+  "okx",
+  "weex",
+];

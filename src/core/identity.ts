@@ -1,8 +1,11 @@
 /** The identity file `<stateDir>/bots/NAME/identity.json`: which process is, or last was, the bot. */
 import * as z from "zod";
+import { versionOf } from "./file-version.ts";
+
+const IDENTITY_VERSION = 1;
 
 const identitySchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(IDENTITY_VERSION),
   account: z.string(),
   /** Kernel boot id: after a reboot no process of the file can be alive. */
   bootId: z.string(),
@@ -20,13 +23,26 @@ const identitySchema = z.strictObject({
 });
 export type Identity = z.output<typeof identitySchema>;
 
-/** Reads an identity file's text; `undefined` for no file, a damaged one, or another version. */
-export function readIdentity(text: string | undefined): Identity | undefined {
-  if (text === undefined) return undefined;
+export type IdentityReading =
+  | { readonly kind: "absent" }
+  | { readonly kind: "known"; readonly identity: Identity }
+  /** Something is there that says nothing: the bot's processes are told by their marks alone. */
+  | { readonly kind: "damaged"; readonly reason: string }
+  /** A newer release wrote it; this one neither understands nor replaces it. */
+  | { readonly kind: "newer"; readonly version: number };
+
+/** Reads an identity file's text; `undefined` is a file that does not exist. Never throws. */
+export function readIdentity(text: string | undefined): IdentityReading {
+  if (text === undefined) return { kind: "absent" };
+  let parsed: unknown;
   try {
-    const result = identitySchema.safeParse(JSON.parse(text));
-    return result.success ? result.data : undefined;
+    parsed = JSON.parse(text);
   } catch {
-    return undefined;
+    return { kind: "damaged", reason: "it is not JSON" };
   }
+  const result = identitySchema.safeParse(parsed);
+  if (result.success) return { kind: "known", identity: result.data };
+  const version = versionOf(parsed);
+  if (version > IDENTITY_VERSION) return { kind: "newer", version };
+  return { kind: "damaged", reason: z.prettifyError(result.error) };
 }

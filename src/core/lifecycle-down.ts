@@ -42,7 +42,8 @@ export function onAdopted(policy: Policy, state: Of<State, "stopped">, event: Of
   const closing = countClosing(policy, state);
   const adopted = { ...carry(state), wanted: true, closeClock: closing.closeClock };
   const effects: readonly Effect[] = [...closing.effects, note("info", "the running bot is adopted, untouched")];
-  if (event.ready) {
+  // A supervisor killed right after the spawn has not noted that this was all there is to wait for.
+  if (event.ready || policy.ready === "started") {
     const next = becomeRunning(adopted);
     return { state: next.state, effects: [...effects, ...next.effects] };
   }

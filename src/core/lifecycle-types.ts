@@ -105,7 +105,8 @@ export type Timer = "start" | "stop" | "backoff" | "stable" | "settled" | "close
 export type Event = { readonly atMs: number } & (
   | { readonly kind: "start" }
   | { readonly kind: "stop" }
-  | { readonly kind: "restart" }
+  /** `why`: what the exit record says; an operator's wish where it is absent. */
+  | { readonly kind: "restart"; readonly why?: string }
   | { readonly kind: "emergency"; readonly trigger: Trigger; readonly reason: string }
   | { readonly kind: "arm"; readonly acceptPositions: boolean }
   /** A lockout was found on disk at start; `outcome` is undefined when its close had not ended. */
@@ -133,7 +134,8 @@ export type Event = { readonly atMs: number } & (
   | {
       readonly kind: "failing";
       readonly generation: number;
-      readonly cause: ProbeCause;
+      /** `limit`: its memory, at a quiet moment before the kernel kills. */
+      readonly cause: ProbeCause | "limit";
       readonly detail: string;
       readonly action: "restart" | "emergency";
     }
@@ -153,6 +155,12 @@ export type Event = { readonly atMs: number } & (
   | { readonly kind: "survivors"; readonly generation: number; readonly pids: readonly number[] }
   | { readonly kind: "hookEnded"; readonly generation: number; readonly hook: Hook; readonly roll: number }
   | { readonly kind: "actionEnded"; readonly action: Rung; readonly outcome: RungOutcome }
+  /** A reload has replaced the policy; `countedMs` is what `closeAfter` has counted so far, `undefined` when it does not count. */
+  | {
+      readonly kind: "newPolicy";
+      readonly before: Pick<Policy, "startTimeout" | "resetAfter">;
+      readonly countedMs: number | undefined;
+    }
   | { readonly kind: "elapsed"; readonly timer: Timer; readonly generation: number; readonly roll: number }
 );
 

@@ -26,7 +26,7 @@ export function stopByOperator(policy: Policy, state: Up, event: Of<Event, "stop
 }
 
 export function restartByOperator(policy: Policy, state: Up, event: Of<Event, "restart">): Step {
-  const exit = ended("stopped", "restarted by the operator");
+  const exit = ended("stopped", event.why ?? "restarted by the operator");
   return stopPolitely(policy, state, { kind: "again" }, exit, event.atMs);
 }
 

@@ -1,5 +1,6 @@
 /** What a bot may use at most: the limits of the config, which of them this machine can enforce, and when memory counts as high. */
 import * as z from "zod";
+import { duration } from "./duration.ts";
 import { cpuPercent, formatSize, size } from "./size.ts";
 
 /** Nothing runs in less, and a kernel that is given less kills the start. */
@@ -31,10 +32,24 @@ export const limitsSchema = z.strictObject({
     .max(1_000)
     .optional()
     .describe("Whom the kernel kills first when the machine is short of memory: 1000 first, -1000 never."),
+  onMemoryHigh: z
+    .enum(["degrade", "restart"])
+    .default("degrade")
+    .describe(
+      "What follows when memory is high or about to reach its limit: only the level degraded, or also a polite restart at a quiet moment.",
+    ),
+  quietTimeout: duration()
+    .prefault("5m")
+    .describe("Longest wait for a quiet moment (X_IN_FLIGHT=0) before that restart."),
+  memoryHorizon: duration()
+    .prefault("15m")
+    .describe("Memory that grows counts as high when it would reach its limit within this time; 0s: never."),
   strict: z.boolean().default(false).describe("Do not start the bot when one of its limits cannot be enforced here."),
 });
 export type Limits = z.output<typeof limitsSchema>;
-type LimitKey = Exclude<keyof Limits, "strict">;
+/** What the supervisor does about limits, and no limit itself; not part of what is started. */
+const POLICY_KEYS = ["onMemoryHigh", "quietTimeout", "memoryHorizon"] as const;
+type LimitKey = Exclude<keyof Limits, "strict" | (typeof POLICY_KEYS)[number]>;
 
 /** The parts of cgroups that limits are made of. */
 export const CONTROLLERS = ["memory", "cpu", "pids"] as const;

@@ -1,13 +1,16 @@
 /** The lockout file `<stateDir>/bots/NAME/lock.json`: while it exists the bot does not start, whatever restarts. */
 import * as z from "zod";
 import { CLOSE_EXIT, closeJobSchema, type CloseOutcome } from "./close-job.ts";
+import { versionOf } from "./file-version.ts";
 import type { RungOutcome } from "./ladder.ts";
 
 const outcomeNames = Object.keys(CLOSE_EXIT);
 const isOutcome = (text: string): text is CloseOutcome => outcomeNames.includes(text);
 
+const LOCKOUT_VERSION = 1;
+
 const lockoutSchema = z.strictObject({
-  version: z.literal(1),
+  version: z.literal(LOCKOUT_VERSION),
   bot: z.string(),
   account: z.string(),
   incident: z.string(),
@@ -31,7 +34,9 @@ export type LockoutReading =
   | { readonly kind: "absent" }
   | { readonly kind: "locked"; readonly lockout: Lockout }
   /** Something is there that cannot be read: the bot is treated as locked, for it may well be. */
-  | { readonly kind: "damaged"; readonly reason: string };
+  | { readonly kind: "damaged"; readonly reason: string }
+  /** As damaged, and left as it is: a newer release wrote it. */
+  | { readonly kind: "newer"; readonly reason: string };
 
 /** Reads the text of a lockout file; `undefined` is a file that does not exist. Never throws. */
 export function readLockout(text: string | undefined): LockoutReading {
@@ -44,6 +49,9 @@ export function readLockout(text: string | undefined): LockoutReading {
   }
   const result = lockoutSchema.safeParse(parsed);
   if (result.success) return { kind: "locked", lockout: result.data };
+  const version = versionOf(parsed);
+  if (version > LOCKOUT_VERSION)
+    return { kind: "newer", reason: `its format version ${version} is of a newer release` };
   return { kind: "damaged", reason: z.prettifyError(result.error) };
 }
 

@@ -9,6 +9,14 @@ import * as z from "zod";
 const INDEX_VERSION = 1;
 
 /** How segments are packed; also the end of their names. */
+/** Where the output of a bot goes. */
+export const OUTPUT_TARGETS = ["file", "journal", "inherit"] as const;
+
+/** Under which name (SYSLOG_IDENTIFIER) the journal keeps the output of a bot. */
+export function journalIdentifier(bot: string): string {
+  return `tradingbot-${bot}`;
+}
+
 export const COMPRESSIONS = ["zstd", "gzip", "none"] as const;
 export type Compression = (typeof COMPRESSIONS)[number];
 

@@ -46,6 +46,9 @@ const botStatusSchema = z.strictObject({
   startedAt: time.nullable(),
   uptimeSeconds: seconds.nullable(),
   adopted: z.boolean(),
+  definition: z
+    .enum(["current", "outdated"])
+    .describe("outdated: it was adopted, and the config would start it otherwise now; a restart or a reload does."),
   restarts: z.strictObject({
     total: z.int().min(0),
     inPeriod: z.int().min(0),
@@ -123,6 +126,23 @@ export const statusSchema = z.strictObject({
     rssBytes: z.number().min(0),
     journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
     asOf: time.describe("When this was true."),
+    machine: z
+      .strictObject({
+        loopLagSeconds: seconds.describe("The longest delay of the daemon's own loop in the last ten seconds."),
+        stalls: z.int().min(0).describe("Times that the daemon itself stood still for more than three seconds."),
+        suspends: z.int().min(0).describe("Times that the machine slept."),
+        clockSteps: z.int().min(0).describe("Times that the wall clock was set."),
+        pressure: z
+          .strictObject({
+            cpuSomePercent: z.number().min(0).nullable(),
+            memoryFullPercent: z.number().min(0).nullable(),
+            ioFullPercent: z.number().min(0).nullable(),
+          })
+          .describe("Share of the last ten seconds that was lost to waiting; null where the kernel does not tell."),
+        disturbed: z.string().nullable().describe("Why failing probes are not counted now; null: they are."),
+      })
+      .optional()
+      .describe("What the daemon saw of its machine since it started; absent when no daemon watched it."),
   }),
   bots: z.array(botStatusSchema),
   backups: z.array(backupStatusSchema).describe("One entry for each target and store."),

@@ -55,11 +55,19 @@ const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
   "-4024": "band",
   "-4015": "clientId",
   "51169": "reduceOnly",
+  "51170": "reduceOnly",
   "51023": "reduceOnly",
+  // Resting closes already hold the position: they are cancelled like other things in the way.
+  "51112": "reduceOnly",
+  "51206": "reduceOnly",
+  "51203": "size",
   "51202": "size",
   "51201": "size",
   "51006": "band",
-  "51010": "positionSide",
+  "51135": "band",
+  "51136": "band",
+  "51137": "band",
+  "51138": "band",
   "110017": "reduceOnly",
   "110003": "band",
 };
@@ -81,9 +89,26 @@ const REFUSED_KEY = /"code":\s*-2015\b|\b-2015\b/;
 /** Codes of a timestamp outside the window that ccxt maps to classes of their own. */
 const TIMESTAMP = /"code":\s*"?(-1021|-4188|-5028)\b/;
 
+/** OKX's codes that ccxt has no class for, or one that says something else: most are bare ExchangeErrors, which would read as "not executed". */
+const KIND_OF_CODE: Readonly<Record<string, "auth" | "clock" | "throttled" | "unknown">> = {
+  "50030": "auth",
+  "50035": "auth",
+  "50119": "auth",
+  "50120": "auth",
+  "50121": "auth",
+  "50036": "clock",
+  "50040": "throttled",
+  "50061": "throttled",
+  // "Does not mean that the request was successful or failed", says the venue.
+  "51054": "unknown",
+  "51149": "unknown",
+};
+
 /** Pure and total: what is not recognised is `unknown`, the class that never leads to a blind resend. */
 export function classifyVenueError(facts: VenueErrorFacts): VenueFailure {
   const is = (name: string): boolean => facts.name === name || facts.chain.includes(name);
+  const byCode = isCcxt(facts) ? KIND_OF_CODE[codeOf(facts) ?? ""] : undefined;
+  if (byCode !== undefined) return { kind: byCode };
   if (is("RateLimitExceeded") || is("DDoSProtection")) {
     return REFUSED_KEY.test(facts.message) ? { kind: "auth" } : { kind: "throttled" };
   }
@@ -112,10 +137,20 @@ function rejectReason(facts: VenueErrorFacts, is: (name: string) => boolean): Re
   // An id that is taken is not an id that the venue cannot read: the next order has another one anyway.
   if (is("DuplicateOrderId")) return "other";
   if (is("MarketClosed")) return "band";
-  const code = /"?(?:code|sCode|retCode)"?\s*:\s*"?(-?\d+)/.exec(stripOkxEnvelope(facts.message))?.[1];
+  const code = codeOf(facts);
   const byCode = code === undefined ? undefined : REASON_OF_CODE[code];
   if (byCode !== undefined) return byCode;
-  return REASON_OF_WORDS.find(([words]) => words.test(facts.message))?.[1] ?? "other";
+  const text = saidBy(facts.message);
+  return REASON_OF_WORDS.find(([words]) => words.test(text))?.[1] ?? "other";
+}
+
+/** OKX's reply names `clOrdId` whatever the reason is: only its sentence tells. */
+function saidBy(message: string): string {
+  return /"sMsg"\s*:\s*"([^"]*)"/.exec(message)?.[1] ?? message;
+}
+
+function codeOf({ message }: VenueErrorFacts): string | undefined {
+  return /"?(?:code|sCode|retCode)"?\s*:\s*"?(-?\d+)/.exec(stripOkxEnvelope(message))?.[1];
 }
 
 /** OKX wraps the order's own `sCode` into an envelope whose `code` is 1 or 2: the inner code is the reason. */

@@ -3,14 +3,16 @@ import { existsSync } from "node:fs";
 import { createNotifier, type Notifier } from "../bot/index.ts";
 import { openLedger } from "./bot/ledger.ts";
 import { Trader } from "./bot/trader.ts";
-import { connectVenue, type Venue } from "./bot/venue.ts";
+import { connectVenue, type Venue, type VenueName } from "./bot/venue.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
 interface Settings {
+  exchange: VenueName;
   url: string;
   apiKey: string;
   apiSecret: string;
+  apiPassphrase: string;
   /** 0: no health endpoint. */
   httpPort: number;
   tickMs: number;
@@ -39,7 +41,7 @@ const HEALTHY_TICKS = 10;
 
 /**
  * Runs until SIGTERM or SIGINT, then returns within a second and leaves positions and orders as they are. Reads PAPER_URL,
- * PAPER_KEY, PAPER_SECRET (all needed), BOT_HTTP_PORT (0), BOT_TICK_MS (500), BOT_SYMBOLS, BOT_LEDGER (ledger.db),
+ * PAPER_KEY, PAPER_SECRET (all needed), PAPER_EXCHANGE (binance or okx; default binance), PAPER_PASSPHRASE, BOT_HTTP_PORT (0), BOT_TICK_MS (500), BOT_SYMBOLS, BOT_LEDGER (ledger.db),
  * BOT_CRASH_FILE, and the supervisor's NOTIFY_SOCKET, SUPERVISOR_SOCKET and SUPERVISOR_NO_NEW_ORDERS. Ends the process with
  * code 78 when settings are wrong and with 1 when it cannot start.
  */
@@ -145,7 +147,7 @@ async function tickForEver(
 async function loadMarkets(venue: Venue, stop: Stop): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     try {
-      await venue.loadMarkets(tries > 1);
+      await venue.client.loadMarkets(tries > 1);
       return;
     } catch (error) {
       if (tries === LOAD_TRIES || stop.asked.aborted) throw error;
@@ -171,9 +173,11 @@ function serveHealth(settings: Settings, pulse: { atMs: number }): ReturnType<ty
 
 function readSettings(env: Env): Settings {
   return {
+    exchange: venueName(env),
     url: required(env, "PAPER_URL"),
     apiKey: required(env, "PAPER_KEY"),
     apiSecret: required(env, "PAPER_SECRET"),
+    apiPassphrase: env["PAPER_PASSPHRASE"] ?? "",
     httpPort: whole(env, "BOT_HTTP_PORT", 0, { from: 0, to: 65_535 }),
     tickMs: whole(env, "BOT_TICK_MS", DEFAULT_TICK_MS, { from: MIN_TICK_MS, to: MAX_TICK_MS }),
     symbols: (env["BOT_SYMBOLS"] || DEFAULT_SYMBOLS).split(",").map((symbol) => symbol.trim()),
@@ -181,6 +185,12 @@ function readSettings(env: Env): Settings {
     noNewOrders: env["SUPERVISOR_NO_NEW_ORDERS"] || undefined,
     crashFile: env["BOT_CRASH_FILE"] || undefined,
   };
+}
+
+function venueName(env: Env): VenueName {
+  const name = env["PAPER_EXCHANGE"] || "binance";
+  if (name === "binance" || name === "okx") return name;
+  throw new Error(`cannot start the sample bot: PAPER_EXCHANGE is ${name}, must be binance or okx`);
 }
 
 function required(env: Env, name: string): string {

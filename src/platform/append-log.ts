@@ -5,6 +5,7 @@ import {
   existsSync,
   fstatSync,
   fsyncSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readSync,
@@ -130,8 +131,14 @@ export class AppendLog {
 
   #openLast(): void {
     mkdirSync(this.#options.dir, { recursive: true, mode: 0o750 });
-    const numbers = listNumbers(this.#options.dir);
-    this.#open(numbers.at(-1) ?? Math.max(this.#number, 1));
+    const last = listNumbers(this.#options.dir).at(-1) ?? Math.max(this.#number, 1);
+    try {
+      this.#open(last);
+    } catch (cause) {
+      // Something that no line can be written to has the name of the last file: it stays there, and the next one is begun.
+      if (existsSync(this.#pathOf(last)) || isLink(this.#pathOf(last))) return this.#open(last + 1);
+      throw cause;
+    }
   }
 
   #rotate(): void {
@@ -150,9 +157,16 @@ export class AppendLog {
   #open(number: number): void {
     const path = this.#pathOf(number);
     const fresh = !existsSync(path);
-    const flags = constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW;
+    // A FIFO in the file's place would take some lines and then block us for ever.
+    const flags =
+      constants.O_RDWR | constants.O_APPEND | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK;
     const fd = openSync(path, flags, this.#options.mode ?? 0o640);
-    const bytes = fstatSync(fd).size;
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) {
+      closeSync(fd);
+      throw new Error(`cannot append to ${path}: it is not a regular file`);
+    }
+    const bytes = stat.size;
     this.#torn = bytes > 0 && lastByte(fd, bytes) !== NEWLINE;
     this.#fd = fd;
     this.#number = number;
@@ -161,12 +175,12 @@ export class AppendLog {
   }
 
   #prune(): void {
-    try {
-      for (const number of listNumbers(this.#options.dir).slice(0, -this.#options.keep)) {
+    for (const number of listNumbers(this.#options.dir).slice(0, -this.#options.keep)) {
+      try {
         rmSync(this.#pathOf(number), { force: true });
+      } catch {
+        // The next rotation tries again; a file too many is no reason to lose a line, nor to keep the others.
       }
-    } catch {
-      // The next rotation tries again; a file too many is no reason to lose a line.
     }
   }
 
@@ -190,6 +204,10 @@ function listNumbers(dir: string): number[] {
     .flatMap((name) => FILE_NAME.exec(name)?.[1] ?? [])
     .map(Number)
     .sort((a, b) => a - b);
+}
+
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true;
 }
 
 function lastByte(fd: number, bytes: number): number | undefined {

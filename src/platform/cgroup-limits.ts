@@ -9,6 +9,9 @@ const CPU_PERIOD_US = 100_000;
 /** CPU time of one period for one percent of a core, µs. */
 const US_PER_PERCENT = CPU_PERIOD_US / 100;
 
+/** Memory without and with swap. */
+const V1_MEMORY_FILES = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] as const;
+
 /** Limits of memory in a cgroup of the memory controller. Swap counts, else a limit is only a slower way to exceed it. */
 export function limitMemory(version: "v1" | "v2", cgroup: string, limits: EnforcedLimits): void {
   const { memoryBytes, memoryHighBytes } = limits;
@@ -20,8 +23,10 @@ export function limitMemory(version: "v1" | "v2", cgroup: string, limits: Enforc
     // A bot that lost one of its processes is no bot: the kernel kills all of them or none.
     if (has(cgroup, "memory.oom.group")) set(cgroup, "memory.oom.group", 1);
   } else if (memoryBytes !== undefined) {
-    set(cgroup, "memory.limit_in_bytes", memoryBytes);
-    if (has(cgroup, "memory.memsw.limit_in_bytes")) set(cgroup, "memory.memsw.limit_in_bytes", memoryBytes);
+    const files = V1_MEMORY_FILES.filter((file) => has(cgroup, file));
+    // With swap may never be less than without: it is lowered last and raised first.
+    const raised = Number(readProc(join(cgroup, V1_MEMORY_FILES[0]))) < memoryBytes;
+    for (const file of raised ? files.toReversed() : files) set(cgroup, file, memoryBytes);
   }
 }
 

@@ -1,5 +1,5 @@
 /** Control groups as a fence around a bot's tree: nothing that it forks can leave, and the whole is frozen or killed at once (cgroups(7), v2). */
-import { existsSync, mkdirSync, readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { readProc } from "./proc.ts";
 
@@ -12,6 +12,8 @@ export interface CgroupSupport {
   readonly reason: string;
 }
 
+/** Links of a folder without folders in it: its name and its own dot. */
+const LEAF_LINKS = 2;
 /** Depth of nested cgroups that are listed and removed; a container runtime inside a bot makes two or three. */
 const MAX_DEPTH = 8;
 
@@ -110,6 +112,14 @@ export function cgroupPids(path: string, depth = MAX_DEPTH): number[] {
   return pids;
 }
 
+/**
+ * Whether the kernel itself says that no process lives in the cgroup or below it (`populated 0` of cgroup.events): one
+ * reading, and atomic, as the kernel counts while processes come and go. False when it cannot be read.
+ */
+export function isUnpopulated(path: string): boolean {
+  return /^populated 0$/m.test(readProc(join(path, "cgroup.events")) ?? "");
+}
+
 /** SIGKILL to all processes of the cgroup at once, forking ones included; `false` before Linux 5.14 or when it is gone. */
 export function killCgroup(path: string): boolean {
   return writeControl(join(path, "cgroup.kill"), "1");
@@ -135,6 +145,8 @@ function tryCgroup(base: string): string | undefined {
 
 function childCgroups(path: string): string[] {
   try {
+    // The kernel keeps this count (kernfs); it spares a look at the twenty files of every leaf.
+    if (statSync(path).nlink === LEAF_LINKS) return [];
     return readdirSync(path, { withFileTypes: true })
       .filter((entry) => entry.isDirectory())
       .map((entry) => join(path, entry.name));

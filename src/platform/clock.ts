@@ -15,6 +15,7 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallTime: () => new Date(),
   after(delayMs, callback) {
+    if (delayMs <= 0) return afterThisTurn(callback);
     let timer: ReturnType<typeof setTimeout>;
     let leftMs = delayMs;
     const arm = (): void => {
@@ -26,6 +27,12 @@ export const systemClock: Clock = {
     return () => clearTimeout(timer);
   },
 };
+
+/** The next turn of the event loop, after what waits for its input: the shortest timer would take a whole millisecond. */
+function afterThisTurn(callback: () => void): () => void {
+  const turn = setImmediate(callback);
+  return () => clearImmediate(turn);
+}
 
 /** Resolves after `delayMs`, or at once when `signal` aborts (the caller reads the signal to tell which). */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {

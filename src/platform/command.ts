@@ -47,6 +47,9 @@ const HELD_PIPE_WAIT_MS = 1_000;
 /** Total wait for the killed to disappear, ms. */
 const KILL_GRACE_MS = 1_000;
 
+/** Commands that run now: an upgrade hands them over, as nobody else would end them at their timeout. */
+export const runningCommands = new Set<ProcessId>();
+
 /** Runs the command in its own session. Never rejects; resolves about 2 s after the timeout at the latest. */
 export async function runCommand(request: CommandRequest): Promise<CommandResult> {
   if (request.signal?.aborted === true) return { kind: "timeout", output: "" };
@@ -87,6 +90,7 @@ async function follow(request: CommandRequest, child: Running): Promise<CommandR
   const { clock } = request;
   const startedAtMs = clock.monotonicMs();
   const root = identify(child.pid);
+  if (root !== undefined) runningCommands.add(root);
   const output = new OutputHead(request.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES);
   const pipes = [output.collect(child.stdout), output.collect(child.stderr)];
   const timer = new AbortController();
@@ -98,6 +102,7 @@ async function follow(request: CommandRequest, child: Running): Promise<CommandR
   if (first === "timeout" && child.exitCode === null && child.signalCode === null) {
     await killCommand(child, root, clock);
   }
+  if (root !== undefined) runningCommands.delete(root);
   await settle(pipes, clock);
   output.close();
   if (first === "timeout") return { kind: "timeout", output: output.text() };

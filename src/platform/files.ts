@@ -14,15 +14,19 @@ import {
   renameSync,
   rmSync,
   statSync,
+  unlinkSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 
 /** Damaged copies of one file set aside within one second; more means something writes garbage in a loop. */
 const MAX_SET_ASIDE = 100;
+/** Size of a file that is rewritten in place: an identity takes some 500 bytes, a page 4096. */
+const REWRITTEN_BYTES = 2_048;
 
 /** Replaces `path` as a whole or not at all, also across a power cut. Throws `cannot write PATH: why`; the old file then stands. */
 export function writeFileAtomic(path: string, text: string, mode = 0o600): void {
@@ -42,6 +46,86 @@ export function writeFileAtomic(path: string, text: string, mode = 0o600): void 
   } catch (cause) {
     removeQuietly(temporary);
     throw new Error(`cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Replaces `path` as a whole or not at all for everybody who reads it, also when we are killed on any line; a power cut
+ * may lose it. For what says nothing after a reboot. Throws as `writeFileAtomic`.
+ */
+export function replaceFile(path: string, text: string, mode = 0o600): void {
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+  try {
+    removeIfThere(temporary);
+    const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
+    try {
+      fchmodSync(fd, mode);
+      writeFileSync(fd, text);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(temporary, path);
+  } catch (cause) {
+    removeQuietly(temporary);
+    throw new Error(`cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/**
+ * Replaces the content of a small file that is written often, in place and padded with spaces to one size: on ext4 a rename
+ * over a file starts writing to the disk, which costs more than all the rest of a restart. One write below the size of a
+ * page is whole or not there for whoever comes after a kill; what a power cut leaves may be mixed. The file is made by
+ * `replaceFile` where there is none of that size. Throws as `writeFileAtomic`.
+ */
+export function rewriteFile(path: string, text: string, mode = 0o600): void {
+  const bytes = Buffer.alloc(REWRITTEN_BYTES, " ");
+  if (Buffer.byteLength(text) >= REWRITTEN_BYTES) return replaceFile(path, text, mode);
+  bytes.write(text);
+  bytes.write("\n", REWRITTEN_BYTES - 1);
+  if (!overwriteWhole(path, bytes)) replaceFile(path, bytes.toString(), mode);
+  return undefined;
+}
+
+/** False when the file is not there, or not one of ours. */
+function overwriteWhole(path: string, bytes: Buffer): boolean {
+  if (!existsSync(path)) return false;
+  try {
+    const fd = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const stat = fstatSync(fd);
+      return stat.isFile() && stat.size === bytes.length && writeSync(fd, bytes, 0, bytes.length, 0) === bytes.length;
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    // A file in the way that is not ours to write is replaced, if that can be done.
+    return false;
+  }
+}
+
+/** Forces the file and its name to the disk, in a thread of the runtime. Rejects when it cannot. */
+export async function syncFile(path: string): Promise<void> {
+  for (const each of [path, dirname(path)]) {
+    // oxlint-disable-next-line no-await-in-loop
+    const handle = await open(each, constants.O_RDONLY);
+    try {
+      // oxlint-disable-next-line no-await-in-loop
+      await handle.sync();
+    } finally {
+      // oxlint-disable-next-line no-await-in-loop
+      await handle.close();
+    }
+  }
+}
+
+/** Removes the file; one that is not there is removed. */
+export function removeIfThere(path: string): void {
+  // Cheaper than an exception for the usual case.
+  if (!existsSync(path)) return;
+  try {
+    unlinkSync(path);
+  } catch (cause) {
+    if (codeOf(cause) !== "ENOENT") throw cause;
   }
 }
 
@@ -144,10 +228,13 @@ function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
 
-/** Makes a file of `bytes` zeros with its room on the disk taken, for `overwrite`; an existing one of that size is left as it is. */
-export function reserveFile(path: string, bytes: number): void {
+/**
+ * Makes a file of `bytes` with its room on the disk taken, for `overwrite`: `text` and zeros after it. An existing one of
+ * that size is left as it is.
+ */
+export function reserveFile(path: string, bytes: number, text = ""): void {
   if (existsSync(path) && statSync(path).size === bytes) return;
-  writeFileAtomic(path, "\0".repeat(bytes));
+  writeFileAtomic(path, `${text}${"\0".repeat(Math.max(0, bytes - Buffer.byteLength(text)))}`);
 }
 
 /** Writes `text` over the start of a reserved file and zeros over its rest, and forces it to the disk; takes no new room. */

@@ -1,9 +1,12 @@
 /** A lock that one process holds and the kernel drops when it dies: flock(2) on a file that stays in place. */
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync } from "node:fs";
+import { takeDescriptor } from "./exec.ts";
 import { readTextIfExists } from "./files.ts";
 import { libc } from "./libc.ts";
 
 export interface Lock {
+  /** The descriptor that holds it. */
+  readonly fd: number;
   /** Gives the lock up; a second call does nothing. */
   readonly release: () => void;
 }
@@ -30,6 +33,15 @@ export function tryLock(path: string): Lock | undefined {
     closeSync(fd);
   }
   throw new Error(`cannot lock ${path}: the file was replaced ${MAX_ATTEMPTS} times meanwhile`);
+}
+
+/**
+ * The lock on `path` that the program before us in this very process held and passed on by its descriptor, or `undefined`
+ * when it is not that lock: then the descriptor is left as it is.
+ */
+export function inheritLock(path: string, fd: number): Lock | undefined {
+  if (!stillAt(fd, path) || !flockNow(fd)) return undefined;
+  return takeDescriptor(fd) ? holdLock(fd) : undefined;
 }
 
 /** Pid that the last holder wrote, for messages to people; it proves nothing. `undefined`: none or unreadable. */
@@ -74,6 +86,7 @@ function holdLock(fd: number): Lock {
   notePid(fd, `${process.pid}\n`);
   let held = true;
   return {
+    fd,
     release() {
       if (!held) return;
       held = false;

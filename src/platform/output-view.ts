@@ -2,7 +2,7 @@
  * Where the bytes of a bot's output are while a rotation may run: no lock is taken, what was read is thrown away when the
  * index has changed meanwhile (as a seqlock does), so a reader never holds a rotation up. Unpacks nothing, for the daemon.
  */
-import { closeSync, constants, fstatSync, openSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   emptyIndex,
@@ -42,7 +42,8 @@ export interface OutputView {
 
 /** The index in the file; an empty one where there is none. Throws for one that is damaged or of a newer version. */
 export function readIndex(path: string): OutputIndex {
-  const text = readTextIfExists(path, MAX_INDEX_BYTES);
+  // Absent until the first rotation; the check costs less than an exception.
+  const text = existsSync(path) ? readTextIfExists(path, MAX_INDEX_BYTES) : undefined;
   try {
     return text === undefined ? emptyIndex(new Date(0).toISOString()) : parseIndex(text);
   } catch (cause) {

@@ -1,5 +1,5 @@
 /** What the kernel says of processes, read from /proc (proc(5)); a process is named by its pid and its start time together. */
-import { closeSync, openSync, readFileSync, readSync, readdirSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readSync, readdirSync } from "node:fs";
 
 /** One process for ever: a recycled pid has other start ticks. */
 export interface ProcessId {
@@ -23,13 +23,17 @@ export interface ProcessStat extends ProcessId {
 
 /** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK)): a constant of the Linux user interface on x86-64 and arm64. */
 const TICKS_PER_SECOND = 100;
+export const MS_PER_TICK = 1_000 / TICKS_PER_SECOND;
 /** An environment is at most the argument limit (2 MiB by default); more is not read. */
 const MAX_ENVIRON_BYTES = 4_194_304;
 
 /** Id of this boot of the machine; an identity file of another boot names no living process. `undefined` without /proc. */
 export function bootId(): string | undefined {
-  return readProc("/proc/sys/kernel/random/boot_id")?.trim();
+  knownBootId ??= readProc("/proc/sys/kernel/random/boot_id")?.trim();
+  return knownBootId;
 }
+
+let knownBootId: string | undefined;
 
 /**
  * State of `pid`, zombies included; `undefined` when there is no such process.
@@ -37,7 +41,7 @@ export function bootId(): string | undefined {
  */
 export function readStat(pid: number): ProcessStat | undefined {
   try {
-    return parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
+    return parseStat(readKernelFile(`/proc/${pid}/stat`));
   } catch (cause) {
     if (isGone(cause)) return undefined;
     throw new Error(
@@ -76,14 +80,22 @@ export function parseStat(text: string): ProcessStat | undefined {
 }
 
 /** Whether the state letter is of a process that still runs code: zombies (Z) and the dead (X) do not. */
-export function isLiveState(state: string): boolean {
+function isLiveState(state: string): boolean {
   return state !== "" && !"ZXx".includes(state);
+}
+
+/**
+ * Whether any code of the process still runs: the state is that of its first thread, which may have ended before the
+ * others; those still count, as the last of them is waited for too.
+ */
+export function isAlive({ state, threads }: Pick<ProcessStat, "state" | "threads">): boolean {
+  return isLiveState(state) || threads > 1;
 }
 
 /** Whether this very process still runs. Without `startTicks` any process of that pid counts. */
 export function isLive(pid: number, startTicks?: number): boolean {
   const stat = readStat(pid);
-  if (stat === undefined || !isLiveState(stat.state)) return false;
+  if (stat === undefined || !isAlive(stat)) return false;
   return startTicks === undefined || stat.startTicks === startTicks;
 }
 
@@ -147,11 +159,30 @@ export function processAgeSeconds(startTicks: number): number | undefined {
 /** Whole text of a file below /proc or /sys, at most `maxBytes`; `undefined` when it cannot be read. */
 export function readProc(path: string, maxBytes?: number): string | undefined {
   try {
-    if (maxBytes === undefined) return readFileSync(path, "utf8");
-    return readAtMost(path, maxBytes);
+    return maxBytes === undefined ? readKernelFile(path) : readAtMost(path, maxBytes);
   } catch {
     return undefined;
   }
+}
+
+/** Where small files are read into: a fresh buffer for each, of the size that a file without one gets, costs more than the reading. */
+const scratch = Buffer.allocUnsafe(65_536);
+
+/** Whole text of a file below /proc or /sys, whose size nobody knows before. Throws as open(2) and read(2) fail. */
+export function readKernelFile(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY);
+  try {
+    let filled = 0;
+    while (filled < scratch.length) {
+      const count = readSync(fd, scratch, filled, scratch.length - filled, null);
+      if (count === 0) return scratch.toString("utf8", 0, filled);
+      filled += count;
+    }
+  } finally {
+    closeSync(fd);
+  }
+  // Larger than all that is usually read.
+  return readFileSync(path, "utf8");
 }
 
 function readAtMost(path: string, maxBytes: number): string {

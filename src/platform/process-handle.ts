@@ -7,7 +7,12 @@ import type { ProcessId } from "./proc.ts";
 /** Name of a signal, as `SIGTERM`. */
 export type SignalName = keyof typeof constants.signals;
 
-const SIGNALS = new Map<number, string>(Object.entries(constants.signals).map(([name, number]) => [number, name]));
+/** The first name of a number counts: SIGABRT and SIGIO, not SIGIOT and SIGPOLL. */
+const SIGNALS = new Map<number, string>(
+  Object.entries(constants.signals)
+    .toReversed()
+    .map(([name, number]) => [number, name]),
+);
 
 /** Name of the signal that ended a child, which the runtime reports as a name or a number; `null` for none. */
 export function signalName(signal: string | number | null): string | null {

@@ -56,7 +56,9 @@ function judge(name: string, path: string, user: User | undefined): Program {
 
 function kindOf(path: string): "file" | "folder" | "nothing" | "denied" {
   try {
-    return statSync(path).isDirectory() ? "folder" : "file";
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat === undefined) return "nothing";
+    return stat.isDirectory() ? "folder" : "file";
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     return code === "ENOENT" || code === "ENOTDIR" ? "nothing" : "denied";

@@ -6,7 +6,7 @@ import type { ProcessId } from "./proc.ts";
 import { openProcess, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
 import { findProgram } from "./program.ts";
-import { ownPids } from "./subreaper.ts";
+import { botPids, ownPids } from "./subreaper.ts";
 import { switchUser } from "./user.ts";
 import type { User } from "./user.ts";
 
@@ -23,10 +23,17 @@ export interface SpawnRequest {
   readonly before?: readonly string[];
   /** Log file for stdout and stderr, appended to; made with mode 0640. */
   readonly outputPath: string;
+  /** Where stdout and stderr go instead of the log file; the descriptors stay the caller's. */
+  readonly output?: OutputDescriptors | undefined;
   /** Folder of the cgroup to start in, fresh from `createBotCgroup` (one that was killed kills what is started in it); made when it is gone. */
   readonly cgroup?: string;
   /** Called once, never before `spawnChild` has returned. */
   readonly onExit: (result: ExitResult) => void;
+}
+
+export interface OutputDescriptors {
+  readonly stdout: number;
+  readonly stderr: number;
 }
 
 export interface ExitResult {
@@ -66,9 +73,9 @@ const PERMANENT_CODES: ReadonlySet<string> = new Set([
 export function spawnChild(request: SpawnRequest): SpawnOutcome {
   const program = findProgram(request);
   if (program.kind === "missing") return { kind: "failed", reason: program.reason, permanent: true };
-  const output = openOutput(request.outputPath, request.user);
+  const output = request.output === undefined ? openOutput(request.outputPath, request.user) : NO_FILE;
   try {
-    const child = start(request, program.path, output.fd);
+    const child = start(request, program.path, request.output ?? { stdout: output.fd, stderr: output.fd });
     return { kind: "spawned", child, ...(output.error === undefined ? {} : { outputError: output.error }) };
   } catch (cause) {
     return describeFailure(request, cause);
@@ -77,11 +84,16 @@ export function spawnChild(request: SpawnRequest): SpawnOutcome {
   }
 }
 
-function start(request: SpawnRequest, path: string, outputFd: number | undefined): SpawnedChild {
+const NO_FILE = { fd: undefined, error: undefined };
+
+function start(
+  request: SpawnRequest,
+  path: string,
+  { stdout, stderr }: { readonly [S in keyof OutputDescriptors]: number | undefined },
+): SpawnedChild {
   const { command, cwd, env, user, cgroup, onExit, before = [] } = request;
   const { prefix: switching, spawnOptions } = switchUser(user);
   const prefix = [...before, ...switching];
-  const output = outputFd ?? "ignore";
   if (cgroup !== undefined) mkdirSync(cgroup, { recursive: true });
   let handle: ProcessHandle | undefined;
   let returned = false;
@@ -93,9 +105,10 @@ function start(request: SpawnRequest, path: string, outputFd: number | undefined
     ...spawnOptions,
     ...(cgroup === undefined ? {} : { cgroup }),
     detached: true,
-    stdio: ["ignore", output, output],
+    stdio: ["ignore", stdout ?? "ignore", stderr ?? "ignore"],
     onExit: (ended, code, signal) => {
       ownPids.delete(ended.pid);
+      botPids.delete(ended.pid);
       handle?.close();
       const result = { code: signal === null ? code : null, signal: signalName(signal) };
       if (returned) onExit(result);
@@ -103,6 +116,7 @@ function start(request: SpawnRequest, path: string, outputFd: number | undefined
     },
   });
   ownPids.add(child.pid);
+  botPids.add(child.pid);
   withdrawOomProtection(child.pid);
   const id = { pid: child.pid, startTicks: identify(child) };
   handle = openProcess(id);

@@ -35,12 +35,21 @@ export interface DatabaseContent {
 }
 
 /** Opens a database that exists, to read only. Throws `cannot open PATH: why`. */
-async function openToRead(path: string): Promise<Database> {
+function openToRead(path: string): Promise<Database> {
+  return openExisting(path, true);
+}
+
+/** The same to write. */
+export function openToWrite(path: string): Promise<Database> {
+  return openExisting(path, false);
+}
+
+async function openExisting(path: string, readonly: boolean): Promise<Database> {
   // The per-platform entries embed the addon; the package's main entry looks for it in node_modules.
   const { default: Constructor } =
     process.arch === "arm64" ? await import("better-sqlite3/linux-arm64") : await import("better-sqlite3/linux-x64");
   try {
-    return new Constructor(path, { timeout: BUSY_TIMEOUT_MS, readonly: true, fileMustExist: true });
+    return new Constructor(path, { timeout: BUSY_TIMEOUT_MS, readonly, fileMustExist: true });
   } catch (cause) {
     throw new Error(`cannot open ${path}: ${messageOf(cause)}`, { cause });
   }

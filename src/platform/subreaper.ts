@@ -16,11 +16,29 @@ const ORPHAN_ZOMBIE_MS = 1_000;
 /** Children that the runtime waits for itself: each wrapper of `Bun.spawn` adds its child and takes it out when it exited. */
 export const ownPids = new Set<number>();
 
+/** Those of them that are the main process of a bot. */
+export const botPids = new Set<number>();
+
+let isSubreaper = false;
+
 const zombieSinceMs = new Map<number, number>();
 
 /** Makes this process the parent of its descendants' orphans; `false` where FFI is absent or the kernel refuses. */
 export function becomeSubreaper(): boolean {
-  return libc()?.prctl(PR_SET_CHILD_SUBREAPER, 1) === 0;
+  const c = libc();
+  const became = c?.prctl(PR_SET_CHILD_SUBREAPER, 1) === 0;
+  const pidfd = became ? c.pidfdOpen(process.pid) : -1;
+  if (pidfd >= 0) c?.close(pidfd);
+  isSubreaper = pidfd >= 0;
+  return became;
+}
+
+/**
+ * Whether every orphan among our descendants comes to us, and stays on the list of our children until this thread waits
+ * for it: without pidfds the runtime waits in a thread of its own.
+ */
+export function isReaper(): boolean {
+  return isSubreaper;
 }
 
 /** Living children of ours that the runtime did not start: what escaped from some bot by losing its parent. */

@@ -7,8 +7,9 @@
 import { cgroupPids, freezeCgroup, killCgroup } from "./cgroup.ts";
 import { sleep } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import { isLiveState, listPids, readEnvironText, readStat } from "./proc.ts";
+import { isAlive, listPids, readEnvironText, readStat } from "./proc.ts";
 import type { ProcessId, ProcessStat } from "./proc.ts";
+import { isLineEnded, isTreeEnded } from "./descent.ts";
 import { signalProcess } from "./process-handle.ts";
 import { ownPids, reapOrphans } from "./subreaper.ts";
 
@@ -27,6 +28,11 @@ export interface TreeMarks {
    * what catches, without a cgroup, a child that left session and environment and then lost its parent.
    */
   readonly orphans?: boolean;
+  /**
+   * All of it was begun by the main process, which this very process started: then its cgroup and the line of descent
+   * prove by themselves that nothing lives. Never true of what an earlier supervisor has left.
+   */
+  readonly begunHere?: boolean;
 }
 
 /** A living process of the tree. */
@@ -44,13 +50,30 @@ export interface KillOptions {
 const DEFAULT_ROUNDS = 5;
 const DEFAULT_GRACE_MS = 2_000;
 /** Time between looks at the dying, ms: doubled from the first to the last. */
-const FIRST_POLL_MS = 2;
+const FIRST_POLL_MS = 1;
 const LAST_POLL_MS = 50;
 /** Pause before the look that confirms an empty tree, ms: several times the length of an exec. */
 const CONFIRM_MS = 10;
+/** Time between two looks at the kernel's books meanwhile, ms. */
+const CONFIRM_STEP_MS = 1;
 /** Re-reads of /proc for processes that were born during the look, and rounds of SIGSTOP against forkers. */
 const MAX_RESCANS = 5;
 const MAX_STOP_ROUNDS = 8;
+
+/**
+ * All living processes at one time, read once for many questions. What is asked of it later is answered as of then: good
+ * for a daemon's start with many bots, as whatever was born since has a parent in it.
+ */
+export class Census {
+  readonly stats: ReadonlyMap<number, ProcessStat> = scan();
+  readonly #environ = new Map<number, string | undefined>();
+
+  /** The environment of one of them, as `readEnvironText` gives it. */
+  environ(pid: number): string | undefined {
+    if (!this.#environ.has(pid)) this.#environ.set(pid, readEnvironText(pid));
+    return this.#environ.get(pid);
+  }
+}
 
 /** Living processes that carry one of the marks or are in the cgroup, with their descendants. */
 export function listMarked(environ: readonly string[], cgroup: string | undefined): Member[] {
@@ -58,16 +81,32 @@ export function listMarked(environ: readonly string[], cgroup: string | undefine
 }
 
 /**
- * Living members of the tree (zombies are not), by pid. Never this process, its ancestors or PID 1.
+ * Living members of the tree (zombies are not), by pid, as of the census or of now. Never this process, its ancestors or PID 1.
  * Throws when the processes cannot be listed: that is not an empty tree.
  */
-export function listTree(marks: TreeMarks): Member[] {
-  const stats = scan();
+export function listTree(marks: TreeMarks, census: Census = new Census()): Member[] {
+  const { stats } = census;
   const excluded = ancestors();
-  const inside = membership(marks, stats);
+  const inside = membership(marks, census);
   const members = new Set([...stats.values()].filter((stat) => !excluded.has(stat.pid) && inside(stat)));
   addDescendants(members, stats, excluded);
   return [...members].sort((a, b) => a.pid - b.pid);
+}
+
+/**
+ * Whether the kernel's own books prove at once that nothing of the tree lives; `false` proves nothing. Where there is no
+ * cgroup, a look at all processes takes its place.
+ */
+export function isProvenGone(marks: TreeMarks): boolean {
+  if (marks.begunHere !== true) return false;
+  try {
+    if (marks.known.some(({ pid, startTicks }) => stillLives(pid, startTicks))) return false;
+    if (marks.cgroup !== undefined) return isTreeEnded(marks);
+    return isLineEnded(marks) && listTree(marks).length === 0;
+  } catch {
+    // What cannot be read proves nothing.
+    return false;
+  }
 }
 
 /**
@@ -86,8 +125,10 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   let provenEmpty = false;
   for (let round = 1; round <= rounds; round += 1) {
     try {
+      provenEmpty = isProvenGone(marks);
+      if (provenEmpty) break;
       const members = stopAll(current, marks.cgroup);
-      provenEmpty = members.length === 0 && (await confirmEmpty(current, clock));
+      provenEmpty = members.length === 0 && (await confirmEmpty(marks, current, clock));
       if (provenEmpty) break;
       killAll(members, marks.cgroup);
       await waitUntilGone(members, clock, startMs + (graceMs * round) / rounds);
@@ -98,7 +139,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   }
   if (marks.cgroup !== undefined) freezeCgroup(marks.cgroup, false);
   reapQuietly();
-  return provenEmpty ? [] : await lastLook(current, clock);
+  return provenEmpty ? [] : await lastLook(marks, current, clock);
 }
 
 /** All processes by pid. Read again while new ones appear, so that a forker does not slip through between two reads. */
@@ -111,13 +152,14 @@ function scan(): Map<number, ProcessStat> {
     for (const pid of fresh) {
       read.add(pid);
       const stat = readStat(pid);
-      if (stat !== undefined && isLiveState(stat.state)) stats.set(pid, stat);
+      if (stat !== undefined && isAlive(stat)) stats.set(pid, stat);
     }
   }
   return stats;
 }
 
-function membership(marks: TreeMarks, stats: ReadonlyMap<number, ProcessStat>): (stat: ProcessStat) => boolean {
+function membership(marks: TreeMarks, census: Census): (stat: ProcessStat) => boolean {
+  const { stats } = census;
   const fenced = new Set(marks.cgroup === undefined ? [] : cgroupPids(marks.cgroup));
   const known = new Map(marks.known.map(({ pid, startTicks }) => [pid, startTicks]));
   if (marks.root !== undefined) known.set(marks.root.pid, marks.root.startTicks);
@@ -125,7 +167,7 @@ function membership(marks: TreeMarks, stats: ReadonlyMap<number, ProcessStat>): 
   const carriesMark = (stat: ProcessStat): boolean => {
     // Nobody is older than the process that everybody descends from; this spares reading most environments.
     if (needles.length === 0 || (marks.root !== undefined && stat.startTicks < marks.root.startTicks)) return false;
-    const text = readEnvironText(stat.pid);
+    const text = census.environ(stat.pid);
     return text !== undefined && needles.some((needle) => text.includes(needle));
   };
   return (stat) =>
@@ -211,7 +253,7 @@ function wholeGroups(members: readonly Member[]): number[] {
   const groups = new Set(members.map((member) => member.pgrp));
   for (const pid of listPids()) {
     const stat = inside.has(pid) ? undefined : readStat(pid);
-    if (stat !== undefined && isLiveState(stat.state)) groups.delete(stat.pgrp);
+    if (stat !== undefined && isAlive(stat)) groups.delete(stat.pgrp);
   }
   groups.delete(readStat(process.pid)?.pgrp ?? 0);
   return [...groups].filter((group) => group > 1);
@@ -230,7 +272,7 @@ async function waitUntilGone(members: readonly ProcessId[], clock: Clock, deadli
 
 function stillLives(pid: number, startTicks: number): boolean {
   const stat = readStat(pid);
-  return stat !== undefined && stat.startTicks === startTicks && isLiveState(stat.state);
+  return stat !== undefined && stat.startTicks === startTicks && isAlive(stat);
 }
 
 function reapQuietly(): void {
@@ -241,16 +283,24 @@ function reapQuietly(): void {
   }
 }
 
-/** A second look after a pause: a process in the middle of an exec has no environment to be recognised by. */
-async function confirmEmpty(current: () => Member[], clock: Clock): Promise<boolean> {
-  await sleep(clock, CONFIRM_MS);
+/**
+ * A second look after a pause: a process in the middle of an exec has no environment to be recognised by. The pause ends
+ * early when the kernel's books prove the end, as they do once the runtime has waited for the main process.
+ */
+async function confirmEmpty(marks: TreeMarks, current: () => Member[], clock: Clock): Promise<boolean> {
+  const endMs = clock.monotonicMs() + CONFIRM_MS;
+  do {
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(clock, marks.begunHere === true ? CONFIRM_STEP_MS : CONFIRM_MS);
+    if (isProvenGone(marks)) return true;
+  } while (clock.monotonicMs() < endMs);
   return current().length === 0;
 }
 
-async function lastLook(current: () => Member[], clock: Clock): Promise<Member[]> {
+async function lastLook(marks: TreeMarks, current: () => Member[], clock: Clock): Promise<Member[]> {
   try {
     const survivors = current();
-    return survivors.length === 0 && !(await confirmEmpty(current, clock)) ? current() : survivors;
+    return survivors.length === 0 && !(await confirmEmpty(marks, current, clock)) ? current() : survivors;
   } catch (cause) {
     return [unknownMember(cause instanceof Error ? cause.message : String(cause))];
   }

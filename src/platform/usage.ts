@@ -1,13 +1,10 @@
-/** Memory, CPU and open files of a set of processes, read through `pidusage` and /proc; proc(5). */
-import type Pidusage from "pidusage";
+/** Memory, CPU and open files of a set of processes, read from /proc; proc(5). It starts nothing and keeps nothing open. */
+import { readFileSync } from "node:fs";
 import type { Clock } from "./clock.ts";
-import { countOpenFiles, isLive, readStat } from "./proc.ts";
+import { countOpenFiles, isLive, MS_PER_TICK, readKernelFile, readStat } from "./proc.ts";
 
-/**
- * How long pidusage keeps a /proc file open after its last use, ms. Short: it reads through the kept descriptor, which goes on
- * naming the old process when the pid is used again. Its `clear()` is not for us, it forgets descriptors without closing them.
- */
-const KEEP_OPEN_MS = 1_000;
+/** Type of the entry with the page size in the auxiliary vector (elf.h). */
+const AT_PAGESZ = 6n;
 /** The shortest span over which CPU use is computed, ms: the kernel counts in ticks of 10 ms. */
 const MIN_CPU_SPAN_MS = 1_000;
 /** Tolerance when the age of a process is compared with the time since it was seen, ms. */
@@ -45,7 +42,7 @@ export type UsageSampler = (pids: readonly number[]) => Promise<ResourceUsage>;
 export function createUsageSampler(clock: Clock): UsageSampler {
   const known = new Map<number, { reading: PidReading; percent: number }>();
   return async (pids) => {
-    const readings = await readPids(pids, clock);
+    const readings = readPids(pids, clock);
     const usage = { rssBytes: 0, cpuPercent: 0, openFiles: 0, uncounted: 0, pids: readings.size };
     for (const [pid, reading] of readings) {
       const previous = known.get(pid);
@@ -83,44 +80,35 @@ function share(cpuMs: number, spanMs: number): number {
   return (Math.max(0, cpuMs) / Math.max(spanMs, MIN_CPU_SPAN_MS)) * 100;
 }
 
-/** Calls of pidusage, one after another: two at once would open a pid's file twice and lose one of the descriptors. */
-let queue: Promise<unknown> = Promise.resolve();
-
-function readPids(pids: readonly number[], clock: Clock): Promise<ReadonlyMap<number, PidReading>> {
-  const turn = queue.then(() => readNow(pids, clock));
-  queue = turn.catch(() => undefined);
-  return turn;
-}
-
-async function readNow(pids: readonly number[], clock: Clock): Promise<ReadonlyMap<number, PidReading>> {
+/** Those of the pids that live. Throws when the kernel does not say of one. */
+function readPids(pids: readonly number[], clock: Clock): ReadonlyMap<number, PidReading> {
   const readings = new Map<number, PidReading>();
   if (pids.length === 0) return readings;
-  const found = await readAll([...pids]);
+  const uptimeMs = Number.parseFloat(readKernelFile("/proc/uptime")) * 1_000;
   const atMs = clock.monotonicMs();
   for (const pid of pids) {
-    const entry = found[pid];
-    if (entry) {
-      readings.set(pid, { atMs, rssBytes: entry.memory, cpuMs: entry.ctime, elapsedMs: entry.elapsed });
-    } else if (readStat(pid) !== undefined) {
-      // pidusage hides the errors of all but a single pid: one that is still there was not measured, it did not vanish.
-      throw new Error(`cannot measure process ${pid}: pidusage gave no numbers`);
-    }
+    const stat = readStat(pid);
+    if (stat === undefined) continue;
+    readings.set(pid, {
+      atMs,
+      rssBytes: stat.rssPages * pageBytes(),
+      cpuMs: (stat.utimeTicks + stat.stimeTicks) * MS_PER_TICK,
+      elapsedMs: Math.max(0, uptimeMs - stat.startTicks * MS_PER_TICK),
+    });
   }
   return readings;
 }
 
-async function readAll(pids: number[]): ReturnType<typeof Pidusage> {
-  try {
-    // Loaded on first use: with the child processes that it starts to learn the page size it costs 10 MB.
-    const { default: pidusage } = await import("pidusage");
-    return await pidusage(pids, { maxage: KEEP_OPEN_MS, usePs: false });
-  } catch (error) {
-    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ESRCH")) return {};
-    throw new Error(
-      `cannot measure processes ${pids.join(", ")}: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
+let knownPageBytes: number | undefined;
+
+/** Size of a memory page: 4 KiB, or up to 64 KiB on arm64; the kernel tells each program at its start (getauxval(3)). */
+function pageBytes(): number {
+  knownPageBytes ??= readPageBytes();
+  return knownPageBytes;
+}
+
+function readPageBytes(): number {
+  const words = new BigUint64Array(new Uint8Array(readFileSync("/proc/self/auxv")).buffer);
+  for (let i = 0; i + 1 < words.length; i += 2) if (words[i] === AT_PAGESZ) return Number(words[i + 1]);
+  throw new Error("cannot measure processes: /proc/self/auxv names no page size");
 }

@@ -6,6 +6,7 @@ import { runCommand } from "../platform/command.ts";
 import { common, defineProbe } from "./contract.ts";
 import { cancelled, OWN_STALL_MS, ownStall, wasGivenUp } from "./deadline.ts";
 import { excerpt } from "./text.ts";
+import { upstreamField } from "./upstream.ts";
 
 /** How much output of a command is kept, bytes: its first lines go into the reason. */
 const MAX_OUTPUT_BYTES = 4_096;
@@ -22,6 +23,7 @@ export const exec = defineProbe({
       .array(z.string().describe("Program or argument."))
       .min(1)
       .describe("Program and arguments; no shell. It runs as the bot's user in the bot's folder and environment."),
+    upstream: upstreamField,
   }),
   create: (config, context) => ({
     run: async (signal) => {

@@ -6,6 +6,7 @@ import type { ProbeResult } from "../core/verdict.ts";
 import { withDeadline } from "./deadline.ts";
 import { unreachable } from "./network.ts";
 import { excerpt } from "./text.ts";
+import { isUpstream, upstreamField } from "./upstream.ts";
 
 /** How much of a body is read, bytes: enough for a health page, and an endless body ends here. */
 const MAX_BODY_BYTES = 64 * 1_024;
@@ -33,6 +34,7 @@ const schema = z
       .describe(
         "Unix socket to connect to instead of the URL's host and port; a relative path starts at the folder of the config file.",
       ),
+    upstream: upstreamField,
   })
   .refine((config) => config.method === "GET" || config.expectBody === undefined, {
     path: ["expectBody"],
@@ -68,7 +70,7 @@ async function ask(config: HttpConfig, unix: string | undefined, signal: AbortSi
     });
     return judge(config, response.status, await readStart(response));
   } catch (error) {
-    return unreachable(target, error);
+    return unreachable(target, error, isUpstream(config));
   }
 }
 

@@ -6,16 +6,16 @@ import { excerpt } from "./text.ts";
 const OWN_ERRORS: ReadonlySet<string> = new Set([
   "EACCES",
   "EADDRNOTAVAIL",
-  "EAI_AGAIN",
-  "EAI_FAIL",
   "EAI_MEMORY",
   "EMFILE",
   "ENFILE",
   "ENOBUFS",
   "ENOMEM",
-  "ENOTFOUND",
   "EPERM",
 ]);
+
+/** A name that does not resolve: of an upstream it is the failure, of the bot it says nothing. */
+const NAME_ERRORS: ReadonlySet<string> = new Set(["EAI_AGAIN", "EAI_FAIL", "ENOTFOUND"]);
 
 /** Plain words where the runtime's own message misleads ("is the computer able to access the url?"). */
 const WORDS: Readonly<Record<string, string>> = {
@@ -24,12 +24,13 @@ const WORDS: Readonly<Record<string, string>> = {
   ENOENT: "no such socket",
 };
 
-/** The result of an attempt to reach `target` that ended with `error`. */
-export function unreachable(target: string, error: unknown): ProbeResult {
+/** The result of an attempt to reach `target`, the bot's or an upstream's, that ended with `error`. */
+export function unreachable(target: string, error: unknown, upstream: boolean): ProbeResult {
   const code = errorCode(error);
   const message = WORDS[code] ?? (error instanceof Error ? error.message : String(error));
   const reason = `cannot reach ${target}: ${excerpt(message)}`;
-  return { kind: OWN_ERRORS.has(code) ? "unknown" : "failure", reason };
+  const ours = OWN_ERRORS.has(code) || (!upstream && NAME_ERRORS.has(code));
+  return { kind: ours ? "unknown" : "failure", reason };
 }
 
 /** The `code` of a system error, "" when it has none. */

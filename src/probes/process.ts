@@ -1,7 +1,7 @@
 /** `process`: the bot's main process is there; every bot has this probe, named or not. */
 import * as z from "zod";
 import type { ProbeResult } from "../core/verdict.ts";
-import { isLiveState, readStat } from "../platform/proc.ts";
+import { isAlive, readStat } from "../platform/proc.ts";
 import { common, defineProbe, type ProbeContext } from "./contract.ts";
 
 export const process = defineProbe({
@@ -20,8 +20,7 @@ function look({ pid, startTicks }: ProbeContext): ProbeResult {
     if (stat === undefined) return { kind: "failure", reason: `main process ${pid} is gone` };
     if (stat.startTicks !== startTicks)
       return { kind: "failure", reason: `main process ${pid} is gone, its pid belongs to another process` };
-    if (!isLiveState(stat.state))
-      return { kind: "failure", reason: `main process ${pid} is dead (state ${stat.state})` };
+    if (!isAlive(stat)) return { kind: "failure", reason: `main process ${pid} is dead (state ${stat.state})` };
     return { kind: "success" };
   } catch (error) {
     // "Cannot tell" (no descriptor left, no memory) must never read as "dead".

@@ -4,6 +4,7 @@ import type { ProbeResult } from "../core/verdict.ts";
 import { common, defineProbe } from "./contract.ts";
 import { withDeadline } from "./deadline.ts";
 import { unreachable } from "./network.ts";
+import { isUpstream, upstreamField } from "./upstream.ts";
 
 export const tcp = defineProbe({
   schema: z.strictObject({
@@ -11,16 +12,21 @@ export const tcp = defineProbe({
     kind: z.literal("tcp").describe("A TCP port accepts a connection."),
     host: z.string().min(1).default("127.0.0.1").describe("Host to connect to."),
     port: z.int().min(1).max(65_535).describe("Port to connect to."),
+    upstream: upstreamField,
   }),
   create: (config, { clock }) => ({
     run: (signal) =>
       withDeadline({ clock, timeoutMs: config.timeout, signal, late: "failure" }, (runSignal) =>
-        tryConnect(config.host, config.port, runSignal),
+        tryConnect(config, runSignal),
       ),
   }),
 });
 
-async function tryConnect(host: string, port: number, signal: AbortSignal): Promise<ProbeResult> {
+async function tryConnect(
+  config: { kind: string; host: string; port: number; upstream?: boolean | undefined },
+  signal: AbortSignal,
+): Promise<ProbeResult> {
+  const { host, port } = config;
   // Loaded on first use: it costs 5 MB, and most bots have no tcp probe. `Bun.connect` cannot be cancelled.
   const { connect } = await import("node:net");
   return new Promise((resolve) => {
@@ -32,6 +38,6 @@ async function tryConnect(host: string, port: number, signal: AbortSignal): Prom
       resolve({ kind: "success" });
     });
     // `on`, not `once`: an error after the answer must not become an uncaught exception.
-    socket.on("error", (error) => resolve(unreachable(`${host}:${port}`, error)));
+    socket.on("error", (error) => resolve(unreachable(`${host}:${port}`, error, isUpstream(config))));
   });
 }

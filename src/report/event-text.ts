@@ -4,9 +4,12 @@ import { plainText } from "../core/plain-text.ts";
 
 const MARK = { debug: " ", info: " ", warn: "!", alert: "‼" } as const;
 
-/** For example `12:00:01.250 ! momentum  running → stopping: killed by SIGKILL`; the time is UTC. Always one line. */
-export function eventLine(entry: JournalEntry): string {
-  const time = entry.at.slice(11, 23);
+/**
+ * For example `12:00:01.250 ! momentum  running → stopping: killed by SIGKILL`; the time is UTC, with `dated` the whole of it,
+ * for what is kept. Always one line.
+ */
+export function eventLine(entry: JournalEntry, { dated = false }: { dated?: boolean } = {}): string {
+  const time = dated ? entry.at : entry.at.slice(11, 23);
   const who = entry.bot ?? "supervisor";
   return plainText(`${time} ${MARK[entry.level]} ${who}  ${entry.text}`);
 }

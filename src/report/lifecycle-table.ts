@@ -74,6 +74,7 @@ const events: { readonly [E in EventKind]: string } = {
   survivors: "something survived SIGKILL",
   hookEnded: "`preStop` or `postStop` ended",
   actionEnded: "a rung of the ladder ended, well or not",
+  newPolicy: "a reload has replaced the policy",
   elapsed: "a timer ran out",
 };
 
@@ -105,6 +106,9 @@ const handlers: { readonly [name: string]: string } = {
   extendStop: "later deadline",
   onResetBackoff: "backoff from its base",
   onExited: "sweep, then as the policy says",
+  reclock: "closeAfter goes on with its new length, begins or ends",
+  newPolicyWhileStarting: "startTimeout and closeAfter with their new lengths",
+  newPolicyWhileRunning: "resetAfter and closeAfter with their new lengths",
   onStartingTimer: "start: replace; closeAfter: kill, then close positions",
   onRunningTimer:
     "stable: backoff from its base; settled: closeAfter ends; closeAfter: kill and close positions if unhealthy, else wait for bad news",

@@ -41,6 +41,43 @@ export const METRICS: readonly Row[] = [
     ofDaemon(({ journalDropped }) => journalDropped),
   ),
   gauge(
+    "supervisor_loop_lag_seconds",
+    "The longest delay of the supervisor's own loop in the last ten seconds.",
+    ofMachine(({ loopLagSeconds }) => loopLagSeconds),
+  ),
+  counter(
+    "supervisor_stalls_total",
+    "Times that the supervisor itself stood still for more than three seconds.",
+    ofMachine(({ stalls }) => stalls),
+  ),
+  counter(
+    "supervisor_suspends_total",
+    "Times that the machine slept.",
+    ofMachine(({ suspends }) => suspends),
+  ),
+  counter(
+    "supervisor_clock_steps_total",
+    "Times that the wall clock was set.",
+    ofMachine(({ clockSteps }) => clockSteps),
+  ),
+  gauge(
+    "supervisor_disturbed",
+    "1 while the machine is under such pressure that failing probes are not counted.",
+    ofMachine(({ disturbed }) => Number(disturbed !== null)),
+  ),
+  gauge(
+    "supervisor_pressure_ratio",
+    "Share of the last ten seconds lost to waiting for a resource: cpu by some task, memory and io by all; NaN where the kernel does not tell.",
+    {
+      labels: ["resource"],
+      read: ({ supervisor: { machine } }) =>
+        (["cpu", "memory", "io"] as const).map((resource) => ({
+          labels: { resource },
+          value: pressureOf(machine, resource),
+        })),
+    },
+  ),
+  gauge(
     "process_resident_memory_bytes",
     "Resident memory of the supervisor itself.",
     ofDaemon(({ rssBytes }) => rssBytes),
@@ -228,6 +265,18 @@ function counter(name: string, help: string, source: Source): Row {
 
 function ofDaemon(read: (supervisor: Status["supervisor"]) => number): Source {
   return { labels: [], read: ({ supervisor }) => [{ labels: {}, value: read(supervisor) }] };
+}
+
+type Machine = NonNullable<Status["supervisor"]["machine"]>;
+
+function ofMachine(read: (machine: Machine) => number): Source {
+  return ofDaemon(({ machine }) => (machine === undefined ? NONE : read(machine)));
+}
+
+function pressureOf(machine: Machine | undefined, resource: "cpu" | "memory" | "io"): number {
+  const { cpuSomePercent, memoryFullPercent, ioFullPercent } = machine?.pressure ?? {};
+  const percent = { cpu: cpuSomePercent, memory: memoryFullPercent, io: ioFullPercent }[resource];
+  return (percent ?? NONE) / 100;
 }
 
 function daemonState(

@@ -26,6 +26,9 @@ export function statusTable(status: Status, options: TableOptions): string {
       : styleText(style, plainText(text), { validateStream: false });
   const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
   const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
+  const disturbed = status.supervisor.machine?.disturbed ?? null;
+  if (disturbed !== null)
+    blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(layOut([BACKUP_HEADER.map((text): Cell => [text, "bold"]), ...status.backups.map(backupRow)], paint));
@@ -146,12 +149,23 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   const { name, reason, heartbeat, restarts, lastExit, emergency } = bot;
   const lines: string[] = [];
   if (reason !== null) lines.push(`${name}: ${reason}`);
+  if (bot.definition === "outdated")
+    lines.push(
+      `${name}: runs as it was started, and the config has changed since; to start it anew: supervisor restart ${name}`,
+    );
   if (heartbeat.status !== null) lines.push(`${name} says: ${heartbeat.status}`);
   if (restarts.nextStartAt !== null) lines.push(`${name}: next start at ${restarts.nextStartAt}`);
   if (lastExit !== null) lines.push(`${name}: last exit ${lastExit.at}, ${exitText(lastExit)}`);
   for (const probe of bot.probes)
     if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
   const painted = lines.map((line) => paint(line));
+  if (bot.level === "minimal")
+    painted.push(
+      paint(
+        `${name}: level minimal, as its data was restored; when it agrees with the account: supervisor arm ${name} --reason TEXT`,
+        "yellow",
+      ),
+    );
   if (bot.state === "locked") painted.push(...lockRemarks(bot).map((line) => paint(line, "red")));
   if (emergency.incident !== null)
     painted.push(paint(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`));

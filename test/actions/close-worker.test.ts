@@ -1,5 +1,5 @@
 /** The close as a process of its own: what it says and survives, and that a killed one is finished by the next. */
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { workerLineSchema } from "../../src/core/close-job.ts";
@@ -7,7 +7,7 @@ import type { CloseJob, WorkerLine } from "../../src/core/close-job.ts";
 import { clientOrderId, incidentLineSchema } from "../../src/core/incident.ts";
 import type { IncidentLine } from "../../src/core/incident.ts";
 import { tryLock } from "../../src/platform/lock.ts";
-import { API_KEY, API_SECRET, holdings, quickClock, startRig } from "./rig.ts";
+import { API_KEY, API_SECRET, holdings, QUICK, quickClock, startRig } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
 const ORDER = "POST /fapi/v1/order";
@@ -47,6 +47,13 @@ function expectSound(rig: Rig): void {
   expect(rig.paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
 }
 
+/** As `expectSound` after a worker that was killed: the next one does not know what of the venue's rate the first has used. */
+function expectSoundInTheEnd(rig: Rig): void {
+  const { violations, ...state } = rig.paper.state();
+  expect(state).toMatchObject({ flat: true, flips: [] });
+  expect(violations.filter((text) => !/ (?:50011|-1003) /.test(text))).toEqual([]);
+}
+
 test.concurrent("runAction() closes, tells what it does and exits with the outcome's code", async () => {
   await using rig = startRig({ symbols: 3 });
   await rig.control("seed", holdings(3));
@@ -63,7 +70,13 @@ test.concurrent("runAction() closes, tells what it does and exits with the outco
   expectSound(rig);
 });
 
-test.concurrent.each([1, 4, 9])("runAction() killed at order %i is finished by the next run", async (killAt) => {
+test.concurrent.each([
+  ["binance", 1],
+  ["binance", 4],
+  ["binance", 9],
+  ["okx", 2],
+  ["okx", 9],
+] as const)("runAction() on %s killed at order %i is finished by the next run", async (exchange, killAt) => {
   const workers: Worker[] = [];
   let orders = 0;
   const killAtOrder = (line: string): void => {
@@ -71,7 +84,7 @@ test.concurrent.each([1, 4, 9])("runAction() killed at order %i is finished by t
     orders += 1;
     if (orders === killAt) workers[0]?.child.kill("SIGKILL");
   };
-  await using rig = startRig({ symbols: 10, log: killAtOrder });
+  await using rig = startRig({ exchange, symbols: 10, speed: QUICK, log: killAtOrder });
   await rig.control("seed", holdings(10));
   const worker = startWorker(rig, rig.job());
   workers.push(worker);
@@ -85,7 +98,7 @@ test.concurrent.each([1, 4, 9])("runAction() killed at order %i is finished by t
   const report = await rig.close({}, { clock: quickClock });
   expect(report).toMatchObject({ outcome: "flat", startedAt: before[0]?.at });
   expect(report.before?.positions).toHaveLength(10);
-  expectSound(rig);
+  expectSoundInTheEnd(rig);
   const text = readFileSync(join(rig.folder, "incidents", "abc123.ndjson"), "utf8");
   const intents = text.split("\n").flatMap((line) => {
     const parsed = line.startsWith('{"kind":"intent"') ? incidentLineSchema.parse(JSON.parse(line)) : undefined;
@@ -225,19 +238,21 @@ test.concurrent("closePositions() has a new allowance of orders in each run, and
   expectSound(rig);
 });
 
-test.concurrent("closePositions() repeats no order id when the journal cannot be read", async () => {
+test.concurrent("closePositions() sets aside what is in the place of its journal, and repeats no order id", async () => {
   await using rig = startRig({ symbols: 1 });
   const { incidentsDir } = rig.job();
-  // A folder in the journal's place: there, and not to be read.
-  mkdirSync(join(incidentsDir, "abc123.ndjson"), { recursive: true });
   const ids: string[] = [];
   for (let run = 0; run < 2; run += 1) {
+    // A folder in the journal's place: there, and not to be read.
+    rmSync(join(incidentsDir, "abc123.ndjson"), { force: true });
+    mkdirSync(join(incidentsDir, "abc123.ndjson"), { recursive: true });
     await rig.control("seed", holdings(1));
     const report = await rig.close({}, { clock: quickClock });
-    expect(report).toMatchObject({ outcome: "flat", errors: { journal: expect.any(Number) } });
+    expect(report).toMatchObject({ outcome: "flat" });
     ids.push(...report.orders.map(({ id }) => id));
   }
   expect(new Set(ids).size).toBe(2);
+  expect(readdirSync(incidentsDir).filter((name) => name.includes(".damaged-"))).not.toEqual([]);
   expectSound(rig);
 });
 

@@ -127,3 +127,14 @@ describe("openWorkerLog()", () => {
     expect(logRun(at.path)).toEqual([expect.stringContaining("further calls are not logged")]);
   });
 });
+
+test("IncidentJournal sets a FIFO in its place aside, and neither waits for a reader nor loses a line", () => {
+  using place = scratch();
+  Bun.spawnSync(["mkfifo", place.path]);
+  const journal = IncidentJournal.open(place.folder, "abc123", systemClock, true);
+  for (let n = 0; n < 2_000; n += 1)
+    journal.append({ kind: "begin", version: 1, at: AT, bot: "bot".repeat(20), exchange: "binanceusdm" });
+  journal.close();
+  expect(journal.failures).toBe(0);
+  expect(statSync(place.path).size).toBeGreaterThan(65_536);
+});

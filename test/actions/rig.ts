@@ -12,6 +12,27 @@ import type { Clock } from "../../src/platform/clock.ts";
 
 export const API_KEY = "test-key-of-the-close";
 export const API_SECRET = "test-secret-of-the-close";
+const API_PASSPHRASE = "test-passphrase-of-the-close";
+
+/** What the venues are called and where they are asked: parts of the requests that faults are matched with. */
+export const VENUES = {
+  binance: {
+    exchange: "binanceusdm",
+    order: "POST /fapi/v1/order",
+    positions: "GET /fapi/v3/positionRisk",
+    orders: "GET /fapi/v1/openOrders",
+    cancel: "DELETE /fapi/v1/",
+    markets: "GET /fapi/v1/exchangeInfo",
+  },
+  okx: {
+    exchange: "okx",
+    order: "POST /api/v5/trade/batch-orders",
+    positions: "GET /api/v5/account/positions",
+    orders: "GET /api/v5/trade/orders-pending",
+    cancel: "POST /api/v5/trade/cancel-",
+    markets: "GET /api/v5/public/instruments",
+  },
+} as const;
 
 export interface Rig extends AsyncDisposable {
   readonly paper: PaperExchange;
@@ -25,7 +46,9 @@ export interface Rig extends AsyncDisposable {
 export type JobChanges = Partial<Omit<CloseJob, "venue">> & { readonly venue?: Partial<CloseJob["venue"]> };
 
 export function startRig(options: Partial<PaperOptions> = {}): Rig {
-  const paper = startPaperExchange({ apiKey: API_KEY, apiSecret: API_SECRET, tickMs: 0, ...options });
+  const { exchange = "binance" } = options;
+  const passphrase = exchange === "okx" ? { apiPassphrase: API_PASSPHRASE } : {};
+  const paper = startPaperExchange({ apiKey: API_KEY, apiSecret: API_SECRET, ...passphrase, tickMs: 0, ...options });
   const folder = mkdtempSync(join(tmpdir(), "close-"));
   const lines: WorkerLine[] = [];
   const job = ({ venue, ...changes }: JobChanges = {}): CloseJob => ({
@@ -39,13 +62,14 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
     accountLock: join(folder, "account.lock"),
     fence: { environ: [`INVOCATION_ID=${crypto.randomUUID()}`], cgroups: [], processes: [] },
     venue: {
-      exchange: "binanceusdm",
+      exchange: VENUES[exchange].exchange,
       endpoint: paper.url,
       sandbox: false,
       symbols: [],
       timeoutMs: 15_000,
       apiKey: API_KEY,
       apiSecret: API_SECRET,
+      ...(exchange === "okx" ? { passphrase: API_PASSPHRASE } : {}),
       ...venue,
     },
     ...changes,
@@ -69,7 +93,8 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
 }
 
 /** The system clock at three times the speed, so that a quiet period of 7 s does not hold the suite up. Timeouts shrink with it. */
-export const quickClock: Clock = speedClock(3);
+export const QUICK = 3;
+export const quickClock: Clock = speedClock(QUICK);
 
 export function speedClock(factor: number): Clock {
   return {
@@ -87,6 +112,22 @@ export function holdings(count: number, amount = 3): { positions: object[]; orde
     orders: symbols.flatMap((symbol, index) => [
       { symbol, side: index % 2 === 0 ? "buy" : "sell", amount: 1 },
       { symbol, side: index % 2 === 0 ? "sell" : "buy", triggerPrice: index % 2 === 0 ? 1 : 1e6, closePosition: true },
+    ]),
+  };
+}
+
+/** Both legs of the first `count` synthetic symbols, each symbol with a resting close of its long leg, an entry and a stop. */
+export function bothLegs(count: number, amount = 3): { positions: object[]; orders: object[] } {
+  const symbols = Array.from({ length: count }, (_, index) => `S${String(index).padStart(2, "0")}USDT`);
+  return {
+    positions: symbols.flatMap((symbol) => [
+      { symbol, side: "long", amount },
+      { symbol, side: "short", amount: amount + 1 },
+    ]),
+    orders: symbols.flatMap((symbol) => [
+      { symbol, side: "sell", amount: 1, reduceOnly: true, positionSide: "LONG" },
+      { symbol, side: "buy", amount: 1, positionSide: "LONG" },
+      { symbol, side: "sell", triggerPrice: 1, closePosition: true, positionSide: "LONG" },
     ]),
   };
 }

@@ -5,6 +5,9 @@ import type { Order, Position } from "ccxt";
 import { describe, expect, test } from "vitest";
 import { Bucket } from "../../src/actions/venue/bucket.ts";
 import { describeError } from "../../src/actions/venue/describe-error.ts";
+import { Limiter } from "../../src/actions/venue/limiter.ts";
+import { readAllPages } from "../../src/actions/venue/open-orders.ts";
+import type { OpenOrder } from "../../src/core/close-orders.ts";
 import { nearestNames } from "../../src/actions/venue/exchange.ts";
 import { EXCHANGES } from "../../src/actions/venue/exchanges.ts";
 import { heldPosition, marketRules, openOrder } from "../../src/actions/venue/normalise.ts";
@@ -74,6 +77,62 @@ describe("ratesOf()", () => {
     expect(requests.burst + requests.perSecond * 60).toBeLessThanOrEqual(2_400);
     expect(orders.burst + orders.perSecond * 10).toBeLessThanOrEqual(300);
     expect(orders.burst + orders.perSecond * 60).toBeLessThanOrEqual(1_200);
+  });
+});
+
+describe("ratesOf() of OKX", () => {
+  // Per 2 s and endpoint, from its v5 reference.
+  test.each([
+    ["positions", 10],
+    ["orders", 60],
+    ["triggers", 20],
+    ["cancel", 300],
+    ["cancelTriggers", 20],
+  ] as const)("ratesOf() lets at most %s %i through in any 2 s", (kind, limit) => {
+    const { burst = 0, perSecond = 0 } = ratesOf("okx").own[kind] ?? {};
+    expect(burst).toBeGreaterThan(0);
+    expect(burst + 2 * perSecond).toBeLessThanOrEqual(limit);
+  });
+});
+
+describe("Limiter", () => {
+  test("Limiter counts each instrument for itself where the venue does, and pauses all of them", async () => {
+    const clock = new FakeClock();
+    const limiter = new Limiter(ratesOf("okx"), clock);
+    const takes = async (symbol: string, orders: number): Promise<boolean> => {
+      const late = new AbortController();
+      const taken = limiter.take("cancelTriggers", late.signal, symbol, orders);
+      setTimeout(() => late.abort(), 0);
+      return taken;
+    };
+    expect([await takes("A", 10), await takes("A", 1), await takes("B", 10)]).toEqual([true, false, true]);
+    limiter.throttle(1_000);
+    expect([limiter.paused, await takes("C", 1)]).toEqual([true, false]);
+  });
+});
+
+function row(id: string): OpenOrder {
+  return { id, clientId: undefined, symbol: "A", reduceOnly: false };
+}
+
+describe("readAllPages()", () => {
+  test("readAllPages() asks for what is older than the smallest id, until a page is not full", async () => {
+    const asked: (string | undefined)[] = [];
+    const pages = [[row("9"), row("10")], [row("8"), row("7")], [row("6")]];
+    const answer = await readAllPages(2, async (_limit, after) => {
+      asked.push(after);
+      return { value: pages[asked.length - 1] ?? [] };
+    });
+    expect(asked).toEqual([undefined, "9", "7"]);
+    expect("value" in answer ? answer.value.map(({ id }) => id) : []).toEqual(["9", "10", "8", "7", "6"]);
+  });
+
+  test("readAllPages() fails with a failing page, and with a venue that answers the same page for ever", async () => {
+    const failure = { failure: { kind: "unknown" }, text: "gone" } as const;
+    let reads = 0;
+    const second = await readAllPages(1, async () => ((reads += 1) === 1 ? { value: [row("1")] } : failure));
+    expect(second).toEqual(failure);
+    expect(await readAllPages(1, async () => ({ value: [row("1")] }))).toMatchObject({ failure: { kind: "unknown" } });
   });
 });
 
@@ -228,6 +287,8 @@ describe("heldPosition()", () => {
 
   test("openOrder() throws for an order that cannot be cancelled by name", () => {
     expect(openOrder(order({ info: { closePosition: true } }))).toMatchObject({ id: "1", reduceOnly: true });
+    expect(openOrder(order({ side: "sell", info: { posSide: "long" } }))).toMatchObject({ reduceOnly: true });
+    expect(openOrder(order({ side: "buy", info: { posSide: "long" } }))).toMatchObject({ reduceOnly: false });
     expect(() => openOrder(order({ symbol: undefined }))).toThrow("without id or symbol");
   });
 });

@@ -76,18 +76,31 @@ test.concurrent("an adopted bot is fenced and its account closed like any other"
   expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
 });
 
-test.concurrent("a bot whose definition has changed meanwhile is ended and started anew", async () => {
+test.concurrent("a bot whose definition has changed meanwhile goes on, says so, and a reload starts it anew", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   await rig.run();
   const { pid } = await rig.botIn("running");
   await rig.endDaemon("SIGKILL");
   rig.configure({ bot: { command: ["sleep", "601"] } });
   await rig.run();
-  const next = await rig.botUntil(
-    "the new one runs",
-    ({ state, generation }) => state === "running" && generation === 2,
-  );
-  expect(next.adopted).toBe(false);
+  const adopted = await rig.botIn("running");
+  expect(adopted).toMatchObject({ pid, adopted: true, definition: "outdated" });
+  expect((await rig.cli("status")).out).toContain("supervisor restart bot");
+  const reload = await rig.cli("reload");
+  expect(reload).toMatchObject({ code: 0 });
+  expect(reload.out).toContain("definition");
+  expect(await rig.bot()).toMatchObject({ state: "running", generation: 2, adopted: false, definition: "current" });
+  expect(isLive(pid ?? 0)).toBe(false);
+});
+
+test.concurrent("a bot whose account has changed meanwhile is ended and started anew", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  rig.configure({ bot: { command: STAY, account: "other" } });
+  await rig.run();
+  await rig.botUntil("the new one runs", ({ state, generation }) => state === "running" && generation === 2);
   expect(isLive(pid ?? 0)).toBe(false);
 });
 

@@ -1,5 +1,5 @@
 /** A full disk under the supervisor's own files: supervision and the emergency go on, and what was lost is counted. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
@@ -7,7 +7,7 @@ import { emergencyAt, Rig, until } from "./harness.ts";
 import { startPaper } from "./paper.ts";
 
 /** A file system of 256 KiB at a folder of the rig; unmounted with the scope. */
-function tinyDisk(folder: string): Disposable & { fill: () => void } {
+function tinyDisk(folder: string): Disposable & { fill: () => void; free: () => void } {
   mkdirSync(folder, { recursive: true });
   const { exitCode, stderr } = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=256k,mode=0755", "tmpfs", folder]);
   if (exitCode !== 0) throw new Error(`cannot mount a tmpfs: ${stderr.toString()}`);
@@ -23,6 +23,9 @@ function tinyDisk(folder: string): Disposable & { fill: () => void } {
           }
         }
       }
+    },
+    free() {
+      for (const name of readdirSync(folder)) if (name.startsWith("ballast-")) rmSync(join(folder, name));
     },
     [Symbol.dispose]() {
       Bun.spawnSync(["umount", "-l", folder]);
@@ -61,6 +64,32 @@ test
     await rig.botIn("locked");
     expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
     expect(JSON.parse(rig.read(".supervisor/bots/bot/lock.json"))).toMatchObject({ outcome: "flat" });
+  });
+
+test
+  .runIf(possible)
+  .concurrent("a log file on a full disk costs its lines; with room again it goes on, every line whole", async () => {
+    await using rig = new Rig({ bots: { bot: { command: STAY } } });
+    using disk = tinyDisk(rig.path("logs"));
+    await rig.run({ LOG_FILE: "logs/own.log" });
+    await rig.botIn("running");
+    disk.fill();
+    const said = (words: string): boolean => rig.journal.some(({ text }) => text.startsWith(words));
+    await until("lines are lost", async () => {
+      expect((await rig.cli("restart", "bot")).code).toBe(0);
+      return said("cannot write to the log file: ");
+    });
+    disk.free();
+    await until("it is written again", async () => {
+      expect((await rig.cli("restart", "bot")).code).toBe(0);
+      return said("the log file is written again; it misses ");
+    });
+    const lines = rig.read("logs/own.log").trimEnd().split("\n");
+    const torn = lines.filter((line) => !/^20\d\d-[\d-]+T[\d:.]+Z . \S+  /.test(line));
+    // What fitted on the disk of the line during which it became full is a line of its own.
+    expect(torn.length).toBeLessThanOrEqual(1);
+    expect(lines.at(-1)).toMatch(/^20\d\d-/);
+    expect((await rig.bot()).restarts.total).toBe(0);
   });
 
 test

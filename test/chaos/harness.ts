@@ -50,6 +50,8 @@ export interface RigOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Hides the machine's cgroups from the daemon, in a mount namespace of its own; needs `canHideCgroups`. */
   readonly hideCgroups?: boolean;
+  /** The compiled binary; without it, the one of the suite that runs. */
+  readonly binary?: string;
 }
 
 export interface CommandResult {
@@ -110,13 +112,14 @@ export async function until<T>(
 
 export class Rig implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "sv-"));
-  readonly binary: string = inject("supervisorBinary");
+  readonly binary: string;
   readonly #env: Record<string, string>;
   readonly #prefix: readonly string[];
   #runtimeDir = this.state("run");
   #daemon: Daemon | undefined;
 
-  constructor({ bots, config, env, hideCgroups = false }: RigOptions = {}) {
+  constructor({ bots, config, env, hideCgroups = false, binary }: RigOptions = {}) {
+    this.binary = binary ?? inject("supervisorBinary");
     this.#prefix = hideCgroups ? HIDE_CGROUPS : [];
     this.#env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: this.folder, LANG: "C.UTF-8", ...env };
     this.write("paper.key", API_KEY);
@@ -157,8 +160,8 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Starts `supervisor run` and waits until it answers. */
-  async run(env: Readonly<Record<string, string>> = {}): Promise<Daemon> {
-    const daemon = this.spawnDaemon(env);
+  async run(env: Readonly<Record<string, string>> = {}, binary = this.binary): Promise<Daemon> {
+    const daemon = this.spawnDaemon(env, binary);
     await until("the daemon answers", async () => {
       if (await isOver(daemon)) throw new Error(`the daemon ended at once:\n${this.read("daemon.err")}`);
       return this.status().catch(() => undefined);
@@ -167,9 +170,9 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Starts `supervisor run` and does not wait. */
-  spawnDaemon(env: Readonly<Record<string, string>> = {}): Daemon {
+  spawnDaemon(env: Readonly<Record<string, string>> = {}, binary = this.binary): Daemon {
     const fd = openSync(this.path("daemon.err"), "a");
-    const child = Bun.spawn([...this.#prefix, this.binary, ...(this.#prefix.length === 0 ? ["run"] : [])], {
+    const child = Bun.spawn([...this.#prefix, binary, ...(this.#prefix.length === 0 ? ["run"] : [])], {
       cwd: this.folder,
       env: { ...this.#env, ...env },
       stdio: ["ignore", fd, fd],
@@ -224,13 +227,18 @@ export class Rig implements AsyncDisposable {
   }
 
   /** Waits until the bot is as `wanted` says, and returns it. */
-  async botUntil(what: string, wanted: (bot: BotStatus) => boolean, patienceMs = PATIENCE_MS): Promise<BotStatus> {
+  async botUntil(
+    what: string,
+    wanted: (bot: BotStatus) => boolean,
+    patienceMs = PATIENCE_MS,
+    name = "bot",
+  ): Promise<BotStatus> {
     let last: BotStatus | undefined;
     try {
       return await until(
         what,
         async () => {
-          last = await this.bot();
+          last = await this.bot(name);
           return wanted(last) ? last : undefined;
         },
         patienceMs,

@@ -7,7 +7,7 @@ import { detectCgroup } from "../../src/platform/cgroup.ts";
 import { findControllers } from "../../src/platform/controllers.ts";
 import { installationOf } from "../../src/supervisor/runtime/installation.ts";
 import { STAY } from "./fixture.ts";
-import { canHideCgroups, Rig, until } from "./harness.ts";
+import { canHideCgroups, Rig, until, type BotSettings } from "./harness.ts";
 
 /** Where v1 cgroups are made: v2 has controllers for a daemon only in a cgroup of its own, which a test runner has not. */
 const { places } = findControllers(detectCgroup());
@@ -23,6 +23,11 @@ const HOLD_UNTIL_RELEASED =
 const TWO_LOOKS_MS = 2_000;
 
 const shell = (text: string): string[] => ["sh", "-c", text];
+
+const limited = (memory: string, cpu: string, pids: number): BotSettings => ({
+  command: STAY,
+  limits: { memory, cpu, pids },
+});
 
 /** The v1 cgroups of the rig's bot. */
 function cgroupsOf(rig: Rig): readonly string[] {
@@ -41,6 +46,25 @@ function readLimit(rig: Rig, controller: Controller, file: string): string {
 }
 
 describe.runIf(enforced).concurrent("what the kernel enforces", () => {
+  test("limits of a living bot are changed by a reload, both ways, and none that would kill it", async () => {
+    await using rig = new Rig({ bots: { bot: limited("64MiB", "50%", 20) } });
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    for (const [memory, bytes, cpu, quota, pids] of [
+      ["96MiB", 96, "80%", "80000", 30],
+      ["48MiB", 48, "20%", "20000", 10],
+    ] as const) {
+      rig.configure({ bot: limited(memory, cpu, pids) });
+      expect((await rig.cli("reload")).code).toBe(0);
+      expect(readLimit(rig, "memory", "memory.limit_in_bytes").trim()).toBe(String(bytes * 1_024 ** 2));
+      expect(readLimit(rig, "cpu", "cpu.cfs_quota_us").trim()).toBe(quota);
+      expect(readLimit(rig, "pids", "pids.max").trim()).toBe(String(pids));
+    }
+    rig.configure({ bot: limited("1MiB", "20%", 10) });
+    expect((await rig.cli("reload")).code).toBe(0);
+    expect(await rig.bot()).toMatchObject({ pid, generation: 1, state: "running" });
+  });
+
   test("limits.memory: a hog is killed by the kernel and its exit says oom, again and again", async () => {
     const bot = { command: shell("exec tail /dev/zero"), limits: { memory: "48MiB" } };
     await using rig = new Rig({ bots: { bot } });

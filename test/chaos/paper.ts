@@ -7,11 +7,11 @@ export interface Paper extends AsyncDisposable {
   readonly url: string;
   readonly state: () => PaperState;
   /** `POST /__paper/PATH`: seed, fault, set. */
-  readonly control: (path: "seed" | "fault" | "set", body: object) => Promise<void>;
+  readonly control: (path: "seed" | "fault" | "set" | "reset", body: object) => Promise<void>;
 }
 
 /** Two positions, a resting order and a protective stop: an account that needs closing. */
-const HOLDINGS = {
+export const HOLDINGS = {
   positions: [
     { symbol: "BTCUSDT", side: "long", amount: 0.25 },
     { symbol: "ETHUSDT", side: "short", amount: 4 },
@@ -34,14 +34,35 @@ export function ordersSent({ requests }: PaperState): number {
   return requests["POST /fapi/v1/order"] ?? 0;
 }
 
+export const PASSPHRASE = "passphrase-of-the-paper-account";
+
+/** The same account on OKX, which counts contracts of 0.01 BTC and 0.1 ETH. */
+const CONTRACTS = {
+  positions: [
+    { symbol: "BTCUSDT", side: "long", amount: 25 },
+    { symbol: "ETHUSDT", side: "short", amount: 40 },
+  ],
+  orders: [
+    { symbol: "BTCUSDT", side: "buy", amount: 1 },
+    { symbol: "ETHUSDT", side: "buy", triggerPrice: 100_000, closePosition: true },
+  ],
+};
+
+interface PaperSettings {
+  readonly empty?: boolean;
+  /** Default binance. */
+  readonly venue?: "binance" | "okx";
+}
+
 /** Starts the exchange; with `empty` the account holds nothing. Prices stand still. */
-export async function startPaper({ empty = false }: { empty?: boolean } = {}): Promise<Paper> {
-  const exchange: PaperExchange = startPaperExchange({ ...CREDENTIALS, tickMs: 0 });
+export async function startPaper({ empty = false, venue = "binance" }: PaperSettings = {}): Promise<Paper> {
+  const okx = venue === "okx" ? ({ exchange: "okx", apiPassphrase: PASSPHRASE } as const) : {};
+  const exchange: PaperExchange = startPaperExchange({ ...CREDENTIALS, ...okx, tickMs: 0 });
   const control: Paper["control"] = async (path, body) => {
     const response = await fetch(`${exchange.url}/__paper/${path}`, { method: "POST", body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`cannot set up the paper exchange: ${await response.text()}`);
   };
-  if (!empty) await control("seed", HOLDINGS);
+  if (!empty) await control("seed", venue === "okx" ? CONTRACTS : HOLDINGS);
   return {
     url: exchange.url,
     state: () => exchange.state(),

@@ -58,3 +58,10 @@ function commandLine(pid: number): string {
     return "";
   }
 }
+
+/** Living processes of the folder that were started as bot `name`, by pid. */
+export function processesOfBot(name: string, folder: string): number[] {
+  return processesIn(folder).flatMap(({ pid }) =>
+    `\0${readEnvironText(pid) ?? ""}\0`.includes(`\0SUPERVISOR_BOT=${name}\0`) ? [pid] : [],
+  );
+}

@@ -17,7 +17,13 @@ const identity: Identity = {
   restarts: 1,
 };
 const seen: Sighting = { bootId: "boot", startTimeTicks: 77, invocationId: "abc", inCgroup: true };
-const terms: AdoptionTerms = { orphans: "adopt", definition: "as it is", account: "main", wasStopping: false };
+const terms: AdoptionTerms = {
+  orphans: "adopt",
+  account: "main",
+  sameUser: true,
+  definition: "as it is",
+  wasStopping: false,
+};
 
 describe("judgeAdoption()", () => {
   test.each<[string, Partial<Sighting>, Partial<AdoptionTerms>, string]>([
@@ -32,10 +38,20 @@ describe("judgeAdoption()", () => {
     ["ends what is left when the boot cannot be told", { bootId: undefined }, {}, "end"],
     ["ends an orphan when the config says so", {}, { orphans: "stop" }, "end"],
     ["ends one that was being stopped", {}, { wasStopping: true }, "end"],
-    ["ends one that the config would start otherwise now", {}, { definition: "changed" }, "end"],
+    ["goes on with one that the config would start otherwise now", {}, { definition: "changed" }, "adopt"],
     ["ends one whose account is another now", {}, { account: "other" }, "end"],
+    ["ends one whose user is another now", {}, { definition: "changed", sameUser: false }, "end"],
+    ["goes on with one that has given up its user by itself", {}, { sameUser: false }, "adopt"],
     ["doubts before it ends: a stranger is not killed", { invocationId: "other" }, { orphans: "stop" }, "doubt"],
   ])("%s", (_name, sighting, also, kind) => {
     expect(judgeAdoption(identity, { ...seen, ...sighting }, { ...terms, ...also }).kind).toBe(kind);
+  });
+
+  test.each<[string, string | undefined, boolean]>([
+    ["says that the definition is the same", "as it is", false],
+    ["says that the definition is another", "changed", true],
+    ["takes a definition that cannot be told for another", undefined, true],
+  ])("%s", (_name, definition, outdated) => {
+    expect(judgeAdoption(identity, seen, { ...terms, definition })).toEqual({ kind: "adopt", outdated });
   });
 });

@@ -28,6 +28,12 @@ describe("spendRestart()", () => {
     expect(spendAll([0, 1, 2, 60_000]).log).toEqual([1, 2, 60_000]);
   });
 
+  test("never ends with a period of 0, and keeps one entry", () => {
+    const { log, exhausted } = spendAll([0, 0, 0, 0, 1, 1], { intensity: 1, period: 0 });
+    expect(exhausted).not.toContain(true);
+    expect(log).toEqual([1]);
+  });
+
   test("slides: the window ends now, it is not a row of fixed windows", () => {
     expect(spendAll([50_000, 55_000, 59_000, 61_000]).exhausted.at(-1)).toBe(true);
   });

@@ -34,6 +34,7 @@ const readFault = fc.constantFrom<ReadFault>("none", "all", "positions", "orders
 
 const world = fc.record({
   hedge: fc.boolean(),
+  acknowledgesOnly: fc.boolean(),
   legs: fc
     .array(
       fc.record({
@@ -73,7 +74,7 @@ interface Run {
 
 /** While the outage lasts every order is lost. */
 function play(script: World, policy: PlanPolicy = POLICY, outage: Outage = { untilMs: 0, executes: false }): Run {
-  const venue = new ModelVenue(script.hedge, script.legs);
+  const venue = new ModelVenue(script.hedge, script.legs, script.acknowledgesOnly);
   const orderFaults = script.orderFaults.values();
   const readFaults = script.readFaults.values();
   let { failedCancels } = script;
@@ -155,6 +156,7 @@ describe("decide()", () => {
   test("decide() ends as residual or unreadable, never flat, when the venue refuses or hides for ever", () => {
     const never = fc.record({
       hedge: fc.boolean(),
+      acknowledgesOnly: fc.boolean(),
       amount: fc.integer({ min: 1, max: 100 }),
       fault: fc.constantFrom<OrderFault>(
         { kind: "rejected", why: "other" },
@@ -167,6 +169,7 @@ describe("decide()", () => {
       fc.property(never, ({ hedge, amount, fault, hidden }) => {
         const run = play({
           hedge,
+          acknowledgesOnly: false,
           legs: [{ symbol: "S0", amount, hiddenMax: 0, band: 0 }],
           orderFaults: Array.from({ length: 2_000 }, () => fault),
           readFaults: Array.from({ length: 2_000 }, () => hidden),

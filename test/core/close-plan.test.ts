@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { NEW_ALLOWANCE } from "../../src/core/close-budget.ts";
 import { floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
-import type { CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
+import type { Attempt, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
 import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
 import { held } from "./model-venue.ts";
@@ -272,6 +272,16 @@ test("decide() goes on counting where an earlier run of the incident stopped", (
   });
 });
 
+/** A position on which nothing was learnt yet. */
+const TRIED: Attempt = {
+  rung: 0,
+  maxChunk: undefined,
+  flipHedged: false,
+  reduceOnlyRejects: 0,
+  silentRounds: 0,
+  silentRound: undefined,
+};
+
 describe("nextAttempt()", () => {
   test("nextAttempt() halves after a size refusal", () => {
     const { decision } = afterResult({ kind: "rejected", why: "size" });
@@ -291,13 +301,44 @@ describe("nextAttempt()", () => {
     expect(prices.map((price) => price?.toFixed(2))).toEqual(["99.90", "99.50", "98.00", "95.00", undefined]);
   });
 
+  test("nextAttempt() climbs from a limit order that was only acknowledged, and stays at the market for a market order", () => {
+    const state = afterResult({ kind: "rejected", why: "band" });
+    const limit = firstOrder(state.decision);
+    const acknowledged = { kind: "accepted", filled: undefined } as const;
+    const attempt = { ...TRIED, rung: limit.rung, reduceOnlyRejects: 1 };
+    expect(nextAttempt(attempt, limit, acknowledged)).toMatchObject({ rung: limit.rung + 1, reduceOnlyRejects: 0 });
+    const market = { ...limit, rung: 0, limitPrice: undefined };
+    expect(nextAttempt({ ...attempt, rung: 0 }, market, acknowledged)).toMatchObject({ rung: 0 });
+  });
+
+  test("nextAttempt() goes on to limits after three rounds of market orders that told no fill, and counts a round once", () => {
+    const market = firstOrder(decide(POLICY, startPlan(), reading([held("A", 10)]), 0).decision);
+    const rungs: number[] = [];
+    let attempt = TRIED;
+    for (const round of [1, 1, 2, 2, 3]) {
+      attempt = nextAttempt(attempt, { ...market, round }, { kind: "accepted", filled: undefined });
+      rungs.push(attempt.rung);
+    }
+    expect(rungs).toEqual([0, 0, 0, 0, 1]);
+    const told = nextAttempt({ ...TRIED, silentRounds: 2 }, market, { kind: "accepted", filled: 1 });
+    expect(told).toMatchObject({ rung: 0, silentRounds: 0 });
+  });
+
+  test("recordRound() counts a round whose every cancel was refused for the key, where there was no order", () => {
+    const denied = { kind: "auth" } as const;
+    const once = recordRound(startPlan(), [], [denied, denied]);
+    expect(once.orderRefusals).toBe(1);
+    expect(recordRound(once, [], [denied, { kind: "unknown" }]).orderRefusals).toBe(0);
+    expect(recordRound(once, [], []).orderRefusals).toBe(1);
+  });
+
   test("nextAttempt() tries the other position mode after a position-side refusal", () => {
     expect(firstOrder(afterResult({ kind: "rejected", why: "positionSide" }).decision).hedged).toBe(true);
   });
 
   test.each(["unknown", "throttled", "clock"] as const)("nextAttempt() learns nothing from %s", (kind) => {
     const order = firstOrder(decide(POLICY, startPlan(), reading([held("A", 10)]), 0).decision);
-    const attempt = { rung: 1, maxChunk: 3, flipHedged: true, reduceOnlyRejects: 1 };
+    const attempt = { ...TRIED, rung: 1, maxChunk: 3, flipHedged: true, reduceOnlyRejects: 1 };
     expect(nextAttempt(attempt, order, { kind })).toEqual(attempt);
   });
 });

@@ -47,6 +47,7 @@ export function samples(atMs: number, generation: number): Samples {
     survivors: { kind: "survivors", ...now, pids: [4_242] },
     hookEnded: { kind: "hookEnded", ...now, hook: "postStop", roll: 0 },
     actionEnded: { kind: "actionEnded", atMs, action: "close-positions", outcome: "flat" },
+    newPolicy: { kind: "newPolicy", atMs, before: { startTimeout: 1, resetAfter: 1 }, countedMs: undefined },
     elapsed: { kind: "elapsed", ...now, timer: "backoff", roll: 0 },
   };
 }

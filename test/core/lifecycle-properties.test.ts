@@ -91,6 +91,7 @@ function isBadNews(seen: Seen): boolean {
     case "survivors":
     case "hookEnded":
     case "actionEnded":
+    case "newPolicy":
       return false;
   }
 }

@@ -202,7 +202,7 @@ export class World {
       this.alive = false;
       this.send({ ...any.exited, code });
     });
-    const operator: Event[] = [any.start, any.stop, any.restart, any.emergency, any.arm];
+    const operator: Event[] = [any.newPolicy, any.start, any.stop, any.restart, any.emergency, any.arm];
     return [
       ...this.owed.flatMap((deed) => this.answers(deed)),
       ...this.nextTimer(),

@@ -54,6 +54,12 @@ describe("step() on the way up", () => {
     expect(life.effects.at(-1)).toEqual({ kind: "spawn", generation: 1 });
   });
 
+  test("is running as soon as it is adopted where ready is started, whatever the earlier supervisor noted", () => {
+    const life = new Life({ ready: "started" }).on("adopted", { ready: false });
+    expect(life.state.kind).toBe("running");
+    expect(new Life({ ready: "notify" }).on("adopted", { ready: false }).state.kind).toBe("starting");
+  });
+
   test("is running as soon as it is spawned where ready is started", () => {
     const life = new Life({ ready: "started" }).on("start").on("spawned");
     expect(life.state).toMatchObject({ kind: "running", health: "pending" });

@@ -35,14 +35,17 @@ export class ModelVenue {
   /** Orders that were executed, partly or in full. */
   fills = 0;
   readonly #hedge: boolean;
+  readonly #acknowledgesOnly: boolean;
   readonly #legs = new Map<string, Leg>();
   readonly #late: { atMs: number; order: CloseOrder }[] = [];
   #orders: OpenOrder[];
   #triggers: OpenOrder[];
   #previous: Reading | undefined;
 
-  constructor(hedge: boolean, legs: readonly Leg[]) {
+  /** `acknowledgesOnly`: an accepted order's fill is not told. */
+  constructor(hedge: boolean, legs: readonly Leg[], acknowledgesOnly = false) {
     this.#hedge = hedge;
+    this.#acknowledgesOnly = acknowledgesOnly;
     for (const leg of legs) this.#legs.set(this.#key(leg.symbol, leg.amount > 0), leg);
     const rest = (kind: string): OpenOrder[] =>
       legs.map(({ symbol }, n) => ({ id: `${kind}${n}`, clientId: undefined, symbol, reduceOnly: n % 2 === 0 }));
@@ -90,6 +93,11 @@ export class ModelVenue {
 
   send(order: CloseOrder, fault: OrderFault, atMs: number): SendResult {
     this.sent += 1;
+    const result = this.#judge(order, fault, atMs);
+    return this.#acknowledgesOnly && result.kind === "accepted" ? { kind: "accepted", filled: undefined } : result;
+  }
+
+  #judge(order: CloseOrder, fault: OrderFault, atMs: number): SendResult {
     switch (fault.kind) {
       case "none":
         return this.#execute(order, 1);

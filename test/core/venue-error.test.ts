@@ -26,6 +26,31 @@ const rows: [keyof typeof CHAINS, string, string][] = [
   ["DDoSProtection", 'binanceusdm 429 {"code":-1003,"msg":"Too many requests"}', "throttled"],
   ["DDoSProtection", 'binanceusdm {"code":-2015,"msg":"Invalid API-key, IP, or permissions for action"}', "auth"],
   ["RateLimitExceeded", 'okx {"code":"50011","msg":"Rate limit reached"}', "throttled"],
+  ["ExchangeError", 'okx {"code":"50061","msg":"You\'ve reached the maximum order rate limit"}', "throttled"],
+  ["ExchangeError", 'okx {"code":"50120","msg":"This API key doesn\'t have permission"}', "auth"],
+  ["ExchangeError", 'okx {"code":"1","data":[{"clOrdId":"a","sCode":"50036","sMsg":"The expTime"}]}', "clock"],
+  ["ExchangeError", 'okx {"code":"1","data":[{"clOrdId":"a","sCode":"51149","sMsg":"Order timed out."}]}', "unknown"],
+  [
+    "InvalidOrder",
+    'okx {"code":"1","data":[{"clOrdId":"a","sCode":"51112","sMsg":"Close order size exceeds your available size."}]}',
+    "rejected reduceOnly",
+  ],
+  [
+    "BadRequest",
+    'okx {"code":"1","data":[{"clOrdId":"a","sCode":"51000","sMsg":"Parameter posSide error"}]}',
+    "rejected positionSide",
+  ],
+  [
+    "BadRequest",
+    'okx {"code":"1","data":[{"clOrdId":"a","sCode":"51000","sMsg":"Parameter clOrdId error"}]}',
+    "rejected clientId",
+  ],
+  // The name of a field of the reply is no reason.
+  [
+    "InsufficientFunds",
+    'okx {"code":"1","data":[{"clOrdId":"a","sCode":"51008","sMsg":"Insufficient margin"}]}',
+    "rejected other",
+  ],
   [
     "InvalidNonce",
     'binanceusdm {"code":-1021,"msg":"Timestamp for this request is outside of the recvWindow."}',

@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { openLedger } from "../../src/demo/bot/ledger.ts";
 import { decideTrade } from "../../src/demo/bot/strategy.ts";
 import { receiveDatagrams } from "./datagram-receiver.ts";
+import { OKX_CREDENTIALS, startOkxPaper } from "./okx-paper.ts";
 import { CREDENTIALS, startPaper, until, type Paper } from "./paper.ts";
 
 const SYMBOLS = "BTC/USDT:USDT,ETH/USDT:USDT";
@@ -24,7 +25,7 @@ function scratch(): string {
   return dir;
 }
 
-function startBot(paper: Paper, env: Record<string, string> = {}, dir = scratch()): Bot {
+function startBot(paper: Pick<Paper, "exchange">, env: Record<string, string> = {}, dir = scratch()): Bot {
   const bot = Bun.spawn([process.execPath, "-e", RUN_BOT], {
     cwd: dir,
     env: {
@@ -88,6 +89,31 @@ test("runSampleBot() opens, protects and reports its positions, and leaves them 
   expect(ledger.unsettled()).toEqual([]);
   expect(ledger.lastFillAtMs("BTC/USDT:USDT")).toBeGreaterThan(0);
   ledger.close();
+});
+
+test("runSampleBot() trades contracts on OKX, protects both positions, and takes them over after SIGKILL", async () => {
+  const paper = startOkxPaper();
+  const dir = scratch();
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const env = { NOTIFY_SOCKET: address, PAPER_EXCHANGE: "okx", PAPER_PASSPHRASE: OKX_CREDENTIALS.apiPassphrase };
+  const first = startBot(paper, env, dir);
+  await heard(next, "WATCHDOG=1", first);
+  const held = paper.exchange.state();
+  expect(held.positions).toMatchObject([
+    { symbol: "BTC-USDT-SWAP", side: "long" },
+    { symbol: "ETH-USDT-SWAP", side: "short" },
+  ]);
+  for (const { notional } of held.positions) expect(Math.abs(notional - 1_500)).toBeLessThan(150);
+  expect([held.orders.length, held.algoOrders.length, held.violations]).toEqual([2, 2, []]);
+  first.process.kill("SIGKILL");
+  await first.process.exited;
+  while (next() !== undefined);
+  const second = startBot(paper, env, dir);
+  await heard(next, "READY=1", second);
+  const after = paper.exchange.state();
+  expect([after.positions.length, after.orders.length, after.algoOrders.length]).toEqual([2, 2, 2]);
+  expect(after.fills).toEqual(held.fills);
 });
 
 test("runSampleBot() takes its positions over after SIGKILL instead of opening them again", async () => {

@@ -1,5 +1,6 @@
 /** The paper exchange as unmodified ccxt sees it when nothing is wrong. */
 import { expect, test } from "vitest";
+import { binanceListing } from "../../src/demo/exchange/binance/listing.ts";
 import { Market } from "../../src/demo/exchange/market.ts";
 import { rejection, startPaper, until } from "./paper.ts";
 
@@ -158,16 +159,16 @@ function walk(market: Market): number[] {
 }
 
 test("Market walks the same way from the same seed, also after a reset, and another way from another", () => {
-  const market = new Market(7, 2);
+  const market = new Market(7, binanceListing(2));
   const first = walk(market);
-  expect(walk(new Market(7, 0))).toEqual(first);
-  expect(walk(new Market(8, 0))).not.toEqual(first);
+  expect(walk(new Market(7, binanceListing(0)))).toEqual(first);
+  expect(walk(new Market(8, binanceListing(0)))).not.toEqual(first);
   market.reset();
   expect(walk(market)).toEqual(first);
 });
 
 test("Market walks slowly, on whole ticks and not away for ever", () => {
-  const prices = walk(new Market(1, 0));
+  const prices = walk(new Market(1, binanceListing(0)));
   const steps = prices.slice(1).map((price, index) => Math.abs(price - (prices[index] ?? 0)) / price);
   expect(Math.max(...steps)).toBeLessThan(0.002);
   expect(Math.max(...prices.map((price) => Math.abs(price - 67_500) / 67_500))).toBeLessThan(0.05);

@@ -25,6 +25,15 @@ test("runPaperExchange() prints its address, serves, and ends on SIGTERM", async
   expect(await child.exited).toBe(0);
 });
 
+test("runPaperExchange() speaks as the exchange that PAPER_EXCHANGE names", async () => {
+  const child = startProcess({ PAPER_KEY: "k", PAPER_SECRET: "s", PAPER_EXCHANGE: "okx" });
+  const { value } = await child.stdout.getReader().read();
+  const [, url = ""] = /^paper exchange on (\S+)\n/.exec(new TextDecoder().decode(value)) ?? [];
+  expect(await (await fetch(`${url}/api/v5/public/time`)).json()).toMatchObject({ code: "0", data: [{}] });
+  const wrong = startProcess({ PAPER_KEY: "k", PAPER_SECRET: "s", PAPER_EXCHANGE: "kraken" });
+  expect(await new Response(wrong.stderr).text()).toContain("PAPER_EXCHANGE is kraken, must be binance or okx");
+});
+
 test("runPaperExchange() refuses settings that are missing or no number", async () => {
   const missing = startProcess({ PAPER_KEY: "k" });
   const wrong = startProcess({ PAPER_KEY: "k", PAPER_SECRET: "s", PAPER_PORT: "any" });

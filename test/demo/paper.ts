@@ -37,14 +37,14 @@ export function startPaper(options: Partial<PaperOptions> = {}): Paper {
     venue: ccxtFor(exchange.url),
     control: (path, body) => {
       const init = body === undefined ? {} : { method: "POST", body: JSON.stringify(body) };
-      return reply(fetch(`${exchange.url}/__paper/${path}`, init));
+      return readReply(fetch(`${exchange.url}/__paper/${path}`, init));
     },
     call: (method, path, params = {}, tamper = (query) => query) => {
       const query = new URLSearchParams({ timestamp: String(Date.now()), ...params }).toString();
       const signature = createHmac("sha256", API_SECRET).update(query).digest("hex");
       const signed = `${tamper(query)}&signature=${signature}`;
       const headers = { "X-MBX-APIKEY": API_KEY };
-      return reply(fetch(`${exchange.url}${path}?${signed}`, { method, headers }));
+      return readReply(fetch(`${exchange.url}${path}?${signed}`, { method, headers }));
     },
   };
 }
@@ -62,7 +62,7 @@ export function ccxtFor(url: string, secret = API_SECRET): Binanceusdm {
   return venue;
 }
 
-async function reply(pending: Promise<Response>): Promise<RawReply> {
+export async function readReply(pending: Promise<Response>): Promise<RawReply> {
   const response = await pending;
   const text = await response.text();
   let json: unknown = text;

@@ -15,6 +15,7 @@ export const bot: BotStatus = {
   startedAt: null,
   uptimeSeconds: null,
   adopted: false,
+  definition: "current",
   restarts: { total: 1, inPeriod: 1, intensity: 5, attempt: 1, nextStartAt: null, resetAt: null },
   lastExit: { at: "2026-01-01T00:00:00.000Z", code: 1, signal: null, cause: "exited", detail: "exit\nforged: fine" },
   probes: [

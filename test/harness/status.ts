@@ -16,6 +16,7 @@ export function botStatusOf(more: Partial<BotStatus> = {}): BotStatus {
     startedAt: "2026-01-01T00:00:10.000Z",
     uptimeSeconds: 50,
     adopted: false,
+    definition: "current",
     restarts: { total: 2, inPeriod: 1, intensity: 5, attempt: 1, nextStartAt: null, resetAt: null },
     lastExit: { at: "2026-01-01T00:00:09.500Z", code: null, signal: "SIGKILL", cause: "signal", detail: "killed" },
     probes: [
@@ -65,6 +66,14 @@ export function statusOf(
       rssBytes: 31_457_280,
       journalDropped: 0,
       asOf: "2026-01-01T00:01:00.000Z",
+      machine: {
+        loopLagSeconds: 0.002,
+        stalls: 0,
+        suspends: 0,
+        clockSteps: 1,
+        pressure: { cpuSomePercent: 12.5, memoryFullPercent: 0, ioFullPercent: null },
+        disturbed: null,
+      },
       ...more,
     },
     bots: [...bots],

@@ -98,8 +98,10 @@ test("AppendLog follows no link out of its folder", () => {
   mkdirSync(dir);
   symlinkSync(join(folder, "elsewhere"), join(dir, "000001.ndjson"));
   const log = open();
-  expect([log.append("a"), log.dropped]).toEqual([false, 1]);
+  expect([log.append("a"), log.dropped]).toEqual([true, 0]);
   log.close();
+  expect(readdirSync(folder)).toEqual(["journal"]);
+  expect(read("000002.ndjson")).toBe("a\n");
 });
 
 test("AppendLog survives a full disk: no throw, whole lines before and after, at most one torn between", (context) => {
@@ -120,4 +122,29 @@ test("AppendLog survives a full disk: no throw, whole lines before and after, at
   const whole = lines.filter((text) => text.endsWith("}"));
   expect(whole).toEqual([...Array.from({ length: written }, (_, n) => line(n)), line(-1)]);
   expect(lines.length - whole.length).toBeLessThanOrEqual(1);
+});
+
+test.each(["a FIFO", "a folder", "a link"])(
+  "AppendLog leaves %s with a log file's name and goes on in the next file",
+  (what) => {
+    mkdirSync(dir);
+    const path = join(dir, "000001.ndjson");
+    if (what === "a FIFO") Bun.spawnSync(["mkfifo", path]);
+    else if (what === "a folder") mkdirSync(path);
+    else symlinkSync("/nonexistent/place", path);
+    const log = open();
+    for (let n = 0; n < 3; n += 1) expect(log.append(`{"n":${n}}`)).toBe(true);
+    log.close();
+    expect(log.dropped).toBe(0);
+    expect(read("000002.ndjson").split("\n")).toHaveLength(4);
+  },
+);
+
+test("AppendLog keeps its number of files also where one of them cannot be removed", () => {
+  const log = open();
+  mkdirSync(join(dir, "000001.ndjson"), { recursive: true });
+  for (let n = 0; n < 9; n += 1) log.append(line(n));
+  log.close();
+  // Two lines would not fit into one file: each rotation removes what is beyond the last three, the folder excepted.
+  expect(readdirSync(dir)).toHaveLength(4);
 });

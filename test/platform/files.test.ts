@@ -13,7 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { ensureDir, readTextIfExists, setAside, writeFileAtomic } from "../../src/platform/files.ts";
+import { ensureDir, readTextIfExists, rewriteFile, setAside, writeFileAtomic } from "../../src/platform/files.ts";
 import { FakeClock } from "../harness/fake-clock.ts";
 
 let folder = "";
@@ -84,4 +84,20 @@ test("setAside() renames with the time, keeps every copy and notes the reason", 
   expect(moved).toEqual([`${path}.damaged-20260101T000000Z`, `${path}.damaged-20260101T000000Z-1`]);
   expect(moved.map((file) => readFileSync(file, "utf8"))).toEqual(["one", "two"]);
   expect(readFileSync(`${moved[0] ?? ""}.reason`, "utf8")).toBe("not JSON: one\n");
+});
+
+test("rewriteFile() keeps file and size, and replaces what is not a file of that size", () => {
+  const path = join(folder, "identity.json");
+  rewriteFile(path, '{"a":1}');
+  const { ino, size } = statSync(path);
+  rewriteFile(path, '{"b":2}');
+  expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({ b: 2 });
+  expect(statSync(path)).toMatchObject({ ino, size });
+  rmSync(path);
+  writeFileSync(join(folder, "other"), "untouched");
+  symlinkSync(join(folder, "other"), path);
+  rewriteFile(path, '{"c":3}');
+  expect(JSON.parse(readFileSync(path, "utf8"))).toEqual({ c: 3 });
+  expect(readFileSync(join(folder, "other"), "utf8")).toBe("untouched");
+  expect(readdirSync(folder).sort()).toEqual(["identity.json", "other"]);
 });

@@ -174,7 +174,8 @@ describe("http without an answer", () => {
     expect(await ask(url)).toMatchObject({ kind: "failure" });
   });
 
-  test("a name that does not resolve is unknown: it says nothing of the bot", async () => {
-    expect(await ask("http://bot.invalid/health")).toMatchObject({ kind: "unknown" });
+  test("a name that does not resolve is unknown, or the failure of an upstream", async () => {
+    expect(await ask("http://bot.invalid/health", { upstream: false })).toMatchObject({ kind: "unknown" });
+    expect(await ask("http://venue.invalid/ping")).toMatchObject({ kind: "failure" });
   });
 });

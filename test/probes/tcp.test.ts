@@ -37,8 +37,9 @@ describe("tcp", () => {
     });
   });
 
-  test("is unknown when the host does not resolve", async () => {
-    expect(await ask(80, { host: "bot.invalid" })).toMatchObject({ kind: "unknown" });
+  test("is unknown when the host does not resolve, or the failure of an upstream", async () => {
+    expect(await ask(80, { host: "bot.invalid", upstream: false })).toMatchObject({ kind: "unknown" });
+    expect(await ask(80, { host: "venue.invalid" })).toMatchObject({ kind: "failure" });
   });
 
   test("is unknown when it is given up before it started", async () => {

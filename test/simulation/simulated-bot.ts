@@ -3,6 +3,7 @@
  * the simulated machine. It is bot.ts with the machine taken out, deed by deed.
  */
 import { judgeAdoption } from "../../src/core/adoption.ts";
+import { initialState } from "../../src/core/lifecycle.ts";
 import { readIdentity, type Identity } from "../../src/core/identity.ts";
 import type { NotifyMessage } from "../../src/core/notify.ts";
 import { definitionOf, fenceMarks, KILL_GRACE_MS, type BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
@@ -44,10 +45,11 @@ export class SimulatedBot {
     this.daemon = daemon;
     this.plan = plan;
     const { disk } = world.machine;
-    const identity = readIdentity(disk.read(other.files.identity));
+    const identityReading = readIdentity(disk.read(other.files.identity));
+    const identity = identityReading.kind === "known" ? identityReading.identity : undefined;
     const lockoutFiles = lockoutFilesOf(other);
     const lockout = lockoutIn(disk, lockoutFiles);
-    const remains: Remains = { name: other.name, files: other.files, identity, lockout, lockoutFiles };
+    const remains: Remains = { name: other.name, files: other.files, identity, identityReading, lockout, lockoutFiles };
     const kin = kinOf(
       plan,
       [remains],
@@ -56,7 +58,8 @@ export class SimulatedBot {
     const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
     const sync = world.variant.syncLockout;
     this.lockout = new SimulatedLockout({ disk, plan, inherited, sync, goesOn: () => daemon.survives() });
-    this.#before = readIdentity(disk.read(plan.files.identity));
+    const own = readIdentity(disk.read(plan.files.identity));
+    this.#before = own.kind === "known" ? own.identity : undefined;
     this.#earlier = [
       ...fenceMarks(plan.files, this.#before?.invocationId),
       ...kin.flatMap((each) => fenceMarks(each.files, each.identity?.invocationId)),
@@ -78,8 +81,8 @@ export class SimulatedBot {
       },
       onBug: (error) => world.oracle.complain(`internal error: ${String(error)}`),
     };
-    const counts = { generation: this.#before?.generation ?? 0, restarts: this.#before?.restarts ?? 0 };
-    this.loop = world.variant.makeLoop(plan.policy, deps, counts);
+    const { generation = 0, restarts = 0 } = this.#before ?? {};
+    this.loop = world.variant.makeLoop(plan.policy, deps, { ...initialState, generation, restarts });
   }
 
   get generation(): Generation | undefined {
@@ -173,8 +176,9 @@ export class SimulatedBot {
     };
     const judged = judgeAdoption(before, seen, {
       orphans: this.plan.config.orphans,
-      definition: definitionOf(this.plan),
+      definition: definitionOf(this.plan, {}),
       account: this.plan.account,
+      sameUser: true,
       wasStopping: machine.disk.read(this.plan.files.noNewOrders) !== undefined,
     });
     if (judged.kind === "doubt") this.#world.oracle.complain(`doubts its own bot: ${judged.reason}`);
@@ -252,7 +256,7 @@ export class SimulatedBot {
       invocationId,
       generation,
       ready: false,
-      definition: definitionOf(this.plan),
+      definition: definitionOf(this.plan, {}),
       cgroup: null,
       restarts: this.loop.state.restarts,
     });
@@ -275,13 +279,15 @@ export class SimulatedBot {
       generation,
       invocationId,
       cgroup: undefined,
-      alone: false,
+      alone: () => false,
       env: {},
       child: { pid, startTicks, pidfd: undefined, signal },
       createProbe: (config, context) => fakeProbe(this.#world, process, config, context),
       post: (input) => this.loop.post(input),
       drain: () => this.drain(),
       onVerdict: () => {},
+      onExcused: () => {},
+      disturbance: () => this.daemon.machine.disturbance(),
       onStranger: () => {},
       ...more,
     });

@@ -1,5 +1,6 @@
 /** One life of the simulated daemon: it opens the bots, and may be killed between any two deeds, or end politely. */
 import type { Clock } from "../../src/platform/clock.ts";
+import { MachineWatch } from "../../src/supervisor/runtime/machine-watch.ts";
 import { Pulse } from "../../src/supervisor/runtime/pulse.ts";
 import { SimulatedBot } from "./simulated-bot.ts";
 import { newOwner, type Owner } from "./virtual-time.ts";
@@ -10,11 +11,14 @@ const MIDWAY_KILLS = 0.001;
 /** Time beyond the bots' own timeouts that a polite end waits for them, ms. */
 const MARGIN_MS = 15_000;
 const LOOK_MS = 100;
+/** The made-up machine never sleeps and tells no pressure; what disturbs it is that the daemon stands still. */
+const UNTOLD = { cpuSomePercent: undefined, memoryFullPercent: undefined, ioFullPercent: undefined };
 
 export class SimulatedDaemon {
   readonly owner: Owner = newOwner();
   readonly clock: Clock;
   readonly pulse: Pulse;
+  readonly machine: MachineWatch;
   readonly bots: readonly SimulatedBot[];
   /** It has begun all its bots. */
   begun = false;
@@ -26,6 +30,13 @@ export class SimulatedDaemon {
     this.#world = world;
     this.clock = world.time.clockOf(this.owner);
     this.pulse = new Pulse(this.clock);
+    this.machine = new MachineWatch({
+      clock: this.clock,
+      pulse: this.pulse,
+      readClocks: () => undefined,
+      pressure: () => UNTOLD,
+      say: () => {},
+    });
     this.bots = world.settings.accounts.map(({ name, plans }) => {
       const named = world.nameOf(name);
       return new SimulatedBot(world, this, plans[named], plans[named === 0 ? 1 : 0]);

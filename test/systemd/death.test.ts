@@ -31,6 +31,21 @@ describe.skipIf(unbootable !== undefined)(`sudden deaths${why}`, () => {
     expect(await box.show("NRestarts")).toBe("1");
   });
 
+  test("an upgrade by signal keeps daemon and bot the same processes, and the unit active", async () => {
+    await using box = await started("WatchdogSec=2s");
+    const before = await box.botUntil("the bot runs", ({ state }) => state === "running");
+    const daemon = await box.mainPid();
+    await box.do("systemctl", "kill", "--kill-who=main", "--signal=USR1", UNIT);
+    await box.until(
+      "the new one is up",
+      async () => (await box.log()).includes("upgraded from") && (await active(box)),
+    );
+    expect(await expectOneBot(box)).toMatchObject({ pid: before.pid, adopted: true, generation: 1 });
+    expect(await box.mainPid()).toBe(daemon);
+    expect(await box.show("NRestarts")).toBe("0");
+    expect(await box.log()).not.toContain("Watchdog timeout");
+  });
+
   test("a daemon that hangs is killed by the watchdog, started again and adopts its bot: one bot runs, never two", async () => {
     await using box = await started("WatchdogSec=2s");
     const before = await box.botUntil("the bot runs", ({ state }) => state === "running");

@@ -22,6 +22,9 @@ const GZIP_LEVEL = 6;
 /** Stored files are for the owner and a group of operators. */
 const PART_MODE = 0o640;
 
+/** Pieces in which a stream is unpacked: the usual 16 KiB cost one more second for each GiB. */
+const CHUNK_BYTES = 1_024 ** 2;
+
 type Codec = Manifest["codec"];
 
 export interface Stored {
@@ -69,7 +72,8 @@ async function* compressed(
   if (tally.bytes === 0) yield pack(new Uint8Array(0), compress);
 }
 
-async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<ArrayBuffer>> {
+/** The stream in pieces of 4 MiB. */
+export async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<ArrayBuffer>> {
   let pieces: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of raw) {
@@ -87,7 +91,8 @@ async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<
   if (bytes > 0) yield Buffer.concat(pieces);
 }
 
-function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Uint8Array {
+/** One compressed frame; frames one after another are one stream. */
+export function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Uint8Array {
   if (compress === "zstd") return Bun.zstdCompressSync(frame, { level: ZSTD_LEVEL });
   return compress === "gzip" ? Bun.gzipSync(frame, { level: GZIP_LEVEL }) : frame;
 }
@@ -224,12 +229,14 @@ async function decrypted(
   return decrypter.decrypt(streamOf(stored));
 }
 
-async function* decompressed(
+/** The unpacked stream; throws when it is cut off or damaged, as far as its own checksums tell. */
+export async function* decompressed(
   stored: AsyncIterable<Uint8Array>,
   compress: Codec["compress"],
 ): AsyncGenerator<Uint8Array> {
   if (compress === "none") return yield* stored;
-  const unpacker = compress === "zstd" ? createZstdDecompress() : createGunzip();
+  const unpacker =
+    compress === "zstd" ? createZstdDecompress({ chunkSize: CHUNK_BYTES }) : createGunzip({ chunkSize: CHUNK_BYTES });
   const feeding = pipeline(Readable.from(stored), unpacker);
   // Its error ends the loop below too, and is thrown by the wait after it.
   feeding.catch(() => undefined);

@@ -11,6 +11,8 @@ const EXIT_OF_STAGE: Readonly<Record<Stage, number>> = {
   verify: BACKUP_EXIT.verification,
   publish: BACKUP_EXIT.space,
   prune: BACKUP_EXIT.space,
+  bots: BACKUP_EXIT.source,
+  swap: BACKUP_EXIT.rolledBack,
 };
 
 export class Failure extends Error {

@@ -48,7 +48,7 @@ export interface StoredBackup {
   readonly state: BackupState;
 }
 
-export interface DamagedBackup {
+interface DamagedBackup {
   readonly id: string;
   readonly folder: string;
   readonly reason: string;

@@ -2,14 +2,14 @@
 import type { Basis } from "./basis.ts";
 import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
 
-export interface Room {
+interface Room {
   /** Data before compression, bytes. */
   readonly rawBytes: number;
   /** Bytes of it that lie in the scratch folder while it is stored. */
   readonly temporaryBytes: number;
 }
 
-export interface Progress {
+interface Progress {
   readonly step: "reading" | "storing" | "verifying" | "restoring";
   readonly doneBytes: number;
   readonly totalBytes: number;

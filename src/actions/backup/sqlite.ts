@@ -116,8 +116,9 @@ export function rebuiltDatabase(delta: StoredStream, base: StoredStream): AsyncG
   return rebuilt({ base: base.raw, delta: delta.raw, sha256 });
 }
 
-function compareContent(
-  { content }: Manifest,
+/** Throws when a database does not hold what the manifest says. */
+export function compareContent(
+  { content }: Pick<Manifest, "content">,
   found: { readonly schemaSha256: string; readonly tables: Readonly<Record<string, number>> },
 ): void {
   if (content.schemaSha256 !== found.schemaSha256) throw new Error("its schema is not the one that was backed up");

@@ -1,7 +1,9 @@
 /** Opens a venue: its ccxt class, loaded lazily, with the settings that ccxt's defaults get wrong for an emergency. */
 import type { Exchange } from "ccxt";
 import type { VenueAccess } from "../../core/close-job.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { EXCHANGES } from "./exchanges.ts";
+import { quirksOf } from "./quirks.ts";
 import type { Transport } from "./transport.ts";
 
 /** The part of ccxt's unified interface that the close uses. */
@@ -29,7 +31,7 @@ export type VenueExchange = Pick<
 >;
 export type ExchangeClass = new (settings: Record<string, unknown>) => VenueExchange;
 
-/** The time after which binance no longer executes a signed request, ms; ccxt's default of 10 s only makes lost orders live longer. */
+/** The time after which the venue no longer executes an order, ms; ccxt's default for binance of 10 s, or OKX's of 30 s, only makes lost orders live longer. */
 export const RECV_WINDOW_MS = 5_000;
 /** Above the transport's own deadline, which is the one that counts. */
 const CCXT_TIMEOUT_MS = 10_000;
@@ -37,7 +39,7 @@ const CCXT_TIMEOUT_MS = 10_000;
 const MAX_SUGGESTIONS = 3;
 
 /** Throws `cannot use exchange …` when the id is not among the venues that the close can handle, or has no sandbox where one is asked for. */
-export async function openExchange(venue: VenueAccess, transport: Transport): Promise<VenueExchange> {
+export async function openExchange(venue: VenueAccess, transport: Transport, clock: Clock): Promise<VenueExchange> {
   const load = Object.hasOwn(EXCHANGES, venue.exchange) ? EXCHANGES[venue.exchange] : undefined;
   if (load === undefined) throw new Error(describeUnknown(venue.exchange));
   const Class = await load();
@@ -50,7 +52,7 @@ export async function openExchange(venue: VenueAccess, transport: Transport): Pr
     timeout: CCXT_TIMEOUT_MS,
   });
   configure(exchange);
-  exchange.fetchImplementation = transport.fetch;
+  exchange.fetchImplementation = withDeadline(exchange, transport, clock);
   if (venue.sandbox) enterSandbox(exchange);
   return exchange;
 }
@@ -75,6 +77,20 @@ export function nearestNames(name: string, known: readonly string[]): string[] {
     .sort((a, b) => a.distance - b.distance)
     .slice(0, MAX_SUGGESTIONS)
     .map(({ candidate }) => candidate);
+}
+
+/** Puts the deadline of a new order into the header that the venue has for it; after that the venue no longer executes it. */
+function withDeadline({ id, options }: VenueExchange, transport: Transport, clock: Clock): Transport["fetch"] {
+  const { deadline } = quirksOf(id);
+  if (deadline === undefined) return transport.fetch;
+  return async (url, init) => {
+    const path = URL.parse(url)?.pathname ?? "";
+    if (init.method !== "POST" || !deadline.paths.includes(path)) return transport.fetch(url, init);
+    const headers = new Headers(init.headers);
+    const skewMs = Number(options["timeDifference"] ?? 0);
+    headers.set(deadline.header, String(Math.round(clock.wallTime().getTime() - skewMs + RECV_WINDOW_MS)));
+    return transport.fetch(url, { ...init, headers });
+  };
 }
 
 function configure(exchange: VenueExchange): void {

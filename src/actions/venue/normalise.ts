@@ -3,12 +3,11 @@ import type { Order, Position } from "ccxt";
 import type { HeldPosition, MarketRules, OpenOrder } from "../../core/close-orders.ts";
 import { asRecord } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
+import { quirksOf } from "./quirks.ts";
 
 /** `precisionMode` of ccxt: the number is a step, or a count of decimals. */
 const TICK_SIZE = 4;
 const DECIMAL_PLACES = 2;
-/** Venues whose orders name the margin mode and assume cross. */
-const NAMES_MARGIN_MODE = new Set(["okx", "okxus", "myokx", "bitget"]);
 /** Names under which venues give the signed size. */
 const SIGNED_SIZES = ["positionAmt", "size", "pos", "qty"];
 
@@ -31,7 +30,7 @@ export function heldPosition(exchange: VenueExchange, position: Position): HeldP
     ...(notional === undefined ? {} : { notional: Math.abs(notional) }),
     hedged: hedged === true,
     markPrice: markPrice ?? priceFrom(position),
-    marginMode: NAMES_MARGIN_MODE.has(exchange.id) ? marginMode : undefined,
+    marginMode: quirksOf(exchange.id).namesMarginMode ? marginMode : undefined,
     rules: marketRules(exchange, symbol),
   };
 }
@@ -40,9 +39,15 @@ export function heldPosition(exchange: VenueExchange, position: Position): HeldP
 export function openOrder(order: Order): OpenOrder {
   const { id, clientOrderId, symbol, reduceOnly } = order;
   if (id === undefined || symbol === undefined) throw new TypeError("the venue names an order without id or symbol");
+  const info = asRecord(order.info);
   // Binance's closePosition orders reserve the position as reduce-only orders do.
-  const closes = asRecord(order.info)["closePosition"] === true;
+  const closes = info["closePosition"] === true || closesLeg(info["posSide"], order.side);
   return { id, clientId: clientOrderId, symbol, reduceOnly: reduceOnly === true || closes };
+}
+
+/** In OKX's hedge mode side and leg say that an order only reduces, and `reduceOnly` is false. */
+function closesLeg(leg: unknown, side: unknown): boolean {
+  return (leg === "long" && side === "sell") || (leg === "short" && side === "buy");
 }
 
 /** Limits of a market; one that is not listed has none that we know, and the venue's refusals teach them. */

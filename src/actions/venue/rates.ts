@@ -1,13 +1,20 @@
-/** What each kind of call costs and how much a venue takes; Binance's numbers are its documented limits, the rest is cautious. */
+/** What each kind of call costs and how much a venue takes; Binance's and OKX's numbers are their documented limits, the rest is cautious. */
 import type { BucketLimits } from "./bucket.ts";
 
-export type CallKind = "markets" | "time" | "positions" | "orders" | "cancel" | "order";
+export type CallKind = "markets" | "time" | "positions" | "orders" | "triggers" | "cancel" | "cancelTriggers" | "order";
+
+/** The limit of one kind of call alone, beside that of all requests. */
+interface OwnLimit extends BucketLimits {
+  /** Each instrument has this limit for itself. */
+  readonly perSymbol: boolean;
+}
 
 export interface VenueRates {
   /** Weight of all requests. */
   readonly requests: BucketLimits;
   /** Orders alone. */
   readonly orders: BucketLimits;
+  readonly own: Partial<Readonly<Record<CallKind, OwnLimit>>>;
   readonly weightOf: Readonly<Record<CallKind, number>>;
   /** Symbols worked on at once. */
   readonly concurrency: number;
@@ -20,7 +27,30 @@ export interface VenueRates {
 const BINANCE: VenueRates = {
   requests: { burst: 1_200, perSecond: 20 },
   orders: { burst: 200, perSecond: 10 },
-  weightOf: { markets: 1, time: 1, positions: 5, orders: 40, cancel: 1, order: 1 },
+  own: {},
+  weightOf: { markets: 1, time: 1, positions: 5, orders: 40, triggers: 40, cancel: 1, cancelTriggers: 1, order: 1 },
+  concurrency: 20,
+};
+
+/** A window of 2 s sees at most burst + 2 × rate of a bucket. */
+const own = (burst: number, perSecond: number, perSymbol = false): OwnLimit => ({ burst, perSecond, perSymbol });
+
+/**
+ * OKX limits each endpoint for itself, per 2 s: positions 10, open orders 60, conditional orders 20, cancelled orders 300 and
+ * cancelled conditional orders 20 of each instrument, new orders 300 of each instrument and 1000 of the account. A call to
+ * cancel costs as many tokens as it names orders. `requests` is only there to carry a pause.
+ */
+const OKX: VenueRates = {
+  requests: { burst: 200, perSecond: 100 },
+  orders: { burst: 200, perSecond: 50 },
+  own: {
+    positions: own(6, 2),
+    orders: own(40, 10),
+    triggers: own(16, 2),
+    cancel: own(200, 50, true),
+    cancelTriggers: own(10, 5, true),
+  },
+  weightOf: { markets: 1, time: 1, positions: 1, orders: 1, triggers: 1, cancel: 1, cancelTriggers: 1, order: 1 },
   concurrency: 20,
 };
 
@@ -28,10 +58,12 @@ const BINANCE: VenueRates = {
 const CAUTIOUS: VenueRates = {
   requests: { burst: 20, perSecond: 10 },
   orders: { burst: 20, perSecond: 10 },
-  weightOf: { markets: 1, time: 1, positions: 1, orders: 1, cancel: 1, order: 1 },
+  own: {},
+  weightOf: { markets: 1, time: 1, positions: 1, orders: 1, triggers: 1, cancel: 1, cancelTriggers: 1, order: 1 },
   concurrency: 10,
 };
 
 export function ratesOf(exchange: string): VenueRates {
-  return exchange.startsWith("binance") ? BINANCE : CAUTIOUS;
+  if (exchange.startsWith("binance")) return BINANCE;
+  return exchange === "okx" || exchange === "okxus" || exchange === "myokx" ? OKX : CAUTIOUS;
 }

@@ -1,30 +1,35 @@
 /** The account at a venue, as the close sees it: one reading, one order, one cancel, each with its failure classified and nothing thrown. */
 import type { Order, Position } from "ccxt";
-import * as ccxtErrors from "../../../node_modules/ccxt/js/src/base/errors.js";
 import type { VenueAccess } from "../../core/close-job.ts";
 import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan.ts";
+import { isDust } from "../../core/close-orders.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
-import type { VenueErrorFacts, VenueFailure } from "../../core/venue-error.ts";
+import type { VenueFailure } from "../../core/venue-error.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { Bucket } from "./bucket.ts";
 import { asRecord, nearestNames, openExchange } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
+import { factsOf, RejectedOrderError } from "./facts.ts";
+import { Limiter } from "./limiter.ts";
 import { heldPosition, openOrder } from "./normalise.ts";
+import { readAllPages } from "./open-orders.ts";
+import type { Answer } from "./open-orders.ts";
+import { quirksOf } from "./quirks.ts";
+import type { TriggerListing, VenueQuirks } from "./quirks.ts";
 import { ratesOf } from "./rates.ts";
 import type { CallKind, VenueRates } from "./rates.ts";
 import type { VenueCall } from "../worker-log.ts";
-import { createTransport, UnreachableError } from "./transport.ts";
+import { createTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
 export interface VenueOptions {
   readonly clock: Clock;
   /** Ends all calls and waits. */
   readonly signal: AbortSignal;
-  /** Called for each failure, with its class for the report's counters. */
   /** Told of each request, for the log. */
   readonly onCall?: ((call: VenueCall) => void) | undefined;
+  /** Called for each failure, with its class for the report's counters. */
   readonly onFailure: (failure: VenueFailure) => void;
 }
 
@@ -36,14 +41,12 @@ export interface SendAnswer {
   readonly error: string | undefined;
 }
 
-type Answer<T> = { readonly value: T } | { readonly failure: VenueFailure; readonly text: string };
-
 /** One reading of the clock heals it; asking more often than this only costs calls. */
 const MIN_SYNC_INTERVAL_MS = 1_000;
 /** A `Date` header has whole seconds and is as old as the answer: less than this may be no skew at all. */
 const TOLERATED_SKEW_MS = 2_000;
-/** Ids in one bulk cancel: the smallest limit among the venues (OKX and KuCoin 20). */
-const CANCEL_BATCH = 20;
+/** A refusal as too frequent that names no time to wait, with a status that does not tell; windows are 1 s to 2 s. */
+const THROTTLED_PAUSE_MS = 1_000;
 
 export class Venue {
   readonly rates: VenueRates;
@@ -51,8 +54,10 @@ export class Venue {
   readonly #options: VenueOptions;
   readonly #transport: Transport;
   readonly #exchange: VenueExchange;
-  readonly #requests: Bucket;
-  readonly #orders: Bucket;
+  readonly #limiter: Limiter;
+  readonly #quirks: VenueQuirks;
+  /** Listings that showed nothing: they are looked at again when nothing else is open any more. */
+  readonly #emptyListings = new Set<TriggerListing>();
   #syncedAtMs = Number.NEGATIVE_INFINITY;
   #clientIds = true;
 
@@ -60,8 +65,8 @@ export class Venue {
     this.#access = access;
     this.#options = options;
     this.rates = parts.rates;
-    this.#requests = parts.requests;
-    this.#orders = parts.orders;
+    this.#limiter = parts.limiter;
+    this.#quirks = quirksOf(access.exchange);
     this.#transport = parts.transport;
     this.#exchange = parts.exchange;
   }
@@ -69,17 +74,16 @@ export class Venue {
   /** Loads the venue's class; sends nothing. Throws `cannot use exchange …`. */
   static async open(access: VenueAccess, options: VenueOptions): Promise<Venue> {
     const rates = ratesOf(access.exchange);
-    const requests = new Bucket(rates.requests, options.clock);
-    const orders = new Bucket(rates.orders, options.clock);
+    const limiter = new Limiter(rates, options.clock);
     const transport = createTransport({
       clock: options.clock,
       endpoint: access.endpoint,
       signal: options.signal,
-      onThrottled: (retryAfterMs) => requests.throttle(retryAfterMs),
+      onThrottled: (retryAfterMs) => limiter.throttle(retryAfterMs),
       onCall: options.onCall,
     });
-    const exchange = await openExchange(access, transport);
-    return new Venue(access, options, { rates, requests, orders, transport, exchange });
+    const exchange = await openExchange(access, transport, options.clock);
+    return new Venue(access, options, { rates, limiter, transport, exchange });
   }
 
   get calls(): number {
@@ -88,7 +92,7 @@ export class Venue {
 
   /** The venue asked for a pause that is not over: what was decided before it must be decided anew. */
   get paused(): boolean {
-    return this.#requests.paused;
+    return this.#limiter.paused;
   }
 
   /** Loads the markets; `undefined` when that worked. A failed load would be remembered, so each try asks for a fresh one. */
@@ -126,8 +130,7 @@ export class Venue {
 
   /** Takes the tokens of one order; `false` when there will be none before the end. Separate from `send`, which signs a timestamp. */
   async admitOrder(): Promise<boolean> {
-    const { signal } = this.#options;
-    return (await this.#orders.take(1, signal)) && this.#requests.take(this.rates.weightOf.order, signal);
+    return this.#limiter.takeOrder(this.#options.signal);
   }
 
   /** Sends a reduce-only order, once. The caller has asked `admitOrder`. */
@@ -141,18 +144,14 @@ export class Venue {
       ...(order.limitPrice === undefined ? {} : { timeInForce: "IOC" }),
     };
     const { symbol, side, amount, limitPrice } = order;
-    const answer = await this.#answer(async () =>
-      limitPrice === undefined
-        ? exchange.createOrder(symbol, "market", side, amount, undefined, params)
-        : exchange.createOrder(
-            symbol,
-            "limit",
-            side,
-            amount,
-            Number(exchange.priceToPrecision(symbol, limitPrice)),
-            params,
-          ),
-    );
+    const type = limitPrice === undefined ? "market" : "limit";
+    const answer = await this.#answer(async () => {
+      // Inside: it throws for a symbol that is not listed, and a failing order must not end the round.
+      const price = limitPrice === undefined ? undefined : Number(exchange.priceToPrecision(symbol, limitPrice));
+      const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
+      if (placed.status === "rejected") throw new RejectedOrderError(placed.info);
+      return placed;
+    });
     if ("value" in answer) {
       const { filled, average } = answer.value;
       return { result: { kind: "accepted", filled }, average, error: undefined };
@@ -164,46 +163,64 @@ export class Venue {
     return { result: failure, average: undefined, error: text };
   }
 
-  /** Cancels a symbol's orders of one class; what is left shows in the next reading. */
-  async cancel(request: CancelOrders): Promise<void> {
+  /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
+  async cancel({ symbol, trigger, orders }: CancelOrders): Promise<VenueFailure[]> {
     const { has } = this.#exchange;
-    const params = request.trigger ? { trigger: true } : {};
-    const { symbol } = request;
-    const ids = request.orders.map(({ id }) => id);
+    const params = trigger ? { trigger: true } : {};
+    const ids = orders.map(({ id }) => id);
     if (has["cancelAllOrders"] === true) {
-      await this.#cancelCall(() => this.#exchange.cancelAllOrders(symbol, params));
-    } else if (has["cancelOrders"] === true) {
-      for (let at = 0; at < ids.length; at += CANCEL_BATCH) {
-        const batch = ids.slice(at, at + CANCEL_BATCH);
-        // oxlint-disable-next-line no-await-in-loop
-        await this.#cancelCall(() => this.#exchange.cancelOrders(batch, symbol, params));
-      }
-    } else {
-      // oxlint-disable-next-line no-await-in-loop
-      for (const id of ids) await this.#cancelCall(() => this.#exchange.cancelOrder(id, symbol, params));
+      return this.#cancelCall(trigger, symbol, 1, () => this.#exchange.cancelAllOrders(symbol, params));
     }
+    const bulk = has["cancelOrders"] === true;
+    const most = bulk ? (trigger ? this.#quirks.triggerCancelBatch : this.#quirks.cancelBatch) : 1;
+    const failures: VenueFailure[] = [];
+    for (let at = 0; at < ids.length; at += most) {
+      const batch = ids.slice(at, at + most);
+      const [first = ""] = batch;
+      const call = (): Promise<unknown> =>
+        bulk ? this.#exchange.cancelOrders(batch, symbol, params) : this.#exchange.cancelOrder(first, symbol, params);
+      // oxlint-disable-next-line no-await-in-loop
+      failures.push(...(await this.#cancelCall(trigger, symbol, batch.length, call)));
+    }
+    return failures;
   }
 
-  async #cancelCall(call: () => Promise<unknown>): Promise<void> {
-    const answer = await this.#call("cancel", call);
-    if ("failure" in answer && answer.failure.kind === "clock") await this.#syncClock();
+  async #cancelCall(
+    trigger: boolean,
+    symbol: string,
+    orders: number,
+    call: () => Promise<unknown>,
+  ): Promise<VenueFailure[]> {
+    const kind = trigger ? "cancelTriggers" : "cancel";
+    const answer = await this.#call(kind, call, { symbol, orders });
+    if (!("failure" in answer)) return [];
+    if (answer.failure.kind === "clock") await this.#syncClock();
+    return [answer.failure];
   }
 
   async #readOnce(): Promise<Reading> {
-    const [positions, orders, triggers] = await Promise.all([
+    const likely = this.#quirks.triggerListings.filter((listing) => !this.#emptyListings.has(listing));
+    const unlikely = this.#quirks.triggerListings.filter((listing) => this.#emptyListings.has(listing));
+    const [positions, orders, some] = await Promise.all([
       this.#readPositions(),
-      this.#readOrders({}),
-      this.#readOrders({ trigger: true }),
+      this.#readOrders("orders", {}),
+      this.#readTriggers(likely),
     ]);
+    // Limits forbid looking everywhere each time, but nothing is called flat before every listing was seen empty.
+    const triggers = looksFlat(positions, [orders, ...some])
+      ? [...some, ...(await this.#readTriggers(unlikely))]
+      : some;
     const regular = "value" in orders ? orders.value : undefined;
     const known = new Set(regular?.map(({ id }) => id));
-    const failures = [positions, orders, triggers].flatMap((part) => ("failure" in part ? [part.failure] : []));
+    const failures = [positions, orders, ...triggers].flatMap((part) => ("failure" in part ? [part.failure] : []));
+    const seen = triggers.map((part) => ("value" in part ? part.value : undefined));
     return {
       positions: "value" in positions ? positions.value : undefined,
       orders: regular,
       // A venue that ignores the parameter answers with the regular orders once more.
-      triggers:
-        "value" in triggers ? triggers.value.filter(({ id }) => !known.has(id)) : noSuchOrders(triggers.failure),
+      triggers: seen.includes(undefined)
+        ? undefined
+        : seen.flatMap((part) => part ?? []).filter(({ id }) => !known.has(id)),
       failures,
     };
   }
@@ -215,18 +232,38 @@ export class Venue {
     });
   }
 
-  async #readOrders(params: Record<string, unknown>): Promise<Answer<OpenOrder[]>> {
-    return this.#call("orders", async () => {
-      const orders: Order[] = await this.#exchange.fetchOpenOrders(undefined, undefined, undefined, params);
-      return orders.map(openOrder).filter(this.#inScope);
-    });
+  async #readOrders(kind: "orders" | "triggers", params: Record<string, unknown>): Promise<Answer<OpenOrder[]>> {
+    const answer = await readAllPages(this.#quirks.orderPage, (limit, after) =>
+      this.#call(kind, async () => {
+        const paged = after === undefined ? params : { ...params, after };
+        const orders: Order[] = await this.#exchange.fetchOpenOrders(undefined, undefined, limit, paged);
+        return orders.map(openOrder);
+      }),
+    );
+    return "value" in answer ? { value: answer.value.filter(this.#inScope) } : answer;
+  }
+
+  async #readTriggers(listings: readonly TriggerListing[]): Promise<Answer<OpenOrder[]>[]> {
+    return Promise.all(
+      listings.map(async (listing) => {
+        const answer = await this.#readOrders("triggers", listing.params);
+        const orders = "value" in answer ? answer.value : noSuchOrders(answer.failure, listing);
+        if (orders?.length === 0) this.#emptyListings.add(listing);
+        else this.#emptyListings.delete(listing);
+        return orders === undefined ? answer : { value: orders };
+      }),
+    );
   }
 
   readonly #inScope = ({ symbol }: { readonly symbol: string }): boolean =>
     this.#access.symbols.length === 0 || this.#access.symbols.includes(symbol);
 
-  async #call<T>(kind: CallKind, call: () => Promise<T>): Promise<Answer<T>> {
-    const admitted = await this.#requests.take(this.rates.weightOf[kind], this.#options.signal);
+  async #call<T>(
+    kind: CallKind,
+    call: () => Promise<T>,
+    { symbol, orders }: { readonly symbol?: string; readonly orders?: number } = {},
+  ): Promise<Answer<T>> {
+    const admitted = await this.#limiter.take(kind, this.#options.signal, symbol, orders);
     if (!admitted)
       return { failure: { kind: "throttled" }, text: "the time was over before the venue's limit allowed the call" };
     return this.#answer(call);
@@ -238,6 +275,7 @@ export class Venue {
     } catch (error) {
       const failure = classifyVenueError(factsOf(error));
       this.#options.onFailure(failure);
+      if (failure.kind === "throttled" && !this.paused) this.#limiter.throttle(THROTTLED_PAUSE_MS);
       return { failure, text: describeError(error, this.#access) };
     }
   }
@@ -256,23 +294,21 @@ export class Venue {
 
 interface Parts {
   readonly rates: VenueRates;
-  readonly requests: Bucket;
-  readonly orders: Bucket;
+  readonly limiter: Limiter;
   readonly transport: Transport;
   readonly exchange: VenueExchange;
 }
 
-/** A venue without conditional orders has none open; any other failure leaves the question open. */
-function noSuchOrders(failure: VenueFailure): OpenOrder[] | undefined {
-  return failure.kind === "unsupported" ? [] : undefined;
+/** Nothing that was read is open, but for dust, and nothing was unreadable. */
+function looksFlat(positions: Answer<HeldPosition[]>, lists: readonly Answer<OpenOrder[]>[]): boolean {
+  return (
+    "value" in positions &&
+    positions.value.every(isDust) &&
+    lists.every((part) => "value" in part && part.value.length === 0)
+  );
 }
 
-/** The class names survive minification only as `instanceof` against ccxt's own exports. */
-function factsOf(error: unknown): VenueErrorFacts {
-  const chain = Object.entries(ccxtErrors).flatMap(([name, Class]) =>
-    typeof Class === "function" && error instanceof Class ? [name] : [],
-  );
-  if (!(error instanceof Error)) return { name: "Error", message: String(error), chain };
-  const unreachable = error instanceof UnreachableError ? error.message : undefined;
-  return { name: error.name, message: error.message, chain, unreachable };
+/** A venue without conditional orders has none open, nor has one that does not know the type; any other failure leaves the question open. */
+function noSuchOrders({ kind }: VenueFailure, { optional }: TriggerListing): OpenOrder[] | undefined {
+  return kind === "unsupported" || (optional && kind === "rejected") ? [] : undefined;
 }

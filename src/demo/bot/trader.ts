@@ -44,7 +44,7 @@ export class Trader {
   readonly #ledger: Ledger;
   readonly #options: TraderOptions;
   readonly #watched: Watched[];
-  readonly #idPrefix = `bot-${Date.now().toString(36)}`;
+  readonly #idPrefix = `bot${Date.now().toString(36)}`;
   #orders = 0;
   #ticks = 0;
   #holdings: Holdings = { positions: 0, exposure: 0 };
@@ -75,13 +75,19 @@ export class Trader {
     this.#ticks += 1;
     let traded = false;
     for (const [index, watched] of this.#watched.entries()) {
-      const { last } = await this.#venue.fetchTicker(watched.symbol);
+      const { last } = await this.#venue.client.fetchTicker(watched.symbol);
       if (last === undefined) throw new Error(`cannot read the price of ${watched.symbol}: the ticker has none`);
       const due = (this.#ticks + index) % TRADE_EVERY_TICKS === 0;
       const side = due && !this.#options.frozen() ? this.#decide(watched, last) : undefined;
       pushPrice(watched.prices, last);
       if (side === undefined) continue;
-      await this.#send({ symbol: watched.symbol, side, type: "market", amount: TRADE_NOTIONAL / last, price: null });
+      await this.#send({
+        symbol: watched.symbol,
+        side,
+        type: "market",
+        amount: this.#sizeOf(watched.symbol, TRADE_NOTIONAL / last),
+        price: null,
+      });
       traded = true;
     }
     if (traded || this.#ticks % SYNC_EVERY_TICKS === 0) await this.#syncFills();
@@ -95,26 +101,45 @@ export class Trader {
   }
 
   async #open({ symbol, direction, notional }: Watched): Promise<void> {
-    const { last } = await this.#venue.fetchTicker(symbol);
+    const { last } = await this.#venue.client.fetchTicker(symbol);
     if (last === undefined) throw new Error(`cannot read the price of ${symbol}: the ticker has none`);
     const [enter, leave, sign] = direction === "long" ? (["buy", "sell", 1] as const) : (["sell", "buy", -1] as const);
+    const { stopListing } = this.#venue;
     if (notional === 0) {
-      await this.#send({ symbol, side: enter, type: "market", amount: OPEN_NOTIONAL / last, price: null });
+      await this.#send({
+        symbol,
+        side: enter,
+        type: "market",
+        amount: this.#sizeOf(symbol, OPEN_NOTIONAL / last),
+        price: null,
+      });
     }
-    if ((await this.#venue.fetchOpenOrders(symbol)).length === 0) {
+    if ((await this.#venue.client.fetchOpenOrders(symbol)).length === 0) {
       const price = last * (1 - sign * RESTING_RATIO);
-      await this.#send({ symbol, side: enter, type: "limit", amount: TRADE_NOTIONAL / price, price });
+      await this.#send({
+        symbol,
+        side: enter,
+        type: "limit",
+        amount: this.#sizeOf(symbol, TRADE_NOTIONAL / price),
+        price,
+      });
     }
-    if ((await this.#venue.fetchOpenOrders(symbol, undefined, undefined, { trigger: true })).length === 0) {
+    if ((await this.#venue.client.fetchOpenOrders(symbol, undefined, undefined, stopListing)).length === 0) {
       const price = last * (1 - sign * STOP_RATIO);
       await this.#send({ symbol, side: leave, type: "stop", amount: 0, price });
     }
   }
 
+  /** An amount of base currency as the venue counts it: some count contracts. */
+  #sizeOf(symbol: string, base: number): number {
+    return base / (this.#venue.client.market(symbol)["contractSize"] ?? 1);
+  }
+
   /** Writes the intent, sends the order, writes the outcome. A refusal and an unknown outcome are recorded, not thrown. */
   async #send(order: Omit<Intent, "clientId">): Promise<void> {
     this.#orders += 1;
-    const clientId = `${this.#idPrefix}-${this.#orders}`;
+    // Letters and digits only: OKX takes nothing else.
+    const clientId = `${this.#idPrefix}x${this.#orders}`;
     this.#ledger.intend({ ...order, clientId }, Date.now());
     const what = `${order.side} ${order.type} ${order.symbol}`;
     try {
@@ -131,12 +156,9 @@ export class Trader {
   }
 
   async #create(clientId: string, { symbol, side, type, amount, price }: Omit<Intent, "clientId">): Promise<string> {
-    const params =
-      type === "stop"
-        ? { clientOrderId: clientId, stopLossPrice: price, closePosition: true, workingType: "MARK_PRICE" }
-        : { clientOrderId: clientId };
+    const params = { clientOrderId: clientId, ...(type === "stop" ? this.#venue.stopParams(price) : {}) };
     const limit = type === "limit" && price !== null ? price : undefined;
-    const placed = await this.#venue.createOrder(
+    const placed = await this.#venue.client.createOrder(
       symbol,
       limit === undefined ? "market" : "limit",
       side,
@@ -152,7 +174,7 @@ export class Trader {
     for (const intent of this.#ledger.unsettled()) {
       try {
         const params = { clientOrderId: intent.clientId, ...(intent.type === "stop" ? { trigger: true } : {}) };
-        const found = await this.#venue.fetchOrder("", intent.symbol, params);
+        const found = await this.#venue.client.fetchOrder("", intent.symbol, params);
         this.#ledger.settle(intent.clientId, "accepted", { orderId: found.id ?? "" }, Date.now());
         this.#options.print(`${intent.clientId}: found at the venue, ${found.status ?? "state unknown"}`);
       } catch (error) {
@@ -171,7 +193,7 @@ export class Trader {
   /** Writes every fill since the newest one in the ledger. */
   async #syncFills(): Promise<void> {
     for (const { symbol } of this.#watched) {
-      const trades = await this.#venue.fetchMyTrades(symbol, this.#ledger.lastFillAtMs(symbol), MAX_TRADES);
+      const trades = await this.#venue.client.fetchMyTrades(symbol, this.#ledger.lastFillAtMs(symbol), MAX_TRADES);
       for (const { id, order, side, price, amount, fee, timestamp } of trades) {
         if (id === undefined || price === undefined || amount === undefined) continue;
         const atMs = timestamp ?? Date.now();
@@ -183,7 +205,7 @@ export class Trader {
   }
 
   async #look(): Promise<void> {
-    const positions = await this.#venue.fetchPositions();
+    const positions = await this.#venue.client.fetchPositions();
     const sizes = new Map(positions.map(({ symbol, notional }) => [symbol, Math.abs(notional ?? 0)]));
     for (const watched of this.#watched) watched.notional = sizes.get(watched.symbol) ?? 0;
     this.#holdings = { positions: sizes.size, exposure: [...sizes.values()].reduce((sum, size) => sum + size, 0) };

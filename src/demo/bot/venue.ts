@@ -1,32 +1,67 @@
-/** The sample bot's way to the exchange: unmodified ccxt `binanceusdm`, sent to the paper exchange and to nowhere else. */
-import type Binanceusdm from "../../../node_modules/ccxt/js/src/binanceusdm.js";
+/** The sample bot's way to the exchange: unmodified ccxt, sent to the paper exchange and to nowhere else. */
+import type { Exchange } from "ccxt";
 
-export type Venue = Binanceusdm;
+export type VenueName = "binance" | "okx";
+
+/** The part of ccxt that the bot uses. */
+type Client = Pick<
+  Exchange,
+  | "loadMarkets"
+  | "market"
+  | "fetchTicker"
+  | "fetchPositions"
+  | "fetchOpenOrders"
+  | "fetchOrder"
+  | "fetchMyTrades"
+  | "createOrder"
+  | "fetchImplementation"
+>;
+
+export interface Venue {
+  readonly client: Client;
+  /** Parameters of a stop at `price` that closes the whole position. */
+  readonly stopParams: (price: number | null) => Readonly<Record<string, unknown>>;
+  /** Parameters that list such stops. */
+  readonly stopListing: Readonly<Record<string, unknown>>;
+}
 
 export interface VenueOptions {
+  exchange: VenueName;
   /** Base address of the paper exchange. */
   url: string;
   apiKey: string;
   apiSecret: string;
+  /** Asked for by OKX only. */
+  apiPassphrase: string;
   /** Ends every request under way. */
   signal: AbortSignal;
 }
 
-const LIVE_BASE = "https://fapi.binance.com/";
 /** Deadline of a whole request, body included, ms; ccxt's own timeout ends at the headers. */
 const REQUEST_TIMEOUT_MS = 5_000;
-/** The venue grants 2400 weight a minute: one each 25 ms. */
-const WEIGHT_INTERVAL_MS = 25;
+/** Binance grants 2400 weight a minute: one each 25 ms. */
+const BINANCE_WEIGHT_INTERVAL_MS = 25;
+const LIVE_BASE: Readonly<Record<VenueName, string>> = {
+  binance: "https://fapi.binance.com/",
+  okx: "https://www.okx.com/",
+};
 
 /** A client for the paper exchange; loads no markets yet. */
 export async function connectVenue(options: VenueOptions): Promise<Venue> {
+  const venue = options.exchange === "okx" ? await okx(options) : await binance(options);
+  // Not by `urls.api`: ccxt picks the table of error classes by the address it believes to speak to.
+  venue.client.fetchImplementation = (url: string, init: RequestInit) => redirectedFetch(url, init, options);
+  return venue;
+}
+
+async function binance({ apiKey, apiSecret }: VenueOptions): Promise<Venue> {
   // `exports` of the package hides the single exchange, and all of ccxt would cost every start another 50 ms.
-  const { default: Exchange } = await import("../../../node_modules/ccxt/js/src/binanceusdm.js");
-  const venue = new Exchange({
-    apiKey: options.apiKey,
-    secret: options.apiSecret,
+  const { default: Binanceusdm } = await import("../../../node_modules/ccxt/js/src/binanceusdm.js");
+  const client = new Binanceusdm({
+    apiKey,
+    secret: apiSecret,
     timeout: REQUEST_TIMEOUT_MS,
-    rateLimit: WEIGHT_INTERVAL_MS,
+    rateLimit: BINANCE_WEIGHT_INTERVAL_MS,
     has: { fetchCurrencies: false },
     options: {
       adjustForTimeDifference: true,
@@ -35,13 +70,33 @@ export async function connectVenue(options: VenueOptions): Promise<Venue> {
       fetchOpenOrders: { warnWithoutSymbol: false },
     },
   });
-  // Not by `urls.api`: ccxt picks the table of error classes by the address it believes to speak to.
-  venue.fetchImplementation = (url: string, init: RequestInit) => redirectedFetch(url, init, options);
-  return venue;
+  return {
+    client,
+    stopParams: (price) => ({ stopLossPrice: price, closePosition: true, workingType: "MARK_PRICE" }),
+    stopListing: { trigger: true },
+  };
+}
+
+async function okx({ apiKey, apiSecret, apiPassphrase }: VenueOptions): Promise<Venue> {
+  const { default: Okx } = await import("../../../node_modules/ccxt/js/src/okx.js");
+  const client = new Okx({
+    apiKey,
+    secret: apiSecret,
+    password: apiPassphrase,
+    timeout: REQUEST_TIMEOUT_MS,
+    has: { fetchCurrencies: false },
+    options: { adjustForTimeDifference: true, fetchMarkets: { types: ["swap"] }, defaultType: "swap" },
+  });
+  return {
+    client,
+    stopParams: (price) => ({ stopLossPrice: price, closeFraction: "1", reduceOnly: true }),
+    stopListing: { trigger: true, ordType: "conditional" },
+  };
 }
 
 function redirectedFetch(url: string, init: RequestInit, options: VenueOptions): Promise<Response> {
-  if (!url.startsWith(LIVE_BASE)) {
+  const base = LIVE_BASE[options.exchange];
+  if (!url.startsWith(base)) {
     return Promise.reject(
       new Error(`cannot fetch ${new URL(url).origin}: the sample bot speaks to the paper exchange only`),
     );
@@ -49,7 +104,7 @@ function redirectedFetch(url: string, init: RequestInit, options: VenueOptions):
   const signals = [options.signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS), init.signal].filter(
     (signal) => signal != null,
   );
-  return fetch(`${options.url.replace(/\/$/, "")}/${url.slice(LIVE_BASE.length)}`, {
+  return fetch(`${options.url.replace(/\/$/, "")}/${url.slice(base.length)}`, {
     ...init,
     redirect: "error",
     signal: AbortSignal.any(signals),

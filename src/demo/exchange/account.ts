@@ -6,6 +6,7 @@ export type Side = "BUY" | "SELL";
 export type PositionSide = "BOTH" | "LONG" | "SHORT";
 export type OrderStatus = "NEW" | "PARTIALLY_FILLED" | "FILLED" | "CANCELED" | "EXPIRED";
 export type AlgoStatus = "NEW" | "CANCELED" | "FINISHED" | "REJECTED";
+export type MarginMode = "cross" | "isolated";
 export type TimeInForce = "GTC" | "IOC" | "FOK" | "GTX" | "GTD";
 
 export interface Position {
@@ -14,6 +15,7 @@ export interface Position {
   /** Signed: short is negative. */
   amount: number;
   entryPrice: number;
+  marginMode: MarginMode;
   updateTime: number;
 }
 
@@ -33,6 +35,7 @@ export interface Order {
   quote: number;
   reduceOnly: boolean;
   closePosition: boolean;
+  marginMode: MarginMode;
   status: OrderStatus;
   time: number;
   updateTime: number;
@@ -55,6 +58,9 @@ export interface AlgoOrder {
   priceProtect: boolean;
   closePosition: boolean;
   reduceOnly: boolean;
+  /** It fires when the price rises to `triggerPrice`, else when it falls to it. */
+  rising: boolean;
+  marginMode: MarginMode;
   status: AlgoStatus;
   createTime: number;
   updateTime: number;
@@ -94,6 +100,8 @@ const MAX_HISTORY = 20_000;
 export class Account {
   wallet = START_BALANCE_USDT;
   hedge = false;
+  /** Whether the key may trade; without that right it still reads. */
+  canTrade = true;
   readonly leverage = new Map<string, number>();
   readonly positions = new Map<string, Position>();
   /** Resting orders by id, oldest first. */
@@ -133,8 +141,9 @@ export class Account {
   fill(order: Order, spec: SymbolSpec, price: number, quantity: number, maker: boolean, now: number): void {
     const digits = digitsOf(spec.stepSize);
     const signed = order.side === "BUY" ? quantity : -quantity;
-    const realizedPnl = this.#move(order, signed, price, digits, now);
-    const commission = round(price * quantity * (maker ? MAKER_FEE_RATIO : TAKER_FEE_RATIO), 8);
+    const realizedPnl = round(this.#move(order, signed, price, digits, now) * spec.contractSize, 8);
+    const feeRatio = maker ? MAKER_FEE_RATIO : TAKER_FEE_RATIO;
+    const commission = round(price * quantity * spec.contractSize * feeRatio, 8);
     this.wallet = round(this.wallet + realizedPnl - commission, 8);
     order.executed = round(order.executed + quantity, digits);
     order.quote = round(order.quote + price * quantity, 8);
@@ -173,10 +182,10 @@ export class Account {
   }
 
   /** Puts a position there, as if it had always been; an amount of 0 removes it. */
-  place(symbol: string, positionSide: PositionSide, amount: number, entryPrice: number, now: number): void {
+  place({ symbol, positionSide, amount, entryPrice, marginMode }: Omit<Position, "updateTime">, now: number): void {
     const key = positionKey(symbol, positionSide);
     if (amount === 0) this.positions.delete(key);
-    else this.positions.set(key, { symbol, positionSide, amount, entryPrice, updateTime: now });
+    else this.positions.set(key, { symbol, positionSide, amount, entryPrice, marginMode, updateTime: now });
   }
 
   /** Forgets everything but its settings of hedge mode and leverage. */
@@ -186,7 +195,7 @@ export class Account {
     for (const list of [this.closedOrders, this.closedAlgoOrders, this.fills, this.flips]) list.length = 0;
   }
 
-  /** Adds `signed` to the order's position; returns the profit that this realized. */
+  /** Adds `signed` to the order's position; returns the profit that this realized, per unit of a contract. */
   #move(order: Order, signed: number, price: number, digits: number, now: number): number {
     const before = this.position(order.symbol, order.positionSide);
     const from = before?.amount ?? 0;
@@ -197,8 +206,9 @@ export class Account {
     if (from !== 0 && to !== 0 && Math.sign(from) !== Math.sign(to)) {
       remember(this.flips, { symbol: order.symbol, clientOrderId: order.clientOrderId, from, to });
     }
-    this.place(order.symbol, order.positionSide, to, entryPrice, now);
-    return round((price - entry) * closed * Math.sign(from), 8);
+    const { symbol, positionSide, marginMode } = order;
+    this.place({ symbol, positionSide, amount: to, entryPrice, marginMode: before?.marginMode ?? marginMode }, now);
+    return (price - entry) * closed * Math.sign(from);
   }
 }
 

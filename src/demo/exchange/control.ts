@@ -4,19 +4,20 @@ import type { AlgoOrder, Fill, Flip, Order, PositionSide, Side } from "./account
 import { digitsOf, round } from "./decimal.ts";
 import { faultSchema, type Fault } from "./faults.ts";
 import type { SymbolSpec } from "./market.ts";
-import type { Books } from "./orders.ts";
+import { closesLeg, type Books } from "./matching.ts";
 
 /** Share of the mark price that a seeded order without a price is away from it, so that it rests. */
 const SEED_DISTANCE_RATIO = 0.03;
 const MAX_SEEDS = 1_000;
 
-const symbol = z.string().min(1).describe("Venue id or unified symbol: BTCUSDT or BTC/USDT:USDT.");
+const symbol = z.string().min(1).describe("Any spelling: BTCUSDT, BTC/USDT:USDT or BTC-USDT-SWAP.");
 const positive = z.number().positive();
 
 const setSchema = z.strictObject({
   latencyMs: z.int().min(0).max(60_000).optional().describe("Delay of every venue request."),
   skewMs: z.int().min(-86_400_000).max(86_400_000).optional().describe("How far the venue's clock is ahead."),
   hedge: z.boolean().optional().describe("Hedge mode; needs a flat account."),
+  canTrade: z.boolean().optional().describe("Whether the key may trade; it always reads."),
   prices: z.record(z.string(), positive).optional().describe("Mark prices; orders they reach are filled at once."),
 });
 export type Settings = z.output<typeof setSchema>;
@@ -24,7 +25,13 @@ export type Settings = z.output<typeof setSchema>;
 const seedSchema = z.strictObject({
   positions: z
     .array(
-      z.strictObject({ symbol, side: z.enum(["long", "short"]), amount: positive, entryPrice: positive.optional() }),
+      z.strictObject({
+        symbol,
+        side: z.enum(["long", "short"]),
+        amount: positive.describe("In the venue's unit: base currency on Binance, contracts on OKX."),
+        entryPrice: positive.optional(),
+        marginMode: z.enum(["cross", "isolated"]).default("cross"),
+      }),
     )
     .max(MAX_SEEDS)
     .default([]),
@@ -36,6 +43,7 @@ const seedSchema = z.strictObject({
         amount: positive.optional().describe("Left out only with closePosition."),
         price: positive.optional(),
         triggerPrice: positive.optional().describe("Makes it a conditional (algo) order."),
+        orderType: z.string().optional().describe("Of a conditional order, as the venue names it; default: a stop."),
         closePosition: z.boolean().default(false),
         reduceOnly: z.boolean().default(false),
         positionSide: z.enum(["LONG", "SHORT"]).optional(),
@@ -133,11 +141,15 @@ function parse<T>(schema: z.ZodType<T>, body: string, what: string): T {
   return result.data;
 }
 
-/** Finds a listed symbol by either spelling. */
+/** Finds a listed symbol by any spelling: all of them are base and quote once the signs are gone. */
 export function findSpec(books: Books, name: string): SymbolSpec {
-  const spec = books.market.specs.get(name.replace(/:.*$/, "").replace("/", ""));
+  const spec = [...books.market.specs.values()].find((each) => plainName(each.symbol) === plainName(name));
   if (spec === undefined) throw new ControlError(`cannot find ${name}: it is not listed`);
   return spec;
+}
+
+function plainName(name: string): string {
+  return name.replace(/:.*$|-SWAP$/, "").replace(/[/-]/, "");
 }
 
 /** Puts positions and orders there as they are, past every rule of the venue. */
@@ -147,7 +159,8 @@ function seed(books: Books, plan: Seed, now: number): void {
     const spec = findSpec(books, entry.symbol);
     const signed = entry.side === "long" ? entry.amount : -entry.amount;
     const positionSide: PositionSide = account.hedge ? (entry.side === "long" ? "LONG" : "SHORT") : "BOTH";
-    account.place(spec.symbol, positionSide, signed, entry.entryPrice ?? market.price(spec.symbol), now);
+    const { entryPrice = market.price(spec.symbol), marginMode } = entry;
+    account.place({ symbol: spec.symbol, positionSide, amount: signed, entryPrice, marginMode }, now);
   }
   for (const entry of plan.orders) seedOrder(books, entry, now);
 }
@@ -159,24 +172,28 @@ function seedOrder(books: Books, entry: Seed["orders"][number], now: number): vo
   if (entry.amount === undefined && !entry.closePosition)
     throw new ControlError("cannot seed an order without an amount");
   const id = account.nextId();
+  const clientId = entry.clientOrderId ?? `seed${id}`;
+  const positionSide = seedLeg(books, entry);
   const common = {
     symbol: spec.symbol,
     side,
-    positionSide: seedLeg(books, entry),
+    positionSide,
     timeInForce: "GTC" as const,
     quantity: entry.amount ?? 0,
-    reduceOnly: entry.reduceOnly,
+    reduceOnly: entry.reduceOnly || closesLeg(side, positionSide),
     closePosition: entry.closePosition,
+    marginMode: account.position(spec.symbol, positionSide)?.marginMode ?? ("cross" as const),
     updateTime: now,
   };
   if (entry.triggerPrice !== undefined) {
-    const orderType = entry.price === undefined ? "STOP_MARKET" : "STOP";
+    const orderType = entry.orderType ?? (entry.price === undefined ? "STOP_MARKET" : "STOP");
     account.openAlgoOrders.set(id, {
       ...common,
       algoId: id,
-      clientAlgoId: entry.clientOrderId ?? `seed-${id}`,
+      clientAlgoId: clientId,
       orderType,
       triggerPrice: entry.triggerPrice,
+      rising: entry.triggerPrice > books.market.price(spec.symbol),
       price: entry.price ?? 0,
       workingType: "CONTRACT_PRICE",
       priceProtect: false,
@@ -190,7 +207,7 @@ function seedOrder(books: Books, entry: Seed["orders"][number], now: number): vo
   account.openOrders.set(id, {
     ...common,
     orderId: id,
-    clientOrderId: entry.clientOrderId ?? `seed-${id}`,
+    clientOrderId: clientId,
     type: "LIMIT",
     price: entry.price ?? round(books.market.price(spec.symbol) * away, digitsOf(spec.tickSize)),
     executed: 0,

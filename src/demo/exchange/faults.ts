@@ -1,4 +1,4 @@
-/** Faults a test injects into chosen requests over `POST /__paper/fault`; each is used up request by request. */
+/** The faults of every venue, which a test injects into chosen requests over `POST /__paper/fault`; each is used up request by request. */
 import * as z from "zod";
 import { remember } from "./account.ts";
 
@@ -12,7 +12,12 @@ const MAX_FAULTS = 1_000;
 const waitMs = z.int().min(0).max(MAX_WAIT_MS);
 const waitSeconds = z.number().min(0).max(MAX_BAN_SECONDS);
 const common = {
-  match: z.string().min(1).describe('Substring of "METHOD /path?parameters", for example "POST /fapi/v1/order".'),
+  match: z
+    .string()
+    .min(1)
+    .describe(
+      'Substring of "METHOD /path?parameters", for example "POST /fapi/v1/order"; the body counts as parameters.',
+    ),
   times: z.int().min(1).max(MAX_TIMES).default(1).describe("Matching requests that are hit."),
   after: z.int().min(0).max(MAX_TIMES).default(0).describe("Matching requests that are let through first."),
 };
@@ -30,7 +35,7 @@ export const faultSchema = z.discriminatedUnion("kind", [
     kind: z.literal("apiCode"),
     code: z.int(),
     msg: z.string(),
-    status: z.int().min(200).max(599).default(400),
+    status: z.int().min(200).max(599).optional().describe("Default: what the venue uses, 400 on Binance, 200 on OKX."),
   }),
   z.strictObject({ ...common, kind: z.literal("dropBefore") }).describe("The connection dies; nothing is executed."),
   z.strictObject({ ...common, kind: z.literal("dropAfter") }).describe("Executed; the reply is lost."),
@@ -41,10 +46,18 @@ export const faultSchema = z.discriminatedUnion("kind", [
     .strictObject({ ...common, kind: z.literal("stallBody") })
     .describe("Executed; headers arrive, the body never ends."),
   z.strictObject({ ...common, kind: z.literal("garbage") }).describe("Status 200 with HTML; nothing is executed."),
-  z.strictObject({ ...common, kind: z.literal("partial"), ratio: z.number().gt(0).lt(1) }),
-  z.strictObject({ ...common, kind: z.literal("rejectReduceOnly") }),
-  z.strictObject({ ...common, kind: z.literal("rateLimit"), retryAfterSeconds: waitSeconds }),
-  z.strictObject({ ...common, kind: z.literal("ban"), seconds: waitSeconds }),
+  z
+    .strictObject({ ...common, kind: z.literal("partial"), ratio: z.number().gt(0).lt(1) })
+    .describe("An order that would fill at once fills by this share; the rest expires."),
+  z
+    .strictObject({ ...common, kind: z.literal("rejectReduceOnly") })
+    .describe("A reduce-only order is refused, whatever the position is."),
+  z
+    .strictObject({ ...common, kind: z.literal("rateLimit"), retryAfterSeconds: waitSeconds })
+    .describe("Refused as too frequent; OKX names no time to wait."),
+  z
+    .strictObject({ ...common, kind: z.literal("ban"), seconds: waitSeconds })
+    .describe("From this request on, everything is refused for a while."),
 ]);
 
 export type Fault = z.output<typeof faultSchema>;

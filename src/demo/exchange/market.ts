@@ -1,8 +1,8 @@
-/** The symbols the paper exchange lists, with the filters Binance publishes for them, and their prices: a seeded random walk. */
+/** The symbols a paper exchange lists and their prices: a seeded random walk. */
 import { digitsOf, round } from "./decimal.ts";
 
 export interface SymbolSpec {
-  /** Venue id, for example BTCUSDT. */
+  /** Venue id, for example BTCUSDT or BTC-USDT-SWAP. */
   symbol: string;
   baseAsset: string;
   subType: string;
@@ -18,69 +18,22 @@ export interface SymbolSpec {
   maxQty: string;
   /** Largest market order; smaller than `maxQty`. */
   marketMaxQty: string;
-  /** Smallest notional of an order that is not reduce-only, USDT. */
+  /** Smallest notional of an order that is not reduce-only, USDT; "0": none. */
   minNotional: string;
   startPrice: number;
+  /** Base units in one unit of quantity: 1, or what a contract stands for. */
+  contractSize: number;
 }
-
-const BTC: SymbolSpec = {
-  symbol: "BTCUSDT",
-  baseAsset: "BTC",
-  subType: "PoW",
-  pricePrecision: 2,
-  quantityPrecision: 3,
-  tickSize: "0.10",
-  minPrice: "556.80",
-  maxPrice: "4529764",
-  stepSize: "0.001",
-  minQty: "0.001",
-  maxQty: "1000",
-  marketMaxQty: "120",
-  minNotional: "50",
-  startPrice: 67_500,
-};
-
-const ETH: SymbolSpec = {
-  symbol: "ETHUSDT",
-  baseAsset: "ETH",
-  subType: "Layer-1",
-  pricePrecision: 2,
-  quantityPrecision: 3,
-  tickSize: "0.01",
-  minPrice: "39.86",
-  maxPrice: "306177",
-  stepSize: "0.001",
-  minQty: "0.001",
-  maxQty: "10000",
-  marketMaxQty: "2000",
-  minNotional: "20",
-  startPrice: 3_300,
-};
-
-const SOL: SymbolSpec = {
-  symbol: "SOLUSDT",
-  baseAsset: "SOL",
-  subType: "Layer-1",
-  pricePrecision: 4,
-  quantityPrecision: 2,
-  tickSize: "0.0100",
-  minPrice: "0.4200",
-  maxPrice: "6857",
-  stepSize: "0.01",
-  minQty: "0.01",
-  maxQty: "1000000",
-  marketMaxQty: "5000",
-  minNotional: "5",
-  startPrice: 150,
-};
 
 /** Most synthetic symbols: their ids carry two digits. */
 export const MAX_SYNTHETIC_SYMBOLS = 100;
 
-/** S00USDT, S01USDT, …: as many symbols as a fault test wants, all with the same filters and different prices. */
-function synthetic(index: number): SymbolSpec {
-  const baseAsset = `S${String(index).padStart(2, "0")}`;
-  return { ...SOL, symbol: `${baseAsset}USDT`, baseAsset, startPrice: 20 + index };
+/** Base assets of the synthetic symbols, S00, S01, …: as many as a fault test wants, each with a price of its own. */
+export function syntheticAssets(count: number): { baseAsset: string; startPrice: number }[] {
+  return Array.from({ length: count }, (_, index) => ({
+    baseAsset: `S${String(index).padStart(2, "0")}`,
+    startPrice: 20 + index,
+  }));
 }
 
 /** Typical move of one step, as a share of the price: about 1 % in a minute of four steps a second. */
@@ -94,9 +47,8 @@ export class Market {
   readonly #prices = new Map<string, number>();
   readonly #rolls = new Map<string, () => number>();
 
-  /** `syntheticSymbols` more than BTC, ETH and SOL; the same seed gives the same walk. */
-  constructor(seed: number, syntheticSymbols: number) {
-    const listed = [BTC, ETH, SOL, ...Array.from({ length: syntheticSymbols }, (_, index) => synthetic(index))];
+  /** The same seed gives the same walk. */
+  constructor(seed: number, listed: readonly SymbolSpec[]) {
     this.specs = new Map(listed.map((spec) => [spec.symbol, spec]));
     this.#seed = seed;
     this.reset();

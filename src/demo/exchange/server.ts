@@ -1,6 +1,6 @@
 /**
- * The paper exchange: a loopback HTTP server that speaks Binance USDⓈ-M futures REST well enough for unmodified ccxt,
- * keeps its books in memory, and can be made to misbehave over `/__paper/…` (see control.ts).
+ * The paper exchange: a loopback HTTP server that speaks the REST of a real venue well enough for unmodified ccxt, keeps
+ * its books in memory, and can be made to misbehave over `/__paper/…` (see control.ts).
  */
 import type { PaperState } from "./control.ts";
 import { MAX_SYNTHETIC_SYMBOLS } from "./market.ts";
@@ -44,7 +44,7 @@ export function startPaperExchange(options: PaperOptions): PaperExchange {
       idleTimeout: IDLE_TIMEOUT_SECONDS,
       maxRequestBodySize: MAX_BODY_BYTES,
       fetch: (request) => venue.answer(request),
-      error: (error) => Response.json({ code: -1000, msg: `internal error: ${error.message}` }, { status: 500 }),
+      error: (error) => new Response(`internal error: ${error.message}`, { status: 500 }),
     });
   } catch (error) {
     throw new Error(`cannot start the paper exchange on ${hostname}:${port}: ${String(error)}`, { cause: error });

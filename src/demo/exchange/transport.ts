@@ -1,6 +1,4 @@
-/** Replies other than a plain success: refusals, a gateway's errors, and replies that never arrive whole. */
-import { VenueError } from "./errors.ts";
-
+/** Replies that no venue means to give: a gateway's errors, and replies that never arrive whole. */
 /** Longest time a stalled body is held open, ms; far beyond any client's deadline. */
 const MAX_STALL_MS = 100_000;
 
@@ -29,20 +27,6 @@ export function stalledResponse(): Response {
     }),
     { headers: { "Content-Type": "application/json" } },
   );
-}
-
-/** A refusal as the venue sends it. */
-export function refusal(error: VenueError, headers: Record<string, string>): Response {
-  return Response.json(
-    { code: error.code, msg: error.message },
-    { status: error.status, headers: { ...headers, ...error.headers } },
-  );
-}
-
-/** What the venue says when a limit is passed. */
-export function rateLimited(retryAfterSeconds: number): VenueError {
-  const text = "Too many requests; current limit of IP is 2400 requests per minute.";
-  return new VenueError(-1003, text, 429, { "Retry-After": String(retryAfterSeconds) });
 }
 
 /** What a gateway in front of the venue sends when the venue does not answer: no JSON. */

@@ -1,36 +1,45 @@
-/** One paper venue: its books, clock, limits and faults, and the way of a request through them. */
+/** One paper venue: its books, clock and faults, and the way of a request through them to the venue's own dialect. */
 import { Account, remember } from "./account.ts";
-import { triggerAlgoOrders } from "./algo.ts";
+import { binanceDialect } from "./binance/dialect.ts";
+import { binanceListing } from "./binance/listing.ts";
 import { ControlError, findSpec, handleControl, type ControlHost, type PaperState, type Settings } from "./control.ts";
-import { VenueError } from "./errors.ts";
+import type { Credentials, Dialect, DialectHost, Incoming } from "./dialect.ts";
 import { Faults, type Fault } from "./faults.ts";
-import { Limits } from "./limits.ts";
-import { Market } from "./market.ts";
-import { matchOrders, type Bend, type Books } from "./orders.ts";
-import { routes } from "./routes.ts";
-import { checkSigned, parseParams, type Credentials, type Params } from "./signing.ts";
-import { brokenGateway, droppedResponse, html, rateLimited, refusal, stalledResponse } from "./transport.ts";
+import { Market, type SymbolSpec } from "./market.ts";
+import { matchOrders, type Books } from "./matching.ts";
+import { okxDialect } from "./okx/dialect.ts";
+import { okxListing } from "./okx/listing.ts";
+import { brokenGateway, droppedResponse, html, stalledResponse } from "./transport.ts";
+import { triggerAlgoOrders } from "./triggers.ts";
+import { valueOf } from "./valuation.ts";
 
-export interface VenueOptions extends Credentials {
+/** The venues there are, by the exchange that they stand for. */
+const PAPER_VENUES = {
+  binance: { listing: binanceListing, dialect: binanceDialect },
+  okx: { listing: okxListing, dialect: okxDialect },
+} as const satisfies Record<
+  string,
+  { listing: (synthetic: number) => SymbolSpec[]; dialect: (host: DialectHost) => Dialect }
+>;
+export type PaperVenue = keyof typeof PAPER_VENUES;
+
+export interface VenueOptions extends Omit<Credentials, "apiPassphrase"> {
+  /** Default binance. */
+  exchange?: PaperVenue;
+  /** Asked for by OKX only; default empty. */
+  apiPassphrase?: string;
   /** Of the price walk; default 1. */
   seed?: number;
-  /** How many synthetic symbols S00USDT, S01USDT, … to list beside BTCUSDT, ETHUSDT and SOLUSDT; default 0, at most 100. */
+  /** How many synthetic symbols with the bases S00, S01, … to list beside BTC, ETH and SOL; default 0, at most 100. */
   symbols?: number;
   /** Delay of every venue request, ms; default 0. */
   latencyMs?: number;
   /** Time between two steps of the price walk, ms; default 250, 0: prices stand still until they are set. */
   tickMs?: number;
+  /** How many times faster than the clock on the wall limits and bans run, for clients whose clock does, too; default 1. */
+  speed?: number;
   /** Gets one line per order, refusal and fault. */
   log?: (line: string) => void;
-}
-
-interface Incoming {
-  /** "METHOD /path". */
-  label: string;
-  key: string | null;
-  query: string;
-  body: string;
-  params: Params;
 }
 
 const DEFAULT_TICK_MS = 250;
@@ -38,13 +47,11 @@ const DEFAULT_TICK_MS = 250;
 const MAX_VIOLATIONS = 1_000;
 /** Under this name requests to paths that do not exist are counted. */
 const UNKNOWN_PATH = "unknown";
-/** Codes of refusals that a well-behaved client never causes: limits, key, signature, reused client id. */
-const VIOLATION_CODES: ReadonlySet<number> = new Set([-1003, -1015, -1022, -2014, -2015, -4015, -4116]);
 
 export class Venue {
   readonly #options: VenueOptions;
   readonly #books: Books;
-  readonly #limits = new Limits();
+  readonly #dialect: Dialect;
   readonly #faults = new Faults();
   readonly #requests = new Map<string, number>();
   readonly #violations: string[] = [];
@@ -54,8 +61,17 @@ export class Venue {
   #skewMs = 0;
 
   constructor(options: VenueOptions) {
+    const { apiKey, apiSecret, apiPassphrase = "" } = options;
+    const { listing, dialect } = PAPER_VENUES[options.exchange ?? "binance"];
     this.#options = options;
-    this.#books = { account: new Account(), market: new Market(options.seed ?? 1, options.symbols ?? 0) };
+    this.#books = { account: new Account(), market: new Market(options.seed ?? 1, listing(options.symbols ?? 0)) };
+    this.#dialect = dialect({
+      books: this.#books,
+      speed: options.speed ?? 1,
+      credentials: { apiKey, apiSecret, apiPassphrase },
+      log: (line) => this.#log(line),
+      violation: (what) => remember(this.#violations, what, MAX_VIOLATIONS),
+    });
     this.#latencyMs = options.latencyMs ?? 0;
     this.#control = {
       books: this.#books,
@@ -84,34 +100,30 @@ export class Venue {
   }
 
   async answer(request: Request): Promise<Response> {
-    const url = new URL(request.url);
+    const { pathname: path, search } = new URL(request.url);
     const body = await request.text();
-    if (url.pathname.startsWith("/__paper/")) return handleControl(this.#control, request.method, url.pathname, body);
-    const query = url.search.slice(1);
-    const incoming: Incoming = {
-      label: `${request.method} ${url.pathname}`,
-      key: request.headers.get("X-MBX-APIKEY"),
-      query,
-      body,
-      params: parseParams(query, body),
-    };
-    this.#count(incoming.label);
-    const fault = this.#faults.take(`${incoming.label}?${query}${body}`);
-    if (fault !== undefined) this.#log(`fault ${fault.kind} on ${incoming.label}`);
+    const { method, headers } = request;
+    if (path.startsWith("/__paper/")) return handleControl(this.#control, method, path, body);
+    const incoming: Incoming = { method, path, headers, query: search.slice(1), body };
+    const label = `${method} ${path}`;
+    this.#count(label);
+    const fault = this.#faults.take(`${label}?${incoming.query}${body}`);
+    if (fault !== undefined) this.#log(`fault ${fault.kind} on ${label}`);
     const waitMs = this.#latencyMs + (fault?.kind === "latency" ? fault.ms : 0);
     if (waitMs > 0) await this.#wait(waitMs);
     return this.#respond(incoming, fault);
   }
 
   state(): PaperState {
-    const { account, market } = this.#books;
+    const { account } = this.#books;
     // A copy: the books go on while the caller still compares.
     return structuredClone({
-      positions: [...account.positions.values()].map(({ symbol, positionSide, amount, entryPrice }) => {
-        const markPrice = market.price(symbol);
-        const size = Math.abs(amount);
+      positions: [...account.positions.values()].map((position) => {
+        const { symbol, positionSide, amount, entryPrice } = position;
+        const { mark: markPrice, notional } = valueOf(this.#books, position);
         const side = amount > 0 ? "long" : "short";
-        return { symbol, side, positionSide, amount: size, entryPrice, markPrice, notional: size * markPrice };
+        const size = Math.abs(amount);
+        return { symbol, side, positionSide, amount: size, entryPrice, markPrice, notional: Math.abs(notional) };
       }),
       orders: [...account.openOrders.values()],
       algoOrders: [...account.openAlgoOrders.values()],
@@ -127,7 +139,7 @@ export class Venue {
   }
 
   #count(label: string): void {
-    const name = routes.has(label) ? label : UNKNOWN_PATH;
+    const name = this.#dialect.knows(label) ? label : UNKNOWN_PATH;
     this.#requests.set(name, (this.#requests.get(name) ?? 0) + 1);
   }
 
@@ -136,67 +148,40 @@ export class Venue {
     switch (fault?.kind) {
       case undefined:
       case "latency":
-        return this.#execute(incoming, {});
+        return this.#dialect.execute(incoming, {}, this.#now());
       case "partial":
-        return this.#execute(incoming, { fillRatio: fault.ratio });
+        return this.#dialect.execute(incoming, { fillRatio: fault.ratio }, this.#now());
       case "rejectReduceOnly":
-        return this.#execute(incoming, { rejectReduceOnly: true });
+        return this.#dialect.execute(incoming, { rejectReduceOnly: true }, this.#now());
       case "http":
         return brokenGateway(fault.status, fault.retryAfter);
       case "garbage":
         return html(200, "<html><body>Please stand by.</body></html>");
       case "apiCode":
-        return refusal(new VenueError(fault.code, fault.msg, fault.status), this.#limits.headers());
+        return this.#dialect.refuse(fault, incoming);
       case "rateLimit":
-        return refusal(rateLimited(fault.retryAfterSeconds), this.#limits.headers());
+        return this.#dialect.rateLimit(fault.retryAfterSeconds);
       case "ban":
-        return refusal(this.#limits.ban(fault.seconds, this.#now()), this.#limits.headers());
+        return this.#dialect.ban(fault.seconds, this.#now());
       case "dropBefore":
         return droppedResponse();
       case "dropAfter":
-        this.#execute(incoming, {});
+        this.#dialect.execute(incoming, {}, this.#now());
         return droppedResponse();
       case "late":
         this.#executeLater(incoming, fault.ms);
         return droppedResponse();
       case "stallBody":
-        this.#execute(incoming, {});
+        this.#dialect.execute(incoming, {}, this.#now());
         return stalledResponse();
     }
   }
 
-  #execute(incoming: Incoming, bend: Bend): Response {
-    try {
-      const reply = this.#handle(incoming, bend);
-      return Response.json(reply, { headers: this.#limits.headers() });
-    } catch (error) {
-      if (!(error instanceof VenueError)) throw error;
-      this.#log(`refused ${incoming.label}: ${error.code} ${error.message}`);
-      if (VIOLATION_CODES.has(error.code)) {
-        remember(this.#violations, `${incoming.label}: ${error.code} ${error.message}`, MAX_VIOLATIONS);
-      }
-      return refusal(error, this.#limits.headers());
-    }
-  }
-
-  #handle(incoming: Incoming, bend: Bend): unknown {
-    const now = this.#now();
-    const route = routes.get(incoming.label);
-    if (route === undefined) throw new VenueError(-5000, `Path ${incoming.label} is invalid`, 404);
-    const banned = this.#limits.banned(now);
-    if (banned !== undefined) throw banned;
-    this.#limits.spend(route.weight(incoming.params), route.order === true ? 1 : 0, now);
-    if (route.signed === true) checkSigned(this.#options, incoming, now);
-    const reply = route.handle({ books: this.#books, params: incoming.params, now, bend });
-    if (route.order === true) this.#logOrder(incoming);
-    return reply;
-  }
-
-  /** Executes a request whose connection has died, unless its recvWindow is over by then, as the venue's engine has it. */
+  /** Executes a request whose connection has died, unless its own deadline is over by then, as the venues' engines have it. */
   #executeLater(incoming: Incoming, delayMs: number): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
-      this.#execute(incoming, {});
+      this.#dialect.execute(incoming, {}, this.#now());
     }, delayMs);
     this.#timers.add(timer);
   }
@@ -212,6 +197,7 @@ export class Venue {
     this.#latencyMs = settings.latencyMs ?? this.#latencyMs;
     this.#skewMs = settings.skewMs ?? this.#skewMs;
     account.hedge = settings.hedge ?? account.hedge;
+    account.canTrade = settings.canTrade ?? account.canTrade;
     for (const [symbol, price] of prices) market.setPrice(symbol, price);
     this.#match();
   }
@@ -220,9 +206,10 @@ export class Venue {
     const { account, market } = this.#books;
     account.clear();
     account.hedge = false;
+    account.canTrade = true;
     account.leverage.clear();
     market.reset();
-    this.#limits.reset();
+    this.#dialect.reset();
     this.#faults.clear();
     this.#requests.clear();
     this.#violations.length = 0;
@@ -231,7 +218,7 @@ export class Venue {
   }
 
   #match(): void {
-    triggerAlgoOrders(this.#books, this.#now());
+    triggerAlgoOrders(this.#books, this.#now(), this.#dialect.fire);
     matchOrders(this.#books, this.#now());
   }
 
@@ -248,13 +235,6 @@ export class Venue {
       }, delayMs);
       this.#timers.add(timer);
     });
-  }
-
-  #logOrder({ params }: Incoming): void {
-    const part = (name: string): string => params.get(name) ?? "";
-    const id = params.get("newClientOrderId") ?? part("clientAlgoId");
-    const reduce = params.get("reduceOnly") === "true" ? " reduce-only" : "";
-    this.#log(`${part("side")} ${part("quantity")} ${part("symbol")} ${part("type")}${reduce} ${id}`);
   }
 
   #log(line: string): void {

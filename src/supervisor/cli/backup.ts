@@ -11,6 +11,8 @@ import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { Option } from "commander";
+import type { ExportOptions } from "./backup-export.ts";
+import { settleFirst } from "./settle.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
@@ -64,6 +66,19 @@ export const command: Verb = {
       .option("--dry-run", "delete nothing; say of each backup why it stays or goes")
       .option("--force", "also when it takes more than half of a target's backups")
       .action((target: string | undefined, options: PruneOptions) => prune(target, options, io));
+    withConfig(cmd.command("export"))
+      .description("write a backup as one plain file, for tools that know nothing of us")
+      .argument("<target>", "name of the target in the config")
+      .requiredOption("--plain <file>", "file to write; its name ends in .db or .tar, then .gz or .zst to pack it")
+      .option("--id <id>", "this backup instead of the newest")
+      .option("--unencrypted", "also when backups are encrypted")
+      .option("--json", "print one object")
+      .action(async (target: string, options: ExportOptions & Options) => {
+        const loaded = await load(options, io);
+        placesFor(loaded, target);
+        const { exportPlain } = await import("./backup-export.ts");
+        await exportPlain(loaded, target, options, io);
+      });
   },
 };
 
@@ -75,7 +90,7 @@ function sub(cmd: Command, name: string, summary: string): Command {
 }
 
 async function run(target: string | undefined, options: RunOptions, io: CliIo): Promise<void> {
-  const loaded = load(options, io);
+  const loaded = await load(options, io);
   const incremental = options.incremental === true;
   const places = incremental ? incrementalPlaces(loaded, target) : placesFor(loaded, target);
   await eachPlace(places, options, io, (place, onLine) =>
@@ -87,7 +102,7 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
 }
 
 async function verify(target: string | undefined, options: VerifyOptions, io: CliIo): Promise<void> {
-  const loaded = load(options, io);
+  const loaded = await load(options, io);
   const { level, id = [] } = options;
   await eachPlace(placesFor(loaded, target), options, io, (place, onLine) => {
     const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [...id] };
@@ -96,7 +111,7 @@ async function verify(target: string | undefined, options: VerifyOptions, io: Cl
 }
 
 async function prune(target: string | undefined, options: PruneOptions, io: CliIo): Promise<void> {
-  const loaded = load(options, io);
+  const loaded = await load(options, io);
   const retention = loaded.config.backups?.retention;
   if (retention === undefined) return;
   await eachPlace(placesFor(loaded, target), options, io, (place, onLine) => {
@@ -151,12 +166,15 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
       break;
     case "progress":
     case "failed":
+    case "step":
+    case "restored":
+    case "exported":
       break;
   }
 }
 
-function list(target: string | undefined, options: Options, io: CliIo): void {
-  const loaded = load(options, io);
+async function list(target: string | undefined, options: Options, io: CliIo): Promise<void> {
+  const loaded = await load(options, io);
   const rows = placesFor(loaded, target).flatMap((place) => {
     const folder = loaded.config.backups?.stores[place.store]?.path ?? "";
     const { backups, damaged } = new Repository(folder, place.target).list();
@@ -186,8 +204,11 @@ function list(target: string | undefined, options: Options, io: CliIo): void {
     );
 }
 
-function load(options: Options, io: CliIo): LoadedConfig {
-  return loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+/** A restore that was broken off is ended first: what a backup would read may be half in its place. */
+async function load(options: Options, io: CliIo): Promise<LoadedConfig> {
+  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  await settleFirst(loaded.dirs, io);
+  return loaded;
 }
 
 function placesFor({ config, shown }: LoadedConfig, target: string | undefined): readonly Place[] {

@@ -11,12 +11,16 @@ const PING_MS = 5_000;
 /** Time for an answer that reads process trees, ms. */
 const READ_MS = 10_000;
 
+/** No such bot, or a config with mistakes. */
+const USAGE_STATUS: ReadonlySet<number> = new Set([404, 422]);
+
 type Method = "GET" | "POST";
 
 interface Told {
   readonly code: string;
   readonly message: string;
   readonly hint?: string;
+  readonly details?: readonly string[];
 }
 
 /** An answer of the daemon that says no. */
@@ -25,8 +29,8 @@ export class DaemonError extends Error {
   readonly exitCode: number;
   readonly code: string;
 
-  constructor({ code, message, hint }: Told, exitCode: number) {
-    super(message);
+  constructor({ code, message, hint, details = [] }: Told, exitCode: number) {
+    super([message, ...details].join("\n"));
     this.code = code;
     this.hint = hint;
     this.exitCode = exitCode;
@@ -67,7 +71,7 @@ export async function callDaemon(place: Place, method: Method, path: string, bod
   // A command that does something answers when its deed is done, which may take as long as a bot takes to stop.
   const answer = await send(place, { method, path, body, deadlineMs: method === "GET" ? READ_MS : undefined });
   if (answer.ok && answer.value !== undefined) return answer.value;
-  throw new DaemonError(errorOf(answer.value), answer.status === 404 ? EXIT.usage : EXIT.failed);
+  throw new DaemonError(errorOf(answer.value), USAGE_STATUS.has(answer.status) ? EXIT.usage : EXIT.failed);
 }
 
 /** One request, with the answer as a stream that has no end. */
@@ -152,5 +156,7 @@ function errorOf(answer: unknown): Told {
   if (typeof error !== "object" || error === null) return fallback;
   if (!("code" in error && "message" in error)) return fallback;
   const hint = "hint" in error && typeof error.hint === "string" ? { hint: plainText(error.hint) } : {};
-  return { code: String(error.code), message: plainText(String(error.message)), ...hint };
+  const lines: readonly unknown[] = "details" in error && Array.isArray(error.details) ? error.details : [];
+  const details = lines.length === 0 ? {} : { details: lines.map((line) => plainText(String(line))) };
+  return { code: String(error.code), message: plainText(String(error.message)), ...hint, ...details };
 }

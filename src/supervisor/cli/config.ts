@@ -14,7 +14,7 @@ interface ReadOptions extends PlaceOptions {
 
 export const command: Verb = {
   name: "config",
-  summary: "Writes, checks and shows the config, and prints its JSON Schema.",
+  summary: "Writes, checks, shows and compares the config, and prints its JSON Schema.",
   configure(parent: Command, io: CliIo): void {
     parent
       .command("init")
@@ -28,6 +28,14 @@ export const command: Verb = {
     readsConfig(parent.command("show").description("Prints the config in force, with every default filled in.")).action(
       (_options: unknown, cmd: Command) => guard(io, () => show(io, cmd.optsWithGlobals<ReadOptions>())),
     );
+    readsConfig(
+      parent
+        .command("diff")
+        .description("Shows what a reload would change in the running daemon, and changes nothing."),
+    ).action(async (_options: unknown, cmd: Command) => {
+      const { reload } = await import("./reload.ts");
+      await reload({ ...cmd.optsWithGlobals<ReadOptions>(), dryRun: true }, io);
+    });
     parent
       .command("schema")
       .description("Prints a JSON Schema: of the config, or of what status --json prints.")

@@ -13,6 +13,7 @@ import type { Place } from "./place.ts";
 /** Keys of the paper account; worth nothing anywhere else. */
 const PAPER_KEY = "paper-key";
 const PAPER_SECRET = "paper-secret";
+const PAPER_PASSPHRASE = "paper-passphrase";
 /** Longest wait for a process to speak or to end, ms. */
 const PATIENCE_MS = 20_000;
 /** Time between two looks at something that is awaited, ms. */
@@ -32,7 +33,13 @@ export async function askVenue(url: string): Promise<PaperState> {
   return paperStateSchema.parse(await response.json());
 }
 
+export type PaperVenue = "binance" | "okx";
+
+/** ccxt's name of what each paper venue stands for. */
+const CCXT_ID: Readonly<Record<PaperVenue, string>> = { binance: "binanceusdm", okx: "okx" };
+
 export interface Stage {
+  readonly exchange: PaperVenue;
   readonly dir: string;
   readonly place: Place;
   readonly venueUrl: string;
@@ -43,7 +50,7 @@ export interface Stage {
 }
 
 /** Puts everything up; resolves when the daemon answers. Whatever was started is ended again when something fails. */
-export async function setStage(port: number): Promise<Stage> {
+export async function setStage(port: number, exchange: PaperVenue): Promise<Stage> {
   const dir = mkdtempSync(join(tmpdir(), "supervisor-demo-"));
   const children: Bun.Subprocess[] = [];
   const strike = async (): Promise<void> => {
@@ -56,16 +63,16 @@ export async function setStage(port: number): Promise<Stage> {
     rmSync(dir, { recursive: true, force: true });
   };
   try {
-    const venueUrl = await startExchange(dir, port, children);
+    const venueUrl = await startExchange(dir, { port, exchange }, children);
     const crashFile = join(dir, "crash");
-    writeConfig(dir, venueUrl, crashFile);
+    writeConfig(dir, { exchange, venueUrl, crashFile });
     const place = placeOf(dir);
     const daemon = startDaemon(dir, children);
     await until(async () => {
       if (daemon.exitCode !== null) throw new Error(`the daemon did not start: ${await readLog(dir, "daemon")}`);
       return answers(place);
     }, "the daemon to answer");
-    return { dir, place, venueUrl, crashFile, strike };
+    return { exchange, dir, place, venueUrl, crashFile, strike };
   } catch (error) {
     await strike();
     throw error;
@@ -124,8 +131,12 @@ function start(dir: string, name: string, args: readonly string[], env: Record<s
   return child;
 }
 
-async function startExchange(dir: string, port: number, children: Bun.Subprocess[]): Promise<string> {
-  const env = { PAPER_KEY, PAPER_SECRET, PAPER_PORT: String(port) };
+async function startExchange(
+  dir: string,
+  { port, exchange }: { readonly port: number; readonly exchange: PaperVenue },
+  children: Bun.Subprocess[],
+): Promise<string> {
+  const env = { PAPER_EXCHANGE: exchange, PAPER_KEY, PAPER_SECRET, PAPER_PASSPHRASE, PAPER_PORT: String(port) };
   const child = start(dir, "exchange", ["__paper-exchange"], env);
   children.push(child);
   return until(async () => {
@@ -146,7 +157,15 @@ export async function readLog(dir: string, name: "daemon" | "exchange"): Promise
   return (await Bun.file(join(dir, `${name}.log`)).text()).trim();
 }
 
-function writeConfig(dir: string, venueUrl: string, crashFile: string): void {
+function writeConfig(
+  dir: string,
+  {
+    exchange,
+    venueUrl,
+    crashFile,
+  }: { readonly exchange: PaperVenue; readonly venueUrl: string; readonly crashFile: string },
+): void {
+  const paper = { PAPER_EXCHANGE: exchange, PAPER_URL: venueUrl, PAPER_KEY, PAPER_SECRET, PAPER_PASSPHRASE };
   const config = {
     version: 1,
     stateDir: "state",
@@ -154,7 +173,7 @@ function writeConfig(dir: string, venueUrl: string, crashFile: string): void {
       momentum: {
         command: [...ownProgram(), "__sample-bot"],
         account: "paper-main",
-        env: { PAPER_URL: venueUrl, PAPER_KEY, PAPER_SECRET, BOT_CRASH_FILE: crashFile },
+        env: { ...paper, BOT_CRASH_FILE: crashFile },
         ready: "notify",
         startTimeout: "10s",
         stopTimeout: "3s",
@@ -165,10 +184,11 @@ function writeConfig(dir: string, venueUrl: string, crashFile: string): void {
         ],
         emergency: {
           closeAfter: "60s",
-          exchange: "binanceusdm",
+          exchange: CCXT_ID[exchange],
           endpoint: venueUrl,
           apiKeyFile: "keys/key",
           apiSecretFile: "keys/secret",
+          ...(exchange === "okx" ? { passphraseFile: "keys/passphrase" } : {}),
           timeout: "30s",
         },
       },
@@ -178,5 +198,6 @@ function writeConfig(dir: string, venueUrl: string, crashFile: string): void {
   mkdirSync(keys, { mode: 0o700 });
   writeFileSync(join(keys, "key"), `${PAPER_KEY}\n`, { mode: 0o600 });
   writeFileSync(join(keys, "secret"), `${PAPER_SECRET}\n`, { mode: 0o600 });
+  if (exchange === "okx") writeFileSync(join(keys, "passphrase"), `${PAPER_PASSPHRASE}\n`, { mode: 0o600 });
   writeFileSync(join(dir, "supervisor.yaml"), Bun.YAML.stringify(config, undefined, 2), { mode: 0o600 });
 }

@@ -5,26 +5,40 @@ import type { BotStatus } from "../../core/status.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { statusTable } from "../../report/status-table.ts";
 import { callDaemon, request } from "./client.ts";
-import { askStatus, askVenue, readLog, setStage, until, type PaperState, type Stage } from "./demo-stage.ts";
+import {
+  askStatus,
+  askVenue,
+  readLog,
+  setStage,
+  until,
+  type PaperState,
+  type PaperVenue,
+  type Stage,
+} from "./demo-stage.ts";
 import { ownCommand } from "./own-command.ts";
 import { followEvents } from "./follow-events.ts";
 import type { CliIo } from "./verb.ts";
 
 const BOT = "momentum";
+const LANGUAGE: Readonly<Record<PaperVenue, string>> = {
+  binance: "Binance futures",
+  okx: "OKX swaps, counted in contracts",
+};
 
 export interface StoryOptions {
   readonly port: number;
+  readonly exchange: PaperVenue;
   readonly keep: boolean;
   readonly io: CliIo;
 }
 
 /** Plays the demo; true when the account ended flat and the bot locked. Ends all it started unless `keep` is given. */
-export async function tellStory({ port, keep, io }: StoryOptions): Promise<boolean> {
+export async function tellStory({ port, exchange, keep, io }: StoryOptions): Promise<boolean> {
   const startMs = systemClock.monotonicMs();
   const say = narrator(io, startMs);
   // From the first process on: an interrupt during the set-up must not leave one behind.
   const interrupted = untilInterrupted();
-  const stage = await setStage(port);
+  const stage = await setStage(port, exchange);
   try {
     const story = play(stage, say, io);
     const safe = await Promise.race([story, interrupted.then(() => undefined)]);
@@ -64,7 +78,7 @@ function narrator(io: CliIo, startMs: number): Narrator {
 
 async function play(stage: Stage, say: Narrator, io: CliIo): Promise<boolean> {
   say.act("A paper exchange, a bot that trades on it, and a supervisor that watches it");
-  say.line(`exchange ${stage.venueUrl} speaks Binance futures; the bot trades through unmodified ccxt`);
+  say.line(`exchange ${stage.venueUrl} speaks ${LANGUAGE[stage.exchange]}; the bot trades through unmodified ccxt`);
   say.line(`everything lives in ${stage.dir}; lines with | are the supervisor's own events`);
   const events = await request(stage.place, "GET", "/v1/events");
   void followEvents(events, (entry) => {

@@ -1,10 +1,11 @@
 /** `supervisor demo`: the whole story on one machine: a bot trades, is broken on purpose, and its account is made safe. */
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
 import type { Verb } from "./verb.ts";
 
 interface Options {
   readonly port: number;
+  readonly exchange: "binance" | "okx";
   readonly keep?: boolean;
 }
 
@@ -16,10 +17,15 @@ export const command: Verb = {
   configure: (cmd, io) => {
     cmd
       .option("--port <port>", "TCP port of the paper exchange on 127.0.0.1", parsePort, 0)
+      .addOption(
+        new Option("--exchange <name>", "what the paper exchange speaks")
+          .choices(["binance", "okx"])
+          .default("binance"),
+      )
       .option("--keep", "leave everything running at the end, to play with")
-      .action(async ({ port, keep = false }: Options) => {
+      .action(async ({ port, exchange, keep = false }: Options) => {
         const { tellStory } = await import("./demo-story.ts");
-        const ended = await tellStory({ port, keep, io });
+        const ended = await tellStory({ port, exchange, keep, io });
         io.setExitCode(ended ? EXIT.done : EXIT.failed);
       });
   },

@@ -109,20 +109,21 @@ async function closeBot(bot: Bot, timeoutMs: number): Promise<CloseEnd> {
 /** What `status` shows from now on, until a daemon runs: this bot as it is now, the others as they were known last. Never throws. */
 async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: number, io: CliIo): Promise<void> {
   try {
+    const before = await lastKnownStatus(loaded);
+    const others = before?.bots.filter(({ name }) => name !== bot.plan.name) ?? [];
     const status = await supervisorStatus({
       clock: systemClock,
       version: VERSION,
       config: loaded.file,
       bots: [bot],
-      backups: lastKnownStatus(loaded)?.backups ?? [],
+      backups: before?.backups ?? [],
       cgroup: detectCgroup().mode,
       journalDropped,
       startedAt: systemClock.wallTime(),
       startedAtMs: systemClock.monotonicMs(),
     });
-    const before = lastKnownStatus(loaded)?.bots.filter(({ name }) => name !== bot.plan.name) ?? [];
     const supervisor = { ...status.supervisor, pid: null, health: "down" } as const;
-    writeStatus(loaded, { ...status, supervisor, bots: [...status.bots, ...before] });
+    writeStatus(loaded, { ...status, supervisor, bots: [...status.bots, ...others] });
   } catch (error) {
     io.err(error instanceof Error ? error.message : String(error));
   }

@@ -38,8 +38,8 @@ async function look(place: Place, bot: string): Promise<EmergencyAnswer> {
   try {
     return emergencyAnswerSchema.parse(await callDaemon(place, "GET", emergencyPath(bot)));
   } catch (error) {
-    if (error instanceof DaemonSilentError) throw lost(place, bot, error.message);
-    if (error instanceof DaemonDownError) throw lost(place, bot, "the supervisor has ended meanwhile");
+    if (error instanceof DaemonSilentError) throw await lost(place, bot, error.message);
+    if (error instanceof DaemonDownError) throw await lost(place, bot, "the supervisor has ended meanwhile");
     throw error;
   }
 }
@@ -69,8 +69,8 @@ function overtaken(bot: string, incident: string): DaemonError {
   );
 }
 
-function lost(place: Place, bot: string, why: string): DaemonError {
-  const last = lastKnownStatus(place);
+async function lost(place: Place, bot: string, why: string): Promise<DaemonError> {
+  const last = await lastKnownStatus(place);
   const seen = last?.bots.find(({ name }) => name === bot);
   const known =
     last === undefined || seen === undefined

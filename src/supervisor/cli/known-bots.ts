@@ -19,7 +19,7 @@ class NoSuchBotError extends Error {
 export async function refuseUnknownBot(bot: string, place: Place, options: PlaceOptions, io: CliIo): Promise<void> {
   const folder = join(place.dirs.stateDir, "bots");
   if (!bot.includes("/") && existsSync(join(folder, bot))) return;
-  const names = (await namesInConfig(options, io)) ?? namesInStatus(place) ?? namesIn(folder);
+  const names = (await namesInConfig(options, io)) ?? (await namesInStatus(place)) ?? namesIn(folder);
   if (names === undefined || names.includes(bot)) return;
   const known = names.length === 0 ? "there is none" : `the bots are ${names.join(", ")}`;
   throw new NoSuchBotError(plainText(`cannot find bot ${bot}: ${known}`));
@@ -38,8 +38,8 @@ async function namesInConfig(options: PlaceOptions, io: CliIo): Promise<readonly
   }
 }
 
-function namesInStatus(place: Place): readonly string[] | undefined {
-  return lastKnownStatus(place)?.bots.map(({ name }) => name);
+async function namesInStatus(place: Place): Promise<readonly string[] | undefined> {
+  return (await lastKnownStatus(place))?.bots.map(({ name }) => name);
 }
 
 function namesIn(folder: string): readonly string[] | undefined {

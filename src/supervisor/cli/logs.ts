@@ -10,6 +10,7 @@ import { viewOutput, type OutputFiles, type OutputView } from "../../platform/ou
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
 import { parseLines, parseSince } from "./arguments.ts";
 import { refuseUnknownBot } from "./known-bots.ts";
+import { refuseElsewhere, type Wanted } from "./logs-elsewhere.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import { follow, lastLines, type Range } from "./tail.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -19,12 +20,7 @@ const DEFAULT_LINES = 50;
 /** Run marks are kept to half of this. */
 const MAX_RUNS_BYTES = 1_048_576;
 
-interface Options extends PlaceOptions {
-  readonly follow?: boolean;
-  readonly lines?: number;
-  readonly since?: Date;
-  readonly run?: number;
-}
+interface Options extends PlaceOptions, Wanted {}
 
 class NoLogError extends Error {
   readonly hint = "the file is made at the bot's first start; supervisor status shows the bots";
@@ -64,6 +60,7 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
   await refuseUnknownBot(bot, place, options, io);
   const { dirs } = place;
+  await refuseElsewhere(bot, place, options, io);
   const botFiles = filesOf(bot, bot, dirs);
   const files: OutputFiles = { log: botFiles.log, index: botFiles.outputIndex };
   const what = `the output of ${bot}`;

@@ -1,10 +1,12 @@
 /** `supervisor run`: the daemon in the foreground, until SIGTERM or SIGINT. */
 import { EXIT } from "../../core/exit-code.ts";
 import { systemClock } from "../../platform/clock.ts";
+import { releaseSignals } from "../../platform/exec.ts";
 import { checkEnvironment } from "../runtime/config/environment.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { Daemon } from "../runtime/daemon.ts";
+import { takeHandover } from "../runtime/handover.ts";
 import { surveyBots } from "../runtime/survey.ts";
 import { readEmergencySwitch } from "../runtime/triggers.ts";
 import { VERSION } from "./build-info.ts";
@@ -14,7 +16,7 @@ import type { CliIo, Verb } from "./verb.ts";
 export const command: Verb = {
   name: "run",
   summary:
-    "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGUSR2 closes the positions of every bot.",
+    "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGHUP reloads the config; SIGUSR1 upgrades the daemon in place; SIGUSR2 closes the positions of every bot.",
   acts: true,
   configure: (cmd, io) => {
     withConfig(cmd).action((options: PlaceOptions) => run(options, io));
@@ -22,8 +24,10 @@ export const command: Verb = {
 };
 
 async function run(options: PlaceOptions, io: CliIo): Promise<void> {
+  const handover = takeHandover(process.env);
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
-  const emergencyAtStart = readEmergencySwitch(io.env["BOT_EMERGENCY_SHUTDOWN"]);
+  // The version before us has obeyed the switch; bots that were armed since are not to be closed by an upgrade.
+  const emergencyAtStart = handover === undefined && readEmergencySwitch(io.env["BOT_EMERGENCY_SHUTDOWN"]);
   const held = checkMachine(loaded, io);
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
   const daemon = new Daemon({
@@ -34,6 +38,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
     version: VERSION,
     emergencyAtStart,
     toStderr: io.err,
+    handover,
   });
   guardProcess(daemon, io);
   let asked = false;
@@ -44,11 +49,13 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
       end(signal);
     });
   process.on("SIGUSR2", () => daemon.emergency({ trigger: "signal", reason: "SIGUSR2 was sent to the supervisor" }));
-  // A terminal that goes away must not end the supervision of a bot that holds positions.
-  process.on("SIGHUP", () => {});
+  process.on("SIGUSR1", () => daemon.upgrader.bySignal());
+  // As with `supervisor reload`; what comes of it is in the journal. A terminal that goes away sends it, too, and ends nothing.
+  process.on("SIGHUP", () => daemon.reloadBySignal());
   try {
     await daemon.openWeb({ held });
     daemon.start({ held });
+    if (handover !== undefined) welcomeSignals();
   } catch (error) {
     await daemon.shutDown("it could not start");
     throw error;
@@ -81,6 +88,12 @@ function checkMachine(loaded: LoadedConfig, io: CliIo): ReadonlyMap<string, stri
     io.err(`not started for that reason: ${[...held.keys()].join(", ")}; repair it and restart the supervisor`);
     return held;
   }
+}
+
+/** What was sent while one version took the place of the other has waited; a late SIGIO is of a socket that is no more. */
+function welcomeSignals(): void {
+  process.on("SIGIO", () => {});
+  releaseSignals();
 }
 
 /**

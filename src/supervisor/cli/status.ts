@@ -51,7 +51,7 @@ async function look(place: Place, bot: string | undefined): Promise<Seen> {
     return { kind: "live", status: only(status, bot) };
   } catch (error) {
     if (!(error instanceof DaemonDownError)) throw error;
-    const last = lastKnownStatus(place);
+    const last = await lastKnownStatus(place);
     if (last === undefined) return { kind: "none", message: error.message, hint: error.hint };
     return { kind: "stale", status: only(last, bot) };
   }

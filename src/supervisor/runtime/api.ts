@@ -15,6 +15,11 @@ export const emergencyBody = z.discriminatedUnion("mode", [
   z.strictObject({ mode: z.literal("close"), confirm: z.string().optional(), yes: z.boolean().default(false) }),
 ]);
 
+export const upgradeBody = z.strictObject({
+  binary: z.string().max(4_096).startsWith("/").optional(),
+  dryRun: z.boolean().default(false),
+});
+
 export const heartbeatBody = z.strictObject({
   status: z.string().max(4_096).optional(),
   progress: z.union([z.string(), z.number()]).optional(),
@@ -22,6 +27,8 @@ export const heartbeatBody = z.strictObject({
   exposure: z.number().optional(),
   positions: z.number().int().min(0).optional(),
 });
+
+export const reloadBody = z.strictObject({ dryRun: z.boolean().default(false) });
 
 /** The answer of `POST /v1/bots/NAME/arm`, once the lockout has ended. */
 export const armAnswerSchema = z.object({
@@ -58,6 +65,8 @@ export interface ApiError {
   readonly code: string;
   readonly message: string;
   readonly hint?: string;
+  /** Further lines, for example one for each mistake of a config. */
+  readonly details?: readonly string[];
 }
 
 export function json(value: unknown, status = 200): Response {

@@ -147,7 +147,7 @@ export async function runDeed(action: string, job: object, { clock, onLine, onSt
   }
 }
 
-export function recordPath(stateDir: string, { target, store }: Place): string {
+function recordPath(stateDir: string, { target, store }: Place): string {
   return join(stateDir, "backups", recordName(target, store));
 }
 

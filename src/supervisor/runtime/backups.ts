@@ -17,6 +17,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { backupJob, commonJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
 const LOOK_TICKS = 10;
@@ -35,6 +36,8 @@ interface BackupsDeps {
   readonly random: () => number;
   readonly version: string;
   readonly say: (level: "info" | "alert", text: string) => void;
+  /** Starts a bot that a restore had stopped. */
+  readonly start: (bot: string) => void;
 }
 
 interface Facts {
@@ -45,8 +48,10 @@ interface Facts {
 type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
+  readonly restores: Restores;
   readonly #deps: BackupsDeps;
-  readonly #places: readonly Place[];
+  #loaded: LoadedConfig;
+  #places: readonly Place[] = [];
   /** Part of its jitter that each target waits, drawn once for each life of the daemon. */
   readonly #shares = new Map<string, number>();
   readonly #running = new Set<string>();
@@ -60,14 +65,24 @@ export class Backups {
 
   constructor(deps: BackupsDeps) {
     this.#deps = deps;
-    const { backups } = deps.loaded.config;
+    this.restores = new Restores({ ...deps, stateDir: deps.loaded.dirs.stateDir });
+    this.#loaded = deps.loaded;
+    this.adopt(deps.loaded);
+  }
+
+  /** Goes by this config from here on; a backup that is under way ends by the one before. */
+  adopt(loaded: LoadedConfig): void {
+    this.#loaded = loaded;
+    this.#timetable.clear();
+    const { backups } = loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
     this.#places = backups === undefined ? [] : targets.flatMap((target) => placesOf(backups, target));
-    for (const target of targets) this.#shares.set(target, deps.random());
+    for (const target of targets) if (!this.#shares.has(target)) this.#shares.set(target, this.#deps.random());
   }
 
   /** Each second: starts what is due. */
   tick(): void {
+    this.restores.tick();
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
     const nowMs = this.#deps.clock.wallTime().getTime();
@@ -83,7 +98,8 @@ export class Backups {
 
   /** What status shows, one entry for each target and store. */
   status(): readonly BackupStatus[] {
-    const { clock, loaded } = this.#deps;
+    const { clock } = this.#deps;
+    const loaded = this.#loaded;
     const nowMs = clock.wallTime().getTime();
     return this.#places.map((place) => {
       const facts = this.#factsOf(place);
@@ -98,7 +114,8 @@ export class Backups {
 
   /** `undefined` for a target without a schedule. */
   #factsOf({ target, store }: Place): Facts | undefined {
-    const { clock, loaded } = this.#deps;
+    const { clock } = this.#deps;
+    const loaded = this.#loaded;
     const config = loaded.config.backups?.targets[target];
     if (config?.schedule === undefined) return undefined;
     const now = clock.wallTime();
@@ -150,13 +167,14 @@ export class Backups {
     const last = this.#provenMs.get(keyOf(place));
     if (last === undefined) this.#provenMs.set(keyOf(place), nowMs - PROOF_MS + FIRST_PROOF_MS);
     return (
-      last !== undefined && nowMs - last >= PROOF_MS && readRecord(this.#deps.loaded.dirs.stateDir, place) !== undefined
+      last !== undefined && nowMs - last >= PROOF_MS && readRecord(this.#loaded.dirs.stateDir, place) !== undefined
     );
   }
 
   /** Proves the newest backup as far as `backups.verify.daily` says; says why it does not stand. */
   async #prove(place: Place): Promise<string | undefined> {
-    const { loaded, clock, say } = this.#deps;
+    const { clock, say } = this.#deps;
+    const loaded = this.#loaded;
     this.#provenMs.set(keyOf(place), clock.monotonicMs());
     const level = loaded.config.backups?.verify.daily ?? "L2";
     let found: string | undefined;
@@ -174,7 +192,8 @@ export class Backups {
 
   /** Says why it failed. */
   async #make(place: Place, kind: Due["kind"]): Promise<string | undefined> {
-    const { loaded, clock, version, say } = this.#deps;
+    const { clock, version, say } = this.#deps;
+    const loaded = this.#loaded;
     const job = backupJob(loaded, place, { trigger: "schedule", version, incremental: kind === "incremental" });
     const { failure } = await runDeed("backup", job, {
       clock,
@@ -191,7 +210,7 @@ export class Backups {
 }
 
 /** What is known of a place's backups without a daemon, too. */
-export function backupStatus(
+function backupStatus(
   { dirs, config }: Pick<LoadedConfig, "config" | "dirs">,
   place: Place,
   {

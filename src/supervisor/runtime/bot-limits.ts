@@ -3,14 +3,15 @@ import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   controllersOf,
-  isMemoryHigh,
   planLimits,
   type Controller,
   type EnforcedLimits,
   type LimitGap,
   type Limits,
 } from "../../core/limits.ts";
+import type { Policy, State } from "../../core/lifecycle-types.ts";
 import { formatSize } from "../../core/size.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { removeCgroup } from "../../platform/cgroup.ts";
 import {
   countOomKills,
@@ -21,16 +22,19 @@ import {
   usedMemory,
 } from "../../platform/cgroup-limits.ts";
 import { handDown, type ControllerPlace, type Controllers } from "../../platform/controllers.ts";
+import { memoryPressure } from "../../platform/pressure.ts";
 import { limitPrefix, processPowers } from "../../platform/process-limits.ts";
 import { joinsAsItself, type User } from "../../platform/user.ts";
+import { SoftMemory } from "./soft-memory.ts";
 
 export interface BotLimitsDeps {
   readonly limits: Limits | undefined;
-  /** What the machine has; `undefined` for a supervisor that starts nothing. */
+  /** What the machine has; `undefined` for a supervisor that starts nothing, or nothing limited. */
   readonly controllers: Controllers | undefined;
   readonly user: User | undefined;
   /** Name of the bot's cgroup in every hierarchy. */
   readonly cgroupName: string;
+  readonly clock: Clock;
   readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
 }
 
@@ -55,19 +59,52 @@ export function planFor(limits: Limits, controllers: Controllers, user: User | u
 }
 
 export class BotLimits {
-  readonly #deps: BotLimitsDeps;
-  readonly #plan: LimitPlan;
+  #deps: BotLimitsDeps;
+  #plan: LimitPlan;
   readonly #leaves = new Map<Controller, Leaf>();
-  #high = false;
+  #soft: SoftMemory;
+  #cgroup: string | undefined;
   #earlierOomKills = 0;
   /** Counts at the last look and at the one before. */
   #seenOomKills: readonly [number, number] = [0, 0];
 
   constructor(deps: BotLimitsDeps) {
     this.#deps = deps;
-    const { limits, controllers, user } = deps;
-    const bare = limits === undefined || controllers === undefined;
-    this.#plan = bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
+    this.#plan = planOf(deps);
+    this.#soft = this.#softOf();
+  }
+
+  #softOf(): SoftMemory {
+    const { limits, clock, fact } = this.#deps;
+    return new SoftMemory({ limits, enforced: this.#plan.enforced, clock, fact });
+  }
+
+  /** A reload's limits hold from here on: of a living start those that it has cgroups for, the others from the next start on. */
+  change(limits: Limits | undefined, controllers: Controllers | undefined): void {
+    const before = this.#plan;
+    this.#deps = { ...this.#deps, limits, controllers };
+    this.#plan = planOf(this.#deps);
+    this.#soft = this.#softOf();
+    if (!Bun.deepEquals(before.gaps, this.#plan.gaps)) this.tellGaps();
+    for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before.enforced);
+  }
+
+  #setAgain(controller: Controller, leaf: Leaf, before: EnforcedLimits): void {
+    const { enforced } = this.#plan;
+    if (SETTINGS[controller].every((key) => before[key] === enforced[key])) return;
+    const used = controller === "memory" ? usedMemory(leaf.version, leaf.path) : undefined;
+    const { memoryBytes } = enforced;
+    if (used !== undefined && memoryBytes !== undefined && used >= memoryBytes)
+      return this.#deps.fact(
+        "warn",
+        `limits.memory ${formatSize(memoryBytes)} holds from the next start on: the bot uses ${formatSize(used)} now, and the kernel would kill it`,
+      );
+    try {
+      setLimit(controller, leaf, enforced);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#deps.fact("alert", `${why}; the new limit holds from the next start on`);
+    }
   }
 
   /** Why the bot must not be started; `undefined` when it may. */
@@ -87,9 +124,14 @@ export class BotLimits {
     return this.#earlierOomKills + this.#countOomKills();
   }
 
-  /** The bot uses more than `memoryHigh`. */
-  get high(): boolean {
-    return this.#high;
+  /** The bot uses more than `memoryHigh`, is about to reach its limit, or does little but wait for memory. */
+  get strained(): boolean {
+    return this.#soft.strained;
+  }
+
+  /** Why the bot is to be restarted politely now; `undefined`: it is not. `inFlight`: orders that it says are under way. */
+  relief(inFlight: number | undefined, state: State, policy: Policy): string | undefined {
+    return this.#soft.relief(inFlight, state, policy);
   }
 
   /** Says once what of the config does not hold here. */
@@ -123,34 +165,29 @@ export class BotLimits {
     return this.#countOomKills() > this.#seenOomKills[0];
   }
 
-  /** One look at the memory of the living bot; `pids` are asked for only where no cgroup counts. True when `high` changed. */
+  /** One look at the memory of the living bot; `pids` are asked for only where no cgroup counts. True when `strained` changed. */
   look(pids: () => readonly number[]): boolean {
     this.#noteOomKills();
-    const { memoryHighBytes } = this.#plan.enforced;
-    if (memoryHighBytes === undefined) return false;
+    if (!this.#soft.wanted) return false;
     const leaf = this.#leaves.get("memory");
-    const used = leaf === undefined ? residentMemory(pids()) : usedMemory(leaf.version, leaf.path);
-    if (used === undefined) return false;
-    const high = isMemoryHigh(this.#high, used, memoryHighBytes);
-    if (high === this.#high) return false;
-    this.#high = high;
-    const numbers = `memory ${formatSize(used)}, memoryHigh ${formatSize(memoryHighBytes)}`;
-    if (high) this.#deps.fact("alert", `the bot uses too much memory and is told to degrade: ${numbers}`);
-    else this.#deps.fact("info", `the bot's memory is no longer high: ${numbers}`);
-    return true;
+    const usedBytes = leaf === undefined ? residentMemory(pids()) : usedMemory(leaf.version, leaf.path);
+    const pressurePercent = this.#cgroup === undefined ? undefined : memoryPressure(this.#cgroup);
+    return this.#soft.look({ usedBytes, pressurePercent });
   }
 
   /** The start is over and nothing of it lives: its v1 cgroups are taken away. */
   settle(): void {
     this.#earlierOomKills += this.#countOomKills();
     this.#seenOomKills = [0, 0];
-    this.#high = false;
+    this.#soft.reset();
+    this.#cgroup = undefined;
     this.#leaves.clear();
     for (const place of Object.values(this.#deps.controllers?.places ?? {}))
       if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
   }
 
   #enterCgroups(invocationId: string, cgroup: string | undefined): void {
+    this.#cgroup = cgroup;
     for (const controller of controllersOf(this.#deps.limits)) {
       const place = this.#deps.controllers?.places[controller];
       if (place === undefined) continue;
@@ -189,6 +226,18 @@ export class BotLimits {
     this.#seenOomKills = [last, kills];
     if (kills > last) this.#deps.fact("warn", "the kernel killed a process of the bot for want of memory");
   }
+}
+
+/** What is set in the cgroup of each controller. */
+const SETTINGS = {
+  memory: ["memoryBytes", "memoryHighBytes"],
+  cpu: ["cpuPercent"],
+  pids: ["pids"],
+} as const satisfies Record<Controller, readonly (keyof EnforcedLimits)[]>;
+
+function planOf({ limits, controllers, user }: BotLimitsDeps): LimitPlan {
+  const bare = limits === undefined || controllers === undefined;
+  return bare ? { enforced: {}, gaps: [] } : planFor(limits, controllers, user);
 }
 
 function setLimit(controller: Controller, { version, path }: Leaf, limits: EnforcedLimits): void {

@@ -1,4 +1,4 @@
-/** Everything fixed about one bot for the life of the daemon: its policy for the core, its files, its environment. */
+/** What follows from the config of one bot, until a reload changes it: its policy for the core, its files, its environment. */
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Policy } from "../../core/lifecycle-types.ts";
@@ -129,10 +129,19 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
   };
 }
 
-/** Fingerprint of what is started: two configs with the same one start the same process. */
-export function definitionOf({ config }: BotPlan): string {
-  const { command, cwd, user, env, envFile, limits } = config;
-  return createHash("sha256").update(JSON.stringify({ command, cwd, user, env, envFile, limits })).digest("hex");
+/**
+ * Fingerprint of what only a start can change: two configs with the same one start the same process. What a reload changes
+ * on a living bot is not in it, so that a bot is not taken for outdated over that.
+ */
+export function definitionOf({ config }: BotPlan, fileEnv: Readonly<Record<string, string>>): string {
+  const { command, cwd, user, env, limits, output } = config;
+  const { openFiles, core, oomScore } = limits ?? {};
+  const own = { command, cwd, user, env: sorted({ ...fileEnv, ...env }), openFiles, core, oomScore, to: output.to };
+  return createHash("sha256").update(JSON.stringify(own)).digest("hex");
+}
+
+function sorted(variables: Readonly<Record<string, string>>): readonly (readonly [string, string])[] {
+  return Object.entries(variables).toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** Variables that mark a process as the bot's; a hook that runs after the bot is gone must not carry them. */

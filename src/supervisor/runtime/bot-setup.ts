@@ -1,15 +1,16 @@
 /** What a bot needs on the machine before its first start: its user, its folders, its environment file. */
-import { accessSync, chownSync, constants, existsSync } from "node:fs";
+import { accessSync, chownSync, constants, existsSync, statSync } from "node:fs";
 import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
-import { bootId, isLiveState, readEnviron, readStat } from "../../platform/proc.ts";
+import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
+import type { Census } from "../../platform/tree.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
-import { strangersOf } from "./survey.ts";
+import { strangersOf, type Remains } from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
 export function lookUp(name: string | undefined): { user: User | undefined; userError: string | undefined } {
@@ -25,8 +26,8 @@ class StrangerError extends Error {
 }
 
 /** Throws when the same bot lives under another state folder: it would be doubled, or closed while it trades. */
-export function refuseStrangers(plan: BotPlan): void {
-  const pids = strangersOf(plan);
+export function refuseStrangers(plan: BotPlan, census?: Census): void {
+  const pids = strangersOf(plan, census);
   if (pids.length === 0) return;
   throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, pids)}`);
 }
@@ -54,19 +55,44 @@ export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
   if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
 }
 
-/** What to do with the process of the last start of an earlier supervisor. */
-export function judgeBefore(plan: BotPlan, before: Identity): Adoption {
+/** The identity file is of a newer release; exit code 2. */
+class NewerIdentityError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint =
+    "run the newer supervisor, which knows the bot's process; or stop the bot, then remove the file to go on with this release";
+}
+
+/** Throws when a newer release has written the bot's identity: its process cannot be judged, and the file is not ours to replace. */
+export function refuseNewer({ name, files, identityReading }: Remains): void {
+  if (identityReading.kind !== "newer") return;
+  throw new NewerIdentityError(
+    `cannot supervise ${name}: ${files.identity} has format version ${identityReading.version}, which a newer release wrote`,
+  );
+}
+
+/**
+ * What to do with the process of the last start of an earlier supervisor. `orphans` is the config's word, which does not
+ * count in an upgrade: there the bot outlives nobody.
+ */
+export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.config.orphans): Adoption {
   return judgeAdoption(before, sightingOf(before), {
-    orphans: plan.config.orphans,
-    definition: definitionOf(plan),
+    orphans,
     account: plan.account,
+    sameUser: runsAs(before.pid, plan.config.user),
+    definition: definitionNow(plan),
     wasStopping: existsSync(plan.files.noNewOrders),
   });
 }
 
+/** Whether the process runs as the user of the config; its own sockets would be closed to it else. */
+function runsAs(pid: number, name: string | undefined): boolean {
+  const uid = name === undefined ? process.getuid?.() : lookupUser(name)?.uid;
+  return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === uid;
+}
+
 function sightingOf({ pid, cgroup }: Identity): Sighting {
   const stat = readStat(pid);
-  const live = stat !== undefined && isLiveState(stat.state);
+  const live = stat !== undefined && isAlive(stat);
   const mark = readEnviron(pid)?.find((entry) => entry.startsWith("INVOCATION_ID="));
   return {
     bootId: bootId(),
@@ -94,6 +120,21 @@ export function readEnvFile(path: string | undefined): Readonly<Record<string, s
   const first = errors[0];
   if (first !== undefined) throw new EnvFileError(`cannot read envFile ${path}:${first.line}: ${first.message}`);
   return variables;
+}
+
+/** The variables of an environment file; `undefined` when it cannot be read or understood now. */
+export function envFileNow(path: string | undefined): Readonly<Record<string, string>> | undefined {
+  try {
+    return readEnvFile(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Fingerprint of what `plan` would start now; `undefined` when its environment file cannot be read. */
+export function definitionNow(plan: BotPlan): string | undefined {
+  const fileEnv = envFileNow(plan.config.envFile);
+  return fileEnv === undefined ? undefined : definitionOf(plan, fileEnv);
 }
 
 function readText(path: string): string {

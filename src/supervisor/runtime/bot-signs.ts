@@ -1,10 +1,9 @@
 /** What a bot is told through files: the level that is demanded of it, and that it must send no new orders (contract, "What a bot gets"). */
-import { rmSync } from "node:fs";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { removeIfThere, replaceFile } from "../../platform/files.ts";
 import type { BotFiles } from "./bot-plan.ts";
 
 /** Levels that the supervisor demands, from the mildest. */
-export type Level = "normal" | "degraded" | "emergency";
+export type Level = "normal" | "degraded" | "minimal" | "emergency";
 
 export class BotSigns {
   readonly #files: BotFiles;
@@ -20,16 +19,16 @@ export class BotSigns {
   /** Demands the level; written again only when it differs from the last one written. */
   demand(level: Level): void {
     if (level === this.#level) return;
-    const done = this.#try("write the level", () => writeFileAtomic(this.#files.level, `${level}\n`, 0o644));
+    const done = this.#try("write the level", () => replaceFile(this.#files.level, `${level}\n`, 0o644));
     if (done) this.#level = level;
   }
 
   forbidOrders(): void {
-    this.#try("forbid new orders", () => writeFileAtomic(this.#files.noNewOrders, "stopping\n", 0o644));
+    this.#try("forbid new orders", () => replaceFile(this.#files.noNewOrders, "stopping\n", 0o644));
   }
 
   permitOrders(): void {
-    this.#try("permit orders", () => rmSync(this.#files.noNewOrders, { force: true }));
+    this.#try("permit orders", () => removeIfThere(this.#files.noNewOrders));
   }
 
   /** A full or unwritable disk never stops supervision: it is said and the bot goes on. */

@@ -47,13 +47,15 @@ async function answer(bot: Bot, allowance: EventAllowance, request: Request): Pr
       return takeHeartbeat(bot, request);
     case "GET /v1/level":
       return json({ level: bot.level });
+    case "POST /v1/reconciled":
+      return takeReconciled(bot);
     case "POST /v1/events":
       return takeEvent(bot, allowance, request);
     default:
       return refuse(404, {
         code: "notFound",
         message: `cannot answer ${route}: no such route`,
-        hint: "POST /v1/heartbeat, GET /v1/level or POST /v1/events",
+        hint: "POST /v1/heartbeat, GET /v1/level, POST /v1/reconciled or POST /v1/events",
       });
   }
 }
@@ -67,6 +69,12 @@ async function takeHeartbeat(bot: Bot, request: Request): Promise<Response> {
     return refuse(409, { code: "notRunning", message: `cannot take a heartbeat: ${bot.plan.name} is not running` });
   generation.mailbox.heartbeat(body.value);
   return json({ level: bot.level, generation: generation.generation });
+}
+
+/** The bot has compared its restored data with its account; saying it without need changes nothing. */
+function takeReconciled(bot: Bot): Response {
+  if (bot.restored.unreconciled) bot.reconciled("the bot");
+  return json({ level: bot.level });
 }
 
 async function takeEvent(bot: Bot, allowance: EventAllowance, request: Request): Promise<Response> {

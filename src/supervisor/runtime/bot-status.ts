@@ -13,20 +13,20 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
   const generation = livingGeneration(bot);
   const nowMs = clock.monotonicMs();
   const probes = generation?.probes ?? [];
-  const judged = probes.map(({ config, record }) => ({ role: config.role, verdict: record.verdict }));
   return {
     name: bot.plan.name,
     account: bot.plan.account,
     state: state.kind,
     health: state.kind === "running" ? (generation?.health ?? "pending") : healthWhenDown(state),
-    ready: state.kind === "running" && fit(judged),
-    wanted: state.wanted,
-    reason: reasonOf(state),
+    ready: isReady(bot),
+    wanted: state.wanted || bot.waitsFor.length > 0,
+    reason: reasonOf(bot),
     pid: generation?.child.pid ?? null,
     generation: state.generation,
     startedAt: generation?.startedAt.toISOString() ?? null,
     uptimeSeconds: generation === undefined ? null : (nowMs - generation.startedAtMs) / 1_000,
     adopted: generation?.adopted ?? false,
+    definition: generation !== undefined && bot.outdated ? "outdated" : "current",
     restarts: restartsOf(bot, clock),
     lastExit: lastExitOf(bot),
     probes: probes.map(probeStatus),
@@ -37,8 +37,11 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
   };
 }
 
-/** Ready: healthy so far as liveness is known to be bad or not, and no readiness probe says otherwise. */
-function fit(judged: Parameters<typeof botReady>[0]): boolean {
+/** Running, healthy so far as liveness is known to be bad or not, and no readiness probe says otherwise. */
+export function isReady(bot: Bot): boolean {
+  if (bot.loop.state.kind !== "running") return false;
+  const probes = livingGeneration(bot)?.probes ?? [];
+  const judged = probes.map(({ config, record }) => ({ role: config.role, verdict: record.verdict }));
   return botReady(judged.filter((probe) => probe.role !== "liveness" || probe.verdict === "unhealthy"));
 }
 
@@ -52,7 +55,7 @@ function healthWhenDown(state: State): BotStatus["health"] {
   return state.kind === "starting" || state.kind === "stopped" ? "pending" : "unhealthy";
 }
 
-function reasonOf(state: State): string | null {
+function reasonOf({ waitsFor, loop: { state } }: Bot): string | null {
   switch (state.kind) {
     case "halted":
     case "locked":
@@ -65,6 +68,7 @@ function reasonOf(state: State): string | null {
     case "stopping":
       return state.lastExit?.detail ?? null;
     case "stopped":
+      return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
     case "starting":
     case "running":
       return null;

@@ -1,16 +1,17 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
 import type { Rung } from "../../core/ladder.ts";
-import type { Effect, Event, Hook, State, Trigger } from "../../core/lifecycle-types.ts";
+import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
-import { adoptProcess } from "../../platform/adopt.ts";
-import type { Clock } from "../../platform/clock.ts";
-import type { Controllers } from "../../platform/controllers.ts";
+import { endsWait } from "../../core/start-order.ts";
+import { adoptProcess, takeExit } from "../../platform/adopt.ts";
+import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import type { TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
+import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, type Level } from "./bot-signs.ts";
@@ -19,15 +20,17 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
+import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
-import type { Journal } from "./journal.ts";
+import { isAlive, LivePlan, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
-import { decisionEntry } from "./narrate.ts";
-import type { Pulse } from "./pulse.ts";
-import type { ProbeView } from "./schedule.ts";
+import { decisionEntry, outdatedText, verdictFact } from "./narrate.ts";
+import { makeRoomForBot } from "./quarantine.ts";
+import { RestoredBot } from "./restored-mark.ts";
+import { excusedText, type ProbeView } from "./schedule.ts";
 import { Starter } from "./starter.ts";
-import { accountOf, kinOf, marksOfRemains, type Remains } from "./survey.ts";
+import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
@@ -35,48 +38,21 @@ const REAP_GRACE_MS = 1_000;
 /** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
 const LASTING: ReadonlySet<Effect["kind"]> = new Set(["openIncident", "runAction", "endIncident", "unlock"]);
 
-export interface BotDeps {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly journal: Journal;
-  /** Folder below which bots get their cgroup; `undefined` where there is none. */
-  readonly cgroupBase: string | undefined;
-  /** Where the cgroups for limits are made; `undefined` when nothing will be started. */
-  readonly controllers: Controllers | undefined;
-  /** No other bot runs under this supervisor, so whatever orphan comes to it is this bot's. */
-  readonly alone: boolean;
-  /** Tells the cgroups of two supervisors on one machine apart. */
-  readonly installation: string;
-  /** The supervisor's own environment. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Reads what waits in the bot's notify socket. */
-  readonly drain: () => void;
-  /** Something that status shows has changed. */
-  readonly onChange: () => void;
-  readonly pulse: Pulse;
-  /** What the state folder holds of all bots, of this config or an earlier one. */
-  readonly remains: readonly Remains[];
-  /** Names of all bots of the config. */
-  readonly configured: ReadonlySet<string>;
-  /** Something threw that should not. */
-  readonly onBug: (error: unknown) => void;
-}
-
-/** An order to close positions. */
-export interface Order {
-  readonly trigger: Trigger;
-  readonly reason: string;
-}
-
 export class Bot {
-  readonly plan: BotPlan;
   readonly loop: Loop;
   readonly emergency: Emergency;
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
   readonly output: Output;
+  readonly restored: RestoredBot;
+  /** A reload is about to let go of it: people do not start it meanwhile. */
+  leaving = false;
   readonly sampleUsage: ReturnType<typeof createUsageSampler>;
+  /** Bots that are to be ready before the first start of this one; empty once it is started, or somebody said otherwise. */
+  waitsFor: readonly string[] = [];
   readonly #deps: BotDeps;
+  readonly #dirs: Dirs;
+  readonly #live: LivePlan;
   readonly #starter: Starter;
   readonly #signs: BotSigns;
   readonly limits: BotLimits;
@@ -86,38 +62,91 @@ export class Bot {
   #earlier: Fence;
   #hook = new AbortController();
   #lastExitAt: Date | undefined;
+  #outdated = false;
   #exited: Promise<void> = Promise.resolve();
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
     const { clock, random, env, pulse, remains } = deps;
     this.#deps = deps;
-    this.plan = planBot(name, config, dirs);
-    refuseStrangers(this.plan);
+    this.#dirs = dirs;
+    const live = new LivePlan(planBot(name, config, dirs));
+    this.#live = live;
+    refuseStrangers(this.plan, deps.census);
     this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.#user = user;
-    prepareFolders(this.plan.files, user);
     const fact = this.fact.bind(this);
+    const own = remains.find((each) => each.name === name);
+    for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
+    prepareFolders(this.plan.files, user);
+    this.restored = new RestoredBot(this.plan.files.dir);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
-    this.output = new Output({ plan: this.plan, clock, fact });
+    this.output = new Output(withPlan(live, { clock, fact }));
     const kin = kinOf(this.plan, remains, deps.configured);
-    const inherited = kin.flatMap((each) => (accountOf(each) === undefined ? [] : each.lockoutFiles));
-    this.emergency = new Emergency({ plan: this.plan, clock, random, env, inherited, fact });
+    const locks = inheritedLocks(kin, deps.configured);
+    this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
-    this.limits = new BotLimits({ limits: config.limits, controllers: deps.controllers, user, cgroupName, fact });
-    this.#starter = new Starter({ ...deps, plan: this.plan, user, userError, cgroupName, limits: this.limits, fact });
-    const before = remains.find((each) => each.name === name)?.identity;
+    this.limits = new BotLimits({
+      limits: config.limits,
+      controllers: deps.controllers,
+      user,
+      cgroupName,
+      clock,
+      fact,
+    });
+    this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
+    const before = own?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
-    this.#earlier = [
-      marksOfRemains(this.plan.files, before),
-      ...kin.map((each) => marksOfRemains(each.files, each.identity)),
-    ];
-    const record: LoopDeps["record"] = (entry) => this.#record(entry);
-    const perform: LoopDeps["perform"] = (deed) => this.#perform(deed);
-    const counts = { generation: before?.generation ?? 0, restarts: before?.restarts ?? 0 };
-    this.loop = new Loop(this.plan.policy, { clock, pulse, random, record, perform, onBug: deps.onBug }, counts);
+    this.#earlier = [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.configured)];
+    const record = this.#record.bind(this);
+    const perform = this.#perform.bind(this);
+    this.#lastExitAt = lastExitOf(deps.carried);
+    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried: deps.carried, clock });
+    const heard: LoopDeps["heard"] = (event) => {
+      if (endsWait(event.kind)) this.waitsFor = [];
+    };
+    this.loop = new Loop(this.plan.policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
+    this.loop.resumeClosing(deps.carried?.closeAfterLeftMs);
+  }
+
+  /** What holds for the living start; a reload may have a later one wait for its end. */
+  get plan(): BotPlan {
+    return this.#live.now;
+  }
+
+  /** What the config says of the bot. */
+  get latestPlan(): BotPlan {
+    return this.#live.latest;
+  }
+
+  /** Fingerprint of what the last start was started with; `undefined` before the first. */
+  get definition(): string | undefined {
+    return this.#starter.definition;
+  }
+
+  /** What held it back when the daemon started is repaired. */
+  release(): void {
+    this.#starter.hold(undefined);
+  }
+
+  /** Takes a reload's definition: at once, or, with `restart`, when nothing lives of the old one; a bot that is up is restarted. */
+  redefine(config: BotConfig, restart: boolean): void {
+    const next = planBot(config.name, config, this.#dirs);
+    const { kind } = this.loop.state;
+    if (!isAlive(kind) || !(restart || this.#live.waits)) return this.#take(next);
+    this.#live.hold(next);
+    const up = kind === "starting" || kind === "running";
+    return up ? this.loop.post({ kind: "restart", why: "restarted for its new definition" }) : undefined;
+  }
+
+  #take(next?: BotPlan): void {
+    const { config, policy } = this.#live.take(next);
+    this.limits.change(config.limits, this.#deps.controllers);
+    this.loop.adopt(policy);
+    this.#generation?.reprobe();
+    this.#setLevel();
   }
 
   /** By what anything of the bot that may still live is recognised. */
@@ -143,27 +172,39 @@ export class Bot {
     return this.#lastExitAt;
   }
 
+  /** It was adopted, and the config would start it otherwise now. */
+  get outdated(): boolean {
+    return this.#outdated;
+  }
+
   get user(): User | undefined {
     return this.#user;
   }
 
   /**
    * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
-   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same.
+   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same. With
+   * `waitsFor`, its start is left to who knows when those bots are ready.
    */
-  begin({ emergency, held }: { emergency?: Order | undefined; held?: string | undefined }): void {
+  begin({ emergency, held, waitsFor = [], wanted: told, census }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
-    if (emergency === undefined && this.lockout === undefined && this.#adopt()) return this.#setLevel();
-    const leftovers = this.#leftovers();
+    const { carried } = this.#deps;
+    const wanted = told ?? carried?.wanted ?? this.plan.config.autostart;
+    // Whoever tells that has seen the end of the last start.
+    const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
+    // One that is stopped and wanted waits for the bots that its `after` names.
+    const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
+    if (!fresh && (rests || this.#adopt())) return this.#setLevel();
+    const leftovers = this.#leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
-    const locked = this.lockout;
-    const wanted = this.plan.config.autostart;
+    const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     this.#setLevel();
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
       this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
     } else if (emergency !== undefined) this.order(emergency);
+    else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.loop.post({ kind: "start" });
     return undefined;
   }
@@ -172,9 +213,11 @@ export class Bot {
   #adopt(): boolean {
     const { before } = this;
     if (before === undefined) return false;
-    const judged = judgeBefore(this.plan, before);
+    const judged = judgeBefore(this.plan, before, this.#deps.carried === undefined ? undefined : "adopt");
+    if (judged.kind === "end" && this.#noteExit(before)) return true;
     if (judged.kind === "end") this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
     if (judged.kind !== "adopt") return false;
+    this.#outdated = judged.outdated;
     const { generation, invocationId, pid, startTimeTicks, ready } = before;
     const ended = Promise.withResolvers<void>();
     const child = adoptProcess({ pid, startTicks: startTimeTicks }, this.#deps.clock, ({ code, signal }) => {
@@ -182,7 +225,7 @@ export class Bot {
       this.output.end(generation);
       this.loop.post({ kind: "exited", generation, code, signal, oom: this.limits.wasOom() });
     });
-    if (child === undefined) return false;
+    if (child === undefined) return this.#noteExit(before);
     this.#exited = ended.promise;
     this.#starter.adopt(before);
     this.#generation = this.#createGeneration({
@@ -194,7 +237,27 @@ export class Bot {
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
     });
     this.loop.post({ kind: "adopted", generation, ready });
+    if (judged.outdated) this.fact("warn", outdatedText(this.plan.name));
     return true;
+  }
+
+  /** The bot ended while one version took the place of the other: its end is handled as if it had been seen at once. */
+  #noteExit(before: Identity): boolean {
+    const { generation, pid, startTimeTicks, ready } = before;
+    const end = takeExit({ pid, startTicks: startTimeTicks });
+    if (end === undefined) return false;
+    this.#starter.adopt(before);
+    this.output.end(generation);
+    this.loop.post({ kind: "adopted", generation, ready });
+    this.loop.post({ kind: "exited", generation, ...end, oom: end.signal === "SIGKILL" && this.limits.wasOom() });
+    return true;
+  }
+
+  /** The bot or a person says that its restored data agrees with its account again. Throws when that cannot be noted. */
+  reconciled(who: string): void {
+    this.restored.reconciled();
+    this.fact("alert", `reconciled after a restore, says ${who}`);
+    this.#setLevel();
   }
 
   /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
@@ -220,13 +283,21 @@ export class Bot {
     const { kind } = this.loop.state;
     if (generation === undefined || (kind !== "starting" && kind !== "running")) return;
     if (this.limits.look(() => generation.treePids())) this.#setLevel();
+    const detail = this.limits.relief(generation.mailbox.facts.inFlight, this.loop.state, this.plan.policy);
+    if (detail === undefined) return;
+    this.loop.post({ kind: "failing", generation: generation.generation, cause: "limit", detail, action: "restart" });
+  }
+
+  /** Each second: forces to the disk what was written in a hurry. */
+  settle(): void {
+    this.#starter.settle();
   }
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
   shutDown(): void {
     this.loop.close();
     this.#generation?.unwatch();
-    if (!["starting", "running", "stopping", "stuck"].includes(this.loop.state.kind)) this.#starter.release();
+    if (!isAlive(this.loop.state.kind)) this.#starter.release();
   }
 
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
@@ -235,6 +306,8 @@ export class Bot {
     const sync = effects.some(({ kind }) => LASTING.has(kind));
     this.#deps.journal.write(entry, { sync });
     this.#deps.onChange();
+    // Nothing lives of the old plan now, and the effects of this step are the first under the new one.
+    if (this.#live.waits && (!isAlive(to.kind) || effects.some(({ kind }) => kind === "spawn"))) this.#take();
   }
 
   #perform(deed: Deed): void {
@@ -246,7 +319,8 @@ export class Bot {
       case "sweep":
         return void this.#sweep();
       case "forbidOrders":
-        return this.#signs.forbidOrders();
+        // Of a bot that is gone nobody is left to be told.
+        return this.#isProvenGone() ? undefined : this.#signs.forbidOrders();
       case "permitOrders":
         return this.#signs.permitOrders();
       case "runHook":
@@ -273,7 +347,12 @@ export class Bot {
   }
 
   #spawn(generation: number): void {
+    this.restored.look();
+    const { text } = this.restored;
+    if (text !== undefined) this.fact("warn", `${text}: its level is minimal until it is reconciled (docs/restore.md)`);
+    this.#setLevel();
     const post = this.loop.post.bind(this.loop);
+    this.#outdated = false;
     this.output.begin(generation);
     const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
       this.output.end(generation);
@@ -286,25 +365,29 @@ export class Bot {
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;
     this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: this.#starter.cgroup });
-    return post({ kind: "spawned", generation });
+    post({ kind: "spawned", generation });
+    this.#starter.prepare();
   }
 
   #createGeneration(
     start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs">,
   ): Generation {
-    return new Generation({
+    const deps = this.#deps;
+    const more: Omit<GenerationDeps, "plan"> = {
       ...start,
-      plan: this.plan,
       user: this.#user,
-      clock: this.#deps.clock,
-      alone: this.#deps.alone,
+      clock: deps.clock,
+      alone: () => deps.alone,
       createProbe,
       post: this.loop.post.bind(this.loop),
       drain: this.#deps.drain,
+      disturbance: () => this.#deps.machine?.disturbance(),
+      onExcused: (probe) => this.fact("info", excusedText(probe)),
       onVerdict: (probe) => this.#onVerdict(probe),
       onStranger: (pid) =>
         this.fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
-    });
+    };
+    return new Generation(withPlan(this.#live, more));
   }
 
   /** SIGCONT follows, so that a stopped bot hears the signal too (systemd.kill(5)). */
@@ -317,17 +400,28 @@ export class Bot {
   async #sweep(): Promise<void> {
     this.#hook.abort();
     const { generation } = this.loop.state;
+    // The usual end: the main process died and left nobody behind.
+    if (this.#isProvenGone()) return this.#settleGone(generation);
+    this.#starter.distrustPrepared();
     const survivors = await killAll(this.fence, this.#deps.clock);
-    await Promise.race([this.#exited, this.#wait(REAP_GRACE_MS)]);
+    const waited = new AbortController();
+    await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS, waited.signal)]);
+    waited.abort();
     if (survivors.length > 0) return this.loop.post({ kind: "survivors", generation, pids: survivors });
     this.#earlier = [];
-    this.limits.settle();
-    this.#setLevel();
-    return this.loop.post({ kind: "gone", generation });
+    return this.#settleGone(generation);
   }
 
-  #wait(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.#deps.clock.after(delayMs, resolve));
+  /** Nothing of the start lives any more. */
+  #settleGone(generation: number): void {
+    this.limits.settle();
+    this.#setLevel();
+    this.loop.post({ kind: "gone", generation });
+  }
+
+  /** Whether the kernel's books already prove the end of everything that the fence looks for. */
+  #isProvenGone(): boolean {
+    return this.#earlier.length === 0 && this.#generation !== undefined && isProvenGone(this.#generation.marks);
   }
 
   async #runHook(hook: Hook): Promise<void> {
@@ -346,35 +440,34 @@ export class Bot {
   }
 
   async #runAction(action: Rung): Promise<void> {
+    this.#starter.distrustPrepared();
     const outcome = await this.emergency.close(this.fence);
     this.loop.post({ kind: "actionEnded", action, outcome });
   }
 
   #onVerdict(probe: ProbeView): void {
-    const name = probe.config.name ?? probe.config.kind;
-    const { verdict } = probe.record;
-    const reason = probe.result !== undefined && probe.result.kind !== "success" ? `: ${probe.result.reason}` : "";
-    const loud = verdict === "unhealthy" ? (probe.config.onFailure === "alert" ? "alert" : "warn") : "info";
-    this.fact(loud, `probe ${name} is ${verdict}${reason}`);
+    const { level, text } = verdictFact(probe);
+    this.fact(level, text);
     this.#setLevel();
   }
 
   /** The level that the supervisor demands of the bot, from its lockout and its probes. */
   get level(): Level {
     if (this.lockout !== undefined) return "emergency";
+    if (this.restored.unreconciled) return "minimal";
     const degraded = this.#generation?.probes.some(
       (probe) => probe.config.onFailure === "degrade" && probe.record.verdict === "unhealthy",
     );
-    return degraded === true || this.limits.high ? "degraded" : "normal";
+    return degraded === true || this.limits.strained ? "degraded" : "normal";
   }
 
   #setLevel(): void {
     this.#signs.demand(this.level);
   }
 
-  #leftovers(): readonly number[] {
+  #leftovers(census: Census | undefined): readonly number[] {
     try {
-      return livingIn(this.fence);
+      return livingIn(this.fence, census);
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];

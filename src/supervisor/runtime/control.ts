@@ -3,9 +3,10 @@ import { chmodSync, chownSync, rmSync } from "node:fs";
 import type { Server } from "bun";
 import { retriesByItself } from "../../core/ladder.ts";
 import type { State } from "../../core/lifecycle-types.ts";
+import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, emergencyBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { armBody, emergencyBody, json, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
@@ -13,6 +14,9 @@ import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { planClose } from "./planning.ts";
+import { makeRoom } from "./quarantine.ts";
+import { reloadAnswer } from "./reload/answer.ts";
+import type { Upgrader } from "./upgrade.ts";
 
 /** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
 const ANSWER_MARGIN_MS = 10_000;
@@ -27,12 +31,19 @@ export interface ControlDeps {
   readonly status: () => Promise<Status>;
   /** The daemon's version, for `GET /v1/ping`. */
   readonly version?: string;
+  readonly upgrader?: Upgrader;
+  /** Why the bot may not start now, as its data is being restored. */
+  readonly restoring?: (bot: string) => string | undefined;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
+  /** Reloads the config, or says what that would do; absent where there is no daemon to do it. */
+  readonly reload?: (options: { readonly dryRun: boolean }) => Promise<ReloadAnswer>;
 }
 
 /** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
 export function openControl(deps: ControlDeps): Server<undefined> {
+  const move = makeRoom(deps.path, "socket");
+  if (move !== undefined) deps.journal.write({ kind: "daemon", level: "alert", text: move });
   rmSync(deps.path, { force: true });
   const answers = controlAnswers(deps);
   const before = process.umask(0o117);
@@ -73,12 +84,27 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
+  if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
+  if (pathname === "/v1/upgrade" && deps.upgrader !== undefined) {
+    if (request.method === "GET") return json(deps.upgrader.state);
+    if (request.method === "POST") return upgrade(deps.upgrader, request);
+  }
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
   const bot = deps.bots.get(decodeURIComponent(match?.[1] ?? ""));
   if (bot === undefined) return unknownBot(match?.[1] ?? "", deps.bots);
+  if (bot.leaving && request.method === "POST" && match?.[2] !== "emergency") return leavingRefusal(bot);
   return command({ deps, confirmations, bot, request });
+}
+
+async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> {
+  const body = await readBody(request, upgradeBody);
+  if ("refusal" in body) return body.refusal;
+  const outcome = await upgrader.attempt(body.value);
+  if (outcome.kind === "fit") return json(outcome.answer, body.value.dryRun ? 200 : 202);
+  const hint = "nothing was changed, and this version goes on";
+  return refuse(409, { code: "notUpgraded", message: outcome.reason, hint });
 }
 
 interface Asked {
@@ -89,10 +115,12 @@ interface Asked {
 }
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
-  "POST start": (asked) => stoppingRefusal(asked, "start") ?? start(asked.bot),
+  "POST start": (asked) => stoppingRefusal(asked, "start") ?? restoringRefusal(asked, "start") ?? start(asked.bot),
   "POST stop": ({ bot }) => stop(bot),
-  "POST restart": (asked) => stoppingRefusal(asked, "restart") ?? restart(asked.bot),
-  "POST arm": (asked) => stoppingRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
+  "POST restart": (asked) =>
+    stoppingRefusal(asked, "restart") ?? restoringRefusal(asked, "restart") ?? restart(asked.bot),
+  "POST arm": (asked) =>
+    stoppingRefusal(asked, "arm") ?? restoringRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
@@ -104,6 +132,25 @@ function stoppingRefusal({ deps, bot }: Asked, verb: string): Response | undefin
     code: "stopping",
     message: `cannot ${verb} ${bot.plan.name}: the supervisor is stopping`,
     hint: "supervisor status tells when it has ended; the emergency commands work without it, too",
+  });
+}
+
+function leavingRefusal({ plan }: Bot): Response {
+  return refuse(409, {
+    code: "reloading",
+    message: `cannot command ${plan.name}: a reload is about to replace or remove it`,
+    hint: "try again when the reload has ended",
+  });
+}
+
+/** A bot must not open data that is being replaced under it. */
+function restoringRefusal({ deps, bot }: Asked, verb: string): Response | undefined {
+  const reason = deps.restoring?.(bot.plan.name);
+  if (reason === undefined) return undefined;
+  return refuse(409, {
+    code: "restoring",
+    message: `cannot ${verb} ${bot.plan.name}: ${reason}`,
+    hint: "try again when the restore has ended; it starts the bots again that it has stopped",
   });
 }
 
@@ -199,8 +246,7 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
   const { state } = bot.loop;
   const { name } = bot.plan;
   if (isClosing(state)) return closingRefusal(bot, "arm");
-  if (state.kind !== "locked")
-    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${state.kind}, not locked` });
+  if (state.kind !== "locked") return armUnlocked(bot, body.value.reason);
   if (state.outcome !== "flat" && !body.value.acceptPositions) {
     const again = retriesByItself(state.outcome) ? "; the close is tried again by itself every 30 s" : "";
     return refuse(409, {
@@ -220,6 +266,16 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
   const up = await upAnswer(bot, "start");
   if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
   return json({ bot: name, started: false, ...plight(bot) });
+}
+
+/** A bot that is not locked may still be held to little since its data was restored: a person ends that too. */
+function armUnlocked(bot: Bot, reason: string): Response {
+  const { name } = bot.plan;
+  const { kind } = bot.loop.state;
+  if (!bot.restored.unreconciled)
+    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${kind}, not locked` });
+  bot.reconciled(`a person: ${reason}`);
+  return json({ bot: name, state: kind, started: kind === "running" });
 }
 
 /** Why a bot is not running, as far as it is known. */

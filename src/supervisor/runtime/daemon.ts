@@ -1,31 +1,41 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { chownSync, existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { ensureDir, writeFileAtomic } from "../../platform/files.ts";
+import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
-import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
-import { lookupGroup } from "../../platform/user.ts";
+import { Census } from "../../platform/tree.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
-import { eventLine } from "../../report/event-text.ts";
 import { Backups } from "./backups.ts";
-import { Bot, type Order } from "./bot.ts";
-import { openBotSocket } from "./bot-socket.ts";
+import type { Bot } from "./bot.ts";
+import type { Order } from "./bot-deps.ts";
+import { refuseNewer } from "./bot-setup.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
-import { killAll, livingIn, type Fence } from "./fence.ts";
+import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
+import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
+import { watchMachine, type MachineWatch } from "./machine-watch.ts";
+import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
-import { supervisorStatus } from "./status.ts";
-import { accountOf, cannotWait, marksOfRemains, surveyBots, type Remains } from "./survey.ts";
+import { makeRoom } from "./quarantine.ts";
+import { StartOrder, stopInOrder } from "./start-order.ts";
+import { supervisorStatus, writeStatus } from "./status.ts";
+import { cannotWait, surveyBots } from "./survey.ts";
+import { tellEvents } from "./tell-events.ts";
 import { EmergencyFile } from "./triggers.ts";
+import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
+import type { ReloadPlan } from "./reload/plan.ts";
+import { endCommands, type Handover } from "./handover.ts";
+import { Upgrader } from "./upgrade.ts";
 import { openWeb, type Web } from "./web.ts";
 
 /** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
@@ -35,8 +45,6 @@ const REMEMBER_TICKS = 10;
 /** After so many ticks the program pages that only the start needed are given back, and then each minute. */
 const RELEASE_TICK = 3;
 const RELEASE_EVERY_TICKS = 60;
-/** Longest share of one turn that reading a notify socket may take, ms. */
-const DRAIN_MS = 5;
 /** Longest part of a stack trace that goes into one journal line, characters. */
 const MAX_STACK_CHARS = 4_000;
 /** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
@@ -44,7 +52,6 @@ const SHUTDOWN_MARGIN_MS = 15_000;
 
 /** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
 const STOPPING_SIGN_MS = 15_000;
-
 /** Time between two looks whether a close has its worker, ms. */
 const LOOK_MS = 50;
 
@@ -61,6 +68,8 @@ export interface DaemonDeps {
   /** `BOT_EMERGENCY_SHUTDOWN` was set: every bot stays down and its positions are closed. */
   readonly emergencyAtStart: boolean;
   readonly toStderr: (line: string) => void;
+  /** What an earlier version in this process left. */
+  readonly handover?: Handover | undefined;
 }
 
 /** Why which bots must not be started, by name. */
@@ -69,25 +78,31 @@ interface Held {
 }
 
 export class Daemon {
+  readonly upgrader: Upgrader;
   readonly #deps: DaemonDeps;
   readonly #lock: Lock;
   readonly #journal: Journal;
+  readonly #mirror: Mirror;
   readonly #cgroup: CgroupSupport;
-  readonly #controllers: Controllers | undefined;
-  readonly #bots = new Map<string, Bot>();
-  readonly #notifySockets: NotifySocket[] = [];
-  readonly #servers: Stoppable[] = [];
+  #controllers: Controllers | undefined;
+  readonly #fleet: Fleet;
   readonly #pulse: Pulse;
-  readonly #emergencyFile: EmergencyFile;
+  readonly #reloader: Reloader;
+  #loaded: LoadedConfig;
+  readonly #machine: MachineWatch;
+  #emergencyFile: EmergencyFile;
+  readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   readonly #backups: Backups;
   #control: Stoppable | undefined;
+  #order: StartOrder | undefined;
   #web: Web | undefined;
   #cancelTick = (): void => {};
   #ticks = 0;
   #changed = true;
+  #started = false;
   #stopping = false;
 
   /** Takes the state folder and opens everything but the bots. Throws when another supervisor holds the folder. */
@@ -98,45 +113,122 @@ export class Daemon {
     this.#startedAt = clock.wallTime();
     this.#startedAtMs = clock.monotonicMs();
     ensureDir(stateDir, 0o711);
-    this.#lock = takeLock(join(stateDir, "supervisor.lock"));
+    this.#lock = takeLock(join(stateDir, "supervisor.lock"), deps.handover?.lockFd);
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
+    this.#interrupted = interruptedOrder(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
-    this.#journal.follow((entry) => {
-      if (entry.level !== "debug") deps.toStderr(eventLine(entry));
-    });
+    this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
+    const move = makeRoom(statusFile(stateDir), "file");
+    if (move !== undefined) this.#say("alert", move);
     this.#cgroup = detectCgroup();
-    // Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup.
-    const limited = Object.values(loaded.config.bots).some(({ limits }) => limits !== undefined);
-    this.#controllers = limited ? openControllers(this.#cgroup) : undefined;
-    this.#backups = new Backups({ ...deps, say: (level, text) => this.#say(level, text) });
-    this.#pulse = new Pulse(clock);
-    this.#pulse.onStall((gapMs) => {
-      const seconds = Math.round(gapMs / 1_000);
-      this.#say("warn", `the supervisor itself stood still for ${seconds} s; every deadline is moved by that time`);
+    this.#openControllers(loaded);
+    this.#backups = new Backups({
+      ...deps,
+      say: (level, text) => this.#say(level, text),
+      start: (bot) => this.#fleet.bots.get(bot)?.loop.post({ kind: "start" }),
     });
+    this.#pulse = new Pulse(clock);
+    this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
+    this.#fleet = new Fleet({
+      ...deps,
+      dirs: loaded.dirs,
+      journal: this.#journal,
+      cgroupBase: this.#cgroup.base,
+      controllers: () => this.#controllers,
+      pulse: this.#pulse,
+      machine: this.#machine,
+      // Of the bots of the start: one that a reload takes in later begins anew.
+      carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
+      onChange: () => {
+        this.#changed = true;
+        this.#order?.poke();
+      },
+      onBug: (error) => this.reportInternalError(error),
+    });
+    this.upgrader = this.#createUpgrader();
     this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    this.#loaded = loaded;
+    this.#reloader = new Reloader({
+      fleet: this.#fleet,
+      current: () => this.#loaded,
+      adopt: (next, plan) => this.#adoptConfig(next, plan),
+      stopping: () => this.#stopping,
+      obstacle: () => this.#restoring(),
+      say: (level, text) => this.#say(level, text),
+      onBusy: (busy) => this.#tellSystemd(busy ? "RELOADING=1" : "READY=1"),
+    });
+  }
+
+  /** Only where a limit asks for it: handing controllers down moves the supervisor itself into another cgroup. */
+  #openControllers({ config }: LoadedConfig): void {
+    const limited = Object.values(config.bots).some(({ limits }) => limits !== undefined);
+    if (limited) this.#controllers ??= openControllers(this.#cgroup);
+  }
+
+  /** Reads the config again and makes the bots what it says (SIGHUP, `supervisor reload`). Throws `ReloadRefusal`. */
+  async reload({ dryRun }: { readonly dryRun: boolean }): Promise<ReloadAnswer> {
+    // The file has just been read, and the bots are not there yet.
+    if (!this.#started) throw new ReloadRefusal("inProgress", "cannot reload: the supervisor is starting");
+    return dryRun ? this.#reloader.preview() : this.#reloader.reload();
+  }
+
+  /** Why there can be no reload now: a restart would let a bot open data that is being replaced under it. */
+  #restoring(): string | undefined {
+    for (const name of this.#fleet.bots.keys()) {
+      const reason = this.#backups.restores.holding(name);
+      if (reason !== undefined) return `bot ${name}: ${reason}`;
+    }
+    return undefined;
+  }
+
+  /** SIGHUP. */
+  reloadBySignal(): void {
+    if (this.#started) void this.#reloader.obeySignal();
+  }
+
+  async #adoptConfig(loaded: LoadedConfig, { changes }: ReloadPlan): Promise<void> {
+    this.#loaded = loaded;
+    this.#changed = true;
+    this.#openControllers(loaded);
+    for (const warning of loaded.warnings) this.#say("warn", warning);
+    const changed = (key: string): boolean => changes.some((each) => each.key.split(".")[0] === key);
+    if (changed("emergencyFile"))
+      this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    if (changed("backups")) this.#backups.adopt(loaded);
+    if (!changed("http") && !changed("metrics")) return;
+    await this.#web?.stop(true);
+    this.#web = undefined;
+    if (!this.#stopping) await this.#openServers(() => true);
   }
 
   /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
   async openWeb({ held }: Held = {}): Promise<void> {
-    const { loaded, emergencyAtStart } = this.#deps;
-    const { config, dirs } = loaded;
-    const ordered = (): boolean => emergencyAtStart || existsSync(config.emergencyFile);
+    const { config, dirs } = this.#loaded;
+    const ordered = (): boolean => this.#deps.emergencyAtStart || existsSync(config.emergencyFile);
+    await this.#openServers(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
+  }
+
+  async #openServers(urgent: () => boolean): Promise<void> {
     this.#web = await openWeb({
-      config,
+      config: this.#loaded.config,
+      bots: () => this.#loaded.config.bots,
       status: () => this.status(),
       pulseAgeMs: () => this.#pulse.ageMs,
       stopping: () => this.#stopping,
-      urgent: () => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait),
+      urgent,
       say: (level, text) => this.#say(level, text),
     });
   }
 
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
   start({ held = new Map() }: Held = {}): void {
-    const { loaded, version } = this.#deps;
+    const { loaded, version, handover } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
+    if (handover !== undefined) {
+      this.#say("info", `upgraded from ${handover.from} to ${version}`);
+      endCommands(handover, this.#deps.clock);
+    }
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
@@ -144,14 +236,24 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs.stateDir));
     const remains = surveyBots(loaded.dirs);
-    for (const [name, config] of Object.entries(loaded.config.bots)) this.#addBot(name, config, remains);
-    for (const each of remains) this.#endStranded(each);
+    for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
+    const admitted = this.#backups.restores.admit(loaded.config.bots);
+    const census = new Census();
+    const configured = new Set(Object.keys(loaded.config.bots));
+    for (const config of Object.values(admitted)) this.#fleet.add(config, { remains, configured, census });
+    for (const each of remains) this.#fleet.endStranded(each);
     this.#openControl();
     this.#pulse.start();
     const emergency = this.#orderAtStart();
-    for (const bot of this.#bots.values()) bot.begin({ emergency, held: held.get(bot.plan.name) });
+    for (const bot of this.#fleet.all) {
+      const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
+      const { name, config } = bot.plan;
+      bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after, census });
+    }
+    this.#order = new StartOrder(this.#fleet.bots, this.#deps.clock);
     if (emergency?.trigger === "file") this.#consumeFile();
-    this.#tellSystemd(`READY=1\nSTATUS=${this.#bots.size} bots`);
+    this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
+    this.#started = true;
     this.#tick();
   }
 
@@ -177,55 +279,55 @@ export class Daemon {
     this.#control = openControl({
       path: controlSocketPath(loaded.dirs.runtimeDir),
       group: loaded.config.control.group,
-      bots: this.#bots,
+      bots: this.#fleet.bots,
       journal: this.#journal,
       clock,
       env,
       status: () => this.status(),
       stopping: () => this.#stopping,
+      reload: (options) => this.reload(options),
       version: this.#deps.version,
+      upgrader: this.upgrader,
+      restoring: (bot) => this.#backups.restores.holding(bot),
     });
   }
 
-  /** A bot that the config no longer names has nobody to watch it: what lives of it is ended. */
-  #endStranded(remains: Remains): void {
-    const { name, files, identity, lockout } = remains;
-    const accounts = [...this.#bots.values()].map((bot) => bot.plan.account);
-    const account = accountOf(remains);
-    if (this.#bots.has(name) || (account !== undefined && accounts.includes(account))) return;
-    if (lockout !== undefined && lockout.outcome !== "flat")
-      this.#say(
-        "alert",
-        `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
-      );
-    const fence = [marksOfRemains(files, identity)];
-    const living = livingIn(fence);
-    if (living.length === 0) return;
-    this.#say("alert", `ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
-    void this.#endAll(name, fence);
-  }
-
-  async #endAll(name: string, fence: Fence): Promise<void> {
-    const survivors = await killAll(fence, this.#deps.clock);
-    if (survivors.length > 0) this.#say("alert", `cannot end pid ${survivors.join(", ")} of bot ${name}`);
+  #createUpgrader(): Upgrader {
+    const { loaded } = this.#deps;
+    return new Upgrader({
+      ...this.#deps,
+      bots: this.#fleet.bots,
+      config: loaded.file,
+      lockFd: this.#lock.fd,
+      stopping: () => this.#stopping,
+      reloading: () => this.#reloader.busy,
+      drain: () => {
+        for (const drain of this.#fleet.drains()) drain();
+      },
+      snapshot: () => this.#snapshot(),
+      say: (level, text) => this.#say(level, text),
+      tellSystemd: (text) => this.#tellSystemd(text),
+    });
   }
 
   status(): Promise<Status> {
     return supervisorStatus({
       ...this.#deps,
       config: this.#deps.loaded.file,
-      bots: [...this.#bots.values()],
+      bots: this.#fleet.all,
       backups: this.#backups.status(),
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,
       startedAtMs: this.#startedAtMs,
+      machine: this.#machine.status,
     });
   }
 
   /** Closes the positions of every bot that has an emergency section (SIGUSR2, emergency file). */
   emergency(order: Order): void {
-    for (const bot of this.#bots.values()) bot.order(order);
+    this.#reloader.noteOrder(order);
+    for (const bot of this.#fleet.all) bot.order(order);
   }
 
   /** A second request to stop: closes that are under way are left to their workers. */
@@ -241,23 +343,24 @@ export class Daemon {
     this.#stopping = true;
     this.#say("info", `supervisor is stopping: ${reason}`);
     this.#tellSystemd("STOPPING=1");
-    const bots = [...this.#bots.values()];
-    for (const bot of bots) bot.loop.post({ kind: "stop" });
-    await Promise.all(bots.map((bot) => this.#untilDown(bot)));
+    const bots = this.#fleet.all;
+    this.#order?.close();
+    await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
     this.#cancelTick();
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
-    for (const bot of bots) bot.shutDown();
-    await Promise.all(bots.map((bot) => bot.output.shutDown()));
-    for (const server of [this.#web, this.#control, ...this.#servers]) await server?.stop(true);
-    for (const socket of this.#notifySockets) socket.close();
+    await this.#fleet.shutDown();
+    for (const server of [this.#web, this.#control]) await server?.stop(true);
+    await this.#fleet.closeSockets();
     this.#say("info", "supervisor has stopped");
+    this.#mirror.flush();
     this.#journal.close();
     this.#lock.release();
   }
 
-  async #untilDown({ loop, plan }: Bot): Promise<void> {
+  async #stopBot({ loop, plan }: Bot): Promise<void> {
+    loop.post({ kind: "stop" });
     const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
     await loop.settles(down, 3 * plan.policy.stopTimeout + SHUTDOWN_MARGIN_MS);
   }
@@ -281,53 +384,21 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  #addBot(name: string, config: LoadedConfig["config"]["bots"][string], remains: readonly Remains[]): void {
-    const { loaded, clock, random, env } = this.#deps;
-    let socket: NotifySocket | undefined;
-    const bot = new Bot(name, config, loaded.dirs, {
-      clock,
-      random,
-      env,
-      journal: this.#journal,
-      cgroupBase: this.#cgroup.base,
-      controllers: this.#controllers,
-      alone: Object.keys(loaded.config.bots).length === 1,
-      installation: installationOf(loaded.dirs.stateDir),
-      drain: () => void socket?.drain(DRAIN_MS),
-      onChange: () => {
-        this.#changed = true;
-      },
-      pulse: this.#pulse,
-      remains,
-      configured: new Set(Object.keys(loaded.config.bots)),
-      onBug: (error) => this.reportInternalError(error),
-    });
-    const { user } = bot;
-    const opened = openNotifySocket({
-      path: bot.plan.files.notifySocket,
-      mode: 0o600,
-      ...(user === undefined ? {} : { owner: user }),
-      clock,
-      onDatagram: (datagram) => bot.generation?.hear(datagram),
-    });
-    if ("error" in opened) bot.fact("alert", opened.error);
-    else this.#notifySockets.push((socket = opened));
-    this.#servers.push(openBotSocket(bot, clock));
-    this.#bots.set(name, bot);
-  }
-
   /** Each duty by itself: one that fails must not cost the next, nor the next tick. */
   #tick(): void {
     this.#ticks += 1;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
-      ...this.#notifySockets.map((socket) => () => void socket.drain(DRAIN_MS)),
+      () => this.#machine.look(),
+      ...this.#fleet.drains(),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
-      ...[...this.#bots.values()].map((bot) => () => bot.look()),
+      ...this.#fleet.all.map((bot) => () => bot.look()),
+      () => this.#order?.look(),
       () => this.#rareDuties(),
       () => void (this.#stopping || this.#backups.tick()),
-      ...[...this.#bots.values()].map((bot) => () => bot.output.look()),
+      ...this.#fleet.all.map((bot) => () => bot.output.look()),
+      ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),
     ];
     for (const duty of duties) {
@@ -343,7 +414,8 @@ export class Daemon {
   /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
   #pingSystemd(): void {
     if (this.#stopping) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
-    else if (this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
+    else if (this.#reloader.busy) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
+    if (!this.#stopping && this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
   }
 
   #rareDuties(): void {
@@ -353,11 +425,12 @@ export class Daemon {
       releaseProgramPages();
     }
     if (this.#ticks % REMEMBER_TICKS !== 0) return;
-    for (const bot of this.#bots.values()) bot.tick();
+    for (const bot of this.#fleet.all) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
-    if (this.#stopping || existsSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir))) return;
-    this.#say("warn", "the control socket was removed; opening it again");
+    const control = statSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir), { throwIfNoEntry: false });
+    if (this.#stopping || control?.isSocket() === true) return;
+    this.#say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.#openControl();
   }
@@ -373,21 +446,11 @@ export class Daemon {
   /** The last known state, for `status` when no daemon answers. */
   async #snapshot(): Promise<void> {
     this.#changed = false;
-    const path = statusFile(this.#deps.loaded.dirs.stateDir);
     try {
-      const text = JSON.stringify(await this.status());
-      writeFileAtomic(path, `${text}\n`, 0o640);
-      this.#giveToControlGroup(path);
+      writeStatus(this.#loaded, await this.status());
     } catch (error) {
-      this.#say("warn", `cannot write ${path}: ${error instanceof Error ? error.message : String(error)}`);
+      this.#say("warn", `cannot write the status: ${error instanceof Error ? error.message : String(error)}`);
     }
-  }
-
-  /** Who may ask the daemon may also read its last words. */
-  #giveToControlGroup(path: string): void {
-    const { group } = this.#deps.loaded.config.control;
-    const gid = group === undefined ? undefined : lookupGroup(group);
-    if (gid !== undefined) chownSync(path, -1, gid);
   }
 
   #say(level: "info" | "warn" | "alert", text: string): void {

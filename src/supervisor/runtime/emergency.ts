@@ -33,6 +33,8 @@ export interface EmergencyDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Lockout files of bots that the config no longer names but whose account is this bot's. */
   readonly inherited: readonly string[];
+  /** Lockout files of bots that the config names under another account now; read, and never removed. */
+  readonly shared: readonly string[];
   readonly fact: (level: "info" | "alert", text: string) => void;
 }
 
@@ -44,9 +46,16 @@ export class Emergency {
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
-    const { plan, clock, inherited, fact } = deps;
+    const { plan, clock, inherited, shared, fact } = deps;
     const onTrouble = (text: string): void => fact("alert", text);
-    this.lockout = new LockoutStore({ plan, clock, inherited, newIncident: () => this.#newIncident(), onTrouble });
+    this.lockout = new LockoutStore({
+      plan,
+      clock,
+      inherited,
+      shared,
+      newIncident: () => this.#newIncident(),
+      onTrouble,
+    });
   }
 
   /** `undefined` while this daemon has closed nothing. */

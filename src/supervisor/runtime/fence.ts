@@ -1,14 +1,14 @@
 /** The fence around one bot: every set of marks by which something of it may still live, killed and looked for as one. */
 import type { Clock } from "../../platform/clock.ts";
-import { killTree, listTree, type TreeMarks } from "../../platform/tree.ts";
+import { Census, killTree, listTree, type TreeMarks } from "../../platform/tree.ts";
 import { KILL_GRACE_MS } from "./bot-plan.ts";
 
 /** The present start of a bot, and whatever earlier supervisors, cgroups or names of it may have left. */
 export type Fence = readonly TreeMarks[];
 
-/** Pids that live of any of the sets. Throws when processes cannot be listed, which must never read as "nobody". */
-export function livingIn(fence: Fence): readonly number[] {
-  return [...new Set(fence.flatMap((marks) => listTree(marks).map((member) => member.pid)))];
+/** Pids that live of any of the sets, as of the census. Throws when processes cannot be listed, which must never read as "nobody". */
+export function livingIn(fence: Fence, census: Census = new Census()): readonly number[] {
+  return [...new Set(fence.flatMap((marks) => listTree(marks, census).map((member) => member.pid)))];
 }
 
 /** Kills everything of every set and returns the pids that survived; empty is the proof of death. Never throws. */

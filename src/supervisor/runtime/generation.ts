@@ -1,4 +1,5 @@
 /** One start of a bot: its process, its marks, what it says and how it is probed. Nothing of it outlives it. */
+import type { Disturbance } from "../../core/excuse.ts";
 import type { Verdict } from "../../core/verdict.ts";
 import { parseNotify } from "../../core/notify.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
@@ -17,6 +18,7 @@ import { Schedule, withProcessProbe, type ProbeView } from "./schedule.ts";
 import { Speakers } from "./speakers.ts";
 
 export interface GenerationDeps {
+  /** May become another by a reload; what it was at the start holds for readiness. */
   readonly plan: BotPlan;
   readonly user: User | undefined;
   readonly clock: Clock;
@@ -24,7 +26,7 @@ export interface GenerationDeps {
   readonly invocationId: string;
   readonly cgroup: string | undefined;
   /** Every orphan that comes to the supervisor is this bot's. */
-  readonly alone: boolean;
+  readonly alone: () => boolean;
   readonly env: Readonly<Record<string, string>>;
   readonly child: SpawnedChild;
   /** Age of a process that an earlier supervisor started, ms; `undefined` for one of our own. */
@@ -34,6 +36,8 @@ export interface GenerationDeps {
   /** Reads what waits in the notify socket. */
   readonly drain: () => void;
   readonly onVerdict: (probe: ProbeView) => void;
+  readonly onExcused: (probe: ProbeView) => void;
+  readonly disturbance: () => Disturbance | undefined;
   /** A process that is not of the bot has spoken on its notify socket, for the first time. */
   readonly onStranger: (pid: number) => void;
 }
@@ -50,6 +54,9 @@ export const processProbe: BotProbe = {
   successThreshold: 1,
   onFailure: "restart",
 };
+
+/** How long a heartbeat says that its bot lives, where no heartbeat probe says it, ms: that probe's default. */
+const DEFAULT_BEAT_MS = 60_000;
 
 export class Generation {
   readonly generation: number;
@@ -80,12 +87,11 @@ export class Generation {
     this.startedAtMs = clock.monotonicMs() - ageMs;
     this.#armedAtMs = clock.monotonicMs();
     this.#speakers = new Speakers(deps.child, `INVOCATION_ID=${deps.invocationId}`, deps.cgroup);
-    const heartbeat = plan.config.probes.find((probe) => probe.kind === "heartbeat");
     this.mailbox = new Mailbox({
       clock,
       generation,
       readyByNotify: plan.policy.ready === "notify",
-      heartbeatTimeoutMs: heartbeat?.timeout,
+      heartbeatTimeoutMs: () => this.#heartbeat()?.timeout,
       post: deps.post,
       onNews: (kind) => this.#schedule.poke(kind),
     });
@@ -108,7 +114,8 @@ export class Generation {
       cgroup,
       root: { pid: child.pid, startTicks: child.startTicks },
       known: this.#known,
-      orphans: alone,
+      orphans: alone(),
+      begunHere: !this.adopted,
     };
   }
 
@@ -127,6 +134,18 @@ export class Generation {
     this.#armedAtMs = this.#deps.clock.monotonicMs();
     // An adopted bot that was ready has passed its startup probes long ago.
     return this.#schedule.arm({ startupPassed: this.adopted });
+  }
+
+  /** The probes are those of the plan now: what is unchanged goes on, what is new begins with a period of its own. */
+  reprobe(): void {
+    const { plan, clock } = this.#deps;
+    const nowMs = clock.monotonicMs();
+    const armedAtMs = (): number => Math.max(this.#armedAtMs, nowMs);
+    this.#schedule.change(withProcessProbe(plan.config.probes, processProbe), armedAtMs);
+  }
+
+  #heartbeat(): BotProbe | undefined {
+    return this.#deps.plan.config.probes.find((probe) => probe.kind === "heartbeat");
   }
 
   unwatch(): void {
@@ -174,7 +193,10 @@ export class Generation {
     };
     return new Schedule(withProcessProbe(plan.config.probes, processProbe), {
       clock,
-      createProbe: (config) => this.#deps.createProbe(config, context),
+      createProbe: (config, armedAtMs = context.armedAtMs) => this.#deps.createProbe(config, { ...context, armedAtMs }),
+      disturbance: this.#deps.disturbance,
+      beating: () => this.#beating(),
+      onExcused: this.#deps.onExcused,
       beforeRun: drain,
       onHealth: (health) => post({ kind: "verdict", generation, health }),
       onStartupPassed: () => {
@@ -185,6 +207,15 @@ export class Generation {
         if (probe.record.verdict === "unhealthy") this.#act(probe);
       },
     });
+  }
+
+  /** Its last heartbeat is younger than the heartbeat's timeout: the bot lives, whatever else it lacks. */
+  #beating(): boolean {
+    const { plan, clock } = this.#deps;
+    const { signs, watchdogMs } = this.mailbox.facts;
+    const configured = plan.config.probes.find((probe) => probe.kind === "heartbeat")?.timeout;
+    const timeoutMs = watchdogMs === undefined || watchdogMs === 0 ? (configured ?? DEFAULT_BEAT_MS) : watchdogMs;
+    return signs.heartbeatAtMs !== undefined && clock.monotonicMs() - signs.heartbeatAtMs <= timeoutMs;
   }
 
   #act({ config, result }: ProbeView): void {

@@ -1,12 +1,28 @@
 /** Reads the journal's files, newest entries first found, for `supervisor events` and for replays. */
-import { readdirSync, readFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
+import * as z from "zod";
+import { closeJobSchema } from "../../core/close-job.ts";
 import { journalEntrySchema, type JournalEntry } from "../../core/journal-entry.ts";
+import type { Trigger } from "../../core/lifecycle-types.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+
+/** Largest journal file read, bytes: four times what the daemon lets one grow to on a full disk. */
+const MAX_FILE_BYTES = 64 * 1024 ** 2;
+
+/** End of the journal in which its last decision is, bytes: some hundred lines, most of them shorter than 1 KiB. */
+const TAIL_BYTES = 64 * 1024;
+
+const openingSchema = z.object({
+  kind: z.literal("openIncident"),
+  trigger: closeJobSchema.shape.trigger,
+  reason: z.string(),
+});
 
 export interface JournalReading {
   /** Oldest first. */
   readonly entries: readonly JournalEntry[];
-  /** Lines that are no entry: torn by a power cut, or of a newer format. */
+  /** Lines that are no entry (torn by a power cut, or of a newer format), and files that are none. */
   readonly damaged: number;
 }
 
@@ -15,7 +31,9 @@ export function readJournal(dir: string, limit: number, wanted: (entry: JournalE
   const entries: JournalEntry[] = [];
   let damaged = 0;
   for (const file of filesNewestFirst(dir)) {
-    for (const line of readFileSync(join(dir, file), "utf8").split("\n").toReversed()) {
+    const text = readFile(join(dir, file));
+    if (text === undefined) damaged += 1;
+    for (const line of (text ?? "").split("\n").toReversed()) {
       if (entries.length >= limit) return { entries: entries.toReversed(), damaged };
       if (line === "") continue;
       const entry = parseEntry(line);
@@ -26,6 +44,66 @@ export function readJournal(dir: string, limit: number, wanted: (entry: JournalE
   return { entries: entries.toReversed(), damaged };
 }
 
+/** `undefined` for what is no file, or too large to be one of ours. Throws when the kernel forbids it. */
+function readFile(path: string): string | undefined {
+  try {
+    return readTextIfExists(path, MAX_FILE_BYTES) ?? "";
+  } catch (error) {
+    const cause: unknown = error instanceof Error ? error.cause : undefined;
+    if (cause instanceof Error && "code" in cause && (cause.code === "EACCES" || cause.code === "EPERM")) throw cause;
+    return undefined;
+  }
+}
+
+/** An emergency that was decided and journaled, by a daemon that was killed before the lockout was on disk. */
+export interface InterruptedOrder {
+  readonly bot: string;
+  readonly trigger: Trigger;
+  readonly reason: string;
+  readonly taken: true;
+}
+
+/**
+ * The emergency that the journal's last decision opens; `undefined` when it opens none. Whoever finds no lockout of that bot
+ * has to open it: what was decided counts from its line in the journal on. Never throws.
+ */
+export function interruptedOrder(dir: string): InterruptedOrder | undefined {
+  try {
+    for (const file of filesNewestFirst(dir).slice(0, 2)) {
+      const last = decisionsOf(readTail(join(dir, file))).at(-1);
+      if (last === undefined) continue;
+      const opened = last.effects.map((effect) => openingSchema.safeParse(effect)).find(({ success }) => success);
+      if (opened?.data === undefined) return undefined;
+      const { trigger, reason } = opened.data;
+      return { bot: last.bot, trigger, reason, taken: true };
+    }
+  } catch {
+    // A journal that cannot be read tells of no emergency; the lockouts tell of all that were begun.
+  }
+  return undefined;
+}
+
+function decisionsOf(text: string): Extract<JournalEntry, { kind: "decision" }>[] {
+  return text.split("\n").flatMap((line) => {
+    if (!line.includes('"kind":"decision"')) return [];
+    const entry = parseEntry(line);
+    return entry?.kind === "decision" ? [entry] : [];
+  });
+}
+
+/** The last bytes of a regular file, as text; its first line may be cut. */
+function readTail(path: string): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
+  try {
+    const stat = fstatSync(fd);
+    const bytes = Buffer.alloc(stat.isFile() ? Math.min(stat.size, TAIL_BYTES) : 0);
+    const count = readSync(fd, bytes, 0, bytes.length, stat.size - bytes.length);
+    return bytes.toString("utf8", 0, count);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 function filesNewestFirst(dir: string): readonly string[] {
   try {
     return readdirSync(dir)
@@ -33,7 +111,8 @@ function filesNewestFirst(dir: string): readonly string[] {
       .toSorted()
       .toReversed();
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    // A file in the folder's place holds no entries either.
+    if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return [];
     throw error;
   }
 }

@@ -2,6 +2,7 @@
 import { JOURNAL_VERSION, type JournalEntry, type JournalInput } from "../../core/journal-entry.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { AppendLog } from "../../platform/append-log.ts";
+import { makeRoom } from "./quarantine.ts";
 
 /** Size of one journal file: some 20 000 entries, small enough to read whole. */
 const FILE_BYTES = 8 * 1024 ** 2;
@@ -17,9 +18,12 @@ export class Journal {
   readonly #followers = new Set<(entry: JournalEntry) => void>();
   #seq = 0;
 
+  /** What is in the folder's place and is none is set aside. */
   constructor(dir: string, clock: Clock) {
     this.#clock = clock;
+    const move = makeRoom(dir, "folder");
     this.#log = new AppendLog({ dir, maxBytes: FILE_BYTES, keep: FILES_KEPT, clock });
+    if (move !== undefined) this.write({ kind: "daemon", level: "alert", text: move });
   }
 
   /** Lines that a full or unwritable disk has cost so far. */

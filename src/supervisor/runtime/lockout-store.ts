@@ -4,19 +4,22 @@
  * Every change goes first into a slot whose room was taken at start, so that a full disk cannot lose it, then into
  * `lock.json` for people and scripts, and into the runtime folder where the state folder cannot be written at all.
  */
-import { unlinkSync } from "node:fs";
+import { lstatSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { overwrite, readTextIfExists, reserveFile, syncDir, writeFileAtomic } from "../../platform/files.ts";
+import { overwrite, readTextIfExists, reserveFile, setAside, syncDir, writeFileAtomic } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
+import { moveAway } from "./quarantine.ts";
 
 /** Largest lockout file read, bytes; ours are below 2 KiB. */
 const MAX_BYTES = 64 * 1024;
 /** Size of the slot, bytes: one block, which a disk writes whole or not at all. */
 const SLOT_BYTES = 4_096;
+const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
+const DAMAGED = "the lockout in it could not be read";
 /** Longest reason that goes into a lockout, characters, so that it fits into the slot whatever it says. */
 const REASON_CHARS = 500;
 
@@ -25,8 +28,15 @@ export interface LockoutDeps {
   readonly clock: Clock;
   /** Lockout files of bots that the config no longer names but whose account is this bot's. */
   readonly inherited: readonly string[];
+  /** Lockout files of bots that the config names under another account now; read, and never removed. */
+  readonly shared: readonly string[];
   readonly newIncident: () => string;
   readonly onTrouble: (text: string) => void;
+}
+
+interface Copy {
+  readonly path: string;
+  readonly reading: LockoutReading;
 }
 
 export class LockoutStore {
@@ -38,8 +48,13 @@ export class LockoutStore {
   constructor(deps: LockoutDeps) {
     this.#deps = deps;
     this.#slot = lockoutSlot(deps.plan.files.dir);
-    this.#current = this.#load();
-    reserveFile(this.#slot, SLOT_BYTES);
+    const copies = this.#read();
+    this.#current = this.#judge(copies);
+    const damaged = copies.flatMap(({ path, reading }) =>
+      reading.kind === "damaged" && this.#isOurs(path) ? [path] : [],
+    );
+    if (damaged.length > 0) this.#repair(damaged);
+    if (copies.every(({ path, reading }) => path !== this.#slot || reading.kind !== "newer")) this.#reserveSlot();
   }
 
   /** The lockout that holds now; `undefined` when the bot is not locked. */
@@ -76,24 +91,64 @@ export class LockoutStore {
   /** Ends the lockout; a file that cannot be removed would lock the bot again at the next start, so that is said. */
   remove(): void {
     this.#current = undefined;
-    this.#attempt(`clear the lockout slot ${this.#slot}`, () => overwrite(this.#slot, ""));
+    const unread = this.#read().filter(
+      ({ path, reading }) => (reading.kind === "damaged" || reading.kind === "newer") && this.#isOurs(path),
+    );
+    for (const { path } of unread)
+      this.#attempt(`set the lockout ${path} aside`, () => void setAside(path, "its lockout was ended by a person"));
+    this.#attempt(`clear the lockout slot ${this.#slot}`, () => {
+      this.#reserveSlot();
+      overwrite(this.#slot, "");
+    });
     const { files } = this.#deps.plan;
     this.#removeAll([files.lockout, files.lockoutSpare, ...this.#deps.inherited]);
   }
 
-  #load(): Lockout | undefined {
-    const { plan, inherited, onTrouble } = this.#deps;
-    const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited];
-    const readings = paths.map((path) => ({ path, reading: readLockoutFile(path) }));
-    const held = gravestLockout(readings.map(({ reading }) => reading));
+  /** Every place where the lockout may be, the most certain first. */
+  #read(): readonly Copy[] {
+    const { plan, inherited, shared } = this.#deps;
+    const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited, ...shared];
+    return paths.map((path) => ({ path, reading: readLockoutFile(path) }));
+  }
+
+  /** What another bot of the config keeps is read and never touched. */
+  #isOurs(path: string): boolean {
+    return !this.#deps.shared.includes(path);
+  }
+
+  /** The gravest of what the copies say; one that does not say what it holds locks as well. */
+  #judge(copies: readonly Copy[]): Lockout | undefined {
+    const { onTrouble } = this.#deps;
+    const held = gravestLockout(copies.map(({ reading }) => reading));
     if (held !== undefined) return held;
-    for (const { path, reading } of readings) {
-      if (reading.kind !== "damaged") continue;
+    for (const { path, reading } of copies) {
+      if (reading.kind !== "damaged" && reading.kind !== "newer") continue;
       const reason = `the lockout file ${path} cannot be read (${reading.reason}); the bot is taken for locked`;
       onTrouble(reason);
       return this.#damaged(reason.slice(0, REASON_CHARS));
     }
     return undefined;
+  }
+
+  /**
+   * Sets damaged copies aside and writes the lockout anew, so that it holds at the next start as well. It is in the spare
+   * file before the first copy is moved: a supervisor killed in between must not find the bot unlocked.
+   */
+  #repair(damaged: readonly string[]): void {
+    const { plan, onTrouble } = this.#deps;
+    const current = this.#current;
+    if (current === undefined) return;
+    const { lockoutSpare } = plan.files;
+    if (damaged.includes(lockoutSpare)) onTrouble(moveAway(lockoutSpare, DAMAGED));
+    this.#attempt(`write the lockout ${lockoutSpare}`, () => writeFileAtomic(lockoutSpare, textOf(current)));
+    // Without the spare, a copy that cannot be read is what locks the bot: then it stays where it is.
+    if (readLockoutFile(lockoutSpare).kind !== "locked") return;
+    for (const path of damaged) if (path !== lockoutSpare) onTrouble(moveAway(path, DAMAGED));
+    const { lockout } = plan.files;
+    this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
+    const written = this.#save(current);
+    if (written && readLockoutFile(lockout).kind === "locked")
+      this.#attempt(`remove the lockout ${lockoutSpare}`, () => removeDurably(lockoutSpare));
   }
 
   #damaged(reason: string): Lockout {
@@ -112,17 +167,28 @@ export class LockoutStore {
     };
   }
 
-  /** Under this name from here on: an older word under another name would hold again once the bot is renamed back. */
-  #save(lockout: Lockout): void {
+  /** One of another size is made anew with what it holds: it may be the only copy. */
+  #reserveSlot(): void {
+    reserveFile(this.#slot, SLOT_BYTES, this.#current === undefined ? "" : JSON.stringify(this.#current));
+  }
+
+  /**
+   * Under this name from here on: an older word under another name would hold again once the bot is renamed back.
+   * Whether it is in the state folder, in one copy at least.
+   */
+  #save(lockout: Lockout): boolean {
     const { files } = this.#deps.plan;
     const inSlot = this.#attempt(`write the lockout slot ${this.#slot}`, () =>
       overwrite(this.#slot, JSON.stringify(lockout)),
     );
-    const text = `${JSON.stringify(lockout, undefined, 2)}\n`;
+    const text = textOf(lockout);
     const inFile = this.#attempt(`write the lockout ${files.lockout}`, () => writeFileAtomic(files.lockout, text));
-    if (inSlot || inFile) return this.#removeAll(this.#deps.inherited);
+    if (inSlot || inFile) {
+      this.#removeAll(this.#deps.inherited);
+      return true;
+    }
     this.#attempt(`write the lockout ${files.lockoutSpare}`, () => writeFileAtomic(files.lockoutSpare, text));
-    return undefined;
+    return false;
   }
 
   #removeAll(paths: readonly string[]): void {
@@ -149,12 +215,19 @@ export function lockoutSlot(botDir: string): string {
 /** What a lockout file or slot says. A file that is there and cannot be read counts as damaged: the bot may be locked. */
 export function readLockoutFile(path: string): LockoutReading {
   try {
-    // A slot that holds nothing is all zeros.
-    const text = readTextIfExists(path, MAX_BYTES)?.replace(/\0+$/, "");
-    return readLockout(text === "" && path.endsWith(".slot") ? undefined : text);
+    const raw = readTextIfExists(path, MAX_BYTES);
+    // A slot that holds nothing is all zeros, as long as it was made: a shorter one was cut, with what it held.
+    if (path.endsWith(".slot") && raw === EMPTY_SLOT) return { kind: "absent" };
+    if (raw === undefined && lstatSync(path, { throwIfNoEntry: false }) !== undefined)
+      return { kind: "damaged", reason: "it is a link to nothing" };
+    return readLockout(raw?.replace(/\0+$/, ""));
   } catch (error) {
     return { kind: "damaged", reason: messageOf(error) };
   }
+}
+
+function textOf(lockout: Lockout): string {
+  return `${JSON.stringify(lockout, undefined, 2)}\n`;
 }
 
 function removeDurably(path: string): void {

@@ -2,7 +2,7 @@
  * The shell around the lifecycle core: turns what happens into events, and effects into deeds.
  * All deciding is in core/lifecycle.ts; this file must stay free of `if`s about policy.
  */
-import { initialState, step } from "../../core/lifecycle.ts";
+import { step } from "../../core/lifecycle.ts";
 import type { Effect, Event, Policy, State, Timer } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Pulse } from "./pulse.ts";
@@ -15,6 +15,8 @@ export interface LoopDeps {
   readonly pulse: Pulse;
   /** In [0, 1). */
   readonly random: () => number;
+  /** Called with each event before it is judged, also with one that changes nothing. */
+  readonly heard?: (event: Event) => void;
   /** Called before the effects of a step run. */
   readonly record: (entry: { event: Event; from: State; to: State; effects: readonly Effect[] }) => void;
   /** Carries out one effect, and reports its end by `post`. */
@@ -35,7 +37,7 @@ interface ArmedTimer {
 }
 
 export class Loop {
-  readonly #policy: Policy;
+  #policy: Policy;
   readonly #deps: LoopDeps;
   readonly #timers = new Map<Timer, ArmedTimer>();
   readonly #queue: Input[] = [];
@@ -44,10 +46,10 @@ export class Loop {
   #state: State;
   #draining = false;
 
-  constructor(policy: Policy, deps: LoopDeps, before: { generation: number; restarts: number }) {
+  constructor(policy: Policy, deps: LoopDeps, first: State) {
     this.#policy = policy;
     this.#deps = deps;
-    this.#state = { ...initialState, ...before };
+    this.#state = first;
     this.#unlisten = deps.pulse.onStall((gapMs) => this.#postpone(gapMs));
   }
 
@@ -60,6 +62,11 @@ export class Loop {
     return this.#timers.get(timer)?.dueAtMs;
   }
 
+  /** Sets the clock of `closeAfter` that counts since before this loop began; `undefined` or null: none does. */
+  resumeClosing(leftMs: number | null | undefined): void {
+    if (leftMs !== null && leftMs !== undefined) this.#arm("closeAfter", leftMs, this.#state.generation);
+  }
+
   /** Queues an event; events are handled one at a time, in order of arrival. */
   post(input: Input): void {
     this.#queue.push(input);
@@ -68,6 +75,23 @@ export class Loop {
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) this.#handle(next);
     this.#draining = false;
     for (const watcher of this.#watchers) watcher();
+  }
+
+  /** A reload's policy holds from here on, also for what is counting. */
+  adopt(policy: Policy): void {
+    const before = this.#policy;
+    this.#policy = policy;
+    const clocks = ["startTimeout", "resetAfter"] as const;
+    const same = clocks.every((name) => before[name] === policy[name]);
+    if (same && before.emergency?.closeAfter === policy.emergency?.closeAfter) return;
+    this.post({ kind: "newPolicy", before, countedMs: this.#countedMs(before) });
+  }
+
+  /** What `closeAfter` has counted so far, ms; `undefined` when it does not count. */
+  #countedMs(before: Policy): number | undefined {
+    const dueAtMs = this.dueAtMs("closeAfter");
+    if (dueAtMs === undefined || before.emergency === undefined) return undefined;
+    return before.emergency.closeAfter - (dueAtMs - this.#deps.clock.monotonicMs());
   }
 
   /** Resolves true when `reached` holds, false after `timeoutMs`; for commands that answer when the deed is done. */
@@ -100,6 +124,7 @@ export class Loop {
     // Safe: adding the two stamps to an unstamped event gives that event back.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const event = { ...input, atMs: this.#deps.clock.monotonicMs(), roll: this.#deps.random() } as Event;
+    this.#deps.heard?.(event);
     const from = this.#state;
     const { state, effects } = step(this.#policy, from, event);
     if (state === from && effects.length === 0) return;

@@ -41,7 +41,7 @@ export interface MailboxDeps {
   /** `READY=1` makes the bot ready only where the config says `ready: notify`. */
   readonly readyByNotify: boolean;
   /** Timeout of the heartbeat probe, ms; `EXTEND_TIMEOUT_USEC` moves its deadline too. */
-  readonly heartbeatTimeoutMs: number | undefined;
+  readonly heartbeatTimeoutMs: () => number | undefined;
   readonly post: (input: Input) => void;
   /** What a probe waits for has changed: the first sign of its kind has come, or the deadline is another. */
   readonly onNews: (kind: "heartbeat" | "progress") => void;
@@ -141,7 +141,8 @@ export class Mailbox {
   }
 
   #extend(extendMs: number): void {
-    const { generation, heartbeatTimeoutMs, clock, post } = this.#deps;
+    const { generation, clock, post } = this.#deps;
+    const heartbeatTimeoutMs = this.#deps.heartbeatTimeoutMs();
     if (heartbeatTimeoutMs !== undefined) {
       // The watchdog's deadline becomes now + extendMs, which is a heartbeat of that moment less the timeout.
       const boundedMs = Math.min(extendMs, heartbeatTimeoutMs * EXTEND_LIMIT_FACTOR);

@@ -1,8 +1,18 @@
 /** Turns decisions into journal entries: the facts for replay, and one sentence for people. */
 import type { JournalInput } from "../../core/journal-entry.ts";
 import type { Effect, Event, State } from "../../core/lifecycle-types.ts";
+import type { ProbeView } from "./schedule.ts";
 
 type Level = JournalInput["level"];
+
+/** What the journal says of a probe whose verdict has changed. */
+export function verdictFact({ config, record, result }: ProbeView): { level: "info" | "warn" | "alert"; text: string } {
+  const { verdict } = record;
+  const reason = result !== undefined && result.kind !== "success" ? `: ${result.reason}` : "";
+  const loud = config.onFailure === "alert" ? "alert" : "warn";
+  const text = `probe ${config.name ?? config.kind} is ${verdict}${reason}`;
+  return { level: verdict === "unhealthy" ? loud : "info", text };
+}
 
 /** The journal entry of one step of a bot's lifecycle. */
 export function decisionEntry(
@@ -76,6 +86,8 @@ function describeEvent(event: Event): string {
       return `the bot asked for ${Math.round(event.extendMs)} ms more`;
     case "resetBackoff":
       return "the bot asked for a reset of its backoff";
+    case "newPolicy":
+      return "a new policy holds";
     case "start":
     case "stop":
     case "restart":
@@ -84,4 +96,9 @@ function describeEvent(event: Event): string {
     case "ready":
       return event.kind;
   }
+}
+
+/** What is said of a bot that was adopted although the config would start it otherwise now. */
+export function outdatedText(bot: string): string {
+  return `the bot goes on as it was started, and the config has changed since; to start it anew: supervisor restart ${bot}`;
 }

@@ -1,11 +1,11 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
 import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine } from "../../core/output-log.ts";
+import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine, type RunMark } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import { readTextIfExists, replaceFile } from "../../platform/files.ts";
 import { readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
@@ -23,6 +23,8 @@ const IDLE_MS = 60_000;
 const EMERGENCY_FACTOR = 4;
 /** Last words kept of each ended start, bytes. */
 const LAST_WORDS_BYTES = 64 * 1024;
+/** Time until they are copied, ms: longer than a restart takes, which must not wait for the copy. */
+const LAST_WORDS_DELAY_MS = 20;
 /** Run marks are some 80 bytes each; from this size on the older half is dropped. */
 const MAX_RUNS_BYTES = 64 * 1024;
 
@@ -35,6 +37,14 @@ export interface OutputDeps {
   readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
   /** Program to start instead of our own, for tests. */
   readonly program?: readonly string[];
+}
+
+/** A start that has ended, whose last words are not kept yet. */
+interface Ended {
+  readonly generation: number;
+  /** Where it began; `undefined` for one of an earlier daemon. */
+  readonly from: number | undefined;
+  readonly cancel: () => void;
 }
 
 export class Output {
@@ -51,6 +61,7 @@ export class Output {
   #saidHuge = false;
   #saidTruncate = false;
   #saidDisk = false;
+  #ended: Ended | undefined;
   #start: { readonly generation: number; readonly offset: number } | undefined;
 
   constructor(deps: OutputDeps) {
@@ -80,6 +91,7 @@ export class Output {
   /** The daemon ends, and a rotation with it: the next daemon completes it or takes it back. */
   async shutDown(): Promise<void> {
     this.#closed = true;
+    this.#closeEnded();
     this.#worker?.kill();
     await this.#worker?.done;
   }
@@ -88,6 +100,7 @@ export class Output {
   begin(generation: number): void {
     this.#tryDisk("note the start in the run marks", () => {
       const offset = viewOutput(this.#files).end;
+      this.#closeEnded(offset);
       this.#start = { generation, offset };
       const { runs } = this.#deps.plan.files;
       const at = this.#deps.clock.wallTime().toISOString();
@@ -96,20 +109,49 @@ export class Output {
     });
   }
 
-  /** The start has ended: what it wrote until now is told from what the next one writes; its end is kept in the next turn of the loop. */
+  /**
+   * The start has ended: what it wrote until now is told from what the next one writes. Its last words are kept a moment
+   * later, for which the next start does not wait.
+   */
   end(generation: number): void {
-    const what = "keep the last words";
-    this.#tryDisk(what, () => {
-      const from = this.#start?.generation === generation ? this.#start.offset : this.#markOf(generation);
-      const to = viewOutput(this.#files).end;
-      this.#deps.clock.after(0, () => this.#tryDisk(what, () => this.#keepLastWords(generation, from, to)));
-    });
+    this.#closeEnded();
+    const from = this.#start?.generation === generation ? this.#start.offset : undefined;
+    const cancel = this.#deps.clock.after(LAST_WORDS_DELAY_MS, () => this.#closeEnded());
+    this.#ended = { generation, from, cancel };
+  }
+
+  /** The last words of the ended start reach to `to`, where the next one begins, or to where the file ends now. */
+  #closeEnded(to?: number): void {
+    const { clock } = this.#deps;
+    const ended = this.#ended;
+    if (ended === undefined) return;
+    this.#ended = undefined;
+    ended.cancel();
+    const keep = (): void =>
+      this.#tryDisk("keep the last words", () => {
+        const { generation, from } = ended;
+        this.#keepLastWords(generation, from ?? this.#markOf(generation), to ?? viewOutput(this.#files).end);
+      });
+    if (to === undefined) keep();
+    else clock.after(LAST_WORDS_DELAY_MS, keep);
+  }
+
+  /** The last start that was noted, for when the identity does not tell; 0 when none can be read. */
+  get lastGeneration(): number {
+    try {
+      return this.#marks.at(-1)?.generation ?? 0;
+    } catch {
+      return 0;
+    }
   }
 
   /** Where a start of an earlier daemon began. */
   #markOf(generation: number): number {
-    const text = readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "";
-    return rangeOfRun(parseRunMarks(text), generation)?.from ?? 0;
+    return rangeOfRun(this.#marks, generation)?.from ?? 0;
+  }
+
+  get #marks(): readonly RunMark[] {
+    return parseRunMarks(readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "");
   }
 
   #keepLastWords(generation: number, from: number, to: number): void {
@@ -124,7 +166,7 @@ export class Output {
 
   #shortenRuns(path: string): void {
     const lines = (readTextIfExists(path, 2 * MAX_RUNS_BYTES) ?? "").split("\n");
-    writeFileAtomic(path, lines.slice(Math.floor(lines.length / 2)).join("\n"), 0o644);
+    replaceFile(path, lines.slice(Math.floor(lines.length / 2)).join("\n"), 0o644);
   }
 
   /** When the live file began, ms of wall time. */

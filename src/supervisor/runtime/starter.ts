@@ -4,14 +4,15 @@ import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
-import { spawnChild, type ExitResult, type SpawnedChild } from "../../platform/spawn.ts";
+import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } from "../../platform/spawn.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
-import { EnvFileError, readEnvFile, strangersText } from "./bot-setup.ts";
+import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
+import { withOutput } from "./output-target.ts";
 import { strangersOf } from "./survey.ts";
 
 /**
@@ -20,6 +21,9 @@ import { strangersOf } from "./survey.ts";
  * start of many bots, whose shells have just looked, need wait for.
  */
 const UNWATCHED_MS = 500;
+
+/** Cgroups of past starts that would not go and are tried again; what is left beyond goes with the bot's own. */
+const MAX_USED = 8;
 
 export interface StarterDeps {
   readonly clock: Clock;
@@ -48,11 +52,22 @@ export type Started =
     }
   | { readonly kind: "failed"; readonly permanent: boolean; readonly reason: string };
 
+/** What a start is told apart by, and kept in. */
+interface Place {
+  readonly invocationId: string;
+  readonly cgroup: string | undefined;
+}
+
 export class Starter {
   /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
   readonly cgroup: string | undefined;
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
+  /** The identity on disk is newer than what a power cut would leave. */
+  #unsettled = false;
+  #prepared: Place | undefined;
+  /** Cgroups of starts that may still exist, the present one last. */
+  readonly #used: string[] = [];
   #held: string | undefined;
   #downSinceMs: number;
 
@@ -72,11 +87,12 @@ export class Starter {
     try {
       const double = this.#double();
       if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
-      const invocationId = randomUUID().replaceAll("-", "");
-      const env = this.#environment(generation, invocationId);
-      const cgroup = this.#freshCgroup(invocationId);
+      const { invocationId, cgroup } = this.#takePlace();
+      const { env: own } = this.#deps;
+      const fileEnv = readEnvFile(plan.config.envFile);
+      const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
       const before = limits.prepare(invocationId, cgroup, env);
-      const outcome = spawnChild({
+      const request: SpawnRequest = {
         command: plan.config.command,
         cwd: plan.config.cwd,
         env,
@@ -90,10 +106,12 @@ export class Starter {
           if (before.length > 0) this.#explain(code);
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
-      });
+      };
+      const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
-      this.#writeIdentity(generation, restarts, invocationId, outcome.child);
+      const definition = definitionOf(plan, fileEnv);
+      this.#writeIdentity({ generation, restarts, invocationId, definition }, outcome.child);
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
       // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
@@ -110,9 +128,34 @@ export class Starter {
     return pids.length === 0 ? undefined : `cannot start ${plan.name}: ${strangersText(plan, pids)}`;
   }
 
-  /** Forbids every start of this daemon: something that the bot or its emergency needs is missing. */
-  hold(reason: string): void {
+  /** Forbids every start: something that the bot or its emergency needs is missing. `undefined`: it is there now. */
+  hold(reason: string | undefined): void {
     this.#held = reason;
+  }
+
+  /**
+   * Makes the place of the next start now, while nobody waits for it, and removes that of the last. Every start has a
+   * cgroup of its own below the bot's, so that the next one is never frozen or killed by what ended the one before.
+   */
+  prepare(): void {
+    if (this.cgroup === undefined || this.#prepared !== undefined) return;
+    const invocationId = newInvocationId();
+    const cgroup = createBotCgroup(this.cgroup, invocationId);
+    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
+    const past = this.#used.splice(0, this.#used.length - 1);
+    this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
+  }
+
+  /** `cgroup.kill` may reach the place of the next start: it is made anew. */
+  distrustPrepared(): void {
+    this.#prepared = undefined;
+  }
+
+  /** Forces the identity to the disk, if it was written since the last call. */
+  settle(): void {
+    if (!this.#unsettled) return;
+    this.#unsettled = false;
+    syncFile(this.#deps.plan.files.identity).catch((error: unknown) => this.#complain(error));
   }
 
   /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */
@@ -120,6 +163,11 @@ export class Starter {
     if (this.#identity === undefined || this.#identity.ready) return;
     this.#identity = { ...this.#identity, ready: true };
     this.#saveIdentity(this.#identity);
+  }
+
+  /** Fingerprint of what the last start was started with; `undefined` before the first. */
+  get definition(): string | undefined {
+    return this.#identity?.definition;
   }
 
   /** Goes on with the start of an earlier supervisor. */
@@ -131,11 +179,14 @@ export class Starter {
 
   /** The environment that the start of `identity` was given, as far as the config still says the same. */
   environmentOf({ generation, invocationId }: Identity): Record<string, string> {
-    return this.#environment(generation, invocationId);
+    const { plan, env: own, user } = this.#deps;
+    const fileEnv = envFileNow(plan.config.envFile) ?? {};
+    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
   }
 
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
+    this.#prepared = undefined;
     this.#deps.limits.settle();
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
   }
@@ -150,10 +201,18 @@ export class Starter {
         );
   }
 
-  #environment(generation: number, invocationId: string): Record<string, string> {
-    const { plan, env: own, user } = this.#deps;
-    const fileEnv = readEnvFile(plan.config.envFile);
-    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
+  /** The prepared place, else one that is made now. */
+  #takePlace(): Place {
+    const place = this.#prepared ?? this.#makePlace();
+    this.#prepared = undefined;
+    if (place.cgroup !== undefined) this.#used.push(place.cgroup);
+    return place;
+  }
+
+  #makePlace(): Place {
+    const invocationId = newInvocationId();
+    this.#used.length = 0;
+    return { invocationId, cgroup: this.#freshCgroup(invocationId) };
   }
 
   /**
@@ -169,31 +228,46 @@ export class Starter {
     return cgroup;
   }
 
-  #writeIdentity(generation: number, restarts: number, invocationId: string, child: ProcessId): void {
+  #writeIdentity(
+    start: Pick<Identity, "generation" | "restarts" | "invocationId" | "definition">,
+    child: ProcessId,
+  ): void {
     const { plan } = this.#deps;
     this.#identity = {
+      ...start,
       version: 1,
       account: plan.account,
       bootId: bootId() ?? "unknown",
       pid: child.pid,
       startTimeTicks: child.startTicks,
-      invocationId,
-      generation,
-      ready: false,
-      definition: definitionOf(plan),
+      // Such a bot is ready as soon as it runs.
+      ready: plan.policy.ready === "started",
       cgroup: this.cgroup ?? null,
-      restarts,
     };
     this.#saveIdentity(this.#identity);
   }
 
+  /**
+   * On disk in the sense of another process, and within a second in the sense of a power cut: the next daemon on this boot
+   * must know the bot, also when this one is killed on the next line, and for that the page cache is enough. After a power
+   * cut no bot lives, the identity is of another boot, and all that it could lose are its counts. One that cannot be read
+   * costs the adoption: the marks of the bot's processes still find them.
+   */
   #saveIdentity(identity: Identity): void {
-    const { plan, fact } = this.#deps;
     try {
-      writeFileAtomic(plan.files.identity, `${JSON.stringify(identity)}\n`);
+      rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
+      this.#unsettled = true;
     } catch (error) {
-      // The bot's marks in its environment still tell its processes from others.
-      fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+      this.#complain(error);
     }
   }
+
+  /** The bot's marks in its environment still tell its processes from others. */
+  #complain(error: unknown): void {
+    this.#deps.fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function newInvocationId(): string {
+  return randomUUID().replaceAll("-", "");
 }

@@ -3,7 +3,7 @@ import { chownSync } from "node:fs";
 import type { BackupStatus, Status } from "../../core/status.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { replaceFile } from "../../platform/files.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import type { Bot } from "./bot.ts";
 import { botStatus } from "./bot-status.ts";
@@ -21,10 +21,12 @@ export interface StatusInput {
   readonly journalDropped: number;
   readonly startedAt: Date;
   readonly startedAtMs: number;
+  /** `undefined`: nobody watches the machine. */
+  readonly machine?: Status["supervisor"]["machine"];
 }
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
-  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs } = input;
+  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs, machine } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
   return {
     version: 1,
@@ -40,6 +42,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       rssBytes: process.memoryUsage.rss(),
       journalDropped,
       asOf: clock.wallTime().toISOString(),
+      ...(machine === undefined ? {} : { machine }),
     },
     bots,
     backups: [...input.backups],
@@ -50,7 +53,8 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
 /** Leaves the last known state for when no daemon answers; who may ask the daemon may also read it. Throws when it cannot be written. */
 export function writeStatus({ dirs, config }: LoadedConfig, status: Status): void {
   const path = statusFile(dirs.stateDir);
-  writeFileAtomic(path, `${JSON.stringify(status)}\n`, 0o640);
+  // Not forced to the disk: after a power cut it would be old anyway.
+  replaceFile(path, `${JSON.stringify(status)}\n`, 0o640);
   const { group } = config.control;
   const gid = group === undefined ? undefined : lookupGroup(group);
   if (gid !== undefined) chownSync(path, -1, gid);

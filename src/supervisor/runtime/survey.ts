@@ -4,11 +4,11 @@
  */
 import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
-import { readIdentity, type Identity } from "../../core/identity.ts";
+import { readIdentity, type Identity, type IdentityReading } from "../../core/identity.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { bootId, listPids, readEnvironText, type ProcessId } from "../../platform/proc.ts";
-import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { Census, listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
@@ -21,6 +21,8 @@ export interface Remains {
   readonly name: string;
   readonly files: BotFiles;
   readonly identity: Identity | undefined;
+  /** Why there is no `identity`, where there is none. */
+  readonly identityReading: IdentityReading;
   readonly lockout: Lockout | undefined;
   /** The lockout's files that exist or may; removed when the lockout ends. */
   readonly lockoutFiles: readonly string[];
@@ -32,7 +34,9 @@ export function surveyBots(dirs: Dirs): readonly Remains[] {
     const files = filesOf(name, name, dirs);
     const lockoutFiles = [lockoutSlot(files.dir), files.lockout, files.lockoutSpare];
     const lockout = gravestLockout(lockoutFiles.map(readLockoutFile));
-    return { name, files, identity: readIdentityFile(files.identity), lockout, lockoutFiles };
+    const identityReading = readIdentityFile(files.identity);
+    const identity = identityReading.kind === "known" ? identityReading.identity : undefined;
+    return { name, files, identity, identityReading, lockout, lockoutFiles };
   });
 }
 
@@ -48,12 +52,12 @@ function botFolders(stateDir: string): readonly string[] {
   }
 }
 
-/** The identity file's content; `undefined` when there is none that can be read. */
-function readIdentityFile(path: string): Identity | undefined {
+/** What the identity file says. Never throws. */
+function readIdentityFile(path: string): IdentityReading {
   try {
     return readIdentity(readTextIfExists(path, MAX_IDENTITY_BYTES));
-  } catch {
-    return undefined;
+  } catch (error) {
+    return { kind: "damaged", reason: error instanceof Error ? error.message : String(error) };
   }
 }
 
@@ -87,10 +91,41 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
   };
 }
 
+/**
+ * By what the last starts of other bots of the same account are recognised. One that the config still names has starts of
+ * another account by now, which must not be taken for them: of it only the very start that the identity names counts.
+ */
+export function kinMarks(kin: readonly Remains[], configured: ReadonlySet<string>): readonly TreeMarks[] {
+  return kin.map(({ name, files, identity }) => {
+    const marks = marksOfRemains(files, identity);
+    if (!configured.has(name) || identity === undefined) return marks;
+    const { cgroup, invocationId } = identity;
+    return {
+      ...marks,
+      environ: [`INVOCATION_ID=${invocationId}`],
+      cgroup: cgroup === null ? undefined : join(cgroup, invocationId),
+    };
+  });
+}
+
+/**
+ * Lockout files of kin. `inherited` are those of bots that the config no longer names: they are this bot's from now on.
+ * `shared` are those of bots that it names under another account now: they lock this bot too, and are not its to remove.
+ */
+export function inheritedLocks(
+  kin: readonly Remains[],
+  configured: ReadonlySet<string>,
+): { inherited: readonly string[]; shared: readonly string[] } {
+  const known = kin.filter((each) => accountOf(each) !== undefined);
+  const filesOfBots = (named: boolean): readonly string[] =>
+    known.filter(({ name }) => configured.has(name) === named).flatMap(({ lockoutFiles }) => lockoutFiles);
+  return { inherited: filesOfBots(false), shared: filesOfBots(true) };
+}
+
 /** Whether something of it may be alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
 export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains): boolean {
   if (lockout !== undefined && lockout.outcome !== "flat") return true;
-  if (lockoutFiles.some((file) => readLockoutFile(file).kind === "damaged")) return true;
+  if (lockoutFiles.some((file) => ["damaged", "newer"].includes(readLockoutFile(file).kind))) return true;
   try {
     return listTree(marksOfRemains(files, identity)).length > 0;
   } catch {
@@ -109,11 +144,11 @@ function processOf(identity: Identity): ProcessId | undefined {
  * Living processes of the same bot under another state folder: same name, same working folder, another supervisor's
  * socket. They are never ours to kill, and never to be doubled or to be closed beside.
  */
-export function strangersOf(plan: BotPlan): readonly number[] {
-  return listPids().filter((pid) => isStranger(plan, readEnvironText(pid) ?? "", () => folderOf(pid)));
+export function strangersOf(plan: BotPlan, census: Census = new Census()): readonly number[] {
+  return [...census.stats.keys()].filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
 }
 
-/** Whether a process with this environment (`NAME=value`, each ended by a NUL) and working folder is one of `strangersOf`. */
+/** Whether a process with this environment (`NAME=value`, a NUL before and after each) and working folder is one of `strangersOf`. */
 export function isStranger(
   { name, files, config }: Pick<BotPlan, "name" | "files" | "config">,
   environText: string,

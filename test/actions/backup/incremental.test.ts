@@ -9,6 +9,7 @@ import { rebuiltDatabase } from "../../../src/actions/backup/sqlite.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { RestoreRig, rowsOf } from "./restore-rig.ts";
 import { Rig } from "./rig.ts";
 
 /** What a program does to its database between two backups. */
@@ -148,4 +149,21 @@ test("makeBackup() of what differs makes a full backup once a bit of the last on
   rig.lines.length = 0;
   expect(await rig.backUp(rig.job(rig.sqlite, { incremental: true, verify: "L2" }))).toBe(0);
   expect(rig.lines.find((line) => line.kind === "note")?.text).toContain("does not stand its verification");
+});
+
+test("restoreBackup() of what differs brings the database of that instant back, and nothing without its base", async () => {
+  using rig = new RestoreRig();
+  rig.fill(2_000).close();
+  expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+  run(rig, ["UPDATE orders SET note = 'changed' WHERE id % 700 = 0", "INSERT INTO orders (note) VALUES ('new')"]);
+  expect(await rig.backUp(rig.job(rig.sqlite, { incremental: true }))).toBe(0);
+  const wanted = rowsOf(rig.database);
+  run(rig, ["DELETE FROM orders"]);
+  const job = rig.restoreJob(rig.sqlite);
+  expect(await rig.restore(job)).toBe(0);
+  expect(rowsOf(rig.database)).toBe(wanted);
+  const [base] = rig.repository().list().backups;
+  rmSync(base?.folder ?? "", { recursive: true });
+  expect(await rig.restore(job)).toBe(4);
+  expect(rowsOf(rig.database)).toBe(wanted);
 });

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { command as events } from "../../../src/supervisor/cli/events.ts";
 import { command as logs } from "../../../src/supervisor/cli/logs.ts";
 import type { Verb } from "../../../src/supervisor/cli/verb.ts";
+import { statusOf } from "../../harness/status-sample.ts";
 import { VerbRig } from "./verb-rig.ts";
 
 const verbs: readonly (readonly [string, Verb, readonly string[]])[] = [
@@ -26,7 +27,7 @@ test("logs names the bots of a config that has mistakes, of the last known state
   rig.write(".supervisor/bots/folder/identity.json", "");
   rig.write("supervisor.yaml", "version: 1\n");
   await expect(rig.run(logs, "nosuch")).rejects.toMatchObject(refusal("folder"));
-  rig.write(".supervisor/status.json", JSON.stringify({ bots: [{ name: "seen" }], supervisor: {} }));
+  rig.write(".supervisor/status.json", JSON.stringify(statusOf({}, { name: "seen" })));
   await expect(rig.run(logs, "nosuch")).rejects.toMatchObject(refusal("seen"));
 });
 

@@ -182,6 +182,11 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
+    "a venue whose keys have a passphrase, without it",
+    ["emergency: { exchange: okx, apiKeyFile: k, apiSecretFile: s }"],
+    ["5: bots.a.emergency: okx refuses a key without its passphrase; add passphraseFile: FILE or passphraseEnv: NAME"],
+  ],
+  [
     "a key from two places",
     ["emergency: { exchange: binance, apiKeyFile: k, apiKeyEnv: K, apiSecretFile: s }"],
     ["5: bots.a.emergency.apiKeyEnv: stands beside apiKeyFile; keep one of the two"],
@@ -228,6 +233,14 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
       "5: bots.a.limits.openFiles: 1 is out of range; write a whole number from 3 to 1073741816",
       "5: bots.a.limits.oomScore: 1001 is out of range; write a whole number from -1000 to 1000",
       "5: bots.a.limits.pids: 0 is out of range; write a whole number from 1 to 4194304",
+    ],
+  ],
+  [
+    "a restart for memory that has no limit to come near to, of a bot that is never restarted",
+    ["limits: { pids: 9, onMemoryHigh: restart }", "restart: { policy: never }"],
+    [
+      "5: bots.a.limits.onMemoryHigh: restart contradicts restart.policy: never; write degrade, or let the bot be restarted",
+      "5: bots.a.limits.onMemoryHigh: restart needs a limit that memory can come near to; add memoryHigh or memory, or leave it out",
     ],
   ],
   [

@@ -23,6 +23,7 @@ const DEFAULTS = {
       cwd: folder.dir,
       env: {},
       account: "a",
+      after: [],
       autostart: true,
       orphans: "adopt",
       ready: "started",
@@ -41,7 +42,7 @@ const DEFAULTS = {
         haltExitCodes: [78],
       },
       probes: [],
-      output: { maxSize: 100 * 1024 ** 2, keep: 30, compress: "zstd" },
+      output: { to: "file", maxSize: 100 * 1024 ** 2, keep: 30, compress: "zstd" },
       emergency: {
         closeAfter: 300_000,
         onGiveUp: true,
@@ -64,6 +65,22 @@ describe("loadConfig()", () => {
     );
     expect(warnings).toEqual([]);
     expect(config).toEqual(DEFAULTS);
+  });
+
+  test("warns of a liveness probe that does not ask the bot, since it restarts nothing", () => {
+    const { warnings } = folder.load(
+      botWith(
+        "probes:",
+        "  - { kind: http, url: https://venue.example/ping }",
+        "  - { kind: http, name: ready, url: https://venue.example/ping, role: readiness }",
+        "  - { kind: http, name: boxed, url: http://172.17.0.2/health, upstream: false }",
+      ),
+    );
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^bot\.yaml:\d+: warning: bots\.a\.probes\.0: http does not ask the bot, so its failure never/,
+      ),
+    ]);
   });
 
   test("names probes after their kind, and fills what an unhealthy one does", () => {

@@ -182,13 +182,16 @@ function planOf(folder: string, name: string, account: string): BotPlan {
 
 function remainsOf(folder: string, name: string, identity: Identity | undefined): Remains {
   const { files } = planOf(folder, name, identity?.account ?? "nobody's");
-  return { name, files, identity, lockout: undefined, lockoutFiles: [] };
+  const identityReading =
+    identity === undefined ? ({ kind: "absent" } as const) : ({ kind: "known", identity } as const);
+  return { name, files, identity, identityReading, lockout: undefined, lockoutFiles: [] };
 }
 
 const termsOf = (plan: BotPlan): Parameters<typeof judgeAdoption>[2] => ({
   orphans: "adopt",
-  definition: definitionOf(plan),
+  definition: definitionOf(plan, {}),
   account: plan.account,
+  sameUser: true,
   wasStopping: false,
 });
 
@@ -198,7 +201,7 @@ const identityOf = (plan: BotPlan, start: Pick<Identity, "pid" | "invocationId" 
   startTimeTicks: START_TICKS,
   generation: 1,
   ready: true,
-  definition: definitionOf(plan),
+  definition: definitionOf(plan, {}),
   cgroup: null,
   restarts: 0,
   ...start,
@@ -257,7 +260,7 @@ test("I1: no interleaving of daemons, copies, renames and lost identities makes 
 });
 
 test.each<[string, Partial<Judges>]>([
-  ["adopts whatever has the pid", { judgeAdoption: () => ({ kind: "adopt" }) }],
+  ["adopts whatever has the pid", { judgeAdoption: () => ({ kind: "adopt", outdated: false }) }],
   [
     "adopts a bot of another account",
     { judgeAdoption: (id, seen, terms) => judgeAdoption(id, seen, { ...terms, account: id.account }) },

@@ -1,59 +1,105 @@
-/** Which lockout holds when a bot has had several names, on real files. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/** The lockout's copies on disk when some of them are spoiled: one that may say "locked" must lock, now and at each later start. */
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { join } from "node:path";
+import { expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
-import { planBot, type BotPlan } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { LockoutStore, lockoutSlot } from "../../../src/supervisor/runtime/lockout-store.ts";
-import { botConfig } from "../../harness/bot-config.ts";
+import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
+import { lockoutSlot, LockoutStore } from "../../../src/supervisor/runtime/lockout-store.ts";
 
-const root = mkdtempSync(join(tmpdir(), "lockout-"));
-afterAll(() => rmSync(root, { recursive: true, force: true }));
-
-function plansIn(folder: string): readonly [BotPlan, BotPlan] {
-  const stateDir = join(root, folder);
-  const dirs = { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
-  const plan = (name: string): BotPlan => planBot(name, botConfig(name, { account: "main" }), dirs);
-  const plans = [plan("first"), plan("second")] as const;
-  for (const { files } of plans)
-    for (const dir of [files.dir, dirname(files.lockoutSpare)]) mkdirSync(dir, { recursive: true });
-  return plans;
+function rig() {
+  const folder = mkdtempSync(join(tmpdir(), "lock-"));
+  writeFileSync(join(folder, "supervisor.yaml"), "version: 1\nbots: { bot: { command: [sleep, '9'] } }\n");
+  const { config, dirs } = loadConfig({ file: undefined, env: {}, cwd: folder });
+  const { bot } = config.bots;
+  if (bot === undefined) throw new Error("the config has no bot");
+  const plan = planBot("bot", bot, dirs);
+  const { dir, lockout, lockoutSpare } = plan.files;
+  for (const made of [dir, join(dirs.runtimeDir, "bots")]) mkdirSync(made, { recursive: true });
+  const said: string[] = [];
+  return {
+    file: lockout,
+    spare: lockoutSpare,
+    slot: lockoutSlot(dir),
+    said,
+    start: () =>
+      new LockoutStore({
+        plan,
+        clock: systemClock,
+        inherited: [],
+        shared: [],
+        newIncident: () => "abc1234",
+        onTrouble: (text) => said.push(text),
+      }),
+    copies: () => readdirSync(dir).filter((name) => /\.damaged-\w+$/.test(name)),
+    [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }),
+  };
 }
 
-const filesOf = ({ files }: BotPlan): readonly string[] => [lockoutSlot(files.dir), files.lockout];
+/** Locked, its close ended flat, and the file lost: the slot is the only copy. */
+function lockedInSlot() {
+  const made = rig();
+  const store = made.start();
+  store.open("operator", "a test");
+  store.end("flat");
+  rmSync(made.file);
+  return made;
+}
 
-/** The store of a daemon that begins with `plan` in its config and finds the folder of `other`. */
-const storeOf = (plan: BotPlan, other: BotPlan): LockoutStore =>
-  new LockoutStore({
-    plan,
-    clock: systemClock,
-    inherited: filesOf(other),
-    newIncident: () => `for${plan.name}`,
-    onTrouble: (text) => {
-      throw new Error(text);
-    },
-  });
-
-test("LockoutStore goes by the interrupted close, not by an older lockout of the first name that ended flat", () => {
-  const [first, second] = plansIn("renamed-back");
-  const before = storeOf(first, second);
-  before.open("operator", "the first time");
-  before.end("flat");
-  const old = readFileSync(first.files.lockout);
-  const renamed = storeOf(second, first);
-  renamed.open("probe", "the second time");
-  // A daemon that was killed before it could clear the old word leaves both.
-  writeFileSync(first.files.lockout, old);
-  expect(storeOf(first, second).current).toMatchObject({ bot: "second", incident: "forsecond", outcome: null });
+test("LockoutStore keeps a lockout whose only copy is damaged, writes it anew, and sets the copy aside", () => {
+  using made = lockedInSlot();
+  truncateSync(made.slot, 40);
+  for (const start of [1, 2, 3])
+    expect(made.start().current, `start ${start}`).toMatchObject({ bot: "bot", outcome: "lockDamaged" });
+  expect(made.copies()).toHaveLength(1);
+  expect(existsSync(made.spare)).toBe(false);
 });
 
-test("LockoutStore keeps an account's lockout under one name: the present one", () => {
-  const [first, second] = plansIn("renamed");
-  storeOf(first, second).open("operator", "asked for");
-  const renamed = storeOf(second, first);
-  renamed.open("operator", "goes on");
-  expect(existsSync(first.files.lockout)).toBe(false);
-  renamed.end("flat");
-  expect(storeOf(first, second).current).toMatchObject({ bot: "second", incident: "forfirst", outcome: "flat" });
+test("LockoutStore takes a slot that was cut to nothing for damaged", () => {
+  using made = lockedInSlot();
+  truncateSync(made.slot, 0);
+  expect(made.start().current).toMatchObject({ outcome: "lockDamaged" });
+});
+
+test("LockoutStore keeps the lockout of a slot that lost its zeros", () => {
+  using made = lockedInSlot();
+  truncateSync(made.slot, 1_000);
+  for (const start of [1, 2]) expect(made.start().current, `start ${start}`).toMatchObject({ outcome: "flat" });
+});
+
+test("LockoutStore repairs a damaged copy from the good one", () => {
+  using made = rig();
+  made.start().open("operator", "a test");
+  writeFileSync(made.file, "{");
+  expect(made.start().current).toMatchObject({ outcome: null, reason: "a test" });
+  expect(JSON.parse(readFileSync(made.file, "utf8"))).toMatchObject({ reason: "a test" });
+  expect(made.copies()).toHaveLength(1);
+});
+
+test("LockoutStore leaves a lockout of a newer release as it is, and locked", () => {
+  using made = rig();
+  made.start();
+  writeFileSync(made.file, '{"version":2,"kind":"new"}');
+  for (const start of [1, 2]) expect(made.start().current, `start ${start}`).toMatchObject({ outcome: "lockDamaged" });
+  expect(readFileSync(made.file, "utf8")).toBe('{"version":2,"kind":"new"}');
+  expect(made.said[0]).toContain("newer release");
+});
+
+test("LockoutStore.remove() keeps what it could not read, and the bot is free", () => {
+  using made = rig();
+  made.start();
+  writeFileSync(made.file, '{"version":2}');
+  made.start().remove();
+  expect(made.start().current).toBeUndefined();
+  expect(made.copies()).toHaveLength(1);
 });

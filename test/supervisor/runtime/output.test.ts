@@ -35,7 +35,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 function open(keep = 3): Output {
-  const output = { maxSize: MAX_SIZE, keep, compress: "zstd" as const };
+  const output = { to: "file" as const, maxSize: MAX_SIZE, keep, compress: "zstd" as const };
   return new Output({
     plan: { files, config: { output } },
     clock: systemClock,

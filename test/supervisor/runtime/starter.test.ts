@@ -32,6 +32,7 @@ function rig() {
       controllers: undefined,
       user: undefined,
       cgroupName: "bot-bot-test",
+      clock,
       fact,
     }),
     env: process.env,

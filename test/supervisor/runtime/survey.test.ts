@@ -42,6 +42,7 @@ test("kinOf() counts a bot of an unknown account as kin, unless it is in the con
     name,
     files: filesOf(name, name, dirs),
     identity: undefined,
+    identityReading: { kind: "absent" },
     lockout: account === undefined ? undefined : { ...lockoutOf("flat"), account },
     lockoutFiles: [],
   });

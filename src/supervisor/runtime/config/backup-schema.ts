@@ -58,6 +58,13 @@ const targetFields = {
   timezone: filled().default("UTC").describe("Time zone of the schedule, as Europe/Berlin."),
   jitter: duration().prefault("0s").describe("Each run is put off by a random part of this."),
   stores: z.array(filled()).min(1).optional().describe("Names of the stores it goes to; default: all."),
+  bots: z
+    .array(filled())
+    .min(1)
+    .optional()
+    .describe(
+      "Bots that use it: stopped during a restore, and then held to the level minimal until they are reconciled.",
+    ),
 };
 
 const paths = () => z.array(path()).min(1).describe("Files and folders, with everything below.");

@@ -1,7 +1,8 @@
 /** Does this machine hold what the config names: files, folders, users, variables? Reads and changes nothing else. */
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { readTextIfExists } from "../../../platform/files.ts";
+import { JOURNAL_SOCKET } from "../../../platform/journal-stream.ts";
 import { findProgram } from "../../../platform/program.ts";
 import { lookupGroup, lookupUser, switchUser } from "../../../platform/user.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
@@ -35,6 +36,11 @@ export function checkEnvironment(loaded: LoadedConfig): string[] {
   };
   const { config, dirs } = loaded;
   checkFolders(dirs, findings);
+  if (config.logFile !== undefined) {
+    const problem = folderProblem(dirname(config.logFile));
+    if (problem !== undefined)
+      findings.warn(["logFile"], `cannot write to ${dirname(config.logFile)}: ${problem}; name another file`);
+  }
   checkGroup(config.control.group, findings);
   for (const section of ["http", "metrics"] as const) {
     const file = config[section]?.auth?.passwordFile;
@@ -64,6 +70,11 @@ function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings)
     findings.error([...path, "cwd"], `cannot use ${bot.cwd}: ${folder}; create it or correct cwd`);
   else checkPrograms(bot, loaded, findings);
   checkUser(bot.user, [...path, "user"], findings);
+  if (bot.output.to === "journal" && !existsSync(JOURNAL_SOCKET))
+    findings.warn(
+      [...path, "output", "to"],
+      `there is no journald here (${JOURNAL_SOCKET}), so the output goes to the log file; write to: file, or start journald`,
+    );
   if (bot.envFile !== undefined) checkEnvFile(bot.envFile, [...path, "envFile"], findings);
   if (bot.emergency === undefined) return;
   for (const what of ["apiKey", "apiSecret", "passphrase"] as const)

@@ -2,18 +2,21 @@
 import { dirname, resolve } from "node:path";
 import type * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
+import { isVital } from "../../../core/excuse.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { onFailureOf, probeName, type ProbeConfig } from "../../../probes/index.ts";
+import { isUpstream } from "../../../probes/upstream.ts";
 import { valueAt } from "./fields.ts";
 import type { BackupsInput, StoreConfig, TargetConfig } from "./backup-schema.ts";
 import { configError, formatPath, type ConfigIssue, type Path } from "./issues.ts";
 import { describeSchemaIssue } from "./messages.ts";
 import { socketPathError, type Dirs } from "./paths.ts";
 import { dirsOf, readSource, sourceIssues, type ReadOptions } from "./read.ts";
-import { listenersError } from "./rules.ts";
+import { listenersError, outputErrors, targetBotErrors } from "./rules.ts";
 import { configSchema, type BotInput, type ConfigInput, type EmergencyConfig, type ListenerConfig } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
+import { logFileError, withVariables } from "./variables.ts";
 
 export type { Dirs } from "./paths.ts";
 export type { EmergencyConfig, ListenerConfig } from "./schema.ts";
@@ -60,19 +63,25 @@ export interface LoadedConfig {
  */
 export function loadConfig(options: ReadOptions): LoadedConfig {
   const { env } = options;
-  const { located, source } = readSource(options);
+  const { located, source: written } = readSource(options);
+  const { root, wordsOf } = withVariables(written.root, env);
+  const source = { ...written, root };
   const issueAt = (path: Path, message: string, side: "key" | "value" = "value"): ConfigIssue => ({
     file: located.shown,
     ...source.positionOf(path, side),
     path: formatPath(path),
-    message,
+    message: `${message}${wordsOf(path)}`,
   });
   const issues = sourceIssues(located, source);
   const dirs = dirsOf(source.root, located.file, env);
   const socketError = socketPathError(dirs.runtimeDir, botNames(source.root) ?? []);
   if (socketError !== undefined) issues.push(issueAt(["runtimeDir"], socketError));
+  const logError = logFileError(source.root, dirs, located.file, botNames(source.root) ?? []);
+  if (logError !== undefined) issues.push(issueAt(["logFile"], logError));
   const listenError = listenersError(source.root);
   if (listenError !== undefined) issues.push(issueAt(["metrics", "listen"], listenError));
+  for (const { path, message } of outputErrors(source.root)) issues.push(issueAt(path, message, "key"));
+  for (const { path, message } of targetBotErrors(source.root)) issues.push(issueAt(path, message));
   // Not a rule of the schema: there, a bot with a wrong name is no bot.
   if (botNames(source.root)?.length === 0) issues.push(issueAt(["bots"], "there is no bot; add one"));
   const parsed = configSchema.safeParse(source.root);
@@ -122,6 +131,7 @@ function complete(input: ConfigInput, dirs: Dirs, file: string): Config {
     ...dirs,
     ...(input.http === undefined ? {} : { http: completeListener(input.http, folder) }),
     ...(input.metrics === undefined ? {} : { metrics: completeListener(input.metrics, folder) }),
+    ...absolute(input, ["logFile"], folder),
     emergencyFile: resolve(folder, input.emergencyFile ?? resolve(dirs.runtimeDir, "emergency")),
     bots: Object.fromEntries(bots),
     ...(input.backups === undefined ? {} : { backups: completeBackups(input.backups, folder) }),
@@ -221,7 +231,13 @@ function warningsOf(config: Config): { path: Path; message: string }[] {
         message: "the password travels unencrypted; listen on 127.0.0.1 behind a proxy that speaks TLS",
       });
   }
-  for (const { name, emergency, ready, startTimeout } of Object.values(config.bots)) {
+  for (const { name, emergency, ready, startTimeout, probes } of Object.values(config.bots)) {
+    for (const [index, probe] of probes.entries())
+      if (isUpstream(probe) && isVital(probe))
+        warnings.push({
+          path: ["bots", name, "probes", index],
+          message: `${probe.name} does not ask the bot, so its failure never restarts it; make it role: readiness with onFailure alert or degrade, or write upstream: false if it does`,
+        });
     if (emergency === undefined) continue;
     const path = ["bots", name, "emergency"];
     if (ready !== "started" && emergency.closeAfter <= startTimeout)

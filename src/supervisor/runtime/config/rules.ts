@@ -4,8 +4,10 @@
  */
 import * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
+import { PASSPHRASE_IDS } from "../../../core/exchange-ids.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
+import { orderMistakes } from "../../../core/start-order.ts";
 
 /** Where a rule reports to; satisfied by zod's refinement context. */
 interface Report {
@@ -23,8 +25,8 @@ const word = z.string().optional().catch(undefined);
 
 const restartOutline = z.looseObject({ base: number, cap: number }).catch({ base: undefined, cap: undefined });
 const limitsOutline = z
-  .looseObject({ memory: number, memoryHigh: number })
-  .catch({ memory: undefined, memoryHigh: undefined });
+  .looseObject({ memory: number, memoryHigh: number, onMemoryHigh: word })
+  .catch({ memory: undefined, memoryHigh: undefined, onMemoryHigh: undefined });
 const probeOutline = z
   .looseObject({ kind: word, name: word, role: word, onFailure: word, period: number, timeout: number })
   .catch({
@@ -40,6 +42,8 @@ const botOutline = z
     account: word,
     ready: word,
     probes: z.array(probeOutline).catch([]),
+    limits: limitsOutline.optional(),
+    restart: z.looseObject({ policy: word }).optional().catch(undefined),
     emergency: z.unknown().optional(),
   })
   .catch({ account: undefined, ready: undefined, probes: [], emergency: undefined });
@@ -49,6 +53,7 @@ const listenerOutline = z
 const listenersOutline = z
   .looseObject({ http: listenerOutline.optional(), metrics: listenerOutline.optional() })
   .catch({ http: undefined, metrics: undefined });
+const orderOutline = z.looseObject({ after: z.array(z.string()).catch([]) }).catch({ after: [] });
 const targetOutline = z
   .looseObject({
     kind: word,
@@ -65,6 +70,13 @@ const backupsOutline = z
     encryption: z.unknown().optional(),
   })
   .catch({ stores: {}, targets: {}, encryption: undefined });
+const userOutline = z.looseObject({ bots: z.array(word).catch([]) }).catch({ bots: [] });
+const usersOutline = z
+  .looseObject({
+    bots: z.record(z.string(), z.unknown()).catch({}),
+    backups: z.looseObject({ targets: z.record(z.string(), userOutline).catch({}) }).catch({ targets: {} }),
+  })
+  .catch({ bots: {}, backups: { targets: {} } });
 const fields = z.record(z.string(), z.unknown()).catch({});
 
 function report(to: Report, path: (string | number)[], message: string): void {
@@ -99,7 +111,13 @@ export function checkProbe(value: unknown, to: Report): void {
 
 /** Memory must be able to be high before it is too much. */
 export function checkLimits(value: unknown, to: Report): void {
-  const { memory, memoryHigh } = limitsOutline.parse(value);
+  const { memory, memoryHigh, onMemoryHigh } = limitsOutline.parse(value);
+  if (onMemoryHigh === "restart" && memory === undefined && memoryHigh === undefined)
+    report(
+      to,
+      ["onMemoryHigh"],
+      "restart needs a limit that memory can come near to; add memoryHigh or memory, or leave it out",
+    );
   if (memory === undefined || memoryHigh === undefined || memoryHigh < memory) return;
   report(
     to,
@@ -108,7 +126,7 @@ export function checkLimits(value: unknown, to: Report): void {
   );
 }
 
-/** Exactly one source for key and secret, at most one for the passphrase. */
+/** Exactly one source for key and secret; for the passphrase at most one, and one where the venue wants it. */
 export function checkEmergencyKeys(value: unknown, to: Report): void {
   const given = fields.parse(value);
   for (const [name, what] of [
@@ -119,6 +137,13 @@ export function checkEmergencyKeys(value: unknown, to: Report): void {
     const file = given[`${name}File`] !== undefined;
     const env = given[`${name}Env`] !== undefined;
     if (file && env) report(to, [`${name}Env`], `stands beside ${name}File; keep one of the two`);
+    const { exchange } = given;
+    if (!file && !env && name === "passphrase" && PASSPHRASE_IDS.includes(String(exchange)))
+      report(
+        to,
+        [],
+        `${String(exchange)} refuses a key without its ${what}; add ${name}File: FILE or ${name}Env: NAME`,
+      );
     if (!file && !env && name !== "passphrase")
       report(to, [], `cannot close positions without the ${what}; add ${name}File: FILE or ${name}Env: NAME`);
   }
@@ -126,7 +151,13 @@ export function checkEmergencyKeys(value: unknown, to: Report): void {
 
 /** Probe names are unique; what needs a startup probe or an emergency section has one. */
 export function checkBot(value: unknown, to: Report): void {
-  const { probes, ready, emergency } = botOutline.parse(value);
+  const { probes, ready, emergency, limits, restart } = botOutline.parse(value);
+  if (limits?.onMemoryHigh === "restart" && restart?.policy === "never")
+    report(
+      to,
+      ["limits", "onMemoryHigh"],
+      "restart contradicts restart.policy: never; write degrade, or let the bot be restarted",
+    );
   const seen = new Map<string, number>();
   for (const [index, probe] of probes.entries()) {
     const name = probe.name ?? probe.kind;
@@ -163,6 +194,13 @@ export function checkAccounts(value: unknown, to: Report): void {
   }
 }
 
+/** The order of the starts must be one: every name a bot's, and no circle. */
+export function checkOrder(value: unknown, to: Report): void {
+  const bots = Object.entries(fields.parse(value));
+  const after = new Map(bots.map(([name, bot]) => [name, orderOutline.parse(bot).after]));
+  for (const { bot, index, message } of orderMistakes(after)) report(to, [bot, "after", index], message);
+}
+
 /** Whoever can reach the address must know a password: the status tells accounts, positions and how to hurt them. */
 export function checkListener(value: unknown, to: Report): void {
   const { listen = "", auth } = listenerOutline.parse(value);
@@ -173,6 +211,24 @@ export function checkListener(value: unknown, to: Report): void {
     ["listen"],
     `"${listen}" can be reached from other machines, and there is no auth; write 127.0.0.1:${address.port}, or add auth: { username: NAME, passwordFile: FILE }`,
   );
+}
+
+/** Keys of the log file and its rotation. */
+const FILE_KEYS = ["maxSize", "maxAge", "keep", "compress"];
+const outputsOutline = z.looseObject({ bots: fields }).catch({ bots: {} });
+const outputOutline = z.looseObject({ output: fields }).catch({ output: {} });
+
+/** Keys as they are written, before defaults, of a log file that is not written; by path. */
+export function outputErrors(root: unknown): readonly { path: (string | number)[]; message: string }[] {
+  return Object.entries(outputsOutline.parse(root).bots).flatMap(([name, bot]) => {
+    const { output } = outputOutline.parse(bot);
+    const { to } = output;
+    if (to !== "journal" && to !== "inherit") return [];
+    return FILE_KEYS.filter((key) => output[key] !== undefined).map((key) => ({
+      path: ["bots", name, "output", key],
+      message: `belongs to the log file, which "to: ${to}" does not write; remove it, or write to: file`,
+    }));
+  });
 }
 
 /** What is wrong with `metrics.listen` beside `http.listen`: two servers cannot have one port. */
@@ -213,6 +269,26 @@ export function checkBackups(value: unknown, to: Report): void {
         "secrets are never stored unencrypted; add backups.encryption with the public key of age-keygen",
       );
   }
+}
+
+/** Bots that a target names and that are not there, with the path of each. */
+export function targetBotErrors(
+  root: unknown,
+): readonly { readonly path: (string | number)[]; readonly message: string }[] {
+  const { bots, backups } = usersOutline.parse(root);
+  const known = Object.keys(bots);
+  return Object.entries(backups.targets).flatMap(([name, target]) =>
+    target.bots.flatMap((bot, index) =>
+      bot === undefined || known.includes(bot)
+        ? []
+        : [
+            {
+              path: ["backups", "targets", name, "bots", index],
+              message: `there is no bot "${bot}"; the bots are: ${known.join(", ")}`,
+            },
+          ],
+    ),
+  );
 }
 
 function isTimeZone(name: string): boolean {

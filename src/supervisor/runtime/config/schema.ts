@@ -6,7 +6,7 @@ import * as z from "zod";
 import { backoffFields } from "../../../core/backoff.ts";
 import { budgetSchema } from "../../../core/budget.ts";
 import { duration } from "../../../core/duration.ts";
-import { COMPRESSIONS, MAX_KEEP } from "../../../core/output-log.ts";
+import { COMPRESSIONS, MAX_KEEP, OUTPUT_TARGETS } from "../../../core/output-log.ts";
 import { size } from "../../../core/size.ts";
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
 import { limitsSchema } from "../../../core/limits.ts";
@@ -20,6 +20,7 @@ import {
   checkEmergencyKeys,
   checkLimits,
   checkListener,
+  checkOrder,
   checkProbe,
   checkRestart,
 } from "./rules.ts";
@@ -78,6 +79,12 @@ const restartSchema = z
 const MIN_OUTPUT_BYTES = 64 * 1024;
 
 const outputSchema = z.strictObject({
+  to: z
+    .enum(OUTPUT_TARGETS)
+    .default("file")
+    .describe(
+      "Where the output goes: the log file, systemd's journal under the name tradingbot-NAME, or the supervisor's own output (for containers). The keys below belong to the file alone.",
+    ),
   maxSize: size()
     .refine((bytes) => bytes >= MIN_OUTPUT_BYTES, { error: "must be at least 64KiB" })
     .prefault("100MiB")
@@ -142,6 +149,12 @@ const botSchema = z
       .optional()
       .describe("Trading account; one live bot per account. Default: the bot's name."),
     autostart: z.boolean().default(true).describe("Start the bot together with the supervisor."),
+    after: z
+      .array(filled())
+      .default([])
+      .describe(
+        "Bots that are to be ready before this one is started together with the supervisor; one that fails or takes longer than its startTimeout is not waited for. Stopped in the opposite order.",
+      ),
     orphans: z
       .enum(["adopt", "stop"])
       .default("adopt")
@@ -165,7 +178,7 @@ const botSchema = z
       .superRefine(checkLimits, always)
       .optional()
       .describe("What the bot may use at most; what this machine cannot enforce is said at the start."),
-    output: outputSchema.prefault({}).describe("The log file of the bot's output, and its rotation."),
+    output: outputSchema.prefault({}).describe("Where the bot's output goes, and the rotation of its log file."),
     emergency: emergencySchema
       .optional()
       .describe("How the account is made safe; without it positions are never closed."),
@@ -208,6 +221,11 @@ export const configSchema = z.strictObject({
     ),
   runtimeDir: path().optional().describe("Folder of sockets; default: $RUNTIME_DIRECTORY, else run in stateDir."),
   logDir: path().optional().describe("Folder of log files; default: $LOGS_DIRECTORY, else log in stateDir."),
+  logFile: path()
+    .optional()
+    .describe(
+      "File that the supervisor appends its events to, as lines, beside standard error; reopened when it was renamed. Default: $LOG_FILE, else none.",
+    ),
   control: z
     .strictObject({
       group: filled()
@@ -218,12 +236,18 @@ export const configSchema = z.strictObject({
     .describe("The control socket."),
   http: listenerSchema
     .optional()
-    .describe("Serves /livez, /readyz, /health and, at /, a page with the status; default: off."),
+    .describe(
+      "Serves /livez, /readyz, /health and, at /, a page with the status; default: $API_HOST and $API_PORT, else off.",
+    ),
   metrics: listenerSchema.optional().describe("Serves /metrics for Prometheus; default: off."),
   emergencyFile: path()
     .optional()
     .describe("A file whose appearance closes the positions of every bot; default: emergency in runtimeDir."),
-  bots: z.record(botName, botSchema).superRefine(checkAccounts, always).describe("The bots, by name."),
+  bots: z
+    .record(botName, botSchema)
+    .superRefine(checkAccounts, always)
+    .superRefine(checkOrder, always)
+    .describe("The bots, by name."),
   backups: backupsSchema
     .superRefine(checkBackups, always)
     .optional()

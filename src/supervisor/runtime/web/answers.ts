@@ -23,7 +23,7 @@ export interface WebDeps {
   /** The daemon is on its way out. */
   readonly stopping: () => boolean;
   /** Names of the bots with `autostart`. */
-  readonly autostart: readonly string[];
+  readonly autostart: () => readonly string[];
 }
 
 type Route = (deps: WebDeps) => Response | Promise<Response>;
@@ -116,7 +116,7 @@ function livez({ pulseAgeMs }: WebDeps): Response {
 
 async function readyz({ autostart, status, stopping }: WebDeps): Promise<Response> {
   if (stopping()) return text("not ready: the supervisor is stopping\n", 503);
-  const waiting = notReady(autostart, await status());
+  const waiting = notReady(autostart(), await status());
   return waiting.length === 0 ? text("ok\n") : text(`not ready: ${waiting.join(", ")}\n`, 503);
 }
 

@@ -23,6 +23,8 @@ type Section = keyof typeof SECTIONS;
 
 export interface WebServersDeps extends Omit<WebDeps, "autostart" | "fullStatus"> {
   readonly config: Config;
+  /** The bots of the config; a reload makes them others. */
+  readonly bots: () => Config["bots"];
 }
 
 /** An address of the config on which nobody can listen now. */
@@ -41,15 +43,17 @@ export class WebServers {
   readonly #deps: WebDeps;
   readonly #servers = new Map<Section, Server<undefined>>();
 
-  constructor({ config, ...deps }: WebServersDeps) {
-    const bots = Object.values(config.bots);
+  constructor({ config, bots, ...deps }: WebServersDeps) {
     const status = shared(deps.status);
     this.#config = config;
     this.#deps = {
       ...deps,
       status,
-      fullStatus: async () => withProbesOfDown(await status(), config.bots),
-      autostart: bots.filter((bot) => bot.autostart).map((bot) => bot.name),
+      fullStatus: async () => withProbesOfDown(await status(), bots()),
+      autostart: () =>
+        Object.values(bots())
+          .filter((bot) => bot.autostart)
+          .map((bot) => bot.name),
     };
   }
 

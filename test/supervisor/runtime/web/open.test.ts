@@ -16,6 +16,7 @@ function depsFor(sections: object, urgent = false): { deps: WebDeps; said: strin
   const said: string[] = [];
   const deps: WebDeps = {
     config: loadConfig({ file, env: {} }).config,
+    bots: () => ({}),
     status: () => Promise.resolve(statusOf()),
     pulseAgeMs: () => 0,
     stopping: () => false,

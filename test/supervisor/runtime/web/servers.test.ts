@@ -47,6 +47,7 @@ function serversFor(sections: object, more: Partial<World> = {}): { servers: Web
   };
   const servers = new WebServers({
     config,
+    bots: () => config.bots,
     status: async () => {
       world.asked += 1;
       await world.gate;

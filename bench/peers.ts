@@ -1,0 +1,266 @@
+/** Ours beside s6, runit, monit, supervisord, pm2 and a bare loop, in turns in one run: restart, start, last of many, status, stop. */
+import { closeSync, constants, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import type { Row } from "./measure.ts";
+import { bareLoop, debianVersion, KILL_SECONDS, otherPeers, ours, type Peer } from "./peer-list.ts";
+import { endChild, ENV, withRig, type Child, type Options, type Rig } from "./rig.ts";
+
+/** s6 and runit start at once only what has lived for a second. */
+const LIVED_MS = 1_200;
+const MANY = 100;
+/** Longest wait for a child, ms, and the time between two looks. */
+const PATIENCE_MS = 20_000;
+const POLL_MS = 0.05;
+const STATUS_ROUNDS = 21;
+
+/** What the project promises, ms; the restart as a multiple of the bare loop's. */
+const TARGETS = { restartRatio: 1.6, first: 40, last: 150, status: 12, statusMany: 20, stop: 10 };
+
+interface Programs {
+  readonly child: string;
+  readonly peers: readonly Peer[];
+}
+
+export async function benchPeers(rig: Rig, options: Options): Promise<readonly Row[]> {
+  const child = compileC(rig, "peer-child.c");
+  const all = [bareLoop(compileC(rig, "peer-loop.c")), ours(options.supervisor), ...otherPeers()];
+  const peers = all.filter((peer) => {
+    const missing = peer.missing();
+    const version = peer.name === "supervisor" ? "" : debianVersion(peer.name);
+    console.log(missing === undefined ? `measured: ${peer.name} ${version}` : `left out: ${missing}`);
+    return missing === undefined;
+  });
+  const programs = { child, peers };
+  const rounds = options.quick ? 3 : 31;
+  return [
+    ...(await benchRestarts(programs, rounds)),
+    ...(await benchStarts(programs, 1, options.quick ? 2 : 11)),
+    ...(await benchStarts(programs, MANY, options.quick ? 1 : 5)),
+    ...(await benchStatus(programs, 1)),
+    ...(await benchStatus(programs, MANY)),
+    ...(await benchStops(programs, [], options.quick ? 2 : 9)),
+    ...(await benchStops(programs, ["--deaf"], options.quick ? 1 : 5)),
+  ];
+}
+
+/** A program of this folder in C. */
+function compileC(rig: Rig, file: string): string {
+  const output = join(rig.folder, file.replace(/\.c$/, ""));
+  const built = Bun.spawnSync(["cc", "-O2", "-o", output, join(import.meta.dirname, file)]);
+  if (built.exitCode !== 0) throw new Error(`cannot compile ${file}: ${built.stderr.toString().trim()}`);
+  return output;
+}
+
+/** A running supervisor and its children. */
+class Site {
+  readonly folder: string;
+  readonly startedAtMs: number;
+  readonly process: Child;
+  readonly #fd: number;
+  readonly #peer: Peer;
+  readonly #names: readonly string[];
+  #text = "";
+
+  constructor(rig: Rig, peer: Peer, child: string, count: number, more: readonly string[] = []) {
+    this.folder = rig.folderFor(peer.name.replaceAll(" ", "-"));
+    this.#peer = peer;
+    this.#names = Array.from({ length: count }, (_, i) => `c${String(i).padStart(3, "0")}`);
+    const fifo = join(this.folder, "births");
+    Bun.spawnSync(["mkfifo", fifo]);
+    this.#fd = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
+    const members = this.#names.map((name) => {
+      const options = peer.childOptions?.(this.folder, name) ?? [];
+      return { name, argv: [child, fifo, ...options, ...more] };
+    });
+    this.startedAtMs = performance.now();
+    this.process = peer.start(rig, this.folder, members);
+  }
+
+  get status(): readonly string[] | undefined {
+    return this.#peer.status?.(
+      this.folder,
+      this.#names.map((name) => ({ name, argv: [] })),
+    );
+  }
+
+  stop(): readonly string[] | undefined {
+    return this.#peer.stop?.(this.folder, "c000");
+  }
+
+  /** Pid of the next child that starts. */
+  next(): number {
+    const giveUpAtMs = performance.now() + PATIENCE_MS;
+    const bytes = Buffer.alloc(65_536);
+    for (;;) {
+      const end = this.#text.indexOf("\n");
+      if (end >= 0) {
+        const pid = Number(this.#text.slice(0, end));
+        this.#text = this.#text.slice(end + 1);
+        return pid;
+      }
+      const read = this.#read(bytes);
+      this.#text += bytes.toString("latin1", 0, read);
+      if (performance.now() > giveUpAtMs) throw new Error(`cannot go on: no child of ${this.#peer.name} started`);
+      // Not a timer: the event loop would add its own delay to the measurement.
+      if (read === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS);
+    }
+  }
+
+  /** Ends the supervisor and what it leaves of `pids`. */
+  async end(pids: readonly number[]): Promise<void> {
+    if (this.#peer.endSignal !== undefined) this.process.kill(this.#peer.endSignal);
+    await endChild(this.process);
+    for (const pid of pids) if (isOurs(pid, this.folder)) process.kill(pid, "SIGKILL");
+    closeSync(this.#fd);
+  }
+
+  #read(bytes: Buffer): number {
+    try {
+      return readSync(this.#fd, bytes);
+    } catch (error) {
+      if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0;
+      throw error;
+    }
+  }
+}
+
+/** Whether the process is a child of this benchmark, and not somebody who got its pid. */
+function isOurs(pid: number, folder: string): boolean {
+  const { stdout } = Bun.spawnSync(["cat", `/proc/${pid}/cmdline`], { stderr: "ignore" });
+  return stdout.toString().includes(folder);
+}
+
+async function benchRestarts({ child, peers }: Programs, rounds: number): Promise<readonly Row[]> {
+  return await withRig(async (rig) => {
+    const sites = peers.map((peer) => ({
+      peer,
+      site: new Site(rig, peer, child, 1),
+      pid: 0,
+      times: new Array<number>(),
+    }));
+    for (const each of sites) each.pid = each.site.next();
+    // The first round pays for what only the first restart needs.
+    for (let round = 0; round <= rounds; round += 1) {
+      await Bun.sleep(LIVED_MS);
+      for (const each of sites) {
+        const startMs = performance.now();
+        process.kill(each.pid, "SIGKILL");
+        each.pid = each.site.next();
+        if (round > 0) each.times.push(performance.now() - startMs);
+      }
+    }
+    for (const { site, pid } of sites) await site.end([pid]);
+    const floor = sites[0]?.times ?? [];
+    return sites.map(({ peer, times }) => ({
+      what: `restart after SIGKILL: ${peer.name}`,
+      unit: "ms",
+      values: times,
+      baseline: { name: "bare C loop", values: floor },
+      ...(peer.name === "supervisor" ? { targetRatio: TARGETS.restartRatio } : {}),
+    }));
+  });
+}
+
+async function benchStarts({ child, peers }: Programs, count: number, rounds: number): Promise<readonly Row[]> {
+  const rows = peers
+    .filter((peer) => peer.status !== undefined)
+    .map((peer) => ({ peer, first: new Array<number>(), last: new Array<number>() }));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const { peer, first, last } of rows) {
+      await withRig(async (rig) => {
+        const site = new Site(rig, peer, child, count);
+        const pids = [site.next()];
+        first.push(performance.now() - site.startedAtMs);
+        while (pids.length < count) pids.push(site.next());
+        last.push(performance.now() - site.startedAtMs);
+        await site.end(pids);
+      });
+    }
+  }
+  return rows.map(({ peer, first, last }) => ({
+    what: count === 1 ? `start to the first child: ${peer.name}` : `start to the last of ${count}: ${peer.name}`,
+    unit: "ms",
+    values: count === 1 ? first : last,
+    ...(peer.name === "supervisor" ? { target: count === 1 ? TARGETS.first : TARGETS.last } : {}),
+  }));
+}
+
+async function benchStatus({ child, peers }: Programs, count: number): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  for (const peer of peers) {
+    if (peer.status === undefined) continue;
+    await withRig(async (rig) => {
+      const site = new Site(rig, peer, child, count);
+      const pids = Array.from({ length: count }, () => site.next());
+      await Bun.sleep(LIVED_MS);
+      const command = [...(site.status ?? [])];
+      const values: number[] = [];
+      for (let round = 0; round <= STATUS_ROUNDS; round += 1) {
+        const startMs = performance.now();
+        Bun.spawnSync(command, { env: ENV, stdout: "ignore", stderr: "ignore" });
+        if (round > 0) values.push(performance.now() - startMs);
+      }
+      await site.end(pids);
+      const target = count === 1 ? TARGETS.status : TARGETS.statusMany;
+      rows.push({
+        what: count === 1 ? `\`status\`: ${peer.name}` : `\`status\` of ${count}: ${peer.name}`,
+        unit: "ms",
+        values,
+        ...(peer.name === "supervisor" ? { target } : {}),
+      });
+    });
+  }
+  return rows;
+}
+
+/** From the start of the stop command to the death of the child; of a deaf one less the time that it is given. */
+async function benchStops(
+  { child, peers }: Programs,
+  more: readonly string[],
+  rounds: number,
+): Promise<readonly Row[]> {
+  const deaf = more.length > 0;
+  const rows: Row[] = [];
+  for (const peer of peers) {
+    if (peer.stop === undefined) continue;
+    const values: number[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      await withRig(async (rig) => {
+        const site = new Site(rig, peer, child, 1, more);
+        const pid = site.next();
+        await Bun.sleep(LIVED_MS);
+        const startMs = performance.now();
+        const command = rig.spawn([...(site.stop() ?? [])]);
+        await untilGone(pid, site.folder);
+        values.push(performance.now() - startMs - (deaf ? KILL_SECONDS * 1_000 : 0));
+        await command.exited;
+        await site.end([pid]);
+      });
+    }
+    const what = deaf ? `stop of a deaf child, beyond its ${KILL_SECONDS} s` : "stop of a willing child";
+    const target = peer.name === "supervisor" ? { target: TARGETS.stop } : {};
+    rows.push({ what: `${what}: ${peer.name}`, unit: "ms", values, ...target });
+  }
+  return rows;
+}
+
+async function untilGone(pid: number, what: string): Promise<void> {
+  const giveUpAtMs = performance.now() + PATIENCE_MS;
+  while (isRunning(pid)) {
+    if (performance.now() > giveUpAtMs) throw new Error(`cannot go on: the child in ${what} did not end`);
+    await Bun.sleep(0);
+  }
+}
+
+/** A zombie does not run. */
+function isRunning(pid: number): boolean {
+  try {
+    const fd = openSync(`/proc/${pid}/stat`, constants.O_RDONLY);
+    const bytes = Buffer.alloc(512);
+    const text = bytes.toString("latin1", 0, readSync(fd, bytes));
+    closeSync(fd);
+    return !text.includes(") Z ");
+  } catch {
+    return false;
+  }
+}

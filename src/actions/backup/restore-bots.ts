@@ -1,0 +1,94 @@
+/**
+ * The bots during a restore: stopped by the daemon when there is one; without one, no daemon may start them meanwhile. It is
+ * the worker itself that asks, so that a command that goes away leaves nobody half-way.
+ */
+import { join } from "node:path";
+import * as z from "zod";
+import { ensureDir } from "../../platform/files.ts";
+import { lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
+import type { RestoreJob } from "../../core/restore-job.ts";
+import { Failure } from "./failure.ts";
+
+/** An answer that costs the daemon nothing, ms. */
+const READ_MS = 10_000;
+/** A stop takes as long as the bot takes; the daemon itself kills it after its stopTimeout. Longest wait, ms. */
+const STOP_MS = 3_600_000;
+
+const statusSchema = z.object({ bots: z.array(z.object({ name: z.string(), state: z.string() })) });
+const refusalSchema = z.object({ error: z.object({ message: z.string() }) });
+
+/** States in which the process runs or will by itself. */
+const UP: readonly string[] = ["starting", "running", "backoff"];
+/** States in which the bot must be left alone. */
+const UNTOUCHABLE: readonly string[] = ["recovering", "stuck", "stopping"];
+
+export interface Keeper {
+  /** Those that are up now. Throws when one of them must be left alone. */
+  readonly up: readonly string[];
+  readonly stop: () => Promise<void>;
+  /** Starts them; returns what failed. Never throws. */
+  readonly start: (names: readonly string[]) => Promise<readonly string[]>;
+  readonly release: () => void;
+}
+
+/** Throws when neither the daemon answers nor its place can be taken. */
+export async function keepBots({ bots, socket, stateDir }: RestoreJob): Promise<Keeper> {
+  const status = await ask(socket, "GET", "/v1/status").catch(() => undefined);
+  if (status === undefined) return withoutDaemon(stateDir);
+  const states = statusSchema.parse(status.value).bots;
+  for (const { name, state } of states)
+    if (bots.includes(name) && UNTOUCHABLE.includes(state))
+      throw new Failure("bots", `bot ${name} is ${state}: wait until that is over`);
+  const up = bots.filter((bot) => states.some(({ name, state }) => name === bot && UP.includes(state)));
+  return {
+    up,
+    stop: async () => {
+      for (const bot of up) {
+        // oxlint-disable-next-line no-await-in-loop
+        const trouble = await order(socket, bot, "stop");
+        if (trouble !== undefined) throw new Failure("bots", trouble);
+      }
+    },
+    start: (names) => startBots(socket, names),
+    release: () => undefined,
+  };
+}
+
+/** Starts bots through the daemon; returns what failed. Never throws. */
+export async function startBots(socket: string, names: readonly string[]): Promise<readonly string[]> {
+  const troubles = await Promise.all(names.map((bot) => order(socket, bot, "start")));
+  return troubles.filter((trouble) => trouble !== undefined);
+}
+
+function withoutDaemon(stateDir: string): Keeper {
+  const path = join(stateDir, "supervisor.lock");
+  ensureDir(stateDir, 0o711);
+  const lock: Lock | undefined = tryLock(path);
+  if (lock === undefined)
+    throw new Failure(
+      "bots",
+      `the supervisor with pid ${lockHolder(path) ?? "?"} holds ${path} and does not answer; wait until it does, or end it`,
+    );
+  return {
+    up: [],
+    stop: async () => undefined,
+    start: async () => [],
+    release: () => lock.release(),
+  };
+}
+
+async function order(socket: string, bot: string, verb: "start" | "stop"): Promise<string | undefined> {
+  try {
+    const { ok, value } = await ask(socket, "POST", `/v1/bots/${encodeURIComponent(bot)}/${verb}`);
+    if (ok) return undefined;
+    return refusalSchema.safeParse(value).data?.error.message ?? `cannot ${verb} ${bot}: the supervisor refused`;
+  } catch (cause) {
+    return `cannot ${verb} ${bot}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  }
+}
+
+async function ask(unix: string, method: "GET" | "POST", path: string): Promise<{ ok: boolean; value: unknown }> {
+  const signal = AbortSignal.timeout(method === "GET" ? READ_MS : STOP_MS);
+  const response = await fetch(`http://supervisor${path}`, { unix, method, timeout: false, signal });
+  return { ok: response.ok, value: await response.json() };
+}

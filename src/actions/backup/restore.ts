@@ -1,0 +1,329 @@
+/**
+ * The action `restore`: unpacks a backup beside its target, proves it there, stops the bots, and puts it in place by renames
+ * that a journal can finish or take back after a kill at any line. What was there is moved aside, never copied, never deleted.
+ */
+import { randomBytes } from "node:crypto";
+import { existsSync, readdirSync, realpathSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
+import { reserveBytes } from "../../core/backup-room.ts";
+import { restoreJobSchema, type RestoreJob } from "../../core/restore-job.ts";
+import { swapMoves, type Move, type RestoreJournal } from "../../core/restore-journal.ts";
+import { formatSize } from "../../core/size.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { ensureDir, syncDir } from "../../platform/files.ts";
+import type { Lock } from "../../platform/lock.ts";
+import { defineAction } from "../contract.ts";
+import { failed, Failure } from "./failure.ts";
+import { openReading, rawPath, refuseOtherKind, type Reading } from "./reading.ts";
+import { Repository } from "./repository.ts";
+import { keepBots, type Keeper } from "./restore-bots.ts";
+import {
+  asideName,
+  discard,
+  doMoves,
+  finish,
+  isThere,
+  lockRestore,
+  refuseHeld,
+  rollBack,
+  settleLocked,
+  unmark,
+  writeJournal,
+} from "./restore-journal.ts";
+import { kindOf, type RestoreKind } from "./restore-kinds.ts";
+import { restoreTables } from "./restore-tables.ts";
+import { freshFolder, readArchive, unpackArchive, unpackDatabase } from "./unpack.ts";
+
+export interface RestoreIo {
+  readonly write: (line: BackupLine) => void;
+  readonly clock: Clock;
+  /** A step that has just been done; tests end the process there. */
+  readonly onStep?: (step: RestoreStep) => void;
+}
+
+export const RESTORE_STEPS = [
+  "locked",
+  "journaled",
+  "unpacked",
+  "stopped",
+  "swapping",
+  "moved",
+  "swapped",
+  "checked",
+  "done",
+] as const;
+export type RestoreStep = (typeof RESTORE_STEPS)[number];
+
+export const restoreAction = defineAction({ jobSchema: restoreJobSchema, run: restoreBackup });
+
+/** Restores and returns the exit code; never throws. */
+export async function restoreBackup(job: RestoreJob, io: RestoreIo): Promise<number> {
+  const locks: Lock[] = [];
+  try {
+    const reading = openReading(job.from, job.target.name, job);
+    refuseOtherKind(reading, job.target.kind);
+    if (job.into.kind === "folder") {
+      await restoreToFolder(job.into.path, reading, io);
+      return BACKUP_EXIT.done;
+    }
+    locks.push(...takeLocks(job));
+    const before = settleLocked(job.stateDir, job.target.name, io.clock);
+    if (before?.outcome === "failed") throw new Failure("bots", before.detail);
+    io.onStep?.("locked");
+    return await restoreLocked(job, io, reading);
+  } catch (error) {
+    return failed(error, io.write);
+  } finally {
+    for (const lock of locks) lock.release();
+  }
+}
+
+/** Of the restores of this target, and of its backups, so that none is deleted meanwhile. */
+function takeLocks({ stateDir, target, from }: RestoreJob): readonly Lock[] {
+  const own = lockRestore(stateDir, target.name);
+  if (own === undefined) throw new Failure("lock", `another restore of ${target.name} is under way`);
+  if (from.kind === "file") return [own];
+  const backups = new Repository(from.folder, target.name).lock();
+  if (backups !== undefined) return [own, backups];
+  own.release();
+  throw new Failure("lock", `a backup or check of ${target.name} is under way; try again when it has ended`);
+}
+
+export interface RestoreRun {
+  readonly job: RestoreJob;
+  readonly io: RestoreIo;
+  readonly reading: Reading;
+  readonly kind: RestoreKind;
+  readonly journal: RestoreJournal;
+  readonly startedMs: number;
+}
+
+async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): Promise<number> {
+  const kind = kindOf(job.target);
+  const startedMs = io.clock.monotonicMs();
+  // A bot that the restore will stop may have it open until then.
+  if (job.bots.length === 0) refuse(() => refuseHeld(kind.watched()));
+  const run: RestoreRun = { job, io, reading, kind, journal: beginJournal(job, io, reading, kind), startedMs };
+  let keeper: Keeper | undefined;
+  try {
+    io.onStep?.("journaled");
+    await unpack(run);
+    io.onStep?.("unpacked");
+    // Not earlier: without a daemon it holds the state folder, which an emergency close may need.
+    keeper = await keepBots(job);
+    await stopBots(run, keeper);
+    refuse(() => refuseHeld(kind.watched()));
+    const aside = job.into.kind === "tables" ? await restoreTables(run, job.into.tables) : await swap(run, keeper.up);
+    tellRestored(run, aside, await keeper.start(keeper.up));
+    return BACKUP_EXIT.done;
+  } catch (error) {
+    return await giveUp(run, keeper, error);
+  } finally {
+    keeper?.release();
+  }
+}
+
+async function stopBots({ job, io, journal }: RestoreRun, keeper: Keeper): Promise<void> {
+  if (keeper.up.length > 0) say(io, `stopping ${keeper.up.join(", ")}`);
+  // Noted first: whoever ends a restore that is killed here starts them again.
+  writeJournal(job.stateDir, { ...journal, stopped: [...keeper.up] });
+  await keeper.stop();
+  io.onStep?.("stopped");
+}
+
+function tellRestored(
+  { journal, reading, io, job, startedMs }: RestoreRun,
+  aside: readonly string[],
+  troubles: readonly string[],
+): void {
+  const { id, backup } = journal;
+  const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
+  const common = { id, backup, rawBytes: reading.rawBytes, durationMs };
+  io.write({ kind: "restored", ...common, aside: [...aside], marked: job.bots, troubles: [...troubles] });
+}
+
+function beginJournal(job: RestoreJob, io: RestoreIo, reading: Reading, kind: RestoreKind): RestoreJournal {
+  const now = io.clock.wallTime();
+  const stamp = now.toISOString().replace(/[-:]|\.\d+/g, "");
+  const id = `${stamp}-${randomBytes(3).toString("hex")}`;
+  const parents = [...new Set(kind.places.map(({ live }) => dirname(live)))];
+  const missing = parents.find((parent) => !existsSync(parent));
+  if (missing !== undefined)
+    throw new Failure("source", `there is no folder ${missing} to restore into; make it first`);
+  const journal: RestoreJournal = {
+    version: 1,
+    id,
+    target: job.target.name,
+    backup: reading.label,
+    snapshotAt: reading.snapshotAt,
+    startedAt: now.toISOString(),
+    phase: "prepared",
+    into: job.into.kind === "tables" ? "tables" : "live",
+    bots: job.bots,
+    stopped: [],
+    moves: [],
+    strays: Object.fromEntries(kind.places.map(({ live, sidecars }) => [live, [...sidecars]])),
+    scratch: parents.map((parent) => join(parent, `.restore-${id}`)),
+    aside: job.into.kind === "tables" ? [] : parents.map((parent) => join(parent, asideName(id))),
+  };
+  for (const parent of parents) refuseFull(parent, reading);
+  writeJournal(job.stateDir, journal);
+  return journal;
+}
+
+/** Into scratch on the disks of the target, proven there. Nothing that lives is touched. */
+async function unpack({ journal, kind, reading, io }: RestoreRun): Promise<void> {
+  say(io, `unpacking and proving ${reading.label}`);
+  for (const folder of journal.scratch) freshFolder(folder);
+  await kind.unpack(reading, (live) => join(dirname(live), `.restore-${journal.id}`), io.write);
+}
+
+/** The renames, and their proof; returns the folders of what was there before. */
+async function swap(
+  { job, io, kind, journal, reading }: RestoreRun,
+  stopped: readonly string[],
+): Promise<readonly string[]> {
+  const { stateDir } = job;
+  const { id } = journal;
+  const places = kind.places.map(({ live, sidecars }) => ({
+    live,
+    fresh: kind.fresh(live, join(dirname(live), `.restore-${id}`)),
+    aside: join(dirname(live), asideName(id)),
+    present: [live, ...sidecars].filter(isThere),
+  }));
+  for (const folder of journal.aside) freshFolder(folder);
+  const swapping: RestoreJournal = {
+    ...journal,
+    phase: "swapping",
+    stopped: [...stopped],
+    moves: [...swapMoves(places)],
+  };
+  const checked: RestoreJournal = { ...swapping, phase: "checked" };
+  say(io, "moving what is there aside and the restored data in its place", true);
+  writeJournal(stateDir, swapping);
+  io.onStep?.("swapping");
+  try {
+    doMoves(swapping.moves, (move) => afterMove(move, swapping, io));
+    io.onStep?.("swapped");
+    await kind.check(reading);
+    writeJournal(stateDir, checked);
+  } catch (error) {
+    throw new SwapError(swapping, error);
+  }
+  io.onStep?.("checked");
+  try {
+    finish(stateDir, checked, io.clock);
+  } catch (error) {
+    throw new UnfinishedError(error);
+  }
+  io.onStep?.("done");
+  return checked.aside.filter(isThere);
+}
+
+/** A log that appears beside a file that was just moved aside is somebody's who must not be there. */
+function afterMove({ from, to }: Move, { strays, moves }: RestoreJournal, io: RestoreIo): void {
+  io.onStep?.("moved");
+  const next = moves[moves.findIndex((move) => move.from === from && move.to === to) + 1];
+  const stray = next === undefined ? undefined : strays[next.to]?.find(isThere);
+  if (stray !== undefined) throw new Error(`${stray} has appeared: somebody uses it`);
+}
+
+/** It failed when some of the renames may have been done. */
+class SwapError extends Error {
+  readonly journal: RestoreJournal;
+
+  constructor(journal: RestoreJournal, cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+    this.journal = journal;
+  }
+}
+
+/** The restored data stands and is proven, and the rest cannot be written. */
+class UnfinishedError extends Error {
+  constructor(cause: unknown) {
+    super(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+/** Leaves what was there before, and the bots as they were. */
+async function giveUp({ job, io, journal }: RestoreRun, keeper: Keeper | undefined, error: unknown): Promise<number> {
+  const startAgain = async (): Promise<readonly string[]> => (await keeper?.start(keeper.up)) ?? [];
+  if (error instanceof UnfinishedError) {
+    const reason = `the restored data is in its place, but what is left cannot be written: ${error.message}; no bot is started, and the next command on backups tries again`;
+    io.write({ kind: "failed", stage: "swap", reason });
+    return BACKUP_EXIT.halfRolledBack;
+  }
+  if (!(error instanceof SwapError)) {
+    discard(job.stateDir, journal);
+    unmark(job.stateDir, journal);
+    return tellFailure(error, await startAgain(), io);
+  }
+  try {
+    rollBack(job.stateDir, error.journal);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const reason = `the restore failed (${error.message}), and the old data cannot be put back: ${why}; it is in ${journal.aside.join(", ")}, no bot is started, and the next command on backups tries again`;
+    io.write({ kind: "failed", stage: "swap", reason });
+    return BACKUP_EXIT.halfRolledBack;
+  }
+  const failure = new Failure("swap", `${error.message}; the old data is in its place again`, { cause: error });
+  return tellFailure(failure, await startAgain(), io);
+}
+
+function tellFailure(error: unknown, troubles: readonly string[], io: RestoreIo): number {
+  const failure = Failure.from(error);
+  const reason = [failure.message, ...troubles].join("; ");
+  return failed(new Failure(failure.stage, reason, { cause: error }), io.write);
+}
+
+function say(io: RestoreIo, text: string, touching = false): void {
+  io.write({ kind: "step", text, touching });
+}
+
+function refuse(deed: () => void): void {
+  try {
+    deed();
+  } catch (cause) {
+    throw Failure.of("bots", cause);
+  }
+}
+
+/** Refuses before anything is written when the disk cannot hold the unpacked data beside its reserve. */
+function refuseFull(folder: string, { rawBytes }: Reading): void {
+  const { bsize, bavail, blocks } = statfsSync(folder);
+  const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
+  if (free - rawBytes < reserve / 2)
+    throw new Failure(
+      "space",
+      `${folder} has ${formatSize(free)} free, and ${formatSize(rawBytes)} are needed beside a reserve of ${formatSize(reserve / 2)}; make room, or restore elsewhere with --to`,
+    );
+}
+
+/** Into an empty folder, touching nothing else: made under a hidden name in it, and named when it is whole. */
+async function restoreToFolder(folder: string, reading: Reading, io: RestoreIo): Promise<void> {
+  const startedMs = io.clock.monotonicMs();
+  ensureDir(folder);
+  const place = realpathSync(folder);
+  const other = readdirSync(place)[0];
+  if (other !== undefined)
+    throw new Failure("source", `${folder} is not empty: ${other} is there; name an empty folder`);
+  refuseFull(place, reading);
+  const scratch = join(place, ".restore");
+  freshFolder(scratch);
+  say(io, `unpacking and proving ${reading.label}`);
+  if (reading.holds === "sqlite") await unpackDatabase(reading, rawPath(scratch, reading), io.write);
+  else {
+    await readArchive(reading);
+    await unpackArchive(reading, scratch, undefined);
+  }
+  // A check may leave an empty log beside the database.
+  const leftover = (name: string): boolean =>
+    reading.holds === "sqlite" && name !== basename(rawPath(scratch, reading));
+  for (const name of readdirSync(scratch)) if (!leftover(name)) renameSync(join(scratch, name), join(place, name));
+  rmSync(scratch, { recursive: true, force: true });
+  syncDir(place);
+  const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
+  const common = { backup: reading.label, rawBytes: reading.rawBytes, durationMs };
+  io.write({ kind: "restored", id: "", ...common, aside: [], marked: [], troubles: [] });
+}

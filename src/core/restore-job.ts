@@ -1,0 +1,71 @@
+/** What the supervisor says to a worker that restores or exports a backup. Secrets travel on the worker's stdin only. */
+import * as z from "zod";
+import { jobTargetSchema } from "./backup-job.ts";
+
+/** What a restore says of a backup of Redis. */
+export const REDIS_BY_HAND = "a backup of Redis is put back by hand, as docs/backup.md says under Redis";
+
+const absolute = () => z.string().startsWith("/");
+
+const fromSchema = z.discriminatedUnion("kind", [
+  /** `id` of the backups in `folder`, the folder of the store. */
+  z.strictObject({ kind: z.literal("backup"), folder: absolute(), id: z.string() }),
+  /** A file or a backup's folder, wherever it came from. */
+  z.strictObject({ kind: z.literal("file"), path: absolute() }),
+]);
+export type RestoreFrom = z.output<typeof fromSchema>;
+
+const common = {
+  version: z.literal(1),
+  target: jobTargetSchema,
+  from: fromSchema,
+  /** Private key of age. */
+  identity: z.string().optional(),
+  /** Of a file that `openssl enc` made. */
+  password: z.string().optional(),
+};
+
+export const restoreJobSchema = z.strictObject({
+  ...common,
+  into: z.discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("live") }),
+    z.strictObject({ kind: z.literal("folder"), path: absolute() }),
+    z.strictObject({ kind: z.literal("tables"), tables: z.array(z.string().min(1)).min(1) }),
+  ]),
+  /** Bots that use the target: stopped meanwhile. */
+  bots: z.array(z.string()),
+  stateDir: absolute(),
+  /** The daemon's control socket, whether there is a daemon or not. */
+  socket: absolute(),
+});
+export type RestoreJob = z.output<typeof restoreJobSchema>;
+
+export const exportJobSchema = z.strictObject({ ...common, file: absolute() });
+export type ExportJob = z.output<typeof exportJobSchema>;
+
+/** How the data of a file is packed and what it is, by its name; `undefined` for a name that says nothing. */
+export interface FileFormat {
+  readonly holds: "sqlite" | "tar" | "postgres" | "redis";
+  readonly compress: "gzip" | "zstd" | "none";
+  /** By `openssl enc -aes-256-cbc -pbkdf2`. */
+  readonly openssl: boolean;
+}
+
+const PACKED: Readonly<Record<string, FileFormat["compress"]>> = { gz: "gzip", tgz: "gzip", zst: "zstd" };
+const HOLDS: readonly (readonly [RegExp, FileFormat["holds"]])[] = [
+  [/^postgres_backup_|\.(sql|dump)$/, "postgres"],
+  [/^redis_backup_|\.rdb$/, "redis"],
+  [/\.tar$/, "tar"],
+  [/\.(db|sqlite3?)$/, "sqlite"],
+];
+
+export function formatOf(name: string): FileFormat | undefined {
+  const openssl = name.endsWith(".enc");
+  const bare = openssl ? name.slice(0, -".enc".length) : name;
+  const ending = /\.(gz|tgz|zst)$/.exec(bare)?.[1];
+  const inner = ending === undefined ? bare : `${bare.slice(0, -ending.length - 1)}${ending === "tgz" ? ".tar" : ""}`;
+  const holds = HOLDS.find(([pattern]) => pattern.test(inner))?.[1];
+  return holds === undefined
+    ? undefined
+    : { holds, compress: ending === undefined ? "none" : (PACKED[ending] ?? "none"), openssl };
+}

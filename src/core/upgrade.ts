@@ -1,0 +1,154 @@
+/**
+ * What two versions of the supervisor tell each other when one takes the place of the other: what the new one says of
+ * itself beforehand (its self-check), and what the old one hands over. Both forms are versioned apart from everything else.
+ */
+import * as z from "zod";
+import { plainText } from "./plain-text.ts";
+
+/** Form of the self-check's report; the old version refuses any other. */
+const SELF_CHECK_VERSION = 1;
+/** Form of what is handed over; the self-check says which one the new version reads. */
+export const HANDOVER_VERSION = 1;
+/** Longest part of a foreign program's output that is shown, characters. */
+const EXCERPT_CHARS = 200;
+
+const selfCheckSchema = z.object({
+  selfCheck: z.literal(SELF_CHECK_VERSION),
+  name: z.literal("tradingbot-supervisor"),
+  version: z.string().min(1).max(100),
+  handover: z.int(),
+  /** What keeps the new version from running this installation. */
+  problems: z.array(z.string()),
+  /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
+  bots: z.record(z.string(), z.object({ verdict: z.enum(["adopt", "end", "doubt", "none"]), reason: z.string() })),
+});
+type SelfCheck = z.output<typeof selfCheckSchema>;
+
+/** The report of the version that runs now. */
+export function selfCheckReport(report: Pick<SelfCheck, "version" | "problems" | "bots">): SelfCheck {
+  return {
+    selfCheck: SELF_CHECK_VERSION,
+    name: "tradingbot-supervisor",
+    handover: HANDOVER_VERSION,
+    ...report,
+  };
+}
+
+/** How the run of a self-check ended. */
+export type SelfCheckRun =
+  | { readonly kind: "exited"; readonly code: number | null; readonly signal: string | null; readonly output: string }
+  | { readonly kind: "timeout"; readonly output: string }
+  | { readonly kind: "failed"; readonly reason: string };
+
+export type Fitness =
+  | { readonly kind: "fit"; readonly version: string }
+  | { readonly kind: "unfit"; readonly reason: string };
+
+/** Whether a program may take our place: it says so itself, and it would go on with every bot in `running`. */
+export function judgeSelfCheck(run: SelfCheckRun, running: readonly string[]): Fitness {
+  if (run.kind === "failed") return unfit(run.reason);
+  if (run.kind === "timeout") return unfit("its self-check did not end in time");
+  const report = readReport(run.output);
+  if (report === undefined) return unfit(`it is no supervisor that can take over: its self-check ${ending(run)}`);
+  if (report.handover !== HANDOVER_VERSION)
+    return unfit(`it takes over in form ${report.handover}, and this version hands over in form ${HANDOVER_VERSION}`);
+  const [problem] = report.problems;
+  if (problem !== undefined) return unfit(plainText(report.problems.join("; ")));
+  if (run.code !== 0) return unfit(`its self-check ${ending(run)}`);
+  for (const name of running) {
+    const judged = report.bots[name];
+    if (judged === undefined) return unfit(`the config on disk does not name bot ${name}, which is running`);
+    if (judged.verdict !== "adopt") return unfit(`it would not go on with bot ${name}: ${plainText(judged.reason)}`);
+  }
+  return { kind: "fit", version: plainText(report.version) };
+}
+
+function unfit(reason: string): Fitness {
+  return { kind: "unfit", reason };
+}
+
+/** The report is one line; others are warnings for people. */
+function readReport(output: string): SelfCheck | undefined {
+  for (const line of output.split("\n")) {
+    if (!line.startsWith("{")) continue;
+    try {
+      const parsed = selfCheckSchema.safeParse(JSON.parse(line));
+      if (parsed.success) return parsed.data;
+    } catch {
+      // Another line may be it.
+    }
+  }
+  return undefined;
+}
+
+function ending({ code, signal, output }: Extract<SelfCheckRun, { kind: "exited" }>): string {
+  const how = signal === null ? `ended with code ${code}` : `was ended by ${signal}`;
+  const said = plainText(output.trim().slice(0, EXCERPT_CHARS));
+  return said === "" ? how : `${how} and said: ${said}`;
+}
+
+const exitInfoSchema = z.object({
+  cause: z.string(),
+  code: z.int().nullable(),
+  signal: z.string().nullable(),
+  detail: z.string(),
+  at: z.string().nullable(),
+});
+
+const carriedBotSchema = z.object({
+  kind: z.enum(["running", "stopped", "halted", "locked"]),
+  /** Why it is halted; empty else. */
+  reason: z.string(),
+  wanted: z.boolean(),
+  attempt: z.int().min(0),
+  restarts: z.int().min(0),
+  /** Ages of the restarts in the budget, ms, oldest first. */
+  restartAgesMs: z.array(z.number()),
+  lastExit: exitInfoSchema.nullable(),
+  /** What is left of `closeAfter`, ms; null while it does not count. */
+  closeAfterLeftMs: z.number().nullable(),
+});
+/** What a bot's identity on disk does not say. */
+export type CarriedBot = z.output<typeof carriedBotSchema>;
+
+const handoverSchema = z.object({
+  handover: z.literal(HANDOVER_VERSION),
+  /** The daemon's pid, which an exec does not change: proves that the handover is meant for this process. */
+  pid: z.int(),
+  from: z.string(),
+  to: z.string(),
+  bots: z.record(z.string(), carriedBotSchema),
+  /** Commands of probes that run: nobody waits for their answer any more. */
+  commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),
+});
+export type HandedOver = z.output<typeof handoverSchema>;
+
+/** Reads a handover; `undefined` for anything else, and for one that is meant for another process. */
+export function readHandover(text: string, pid: number): HandedOver | undefined {
+  try {
+    const parsed = handoverSchema.safeParse(JSON.parse(text));
+    return parsed.success && parsed.data.pid === pid ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What `GET /v1/upgrade` answers. */
+export const upgradeStateSchema = z.object({
+  /** Another one after each start of the daemon, also within the same process. */
+  instance: z.string(),
+  version: z.string(),
+  pid: z.int(),
+  /** Why the last upgrade was not made; null when there was none or it is under way. */
+  failure: z.string().nullable(),
+});
+
+/** What `POST /v1/upgrade` answers: the new program is fit, and, unless it was a dry run, takes over at once. */
+export const upgradeAnswerSchema = z.object({
+  from: z.string(),
+  to: z.string(),
+  binary: z.string(),
+  dryRun: z.boolean(),
+  instance: z.string(),
+  pid: z.int(),
+});

@@ -1,0 +1,82 @@
+/** Who has a file open, mapped or locked: proc_pid_fd(5), proc_pid_maps(5), proc_locks(5). */
+import { readdirSync, statSync } from "node:fs";
+import { listPids, readProc } from "./proc.ts";
+
+/** Maps of a process that are read, bytes: some ten thousand mappings. */
+const MAX_MAPS_BYTES = 16 * 1_024 ** 2;
+const MAX_LOCKS_BYTES = 4 * 1_024 ** 2;
+
+/** A pid that the kernel does not tell us: the process is in another container. */
+const UNKNOWN_PID = 0;
+
+interface Node {
+  readonly dev: bigint;
+  readonly ino: bigint;
+}
+
+/**
+ * Pids of other processes that use one of the files that exist among `paths`, in order. Of processes that we may not look at
+ * (as no root) only a lock shows, which every connection to a database in WAL mode holds. Throws when processes cannot be listed.
+ */
+export function holdersOf(paths: readonly string[]): readonly number[] {
+  const nodes = new Map<string, Node>();
+  for (const path of paths) {
+    const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (stats?.isFile() === true) nodes.set(keyOf(stats), stats);
+  }
+  if (nodes.size === 0) return [];
+  const held = new Set(lockHolders(nodes));
+  for (const pid of listPids()) if (hasOpen(pid, nodes) || hasMapped(pid, nodes)) held.add(pid);
+  held.delete(process.pid);
+  return [...held].toSorted((a, b) => a - b);
+}
+
+function keyOf({ dev, ino }: Node): string {
+  return `${dev}:${ino}`;
+}
+
+function hasOpen(pid: number, nodes: ReadonlyMap<string, Node>): boolean {
+  const folder = `/proc/${pid}/fd`;
+  return namesIn(folder).some((name) => {
+    try {
+      const stats = statSync(`${folder}/${name}`, { bigint: true, throwIfNoEntry: false });
+      return stats !== undefined && nodes.has(keyOf(stats));
+    } catch {
+      // It ended meanwhile, or closed the descriptor.
+      return false;
+    }
+  });
+}
+
+function hasMapped(pid: number, nodes: ReadonlyMap<string, Node>): boolean {
+  const maps = readProc(`/proc/${pid}/maps`, MAX_MAPS_BYTES);
+  if (maps === undefined) return false;
+  return maps.split("\n").some((line) => {
+    const [, , , device, inode] = line.split(/\s+/, 5);
+    return device !== undefined && inode !== undefined && inode !== "0" && nodes.has(`${deviceOf(device)}:${inode}`);
+  });
+}
+
+/** Lines as `1: POSIX  ADVISORY  READ 1234 08:01:5678 128 128`; blocked ones have an arrow after the number. */
+function lockHolders(nodes: ReadonlyMap<string, Node>): readonly number[] {
+  const text = readProc("/proc/locks", MAX_LOCKS_BYTES) ?? "";
+  return text.split("\n").flatMap((line) => {
+    const [, pid, device, inode] = /\s(-?\d+)\s+([0-9a-f]+:[0-9a-f]+):(\d+)\s/.exec(line) ?? [];
+    if (pid === undefined || device === undefined || inode === undefined) return [];
+    return nodes.has(`${deviceOf(device)}:${inode}`) ? [Math.max(Number(pid), UNKNOWN_PID)] : [];
+  });
+}
+
+/** The device number of stat(2) from `major:minor` in hexadecimal digits, as glibc's makedev packs it. */
+function deviceOf(text: string): bigint {
+  const [major = 0n, minor = 0n] = text.split(":").map((part) => BigInt(`0x${part}`));
+  return ((major & 0xfffff000n) << 32n) | ((major & 0xfffn) << 8n) | ((minor & 0xffffff00n) << 12n) | (minor & 0xffn);
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

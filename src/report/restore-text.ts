@@ -1,0 +1,67 @@
+/** A restore's plan for people: what comes back, what is lost, what is replaced, who is stopped. */
+import { formatSize } from "../core/size.ts";
+
+interface Plan {
+  readonly target: string;
+  readonly kind: string;
+  readonly backup: string;
+  readonly store: string | null;
+  readonly snapshotAt: string | null;
+  readonly lossSeconds: number | null;
+  readonly into:
+    | { readonly kind: "live" }
+    | { readonly kind: "folder"; readonly path: string }
+    | { readonly kind: "tables"; readonly tables: readonly string[] };
+  readonly replaces: readonly { readonly path: string; readonly bytes: number | null }[];
+  readonly bots: readonly string[];
+}
+
+const UNITS = [
+  ["d", 86_400],
+  ["h", 3_600],
+  ["min", 60],
+  ["s", 1],
+] as const;
+
+export function planText(plan: Plan): string {
+  const rows: readonly (readonly [string, string])[] = [
+    ["target", `${plan.target} (${plan.kind})`],
+    ["from", plan.store === null ? plan.backup : `${plan.backup} in ${plan.store}`],
+    [
+      "holds",
+      plan.snapshotAt === null ? "nobody knows of when: the file does not say" : `the state of ${plan.snapshotAt}`,
+    ],
+    ...(plan.lossSeconds === null
+      ? []
+      : ([["loses", `what was written in the ${spanText(plan.lossSeconds)} since`]] as const)),
+    ...placeRows(plan),
+  ];
+  return rows.map(([label, text]) => `${label.padEnd(8)}  ${text}`).join("\n");
+}
+
+function placeRows({ into, replaces, bots }: Plan): readonly (readonly [string, string])[] {
+  if (into.kind === "folder") return [["into", `${into.path}; nothing else is touched`]];
+  const stops =
+    bots.length === 0 ? "no bot: the target names none" : `${bots.join(", ")}, then started with level minimal`;
+  const paths = replaces.map(({ path, bytes }) => (bytes === null ? path : `${path} (${formatSize(bytes)})`));
+  const what =
+    into.kind === "tables"
+      ? `${into.tables.join(", ")} in ${paths.join(", ")}; the other tables stay`
+      : `${paths.join(", ")}; kept beside it for 7 days`;
+  return [
+    ["replaces", what],
+    ["stops", stops],
+  ];
+}
+
+/** The two largest units of a time. */
+function spanText(seconds: number): string {
+  const parts: string[] = [];
+  let rest = seconds;
+  for (const [unit, size] of UNITS) {
+    const count = Math.floor(rest / size);
+    rest -= count * size;
+    if (count > 0 || parts.length > 0) parts.push(`${count} ${unit}`);
+  }
+  return parts.length === 0 ? "0 s" : parts.slice(0, 2).join(" ");
+}

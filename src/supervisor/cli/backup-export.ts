@@ -1,0 +1,70 @@
+/** `supervisor backup export`: writes one backup as a plain file that needs nothing of ours to be read. */
+import { resolve } from "node:path";
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import { EXIT } from "../../core/exit-code.ts";
+import { formatSize } from "../../core/size.ts";
+import { systemClock } from "../../platform/clock.ts";
+import type { ExportJob } from "../../core/restore-job.ts";
+import { commonJob, placesOf, runDeed } from "../runtime/backup-run.ts";
+import type { LoadedConfig } from "../runtime/config/load.ts";
+import { planRestore } from "../runtime/restore-plan.ts";
+import type { CliIo } from "./verb.ts";
+
+export interface ExportOptions {
+  readonly plain: string;
+  readonly id?: string;
+  readonly unencrypted?: true;
+  readonly json?: true;
+}
+
+class ExportError extends Error {
+  readonly exitCode: number;
+  readonly hint: string;
+
+  constructor(message: string, exitCode: number, hint: string) {
+    super(message);
+    this.exitCode = exitCode;
+    this.hint = hint;
+  }
+}
+
+export async function exportPlain(
+  loaded: LoadedConfig,
+  target: string,
+  options: ExportOptions,
+  io: CliIo,
+): Promise<void> {
+  const { backups } = loaded.config;
+  const [place] = backups === undefined ? [] : placesOf(backups, target);
+  const wish = { target, at: undefined, id: options.id, file: undefined, into: { kind: "live" } } as const;
+  const planned = planRestore(loaded.config, wish, systemClock.wallTime());
+  if (planned.kind === "none" || place === undefined)
+    throw new ExportError(
+      `cannot export ${target}: ${planned.kind === "none" ? planned.reason : "it has no store"}`,
+      BACKUP_EXIT.noBackup,
+      "supervisor backup list shows what there is",
+    );
+  if (backups?.encryption !== undefined && options.unencrypted !== true)
+    throw new ExportError(
+      `cannot export ${target}: the file would not be encrypted, and backups are`,
+      EXIT.usage,
+      "--unencrypted writes it all the same",
+    );
+  const { store: _store, folder: _folder, ...common } = commonJob(loaded, place);
+  const job: ExportJob = { ...common, from: planned.from, file: resolve(io.cwd, options.plain) };
+  let written: { readonly file: string; readonly rawBytes: number } | undefined;
+  const { code, failure } = await runDeed("export-backup", job, {
+    clock: systemClock,
+    onLine: (line) => {
+      if (line.kind === "exported") written = { file: line.file, rawBytes: line.rawBytes };
+    },
+  });
+  if (failure !== undefined) io.err(`cannot export ${target}: ${failure}`);
+  if (options.json === true)
+    io.out(
+      JSON.stringify({ version: 1, backup: planned.plan.backup, exported: written ?? null, failure: failure ?? null }),
+    );
+  else if (written !== undefined)
+    io.out(`${planned.plan.backup} (${formatSize(written.rawBytes)}) is in ${written.file}`);
+  io.setExitCode(code);
+}

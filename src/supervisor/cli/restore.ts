@@ -1,0 +1,272 @@
+/** `supervisor restore`: says what would come back and what is lost, asks, and has a worker do it; with a daemon or without. */
+import { createInterface } from "node:readline/promises";
+import { resolve } from "node:path";
+import { InvalidArgumentError } from "commander";
+import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
+import { EXIT } from "../../core/exit-code.ts";
+import { formatOf, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
+import { systemClock } from "../../platform/clock.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import type { Worker } from "../../platform/worker.ts";
+import { planText } from "../../report/restore-text.ts";
+import { backupJob, commonJob, placesOf, runDeed, type DeedEnd } from "../runtime/backup-run.ts";
+import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
+import { controlSocketPath } from "../runtime/config/paths.ts";
+import { planRestore, storedBackups, type RestorePlan } from "../runtime/restore-plan.ts";
+import { parseSince } from "./arguments.ts";
+import { VERSION } from "./build-info.ts";
+import { withConfig, type PlaceOptions } from "./place.ts";
+import { settleFirst } from "./settle.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+/** A password is one line. */
+const MAX_PASSWORD_BYTES = 4_096;
+
+interface Options extends PlaceOptions {
+  readonly at?: Date;
+  readonly id?: string;
+  readonly file?: string;
+  readonly to?: string;
+  readonly table?: readonly string[];
+  readonly passwordFile?: string;
+  readonly list?: true;
+  readonly dryRun?: true;
+  readonly yes?: true;
+  readonly json?: true;
+}
+
+class RestoreError extends Error {
+  readonly exitCode: number;
+  readonly hint: string;
+
+  constructor(message: string, exitCode: number, hint: string) {
+    super(message);
+    this.exitCode = exitCode;
+    this.hint = hint;
+  }
+}
+
+export const command: Verb = {
+  name: "restore",
+  summary:
+    "Brings back what a backup holds. Exit codes: 0 done, 1 done but a bot did not start or interrupted, 2 usage, 3 the backup cannot be read or the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such backup.",
+  acts: true,
+  configure: (cmd, io) => {
+    withConfig(cmd)
+      .argument("<target>", "name of the target in the config")
+      .option("--at <time>", "the newest backup at or before this time, or that long ago", parseSince)
+      .option("--id <id>", "this backup")
+      .option("--file <file>", "this file or folder of a backup, wherever it came from")
+      .option("--to <folder>", "into this empty folder; what lives is not touched")
+      .option("--table <name>", "only this table of a database; may be repeated", collect, [])
+      .option("--password-file <file>", "password of a file that openssl encrypted (.enc)")
+      .option("--list", "show the backups that could be restored")
+      .option("--dry-run", "only say what would be done")
+      .option("--yes", "do not ask")
+      .option("--json", "print one object")
+      .action((target: string, options: Options) => restore(target, options, io));
+  },
+};
+
+function collect(name: string, before: readonly string[]): readonly string[] {
+  if (name === "") throw new InvalidArgumentError("a table has a name");
+  return [...before, name];
+}
+
+async function restore(target: string, options: Options, io: CliIo): Promise<void> {
+  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  requireTarget(loaded, target);
+  refuseMixed(options);
+  await settleFirst(loaded.dirs, io);
+  if (options.list === true) return list(loaded, target, options, io);
+  const into = intoOf(options, io);
+  const file = options.file === undefined ? undefined : resolve(io.cwd, options.file);
+  const wish = { target, at: options.at, id: options.id, file, into };
+  const planned = planRestore(loaded.config, wish, systemClock.wallTime());
+  if (planned.kind === "none")
+    throw new RestoreError(
+      `cannot restore ${target}: ${planned.reason}`,
+      BACKUP_EXIT.noBackup,
+      `supervisor restore ${target} --list shows what there is`,
+    );
+  const { plan, from } = planned;
+  if (options.json !== true) io.out(planText(plan));
+  warn(from, io);
+  if (options.dryRun === true) {
+    if (options.json === true) io.out(JSON.stringify({ version: 1, plan, result: null }));
+    return;
+  }
+  if (into.kind !== "folder" && options.yes !== true) await confirm(target, options);
+  await carryOut(loaded, { plan, from, options }, io);
+}
+
+function requireTarget({ config, shown }: LoadedConfig, target: string): void {
+  const names = Object.keys(config.backups?.targets ?? {});
+  if (names.includes(target)) return;
+  const known = names.length === 0 ? `${shown} has no backups section` : `the targets are ${names.join(", ")}`;
+  throw new RestoreError(`cannot find target ${target}: ${known}`, EXIT.usage, "docs/restore.md tells how it is used");
+}
+
+function refuseMixed({ at, id, file, to, table = [] }: Options): void {
+  const given = Object.entries({ "--at": at, "--id": id, "--file": file }).filter(([, value]) => value !== undefined);
+  if (given.length > 1)
+    throw new RestoreError(`cannot use ${given.map(([name]) => name).join(" and ")} together`, EXIT.usage, "name one");
+  if (to !== undefined && table.length > 0)
+    throw new RestoreError(
+      "cannot use --to and --table together",
+      EXIT.usage,
+      "restore to a folder and take the table from there",
+    );
+}
+
+function intoOf({ to, table = [] }: Options, io: CliIo): RestoreJob["into"] {
+  if (to !== undefined) return { kind: "folder", path: resolve(io.cwd, to) };
+  return table.length > 0 ? { kind: "tables", tables: [...table] } : { kind: "live" };
+}
+
+function warn(from: RestoreFrom, io: CliIo): void {
+  if (from.kind === "file" && formatOf(from.path)?.openssl === true)
+    io.err("a file of openssl enc is not authenticated: whoever could write it may have changed what it holds");
+}
+
+/** On a terminal the name of the target must be typed; a script says --yes. */
+async function confirm(target: string, { json }: Options): Promise<void> {
+  if (json === true || !process.stdin.isTTY)
+    throw new RestoreError(
+      `cannot restore ${target}: not confirmed`,
+      EXIT.usage,
+      "--yes restores without asking, --dry-run only shows the plan",
+    );
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const closed = new Promise<string>((done) => terminal.once("close", () => done("")));
+  const answer = await Promise.race([terminal.question(`type ${target} to restore it: `), closed]);
+  terminal.close();
+  if (answer.trim() !== target) throw new RestoreError(`${target} is not restored`, EXIT.failed, "nothing was changed");
+}
+
+interface Deed {
+  readonly plan: RestorePlan;
+  readonly from: RestoreFrom;
+  readonly options: Options;
+}
+
+async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<void> {
+  const { plan, from, options } = deed;
+  const { target, into } = plan;
+  const { backups } = loaded.config;
+  const [place] = backups === undefined ? [] : placesOf(backups, target);
+  if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
+  const { store: _store, folder: _folder, ...common } = commonJob(loaded, place);
+  const password = passwordOf(options, io);
+  const job: RestoreJob = {
+    ...common,
+    from,
+    ...(password === undefined ? {} : { password }),
+    into,
+    bots: [...plan.bots],
+    stateDir: loaded.dirs.stateDir,
+    socket: controlSocketPath(loaded.dirs.runtimeDir),
+  };
+  if (into.kind === "tables") await backUpFirst(loaded, place, io);
+  const lines: BackupLine[] = [];
+  const end = await runRestore(job, loaded, io, (line) => {
+    if (line.kind !== "progress") lines.push(line);
+    if (options.json !== true) tell(line, io);
+  });
+  const done = lines.find((line) => line.kind === "restored");
+  if (end.failure !== undefined) io.err(`cannot restore ${target}: ${end.failure}`);
+  const code = done !== undefined && done.troubles.length > 0 ? EXIT.failed : end.code;
+  if (options.json === true)
+    io.out(
+      JSON.stringify({ version: 1, plan, result: { code, failure: end.failure ?? null, restored: done ?? null } }),
+    );
+  io.setExitCode(code);
+}
+
+/** Tables are written over in place, so there is nothing to move aside: what is there is backed up first. */
+async function backUpFirst(loaded: LoadedConfig, place: Parameters<typeof backupJob>[1], io: CliIo): Promise<void> {
+  const job = { ...backupJob(loaded, place, { trigger: "pre-restore", version: VERSION }), retention: null };
+  const { code, failure } = await runDeed("backup", job, { clock: systemClock, onLine: () => undefined });
+  if (failure === undefined) return io.err(`what is there now was backed up to ${place.store} first`);
+  throw new RestoreError(
+    `cannot back up ${place.target} before its tables are written over: ${failure}`,
+    code,
+    "restore the whole database instead, without --table: then what is there is moved aside",
+  );
+}
+
+/** A signal ends the worker, which is safe on any line, until the renames begin; then they are waited for. */
+async function runRestore(
+  job: RestoreJob,
+  { dirs }: LoadedConfig,
+  io: CliIo,
+  onLine: (line: BackupLine) => void,
+): Promise<DeedEnd> {
+  let worker: Worker | undefined;
+  let touching = false;
+  let interrupted = false;
+  const onSignal = (): void => {
+    if (touching) io.err("the restored data is being put in its place: wait for the end");
+    else {
+      interrupted = true;
+      worker?.kill();
+    }
+  };
+  for (const signal of SIGNALS) process.on(signal, onSignal);
+  try {
+    const end = await runDeed("restore", job, {
+      clock: systemClock,
+      onStart: (started) => (worker = started),
+      onLine: (line) => {
+        if (line.kind === "step") touching = line.touching;
+        onLine(line);
+      },
+    });
+    return interrupted && end.failure !== undefined ? { code: EXIT.failed, failure: "it was interrupted" } : end;
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, onSignal);
+    // A worker that was killed has left its journal, and bots that it had stopped.
+    await settleFirst(dirs, io);
+  }
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+function passwordOf({ passwordFile }: Options, io: CliIo): string | undefined {
+  if (passwordFile === undefined) return io.env["SUPERVISOR_BACKUP_PASSWORD"];
+  const path = resolve(io.cwd, passwordFile);
+  const text = readTextIfExists(path, MAX_PASSWORD_BYTES);
+  if (text === undefined)
+    throw new RestoreError(`cannot read ${path}: it does not exist`, EXIT.usage, "name a file with one line");
+  return text.replace(/\r?\n$/, "");
+}
+
+function tell(line: BackupLine, io: CliIo): void {
+  if (line.kind === "step") io.out(`${line.text} …`);
+  if (line.kind !== "restored") return;
+  io.out(`restored ${line.backup} in ${(line.durationMs / 1_000).toFixed(1)} s`);
+  for (const folder of line.aside) io.out(`what was there is in ${folder} for 7 days`);
+  for (const bot of line.marked)
+    io.out(
+      `${bot} may only reduce (level minimal) until it says that it is reconciled, or: supervisor arm ${bot} --reason TEXT`,
+    );
+  for (const trouble of line.troubles) io.err(trouble);
+}
+
+function list({ config }: LoadedConfig, target: string, { json }: Options, io: CliIo): void {
+  const { backups } = config;
+  if (backups === undefined) return;
+  const all = storedBackups(backups, target).map(({ id, store, snapshotAt, verified, damage }) => ({
+    id,
+    store,
+    verified,
+    damage,
+    snapshotAt: snapshotAt === "" ? null : snapshotAt,
+  }));
+  if (json === true) return io.out(JSON.stringify({ version: 1, backups: all }));
+  if (all.length === 0) return io.out(`there are no backups of ${target}`);
+  for (const { id, store, snapshotAt, verified, damage } of all)
+    io.out(
+      `${id}  ${store}  ${snapshotAt ?? "?"}  ${damage === null ? (verified ? "verified" : "NOT VERIFIED") : `DAMAGED: ${damage}`}`,
+    );
+}

@@ -1,0 +1,63 @@
+/** What a bot is given by the daemon that it belongs to, and what it may be told to do first. */
+import type { Trigger } from "../../core/lifecycle-types.ts";
+import type { CarriedBot } from "../../core/upgrade.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Controllers } from "../../platform/controllers.ts";
+import type { Census } from "../../platform/tree.ts";
+import type { Journal } from "./journal.ts";
+import type { MachineWatch } from "./machine-watch.ts";
+import type { Pulse } from "./pulse.ts";
+import type { Remains } from "./survey.ts";
+
+export interface BotDeps {
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly journal: Journal;
+  /** Folder below which bots get their cgroup; `undefined` where there is none. */
+  readonly cgroupBase: string | undefined;
+  /** Where the cgroups for limits are made; `undefined` when nothing will be started. */
+  readonly controllers: Controllers | undefined;
+  /** No other bot runs under this supervisor, so whatever orphan comes to it is this bot's. */
+  readonly alone: boolean;
+  /** Tells the cgroups of two supervisors on one machine apart. */
+  readonly installation: string;
+  /** The supervisor's own environment. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Reads what waits in the bot's notify socket. */
+  readonly drain: () => void;
+  /** Something that status shows has changed. */
+  readonly onChange: () => void;
+  readonly pulse: Pulse;
+  /** Tells what disturbed the machine that all bots share; absent where nothing is started. */
+  readonly machine?: Pick<MachineWatch, "disturbance">;
+  /** What the state folder holds of all bots, of this config or an earlier one. */
+  readonly remains: readonly Remains[];
+  /** Names of all bots of the config. */
+  readonly configured: ReadonlySet<string>;
+  /** What an earlier version in this process handed over of the bot. */
+  readonly carried?: CarriedBot | undefined;
+  /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
+  readonly census?: Census;
+  /** Something threw that should not. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** An order to close positions. */
+export interface Order {
+  readonly trigger: Trigger;
+  readonly reason: string;
+  /** An earlier daemon had taken it when it was killed: the bot counts as locked since then. */
+  readonly taken?: true;
+}
+
+/** How the daemon begins with a bot. */
+export interface Begin {
+  readonly emergency?: Order | undefined;
+  readonly held?: string | undefined;
+  /** Bots that are to be ready before its first start. */
+  readonly waitsFor?: readonly string[];
+  /** As in `BotDeps`: of a moment ago. */
+  readonly census?: Census;
+  /** Whether it should run, told by who has let go of its last start; `autostart` says it else. */
+  readonly wanted?: boolean;
+}

@@ -1,0 +1,58 @@
+/** Variables of the environment that stand in where the config says nothing: the contract's API_HOST, API_PORT and LOG_FILE. */
+import { join, dirname, resolve } from "node:path";
+import { valueAt } from "./fields.ts";
+import { formatPath, type Path } from "./issues.ts";
+import type { Dirs } from "./paths.ts";
+import type { Environment } from "./substitute.ts";
+
+/** What the missing one of API_HOST and API_PORT is. */
+const DEFAULT_HOST = "127.0.0.1";
+const DEFAULT_PORT = "8001";
+
+export interface Completed {
+  /** The parsed config with what the variables add to it; the input itself is left as it is. */
+  readonly root: unknown;
+  /** Names the variables that the value at `path` is from, for its errors; empty for what stands in the file. */
+  readonly wordsOf: (path: Path) => string;
+}
+
+/** Completes a parsed config, which may be wrong elsewhere. An empty variable counts as none. */
+export function withVariables(root: unknown, env: Environment): Completed {
+  if (typeof root !== "object" || root === null || Array.isArray(root)) return { root, wordsOf: () => "" };
+  const words = new Map<string, string>();
+  const added: Record<string, unknown> = {};
+  const logFile = env["LOG_FILE"] ?? "";
+  if (logFile !== "" && valueAt(root, ["logFile"]) === undefined) {
+    added["logFile"] = logFile;
+    words.set("logFile", " (from $LOG_FILE)");
+  }
+  const http: unknown = valueAt(root, ["http"]) ?? {};
+  const listen = listenFrom(env);
+  if (listen !== undefined && isMap(http) && valueAt(http, ["listen"]) === undefined) {
+    added["http"] = { ...http, listen };
+    words.set("http.listen", " (from $API_HOST and $API_PORT)");
+  }
+  return { root: { ...root, ...added }, wordsOf: (path) => words.get(formatPath(path)) ?? "" };
+}
+
+function isMap(value: unknown): value is object {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** The address that the two variables name together; `undefined` when neither is set. */
+function listenFrom(env: Environment): string | undefined {
+  const host = env["API_HOST"] ?? "";
+  const port = env["API_PORT"] ?? "";
+  if (host === "" && port === "") return undefined;
+  const shown = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  return `${shown || DEFAULT_HOST}:${port || DEFAULT_PORT}`;
+}
+
+/** What is wrong with the place of `logFile`: the output of a bot is there, and would be mixed with it and rotated under it. */
+export function logFileError(root: unknown, dirs: Dirs, file: string, bots: readonly string[]): string | undefined {
+  const logFile = valueAt(root, ["logFile"]);
+  if (typeof logFile !== "string") return undefined;
+  const path = resolve(dirname(file), logFile);
+  const bot = bots.find((name) => join(dirs.logDir, `${name}.log`) === path);
+  return bot === undefined ? undefined : `${path} holds the output of the bot "${bot}"; name another file`;
+}

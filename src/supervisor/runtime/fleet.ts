@@ -1,0 +1,171 @@
+/** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
+import type { Server } from "bun";
+import type { CarriedBot } from "../../core/upgrade.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Controllers } from "../../platform/controllers.ts";
+import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
+import type { Census } from "../../platform/tree.ts";
+import { Bot } from "./bot.ts";
+import { openBotSocket } from "./bot-socket.ts";
+import type { BotConfig, Dirs } from "./config/load.ts";
+import { killAll, livingIn, type Fence } from "./fence.ts";
+import { installationOf } from "./installation.ts";
+import type { Journal } from "./journal.ts";
+import type { MachineWatch } from "./machine-watch.ts";
+import type { Pulse } from "./pulse.ts";
+import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+
+/** Longest share of one turn that reading a notify socket may take, ms. */
+const DRAIN_MS = 5;
+
+export interface FleetDeps {
+  readonly dirs: Dirs;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly journal: Journal;
+  /** Folder below which bots get their cgroup; `undefined` where there is none. */
+  readonly cgroupBase: string | undefined;
+  /** Where the cgroups for limits are made; `undefined` while no bot has limits. */
+  readonly controllers: () => Controllers | undefined;
+  readonly pulse: Pulse;
+  readonly machine: MachineWatch;
+  /** What an earlier version in this process handed over of the bot. */
+  readonly carried: (name: string) => CarriedBot | undefined;
+  /** Something that status shows has changed. */
+  readonly onChange: () => void;
+  /** Something threw that should not. */
+  readonly onBug: (error: unknown) => void;
+}
+
+/** What is known of the machine when a bot comes. */
+interface Newcomer {
+  readonly remains: readonly Remains[];
+  readonly configured: ReadonlySet<string>;
+  /** Who lives now; left out, it is looked up. */
+  readonly census?: Census;
+}
+
+interface Member {
+  readonly bot: Bot;
+  readonly notify: NotifySocket | undefined;
+  readonly server: Server<undefined>;
+}
+
+export class Fleet {
+  readonly #deps: FleetDeps;
+  readonly #members = new Map<string, Member>();
+  readonly #bots = new Map<string, Bot>();
+
+  constructor(deps: FleetDeps) {
+    this.#deps = deps;
+  }
+
+  /** The bots by name; the same map for the life of the fleet. */
+  get bots(): ReadonlyMap<string, Bot> {
+    return this.#bots;
+  }
+
+  get all(): readonly Bot[] {
+    return [...this.#bots.values()];
+  }
+
+  /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
+  add(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
+    const { dirs, clock, controllers } = this.#deps;
+    const { name } = config;
+    const members = this.#members;
+    let notify: NotifySocket | undefined;
+    const bot = new Bot(name, config, dirs, {
+      ...this.#deps,
+      configured,
+      carried: this.#deps.carried(name),
+      ...(census === undefined ? {} : { census }),
+      get alone() {
+        return configured.size === 1 && members.size === 1;
+      },
+      get controllers() {
+        return controllers();
+      },
+      installation: installationOf(dirs.stateDir),
+      drain: () => void notify?.drain(DRAIN_MS),
+      remains,
+    });
+    const { user } = bot;
+    const opened = openNotifySocket({
+      path: bot.plan.files.notifySocket,
+      mode: 0o600,
+      ...(user === undefined ? {} : { owner: user }),
+      clock,
+      onDatagram: (datagram) => bot.generation?.hear(datagram),
+    });
+    if ("error" in opened) bot.fact("alert", opened.error);
+    else notify = opened;
+    this.#members.set(name, { bot, notify, server: openBotSocket(bot, clock) });
+    this.#bots.set(name, bot);
+    return bot;
+  }
+
+  /** Lets go of a bot of which nothing lives; resolves when its sockets are closed. */
+  async remove(bot: Bot): Promise<void> {
+    const { name } = bot.plan;
+    const member = this.#members.get(name);
+    if (member?.bot !== bot) return;
+    bot.shutDown();
+    this.#members.delete(name);
+    this.#bots.delete(name);
+    this.#deps.onChange();
+    member.notify?.close();
+    await member.server.stop(true);
+    await bot.output.shutDown();
+  }
+
+  /** Reads what waits in the bots' notify sockets: one deed for each, so that one that fails costs no other. */
+  drains(): readonly (() => void)[] {
+    return [...this.#members.values()].map(
+      ({ notify }) =>
+        () =>
+          void notify?.drain(DRAIN_MS),
+    );
+  }
+
+  /** Decides nothing any more and closes the sockets; what runs is left as it is. */
+  async shutDown(): Promise<void> {
+    for (const bot of this.all) bot.shutDown();
+    await Promise.all(this.all.map((bot) => bot.output.shutDown()));
+  }
+
+  async closeSockets(): Promise<void> {
+    for (const { server, notify } of this.#members.values()) {
+      // oxlint-disable-next-line no-await-in-loop
+      await server.stop(true);
+      notify?.close();
+    }
+  }
+
+  /** A bot that the config no longer names has nobody to watch it: what lives of it is ended. */
+  endStranded(remains: Remains): void {
+    const { name, files, identity, lockout } = remains;
+    const account = accountOf(remains);
+    const taken = account !== undefined && this.all.some(({ plan }) => plan.account === account);
+    if (this.#bots.has(name) || taken) return;
+    if (lockout !== undefined && lockout.outcome !== "flat")
+      this.#alert(
+        `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
+      );
+    const fence = [marksOfRemains(files, identity)];
+    const living = livingIn(fence);
+    if (living.length === 0) return;
+    this.#alert(`ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
+    void this.#endAll(name, fence);
+  }
+
+  async #endAll(name: string, fence: Fence): Promise<void> {
+    const survivors = await killAll(fence, this.#deps.clock);
+    if (survivors.length > 0) this.#alert(`cannot end pid ${survivors.join(", ")} of bot ${name}`);
+  }
+
+  #alert(text: string): void {
+    this.#deps.journal.write({ kind: "daemon", level: "alert", text });
+  }
+}

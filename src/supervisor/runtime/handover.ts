@@ -1,0 +1,133 @@
+/** What one version of the daemon gives to the next in the same process: the lock, by its descriptor, and what no file on disk says of the bots. */
+import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import { initialState } from "../../core/lifecycle.ts";
+import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
+import type { Identity } from "../../core/identity.ts";
+import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from "../../core/upgrade.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
+import { libc } from "../../platform/libc.ts";
+import { killTree } from "../../platform/tree.ts";
+import type { Bot } from "./bot.ts";
+
+/** Holds `FORM LOCK DATA`: version of the form, descriptor of the lock, descriptor of what is handed over. */
+export const HANDOVER_VARIABLE = "SUPERVISOR_HANDOVER";
+/** Some 300 bytes a bot: more than any machine supervises. */
+const MAX_HANDOVER_BYTES = 8 * 1024 ** 2;
+
+export interface Handover extends HandedOver {
+  readonly lockFd: number;
+}
+
+/** Takes what an earlier version in this process left to us; `undefined` for an ordinary start. Answers once. */
+export function takeHandover(env: Record<string, string | undefined>): Handover | undefined {
+  const text = env[HANDOVER_VARIABLE];
+  delete env[HANDOVER_VARIABLE];
+  const [form = 0, lockFd = 0, dataFd = 0] = /^\d+ \d+ \d+$/.test(text ?? "")
+    ? (text ?? "").split(" ").map(Number)
+    : [];
+  if (form !== HANDOVER_VERSION || Math.min(lockFd, dataFd) < FIRST_OWN_FD || !takeDescriptor(dataFd)) return undefined;
+  try {
+    const read = readHandover(readAll(dataFd), process.pid);
+    if (read === undefined) return undefined;
+    closeSync(dataFd);
+    return { ...read, lockFd };
+  } catch {
+    // A variable that somebody made up: an ordinary start finds everything on disk.
+    return undefined;
+  }
+}
+
+function readAll(fd: number): string {
+  const { size } = fstatSync(fd);
+  const bytes = Buffer.alloc(Math.min(size, MAX_HANDOVER_BYTES));
+  return bytes.toString("utf8", 0, readSync(fd, bytes, 0, bytes.length, 0));
+}
+
+/** Ends the probes' commands of the version before us, which nobody would end at their timeout. */
+export function endCommands({ commands }: Handover, clock: Clock): void {
+  for (const root of commands) void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+}
+
+/** Puts what is handed over into a file in memory; its descriptor. Throws when there is none to be had. */
+export function packHandover(handed: Omit<HandedOver, "handover">): number {
+  const fd = libc()?.memfdCreate(Buffer.from("supervisor-handover\0")) ?? -1;
+  if (fd < 0) throw new Error("cannot make a file in memory: memfd_create(2) failed");
+  const bytes = Buffer.from(JSON.stringify({ handover: HANDOVER_VERSION, ...handed } satisfies HandedOver));
+  if (bytes.length > MAX_HANDOVER_BYTES) throw new Error("cannot hand over: too many bots");
+  writeSync(fd, bytes, 0, bytes.length, 0);
+  return fd;
+}
+
+/** Why this bot cannot be handed over now; `undefined` when it can. */
+export function obstacleOf({ loop: { state }, plan }: Bot): string | undefined {
+  switch (state.kind) {
+    case "running":
+    case "stopped":
+    case "halted":
+    case "locked":
+      return state.closeClock === "due" ? `the closeAfter of ${plan.name} is over` : undefined;
+    case "starting":
+    case "stopping":
+    case "backoff":
+    case "recovering":
+    case "stuck":
+      return `bot ${plan.name} is ${state.kind}`;
+  }
+}
+
+/** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
+export function carriedBot({ loop, lastExitAt }: Bot, clock: Clock): CarriedBot | undefined {
+  const { state } = loop;
+  const { kind, wanted, attempt, restarts, log, lastExit } = state;
+  if (kind !== "running" && kind !== "stopped" && kind !== "halted" && kind !== "locked") return undefined;
+  const nowMs = clock.monotonicMs();
+  const closeAtMs = loop.dueAtMs("closeAfter");
+  return {
+    closeAfterLeftMs: closeAtMs === undefined ? null : Math.max(0, closeAtMs - nowMs),
+    kind,
+    reason: kind === "halted" ? state.reason : "",
+    wanted,
+    attempt,
+    restarts,
+    restartAgesMs: log.map((atMs) => nowMs - atMs),
+    lastExit: lastExit === undefined ? null : { ...lastExit, at: lastExitAt?.toISOString() ?? null },
+  };
+}
+
+interface Past {
+  readonly before: Identity | undefined;
+  /** The last start in the log of starts, for when the identity is lost. */
+  readonly lastGeneration: number;
+  readonly carried: CarriedBot | undefined;
+  readonly clock: Clock;
+}
+
+/** The state in which a bot's loop begins: what the earlier version handed over, else what the identity on disk says. */
+export function firstState({ before, lastGeneration, carried, clock }: Past): State {
+  const known = {
+    ...initialState,
+    generation: before?.generation ?? lastGeneration,
+    restarts: before?.restarts ?? 0,
+  };
+  if (carried === undefined) return known;
+  const nowMs = clock.monotonicMs();
+  const { kind, reason, attempt, restarts, restartAgesMs, wanted, lastExit, closeAfterLeftMs } = carried;
+  const restored: State = {
+    ...known,
+    closeClock: closeAfterLeftMs === null ? "off" : "counting",
+    attempt,
+    restarts,
+    log: restartAgesMs.map((ageMs) => nowMs - ageMs),
+    // Safe: the causes of every version are a superset of those before it, and an unknown one is only shown.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    lastExit: lastExit === null ? undefined : ({ ...lastExit } as ExitInfo),
+  };
+  return kind === "halted" ? { ...restored, kind, reason, wanted } : restored;
+}
+
+/** When the bot last ended, by what was handed over. */
+export function lastExitOf(carried: CarriedBot | undefined): Date | undefined {
+  const at = carried?.lastExit?.at;
+  return typeof at === "string" ? new Date(at) : undefined;
+}

@@ -1,0 +1,48 @@
+/** The plan of one bot: the one that holds now, and after a reload perhaps one that waits until nothing of the old start lives. */
+import type { StateKind } from "../../core/lifecycle-types.ts";
+import type { BotPlan } from "./bot-plan.ts";
+
+export class LivePlan {
+  #now: BotPlan;
+  #waiting: BotPlan | undefined;
+
+  constructor(plan: BotPlan) {
+    this.#now = plan;
+  }
+
+  /** What the living start was started with, and is stopped by. */
+  get now(): BotPlan {
+    return this.#now;
+  }
+
+  /** What the config says: the next start has it. */
+  get latest(): BotPlan {
+    return this.#waiting ?? this.#now;
+  }
+
+  get waits(): boolean {
+    return this.#waiting !== undefined;
+  }
+
+  /** Holds a plan back until `take` without one; a later one replaces it. */
+  hold(plan: BotPlan): void {
+    this.#waiting = plan;
+  }
+
+  /** Makes `plan`, or the one that waits, the one that holds. */
+  take(plan: BotPlan = this.latest): BotPlan {
+    this.#waiting = undefined;
+    this.#now = plan;
+    return plan;
+  }
+}
+
+/** `deps` with a plan that is always the one of now, also for those who keep it. */
+export function withPlan<D extends object>(live: LivePlan, deps: D): D & { readonly plan: BotPlan } {
+  return Object.defineProperty({ ...deps, plan: live.now }, "plan", { get: () => live.now });
+}
+
+/** Something of the bot lives, or is not proven dead: it is under the plan that it was started with. */
+export function isAlive(kind: StateKind): boolean {
+  return ["starting", "running", "stopping", "stuck"].includes(kind);
+}

@@ -1,0 +1,347 @@
+/**
+ * Reloads the config of a running daemon: reads and checks the file as `run` does, and makes the bots what it says. All stops
+ * of bots that leave or change their account come before any start, so that never two bots are on one account.
+ */
+import { existsSync } from "node:fs";
+import { reloadSummary, type BotReload, type KeyChange, type ReloadAnswer } from "../../../core/reload.ts";
+import type { State } from "../../../core/lifecycle-types.ts";
+import { planBot } from "../bot-plan.ts";
+import type { Order } from "../bot-deps.ts";
+import { definitionNow } from "../bot-setup.ts";
+import type { Bot } from "../bot.ts";
+import { checkEnvironment } from "../config/environment.ts";
+import { ConfigError } from "../config/issues.ts";
+import { loadConfig, type BotConfig, type Config, type Dirs, type LoadedConfig } from "../config/load.ts";
+import type { Fleet } from "../fleet.ts";
+import { surveyBots } from "../survey.ts";
+import { planReload, type BotChange, type ReloadPlan } from "./plan.ts";
+
+/** Time beyond a bot's own timeouts that it is waited for, ms. */
+const MARGIN_MS = 15_000;
+
+export interface ReloaderDeps {
+  readonly fleet: Fleet;
+  /** The config in force, but for the bots, which the fleet knows. */
+  readonly current: () => LoadedConfig;
+  /** Takes over what is of the supervisor itself; resolves when its servers are open again. */
+  readonly adopt: (loaded: LoadedConfig, plan: ReloadPlan) => Promise<void>;
+  /** The daemon ends: nothing is begun any more. */
+  readonly stopping: () => boolean;
+  readonly say: (level: "info" | "warn" | "alert", text: string) => void;
+  /** The reload that was announced is being done (true), or is done. */
+  /** Why nothing may be restarted now; `undefined` when it may. */
+  readonly obstacle: () => string | undefined;
+  readonly onBusy: (busy: boolean) => void;
+}
+
+/** A reload that was refused before anything changed. */
+export class ReloadRefusal extends Error {
+  readonly code: "config" | "refused" | "inProgress" | "stopping";
+  readonly hint: string | undefined;
+
+  constructor(code: ReloadRefusal["code"], message: string, hint?: string) {
+    super(message);
+    this.code = code;
+    this.hint = hint;
+  }
+}
+
+export class Reloader {
+  readonly #deps: ReloaderDeps;
+  #busy = false;
+  #again = false;
+  /** An order to close everything came while bots were being replaced: those that come have to obey it, too. */
+  #order: Order | undefined;
+
+  constructor(deps: ReloaderDeps) {
+    this.#deps = deps;
+  }
+
+  get busy(): boolean {
+    return this.#busy;
+  }
+
+  /** An order that every bot was given. */
+  noteOrder(order: Order): void {
+    if (this.#busy) this.#order = order;
+  }
+
+  /** What `reload` would do now. Throws `ReloadRefusal` for a file that is no config. */
+  preview(): ReloadAnswer {
+    return this.#read().answer;
+  }
+
+  /** Does it, and answers when every bot has come to rest. Throws `ReloadRefusal` when nothing was changed. */
+  async reload(): Promise<ReloadAnswer> {
+    const { stopping, onBusy, say } = this.#deps;
+    if (stopping()) throw new ReloadRefusal("stopping", "cannot reload: the supervisor is stopping");
+    if (this.#busy)
+      throw new ReloadRefusal("inProgress", "cannot reload: a reload is in progress", "try again when it has ended");
+    this.#busy = true;
+    this.#order = undefined;
+    try {
+      const obstacle = this.#deps.obstacle();
+      if (obstacle !== undefined)
+        throw new ReloadRefusal("inProgress", `cannot reload: ${obstacle}`, "try again when the restore has ended");
+      const { loaded, plan, answer } = this.#read();
+      if (answer.refusal !== null)
+        throw new ReloadRefusal("refused", `cannot reload: ${answer.refusal}`, "nothing was changed");
+      say("info", `reloading ${loaded.file}: ${reloadSummary(answer)}`);
+      onBusy(true);
+      return { ...answer, applied: true, bots: await this.#apply(loaded, plan) };
+    } catch (error) {
+      if (error instanceof ReloadRefusal)
+        say("warn", `the config is not reloaded, and everything goes on as it was: ${error.message}`);
+      else
+        say(
+          "alert",
+          `internal error: the reload broke off: ${messageOf(error)}; supervisor config diff shows what is left`,
+        );
+      throw error;
+    } finally {
+      this.#busy = false;
+      onBusy(false);
+    }
+  }
+
+  /** A signal came: as `reload`, and what came of it is in the journal. During a reload it is done after it: the file may be another by now. */
+  async obeySignal(): Promise<void> {
+    this.#again = true;
+    if (this.#busy) return;
+    while (this.#again && !this.#deps.stopping()) {
+      this.#again = false;
+      // oxlint-disable-next-line no-await-in-loop
+      await this.reload().catch(() => undefined);
+    }
+  }
+
+  #read(): { loaded: LoadedConfig; plan: ReloadPlan; answer: ReloadAnswer } {
+    const { current, fleet } = this.#deps;
+    const { file, env, config, dirs } = current();
+    const { loaded, warnings } = readAll(file, env);
+    const inForce = Object.fromEntries(fleet.all.map(({ latestPlan }) => [latestPlan.name, latestPlan.config]));
+    const plan = planReload({ ...config, bots: inForce }, loaded.config, (after) => staleness(fleet, after, dirs));
+    const refusal = refusalOf(plan, loaded.config, fleet) ?? null;
+    const bots = plan.bots.map(({ name, meaning, changes }) => ({
+      name,
+      meaning,
+      changes: [...changes],
+      ...UNTOUCHED,
+    }));
+    return {
+      loaded,
+      plan,
+      answer: { version: 1, file, applied: false, refusal, changes: [...plan.changes], bots, warnings: [...warnings] },
+    };
+  }
+
+  async #apply(loaded: LoadedConfig, plan: ReloadPlan): Promise<BotReload[]> {
+    const { fleet, adopt } = this.#deps;
+    // No wait between the judgement of the plan and its first deeds: what was judged is as it was.
+    const own = adopt(loaded, plan).catch((error: unknown) =>
+      this.#deps.say("alert", `internal error: cannot take over the new config: ${messageOf(error)}`),
+    );
+    const ends = new Map<string, Promise<Outcome>>();
+    const going = plan.bots.filter(
+      ({ before, after, replaced }) => before !== undefined && (after === undefined || replaced),
+    );
+    for (const each of plan.bots) {
+      const bot = fleet.bots.get(each.name);
+      if (bot === undefined || each.after === undefined || each.replaced) continue;
+      const restarts = each.meaning === "restart";
+      const waits = restarts && isUp(bot.loop.state);
+      bot.redefine(each.after, restarts);
+      ends.set(each.name, this.#settled(bot, { waits, notes: restarts }));
+    }
+    // Also bots that are as they were: what held them back at the start is there now.
+    for (const bot of fleet.all) bot.release();
+    const left = await Promise.all(going.map((each) => this.#letGo(each)));
+    const wanted = new Map(left.map(({ name, was }) => [name, was]));
+    for (const { name, error } of left) if (error !== undefined) ends.set(name, Promise.resolve({ error }));
+    for (const [name, end] of this.#takeIn(loaded, plan, wanted, new Set(ends.keys()))) ends.set(name, end);
+    await own;
+    return Promise.all(
+      plan.bots.map(async ({ name, meaning, changes }): Promise<BotReload> => {
+        const { note, error } = (await ends.get(name)) ?? {};
+        const state = fleet.bots.get(name)?.loop.state.kind ?? null;
+        if (error !== undefined) this.#deps.say("alert", `reload: ${name}: ${error}`);
+        return { name, meaning, changes: [...changes], state, note: note ?? null, error: error ?? null };
+      }),
+    );
+  }
+
+  /** Stops a bot under its old definition and lets go of it when nothing of it lives; `error` when that failed and it stays. */
+  async #letGo({ name }: BotChange): Promise<{ name: string; was: boolean; error?: string }> {
+    const { fleet } = this.#deps;
+    const bot = fleet.bots.get(name);
+    if (bot === undefined) return { name, was: false };
+    const was = bot.loop.state.wanted;
+    bot.leaving = true;
+    bot.loop.post({ kind: "stop" });
+    await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
+    const { state } = bot.loop;
+    if (this.#deps.stopping()) return { name, was, error: "the supervisor is stopping" };
+    if (!isDown(state.kind) || inEmergency(state)) {
+      bot.leaving = false;
+      return {
+        name,
+        was,
+        error: `it could not be let go of, and keeps its definition and account: it is ${state.kind}`,
+      };
+    }
+    await fleet.remove(bot);
+    return { name, was };
+  }
+
+  /** Takes in what is new: first all of them, then their starts. */
+  #takeIn(
+    loaded: LoadedConfig,
+    plan: ReloadPlan,
+    wanted: ReadonlyMap<string, boolean>,
+    settled: ReadonlySet<string>,
+  ): Map<string, Promise<Outcome>> {
+    const { fleet, stopping } = this.#deps;
+    const ends = new Map<string, Promise<Outcome>>();
+    const coming = plan.bots.filter(({ name, before, after, replaced }) => {
+      const comes = after !== undefined && (before === undefined || replaced);
+      return comes && !settled.has(name) && !fleet.bots.has(name);
+    });
+    if (coming.length === 0) return ends;
+    const configured = new Set([...Object.keys(loaded.config.bots), ...fleet.bots.keys()]);
+    const remains = surveyBots(loaded.dirs);
+    const taken: Bot[] = [];
+    for (const { name, after } of coming) {
+      const error = stopping() ? "the supervisor is stopping" : collision(after, fleet);
+      try {
+        if (error !== undefined) throw new Error(error);
+        if (after !== undefined) taken.push(fleet.add(after, { remains, configured }));
+      } catch (cause) {
+        ends.set(name, Promise.resolve({ error: messageOf(cause) }));
+      }
+    }
+    for (const bot of taken) {
+      const { name } = bot.plan;
+      const was = wanted.get(name);
+      bot.begin({ emergency: this.#order, ...(was === undefined ? {} : { wanted: was }) });
+      ends.set(name, this.#settled(bot, { waits: isUp(bot.loop.state) || bot.loop.state.wanted, notes: true }));
+    }
+    return ends;
+  }
+
+  /** How a bot does under its new definition; `waits` when it is being started, `notes` when a person may want to start it. */
+  async #settled(bot: Bot, { waits, notes }: { waits: boolean; notes: boolean }): Promise<Outcome> {
+    const { startTimeout } = bot.latestPlan.policy;
+    if (waits) await bot.loop.settles(atRest, stopBoundMs(bot) + startTimeout);
+    const { state } = bot.loop;
+    if (!waits && !notes) return {};
+    switch (state.kind) {
+      case "halted":
+        return { note: `it is halted and has its new definition; to start it: supervisor start ${bot.plan.name}` };
+      case "stopped":
+        return { note: `it is stopped; to start it: supervisor start ${bot.plan.name}` };
+      case "backoff":
+        return waits ? { error: `it does not come up: ${state.lastExit?.detail ?? "it ended"}` } : {};
+      case "locked":
+        return { note: `it stays locked out; when it is safe: supervisor arm ${bot.plan.name} --reason TEXT` };
+      case "recovering":
+        return { note: "its positions are being closed with the settings that the close began with" };
+      case "starting":
+      case "stopping":
+      case "stuck":
+        return waits ? { error: `it is still ${state.kind}; its new definition holds from its next start on` } : {};
+      case "running":
+        return {};
+    }
+  }
+}
+
+interface Outcome {
+  readonly note?: string;
+  readonly error?: string;
+}
+
+const UNTOUCHED = { state: null, note: null, error: null };
+
+function readAll(file: string, env: LoadedConfig["env"]): { loaded: LoadedConfig; warnings: readonly string[] } {
+  try {
+    const loaded = loadConfig({ file, env });
+    return { loaded, warnings: checkEnvironment(loaded) };
+  } catch (error) {
+    if (error instanceof ConfigError) throw new ReloadRefusal("config", error.message, "the old config stays in force");
+    throw error;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function isUp({ kind }: State): boolean {
+  return kind === "starting" || kind === "running";
+}
+
+function atRest({ kind }: State): boolean {
+  return kind !== "starting" && kind !== "stopping";
+}
+
+function isDown(kind: State["kind"]): boolean {
+  return ["stopped", "halted", "locked"].includes(kind);
+}
+
+function stopBoundMs({ plan }: Bot): number {
+  return 3 * plan.policy.stopTimeout + MARGIN_MS;
+}
+
+/** Its account is not proven safe, or something of it cannot be killed: it must keep its account, its keys and its watch. */
+function inEmergency(state: State): boolean {
+  switch (state.kind) {
+    case "recovering":
+    case "stuck":
+      return true;
+    case "locked":
+      return state.outcome !== "flat";
+    case "stopping":
+      return state.after.kind === "recover" || state.after.kind === "lock";
+    case "stopped":
+    case "starting":
+    case "running":
+    case "backoff":
+    case "halted":
+      return false;
+  }
+}
+
+/** Why nothing of the plan may be done; `undefined` when it may. */
+function refusalOf(plan: ReloadPlan, after: Config, fleet: Fleet): string | undefined {
+  const own = plan.changes.filter(({ meaning }) => meaning === "supervisor").map(({ key }) => key);
+  if (own.length > 0)
+    return `${own.join(", ")} ${own.length === 1 ? "needs" : "need"} a restart of the supervisor, which stops and starts its bots`;
+  if (plan.changes.some(({ key }) => key === "emergencyFile") && existsSync(after.emergencyFile))
+    return `the new emergencyFile ${after.emergencyFile} exists, which would close the positions of every bot; remove it first`;
+  for (const { name, after: now, before, replaced } of plan.bots) {
+    const state = fleet.bots.get(name)?.loop.state;
+    if (state === undefined || !inEmergency(state)) continue;
+    const loses = now === undefined || replaced || (before?.emergency !== undefined && now.emergency === undefined);
+    if (loses)
+      return `bot ${name} is ${state.kind} and must keep its account and its emergency section until its account is flat; see: supervisor status ${name}`;
+  }
+  return undefined;
+}
+
+/** Why a bot must not be taken in: another one that could not be let go of has its account. */
+function collision(config: BotConfig | undefined, fleet: Fleet): string | undefined {
+  const other = fleet.all.find(({ plan, latestPlan }) =>
+    [plan.account, latestPlan.account].some((account) => account === config?.account),
+  );
+  return other === undefined ? undefined : `account ${config?.account} is still that of bot ${other.plan.name}`;
+}
+
+/** Whether what lives of a bot was started otherwise than `after` would start it now, although the config says the same. */
+function staleness(fleet: Fleet, after: BotConfig, dirs: Dirs): KeyChange | undefined {
+  const bot = fleet.bots.get(after.name);
+  if (bot?.definition === undefined || !isUp(bot.loop.state)) return undefined;
+  if (definitionNow(planBot(after.name, after, dirs)) === bot.definition) return undefined;
+  if (bot.outdated || after.envFile === undefined)
+    return { key: "definition", before: "as it was started", after: "as the config says", meaning: "restart" };
+  return { key: "envFile", before: "content as it was started with", after: "content of now", meaning: "restart" };
+}

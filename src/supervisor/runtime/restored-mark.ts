@@ -1,0 +1,53 @@
+/**
+ * The mark of a bot whose data was restored (core/restore-journal.ts): its records are older than its account, so the level
+ * that is demanded of it is at least `minimal` until it, or a person, says that they agree again.
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { RESTORED_MARK, restoredMarkSchema, type RestoredMark } from "../../core/restore-journal.ts";
+import { readTextIfExists, syncDir } from "../../platform/files.ts";
+
+/** A mark is some hundred bytes. */
+const MAX_BYTES = 65_536;
+
+export class RestoredBot {
+  readonly #folder: string;
+  #mark: RestoredMark | "unreadable" | undefined;
+
+  constructor(folder: string) {
+    this.#folder = folder;
+    this.look();
+  }
+
+  /** Reads it anew, as before each start: a worker may have written it meanwhile. One that cannot be read counts as one. */
+  look(): void {
+    try {
+      const text = readTextIfExists(this.#path, MAX_BYTES);
+      this.#mark = text === undefined ? undefined : restoredMarkSchema.parse(JSON.parse(text));
+    } catch {
+      this.#mark = "unreadable";
+    }
+  }
+
+  get unreconciled(): boolean {
+    return this.#mark !== undefined;
+  }
+
+  /** What was restored, for people; `undefined` when nothing was. */
+  get text(): string | undefined {
+    if (this.#mark === undefined) return undefined;
+    if (this.#mark === "unreadable") return `its data may have been restored: ${this.#path} cannot be read`;
+    return `its data was restored from ${this.#mark.backup}`;
+  }
+
+  /** The data agrees with the account again. Throws when the mark cannot be removed; it then holds. */
+  reconciled(): void {
+    rmSync(this.#path, { force: true });
+    syncDir(this.#folder);
+    this.#mark = undefined;
+  }
+
+  get #path(): string {
+    return join(this.#folder, RESTORED_MARK);
+  }
+}

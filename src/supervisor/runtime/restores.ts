@@ -1,0 +1,79 @@
+/**
+ * The daemon and restores, which workers do: one that was broken off is ended before any bot starts, and looked for since. A
+ * bot whose data is being replaced is not started meanwhile, by nobody.
+ */
+import { openRestores, restoreHolding, settleRestores } from "../../actions/backup/restore-journal.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { BotConfig } from "./config/load.ts";
+
+/** Ticks of the daemon between two looks for a restore that was broken off. */
+const LOOK_TICKS = 10;
+
+interface RestoresDeps {
+  readonly stateDir: string;
+  readonly clock: Clock;
+  readonly say: (level: "info" | "alert", text: string) => void;
+  readonly start: (bot: string) => void;
+}
+
+export class Restores {
+  readonly #deps: RestoresDeps;
+  /** Bots that were to start with the daemon and wait for the end of a restore. */
+  readonly #waiting = new Set<string>();
+  #said = "";
+  #ticks = 0;
+
+  constructor(deps: RestoresDeps) {
+    this.#deps = deps;
+  }
+
+  /** At the start of the daemon: ends what can be ended, and returns the bots, those that must wait without their autostart. */
+  admit(bots: Readonly<Record<string, BotConfig>>): Readonly<Record<string, BotConfig>> {
+    this.#settle();
+    const admitted = Object.entries(bots).map(([name, bot]): [string, BotConfig] => [
+      name,
+      bot.autostart && this.#waits(name) ? { ...bot, autostart: false } : bot,
+    ]);
+    return Object.fromEntries(admitted);
+  }
+
+  /** Why the bot may not start now; `undefined` when it may. Nothing that cannot be read reads as "may". */
+  holding(bot: string): string | undefined {
+    try {
+      return restoreHolding(this.#deps.stateDir, bot);
+    } catch (error) {
+      return `cannot look for restores: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+
+  /** Whether the bot must wait; it is started as soon as it need not. */
+  #waits(bot: string): boolean {
+    const reason = this.holding(bot);
+    if (reason === undefined) return false;
+    this.#waiting.add(bot);
+    this.#deps.say("alert", `bot ${bot} is not started: ${reason}`);
+    return true;
+  }
+
+  /** Each second. */
+  tick(): void {
+    this.#ticks += 1;
+    if (this.#ticks % LOOK_TICKS !== 0) return;
+    if (openRestores(this.#deps.stateDir).length > 0) this.#settle();
+    for (const bot of this.#waiting) {
+      if (this.holding(bot) !== undefined) continue;
+      this.#waiting.delete(bot);
+      this.#deps.start(bot);
+    }
+  }
+
+  #settle(): void {
+    const { stateDir, clock, say, start } = this.#deps;
+    for (const { outcome, detail, stopped } of settleRestores(stateDir, clock)) {
+      if (outcome !== "busy" && detail !== this.#said) say(outcome === "failed" ? "alert" : "info", detail);
+      // The same trouble is said once.
+      this.#said = detail;
+      if (outcome !== "busy" && outcome !== "failed") for (const bot of stopped) start(bot);
+    }
+  }
+}

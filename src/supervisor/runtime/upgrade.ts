@@ -1,0 +1,204 @@
+/**
+ * Puts a new version of the program into this very process, with every bot running on (`supervisor upgrade`, SIGUSR1). The
+ * new one must first show, as a process of its own, that it can take over; until the kernel has taken it nothing is given up.
+ */
+import { randomUUID } from "node:crypto";
+import { closeSync } from "node:fs";
+import type * as z from "zod";
+import {
+  HANDOVER_VERSION,
+  judgeSelfCheck,
+  type CarriedBot,
+  type upgradeAnswerSchema,
+  type upgradeStateSchema,
+} from "../../core/upgrade.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { runCommand, runningCommands } from "../../platform/command.ts";
+import { fileStamp, programProblem, replaceProcess, startedAs } from "../../platform/exec.ts";
+import { isLive } from "../../platform/proc.ts";
+import { ownProgram } from "../../platform/worker.ts";
+import type { Bot } from "./bot.ts";
+import { carriedBot, HANDOVER_VARIABLE, obstacleOf, packHandover } from "./handover.ts";
+
+/** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
+const SELF_CHECK_MS = 20_000;
+/** Longest report kept, bytes: some 100 for each bot. */
+const REPORT_BYTES = 1_048_576;
+/** Time for the answer to reach the command before the program is replaced, ms. */
+const ANSWER_MS = 100;
+
+export interface UpgraderDeps {
+  readonly version: string;
+  readonly bots: ReadonlyMap<string, Bot>;
+  readonly clock: Clock;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Absolute path of the config file. */
+  readonly config: string;
+  readonly lockFd: number;
+  /** A reload is changing the bots. */
+  readonly reloading: () => boolean;
+  readonly stopping: () => boolean;
+  /** Reads what waits in the bots' notify sockets: what is not read is lost with them. */
+  readonly drain: () => void;
+  /** Writes the last known state. */
+  readonly snapshot: () => Promise<void>;
+  readonly say: (level: "info" | "warn" | "alert", text: string) => void;
+  readonly tellSystemd: (text: string) => void;
+}
+
+/** Each by the two numbers that name it for ever. */
+function ourCommands(): { pid: number; startTicks: number }[] {
+  return [...runningCommands].map(({ pid, startTicks }) => ({ pid, startTicks }));
+}
+
+interface Request {
+  /** Absolute path; `undefined`: as this program was started. */
+  readonly binary?: string | undefined;
+  readonly dryRun?: boolean | undefined;
+}
+
+type Answer = z.output<typeof upgradeAnswerSchema>;
+type Outcome =
+  | { readonly kind: "fit"; readonly answer: Answer }
+  | { readonly kind: "refused"; readonly reason: string };
+
+export class Upgrader {
+  readonly #deps: UpgraderDeps;
+  readonly #instance = randomUUID();
+  readonly #startedAs = startedAs();
+  #busy = false;
+  #failure: string | null = null;
+
+  constructor(deps: UpgraderDeps) {
+    this.#deps = deps;
+  }
+
+  get state(): z.output<typeof upgradeStateSchema> {
+    return { instance: this.#instance, version: this.#deps.version, pid: process.pid, failure: this.#failure };
+  }
+
+  /** Checks the new program and, unless that is all, takes its place a moment after the answer. Never throws. */
+  async attempt(request: Request): Promise<Outcome> {
+    if (this.#busy) return { kind: "refused", reason: "an upgrade is under way" };
+    this.#busy = true;
+    const outcome = await this.#check(request);
+    const dry = request.dryRun === true;
+    if (outcome.kind === "refused" && !dry) this.#fail(outcome.reason);
+    if (outcome.kind === "refused" || dry) this.#busy = false;
+    else this.#failure = null;
+    return outcome;
+  }
+
+  /** The same by a signal: nobody waits for an answer. */
+  bySignal(): void {
+    void this.attempt({});
+  }
+
+  #fail(reason: string): void {
+    this.#failure = reason;
+    this.#deps.say("warn", `not upgraded: ${reason}; version ${this.#deps.version} goes on`);
+  }
+
+  async #check({ binary = this.#startedAs, dryRun = false }: Request): Promise<Outcome> {
+    const { version, clock } = this.#deps;
+    try {
+      const reason = this.#obstacle() ?? programProblem(binary);
+      if (reason !== undefined) return { kind: "refused", reason: `cannot upgrade to ${binary}: ${reason}` };
+      const stamp = fileStamp(binary);
+      const fitness = judgeSelfCheck(
+        await this.#selfCheck(binary),
+        this.#running.map((bot) => bot.plan.name),
+      );
+      if (fitness.kind === "unfit")
+        return { kind: "refused", reason: `cannot upgrade to ${binary}: ${fitness.reason}` };
+      const to = fitness.version;
+      if (!dryRun) {
+        await this.#deps.snapshot();
+        clock.after(ANSWER_MS, () => this.#replace(binary, stamp, to));
+      }
+      return { kind: "fit", answer: { from: version, to, binary, dryRun, instance: this.#instance, pid: process.pid } };
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      return { kind: "refused", reason: `cannot upgrade to ${binary}: ${why}` };
+    }
+  }
+
+  get #running(): readonly Bot[] {
+    return [...this.#deps.bots.values()].filter(({ loop }) => loop.state.kind === "running");
+  }
+
+  /** Why this is no moment for it; `undefined` when it is. */
+  #obstacle(): string | undefined {
+    const { bots, stopping, reloading } = this.#deps;
+    if (stopping()) return "the supervisor is stopping";
+    if (reloading()) return "a reload of the config is under way";
+    if (ownProgram().length > 1) return "this supervisor runs from its source; build it, and run the binary";
+    for (const bot of bots.values()) {
+      const obstacle = obstacleOf(bot);
+      if (obstacle !== undefined) return obstacle;
+    }
+    return undefined;
+  }
+
+  #selfCheck(binary: string) {
+    const { config, clock, env } = this.#deps;
+    const own = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
+    return runCommand({
+      command: [binary, "__self-check", "--config", config],
+      // Whatever program it is, it must find nothing of anybody's to run.
+      cwd: "/",
+      env: Object.fromEntries(own),
+      timeoutMs: SELF_CHECK_MS,
+      maxOutputBytes: REPORT_BYTES,
+      clock,
+    });
+  }
+
+  /** In one turn of the loop: what was found is still so when the kernel takes the program. */
+  #replace(binary: string, stamp: string, to: string): void {
+    const failure = this.#tryReplace(binary, stamp, to);
+    this.#busy = false;
+    this.#fail(`cannot upgrade to ${binary}: ${failure}`);
+  }
+
+  /** Returns only when it failed. */
+  #tryReplace(binary: string, stamp: string, to: string): string {
+    const { version, lockFd, say, drain, tellSystemd } = this.#deps;
+    let data: number | undefined;
+    try {
+      drain();
+      const changed = fileStamp(binary) === stamp ? undefined : "the file has changed since its self-check";
+      const obstacle = this.#obstacle() ?? changed ?? this.#goneBot();
+      if (obstacle !== undefined) return obstacle;
+      data = packHandover({ pid: process.pid, from: version, to, bots: this.#carried(), commands: ourCommands() });
+      say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
+      tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
+      const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lockFd} ${data}` };
+      const failure = replaceProcess({ path: binary, env, pass: [lockFd, data] });
+      tellSystemd(`READY=1\nSTATUS=${this.#deps.bots.size} bots`);
+      return failure;
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    } finally {
+      if (data !== undefined) closeSync(data);
+    }
+  }
+
+  #carried(): Record<string, CarriedBot> {
+    const carried: Record<string, CarriedBot> = {};
+    for (const [name, bot] of this.#deps.bots) {
+      const state = carriedBot(bot, this.#deps.clock);
+      if (state !== undefined) carried[name] = state;
+    }
+    return carried;
+  }
+
+  /** The runtime may have waited for a bot already and not told us yet: after the exec nobody could tell how it ended. */
+  #goneBot(): string | undefined {
+    for (const { generation, plan } of this.#running) {
+      const child = generation?.child;
+      if (child === undefined || !isLive(child.pid, child.startTicks)) return `bot ${plan.name} has just ended`;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,134 @@
+/** Restores on the compiled binary: the daemon stops and starts the bot, and ends what a kill has broken off before any bot starts. */
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { STAY } from "./fixture.ts";
+import { Rig, until } from "./harness.ts";
+
+const DIE = join(import.meta.dirname, "..", "fixtures", "restore-and-die.ts");
+/** Notes how many orders it finds when it starts, then stays. */
+const COUNTING = ["sh", "-c", "sqlite3 ../bot.db 'SELECT count(*) FROM orders' >> ../seen; exec sleep 600"];
+
+const config = {
+  backups: {
+    stores: { local: { kind: "directory", path: "store" } },
+    targets: {
+      state: { kind: "sqlite", path: "bot.db", bots: ["bot"] },
+      conf: { kind: "files", paths: ["notes"] },
+    },
+  },
+};
+
+function sql(rig: Rig, text: string): string {
+  return execFileSync("sqlite3", [rig.path("bot.db"), text])
+    .toString()
+    .trim();
+}
+
+/** Three orders are backed up, a fourth is lost by a restore. */
+async function stage(rig: Rig): Promise<void> {
+  sql(rig, "PRAGMA journal_mode = WAL; CREATE TABLE orders (id INTEGER); INSERT INTO orders VALUES (1), (2), (3)");
+  writeFileSync(rig.path("notes"), "n");
+  expect((await rig.cli("backup", "run")).code).toBe(0);
+  sql(rig, "INSERT INTO orders VALUES (4)");
+}
+
+/** A restore whose worker kills itself after the step. */
+async function restoreAndDie(rig: Rig, step: string): Promise<void> {
+  const [id = ""] = readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"));
+  const job = {
+    version: 1,
+    target: { kind: "sqlite", name: "state", path: rig.path("bot.db") },
+    from: { kind: "backup", folder: rig.path("store"), id },
+    into: { kind: "live" },
+    bots: ["bot"],
+    stateDir: rig.state(""),
+    socket: rig.state("run/control.sock"),
+  };
+  const stdin = Buffer.from(JSON.stringify(job));
+  const worker = Bun.spawn([process.execPath, DIE, step], { stdin, stdout: "ignore" });
+  await worker.exited;
+  expect(worker.signalCode).toBe("SIGKILL");
+}
+
+const levelFile = (rig: Rig): string => readFileSync(rig.state("run/bots/bot.level"), "utf8").trim();
+
+test.concurrent("a restore stops its bot, starts it with level minimal, and the bot or a person ends that", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  await rig.run();
+  const before = await rig.botUntil("it runs", ({ state }) => state === "running");
+  expect(await rig.cli("restore", "state")).toMatchObject({ code: 2 });
+  const done = await rig.cli("restore", "state", "--yes");
+  expect(done).toMatchObject({ code: 0 });
+  expect(done.out).toMatch(/loses +what was written in the .* since\n/);
+  expect(sql(rig, "SELECT count(*) FROM orders")).toBe("3");
+  const after = await rig.bot();
+  expect(after).toMatchObject({ state: "running", level: "minimal" });
+  expect(after.pid).not.toBe(before.pid);
+  expect(levelFile(rig)).toBe("minimal");
+  expect(await rig.cli("arm", "bot", "--reason", "looked at it")).toMatchObject({ code: 0 });
+  expect(levelFile(rig)).toBe("normal");
+  expect(await rig.cli("arm", "bot", "--reason", "again")).toMatchObject({ code: 1 });
+
+  expect((await rig.cli("restore", "state", "--yes", "--json")).code).toBe(0);
+  expect(levelFile(rig)).toBe("minimal");
+  const unix = rig.state("run/bots/bot.sock");
+  const said = await fetch("http://bot/v1/reconciled", { method: "POST", unix });
+  expect(await said.json()).toEqual({ level: "normal" });
+  expect(levelFile(rig)).toBe("normal");
+});
+
+test.concurrent("the daemon takes a restore back that was killed, before it starts the bot", async () => {
+  await using rig = new Rig({ bots: { bot: { command: COUNTING, cwd: "empty" } }, config });
+  execFileSync("mkdir", [rig.path("empty")]);
+  await stage(rig);
+  await restoreAndDie(rig, "moved");
+  expect(rig.read("bot.db")).toBe("");
+  await rig.run();
+  await until("the bot has looked", () => rig.read("seen") !== "");
+  expect(rig.read("seen")).toBe("4\n");
+  expect((await rig.bot()).level).toBe("normal");
+});
+
+test.concurrent("a running daemon takes a killed restore back, and starts the bot that it had stopped", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  await rig.run();
+  const before = await rig.botUntil("it runs", ({ state }) => state === "running");
+  await restoreAndDie(rig, "swapped");
+  const after = await rig.botUntil("it runs again", ({ state }) => state === "running");
+  expect(after).toMatchObject({ level: "normal" });
+  expect(after.pid).not.toBe(before.pid);
+  expect(sql(rig, "SELECT count(*) FROM orders")).toBe("4");
+  // A journal that nobody can read may be of any bot's data: none is started until a person has looked.
+  expect((await rig.cli("stop", "bot")).code).toBe(0);
+  const journal = rig.state("backups/restores/state.restore.json");
+  writeFileSync(journal, "{");
+  const refused = await rig.cli("start", "bot");
+  expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("a restore of state has not ended") });
+  rmSync(journal);
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+});
+
+test.concurrent("restores without a daemon, into a folder, of one table, and says when there is no such backup", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  expect(await rig.cli("restore", "state", "--at", "1d")).toMatchObject({ code: 10 });
+  expect((await rig.cli("restore", "state", "--list")).out).toMatch(/^state-full-.* local .* verified\n$/);
+  expect((await rig.cli("restore", "state", "--dry-run")).code).toBe(0);
+  expect((await rig.cli("restore", "state", "--to", "copy")).code).toBe(0);
+  expect(readdirSync(rig.path("copy"))).toEqual(["bot.db"]);
+  expect(sql(rig, "SELECT count(*) FROM orders")).toBe("4");
+  expect(await rig.cli("restore", "state", "--table", "orders", "--yes")).toMatchObject({ code: 0 });
+  expect(sql(rig, "SELECT count(*) FROM orders")).toBe("3");
+  expect(readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"))).toHaveLength(2);
+  writeFileSync(rig.path("notes"), "spoilt");
+  const done = await rig.cli("restore", "conf", "--yes", "--json");
+  expect(JSON.parse(done.out)).toMatchObject({ plan: { target: "conf" }, result: { code: 0, failure: null } });
+  expect(rig.read("notes")).toBe("n");
+  expect((await rig.cli("backup", "export", "conf", "--plain", "notes.tar.gz")).code).toBe(0);
+  expect(execFileSync("tar", ["-tzf", rig.path("notes.tar.gz")]).toString()).toContain("notes");
+  expect((await rig.cli("restore", "conf", "--file", "notes.tar.gz", "--yes")).code).toBe(0);
+});

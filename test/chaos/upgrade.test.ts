@@ -1,0 +1,320 @@
+/** The daemon becomes another version of itself in its own process, and the bots notice nothing. */
+import {
+  chmodSync,
+  copyFileSync,
+  linkSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import { beforeAll, expect, inject, test } from "vitest";
+import { isLive, readStat } from "../../src/platform/proc.ts";
+import { script, STAY } from "./fixture.ts";
+import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
+import { startPaper } from "./paper.ts";
+import { findProcess } from "./processes.ts";
+
+const root = join(import.meta.dirname, "..", "..");
+const NEXT_VERSION = "99.0.0";
+/** Beside the binary that the suite drives, so that the suite removes it. */
+const next = `${inject("supervisorBinary")}-next`;
+
+beforeAll(() => {
+  const { exitCode } = Bun.spawnSync([process.execPath, "scripts/build.ts", next], {
+    cwd: root,
+    env: { ...process.env, BUILD_VERSION: NEXT_VERSION },
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  if (exitCode !== 0) throw new Error(`cannot build ${next}: exit code ${exitCode}`);
+});
+
+/** Everything of a process that an upgrade must not change, and that of our descriptors it must not lose. */
+function lasting(pid: number): Record<string, string> {
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  const line = (name: string): string => new RegExp(`^${name}:.*$`, "m").exec(status)?.[0] ?? "";
+  return {
+    signals: `${line("SigBlk")} ${line("SigIgn")} ${line("SigCgt")} ${line("Umask")}`,
+    limits: readFileSync(`/proc/${pid}/limits`, "utf8"),
+    cwd: readlinkSync(`/proc/${pid}/cwd`),
+    score: readFileSync(`/proc/${pid}/oom_score_adj`, "utf8"),
+    arguments: readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(1).join(" "),
+  };
+}
+
+const descriptors = (pid: number): number => readdirSync(`/proc/${pid}/fd`).length;
+const startOf = (pid: number | null): number | undefined => readStat(pid ?? 0)?.startTicks;
+
+function bots(count: number, settings: BotSettings): Record<string, BotSettings> {
+  return Object.fromEntries(Array.from({ length: count }, (_, index) => [`bot${index}`, settings]));
+}
+
+/** A bot that ends itself in the instant of the upgrade. */
+function endingBy(signal: string): BotSettings {
+  return { command: script("signal-in-upgrade.sh", signal, "self") };
+}
+
+test.concurrent("supervisor upgrade puts a new version into the same process; the bot runs on untouched", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const { pid } = await rig.run();
+  await rig.botIn("running");
+  process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+  const before = await rig.botUntil(
+    "it was restarted",
+    ({ state, generation }) => state === "running" && generation === 2,
+  );
+  const [kept, start] = [lasting(pid), startOf(before.pid)];
+  const dry = await rig.cli("upgrade", "--binary", next, "--dry-run");
+  expect(dry).toMatchObject({ code: 0, err: "" });
+  expect(dry.out).toContain(`${next} is version ${NEXT_VERSION} and could take over`);
+  expect((await rig.status()).supervisor.version).not.toBe(NEXT_VERSION);
+  const done = await rig.cli("upgrade", "--binary", next, "--json");
+  expect(done).toMatchObject({ code: 0, err: "" });
+  expect(JSON.parse(done.out)).toMatchObject({ to: NEXT_VERSION, binary: next, dryRun: false, pid });
+  const { supervisor } = await rig.status();
+  expect(supervisor).toMatchObject({ version: NEXT_VERSION, pid });
+  expect(readlinkSync(`/proc/${pid}/exe`)).toBe(next);
+  expect(lasting(pid)).toEqual(kept);
+  const after = await rig.bot();
+  expect(after).toMatchObject({ pid: before.pid, generation: 2, adopted: true, restarts: { total: 1, inPeriod: 1 } });
+  expect(after.lastExit).toEqual(before.lastExit);
+  expect(startOf(after.pid)).toBe(start);
+  const told = rig.journal.map((entry) => ("text" in entry ? entry.text : ""));
+  expect(told.some((text) => text.startsWith(`upgrading to ${NEXT_VERSION}: `))).toBe(true);
+  expect(told.some((text) => text.startsWith("upgraded from ") && text.endsWith(` to ${NEXT_VERSION}`))).toBe(true);
+  process.kill(after.pid ?? 0, "SIGTERM");
+  const again = await rig.botUntil(
+    "it is restarted",
+    ({ state, generation }) => state === "running" && generation === 3,
+  );
+  expect(again).toMatchObject({
+    adopted: false,
+    restarts: { total: 2 },
+    lastExit: { cause: "signal", signal: "SIGTERM" },
+  });
+  expect((await rig.cli("stop", "bot")).code).toBe(0);
+});
+
+test.concurrent("SIGUSR1 upgrades to what is at the path of the start by now, twenty times, and nothing piles up", async () => {
+  await using rig = new Rig({ bots: bots(5, { command: STAY }) });
+  const link = rig.path("supervisor");
+  symlinkSync(rig.binary, link);
+  const daemon = await rig.run({}, link);
+  await until("all run", async () => (await rig.status()).bots.every(({ state }) => state === "running"));
+  const upgradeOnce = async (count: number): Promise<void> => {
+    const { startedAt } = (await rig.status()).supervisor;
+    if (count === 1) {
+      rmSync(link);
+      symlinkSync(next, link);
+    }
+    process.kill(daemon.pid, "SIGUSR1");
+    await until("the next version answers", async () => {
+      const status = await rig.status().catch(() => undefined);
+      return status !== undefined && status.supervisor.startedAt !== startedAt;
+    });
+  };
+  const pids = (await rig.status()).bots.map(({ pid }) => pid);
+  await upgradeOnce(1);
+  const [open, kept] = [descriptors(daemon.pid), lasting(daemon.pid)];
+  for (let count = 2; count <= 20; count += 1) await upgradeOnce(count);
+  expect(descriptors(daemon.pid)).toBeLessThanOrEqual(open + 2);
+  expect(lasting(daemon.pid)).toEqual(kept);
+  const { supervisor, bots: after } = await rig.status();
+  expect(supervisor).toMatchObject({ version: NEXT_VERSION, pid: daemon.pid });
+  expect(supervisor.rssBytes).toBeLessThan(150 * 1024 ** 2);
+  expect(after.map(({ pid }) => pid)).toEqual(pids);
+  expect(after.every(({ adopted, state, restarts }) => adopted && state === "running" && restarts.total === 0)).toBe(
+    true,
+  );
+});
+
+test.concurrent("a bot that ends while nobody watches is seen with its true end, and the others run on", async () => {
+  await using rig = new Rig({
+    bots: { ...bots(20, { command: STAY }), kill: endingBy("KILL"), abort: endingBy("ABRT") },
+  });
+  await rig.run();
+  await until("all run", async () => (await rig.status()).bots.every(({ state }) => state === "running"));
+  const pids = (await rig.status()).bots.map(({ pid }) => pid);
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  for (const [name, signal] of [
+    ["kill", "SIGKILL"],
+    ["abort", "SIGABRT"],
+  ] as const) {
+    const bot = await rig.botUntil(
+      "it was restarted",
+      ({ generation, state }) => generation === 2 && state === "running",
+      undefined,
+      name,
+    );
+    expect(bot).toMatchObject({ restarts: { total: 1 }, lastExit: { cause: "signal", signal } });
+  }
+  const after = (await rig.status()).bots.map(({ pid }) => pid);
+  expect(after.slice(0, 20)).toEqual(pids.slice(0, 20));
+});
+
+test.concurrent("a signal that comes while nobody listens yet waits, and is obeyed", async () => {
+  await using rig = new Rig({ bots: { bot: { command: script("signal-in-upgrade.sh", "TERM", "supervisor") } } });
+  const { exited } = await rig.run();
+  await rig.botIn("running");
+  const upgrade = rig.cli("upgrade", "--binary", next);
+  expect(await exited).toBe(0);
+  expect(rig.read("daemon.err")).toContain("supervisor is stopping: SIGTERM");
+  await upgrade;
+  expect((await rig.cli("status")).code).toBe(3);
+  await rig.run();
+});
+
+test.concurrent("a new version that dies at its start is told by the command, and the next start adopts the bots", async () => {
+  await using rig = new Rig({ bots: { bot: { command: script("signal-in-upgrade.sh", "KILL", "supervisor") } } });
+  const { exited } = await rig.run();
+  const { pid } = await rig.botIn("running");
+  const { code, err } = await rig.cli("upgrade", "--binary", next);
+  await exited;
+  expect(err).toContain("the new version ended at its start; the bots live on");
+  expect(err).toContain("hint: ");
+  expect(code).toBe(1);
+  await rig.run();
+  expect(await rig.botIn("running")).toMatchObject({ pid, adopted: true, generation: 1 });
+});
+
+test.concurrent("a probe's command that runs in that instant is ended, and does not stay without anybody to end it", async () => {
+  const probes = [{ kind: "exec", command: ["sleep", "500"], period: "60s", timeout: "50s" }];
+  await using rig = new Rig({ bots: { bot: { command: STAY, probes } } });
+  await rig.run();
+  const command = await until("the probe runs", () => findProcess(rig.folder, "sleep", "500"));
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  await until("its command is gone", () => !isLive(command));
+  expect(await rig.botIn("running")).toMatchObject({ adopted: true, generation: 1 });
+});
+
+test.concurrent("a bot with an emergency section is upgraded under once it is healthy, and a lockout holds", async () => {
+  await using paper = await startPaper();
+  const probes = [{ kind: "heartbeat", timeout: "5s" }];
+  await using rig = new Rig({
+    bots: { bot: { command: script("beat.sh"), probes, emergency: emergencyAt(paper.url) } },
+  });
+  await rig.run();
+  const healthy = (): Promise<unknown> => rig.botUntil("the bot is healthy", ({ health }) => health === "healthy");
+  await healthy();
+  const { pid } = await rig.bot();
+  for (let count = 0; count < 2; count += 1) {
+    expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+    await healthy();
+    expect(await rig.bot()).toMatchObject({ pid, adopted: true, generation: 1 });
+  }
+  process.kill(rig.daemon.pid, "SIGUSR2");
+  const { emergency } = await rig.botIn("locked");
+  expect(isLive(pid ?? 0)).toBe(false);
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect(await rig.botIn("locked")).toMatchObject({ generation: 1, emergency: { incident: emergency.incident } });
+  expect((await rig.cli("arm", "bot", "--reason", "test")).code).toBe(0);
+  expect(await rig.botIn("running")).toMatchObject({ generation: 2, adopted: false });
+});
+
+test.concurrent("what was stopped or halted stays so, and no second daemon gets in between", async () => {
+  await using rig = new Rig({
+    bots: {
+      stopped: { command: STAY },
+      halted: { command: ["sh", "-c", "exit 78"], restart: { haltExitCodes: [78] } },
+    },
+  });
+  await rig.run();
+  expect((await rig.cli("stop", "stopped")).code).toBe(0);
+  await until("one is halted", async () => (await rig.bot("halted")).state === "halted");
+  const before = await rig.bot("halted");
+  const upgrade = rig.cli("upgrade", "--binary", next);
+  const rivals: Promise<{ code: number; err: string }>[] = [];
+  for (let count = 0; count < 5; count += 1) {
+    rivals.push(rig.cli("run"));
+    await Bun.sleep(30);
+  }
+  expect(await upgrade).toMatchObject({ code: 0, err: "" });
+  for (const { code, err } of await Promise.all(rivals)) {
+    expect(err).toContain("has it");
+    expect(code).toBe(2);
+  }
+  expect(await rig.bot("stopped")).toMatchObject({ state: "stopped", wanted: false });
+  const { state, reason, lastExit, restarts } = await rig.bot("halted");
+  expect({ state, reason, lastExit, restarts }).toEqual({
+    state: before.state,
+    reason: before.reason,
+    lastExit: before.lastExit,
+    restarts: before.restarts,
+  });
+  expect((await rig.cli("start", "stopped")).code).toBe(0);
+});
+
+test.concurrent("a program that is no fit supervisor is refused with the reason, and the old one goes on", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const { pid } = await rig.run();
+  const before = await rig.botIn("running");
+  const { startedAt } = (await rig.status()).supervisor;
+  const refused = async (binary: string, why: string): Promise<void> => {
+    const { code, err } = await rig.cli("upgrade", "--binary", binary);
+    expect(err).toContain(why);
+    expect(code).toBe(1);
+  };
+  await refused(rig.path("none"), "no such file");
+  await refused(rig.write("script", "#!/bin/sh\necho '{}'\n", 0o755), "not a binary");
+  await refused("/bin/true", "no supervisor that can take over");
+  await refused("/bin/false", "ended with code 1");
+  await refused(rig.folder, "not a file");
+  copyFileSync("/bin/true", rig.path("plain"));
+  chmodSync(rig.path("plain"), 0o644);
+  await refused(rig.path("plain"), "not executable");
+  chmodSync(rig.path("plain"), 0o777);
+  await refused(rig.path("plain"), "written by its group or others");
+  const foreign = readFileSync("/bin/true");
+  foreign.writeUInt16LE(243, 18);
+  rig.write("foreign", "");
+  await Bun.write(rig.path("foreign"), foreign);
+  chmodSync(rig.path("foreign"), 0o755);
+  await refused(rig.path("foreign"), "another kind of machine");
+  rig.configure({ bot: { command: STAY, account: "elsewhere" } });
+  await refused(next, "it would not go on with bot bot: its account in the config was bot and is elsewhere");
+  rig.configure({ other: { command: STAY } });
+  await refused(next, "does not name bot bot");
+  rig.write("supervisor.yaml", "version: 2\n");
+  await refused(next, "version");
+  rig.configure({ bot: { command: STAY } });
+  const identity = rig.state("bots/bot/identity.json");
+  const text = readFileSync(identity, "utf8");
+  rig.write(".supervisor/bots/bot/identity.json", text.replace('"version":1', '"version":2'));
+  await refused(next, "is of format 2");
+  rig.write(".supervisor/bots/bot/identity.json", text);
+  expect((await rig.status()).supervisor).toMatchObject({ pid, startedAt });
+  expect(await rig.bot()).toMatchObject({ pid: before.pid, adopted: false, state: "running" });
+  expect((await rig.cli("upgrade", "--binary", next)).code).toBe(0);
+});
+
+test.concurrent("an exec that the kernel refuses, and a bot that is not at rest, leave everything as it was", async () => {
+  await using rig = new Rig({ bots: { bot: { command: script("ignore-term.sh", "pid"), stopTimeout: "8s" } } });
+  const { pid } = await rig.run();
+  await rig.botIn("running");
+  await until("the bot ignores SIGTERM by now", () => rig.read("pid") !== "");
+  const kept = lasting(pid);
+  const brief = rig.path("brief");
+  linkSync(next, brief);
+  // Gone by the time of the exec: the self-check has ended, and the answer is on its way.
+  const answer = await rig.request("/v1/upgrade", { method: "POST", body: JSON.stringify({ binary: brief }) });
+  expect(answer.status).toBe(202);
+  rmSync(brief);
+  const failure = await until("it is refused", async () => {
+    const state: unknown = await (await rig.request("/v1/upgrade")).json();
+    return typeof state === "object" && state !== null && "failure" in state && typeof state.failure === "string"
+      ? state.failure
+      : undefined;
+  });
+  expect(failure).toContain("cannot upgrade to");
+  expect(lasting(pid)).toEqual(kept);
+  const stop = rig.cli("stop", "bot");
+  await rig.botIn("stopping");
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("stopping"),
+  });
+  expect((await stop).code).toBe(0);
+  expect((await rig.cli("upgrade", "--binary", next)).code).toBe(0);
+});

@@ -1,0 +1,66 @@
+import { expect, test } from "vitest";
+import { HANDOVER_VERSION, judgeSelfCheck, readHandover, selfCheckReport } from "../../src/core/upgrade.ts";
+
+const report = selfCheckReport({
+  version: "2.0.0",
+  problems: [],
+  bots: {
+    one: { verdict: "adopt", reason: "" },
+    two: { verdict: "end", reason: "its definition in the config has changed" },
+  },
+});
+const exited = (output: unknown, code: number | null = 0, signal: string | null = null) =>
+  ({ kind: "exited", code, signal, output: typeof output === "string" ? output : JSON.stringify(output) }) as const;
+
+test("judgeSelfCheck() takes a program that would adopt every running bot, whatever it prints besides", () => {
+  const fit = { kind: "fit", version: "2.0.0" };
+  expect(judgeSelfCheck(exited(report), ["one"])).toEqual(fit);
+  expect(judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), [])).toEqual(fit);
+  expect(judgeSelfCheck(exited({ ...report, later: 1 }), ["one"])).toEqual(fit);
+});
+
+test.each([
+  ["cannot be started", { kind: "failed", reason: "permission denied" }, "permission denied"],
+  ["hangs", { kind: "timeout", output: JSON.stringify(report) }, "did not end in time"],
+  ["prints nothing", exited(""), "no supervisor that can take over: its self-check ended with code 0"],
+  ["prints another thing", exited("usage:\u001B[2J"), "ended with code 0 and said: usage: [2J"],
+  ["crashes", exited("", null, "SIGSEGV"), "was ended by SIGSEGV"],
+  ["crashes after its report", exited(report, null, "SIGSEGV"), "was ended by SIGSEGV"],
+  ["is another program with the same form", exited({ ...report, name: "other" }), "no supervisor"],
+  ["speaks another form", exited({ ...report, selfCheck: 2 }), "no supervisor"],
+  ["takes over in another form", exited({ ...report, handover: HANDOVER_VERSION + 1 }), "hands over in form"],
+  ["has problems", exited({ ...report, problems: ["a", "b"] }, 1), "a; b"],
+  ["would end a running bot", exited(report), "would not go on with bot two: its definition"],
+] as const)("judgeSelfCheck() refuses a program that %s", (_, run, reason) => {
+  const judged = judgeSelfCheck(run, ["one", "two"]);
+  expect(judged).toMatchObject({ kind: "unfit", reason: expect.stringContaining(reason) });
+});
+
+test("judgeSelfCheck() refuses a config on disk that has lost a running bot", () => {
+  expect(judgeSelfCheck(exited(report), ["three"])).toMatchObject({ kind: "unfit" });
+});
+
+test("readHandover() takes what is meant for this process and nothing else", () => {
+  const bot = {
+    kind: "halted",
+    reason: "code 78",
+    wanted: true,
+    attempt: 1,
+    restarts: 2,
+    restartAgesMs: [5],
+    closeAfterLeftMs: null,
+    lastExit: null,
+  };
+  const handed = {
+    handover: HANDOVER_VERSION,
+    pid: 7,
+    from: "1",
+    to: "2",
+    bots: { one: bot },
+    commands: [{ pid: 9, startTicks: 1 }],
+  };
+  expect(readHandover(JSON.stringify(handed), 7)).toEqual(handed);
+  expect(readHandover(JSON.stringify(handed), 8)).toBeUndefined();
+  expect(readHandover(JSON.stringify({ ...handed, handover: 2 }), 7)).toBeUndefined();
+  expect(readHandover("", 7)).toBeUndefined();
+});

@@ -1,0 +1,57 @@
+/** The journal's reader on folders that hold more than a journal's files. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { interruptedOrder, readJournal } from "../../../src/supervisor/runtime/journal-reader.ts";
+
+const root = mkdtempSync(join(tmpdir(), "reader-"));
+afterAll(() => rmSync(root, { recursive: true, force: true }));
+
+test("readJournal() passes over a FIFO and a folder among the files, and counts them", () => {
+  const dir = join(root, "mixed");
+  mkdirSync(join(dir, "000001.ndjson"), { recursive: true });
+  Bun.spawnSync(["mkfifo", join(dir, "000002.ndjson")]);
+  const entry = { v: 1, seq: 1, at: "2026-01-01T00:00:00.000Z", kind: "daemon", level: "info", text: "started" };
+  writeFileSync(join(dir, "000003.ndjson"), `${JSON.stringify(entry)}\nnot an entry\n`);
+  expect(readJournal(dir, 10, () => true)).toEqual({ entries: [entry], damaged: 3 });
+});
+
+test("readJournal() finds nothing where a file is in the folder's place", () => {
+  const file = join(root, "file");
+  writeFileSync(file, "");
+  expect(readJournal(file, 10, () => true)).toEqual({ entries: [], damaged: 0 });
+});
+
+const decision = (seq: number, bot: string, effects: readonly object[]): string =>
+  JSON.stringify({
+    v: 1,
+    seq,
+    at: "2026-01-01T00:00:00.000Z",
+    kind: "decision",
+    bot,
+    generation: 1,
+    level: "info",
+    text: "x",
+    event: { kind: "elapsed", atMs: 1 },
+    from: "running",
+    to: "stopping",
+    effects,
+  });
+const opening = { kind: "openIncident", trigger: "signal", reason: "SIGUSR2" };
+const fact = '{"v":1,"seq":3,"at":"2026-01-01T00:00:00.000Z","kind":"fact","bot":"b","level":"info","text":"said"}';
+
+const taken = { bot: "a", trigger: "signal", reason: "SIGUSR2", taken: true };
+
+test.each([
+  ["the last decision, which opens an emergency", [decision(1, "a", [opening])], taken],
+  ["a decision that others only report after", [decision(1, "a", [opening]), fact], taken],
+  ["a decision that another one follows", [decision(1, "a", [opening]), decision(2, "b", [])], undefined],
+  ["a line that was cut short", [decision(1, "a", []), decision(2, "a", [opening]).slice(0, -9)], undefined],
+  ["no lines", [], undefined],
+])("interruptedOrder() answers for %s", (name, lines, expected) => {
+  const dir = join(root, name.replaceAll(" ", "-"));
+  mkdirSync(dir);
+  writeFileSync(join(dir, "000001.ndjson"), `${"x".repeat(100_000)}\n${lines.join("\n")}\n`);
+  expect(interruptedOrder(dir)).toEqual(expected);
+});
