@@ -8,6 +8,7 @@ const absolute = () => z.string().startsWith("/");
 
 export const jobTargetSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("sqlite"), name: name(), path: absolute() }),
+  z.strictObject({ kind: z.literal("redis"), name: name(), url: z.string(), password: z.string().optional() }),
   z.strictObject({ kind: z.literal("files"), name: name(), paths: z.array(absolute()).min(1) }),
   z.strictObject({ kind: z.literal("secrets"), name: name(), paths: z.array(absolute()).min(1) }),
 ]);
@@ -30,6 +31,8 @@ export const WORKER_LEVELS = ["L0", "L1", "L2"] as const;
 export const backupJobSchema = z.strictObject({
   ...common,
   trigger: z.enum(TRIGGERS),
+  /** Only what differs from the newest full backup, where that is of use. */
+  incremental: z.boolean().default(false),
   compress: z.enum(COMPRESSORS),
   /** Public keys of age; empty: not encrypted. */
   recipients: z.array(z.string()),
@@ -83,6 +86,8 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
   }),
   z.object({ kind: z.literal("verdict"), id: z.string(), keep: z.boolean(), reason: z.string() }),
   z.object({ kind: z.literal("pruned"), ids: z.array(z.string()) }),
+  /** Something that was decided meanwhile, for people. */
+  z.object({ kind: z.literal("note"), text: z.string() }),
   /** A step of a restore that has begun, for people. */
   z.object({ kind: z.literal("step"), text: z.string(), touching: z.boolean() }),
   z.object({

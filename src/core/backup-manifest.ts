@@ -69,6 +69,8 @@ export const manifestSchema = z.looseObject({
     tables: z.record(z.string(), z.int().min(0)).optional(),
     files: z.int().min(0).optional(),
     keys: z.int().min(0).optional(),
+    /** Of the database file that a delta and its base make. */
+    fileSha256: sha256().optional(),
   }),
   engine: z.looseObject({
     name: z.string(),
@@ -76,6 +78,8 @@ export const manifestSchema = z.looseObject({
     pageSize: z.int().min(0).optional(),
     pageCount: z.int().min(0).optional(),
   }),
+  /** Hashes of the pages of a full backup, for incremental ones; a restore does not need them. */
+  pageTable: z.object({ name: z.literal("pages.xxh64"), bytes: z.int().min(0), sha256: sha256() }).optional(),
 });
 export type Manifest = z.output<typeof manifestSchema>;
 

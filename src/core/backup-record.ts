@@ -4,7 +4,7 @@
  */
 import * as z from "zod";
 import { STAGES } from "./backup-job.ts";
-import { LEVELS } from "./backup-manifest.ts";
+import { LEVELS, readBackupId } from "./backup-manifest.ts";
 
 const time = () => z.iso.datetime();
 
@@ -29,23 +29,28 @@ export const backupRecordSchema = z.object({
   failuresInRow: z.int().min(0),
   /** Since the record began, by stage. */
   failures: z.partialRecord(z.enum(STAGES), z.int().min(0)),
+  /** The same of the runs that were to make a full backup, or made one: an incremental one does not stand in for it. */
+  full: z.object({ lastAttemptAt: time(), lastSuccessAt: time().nullable(), failuresInRow: z.int().min(0) }).optional(),
 });
 export type BackupRecord = z.output<typeof backupRecordSchema>;
 type Success = NonNullable<BackupRecord["lastSuccess"]>;
+
+export type FullRuns = NonNullable<BackupRecord["full"]>;
 
 export type Attempt =
   | { readonly kind: "success"; readonly success: Success }
   | { readonly kind: "failure"; readonly stage: (typeof STAGES)[number]; readonly reason: string };
 
-/** The record after one more attempt, which ended at `at`. */
+/** The record after one more attempt, which ended at `at`; `incremental` is what it was to be. */
 export function withAttempt(
   before: BackupRecord | undefined,
-  { target, store }: Pick<BackupRecord, "target" | "store">,
+  { target, store, incremental = false }: Pick<BackupRecord, "target" | "store"> & { readonly incremental?: boolean },
   at: string,
   attempt: Attempt,
 ): BackupRecord {
   const failures = before?.failures ?? {};
-  const common = { version: 1, target, store, lastAttemptAt: at } as const;
+  const full = withFullRun(before, incremental, at, attempt);
+  const common = { version: 1, target, store, lastAttemptAt: at, ...(full === undefined ? {} : { full }) } as const;
   if (attempt.kind === "success")
     return { ...common, lastSuccess: attempt.success, lastError: null, failuresInRow: 0, failures };
   const { stage, reason } = attempt;
@@ -55,6 +60,31 @@ export function withAttempt(
     lastError: { stage, reason },
     failuresInRow: (before?.failuresInRow ?? 0) + 1,
     failures: { ...failures, [stage]: (failures[stage] ?? 0) + 1 },
+  };
+}
+
+/** What is known of the runs that make full backups; of a record that does not tell them apart, all of them. */
+export function fullRuns(record: BackupRecord): FullRuns {
+  const { full, lastAttemptAt, lastSuccess, failuresInRow } = record;
+  return full ?? { lastAttemptAt, lastSuccessAt: lastSuccess?.at ?? null, failuresInRow };
+}
+
+function withFullRun(
+  before: BackupRecord | undefined,
+  incremental: boolean,
+  at: string,
+  attempt: Attempt,
+): FullRuns | undefined {
+  const runs = before === undefined ? undefined : fullRuns(before);
+  if (attempt.kind === "success")
+    return readBackupId(attempt.success.id)?.kind === "delta"
+      ? runs
+      : { lastAttemptAt: at, lastSuccessAt: attempt.success.at, failuresInRow: 0 };
+  if (incremental) return runs;
+  return {
+    lastAttemptAt: at,
+    lastSuccessAt: runs?.lastSuccessAt ?? null,
+    failuresInRow: (runs?.failuresInRow ?? 0) + 1,
   };
 }
 

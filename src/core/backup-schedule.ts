@@ -33,6 +33,38 @@ export function dueAt(facts: ScheduleFacts): number | undefined {
   return Math.min(lastAttemptMs + retryMs, regular ?? Number.POSITIVE_INFINITY);
 }
 
+export interface IncrementalFacts {
+  /** Time between incremental backups, ms; `undefined`: none are made. */
+  readonly everyMs: number | undefined;
+  /** End of the last attempt and of the last success of whatever kind. */
+  readonly lastAttemptMs: number | undefined;
+  readonly lastSuccessMs: number | undefined;
+}
+
+export interface Due {
+  readonly kind: "full" | "incremental";
+  readonly atMs: number;
+}
+
+/** The next backup of a target; a full one goes first when both are due. `undefined`: none will come. */
+export function nextDue(full: ScheduleFacts, incremental: IncrementalFacts, nowMs: number): Due | undefined {
+  const fullMs = dueAt(full);
+  const { everyMs, lastAttemptMs } = incremental;
+  // Before the first attempt the full backup is due anyway.
+  if (everyMs === undefined || lastAttemptMs === undefined)
+    return fullMs === undefined ? undefined : { kind: "full", atMs: fullMs };
+  // An attempt in the future is one of before the clock was set back: it says nothing.
+  const atMs = lastAttemptMs > nowMs ? nowMs : lastAttemptMs + everyMs;
+  return fullMs !== undefined && fullMs <= Math.max(atMs, nowMs)
+    ? { kind: "full", atMs: fullMs }
+    : { kind: "incremental", atMs };
+}
+
+/** No backup of whatever kind has succeeded for so long after the time of an incremental one. */
+export function isIncrementalOverdue({ everyMs, lastSuccessMs }: IncrementalFacts, nowMs: number): boolean {
+  return everyMs !== undefined && lastSuccessMs !== undefined && nowMs - lastSuccessMs > everyMs + OVERDUE_MS;
+}
+
 /** A run of the schedule has not been served for so long that somebody must look. */
 export function isOverdue({ previousMs, lastSuccessMs, delayMs }: ScheduleFacts, nowMs: number): boolean {
   if (previousMs === undefined || (lastSuccessMs !== undefined && lastSuccessMs >= previousMs)) return false;

@@ -1,6 +1,6 @@
 /** What this machine is and has: memory, disk, kernel, clock; the detailed part is for `doctor` and loads its library at the first call. */
 import { existsSync, statfsSync } from "node:fs";
-import { availableParallelism, release, totalmem } from "node:os";
+import { availableParallelism, freemem, release, totalmem } from "node:os";
 import { libc } from "./libc.ts";
 import { readProc } from "./proc.ts";
 
@@ -31,6 +31,12 @@ const STA_UNSYNC = 0x40;
 export function totalMemoryBytes(): number {
   const kilobytes = /^MemTotal:\s+(\d+) kB$/m.exec(readProc("/proc/meminfo") ?? "")?.[1];
   return kilobytes === undefined ? totalmem() : Number(kilobytes) * 1_024;
+}
+
+/** Memory that can be had without pushing anything out, in bytes, whatever a cgroup may allow us. */
+export function freeMemoryBytes(): number {
+  const kilobytes = /^MemAvailable:\s+(\d+) kB$/m.exec(readProc("/proc/meminfo") ?? "")?.[1];
+  return kilobytes === undefined ? freemem() : Number(kilobytes) * 1_024;
 }
 
 /** Space on the file system that holds `path`; `undefined` when the path does not exist or cannot be asked. */

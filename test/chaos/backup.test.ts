@@ -36,6 +36,17 @@ test.concurrent("backup run, list, verify and prune need no daemon, and each fai
   expect(await rig.cli("backup", "run", "nothing")).toMatchObject({ code: 2 });
 });
 
+test.concurrent("backup run --incremental stores what differs, and verify puts it together", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  fill(rig);
+  const first = await rig.cli("backup", "run", "--incremental");
+  expect(first).toMatchObject({ code: 0, err: "" });
+  expect(first.out).toMatch(/^state: a full backup is made .* no full backup yet\nstate: state-full-.* stands L1\n$/);
+  expect((await rig.cli("backup", "run", "--incremental")).out).toMatch(/^state: state-delta-.* stands L1\n$/);
+  expect((await rig.cli("backup", "verify", "state")).out).toMatch(/^state-delta-.*stands L2\n$/);
+  expect(await rig.cli("backup", "run", "conf", "--incremental")).toMatchObject({ code: 2 });
+});
+
 test.concurrent("the daemon makes the backup that its schedule missed, shows it, and the bot goes on", async () => {
   const schedule = { schedule: "@hourly" };
   await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups(schedule) } });

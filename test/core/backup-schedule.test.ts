@@ -1,6 +1,13 @@
 /** When a backup is due, and when it is overdue. */
 import { expect, test } from "vitest";
-import { dueAt, isOverdue, type ScheduleFacts } from "../../src/core/backup-schedule.ts";
+import {
+  dueAt,
+  isIncrementalOverdue,
+  isOverdue,
+  nextDue,
+  type IncrementalFacts,
+  type ScheduleFacts,
+} from "../../src/core/backup-schedule.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -32,4 +39,57 @@ test.each([
   ["after that hour", 90 * HOUR_MS, 101 * HOUR_MS + 1, true],
 ])("isOverdue() is %s", (_, lastSuccessMs, nowMs, expected) => {
   expect(isOverdue({ ...base, lastSuccessMs }, nowMs)).toBe(expected);
+});
+
+const often: IncrementalFacts = {
+  everyMs: 15 * MINUTE_MS,
+  lastAttemptMs: 102 * HOUR_MS,
+  lastSuccessMs: 102 * HOUR_MS,
+};
+
+test.each<[string, Partial<ScheduleFacts>, Partial<IncrementalFacts>, number, object | undefined]>([
+  [
+    "an incremental backup its time after the last attempt",
+    {},
+    {},
+    102 * HOUR_MS,
+    { kind: "incremental", atMs: 102.25 * HOUR_MS },
+  ],
+  ["the full one when both are due", {}, {}, 124 * HOUR_MS, { kind: "full", atMs: 124 * HOUR_MS }],
+  [
+    "the full one when that comes first",
+    {},
+    { everyMs: 48 * HOUR_MS },
+    102 * HOUR_MS,
+    { kind: "full", atMs: 124 * HOUR_MS },
+  ],
+  [
+    "the full one alone where none is wanted",
+    {},
+    { everyMs: undefined },
+    102 * HOUR_MS,
+    { kind: "full", atMs: 124 * HOUR_MS },
+  ],
+  [
+    "the full one when there was no attempt",
+    { lastAttemptMs: undefined, lastSuccessMs: undefined },
+    { lastAttemptMs: undefined },
+    102 * HOUR_MS,
+    { kind: "full", atMs: 100 * HOUR_MS },
+  ],
+  [
+    "an incremental one at once when the clock was set back",
+    {},
+    {},
+    101.5 * HOUR_MS,
+    { kind: "incremental", atMs: 101.5 * HOUR_MS },
+  ],
+])("nextDue() is %s", (_, full, incremental, nowMs, expected) => {
+  expect(nextDue({ ...base, ...full }, { ...often, ...incremental }, nowMs)).toEqual(expected);
+});
+
+test("isIncrementalOverdue() is an hour after the time of an incremental backup", () => {
+  expect(isIncrementalOverdue(often, 103.25 * HOUR_MS)).toBe(false);
+  expect(isIncrementalOverdue(often, 103.25 * HOUR_MS + 1)).toBe(true);
+  expect(isIncrementalOverdue({ ...often, everyMs: undefined }, 200 * HOUR_MS)).toBe(false);
 });

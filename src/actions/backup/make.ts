@@ -2,19 +2,21 @@
  * The action `backup`: one backup of one target. Everything is made and proven under a hidden name in the repository, and
  * appears by one rename; a kill at any line leaves what was there before. Old backups go only after a success.
  */
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { statfsSync } from "node:fs";
 import { hostname } from "node:os";
 import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from "../../core/backup-job.ts";
-import { backupId, emptyState, withVerification, type Manifest } from "../../core/backup-manifest.ts";
+import { backupId, emptyState, withVerification, type BackupKind, type Manifest } from "../../core/backup-manifest.ts";
 import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { defineAction } from "../contract.ts";
+import { findBasis, type Basis } from "./basis.ts";
 import { storeStream } from "./encode.ts";
 import { failed, Failure, type Stage } from "./failure.ts";
+import { PAGE_TABLE } from "./pages.ts";
 import { pruneLocked } from "./prune.ts";
 import { writeRecord } from "./record.ts";
 import { FOLDER_MODE, Repository, type Draft } from "./repository.ts";
@@ -65,11 +67,13 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
   const startedMs = io.clock.monotonicMs();
   const source = openSource(job.target);
   await checkRoom(job, repository, source);
-  const id = backupId(job.target.name, "full", io.clock.wallTime().toISOString(), randomBytes(3).toString("hex"));
-  const draft = repository.begin(id);
+  const [startedAt, random] = [io.clock.wallTime().toISOString(), randomBytes(3).toString("hex")];
+  const idOf = (kind: BackupKind): string => backupId(job.target.name, kind, startedAt, random);
+  const draft = repository.begin(idOf("full"));
   try {
     io.onStep?.("begun");
-    const manifest = await fill(job, io, { draft, source, id, startedMs });
+    const basis = job.incremental ? basisIn(repository, io) : undefined;
+    const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis });
     const level = job.verify;
     const verification = await verifyBackup({
       folder: draft.folder,
@@ -86,6 +90,7 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
     io.onStep?.("published");
     const storedBytes = manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0);
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
+    const { id } = manifest;
     const rawBytes = manifest.raw.bytes;
     io.write({ kind: "stored", id, rawBytes, storedBytes, durationMs, level });
     const { snapshotAt } = manifest;
@@ -106,15 +111,22 @@ async function prune({ retention }: BackupJob, io: BackupIo, repository: Reposit
 async function fill(
   job: BackupJob,
   io: BackupIo,
-  at: { readonly draft: Draft; readonly source: Source; readonly id: string; readonly startedMs: number },
+  at: {
+    readonly draft: Draft;
+    readonly source: Source;
+    readonly idOf: (kind: BackupKind) => string;
+    readonly startedMs: number;
+    readonly basis: Basis | undefined;
+  },
 ): Promise<Manifest> {
-  const { draft, source, id, startedMs } = at;
+  const { draft, source, idOf, startedMs, basis } = at;
   const { signal } = new AbortController();
   const onProgress = (progress: { step: string; doneBytes: number; totalBytes: number }): void =>
     io.write({ kind: "progress", ...progress });
   const captured = await stage("source", () =>
-    source.capture({ scratch: draft.scratch, signal, now: () => io.clock.wallTime(), onProgress }),
+    source.capture({ scratch: draft.scratch, signal, now: () => io.clock.wallTime(), onProgress, basis }),
   );
+  if (captured.instead !== undefined) noteFull(io, captured.instead);
   io.onStep?.("captured");
   const { compress, recipients } = job;
   const stored = await stage("store", () =>
@@ -130,10 +142,11 @@ async function fill(
     }),
   );
   const facts = await stage("source", captured.facts);
+  const pageTable = await stage("store", async () => keepPageTable(captured, draft));
   io.onStep?.("stored");
   return {
     version: 1,
-    id,
+    id: idOf(captured.kind),
     target: job.target.name,
     type: job.target.kind,
     ...described(captured),
@@ -147,7 +160,27 @@ async function fill(
     codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients },
     parts: [...stored.parts],
     ...facts,
+    ...pageTable,
   };
+}
+
+function basisIn(repository: Repository, io: BackupIo): Basis | undefined {
+  const basis = findBasis(repository);
+  if (typeof basis !== "string") return basis;
+  noteFull(io, basis);
+  return undefined;
+}
+
+function noteFull(io: BackupIo, reason: string): void {
+  io.write({ kind: "note", text: `a full backup is made instead of an incremental one: ${reason}` });
+}
+
+function keepPageTable({ pageTable }: Captured, draft: Draft): Pick<Manifest, "pageTable"> {
+  const hashes = pageTable?.();
+  if (hashes === undefined) return {};
+  draft.keep(PAGE_TABLE, hashes);
+  const sha256 = createHash("sha256").update(hashes).digest("hex");
+  return { pageTable: { name: PAGE_TABLE, bytes: hashes.length, sha256 } };
 }
 
 function described({ kind, base, snapshotAt }: Captured): Pick<Manifest, "kind" | "base" | "snapshotAt"> {

@@ -5,10 +5,12 @@
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { BackupType, Manifest } from "../../core/backup-manifest.ts";
-import { formatOf, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
+import { formatOf, REDIS_BY_HAND, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
+import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { opensslDecrypted } from "./openssl.ts";
+import { rebuiltDatabase } from "./sqlite.ts";
 import { readManifest, readPart, Repository } from "./repository.ts";
 
 const CHUNK_BYTES = 1_024 ** 2;
@@ -58,17 +60,32 @@ function manifestIn(folder: string): Manifest {
 
 function ofBackup(folder: string, manifest: Manifest, { identity }: Keys): Reading {
   const { id, kind, type, raw, snapshotAt, content } = manifest;
-  if (kind !== "full") throw new Failure("source", `${id} is a ${kind} backup, which is nothing by itself`);
+  const common = { label: id, holds: holdsOf(type), type, snapshotAt, content };
+  const streamOf = (place: string, of: Manifest): AsyncGenerator<Uint8Array> =>
+    decodeStream(of, { read: readPart.bind(undefined, place), identity });
+  if (kind === "full")
+    return { ...common, rawName: raw.name, rawBytes: raw.bytes, open: () => streamOf(folder, manifest) };
+  const base = kind === "delta" ? wholeBase(folder, manifest) : undefined;
+  if (base === undefined) throw new Failure("source", `${id} is a ${kind} backup, which is nothing by itself`);
+  const { pageSize = 0, pageCount = 0 } = manifest.engine;
   return {
-    label: id,
-    holds: holdsOf(type),
-    type,
-    rawName: raw.name,
-    rawBytes: raw.bytes,
-    snapshotAt,
-    content,
-    open: () => decodeStream(manifest, { read: readPart.bind(undefined, folder), identity }),
+    ...common,
+    rawName: base.manifest.raw.name,
+    rawBytes: pageSize * pageCount,
+    open: () =>
+      rebuiltDatabase(
+        { manifest, raw: streamOf(folder, manifest) },
+        { manifest: base.manifest, raw: streamOf(base.folder, base.manifest) },
+      ),
   };
+}
+
+function wholeBase(folder: string, manifest: Manifest): StoredBase | undefined {
+  try {
+    return baseOf(folder, manifest);
+  } catch (cause) {
+    throw Failure.of("verify", cause);
+  }
 }
 
 function holdsOf(type: BackupType): Reading["holds"] {
@@ -78,8 +95,9 @@ function holdsOf(type: BackupType): Reading["holds"] {
     case "files":
     case "secrets":
       return "tar";
-    case "postgres":
     case "redis":
+      throw new Failure("source", REDIS_BY_HAND);
+    case "postgres":
       throw new Failure("source", `a backup of ${type} is restored into a target of kind ${type}`);
   }
 }

@@ -14,7 +14,7 @@ const RECORD_MODE = 0o640;
 export function writeRecord(job: BackupJob, clock: Clock, attempt: Attempt): void {
   try {
     ensureDir(dirname(job.record), 0o750);
-    const names = { target: job.target.name, store: job.store };
+    const names = { target: job.target.name, store: job.store, incremental: job.incremental };
     const record = withAttempt(readRecord(job.record), names, clock.wallTime().toISOString(), attempt);
     writeFileAtomic(job.record, `${JSON.stringify(record)}\n`, RECORD_MODE);
   } catch {

@@ -6,8 +6,20 @@
  * of the target removes what is left of them.
  */
 import { createHash } from "node:crypto";
-import { createReadStream, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  createReadStream,
+  existsSync,
+  fchmodSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from "node:fs";
+import { dirname, join } from "node:path";
 import {
   emptyState,
   manifestSchema,
@@ -90,7 +102,7 @@ export class Repository {
   begin(id: string): Draft {
     const folder = join(this.#folder, `.tmp-${id}`);
     mkdirSync(folder, { mode: FOLDER_MODE });
-    return new Draft(folder, join(this.#folder, id));
+    return new Draft(folder);
   }
 
   /** Takes a backup away for good. Call only with the lock. */
@@ -109,11 +121,9 @@ export class Repository {
 
 export class Draft {
   readonly folder: string;
-  readonly #final: string;
 
-  constructor(folder: string, final: string) {
+  constructor(folder: string) {
     this.folder = folder;
-    this.#final = final;
   }
 
   /** A folder for what must not stay in the backup. */
@@ -123,7 +133,19 @@ export class Draft {
     return path;
   }
 
-  /** Makes the backup appear. Everything in it must be on the disk already. */
+  /** Stores a file beside the parts, flushed. */
+  keep(name: string, bytes: Uint8Array): void {
+    const fd = openSync(join(this.folder, name), "wx", FILE_MODE);
+    try {
+      fchmodSync(fd, FILE_MODE);
+      for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** Makes the backup appear under the manifest's name. Everything in it must be on the disk already. */
   publish(manifest: Manifest, state: BackupState): void {
     rmSync(join(this.folder, "scratch"), { recursive: true, force: true });
     const text = `${JSON.stringify(manifest, null, 2)}\n`;
@@ -131,8 +153,9 @@ export class Draft {
     writeFileAtomic(join(this.folder, MANIFEST_SUM), `${sumOf(text)}  ${MANIFEST}\n`, FILE_MODE);
     // The manifest last: without it the folder is no backup even under its final name.
     writeFileAtomic(join(this.folder, MANIFEST), text, FILE_MODE);
-    renameSync(this.folder, this.#final);
-    syncDir(join(this.#final, ".."));
+    const parent = dirname(this.folder);
+    renameSync(this.folder, join(parent, manifest.id));
+    syncDir(parent);
   }
 
   discard(): void {

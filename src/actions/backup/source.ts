@@ -1,4 +1,5 @@
 /** What a source of backups is: how its data is read as one stream, and how a stored stream is proven. */
+import type { Basis } from "./basis.ts";
 import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
 
 interface Room {
@@ -20,6 +21,8 @@ export interface CaptureContext {
   readonly signal: AbortSignal;
   readonly now: () => Date;
   readonly onProgress: (progress: Progress) => void;
+  /** The full backup to store the difference to, where the source can; `undefined`: everything is wanted. */
+  readonly basis?: Basis | undefined;
 }
 
 /** One consistent reading of a source. */
@@ -33,6 +36,10 @@ export interface Captured {
   readonly raw: AsyncIterable<Uint8Array>;
   /** What the manifest says of it; asked when `raw` has been read to its end. */
   readonly facts: () => Promise<Pick<Manifest, "content" | "engine">>;
+  /** The hashes of its pages, for later incremental backups; asked when `raw` has been read to its end. */
+  readonly pageTable?: () => Uint8Array | undefined;
+  /** Why everything is stored although there was a basis. */
+  readonly instead?: string;
 }
 
 /** A configured source. */
@@ -49,5 +56,11 @@ export interface Prover {
   /** L1 beyond the stream's checksum: reads it to its end by its format. Throws what is wrong. */
   readonly parse: (raw: AsyncIterable<Uint8Array>, manifest: Manifest) => Promise<void>;
   /** L2: unpacks the stream below `scratch`, proves it by its engine and compares it with the manifest. Throws what is wrong. */
-  readonly prove: (raw: AsyncIterable<Uint8Array>, manifest: Manifest, scratch: string) => Promise<void>;
+  readonly prove: (
+    raw: AsyncIterable<Uint8Array>,
+    manifest: Manifest,
+    scratch: string,
+    /** The full backup that a delta needs, as it is stored. */
+    base: { readonly manifest: Manifest; readonly raw: AsyncIterable<Uint8Array> } | undefined,
+  ) => Promise<void>;
 }

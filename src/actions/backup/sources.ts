@@ -2,6 +2,7 @@
 import type { JobTarget } from "../../core/backup-job.ts";
 import type { BackupType } from "../../core/backup-manifest.ts";
 import { filesProver, filesSource } from "./files.ts";
+import { redisProver, redisSource } from "./redis.ts";
 import type { Prover, Source } from "./source.ts";
 import { sqliteProver, sqliteSource } from "./sqlite.ts";
 
@@ -9,6 +10,8 @@ export function openSource(target: JobTarget): Source {
   switch (target.kind) {
     case "sqlite":
       return sqliteSource(target.path);
+    case "redis":
+      return redisSource(target);
     case "files":
     case "secrets":
       return filesSource(target.paths);
@@ -23,8 +26,9 @@ export function proverOf(type: BackupType): Prover {
     case "files":
     case "secrets":
       return filesProver;
-    case "postgres":
     case "redis":
+      return redisProver;
+    case "postgres":
       throw new Error(`cannot check a backup of type ${type}: this release does not know it`);
   }
 }

@@ -1,13 +1,13 @@
 /** SQLite as a source of backups: a copy as of one instant while the bot goes on writing, proven by SQLite itself. */
-import { createReadStream, createWriteStream } from "node:fs";
+import { createWriteStream } from "node:fs";
 import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { checkDatabase, copyDatabase, databaseBytes, readContent } from "../../platform/sqlite.ts";
-import type { Prover, Source } from "./source.ts";
+import type { Basis } from "./basis.ts";
+import { differ, pageStream, parsePages, readHashed, rebuilt } from "./pages.ts";
+import type { Captured, Prover, Source } from "./source.ts";
 
-/** Pieces in which files are read and handed on, bytes. */
-const CHUNK_BYTES = 1_024 ** 2;
 /** First bytes of every database file (https://sqlite.org/fileformat.html). */
 const MAGIC = "SQLite format 3\0";
 
@@ -19,43 +19,102 @@ export function sqliteSource(path: string): Source {
       const rawBytes = databaseBytes(path);
       return { rawBytes, temporaryBytes: rawBytes };
     },
-    capture: async ({ scratch, signal, now, onProgress }) => {
+    capture: async ({ scratch, signal, now, onProgress, basis }) => {
       const copy = join(scratch, basename(path));
       const { pageSize, pageCount, snapshotAt } = await copyDatabase(path, copy, {
         signal,
         now,
         onProgress: (at) => onProgress({ step: "reading", ...at }),
       });
-      return {
-        kind: "full",
-        base: null,
-        snapshotAt,
-        rawName: basename(path),
-        raw: createReadStream(copy, { highWaterMark: CHUNK_BYTES }),
-        facts: async () => {
-          const { schemaSha256, tables } = await readContent(copy);
-          return { content: { schemaSha256, tables }, engine: { name: "SQLite", version: "3", pageSize, pageCount } };
-        },
+      const file = { path: copy, pageSize, pageCount };
+      const facts = async (): ReturnType<Captured["facts"]> => {
+        const { schemaSha256, tables } = await readContent(copy);
+        return { content: { schemaSha256, tables }, engine: { name: "SQLite", version: "3", pageSize, pageCount } };
       };
+      return { snapshotAt, ...captureFrom(file, basename(path), basis, facts) };
     },
   };
 }
 
+/** The pages that differ from the basis when they are few; else all of them. */
+function captureFrom(
+  file: { readonly path: string; readonly pageSize: number; readonly pageCount: number },
+  name: string,
+  basis: Basis | undefined,
+  facts: Captured["facts"],
+): Omit<Captured, "snapshotAt"> {
+  const found = basis === undefined ? undefined : differenceTo(file, basis);
+  if (found === undefined || typeof found === "string") {
+    const { blocks, hashes } = readHashed(file);
+    const whole = { kind: "full", base: null, rawName: name, raw: blocks, facts, pageTable: hashes } as const;
+    return found === undefined ? whole : { ...whole, instead: found };
+  }
+  return {
+    kind: "delta",
+    base: found.base,
+    rawName: `${name}.pages`,
+    raw: pageStream(file, found.changed),
+    facts: async () => {
+      const { content, engine } = await facts();
+      return { content: { ...content, fileSha256: found.sha256 }, engine };
+    },
+  };
+}
+
+/** Says why it is of no use. */
+function differenceTo(
+  file: { readonly path: string; readonly pageSize: number; readonly pageCount: number },
+  { id, table }: Basis,
+): { readonly base: string; readonly changed: readonly number[]; readonly sha256: string } | string {
+  if (table.pageSize !== file.pageSize)
+    return `the database has pages of ${file.pageSize} bytes now, and had such of ${table.pageSize} in ${id}`;
+  const difference = differ(file, table);
+  if (difference.kind === "tooMuch") return `more than half of the database differs from ${id}`;
+  return { base: id, changed: difference.changed, sha256: difference.sha256 };
+}
+
 export const sqliteProver: Prover = {
-  parse: async (raw) => {
+  parse: async (raw, { kind, engine }) => {
+    if (kind === "delta") {
+      const { pageSize, pageCount } = await parsePages(raw);
+      if (pageSize !== engine.pageSize || pageCount !== engine.pageCount)
+        throw new Error(`it is of a database of ${pageCount} pages of ${pageSize} bytes`);
+      return;
+    }
     let head = "";
     for await (const chunk of raw)
       if (head.length < MAGIC.length) head += Buffer.from(chunk.subarray(0, MAGIC.length)).toString("latin1");
     if (!head.startsWith(MAGIC)) throw new Error("it does not begin as a SQLite database does");
   },
-  prove: async (raw, manifest, scratch) => {
-    const path = join(scratch, manifest.raw.name);
-    await pipeline(raw, createWriteStream(path, { mode: 0o600 }));
+  prove: async (raw, manifest, scratch, base) => {
+    const path = join(scratch, base?.manifest.raw.name ?? manifest.raw.name);
+    const database = base === undefined ? raw : rebuiltDatabase({ manifest, raw }, base);
+    await pipeline(database, createWriteStream(path, { mode: 0o600 }));
     const findings = await checkDatabase(path, { quick: false });
     if (findings.length > 0) throw new Error(findings.join("; "));
     compareContent(manifest, await readContent(path));
   },
 };
+
+/** One stored backup as a restore reads it. */
+interface StoredStream {
+  readonly manifest: Manifest;
+  /** Its raw stream (`decodeStream`). */
+  readonly raw: AsyncIterable<Uint8Array>;
+}
+
+/**
+ * The database of an incremental backup as one stream, from its own raw stream and that of the full backup which it names as
+ * its base. It throws at its end, or before, unless it is the very file that was copied: use nothing of it before.
+ */
+export function rebuiltDatabase(delta: StoredStream, base: StoredStream): AsyncGenerator<Uint8Array> {
+  const { id, content } = delta.manifest;
+  const { fileSha256: sha256 } = content;
+  if (delta.manifest.kind !== "delta" || sha256 === undefined) throw new Error(`${id} is no incremental backup`);
+  if (delta.manifest.base !== base.manifest.id)
+    throw new Error(`${id} is made against ${delta.manifest.base}, not against ${base.manifest.id}`);
+  return rebuilt({ base: base.raw, delta: delta.raw, sha256 });
+}
 
 /** Throws when a database does not hold what the manifest says. */
 export function compareContent(

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Level, Manifest, Verification } from "../../core/backup-manifest.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream } from "./encode.ts";
 import { readPart } from "./repository.ts";
 import { proverOf } from "./sources.ts";
@@ -22,9 +23,11 @@ export interface VerifyOptions {
 export async function verifyBackup(options: VerifyOptions): Promise<Verification> {
   const { level, clock } = options;
   const startedMs = clock.monotonicMs();
-  const detail = await findFault(options);
+  const fault = await findFault(options);
   const durationMs = Math.round(clock.monotonicMs() - startedMs);
-  return { level, at: clock.wallTime().toISOString(), ok: detail === null, durationMs, detail };
+  // Hashes that are damaged cost the next incremental backup, never this one.
+  const detail = fault ?? tableFault(options.folder, options.manifest);
+  return { level, at: clock.wallTime().toISOString(), ok: fault === null, durationMs, detail };
 }
 
 async function findFault({ folder, manifest, level, scratch, identity }: VerifyOptions): Promise<string | null> {
@@ -35,7 +38,14 @@ async function findFault({ folder, manifest, level, scratch, identity }: VerifyO
       const raw = decodeStream(manifest, { read, identity });
       const prover = proverOf(manifest.type);
       if (level === "L1") await prover.parse(raw, manifest);
-      else await inScratch(scratch, (place) => prover.prove(raw, manifest, place));
+      else {
+        const base = baseOf(folder, manifest);
+        const whole = base && {
+          manifest: base.manifest,
+          raw: decodeStream(base.manifest, { read: readPart.bind(undefined, base.folder), identity }),
+        };
+        await inScratch(scratch, (place) => prover.prove(raw, manifest, place, whole));
+      }
     }
     return null;
   } catch (cause) {

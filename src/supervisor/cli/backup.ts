@@ -19,6 +19,10 @@ interface Options extends PlaceOptions {
   readonly json?: true;
 }
 
+interface RunOptions extends Options {
+  readonly incremental?: true;
+}
+
 interface VerifyOptions extends Options {
   readonly level: VerifyJob["level"];
   readonly id?: readonly string[];
@@ -44,9 +48,9 @@ export const command: Verb = {
   summary: "Makes, lists, proves and prunes backups, as the config's section backups says.",
   acts: true,
   configure: (cmd, io) => {
-    sub(cmd, "run", "make a backup of each target, or of one, now").action(
-      (target: string | undefined, options: Options) => run(target, options, io),
-    );
+    sub(cmd, "run", "make a backup of each target, or of one, now")
+      .option("--incremental", "only what differs from the newest full backup, of the targets of kind sqlite")
+      .action((target: string | undefined, options: RunOptions) => run(target, options, io));
     sub(cmd, "list", "show the backups that there are").action((target: string | undefined, options: Options) =>
       list(target, options, io),
     );
@@ -85,10 +89,12 @@ function sub(cmd: Command, name: string, summary: string): Command {
     .option("--json", "print one object");
 }
 
-async function run(target: string | undefined, options: Options, io: CliIo): Promise<void> {
+async function run(target: string | undefined, options: RunOptions, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
-  await eachPlace(placesFor(loaded, target), options, io, (place, onLine) =>
-    runDeed("backup", backupJob(loaded, place, { trigger: "manual", version: VERSION }), {
+  const incremental = options.incremental === true;
+  const places = incremental ? incrementalPlaces(loaded, target) : placesFor(loaded, target);
+  await eachPlace(places, options, io, (place, onLine) =>
+    runDeed("backup", backupJob(loaded, place, { trigger: "manual", version: VERSION, incremental }), {
       clock: systemClock,
       onLine,
     }),
@@ -145,13 +151,18 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
       );
       break;
     case "verified":
-      io.out(`${line.id}: ${line.ok ? `stands ${line.level}` : `DOES NOT STAND ${line.level}: ${line.detail}`}`);
+      io.out(
+        `${line.id}: ${line.ok ? `stands ${line.level}${line.detail === null ? "" : `, but ${line.detail}`}` : `DOES NOT STAND ${line.level}: ${line.detail}`}`,
+      );
       break;
     case "verdict":
       io.out(`${line.keep ? "keep  " : "delete"}  ${line.id}  ${line.reason}`);
       break;
     case "pruned":
       io.out(`${target}: ${line.ids.length} deleted in ${store}`);
+      break;
+    case "note":
+      io.out(`${target}: ${line.text}`);
       break;
     case "progress":
     case "failed":
@@ -214,4 +225,16 @@ function placesFor({ config, shown }: LoadedConfig, target: string | undefined):
       "supervisor backup list shows what is stored",
     );
   return (target === undefined ? names : [target]).flatMap((name) => placesOf(backups, name));
+}
+
+/** Those whose kind has incremental backups. */
+function incrementalPlaces(loaded: LoadedConfig, target: string | undefined): readonly Place[] {
+  const targets = loaded.config.backups?.targets;
+  const places = placesFor(loaded, target).filter((place) => targets?.[place.target]?.kind === "sqlite");
+  if (places.length === 0)
+    throw new NoTargetError(
+      `cannot make an incremental backup: ${target === undefined ? "no target" : `target ${target}`} is ${target === undefined ? "" : "not "}of kind sqlite`,
+      "leave --incremental out for a full backup",
+    );
+  return places;
 }

@@ -17,6 +17,7 @@ import type { LoadedConfig } from "./config/load.ts";
 
 /** A private key of age is one line; the file may hold comments and older keys. */
 const MAX_IDENTITY_BYTES = 65_536;
+const MAX_PASSWORD_BYTES = 4_096;
 const MAX_RECORD_BYTES = 65_536;
 /** Longest time of one worker: half a day of reading and proving is a target that needs another method. */
 const DEADLINE_MS = 12 * 3_600_000;
@@ -51,15 +52,22 @@ export function placesOf(backups: BackupsInput, target: string): readonly Place[
 export function backupJob(
   { config, dirs }: Pick<LoadedConfig, "config" | "dirs">,
   place: Place,
-  { trigger, version }: { readonly trigger: BackupTrigger; readonly version: string },
+  {
+    trigger,
+    version,
+    incremental = false,
+  }: { readonly trigger: BackupTrigger; readonly version: string; readonly incremental?: boolean },
 ): BackupJob {
   const { backups } = config;
   const { compress, encryption, retention, verify } = backups ?? {};
   if (compress === undefined || retention === undefined || verify === undefined)
     throw new Error("cannot back up: the config has no backups section");
+  const common = commonJob({ config }, place);
   return {
-    ...commonJob({ config }, place),
+    ...common,
+    target: withPassword(common.target, backups?.targets[place.target]),
     trigger,
+    incremental,
     compress,
     recipients: encryption?.recipients ?? [],
     verify: verify.every,
@@ -92,10 +100,20 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
   switch (target.kind) {
     case "sqlite":
       return { kind: "sqlite", name, path: target.path };
+    case "redis":
+      return { kind: "redis", name, url: target.url };
     case "files":
     case "secrets":
       return { kind: target.kind, name, paths: [...target.paths] };
   }
+}
+
+/** Only for who reads the source: a check needs no password. Throws when its file cannot be read. */
+function withPassword(target: JobTarget, config: TargetConfig | undefined): JobTarget {
+  if (target.kind !== "redis" || config?.kind !== "redis" || config.passwordFile === undefined) return target;
+  const text = readTextIfExists(config.passwordFile, MAX_PASSWORD_BYTES);
+  if (text === undefined) throw new Error(`cannot read the password file ${config.passwordFile}: it does not exist`);
+  return { ...target, password: text.replace(/\r?\n$/, "") };
 }
 
 /** Runs the worker to its end; never throws. */

@@ -2,7 +2,15 @@
  * The daemon's schedule of backups. It looks at the wall clock on each tick instead of setting long timers, so that a clock
  * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
  */
-import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
+import { fullRuns } from "../../core/backup-record.ts";
+import {
+  isIncrementalOverdue,
+  isOverdue,
+  nextDue,
+  type Due,
+  type IncrementalFacts,
+  type ScheduleFacts,
+} from "../../core/backup-schedule.ts";
 import type { VerifyJob } from "../../core/backup-job.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -30,6 +38,11 @@ interface BackupsDeps {
   readonly say: (level: "info" | "alert", text: string) => void;
   /** Starts a bot that a restore had stopped. */
   readonly start: (bot: string) => void;
+}
+
+interface Facts {
+  readonly full: ScheduleFacts;
+  readonly incremental: IncrementalFacts;
 }
 
 type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
@@ -77,8 +90,8 @@ export class Backups {
       if (this.#running.size >= MAX_WORKERS) return;
       if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
       const facts = this.#factsOf(place);
-      const due = facts === undefined ? undefined : dueAt(facts);
-      if (due !== undefined && due <= nowMs) void this.#run(place, "back up", () => this.#make(place));
+      const due = facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs);
+      if (due !== undefined && due.atMs <= nowMs) void this.#run(place, "back up", () => this.#make(place, due.kind));
       else if (facts !== undefined && this.#isProofDue(place)) void this.#run(place, "prove", () => this.#prove(place));
     }
   }
@@ -91,27 +104,36 @@ export class Backups {
     return this.#places.map((place) => {
       const facts = this.#factsOf(place);
       return backupStatus(loaded, place, {
-        dueMs: facts === undefined ? undefined : dueAt(facts),
-        overdue: facts !== undefined && isOverdue(facts, nowMs),
+        dueMs: facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs)?.atMs,
+        overdue:
+          facts !== undefined && (isOverdue(facts.full, nowMs) || isIncrementalOverdue(facts.incremental, nowMs)),
         running: this.#running.has(keyOf(place)),
       });
     });
   }
 
   /** `undefined` for a target without a schedule. */
-  #factsOf({ target, store }: Place): ScheduleFacts | undefined {
+  #factsOf({ target, store }: Place): Facts | undefined {
     const { clock } = this.#deps;
     const loaded = this.#loaded;
     const config = loaded.config.backups?.targets[target];
     if (config?.schedule === undefined) return undefined;
     const now = clock.wallTime();
     const record = readRecord(loaded.dirs.stateDir, { target, store });
+    const full = record === undefined ? undefined : fullRuns(record);
     return {
-      ...this.#runsOf(target, config.schedule, config.timezone, now),
-      lastAttemptMs: record === undefined ? undefined : Date.parse(record.lastAttemptAt),
-      lastSuccessMs: record?.lastSuccess == null ? undefined : Date.parse(record.lastSuccess.at),
-      failuresInRow: record?.failuresInRow ?? 0,
-      delayMs: (this.#shares.get(target) ?? 0) * config.jitter,
+      full: {
+        ...this.#runsOf(target, config.schedule, config.timezone, now),
+        lastAttemptMs: millis(full?.lastAttemptAt),
+        lastSuccessMs: millis(full?.lastSuccessAt),
+        failuresInRow: full?.failuresInRow ?? 0,
+        delayMs: (this.#shares.get(target) ?? 0) * config.jitter,
+      },
+      incremental: {
+        everyMs: config.kind === "sqlite" ? config.incremental : undefined,
+        lastAttemptMs: millis(record?.lastAttemptAt),
+        lastSuccessMs: millis(record?.lastSuccess?.at),
+      },
     };
   }
 
@@ -169,15 +191,16 @@ export class Backups {
   }
 
   /** Says why it failed. */
-  async #make(place: Place): Promise<string | undefined> {
+  async #make(place: Place, kind: Due["kind"]): Promise<string | undefined> {
     const { clock, version, say } = this.#deps;
     const loaded = this.#loaded;
-    const job = backupJob(loaded, place, { trigger: "schedule", version });
+    const job = backupJob(loaded, place, { trigger: "schedule", version, incremental: kind === "incremental" });
     const { failure } = await runDeed("backup", job, {
       clock,
       onLine: (line) => {
         if (line.kind === "stored")
           say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
+        if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "pruned")
           say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
       },
@@ -212,6 +235,10 @@ function backupStatus(
     lastError: error === null ? null : `${error.stage}: ${error.reason}`,
     failures: Object.values(record?.failures ?? {}).reduce((sum, each) => sum + each, 0),
   };
+}
+
+function millis(time: string | null | undefined): number | undefined {
+  return time == null ? undefined : Date.parse(time);
 }
 
 function keyOf({ target, store }: Place): string {

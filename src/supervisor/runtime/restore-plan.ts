@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import { Repository } from "../../actions/backup/repository.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { provenLevel } from "../../core/backup-manifest.ts";
-import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
+import { REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
 import type { BackupsInput, TargetConfig } from "./config/backup-schema.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -79,6 +79,7 @@ export function planRestore(config: LoadedConfig["config"], wish: RestoreWish, n
   const { backups } = config;
   const target = backups?.targets[wish.target];
   if (backups === undefined || target === undefined) return { kind: "none", reason: `no target ${wish.target}` };
+  if (target.kind === "redis") return { kind: "none", reason: REDIS_BY_HAND };
   const common = {
     target: wish.target,
     kind: target.kind,
@@ -119,6 +120,8 @@ function pathsOf(target: TargetConfig): readonly string[] {
   switch (target.kind) {
     case "sqlite":
       return [target.path];
+    case "redis":
+      return [];
     case "files":
     case "secrets":
       return target.paths;

@@ -35,6 +35,32 @@ test.each(BACKUP_STEPS)(
       } as const;
       expect(await verifyBackup(options)).toMatchObject({ ok: true });
     }
-    expect(readdirSync(rig.repository().folder).filter((name) => name.startsWith(".") && name !== ".lock")).toEqual([]);
+    expect(leftovers(rig)).toEqual([]);
   },
 );
+
+test.each(BACKUP_STEPS)(
+  "makeBackup() of what has changed, killed after %s, leaves the full backup and whole deltas only",
+  async (step) => {
+    using rig = new Rig();
+    rig.fill(300).close();
+    expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+    rig.fill(10).close();
+    const job = rig.job(rig.sqlite, { incremental: true, verify: "L2" });
+    const died = Bun.spawnSync([process.execPath, FIXTURE, JSON.stringify(job), step], { stdout: "ignore" });
+    expect(died.signalCode).toBe("SIGKILL");
+
+    const { backups, damaged } = rig.repository().list();
+    expect(damaged).toEqual([]);
+    const kinds = backups.map(({ manifest }) => manifest.kind);
+    expect(kinds).toEqual(["published", "pruned"].includes(step) ? ["full", "delta"] : ["full"]);
+    // L2 rebuilds the database, and proves the full backup by it.
+    expect(await rig.backUp(job)).toBe(0);
+    expect(rig.repository().list().backups.at(-1)?.manifest).toMatchObject({ kind: "delta", base: backups[0]?.id });
+    expect(leftovers(rig)).toEqual([]);
+  },
+);
+
+function leftovers(rig: Rig): readonly string[] {
+  return readdirSync(rig.repository().folder).filter((name) => name.startsWith(".") && name !== ".lock");
+}

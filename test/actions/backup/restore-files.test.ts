@@ -144,7 +144,7 @@ describe("restoreBackup() of a file of older tools", () => {
     using rig = new RestoreRig();
     const { conf, target } = confOf(rig);
     const path = join(rig.folder, "config_backup.tar.gz.enc");
-    const paths = target.kind === "sqlite" ? [] : target.paths;
+    const paths = target.kind === "files" ? target.paths : [];
     await create(
       { file: join(rig.folder, "c.tar.gz"), gzip: true, cwd: "/" },
       paths.map((each) => relative("/", each)),

@@ -4,7 +4,11 @@ import { WORKER_LEVELS } from "../../../core/backup-job.ts";
 import { COMPRESSORS } from "../../../core/backup-manifest.ts";
 import { retentionSchema } from "../../../core/backup-retention.ts";
 import { duration } from "../../../core/duration.ts";
+import { redisUrlError } from "../../../core/redis-url.ts";
 import { scheduleError } from "./cron.ts";
+
+/** Each copies the whole database before it compares, and the daemon makes one backup at a time. */
+const MIN_INCREMENTAL_MS = 60_000;
 
 /** Text for open(2), which ends it at the first NUL character. */
 const filled = () =>
@@ -65,10 +69,30 @@ const targetFields = {
 
 const paths = () => z.array(path()).min(1).describe("Files and folders, with everything below.");
 
+const redisUrl = () =>
+  filled().superRefine((text, context) => {
+    const error = redisUrlError(text);
+    if (error !== undefined) context.addIssue({ code: "custom", message: error });
+  });
+
 const targetSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
     path: path().describe("File of the database."),
+    incremental: duration()
+      .refine((ms) => ms >= MIN_INCREMENTAL_MS, "is too often; write at least 1m")
+      .optional()
+      .describe(
+        "Between the full backups, what differs from the newest of them, this long after the last one. Default: none.",
+      ),
+    ...targetFields,
+  }),
+  z.strictObject({
+    kind: z.literal("redis").describe("All databases of a Redis server, as a dump that it writes."),
+    url: redisUrl().describe(
+      "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
+    ),
+    passwordFile: path().optional().describe("File with the password, where the server asks for one."),
     ...targetFields,
   }),
   z.strictObject({

@@ -154,6 +154,8 @@ function completeTarget(target: TargetConfig, folder: string): TargetConfig {
   switch (target.kind) {
     case "sqlite":
       return { ...target, path: resolve(folder, target.path) };
+    case "redis":
+      return { ...target, ...absolute(target, ["passwordFile"], folder) };
     case "files":
     case "secrets":
       return { ...target, paths: target.paths.map((path) => resolve(folder, path)) };

@@ -55,8 +55,14 @@ const listenersOutline = z
   .catch({ http: undefined, metrics: undefined });
 const orderOutline = z.looseObject({ after: z.array(z.string()).catch([]) }).catch({ after: [] });
 const targetOutline = z
-  .looseObject({ kind: word, timezone: word, stores: z.array(word).optional().catch(undefined) })
-  .catch({ kind: undefined, timezone: undefined, stores: undefined });
+  .looseObject({
+    kind: word,
+    timezone: word,
+    schedule: word,
+    incremental: z.unknown().optional(),
+    stores: z.array(word).optional().catch(undefined),
+  })
+  .catch({ kind: undefined, timezone: undefined, schedule: undefined, incremental: undefined, stores: undefined });
 const backupsOutline = z
   .looseObject({
     stores: z.record(z.string(), z.unknown()).catch({}),
@@ -240,7 +246,7 @@ export function checkBackups(value: unknown, to: Report): void {
   if (known.length === 0)
     report(to, ["stores"], "there is no store; add one, as local: { kind: directory, path: FOLDER }");
   if (Object.keys(targets).length === 0) report(to, ["targets"], "there is no target; add one");
-  for (const [name, { kind, timezone, stores: wanted = [] }] of Object.entries(targets)) {
+  for (const [name, { kind, timezone, schedule, incremental, stores: wanted = [] }] of Object.entries(targets)) {
     for (const [index, store] of wanted.entries())
       if (store !== undefined && !known.includes(store))
         report(
@@ -250,6 +256,12 @@ export function checkBackups(value: unknown, to: Report): void {
         );
     if (timezone !== undefined && !isTimeZone(timezone))
       report(to, ["targets", name, "timezone"], `"${timezone}" is not a time zone; write it as Europe/Berlin, or UTC`);
+    if (incremental !== undefined && schedule === undefined)
+      report(
+        to,
+        ["targets", name, "incremental"],
+        'incremental backups are made between full ones; add the schedule of those, as schedule: "@daily"',
+      );
     if (kind === "secrets" && encryption === undefined)
       report(
         to,

@@ -1,0 +1,45 @@
+/** Incremental backups and Redis in the section backups: what is refused, with which words, and what is made of the rest. */
+import { expect, test } from "vitest";
+import { backupJob } from "../../../src/supervisor/runtime/backup-run.ts";
+import { scratchFolder } from "./folder.ts";
+
+const folder = scratchFolder();
+const withTarget = (target: string): string =>
+  [
+    "version: 1",
+    "bots: { a: { command: [sh] } }",
+    "backups:",
+    "  stores: { local: { kind: directory, path: store } }",
+    `  targets: { it: ${target} }`,
+    "",
+  ].join("\n");
+
+test.each([
+  [
+    "{ kind: sqlite, path: bot.db, incremental: 15m }",
+    'bot.yaml:5: backups.targets.it.incremental: incremental backups are made between full ones; add the schedule of those, as schedule: "@daily"',
+  ],
+  [
+    '{ kind: sqlite, path: bot.db, schedule: "@daily", incremental: 5s }',
+    "bot.yaml:5: backups.targets.it.incremental: is too often; write at least 1m",
+  ],
+  [
+    "{ kind: files, paths: [x], schedule: '@daily', incremental: 15m }",
+    expect.stringMatching(/^bot\.yaml:5: backups\.targets\.it\.incremental: .*known/),
+  ],
+  [
+    '{ kind: redis, url: "redis://ops:secret@127.0.0.1" }',
+    "bot.yaml:5: backups.targets.it.url: holds a password; write it into a file and name that in passwordFile",
+  ],
+])("loadConfig() refuses the target %s", (target, mistake) => {
+  expect(folder.mistakes(withTarget(target))).toEqual([mistake]);
+});
+
+test("backupJob() has the password of the file without its line feed, and says which file is missing", () => {
+  const loaded = folder.load(withTarget('{ kind: redis, url: "redis://127.0.0.1", passwordFile: pw }'));
+  const place = { target: "it", store: "local" };
+  const make = () => backupJob(loaded, place, { trigger: "manual", version: "test" });
+  expect(make).toThrow(`cannot read the password file ${folder.dir}/pw: it does not exist`);
+  folder.write("pw", "geheim \n");
+  expect(make().target).toMatchObject({ kind: "redis", password: "geheim " });
+});
