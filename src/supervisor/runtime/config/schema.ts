@@ -25,6 +25,9 @@ import {
   checkRestart,
 } from "./rules.ts";
 
+// Compiled checks pay off after thousands of uses; here each schema is used once or twice, and a start waits for the compiler.
+z.config({ jitless: true });
+
 /** Rules across fields run even when a field is wrong by itself, so that all errors show at once; they guard their input. */
 const always = { when: () => true };
 
