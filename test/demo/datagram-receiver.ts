@@ -8,8 +8,15 @@ const SOCK_DGRAM = 2;
 const MSG_DONTWAIT = 0x40;
 const BUFFER_BYTES = 8_192;
 
-/** Binds `address` until the test ends; the returned function takes the next datagram, `undefined` when there is none. */
-export function receiveDatagrams(address: string): () => string | undefined {
+/** Takes the next datagram; `undefined` when there is none. */
+export interface Receiver {
+  (): string | undefined;
+  /** As the death of the process does: the socket is closed, and a path stays where it is. */
+  readonly die: () => void;
+}
+
+/** Binds `address` until the test ends, or until it dies. */
+export function receiveDatagrams(address: string): Receiver {
   const { symbols: libc } = dlopen("libc.so.6", {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
@@ -20,12 +27,16 @@ export function receiveDatagrams(address: string): () => string | undefined {
   const fd = libc.socket(AF_UNIX, SOCK_DGRAM, 0);
   if (target === undefined || libc.bind(fd, ptr(target), target.byteLength) !== 0)
     throw new Error(`cannot bind ${address}`);
-  onTestFinished(() => {
-    libc.close(fd);
-  });
+  let open = true;
+  const die = (): void => {
+    if (open) libc.close(fd);
+    open = false;
+  };
+  onTestFinished(die);
   const buffer = new Uint8Array(BUFFER_BYTES);
-  return () => {
+  const next = (): string | undefined => {
     const bytes = Number(libc.recv(fd, ptr(buffer), buffer.byteLength, MSG_DONTWAIT));
     return bytes < 0 ? undefined : new TextDecoder().decode(buffer.subarray(0, bytes));
   };
+  return Object.assign(next, { die });
 }

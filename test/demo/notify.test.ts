@@ -43,6 +43,38 @@ test("createNotifier() drops what a stalled or dead supervisor does not take, wi
   deaf.close();
 });
 
+test("createNotifier() outlives its supervisor: dead, gone or full it drops the message, and the next one at the path hears it", () => {
+  const path = join(scratch(), "notify.sock");
+  const first = receiveDatagrams(path);
+  const notifier = createNotifier({ NOTIFY_SOCKET: path });
+  expect([notifier.ready(), first()]).toEqual([true, "READY=1"]);
+  first.die();
+  expect(notifier.send({ WATCHDOG: 1 })).toBe(false);
+  rmSync(path);
+  expect(notifier.send({ WATCHDOG: 1 })).toBe(false);
+  const second = receiveDatagrams(path);
+  expect([notifier.send({ X_PROGRESS: 2 }), second()]).toEqual([true, "X_PROGRESS=2"]);
+  notifier.close();
+});
+
+test("createNotifier() goes on over HTTP when the supervisor has died and another one answers", async () => {
+  const socket = join(scratch(), "bot.sock");
+  const serve = () => Bun.serve({ unix: socket, fetch: () => Response.json({ beats: (beats += 1) }) });
+  let beats = 0;
+  const notifier = createNotifier({ SUPERVISOR_SOCKET: socket });
+  const first = serve();
+  expect(notifier.ready()).toBe(true);
+  await until(() => beats === 1, "the first heartbeat");
+  await first.stop(true);
+  rmSync(socket, { force: true });
+  await until(() => notifier.send({ WATCHDOG: 1 }), "a heartbeat into the void");
+  await until(() => notifier.send({ WATCHDOG: 1 }), "the end of that heartbeat");
+  const second = serve();
+  onTestFinished(() => second.stop(true));
+  await until(() => notifier.send({ WATCHDOG: 1 }) && beats > 1, "a heartbeat to the next supervisor");
+  notifier.close();
+});
+
 test("createNotifier() falls back to heartbeats over HTTP, one at a time", async () => {
   const socket = join(scratch(), "bot.sock");
   const seen: unknown[] = [];

@@ -33,6 +33,11 @@ interface PruneOptions extends Options {
   readonly force?: true;
 }
 
+/** The last lines of the help, of the sub-commands too: 3 and 4 mean something else than with other commands. */
+const EXIT_CODES = `
+Exit codes: 0 done, 1 failed, 2 usage or config, 3 the source is not there, locked or cannot be read, 4 what is stored
+does not stand its verification, 5 no room, 7 busy, 10 no such backup to export, 75 the deadline of 12 hours is over.`;
+
 class NoTargetError extends Error {
   readonly exitCode = EXIT.usage;
   readonly hint: string;
@@ -48,6 +53,7 @@ export const command: Verb = {
   summary: "Makes, lists, proves and prunes backups, as the config's section backups says.",
   acts: true,
   configure: (cmd, io) => {
+    cmd.addHelpText("afterAll", EXIT_CODES);
     sub(cmd, "run", "make a backup of each target, or of one, now")
       .option("--incremental", "only what differs from the newest full backup, of the targets of kind sqlite")
       .action((target: string | undefined, options: RunOptions) => run(target, options, io));

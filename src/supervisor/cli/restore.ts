@@ -19,6 +19,11 @@ import { withConfig, type PlaceOptions } from "./place.ts";
 import { settleFirst } from "./settle.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
+/** The last lines of the help: 3 and 4 mean something else than with other commands. */
+const EXIT_CODES = `
+Exit codes: 0 done, 1 done but a bot did not start, or interrupted, 2 usage or config, 3 the backup cannot be read or
+the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such
+backup, 75 the deadline of 12 hours is over.`;
 /** A password is one line. */
 const MAX_PASSWORD_BYTES = 4_096;
 
@@ -48,8 +53,7 @@ class RestoreError extends Error {
 
 export const command: Verb = {
   name: "restore",
-  summary:
-    "Brings back what a backup holds. Exit codes: 0 done, 1 done but a bot did not start or interrupted, 2 usage, 3 the backup cannot be read or the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such backup.",
+  summary: "Brings back what a backup holds.",
   acts: true,
   configure: (cmd, io) => {
     withConfig(cmd)
@@ -64,6 +68,7 @@ export const command: Verb = {
       .option("--dry-run", "only say what would be done")
       .option("--yes", "do not ask")
       .option("--json", "print one object")
+      .addHelpText("after", EXIT_CODES)
       .action((target: string, options: Options) => restore(target, options, io));
   },
 };
