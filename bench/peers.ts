@@ -51,6 +51,15 @@ function compileC(rig: Rig, file: string): string {
   return output;
 }
 
+/** It may end between the look and the signal. */
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
+  }
+}
+
 /** A running supervisor and its children. */
 class Site {
   readonly folder: string;
@@ -110,7 +119,7 @@ class Site {
   async end(pids: readonly number[]): Promise<void> {
     if (this.#peer.endSignal !== undefined) this.process.kill(this.#peer.endSignal);
     await endChild(this.process);
-    for (const pid of pids) if (isOurs(pid, this.folder)) process.kill(pid, "SIGKILL");
+    for (const pid of pids) if (isOurs(pid, this.folder)) killIfThere(pid);
     closeSync(this.#fd);
   }
 

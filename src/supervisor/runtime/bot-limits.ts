@@ -92,6 +92,12 @@ export class BotLimits {
   #setAgain(controller: Controller, leaf: Leaf, before: EnforcedLimits): void {
     const { enforced } = this.#plan;
     if (SETTINGS[controller].every((key) => before[key] === enforced[key])) return;
+    this.#setOnLiving(controller, leaf);
+  }
+
+  /** Never below what the bot uses already: the kernel would kill it for that. Never throws. */
+  #setOnLiving(controller: Controller, leaf: Leaf): void {
+    const { enforced } = this.#plan;
     const used = controller === "memory" ? usedMemory(leaf.version, leaf.path) : undefined;
     const { memoryBytes } = enforced;
     if (used !== undefined && memoryBytes !== undefined && used >= memoryBytes)
@@ -146,6 +152,7 @@ export class BotLimits {
   prepare(invocationId: string, cgroup: string | undefined, env: Readonly<Record<string, string>>): readonly string[] {
     this.settle();
     this.#enterCgroups(invocationId, cgroup);
+    for (const [controller, leaf] of this.#leaves) setLimit(controller, leaf, this.#plan.enforced);
     return limitPrefix(this.#plan.enforced, this.#procsToJoin(), env);
   }
 
@@ -153,6 +160,7 @@ export class BotLimits {
   adopt(invocationId: string, cgroup: string | undefined): void {
     try {
       this.#enterCgroups(invocationId, cgroup);
+      for (const [controller, leaf] of this.#leaves) this.#setOnLiving(controller, leaf);
     } catch (error) {
       this.#deps.fact("alert", error instanceof Error ? error.message : String(error));
     }
@@ -191,9 +199,7 @@ export class BotLimits {
     for (const controller of controllersOf(this.#deps.limits)) {
       const place = this.#deps.controllers?.places[controller];
       if (place === undefined) continue;
-      const leaf = this.#makeLeaf(controller, place, invocationId, cgroup);
-      this.#leaves.set(controller, leaf);
-      setLimit(controller, leaf, this.#plan.enforced);
+      this.#leaves.set(controller, this.#makeLeaf(controller, place, invocationId, cgroup));
     }
   }
 
