@@ -144,6 +144,23 @@ describe.runIf(enforced).concurrent("the cgroups of limits", () => {
     expect(cgroupsOf(rig)).toEqual([]);
   });
 
+  test("limits.memory below what an adopted bot uses is left for its next start, and the bot lives", async () => {
+    const bot = { command: shell(HOLD_UNTIL_RELEASED), limits: { memory: "400MiB" } };
+    await using rig = new Rig({ bots: { bot } });
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    await until(
+      "it holds its memory",
+      () => Number(readLimit(rig, "memory", "memory.usage_in_bytes")) > 150 * 1_024 ** 2,
+    );
+    await rig.endDaemon("SIGKILL");
+    rig.configure({ bot: { ...bot, limits: { memory: "64MiB" } } });
+    await rig.run();
+    expect(await rig.botIn("running")).toMatchObject({ pid, adopted: true });
+    expect(rig.read("daemon.err")).toContain("limits.memory 64.0 MiB holds from the next start on");
+    expect(readLimit(rig, "memory", "memory.limit_in_bytes").trim()).toBe(String(400 * 1_024 ** 2));
+  });
+
   test("limits.memory holds for an adopted bot, and its end is still told as oom", async () => {
     const bot = {
       command: shell("until [ -e go ]; do sleep 0.1; done; exec tail /dev/zero"),
