@@ -10,10 +10,14 @@ function needsPerson({ state, level }: BotStatus): boolean {
   return state === "locked" || state === "recovering" || level === "minimal" || level === "emergency";
 }
 
-/** Those of `names` that are not ready, each with its state; one that the status does not know yet counts as starting. */
+/**
+ * Those of `names` that should run and are not ready, each with its state; one that the status does not know yet counts as
+ * starting. A bot that is stopped and not wanted has done its work, or a person stopped it: nobody waits for it.
+ */
 export function notReady(names: readonly string[], { bots }: Status): readonly string[] {
   return names.flatMap((name) => {
     const bot = bots.find((each) => each.name === name);
-    return bot?.ready === true ? [] : [`${name} (${bot?.state ?? "starting"})`];
+    const rests = bot?.state === "stopped" && !bot.wanted;
+    return rests || bot?.ready === true ? [] : [`${name} (${bot?.state ?? "starting"})`];
   });
 }

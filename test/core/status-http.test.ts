@@ -27,6 +27,15 @@ describe("notReady()", () => {
     expect(notReady(["a", "b"], status)).toEqual(["b (backoff)"]);
   });
 
+  test("does not name a bot that is stopped and not wanted, and names one that is wanted or halted", () => {
+    const status = statusOf([
+      downBotOf({ name: "done", state: "stopped", wanted: false }),
+      downBotOf({ name: "waits", state: "stopped", wanted: true }),
+      downBotOf({ name: "gave-up", state: "halted", wanted: false }),
+    ]);
+    expect(notReady(["done", "waits", "gave-up"], status)).toEqual(["waits (stopped)", "gave-up (halted)"]);
+  });
+
   test("names a bot that is not there yet", () => {
     expect(notReady(["a"], statusOf([]))).toEqual(["a (starting)"]);
   });
