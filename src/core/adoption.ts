@@ -18,8 +18,8 @@ export interface Sighting {
 export type Adoption =
   /** `outdated`: the config would start it otherwise now; it goes on as it was started until a person restarts it. */
   | { readonly kind: "adopt"; readonly outdated: boolean }
-  /** Nothing lives of it, or what lives is to be ended like any leftover. */
-  | { readonly kind: "end"; readonly reason: string }
+  /** Its main process is `gone`, or lives and is to be ended like any leftover. */
+  | { readonly kind: "end"; readonly reason: string; readonly gone: boolean }
   /** It may be the bot and it may not be: a second copy must not be started beside it, nor a stranger killed. */
   | { readonly kind: "doubt"; readonly reason: string };
 
@@ -38,19 +38,23 @@ export interface AdoptionTerms {
 
 export function judgeAdoption(identity: Identity, seen: Sighting, terms: AdoptionTerms): Adoption {
   const same = identity.bootId === seen.bootId && identity.startTimeTicks === seen.startTimeTicks;
-  if (!same) return { kind: "end", reason: "its main process is gone" };
+  if (!same) return { kind: "end", reason: "its main process is gone", gone: true };
   const marked = seen.invocationId === identity.invocationId || (seen.invocationId === undefined && seen.inCgroup);
   if (!marked)
     return {
       kind: "doubt",
       reason: `pid ${identity.pid} has the bot's start time, but its INVOCATION_ID is ${seen.invocationId ?? "not to be read"}`,
     };
-  if (terms.orphans === "stop") return { kind: "end", reason: "orphans is stop" };
-  if (terms.wasStopping) return { kind: "end", reason: "it was being stopped" };
+  if (terms.orphans === "stop") return { kind: "end", reason: "orphans is stop", gone: false };
+  if (terms.wasStopping) return { kind: "end", reason: "it was being stopped", gone: false };
   // Under another account it would count as another bot, and as another user it could not be heard.
   if (identity.account !== terms.account)
-    return { kind: "end", reason: `its account in the config was ${identity.account} and is ${terms.account}` };
+    return {
+      kind: "end",
+      reason: `its account in the config was ${identity.account} and is ${terms.account}`,
+      gone: false,
+    };
   const outdated = identity.definition !== terms.definition;
-  if (outdated && !terms.sameUser) return { kind: "end", reason: "its user in the config has changed" };
+  if (outdated && !terms.sameUser) return { kind: "end", reason: "its user in the config has changed", gone: false };
   return { kind: "adopt", outdated };
 }

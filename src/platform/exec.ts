@@ -157,6 +157,9 @@ export function programProblem(path: string): string | undefined {
     }
     return formatProblem(path);
   } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT" || code === "ENOTDIR") return "there is no such file";
+    if (code === "EACCES" || code === "EPERM") return "permission denied for the daemon's user";
     return cause instanceof Error ? cause.message : String(cause);
   }
 }

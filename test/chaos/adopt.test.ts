@@ -141,3 +141,20 @@ test.concurrent("an identity in doubt is refused: no second copy, the pid named,
   await rig.run();
   await rig.botUntil("the bot is adopted", ({ adopted }) => adopted);
 });
+
+test.concurrent("that a bot is gone is said after a supervisor that died, not after one that stopped it", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const said = (): number => rig.journal.filter(({ text }) => text?.includes("is not adopted")).length;
+  await rig.run();
+  await rig.botIn("running");
+  await rig.endDaemon("SIGTERM");
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  expect(said()).toBe(0);
+  await rig.endDaemon("SIGKILL");
+  process.kill(pid ?? 0, "SIGKILL");
+  await until("the bot is gone", () => !isLive(pid ?? 0));
+  await rig.run();
+  await rig.botIn("running");
+  expect(said()).toBe(1);
+});

@@ -1,5 +1,5 @@
 /** What the commands say and how they exit when the daemon hangs, dies or loses its socket, and when a close ends badly. */
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
@@ -57,6 +57,8 @@ test.concurrent("no command waits for a daemon that hangs: each names its pid, a
     `cannot close positions of bot: ${silent}; nothing was asked of it, nothing is being closed`,
   );
   process.kill(pid, "SIGCONT");
+  // A connection of before still answers; who comes anew needs the socket.
+  await until("the socket is there", () => existsSync(rig.state("run/control.sock")));
   await until("the daemon answers again", () => rig.status().catch(() => undefined));
   expect(await rig.bot()).toMatchObject({ state: "running", pid: before.pid, generation: 1 });
   expect(changes(paper.state())).toBe(0);
@@ -216,4 +218,24 @@ test.concurrent("status without a daemon says how old the last known state is", 
   expect(JSON.parse(json.out)).toMatchObject({ supervisor: { pid: null, health: "down" } });
   // What the killed daemon left is ended by the next one.
   await rig.run();
+});
+
+test.concurrent("a runtime folder that is removed under the daemon is made again, and daemon and bot are heard again", async () => {
+  const talk = 'while :; do systemd-notify --status="$(date +%N)"; sleep 0.1; done';
+  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", talk] } } });
+  await rig.run();
+  const { pid } = await rig.botUntil("the bot is heard", ({ heartbeat }) => heartbeat.status !== null);
+  rmSync(rig.state("run"), { recursive: true });
+  // A connection of before still answers; who comes anew needs the socket.
+  await until("the socket is there", () => existsSync(rig.state("run/control.sock")));
+  await until("the daemon answers again", () => rig.status().catch(() => undefined));
+  const { heartbeat } = await rig.bot();
+  await rig.botUntil("the bot is heard again", (bot) => bot.heartbeat.status !== heartbeat.status);
+  expect(rig.read(".supervisor/run/bots/bot.level")).toBe("normal\n");
+  const asked = await fetch("http://bot/v1/level", { unix: rig.state("run/bots/bot.sock") });
+  expect(await asked.json()).toEqual({ level: "normal" });
+  expect(await rig.bot()).toMatchObject({ pid, generation: 1 });
+  const told = rig.journal.map(({ text }) => text);
+  for (const what of ["the runtime folder", "the control socket was removed", "a socket of the bot was removed"])
+    expect(told.filter((text) => text?.includes(what))).toHaveLength(1);
 });

@@ -1,4 +1,5 @@
 /** What the binary refuses, and what it still tells when there is no daemon. */
+import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
@@ -139,3 +140,29 @@ test.concurrent("supervisor stop and start hold across a restart of the daemon o
   await rig.run();
   expect(await rig.bot()).toMatchObject({ state: "stopped", generation: 2 });
 });
+
+test.runIf(process.getuid?.() === 0)(
+  "a supervisor that may not read its state folder says which, why and what to do",
+  async () => {
+    await using rig = new Rig({ bots: { bot: { command: STAY } } });
+    await rig.run();
+    await rig.botIn("running");
+    await rig.endDaemon("SIGTERM");
+    chmodSync(rig.folder, 0o755);
+    chmodSync(rig.path("supervisor.yaml"), 0o644);
+    chmodSync(rig.state("bots"), 0o700);
+    for (const mode of [0o755, 0o777]) {
+      chmodSync(rig.state(""), mode);
+      chmodSync(rig.state("run"), mode);
+      chmodSync(rig.state("log"), mode);
+      const child = Bun.spawnSync(["setpriv", "--reuid=65534", "--clear-groups", rig.binary, "run"], {
+        cwd: rig.folder,
+        stderr: "pipe",
+      });
+      const text = child.stderr.toString();
+      expect(child.exitCode).not.toBe(0);
+      expect(text).toMatch(/cannot (read|write|open|lock) .*: permission denied/);
+      expect(text).not.toMatch(/scandir/);
+    }
+  },
+);

@@ -1,4 +1,5 @@
 /** A reload of the config in a running daemon: who restarts, who does not, and never two bots on one account. */
+import { symlinkSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { BotStatus } from "../../src/core/status.ts";
 import { isLive } from "../../src/platform/proc.ts";
@@ -73,6 +74,65 @@ test.concurrent("a bad file changes nothing and says why; what only a new superv
   expect(refused).toMatchObject({ code: 2 });
   expect(refused.err).toContain("logDir needs a restart of the supervisor");
   expect(await rig.bot()).toMatchObject({ pid, generation: 1, state: "running" });
+});
+
+test.concurrent("a living bot is not ended for a program that is not there: nothing changes, also with another account", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  const other = await named(rig, "other", "running");
+  rig.write("no-shell.sh", "#!/nowhere/sh\n", 0o755);
+  const typo = { command: ["./loudd.sh"] };
+  for (const bot of [
+    typo,
+    { ...typo, account: "x" },
+    { command: ["./no-shell.sh"] },
+    { command: STAY, env: { PATH: "/no" } },
+  ]) {
+    rig.configure({ bot, other: { command: ["sleep", "601"] } });
+    const refused = await rig.cli("reload");
+    expect(refused.code).toBe(2);
+    expect(refused.err).toContain(
+      "cannot reload: bot bot runs, and its new definition cannot be started: cannot start ",
+    );
+    expect(refused.err).toContain("correct bots.bot.command");
+    expect((await rig.cli("config", "diff")).code).toBe(2);
+  }
+  expect(await rig.bot()).toMatchObject({ pid, generation: 1, state: "running" });
+  expect(await rig.bot("other")).toMatchObject({ pid: other.pid, generation: 1 });
+  rig.configure({ bot: { command: STAY }, added: typo });
+  const failed = await rig.cli("reload");
+  expect(failed).toMatchObject({ code: 1 });
+  expect(failed.out).toContain("failed: it does not come up: cannot start ./loudd.sh: no such file");
+});
+
+test.concurrent("a bot that is halted after its restart makes the reload fail", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  await rig.botIn("running");
+  rig.configure({
+    bot: { command: ["sh", "-c", "exit 78"], ready: "notify", probes: [{ kind: "heartbeat", timeout: "60s" }] },
+  });
+  const reload = await rig.cli("reload");
+  expect(reload.code).toBe(1);
+  expect(await rig.bot()).toMatchObject({ state: "halted" });
+});
+
+test.concurrent("a file that the daemon does not read is refused, and one that leads to its file is not", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  rig.write("other.yaml", rig.read("supervisor.yaml").replace("600", "601"));
+  for (const verb of [["reload"], ["config", "diff"], ["reload", "--dry-run"]]) {
+    const refused = await rig.cli(...verb, "-c", "other.yaml");
+    expect(refused).toMatchObject({ code: 2, out: "" });
+    expect(refused.err).toContain(rig.path("other.yaml"));
+    expect(refused.err).toContain(`reads ${rig.path("supervisor.yaml")}`);
+  }
+  symlinkSync("supervisor.yaml", rig.path("link.yaml"));
+  for (const file of ["supervisor.yaml", rig.path("supervisor.yaml"), "link.yaml"])
+    expect(await rig.cli("reload", "-c", file)).toMatchObject({ code: 0, err: "" });
+  expect(await rig.bot()).toMatchObject({ pid, generation: 1 });
 });
 
 test.concurrent("two bots swap their accounts: both are stopped before either starts, and each start is its own", async () => {

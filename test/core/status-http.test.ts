@@ -2,6 +2,8 @@ import { describe, expect, test } from "vitest";
 import { healthHttpStatus, notReady } from "../../src/core/status-http.ts";
 import { botStatusOf, downBotOf, statusOf } from "../harness/status.ts";
 
+const exit = (cause: string) => ({ at: "2026-01-01T00:00:00.000Z", code: 0, signal: null, cause, detail: "" });
+
 describe("healthHttpStatus()", () => {
   test.each([
     ["a healthy bot", botStatusOf(), 200],
@@ -25,6 +27,20 @@ describe("notReady()", () => {
       downBotOf({ name: "c" }),
     ]);
     expect(notReady(["a", "b"], status)).toEqual(["b (backoff)"]);
+  });
+
+  test("does not name a bot that is done, and names one that a person stopped, that waits or that is halted", () => {
+    const status = statusOf([
+      downBotOf({ name: "done", state: "stopped", wanted: false, lastExit: exit("exited") }),
+      downBotOf({ name: "sent-home", state: "stopped", wanted: false, lastExit: exit("stopped") }),
+      downBotOf({ name: "waits", state: "stopped", wanted: true }),
+      downBotOf({ name: "gave-up", state: "halted", wanted: false }),
+    ]);
+    expect(notReady(["done", "sent-home", "waits", "gave-up"], status)).toEqual([
+      "sent-home (stopped)",
+      "waits (stopped)",
+      "gave-up (halted)",
+    ]);
   });
 
   test("names a bot that is not there yet", () => {

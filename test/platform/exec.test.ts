@@ -48,6 +48,7 @@ test("programProblem() refuses what somebody else could have put there", () => {
 
 test("programProblem() refuses what is no program of this machine", () => {
   expect(programProblem("bin/program")).toContain("not absolute");
+  expect(programProblem("/nowhere/program")).toBe("there is no such file");
   expect(programProblem(join(folder, "none"))).toContain("no such file");
   expect(programProblem(folder)).toContain("not a file");
   expect(programProblem(place(0o644))).toContain("not executable");

@@ -1,6 +1,6 @@
 /** `supervisor config`: write, check and show the config, and print its JSON Schema. */
 import { closeSync, openSync, writeFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
@@ -68,17 +68,38 @@ async function init(io: CliIo, name: string, force: boolean): Promise<void> {
       writeFileAtomic(file, starterConfig(), 0o644);
     } else writeNew(file, starterConfig());
   } catch (cause) {
-    const exists = cause instanceof Error && "code" in cause && cause.code === "EEXIST";
-    const why = exists
-      ? "the file exists; name another, or replace it with --force"
-      : String(cause instanceof Error ? cause.message : cause);
-    io.err(why.startsWith("cannot write") ? why : `cannot write ${name}: ${why}`);
+    const exists = codeOf(cause) === "EEXIST";
+    io.err(`cannot write ${name}: ${whyNotWritten(cause, dirname(file))}`);
     io.setExitCode(exists ? EXIT.usage : EXIT.failed);
     return;
   }
   io.out(
     `wrote ${name}; edit it, then run: supervisor config check${name === LOCAL_CONFIG ? "" : ` --config ${name}`}`,
   );
+}
+
+/** Why, and what to do; `folder` is that of the file. */
+function whyNotWritten(cause: unknown, folder: string): string {
+  switch (codeOf(cause)) {
+    case "EEXIST":
+      return "the file exists; name another, or replace it with --force";
+    case "ENOENT":
+    case "ENOTDIR":
+      return `there is no folder ${folder}; create it (mkdir -p ${folder}), or name a file in another`;
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return `this user may not write in ${folder}; name a file in another folder, or run the command as who may`;
+    case undefined:
+    default:
+      return cause instanceof Error ? cause.message.replace(/^cannot write [^:]*: /, "") : String(cause);
+  }
+}
+
+/** The system's code, also of an error that wraps it. */
+function codeOf(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined;
+  return "code" in error && typeof error.code === "string" ? error.code : codeOf(error.cause);
 }
 
 /** Writes `text` to a file that must not exist yet: `wx` is O_EXCL, so a link or a race is refused by the kernel. */

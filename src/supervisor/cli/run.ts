@@ -82,11 +82,19 @@ function checkMachine(loaded: LoadedConfig, io: CliIo): ReadonlyMap<string, stri
       const owner = names.find((name) => path.startsWith(`bots.${name}.`));
       for (const name of owner === undefined ? names : [owner]) held.set(name, `${path}: ${message}`);
     }
-    const interrupted = surveyBots(loaded.dirs).some(({ lockout }) => lockout?.outcome === null);
-    if (held.size === names.length && !interrupted) throw error;
+    if (held.size === names.length && !closeInterrupted(loaded)) throw error;
     io.err(error.message);
     io.err(`not started for that reason: ${[...held.keys()].join(", ")}; repair it and restart the supervisor`);
     return held;
+  }
+}
+
+/** False also where the state folder cannot be read: nobody without that right goes on with a close in it. */
+function closeInterrupted({ dirs }: LoadedConfig): boolean {
+  try {
+    return surveyBots(dirs).some(({ lockout }) => lockout?.outcome === null);
+  } catch {
+    return false;
   }
 }
 

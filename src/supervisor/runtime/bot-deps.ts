@@ -36,6 +36,8 @@ export interface BotDeps {
   readonly configured: ReadonlySet<string>;
   /** What an earlier version in this process handed over of the bot. */
   readonly carried?: CarriedBot | undefined;
+  /** The supervisor of the bot's last start has stopped it, or seen its end: that it is gone is no news. */
+  readonly endedCleanly?: boolean;
   /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
   readonly census?: Census;
   /** Something threw that should not. */

@@ -6,9 +6,10 @@ import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
 import type { Census } from "../../platform/tree.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
+import { findProgram } from "../../platform/program.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
+import { botEnvironment, definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
 import { strangersOf, type Remains } from "./survey.ts";
 
@@ -135,6 +136,16 @@ export function envFileNow(path: string | undefined): Readonly<Record<string, st
 export function definitionNow(plan: BotPlan): string | undefined {
   const fileEnv = envFileNow(plan.config.envFile);
   return fileEnv === undefined ? undefined : definitionOf(plan, fileEnv);
+}
+
+/** Why a start of `plan` would not find its program now, in the environment that it would get from `own`; `undefined`: it is there. */
+export function missingProgram(plan: BotPlan, own: Readonly<Record<string, string | undefined>>): string | undefined {
+  const { command, cwd, user: name, envFile } = plan.config;
+  const { user } = lookUp(name);
+  const fileEnv = envFileNow(envFile) ?? {};
+  const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId: "", generation: 0 });
+  const found = findProgram({ command, cwd, env, ...(user === undefined ? {} : { user }) });
+  return found.kind === "missing" ? found.reason : undefined;
 }
 
 function readText(path: string): string {

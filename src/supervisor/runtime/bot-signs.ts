@@ -23,6 +23,12 @@ export class BotSigns {
     if (done) this.#level = level;
   }
 
+  /** Demands the level also where it was demanded already: its file may be gone. */
+  renew(level: Level): void {
+    this.#level = undefined;
+    this.demand(level);
+  }
+
   forbidOrders(): void {
     this.#try("forbid new orders", () => replaceFile(this.#files.noNewOrders, "stopping\n", 0o644));
   }

@@ -215,7 +215,9 @@ export class Bot {
     if (before === undefined) return false;
     const judged = judgeBefore(this.plan, before, this.#deps.carried === undefined ? undefined : "adopt");
     if (judged.kind === "end" && this.#noteExit(before)) return true;
-    if (judged.kind === "end") this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
+    // After a clean end of the supervisor its bots are gone, as they should be.
+    if (judged.kind === "end" && !(judged.gone && this.#deps.endedCleanly === true))
+      this.fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
     if (judged.kind !== "adopt") return false;
     this.#outdated = judged.outdated;
     const { generation, invocationId, pid, startTimeTicks, ready } = before;
@@ -264,6 +266,13 @@ export class Bot {
   order({ trigger, reason }: Order): void {
     if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason });
     return this.fact("alert", `${reason}; this bot has no emergency section, so nothing of it is closed`);
+  }
+
+  /** Somebody removed what the bot is told through: its folders are made and its signs given anew. Throws when a folder cannot be made. */
+  renewSigns(): void {
+    prepareFolders(this.plan.files, this.#user);
+    this.#signs.renew(this.level);
+    if (this.loop.state.kind === "stopping") this.#signs.forbidOrders();
   }
 
   /** Puts a fact about the bot into the journal. */

@@ -22,7 +22,7 @@ import { openControl } from "./control.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
-import { interruptedOrder, type InterruptedOrder } from "./journal-reader.ts";
+import { endedCleanly, interruptedOrder, STOPPED_TEXT, type InterruptedOrder } from "./journal-reader.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
 import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
@@ -117,6 +117,7 @@ export class Daemon {
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
+    const clean = endedCleanly(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     const move = makeRoom(statusFile(stateDir), "file");
@@ -140,6 +141,8 @@ export class Daemon {
       machine: this.#machine,
       // Of the bots of the start: one that a reload takes in later begins anew.
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
+      // One that a reload takes in later was let go of by this supervisor.
+      endedCleanly: () => this.#started || clean,
       onChange: () => {
         this.#changed = true;
         this.#order?.poke();
@@ -353,7 +356,7 @@ export class Daemon {
     await this.#fleet.shutDown();
     for (const server of [this.#web, this.#control]) await server?.stop(true);
     await this.#fleet.closeSockets();
-    this.#say("info", "supervisor has stopped");
+    this.#say("info", STOPPED_TEXT);
     this.#mirror.flush();
     this.#journal.close();
     this.#lock.release();
@@ -427,9 +430,19 @@ export class Daemon {
     if (this.#ticks % REMEMBER_TICKS !== 0) return;
     for (const bot of this.#fleet.all) bot.tick();
     if (!this.#stopping) this.#web?.retry();
-    // Somebody cleaned the runtime folder: without its socket the daemon would be there and not be reached.
-    const control = statSync(controlSocketPath(this.#deps.loaded.dirs.runtimeDir), { throwIfNoEntry: false });
-    if (this.#stopping || control?.isSocket() === true) return;
+    if (!this.#stopping) this.#renewRuntimeFolder();
+  }
+
+  /** Somebody cleaned the runtime folder: without their sockets the daemon would not be reached, and the bots not be heard. */
+  #renewRuntimeFolder(): void {
+    const { runtimeDir } = this.#deps.loaded.dirs;
+    if (!existsSync(runtimeDir)) {
+      this.#say("warn", `the runtime folder ${runtimeDir} was removed; making it again`);
+      ensureDir(runtimeDir, 0o711);
+    }
+    this.#fleet.reopenSockets();
+    const control = statSync(controlSocketPath(runtimeDir), { throwIfNoEntry: false });
+    if (control?.isSocket() === true) return;
     this.#say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.#openControl();

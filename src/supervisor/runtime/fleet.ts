@@ -1,4 +1,5 @@
 /** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
+import { statSync } from "node:fs";
 import type { Server } from "bun";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -32,6 +33,8 @@ export interface FleetDeps {
   readonly machine: MachineWatch;
   /** What an earlier version in this process handed over of the bot. */
   readonly carried: (name: string) => CarriedBot | undefined;
+  /** As in `BotDeps`. */
+  readonly endedCleanly: () => boolean;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   /** Something threw that should not. */
@@ -48,8 +51,8 @@ interface Newcomer {
 
 interface Member {
   readonly bot: Bot;
-  readonly notify: NotifySocket | undefined;
-  readonly server: Server<undefined>;
+  notify: NotifySocket | undefined;
+  server: Server<undefined>;
 }
 
 export class Fleet {
@@ -75,11 +78,11 @@ export class Fleet {
     const { dirs, clock, controllers } = this.#deps;
     const { name } = config;
     const members = this.#members;
-    let notify: NotifySocket | undefined;
     const bot = new Bot(name, config, dirs, {
       ...this.#deps,
       configured,
       carried: this.#deps.carried(name),
+      endedCleanly: this.#deps.endedCleanly(),
       ...(census === undefined ? {} : { census }),
       get alone() {
         return configured.size === 1 && members.size === 1;
@@ -88,22 +91,61 @@ export class Fleet {
         return controllers();
       },
       installation: installationOf(dirs.stateDir),
-      drain: () => void notify?.drain(DRAIN_MS),
+      drain: () => void members.get(name)?.notify?.drain(DRAIN_MS),
       remains,
     });
+    members.set(name, { bot, notify: this.#openNotify(bot), server: openBotSocket(bot, clock) });
+    this.#bots.set(name, bot);
+    return bot;
+  }
+
+  /** `undefined` where it cannot be opened: the bot runs unheard, and an alert says so. */
+  #openNotify(bot: Bot): NotifySocket | undefined {
     const { user } = bot;
     const opened = openNotifySocket({
       path: bot.plan.files.notifySocket,
       mode: 0o600,
       ...(user === undefined ? {} : { owner: user }),
-      clock,
+      clock: this.#deps.clock,
       onDatagram: (datagram) => bot.generation?.hear(datagram),
     });
-    if ("error" in opened) bot.fact("alert", opened.error);
-    else notify = opened;
-    this.#members.set(name, { bot, notify, server: openBotSocket(bot, clock) });
-    this.#bots.set(name, bot);
-    return bot;
+    if (!("error" in opened)) return opened;
+    bot.fact("alert", opened.error);
+    return undefined;
+  }
+
+  /** Opens anew the sockets of bots that somebody has removed, with their folder and their signs; each by itself. Never throws. */
+  reopenSockets(): void {
+    for (const member of this.#members.values()) {
+      const { bot } = member;
+      const { notifySocket, socket } = bot.plan.files;
+      try {
+        // A notify socket that could not be opened has said so, and is not tried without end.
+        const heard = member.notify === undefined || isSocket(notifySocket);
+        if (heard && isSocket(socket)) continue;
+        bot.renewSigns();
+        if (!heard) this.#reopenNotify(member);
+        if (!isSocket(socket)) this.#reopenServer(member);
+        bot.fact("warn", "a socket of the bot was removed; it is opened again");
+      } catch (error) {
+        bot.fact(
+          "alert",
+          `cannot open the bot's sockets again: ${error instanceof Error ? error.message : String(error)}`,
+        );
+      }
+    }
+  }
+
+  /** What waits in the old one is read first. */
+  #reopenNotify(member: Member): void {
+    member.notify?.drain(DRAIN_MS);
+    member.notify?.close();
+    member.notify = this.#openNotify(member.bot);
+  }
+
+  #reopenServer(member: Member): void {
+    void member.server.stop(true);
+    member.server = openBotSocket(member.bot, this.#deps.clock);
   }
 
   /** Lets go of a bot of which nothing lives; resolves when its sockets are closed. */
@@ -168,4 +210,8 @@ export class Fleet {
   #alert(text: string): void {
     this.#deps.journal.write({ kind: "daemon", level: "alert", text });
   }
+}
+
+function isSocket(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
 }

@@ -83,6 +83,24 @@ export function interruptedOrder(dir: string): InterruptedOrder | undefined {
   return undefined;
 }
 
+/** The last words of a supervisor that has stopped its bots and let go of its folder. */
+export const STOPPED_TEXT = "supervisor has stopped";
+
+/** Whether the last supervisor of this journal came to a clean end: it is the journal's last word. Never throws. */
+export function endedCleanly(dir: string): boolean {
+  try {
+    for (const file of filesNewestFirst(dir).slice(0, 2)) {
+      const last = readTail(join(dir, file)).trimEnd().split("\n").at(-1) ?? "";
+      if (last === "") continue;
+      const entry = parseEntry(last);
+      return entry?.kind === "daemon" && entry.text === STOPPED_TEXT;
+    }
+  } catch {
+    // A journal that cannot be read tells of no clean end.
+  }
+  return false;
+}
+
 function decisionsOf(text: string): Extract<JournalEntry, { kind: "decision" }>[] {
   return text.split("\n").flatMap((line) => {
     if (!line.includes('"kind":"decision"')) return [];

@@ -48,7 +48,19 @@ function botFolders(stateDir: string): readonly string[] {
   } catch (error) {
     // Without the folder there is nothing in it; a file in its place is the config check's to complain of.
     if (error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENOTDIR")) return [];
-    throw error;
+    throw new UnreadableFolderError(join(stateDir, "bots"), error);
+  }
+}
+
+/** The bots of earlier supervisors cannot be told: starting beside them could run one twice. */
+class UnreadableFolderError extends Error {
+  readonly hint =
+    "run it as the user whose folder that is, or as root; or name another stateDir ($STATE_DIRECTORY) for this user";
+
+  constructor(folder: string, cause: unknown) {
+    const denied = cause instanceof Error && "code" in cause && (cause.code === "EACCES" || cause.code === "EPERM");
+    const why = denied ? "permission denied" : cause instanceof Error ? cause.message : String(cause);
+    super(`cannot read the bots of ${folder}: ${why}`, { cause });
   }
 }
 

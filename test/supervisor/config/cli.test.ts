@@ -52,6 +52,20 @@ describe("config init", () => {
     expect(await config(["check"])).toEqual({ out: "supervisor.yaml: ok (1 bot)\n", err: "", code: 0 });
   });
 
+  test("says which folder is not there and what to do, also with --force", async () => {
+    for (const args of [
+      ["init", "none/mine.yaml"],
+      ["init", "none/mine.yaml", "--force"],
+    ]) {
+      const none = join(folder.dir, "none");
+      expect(await config(args)).toEqual({
+        out: "",
+        err: `cannot write none/mine.yaml: there is no folder ${none}; create it (mkdir -p ${none}), or name a file in another\n`,
+        code: 1,
+      });
+    }
+  });
+
   test("does not overwrite a file or write through a link, except with --force", async () => {
     const file = folder.write("mine.yaml", "mine\n");
     symlinkSync(join(folder.dir, "nowhere"), join(folder.dir, "link.yaml"));

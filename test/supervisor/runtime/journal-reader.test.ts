@@ -3,7 +3,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { interruptedOrder, readJournal } from "../../../src/supervisor/runtime/journal-reader.ts";
+import {
+  endedCleanly,
+  interruptedOrder,
+  readJournal,
+  STOPPED_TEXT,
+} from "../../../src/supervisor/runtime/journal-reader.ts";
 
 const root = mkdtempSync(join(tmpdir(), "reader-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -54,4 +59,21 @@ test.each([
   mkdirSync(dir);
   writeFileSync(join(dir, "000001.ndjson"), `${"x".repeat(100_000)}\n${lines.join("\n")}\n`);
   expect(interruptedOrder(dir)).toEqual(expected);
+});
+
+const line = (text: string): string =>
+  `${JSON.stringify({ v: 1, seq: 1, at: "2026-01-01T00:00:00.000Z", kind: "daemon", level: "info", text })}\n`;
+
+test("endedCleanly() is true only when the journal's last word is that of a supervisor that has stopped", () => {
+  const dir = join(root, "ended");
+  mkdirSync(dir);
+  expect(endedCleanly(dir)).toBe(false);
+  writeFileSync(join(dir, "000001.ndjson"), line("started") + line(STOPPED_TEXT));
+  expect(endedCleanly(dir)).toBe(true);
+  writeFileSync(join(dir, "000002.ndjson"), "");
+  expect(endedCleanly(dir)).toBe(true);
+  writeFileSync(join(dir, "000002.ndjson"), line("started"));
+  expect(endedCleanly(dir)).toBe(false);
+  writeFileSync(join(dir, "000002.ndjson"), `${line(STOPPED_TEXT)}{"v":1,`);
+  expect(endedCleanly(dir)).toBe(false);
 });

@@ -7,7 +7,7 @@ import { reloadSummary, type BotReload, type KeyChange, type ReloadAnswer } from
 import type { State } from "../../../core/lifecycle-types.ts";
 import { planBot } from "../bot-plan.ts";
 import type { Order } from "../bot-deps.ts";
-import { definitionNow } from "../bot-setup.ts";
+import { definitionNow, missingProgram } from "../bot-setup.ts";
 import type { Bot } from "../bot.ts";
 import { checkEnvironment } from "../config/environment.ts";
 import { ConfigError } from "../config/issues.ts";
@@ -121,7 +121,7 @@ export class Reloader {
     const { loaded, warnings } = readAll(file, env);
     const inForce = Object.fromEntries(fleet.all.map(({ latestPlan }) => [latestPlan.name, latestPlan.config]));
     const plan = planReload({ ...config, bots: inForce }, loaded.config, (after) => staleness(fleet, after, dirs));
-    const refusal = refusalOf(plan, loaded.config, fleet) ?? null;
+    const refusal = refusalOf(plan, loaded.config, fleet) ?? programRefusal(plan, loaded, fleet) ?? null;
     const bots = plan.bots.map(({ name, meaning, changes }) => ({
       name,
       meaning,
@@ -236,6 +236,7 @@ export class Reloader {
     if (!waits && !notes) return {};
     switch (state.kind) {
       case "halted":
+        if (waits) return { error: `it does not come up: ${state.reason}` };
         return { note: `it is halted and has its new definition; to start it: supervisor start ${bot.plan.name}` };
       case "stopped":
         return { note: `it is stopped; to start it: supervisor start ${bot.plan.name}` };
@@ -324,6 +325,19 @@ function refusalOf(plan: ReloadPlan, after: Config, fleet: Fleet): string | unde
     const loses = now === undefined || replaced || (before?.emergency !== undefined && now.emergency === undefined);
     if (loses)
       return `bot ${name} is ${state.kind} and must keep its account and its emergency section until its account is flat; see: supervisor status ${name}`;
+  }
+  return undefined;
+}
+
+/** Why a living bot must not be ended for a definition that could not be started now; `undefined` when every one could. */
+function programRefusal({ bots }: ReloadPlan, { dirs, env }: LoadedConfig, fleet: Fleet): string | undefined {
+  for (const { name, after, meaning, replaced } of bots) {
+    const bot = fleet.bots.get(name);
+    if (bot === undefined || after === undefined || !(replaced || meaning === "restart") || !isUp(bot.loop.state))
+      continue;
+    const missing = missingProgram(planBot(name, after, dirs), env);
+    if (missing === undefined) continue;
+    return `bot ${name} runs, and its new definition cannot be started: ${missing} (cwd ${after.cwd}); correct bots.${name}.command, or install the program, and reload again`;
   }
   return undefined;
 }
