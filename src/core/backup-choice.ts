@@ -1,10 +1,15 @@
-/** Which backup a restore takes: the newest proven one at or before the wanted instant. */
+/**
+ * Which backup a restore takes: the newest proven one at or before the wanted instant. Never one that was made before another
+ * restore: it holds the damage that is to be undone, and is younger than every good one.
+ */
 
 export interface Candidate {
   readonly id: string;
   readonly base: string | null;
   readonly snapshotMs: number;
   readonly verified: boolean;
+  /** Made of what stood before a restore. */
+  readonly preRestore: boolean;
   /** Why it cannot be used; `null` when it can. */
   readonly damage: string | null;
 }
@@ -20,6 +25,7 @@ const MAX_CHAIN = 2;
 export function chooseBackup(candidates: readonly Candidate[], wantedMs: number): Choice {
   const usable = candidates.filter(({ damage, verified }) => damage === null && verified);
   const chains = usable
+    .filter(({ preRestore }) => !preRestore)
     .map((each) => ({ each, chain: chainOf(each, usable) }))
     .filter(({ chain }) => chain !== undefined)
     .toSorted((a, b) => b.each.snapshotMs - a.each.snapshotMs);
@@ -30,10 +36,17 @@ export function chooseBackup(candidates: readonly Candidate[], wantedMs: number)
   return nearest === undefined
     ? {
         kind: "none",
-        reason: candidates.length === 0 ? "there is no backup" : "no backup is verified and whole",
+        reason: reasonOf(candidates, usable),
         nearest,
       }
     : { kind: "none", reason: "every usable backup is younger than that", nearest };
+}
+
+function reasonOf(candidates: readonly Candidate[], usable: readonly Candidate[]): string {
+  if (candidates.length === 0) return "there is no backup";
+  return usable.some(({ preRestore }) => preRestore)
+    ? "no backup is verified and whole but those made before a restore, which are taken by their --id only"
+    : "no backup is verified and whole";
 }
 
 /** The backup and its bases, the oldest first; `undefined` when one is missing. */

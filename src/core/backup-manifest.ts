@@ -122,6 +122,11 @@ export function provenLevel({ verifications }: BackupState): Level | undefined {
   return proven;
 }
 
+/** What was last found is that it is damaged. */
+export function isRefuted(state: BackupState): boolean {
+  return state.verifications.length > 0 && provenLevel(state) === undefined;
+}
+
 /** The name of a backup: sorts by time within a target and kind. `at` is RFC 3339 in UTC, `random` 6 hex digits. */
 export function backupId(target: string, kind: BackupKind, at: string, random: string): string {
   const stamp = at.replace(/[-:]|\.\d+/g, "");

@@ -1,6 +1,7 @@
 /**
  * Which backups are kept: tiers of calendar buckets in UTC, anchored at the newest verified backup instead of now, so that
- * a schedule that stopped working never ages the last good ones out. Pure; the words of each reason are for people.
+ * a schedule that stopped working never ages the last good ones out. A backup of what stood before a restore holds the damage
+ * that was undone: it stays for a week by a rule of its own, and counts for no other. Pure; the words of each reason are for people.
  */
 import * as z from "zod";
 import { duration } from "./duration.ts";
@@ -35,6 +36,10 @@ export interface Kept {
   readonly snapshotMs: number;
   readonly createdMs: number;
   readonly verified: boolean;
+  /** Its last verification failed. */
+  readonly refuted: boolean;
+  /** Made of what stood before a restore. */
+  readonly preRestore: boolean;
   readonly pinned: string | null;
   /** A restore, a drill or an upload reads it now. */
   readonly inUse: boolean;
@@ -49,6 +54,8 @@ export interface Verdict {
 const DAY_MS = 86_400_000;
 /** A backup that is not verified yet may be verified soon. */
 const UNVERIFIED_GRACE_MS = 2 * DAY_MS;
+/** As long as what a restore moves aside: time to see that the restore was the mistake. */
+const PRE_RESTORE_MS = 7 * DAY_MS;
 /** More than this share of the verified backups is never deleted at once without being asked to. */
 export const MAX_SHARE = 0.5;
 
@@ -82,7 +89,7 @@ function monthOf(ms: number): number {
 /** What happens to each backup of one target, newest first. Nothing verified: everything is kept. */
 export function planRetention(backups: readonly Kept[], policy: Retention, nowMs: number): readonly Verdict[] {
   const sorted = backups.toSorted((a, b) => b.snapshotMs - a.snapshotMs || (a.id < b.id ? 1 : -1));
-  const verified = sorted.filter((each) => each.verified && each.snapshotMs <= nowMs);
+  const verified = sorted.filter((each) => each.verified && !each.preRestore && each.snapshotMs <= nowMs);
   const anchorMs = verified[0]?.snapshotMs;
   const reasons = new Map<string, string>();
   const keep = (id: string, reason: string): void => void (reasons.has(id) || reasons.set(id, reason));
@@ -94,18 +101,27 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
     if (newestWhole !== undefined) keep(newestWhole.id, "newest full backup");
   }
   keepBases(sorted, reasons, keep);
-  return sorted.map(({ id }) => {
+  return sorted.map(({ id, refuted }) => {
     const reason = reasons.get(id);
-    return { id, keep: reason !== undefined, reason: reason ?? "older than every rule keeps" };
+    return {
+      id,
+      keep: reason !== undefined,
+      reason: reason ?? (refuted ? FOUND_DAMAGED : "older than every rule keeps"),
+    };
   });
 }
+
+const FOUND_DAMAGED = "found damaged: it does not stand its verification";
 
 function* ownReasons(each: Kept, nowMs: number, anchorMs: number | undefined): Iterable<string> {
   if (anchorMs === undefined) yield "nothing is verified, so nothing is deleted";
   if (each.pinned !== null) yield `pinned: ${each.pinned}`;
   if (each.inUse) yield "in use";
   if (each.snapshotMs > nowMs) yield "from the future: look at the clock";
-  if (!each.verified && nowMs - each.createdMs < UNVERIFIED_GRACE_MS) yield "not verified yet";
+  if (each.preRestore) {
+    if (nowMs - each.createdMs < PRE_RESTORE_MS) yield "made before a restore";
+  } else if (!each.verified && nowMs - each.createdMs < UNVERIFIED_GRACE_MS)
+    yield each.refuted ? FOUND_DAMAGED : "not verified yet";
 }
 
 function keepTier(

@@ -2,7 +2,7 @@
  * Single tables of one SQLite database put into another that lives (https://sqlite.org/lang_attach.html): all of them in one
  * transaction, with their indexes and triggers, or none.
  */
-import { openToWrite } from "./sqlite.ts";
+import { openToRead, openToWrite } from "./sqlite.ts";
 
 type Database = BetterSqlite3.Database;
 
@@ -61,6 +61,22 @@ export async function replaceTables(
     throw new Error(`cannot restore into ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, {
       cause,
     });
+  } finally {
+    database.close();
+  }
+}
+
+/** Names of the tables of the database at `path`, without SQLite's own. Throws when it cannot be read. */
+export async function tablesOf(path: string): Promise<readonly string[]> {
+  const database = await openToRead(path);
+  try {
+    return database
+      .prepare(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~' ORDER BY 1",
+      )
+      .raw(true)
+      .all()
+      .map((row) => (Array.isArray(row) ? String(row[0]) : ""));
   } finally {
     database.close();
   }

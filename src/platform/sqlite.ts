@@ -35,7 +35,7 @@ export interface DatabaseContent {
 }
 
 /** Opens a database that exists, to read only. Throws `cannot open PATH: why`. */
-function openToRead(path: string): Promise<Database> {
+export function openToRead(path: string): Promise<Database> {
   return openExisting(path, true);
 }
 

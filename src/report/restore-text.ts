@@ -14,6 +14,8 @@ interface Plan {
     | { readonly kind: "tables"; readonly tables: readonly string[] };
   readonly replaces: readonly { readonly path: string; readonly bytes: number | null }[];
   readonly bots: readonly string[];
+  /** Those of them that are up now. */
+  readonly up: readonly string[];
 }
 
 const UNITS = [
@@ -39,10 +41,8 @@ export function planText(plan: Plan): string {
   return rows.map(([label, text]) => `${label.padEnd(8)}  ${text}`).join("\n");
 }
 
-function placeRows({ into, replaces, bots }: Plan): readonly (readonly [string, string])[] {
+function placeRows({ into, replaces, bots, up }: Plan): readonly (readonly [string, string])[] {
   if (into.kind === "folder") return [["into", `${into.path}; nothing else is touched`]];
-  const stops =
-    bots.length === 0 ? "no bot: the target names none" : `${bots.join(", ")}, then started with level minimal`;
   const paths = replaces.map(({ path, bytes }) => (bytes === null ? path : `${path} (${formatSize(bytes)})`));
   const what =
     into.kind === "tables"
@@ -50,8 +50,18 @@ function placeRows({ into, replaces, bots }: Plan): readonly (readonly [string, 
       : `${paths.join(", ")}; kept beside it for 7 days`;
   return [
     ["replaces", what],
-    ["stops", stops],
+    ["stops", stopsText(bots, up)],
   ];
+}
+
+/** A bot that is down stays so, and is held to the same level when somebody starts it. */
+function stopsText(bots: readonly string[], up: readonly string[]): string {
+  if (bots.length === 0) return "no bot: the target names none";
+  const down = bots.filter((bot) => !up.includes(bot)).join(", ");
+  const stays = `${down}: not up, and not started; level minimal when it is`;
+  if (up.length === 0) return `no bot (${stays})`;
+  const stopped = `${up.join(", ")}, then started with level minimal`;
+  return down === "" ? stopped : `${stopped} (${stays})`;
 }
 
 /** The two largest units of a time. */

@@ -121,9 +121,21 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
   expect((await rig.cli("restore", "state", "--to", "copy")).code).toBe(0);
   expect(readdirSync(rig.path("copy"))).toEqual(["bot.db"]);
   expect(sql(rig, "SELECT count(*) FROM orders")).toBe("4");
+  const [good] = readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"));
+  for (const how of ["--yes", "--dry-run"])
+    expect(await rig.cli("restore", "state", "--table", "nosuch", how)).toMatchObject({ code: 2 });
+  expect(await rig.cli("restore", "conf", "--table", "orders", "--dry-run")).toMatchObject({ code: 2 });
   expect(await rig.cli("restore", "state", "--table", "orders", "--yes")).toMatchObject({ code: 0 });
   expect(sql(rig, "SELECT count(*) FROM orders")).toBe("3");
   expect(readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"))).toHaveLength(2);
+  expect((await rig.cli("restore", "state", "--list")).out).toMatch(
+    /verified {2}made before a restore: only by --id\n$/,
+  );
+  for (const more of [[], ["--table", "orders"]]) {
+    // oxlint-disable-next-line no-await-in-loop
+    const again = await rig.cli("restore", "state", ...more, "--dry-run", "--json");
+    expect(JSON.parse(again.out)).toMatchObject({ plan: { backup: good, up: [] } });
+  }
   writeFileSync(rig.path("notes"), "spoilt");
   const done = await rig.cli("restore", "conf", "--yes", "--json");
   expect(JSON.parse(done.out)).toMatchObject({ plan: { target: "conf" }, result: { code: 0, failure: null } });
@@ -131,4 +143,13 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
   expect((await rig.cli("backup", "export", "conf", "--plain", "notes.tar.gz")).code).toBe(0);
   expect(execFileSync("tar", ["-tzf", rig.path("notes.tar.gz")]).toString()).toContain("notes");
   expect((await rig.cli("restore", "conf", "--file", "notes.tar.gz", "--yes")).code).toBe(0);
+  rmSync(rig.path("store"), { recursive: true });
+  for (const command of ["backup list", "backup verify state", "restore state --list", "restore state --dry-run"])
+    // oxlint-disable-next-line no-await-in-loop
+    expect(await rig.cli(...command.split(" "))).toMatchObject({
+      code: 3,
+      err: expect.stringContaining("is not there"),
+    });
+  expect(await rig.cli("backup", "run", "state")).toMatchObject({ code: 5 });
+  expect(readdirSync(rig.folder)).not.toContain("store");
 });

@@ -21,6 +21,8 @@ const backup = (ageMs: number, more: Partial<Kept> = {}): Kept => ({
   snapshotMs: NOW_MS - ageMs,
   createdMs: NOW_MS - ageMs,
   verified: true,
+  refuted: false,
+  preRestore: false,
   pinned: null,
   inUse: false,
   ...more,
@@ -106,6 +108,35 @@ describe("planRetention()", () => {
         expect(countGood(left)).toBeGreaterThanOrEqual(Math.min(policy.minKeep, countGood(backups)));
         expect(left.filter(({ base }) => base !== null && !ids.has(base))).toEqual([]);
         expect(kept(left)).toHaveLength(left.length);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
+
+describe("planRetention() of what is damaged, or was made before a restore", () => {
+  test.each<[string, Partial<Kept>, string]>([
+    ["found damaged", { verified: false, refuted: true }, "found damaged: it does not stand its verification"],
+    ["made before a restore", { preRestore: true, createdMs: NOW_MS - 6 * DAY_MS }, "made before a restore"],
+  ])("keeps one %s for some days and says why", (_, more, reason) => {
+    const old = backup(800 * DAY_MS, { id: "old", createdMs: NOW_MS, ...more });
+    const verdicts = planRetention([...hourly(2), old], policy, NOW_MS);
+    expect(verdicts.find(({ id }) => id === "old")).toEqual({ id: "old", keep: true, reason });
+  });
+
+  test("never keeps a backup of before a restore for longer than a week", () => {
+    const old = backup(8 * DAY_MS, { id: "old", preRestore: true });
+    expect(kept([backup(9 * DAY_MS), old])).not.toContain("old");
+  });
+
+  test("never lets a backup of before a restore change what happens to the others", () => {
+    const aged = fc.record({ ageMs: fc.integer({ min: -DAY_MS, max: 900 * DAY_MS }), verified: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(aged, { maxLength: 40 }), fc.array(aged, { maxLength: 10 }), (drawn, more) => {
+        const others = drawn.map(({ ageMs, verified }, n) => backup(ageMs, { id: `b${n}`, verified }));
+        const before = more.map(({ ageMs, verified }, n) => backup(ageMs, { id: `p${n}`, verified, preRestore: true }));
+        const verdicts = planRetention([...others, ...before], policy, NOW_MS);
+        expect(verdicts.filter(({ id }) => id.startsWith("b"))).toEqual(planRetention(others, policy, NOW_MS));
       }),
       { numRuns: 300 },
     );

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { provenLevel, type BackupState, type Manifest } from "../../core/backup-manifest.ts";
+import { isRefuted, provenLevel, type Manifest } from "../../core/backup-manifest.ts";
 import { PAGE_TABLE, type PageTable } from "./pages.ts";
 import { readManifest, type Repository } from "./repository.ts";
 
@@ -14,12 +14,14 @@ export interface Basis {
 /** The newest full backup of the repository with its hashes; says why not when it cannot be used. */
 export function findBasis(repository: Repository): Basis | string {
   const { backups } = repository.list();
-  const newest = backups.findLast(({ manifest }) => manifest.kind === "full");
+  // One of before a restore is soon deleted, and nobody restores from it.
+  const newest = backups.findLast(({ manifest }) => manifest.kind === "full" && manifest.trigger !== "pre-restore");
   if (newest === undefined) return "there is no full backup yet";
   const { id, folder, manifest, state } = newest;
   if (provenLevel(state) === undefined) return `the newest full backup ${id} is not proven`;
   const broken = manifest.parts.find(({ name, bytes }) => sizeOf(join(folder, name)) !== bytes);
   if (broken !== undefined) return `${broken.name} of the full backup ${id} is damaged`;
+  // It may be the base that is damaged.
   const refuted = backups.find((each) => each.manifest.base === id && isRefuted(each.state));
   if (refuted !== undefined) return `${refuted.id}, which was made against ${id}, does not stand its verification`;
   const { pageSize, pageCount } = manifest.engine;
@@ -41,11 +43,6 @@ export function tableFault(folder: string, { pageTable }: Manifest): string | nu
   if (size === undefined) return null;
   const sum = size === pageTable.bytes ? createHash("sha256").update(readFileSync(path)).digest("hex") : undefined;
   return sum === pageTable.sha256 ? null : `${pageTable.name} is damaged: no incremental backup can be made against it`;
-}
-
-/** It may be the base that is damaged. */
-function isRefuted(state: BackupState): boolean {
-  return state.verifications.length > 0 && provenLevel(state) === undefined;
 }
 
 function sizeOf(path: string): number | undefined {

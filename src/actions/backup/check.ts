@@ -18,6 +18,11 @@ export const verifyAction = defineAction({ jobSchema: verifyJobSchema, run: chec
 export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number> {
   const repository = new Repository(job.folder, job.target.name);
   try {
+    if (!repository.isThere())
+      throw new Failure(
+        "source",
+        `there is no folder ${repository.folder}: is its disk mounted, was a backup ever made?`,
+      );
     const lock = repository.lock();
     if (lock === undefined) throw new Failure("lock", `another deed on the backups of ${job.target.name} is under way`);
     try {
@@ -33,6 +38,8 @@ export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number>
 async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository): Promise<number> {
   const { backups, damaged } = repository.list();
   const wanted = chosen(job, backups);
+  if (wanted.length + damaged.length === 0)
+    throw new Failure("verify", `no backup of ${job.target.name} is stored in ${repository.folder}`);
   const all = job.ids.length > 0;
   let faults = 0;
   for (const { id, reason } of damaged) {
@@ -59,9 +66,9 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
   return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
 }
 
-/** The named ones, or the newest. Throws for a name that is not there. */
+/** The named ones, or the newest that a restore would take. Throws for a name that is not there. */
 function chosen({ ids }: VerifyJob, backups: readonly StoredBackup[]): readonly StoredBackup[] {
-  if (ids.length === 0) return backups.slice(-1);
+  if (ids.length === 0) return backups.filter(({ manifest }) => manifest.trigger !== "pre-restore").slice(-1);
   const found = backups.filter(({ id }) => ids.includes(id));
   const missing = ids.filter((id) => !backups.some((each) => each.id === id));
   if (missing.length > 0) throw new Failure("source", `there is no backup ${missing.join(", ")}`);

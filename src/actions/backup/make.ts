@@ -11,15 +11,14 @@ import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { ensureDir } from "../../platform/files.ts";
 import { defineAction } from "../contract.ts";
 import { findBasis, type Basis } from "./basis.ts";
 import { storeStream } from "./encode.ts";
 import { failed, Failure, type Stage } from "./failure.ts";
 import { PAGE_TABLE } from "./pages.ts";
 import { pruneLocked } from "./prune.ts";
-import { writeRecord } from "./record.ts";
-import { FOLDER_MODE, Repository, type Draft } from "./repository.ts";
+import { hadSuccess, writeRecord } from "./record.ts";
+import { Repository, type Draft } from "./repository.ts";
 import type { Captured, Source } from "./source.ts";
 import { openSource } from "./sources.ts";
 import { verifyBackup } from "./verify.ts";
@@ -41,9 +40,11 @@ export const backupAction = defineAction({ jobSchema: backupJobSchema, run: make
 /** Makes one backup and returns the exit code; never throws. */
 export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> {
   const repository = new Repository(job.folder, job.target.name);
-  const record = (attempt: Attempt): void => writeRecord(job, io.clock, attempt);
+  // One before a restore is no run of the schedule, and nothing that status may show as the last good one.
+  const record = (attempt: Attempt): void =>
+    job.trigger === "pre-restore" ? undefined : writeRecord(job, io.clock, attempt);
   try {
-    await stage("store", async () => ensureDir(job.folder, FOLDER_MODE));
+    await stage("store", async () => makeFolder(job, repository));
     const lock = await stage("store", async () => repository.lock());
     if (lock === undefined)
       throw new Failure("lock", `another backup, restore or check of ${job.target.name} is under way`);
@@ -61,6 +62,16 @@ export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> 
     if (failure.stage !== "lock") record({ kind: "failure", stage: failure.stage, reason: failure.message });
     return failed(failure, io.write);
   }
+}
+
+/** Only before the first success: a folder that has gone since is a disk that is not mounted, and another would hide that. */
+function makeFolder(job: BackupJob, repository: Repository): void {
+  if (!repository.isThere() && hadSuccess(job.record))
+    throw new Failure(
+      "store",
+      `the folder ${repository.folder} is not there, and ${job.target.name} was backed up to it before: mount its disk; or, if the store begins anew, make the folder (mkdir -p ${repository.folder})`,
+    );
+  repository.make();
 }
 
 async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Success> {

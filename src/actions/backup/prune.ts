@@ -1,6 +1,6 @@
 /** The action `prune-backups`: deletes what no rule of the retention keeps, and says of each backup why it stays or goes. */
 import { BACKUP_EXIT, pruneJobSchema, type BackupLine, type PruneJob } from "../../core/backup-job.ts";
-import { provenLevel } from "../../core/backup-manifest.ts";
+import { isRefuted, provenLevel } from "../../core/backup-manifest.ts";
 import { MAX_SHARE, planRetention, type Kept } from "../../core/backup-retention.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { defineAction } from "../contract.ts";
@@ -21,7 +21,9 @@ export const pruneAction = defineAction({ jobSchema: pruneJobSchema, run: pruneB
 export async function pruneBackups(job: PruneJob, io: PruneIo): Promise<number> {
   const repository = new Repository(job.folder, job.target.name);
   try {
-    if (job.dryRun) pruneLocked(repository, job, io);
+    if (!repository.isThere())
+      io.write({ kind: "note", text: `nothing is stored: there is no folder ${repository.folder}` });
+    else if (job.dryRun) pruneLocked(repository, job, io);
     else {
       const lock = repository.lock();
       if (lock === undefined)
@@ -49,15 +51,22 @@ export function pruneLocked(
   if (dryRun) for (const verdict of verdicts) io.write({ kind: "verdict", ...verdict });
   const doomed = verdicts.filter(({ keep }) => !keep).map(({ id }) => id);
   if (dryRun || doomed.length === 0) return;
-  if (!force && backups.length >= MIN_GUARDED && doomed.length > backups.length * MAX_SHARE)
+  // Those of before a restore go by their age; many of them must not hide how many of the others would go.
+  const guarded = backups.filter(({ manifest }) => !isPreRestore(manifest));
+  const lost = guarded.filter(({ id }) => doomed.includes(id)).length;
+  if (!force && guarded.length >= MIN_GUARDED && lost > guarded.length * MAX_SHARE)
     throw new Failure(
       "prune",
-      `${doomed.length} of ${backups.length} backups would be deleted at once; look at them with --dry-run, and use --force when that is right`,
+      `${lost} of ${guarded.length} backups would be deleted at once; look at them with --dry-run, and use --force when that is right`,
     );
   // Deltas before their bases: a kill between the two leaves no delta without its base.
   const bases = new Set(backups.map(({ manifest }) => manifest.base));
   for (const id of doomed.toSorted((a, b) => Number(bases.has(a)) - Number(bases.has(b)))) repository.remove(id);
   io.write({ kind: "pruned", ids: doomed });
+}
+
+function isPreRestore({ trigger }: StoredBackup["manifest"]): boolean {
+  return trigger === "pre-restore";
 }
 
 function asKept({ id, manifest, state }: StoredBackup): Kept {
@@ -68,6 +77,8 @@ function asKept({ id, manifest, state }: StoredBackup): Kept {
     snapshotMs: Date.parse(manifest.snapshotAt),
     createdMs: Date.parse(manifest.createdAt),
     verified: provenLevel(state) !== undefined,
+    refuted: isRefuted(state),
+    preRestore: isPreRestore(manifest),
     pinned: state.pinned,
     inUse: false,
   };

@@ -22,6 +22,16 @@ export function writeRecord(job: BackupJob, clock: Clock, attempt: Attempt): voi
   }
 }
 
+/** A backup has succeeded here before, as far as the record tells. */
+export function hadSuccess(path: string): boolean {
+  try {
+    return (readRecord(path)?.lastSuccess ?? null) !== null;
+  } catch {
+    // A record that cannot even be set aside says nothing.
+    return false;
+  }
+}
+
 function readRecord(path: string): BackupRecord | undefined {
   try {
     const text = readTextIfExists(path, MAX_RECORD_BYTES);

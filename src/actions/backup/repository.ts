@@ -9,7 +9,6 @@ import { createHash } from "node:crypto";
 import {
   closeSync,
   createReadStream,
-  existsSync,
   fchmodSync,
   fsyncSync,
   mkdirSync,
@@ -31,13 +30,14 @@ import {
 } from "../../core/backup-manifest.ts";
 import { ensureDir, readTextIfExists, setAside, syncDir, writeFileAtomic } from "../../platform/files.ts";
 import { tryLock, type Lock } from "../../platform/lock.ts";
+import { Failure } from "./failure.ts";
 
 const MANIFEST = "manifest.json";
 const MANIFEST_SUM = "manifest.sha256";
 const STATE = "state.json";
 /** A manifest lists tables and parts; ten thousand of each are below this. */
 const MAX_JSON_BYTES = 8 * 1_024 ** 2;
-export const FOLDER_MODE = 0o750;
+const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
 const CHUNK_BYTES = 1_024 ** 2;
 
@@ -72,9 +72,22 @@ export class Repository {
     return this.#folder;
   }
 
-  /** The lock of the target, and everything removed that a killed holder left; `undefined` while another process holds it. */
-  lock(): Lock | undefined {
+  /** False only when the folder is not there. Throws when that cannot be told. */
+  isThere(): boolean {
+    return this.#names() !== undefined;
+  }
+
+  /** Makes the folder. Only for who stores something: one that is made where a disk is not mounted looks like an empty store. */
+  make(): void {
+    ensureDir(dirname(this.#folder), FOLDER_MODE);
     ensureDir(this.#folder, FOLDER_MODE);
+  }
+
+  /**
+   * The lock of the target, and everything removed that a killed holder left; `undefined` while another process holds it.
+   * Throws when the folder is not there.
+   */
+  lock(): Lock | undefined {
     const lock = tryLock(join(this.#folder, ".lock"));
     if (lock === undefined) return undefined;
     for (const name of readdirSync(this.#folder))
@@ -82,11 +95,11 @@ export class Repository {
     return lock;
   }
 
-  /** Everything that is there. Never throws for one damaged backup: it is listed as such. */
+  /** Everything that is there. Never throws for one damaged backup: it is listed as such. Throws `Failure` when the folder cannot be read. */
   list(): Listing {
     const backups: StoredBackup[] = [];
     const damaged: DamagedBackup[] = [];
-    for (const id of existsSync(this.#folder) ? readdirSync(this.#folder).toSorted() : []) {
+    for (const id of (this.#names() ?? []).toSorted()) {
       if (readBackupId(id) === undefined) continue;
       const folder = join(this.#folder, id);
       try {
@@ -96,6 +109,16 @@ export class Repository {
       }
     }
     return { backups: backups.toSorted(byTime), damaged };
+  }
+
+  /** `undefined` when the folder is not there: what may not be looked into is another matter. */
+  #names(): readonly string[] | undefined {
+    try {
+      return readdirSync(this.#folder);
+    } catch (cause) {
+      if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+      throw new Failure("source", `cannot read the backups in ${this.#folder}: ${messageOf(cause)}`, { cause });
+    }
   }
 
   /** A folder for a backup that is being made. Call only with the lock. */

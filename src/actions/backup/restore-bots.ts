@@ -54,6 +54,13 @@ export async function keepBots({ bots, socket, stateDir }: RestoreJob): Promise<
   };
 }
 
+/** Those that a restore would stop now; none without a daemon that answers. Never throws. */
+export async function upBots(socket: string, bots: readonly string[]): Promise<readonly string[]> {
+  const status = await ask(socket, "GET", "/v1/status").catch(() => undefined);
+  const states = statusSchema.safeParse(status?.value).data?.bots ?? [];
+  return bots.filter((bot) => states.some(({ name, state }) => name === bot && UP.includes(state)));
+}
+
 /** Starts bots through the daemon; returns what failed. Never throws. */
 export async function startBots(socket: string, names: readonly string[]): Promise<readonly string[]> {
   const troubles = await Promise.all(names.map((bot) => order(socket, bot, "start")));

@@ -32,7 +32,7 @@ import {
   writeJournal,
 } from "./restore-journal.ts";
 import { kindOf, type RestoreKind } from "./restore-kinds.ts";
-import { restoreTables } from "./restore-tables.ts";
+import { requireTables, restoreTables } from "./restore-tables.ts";
 import { freshFolder, readArchive, unpackArchive, unpackDatabase } from "./unpack.ts";
 
 export interface RestoreIo {
@@ -109,6 +109,7 @@ async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): 
   try {
     io.onStep?.("journaled");
     await unpack(run);
+    if (job.into.kind === "tables") await requireTables(run, job.into.tables);
     io.onStep?.("unpacked");
     // Not earlier: without a daemon it holds the state folder, which an emergency close may need.
     keeper = await keepBots(job);

@@ -37,11 +37,11 @@ export async function exportPlain(
   const { backups } = loaded.config;
   const [place] = backups === undefined ? [] : placesOf(backups, target);
   const wish = { target, at: undefined, id: options.id, file: undefined, into: { kind: "live" } } as const;
-  const planned = planRestore(loaded.config, wish, systemClock.wallTime());
+  const planned = planRestore(loaded, wish, systemClock.wallTime());
   if (planned.kind === "none" || place === undefined)
     throw new ExportError(
       `cannot export ${target}: ${planned.kind === "none" ? planned.reason : "it has no store"}`,
-      BACKUP_EXIT.noBackup,
+      planned.kind === "none" ? planned.exitCode : BACKUP_EXIT.noBackup,
       "supervisor backup list shows what there is",
     );
   if (backups?.encryption !== undefined && options.unencrypted !== true)

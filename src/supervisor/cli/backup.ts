@@ -1,13 +1,13 @@
 /** `supervisor backup`: makes, lists, proves and prunes backups; needs no daemon, and none is in its way. */
 import type { Command } from "commander";
-import { Repository } from "../../actions/backup/repository.ts";
-import { WORKER_LEVELS, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
+import { BACKUP_EXIT, WORKER_LEVELS, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
 import { provenLevel } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { backupJob, commonJob, placesOf, runDeed, type Place } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
+import { lookInto } from "../runtime/stores.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { Option } from "commander";
@@ -110,7 +110,9 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
 async function verify(target: string | undefined, options: VerifyOptions, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
   const { level, id = [] } = options;
-  await eachPlace(placesFor(loaded, target), options, io, (place, onLine) => {
+  await eachPlace(placesFor(loaded, target), options, io, async (place, onLine) => {
+    const { fault } = lookInto(loaded, place);
+    if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
     const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [...id] };
     return runDeed("verify-backups", job, { clock: systemClock, onLine });
   });
@@ -120,7 +122,9 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
   const loaded = await load(options, io);
   const retention = loaded.config.backups?.retention;
   if (retention === undefined) return;
-  await eachPlace(placesFor(loaded, target), options, io, (place, onLine) => {
+  await eachPlace(placesFor(loaded, target), options, io, async (place, onLine) => {
+    const { fault } = lookInto(loaded, place);
+    if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
     const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
     const job: PruneJob = { ...common, retention, dryRun: options.dryRun === true, force: options.force === true };
     return runDeed("prune-backups", job, { clock: systemClock, onLine });
@@ -181,9 +185,10 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
 
 async function list(target: string | undefined, options: Options, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
+  const faults: string[] = [];
   const rows = placesFor(loaded, target).flatMap((place) => {
-    const folder = loaded.config.backups?.stores[place.store]?.path ?? "";
-    const { backups, damaged } = new Repository(folder, place.target).list();
+    const { backups, damaged, fault } = lookInto(loaded, place);
+    if (fault !== null) faults.push(fault);
     return [
       ...backups.map(({ id, manifest, state }) => ({
         ...place,
@@ -195,17 +200,20 @@ async function list(target: string | undefined, options: Options, io: CliIo): Pr
         encrypted: manifest.codec.encrypt !== null,
         proven: provenLevel(state) ?? null,
         pinned: state.pinned,
+        trigger: manifest.trigger,
         damage: null,
       })),
       ...damaged.map(({ id, reason }) => ({ ...place, id, damage: reason })),
     ];
   });
-  if (options.json === true) return io.out(JSON.stringify({ version: 1, backups: rows }));
-  if (rows.length === 0) return io.out("there are no backups");
+  if (faults.length > 0) io.setExitCode(BACKUP_EXIT.source);
+  if (options.json === true) return io.out(JSON.stringify({ version: 1, backups: rows, faults }));
+  for (const fault of faults) io.err(fault);
+  if (rows.length === 0 && faults.length === 0) return io.out("there are no backups");
   for (const row of rows)
     io.out(
       "kind" in row
-        ? `${row.id}  ${row.store}  ${row.snapshotAt}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}`
+        ? `${row.id}  ${row.store}  ${row.snapshotAt}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}${row.trigger === "pre-restore" ? "  made before a restore" : ""}`
         : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`,
     );
 }

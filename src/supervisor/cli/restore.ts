@@ -2,6 +2,7 @@
 import { createInterface } from "node:readline/promises";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
+import { upBots } from "../../actions/backup/restore-bots.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatOf, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
@@ -87,15 +88,18 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   const into = intoOf(options, io);
   const file = options.file === undefined ? undefined : resolve(io.cwd, options.file);
   const wish = { target, at: options.at, id: options.id, file, into };
-  const planned = planRestore(loaded.config, wish, systemClock.wallTime());
+  const planned = planRestore(loaded, wish, systemClock.wallTime());
   if (planned.kind === "none")
     throw new RestoreError(
       `cannot restore ${target}: ${planned.reason}`,
-      BACKUP_EXIT.noBackup,
+      planned.exitCode,
       `supervisor restore ${target} --list shows what there is`,
     );
-  const { plan, from } = planned;
+  const { from, faults } = planned;
+  const up = await upBots(controlSocketPath(loaded.dirs.runtimeDir), planned.plan.bots);
+  const plan = { ...planned.plan, up };
   if (options.json !== true) io.out(planText(plan));
+  for (const fault of faults) io.err(`a newer backup may be elsewhere: ${fault}`);
   warn(from, io);
   if (options.dryRun === true) {
     if (options.json === true) io.out(JSON.stringify({ version: 1, plan, result: null }));
@@ -150,7 +154,7 @@ async function confirm(target: string, { json }: Options): Promise<void> {
 }
 
 interface Deed {
-  readonly plan: RestorePlan;
+  readonly plan: RestorePlan & { readonly up: readonly string[] };
   readonly from: RestoreFrom;
   readonly options: Options;
 }
@@ -258,20 +262,22 @@ function tell(line: BackupLine, io: CliIo): void {
   for (const trouble of line.troubles) io.err(trouble);
 }
 
-function list({ config }: LoadedConfig, target: string, { json }: Options, io: CliIo): void {
-  const { backups } = config;
-  if (backups === undefined) return;
-  const all = storedBackups(backups, target).map(({ id, store, snapshotAt, verified, damage }) => ({
+function list(loaded: LoadedConfig, target: string, { json }: Options, io: CliIo): void {
+  const { all: stored, faults } = storedBackups(loaded, target);
+  if (faults.length > 0) io.setExitCode(BACKUP_EXIT.source);
+  const all = stored.map(({ id, store, snapshotAt, verified, damage, preRestore }) => ({
     id,
     store,
     verified,
     damage,
+    preRestore,
     snapshotAt: snapshotAt === "" ? null : snapshotAt,
   }));
-  if (json === true) return io.out(JSON.stringify({ version: 1, backups: all }));
-  if (all.length === 0) return io.out(`there are no backups of ${target}`);
-  for (const { id, store, snapshotAt, verified, damage } of all)
+  if (json === true) return io.out(JSON.stringify({ version: 1, backups: all, faults }));
+  for (const fault of faults) io.err(fault);
+  if (all.length === 0 && faults.length === 0) return io.out(`there are no backups of ${target}`);
+  for (const { id, store, snapshotAt, verified, damage, preRestore } of all)
     io.out(
-      `${id}  ${store}  ${snapshotAt ?? "?"}  ${damage === null ? (verified ? "verified" : "NOT VERIFIED") : `DAMAGED: ${damage}`}`,
+      `${id}  ${store}  ${snapshotAt ?? "?"}  ${damage === null ? (verified ? "verified" : "NOT VERIFIED") : `DAMAGED: ${damage}`}${preRestore ? "  made before a restore: only by --id" : ""}`,
     );
 }

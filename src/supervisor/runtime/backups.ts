@@ -166,9 +166,9 @@ export class Backups {
     const nowMs = this.#deps.clock.monotonicMs();
     const last = this.#provenMs.get(keyOf(place));
     if (last === undefined) this.#provenMs.set(keyOf(place), nowMs - PROOF_MS + FIRST_PROOF_MS);
-    return (
-      last !== undefined && nowMs - last >= PROOF_MS && readRecord(this.#loaded.dirs.stateDir, place) !== undefined
-    );
+    if (last === undefined || nowMs - last < PROOF_MS) return false;
+    const success = readRecord(this.#loaded.dirs.stateDir, place)?.lastSuccess;
+    return success !== undefined && success !== null;
   }
 
   /** Proves the newest backup as far as `backups.verify.daily` says; says why it does not stand. */

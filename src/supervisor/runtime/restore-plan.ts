@@ -1,11 +1,13 @@
 /** What a restore would do, from the config and the stores alone; nothing is changed and no byte of a backup is read. */
 import { statSync } from "node:fs";
-import { Repository } from "../../actions/backup/repository.ts";
+import { readManifest } from "../../actions/backup/repository.ts";
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
-import { provenLevel } from "../../core/backup-manifest.ts";
+import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
 import { REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
-import type { BackupsInput, TargetConfig } from "./config/backup-schema.ts";
+import { lookInto } from "./stores.ts";
+import type { TargetConfig } from "./config/backup-schema.ts";
 import type { LoadedConfig } from "./config/load.ts";
 
 export interface RestoreWish {
@@ -35,20 +37,42 @@ export interface RestorePlan {
 }
 
 export type Planned =
-  | { readonly kind: "planned"; readonly plan: RestorePlan; readonly from: RestoreFrom }
-  | { readonly kind: "none"; readonly reason: string };
+  | {
+      readonly kind: "planned";
+      readonly plan: RestorePlan;
+      readonly from: RestoreFrom;
+      /** Stores that could not be looked into: the newest backup may be there. */
+      readonly faults: readonly string[];
+    }
+  | { readonly kind: "none"; readonly reason: string; readonly exitCode: number };
+
+type Loaded = Pick<LoadedConfig, "config" | "dirs">;
 
 interface Stored extends Candidate {
   readonly store: string;
   readonly folder: string;
   readonly snapshotAt: string;
+  readonly tables: Tables;
+}
+
+/** Rows by table; `undefined` when nobody has counted them. */
+type Tables = Manifest["content"]["tables"];
+
+export interface StoredBackups {
+  readonly all: readonly Stored[];
+  /** Why a store could not be looked into, one for each. */
+  readonly faults: readonly string[];
 }
 
 /** Every backup of the target in every store of its, whole or not, oldest first. */
-export function storedBackups(backups: BackupsInput, target: string): readonly Stored[] {
-  const all = placesOf(backups, target).flatMap(({ store }) => {
-    const folder = backups.stores[store]?.path ?? "";
-    const listing = new Repository(folder, target).list();
+export function storedBackups(loaded: Loaded, target: string): StoredBackups {
+  const { backups } = loaded.config;
+  const faults: string[] = [];
+  const places = backups === undefined ? [] : placesOf(backups, target);
+  const all = places.flatMap(({ store }) => {
+    const listing = lookInto(loaded, { target, store });
+    const { folder, fault } = listing;
+    if (fault !== null) faults.push(fault);
     const whole = listing.backups.map(({ id, manifest, state }) => ({
       id,
       store,
@@ -57,6 +81,8 @@ export function storedBackups(backups: BackupsInput, target: string): readonly S
       snapshotAt: manifest.snapshotAt,
       snapshotMs: Date.parse(manifest.snapshotAt),
       verified: provenLevel(state) !== undefined,
+      preRestore: manifest.trigger === "pre-restore",
+      tables: manifest.content.tables,
       damage: null,
     }));
     const damaged = listing.damaged.map(({ id, reason }) => ({
@@ -67,19 +93,22 @@ export function storedBackups(backups: BackupsInput, target: string): readonly S
       snapshotAt: "",
       snapshotMs: Number.NEGATIVE_INFINITY,
       verified: false,
+      preRestore: false,
+      tables: undefined,
       damage: reason,
     }));
     return [...whole, ...damaged];
   });
-  return all.toSorted((a, b) => a.snapshotMs - b.snapshotMs);
+  return { all: all.toSorted((a, b) => a.snapshotMs - b.snapshotMs), faults };
 }
 
 /** Which backup it would be, and what that means. Throws nothing: that there is none is an answer. */
-export function planRestore(config: LoadedConfig["config"], wish: RestoreWish, now: Date): Planned {
-  const { backups } = config;
-  const target = backups?.targets[wish.target];
-  if (backups === undefined || target === undefined) return { kind: "none", reason: `no target ${wish.target}` };
-  if (target.kind === "redis") return { kind: "none", reason: REDIS_BY_HAND };
+export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Planned {
+  const target = loaded.config.backups?.targets[wish.target];
+  if (target === undefined) return none(`no target ${wish.target}`);
+  if (wish.into.kind === "tables" && target.kind !== "sqlite")
+    return none(`it is of kind ${target.kind} and has no tables; leave --table out`, BACKUP_EXIT.usage);
+  if (target.kind === "redis") return none(REDIS_BY_HAND);
   const common = {
     target: wish.target,
     kind: target.kind,
@@ -87,19 +116,57 @@ export function planRestore(config: LoadedConfig["config"], wish: RestoreWish, n
     replaces: wish.into.kind === "folder" ? [] : pathsOf(target).map(withBytes),
     bots: wish.into.kind === "folder" ? [] : (target.bots ?? []),
   };
-  if (wish.file !== undefined) {
-    const plan = { ...common, backup: wish.file, store: null, snapshotAt: null, lossSeconds: null };
-    return { kind: "planned", plan, from: { kind: "file", path: wish.file } };
-  }
-  const found = find(storedBackups(backups, wish.target), wish, now);
-  if (typeof found === "string") return { kind: "none", reason: found };
-  const { id, store, folder, snapshotAt, snapshotMs } = found;
-  const lossSeconds = Math.max(0, Math.round((now.getTime() - snapshotMs) / 1_000));
+  if (wish.file !== undefined) return planFile(wish.file, common, now);
+  const { all, faults } = storedBackups(loaded, wish.target);
+  const found = find(all, wish, now);
+  if (typeof found === "string") return faults.length === 0 ? none(found) : none(faults.join("; "), BACKUP_EXIT.source);
+  const { id, store, folder, snapshotAt } = found;
+  const unknown = unknownTables(wish.into, id, found.tables);
+  if (unknown !== undefined) return none(unknown, BACKUP_EXIT.usage);
   return {
     kind: "planned",
-    plan: { ...common, backup: id, store, snapshotAt, lossSeconds },
+    plan: { ...common, backup: id, store, snapshotAt, lossSeconds: lossOf(snapshotAt, now) },
     from: { kind: "backup", folder, id },
+    faults,
   };
+}
+
+type Common = Omit<RestorePlan, "backup" | "store" | "snapshotAt" | "lossSeconds">;
+
+/** A folder is a backup of ours and says when it was made; a plain file says nothing before it is unpacked. */
+function planFile(path: string, common: Common, now: Date): Planned {
+  let manifest: Manifest | undefined;
+  try {
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return none(`there is no file ${path}`, BACKUP_EXIT.source);
+    if (stats.isDirectory()) manifest = readManifest(path);
+  } catch (cause) {
+    return none(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, BACKUP_EXIT.verification);
+  }
+  const unknown = unknownTables(common.into, path, manifest?.content.tables);
+  if (unknown !== undefined) return none(unknown, BACKUP_EXIT.usage);
+  const snapshotAt = manifest?.snapshotAt ?? null;
+  const lossSeconds = snapshotAt === null ? null : lossOf(snapshotAt, now);
+  const plan = { ...common, backup: path, store: null, snapshotAt, lossSeconds };
+  return { kind: "planned", plan, from: { kind: "file", path }, faults: [] };
+}
+
+function none(reason: string, exitCode: number = BACKUP_EXIT.noBackup): Planned {
+  return { kind: "none", reason, exitCode };
+}
+
+function lossOf(snapshotAt: string, now: Date): number {
+  return Math.max(0, Math.round((now.getTime() - Date.parse(snapshotAt)) / 1_000));
+}
+
+/** What is wrong with the wanted tables: known before anything is touched. */
+function unknownTables(into: RestoreJob["into"], backup: string, tables: Tables): string | undefined {
+  if (into.kind !== "tables" || tables === undefined) return undefined;
+  const there = Object.keys(tables);
+  const unknown = into.tables.filter((table) => !there.includes(table));
+  return unknown.length === 0
+    ? undefined
+    : `${backup} has no table ${unknown.join(", ")}; its tables are ${there.length === 0 ? "none" : there.join(", ")}`;
 }
 
 /** The backup, or why there is none. */

@@ -65,6 +65,7 @@ describe("makeBackup() of a database", () => {
   test("is refused while another process holds the target", async () => {
     using rig = new Rig();
     rig.fill(5).close();
+    rig.repository().make();
     const lock = rig.repository().lock();
     expect(await rig.backUp(rig.job(rig.sqlite))).toBe(7);
     lock?.release();

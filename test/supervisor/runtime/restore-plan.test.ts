@@ -1,0 +1,103 @@
+/** The plan of a restore on real stores: never from a backup of the damage, never from a store that is gone as if it were empty. */
+import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { expect, test } from "vitest";
+import { checkBackups } from "../../../src/actions/backup/check.ts";
+import { pruneBackups } from "../../../src/actions/backup/prune.ts";
+import { recordName } from "../../../src/core/backup-record.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { planText } from "../../../src/report/restore-text.ts";
+import { loadConfig, type LoadedConfig } from "../../../src/supervisor/runtime/config/load.ts";
+import { planRestore, storedBackups, type RestoreWish } from "../../../src/supervisor/runtime/restore-plan.ts";
+import { Rig } from "../../actions/backup/rig.ts";
+
+/** A rig with one manual backup of a database with the table orders, and the config that names it. */
+async function stage(): Promise<{ rig: Rig; loaded: LoadedConfig; job: ReturnType<Rig["job"]> }> {
+  const rig = new Rig();
+  rig.fill(10).close();
+  const file = join(rig.folder, "supervisor.yaml");
+  const text = {
+    version: 1,
+    stateDir: join(rig.folder, "state"),
+    bots: { bot: { command: ["true"] } },
+    backups: {
+      stores: { local: { kind: "directory", path: rig.store } },
+      targets: { state: { kind: "sqlite", path: rig.database, bots: ["bot"] }, conf: { kind: "files", paths: [file] } },
+    },
+  };
+  writeFileSync(file, JSON.stringify(text), { mode: 0o600 });
+  const loaded = loadConfig({ file, env: {}, cwd: rig.folder });
+  const record = join(loaded.dirs.stateDir, "backups", recordName("state", "local"));
+  mkdirSync(dirname(record), { recursive: true });
+  const job = rig.job(rig.sqlite, { record });
+  expect(await rig.backUp(job)).toBe(0);
+  return { rig, loaded, job };
+}
+
+const plan = (loaded: LoadedConfig, more: Partial<RestoreWish> = {}) =>
+  planRestore(
+    loaded,
+    { target: "state", at: undefined, id: undefined, file: undefined, into: { kind: "live" }, ...more },
+    new Date(),
+  );
+const tables = (...names: string[]): RestoreWish["into"] => ({ kind: "tables", tables: names });
+
+test("planRestore() takes a backup of before a restore only by its id; no delta is made against it, no record tells of it", async () => {
+  const { rig, loaded, job } = await stage();
+  using _ = rig;
+  const good = rig.only().id;
+  expect(await rig.backUp({ ...job, trigger: "pre-restore" })).toBe(0);
+  const safety = storedBackups(loaded, "state").all.find(({ preRestore }) => preRestore)?.id;
+  expect(safety).not.toBe(undefined);
+  for (const into of [{ kind: "live" } as const, tables("orders")])
+    expect(plan(loaded, { into })).toMatchObject({ plan: { backup: good } });
+  expect(plan(loaded, { id: safety })).toMatchObject({ plan: { backup: safety } });
+  expect(await Bun.file(job.record).json()).toMatchObject({ lastSuccess: { id: good } });
+  expect(await rig.backUp({ ...job, incremental: true })).toBe(0);
+  expect(rig.repository().list().backups.at(-1)?.manifest).toMatchObject({ kind: "delta", base: good });
+});
+
+test("planRestore() refuses tables that the backup does not have, and tables of what is no database, as mistakes", async () => {
+  const { rig, loaded } = await stage();
+  using _ = rig;
+  expect(plan(loaded, { into: tables("nosuch") })).toMatchObject({
+    exitCode: 2,
+    reason: expect.stringMatching(/has no table nosuch; its tables are orders$/),
+  });
+  expect(plan(loaded, { target: "conf", into: tables("orders") })).toMatchObject({ kind: "none", exitCode: 2 });
+  const file = rig.only().folder;
+  expect(plan(loaded, { file, into: tables("nosuch") })).toMatchObject({ exitCode: 2 });
+  expect(plan(loaded, { file })).toMatchObject({ plan: { snapshotAt: rig.only().manifest.snapshotAt } });
+  expect(plan(loaded, { file: join(rig.folder, "none.db") })).toMatchObject({ kind: "none", exitCode: 3 });
+});
+
+test("a store that is gone or cannot be read is a fault, and nothing makes an empty one in its place", async () => {
+  const { rig, loaded, job } = await stage();
+  using _ = rig;
+  renameSync(rig.store, `${rig.store}.away`);
+  const lines: object[] = [];
+  const io = { write: (line: object) => void lines.push(line), clock: systemClock };
+  const common = { version: 1, target: rig.sqlite, store: "local", folder: rig.store } as const;
+  expect(await checkBackups({ ...common, level: "L0", ids: [] }, io)).toBe(3);
+  const retention = { hourly: 0, daily: 0, weekly: 0, monthly: 0, minKeep: 1 };
+  expect(await pruneBackups({ ...common, retention, dryRun: false, force: false }, io)).toBe(0);
+  expect(await rig.backUp(job)).toBe(5);
+  expect(rig.failure()?.reason).toMatch(/is not there, and state was backed up to it before: mount its disk/);
+  expect(existsSync(rig.store)).toBe(false);
+  expect(plan(loaded)).toMatchObject({ exitCode: 3, reason: expect.stringContaining("is not there") });
+  symlinkSync(rig.store, rig.store);
+  expect(storedBackups(loaded, "state").faults).toEqual([expect.stringMatching(/^cannot read the backups in .*ELOOP/)]);
+  rmSync(rig.store);
+  mkdirSync(join(rig.store, "state"), { recursive: true });
+  expect(await checkBackups({ ...common, level: "L0", ids: [] }, io)).toBe(4);
+  expect(await rig.backUp(job)).toBe(0);
+});
+
+test("planText() says which bots are stopped, and that the others stay down", async () => {
+  const { rig, loaded } = await stage();
+  using _ = rig;
+  const planned = plan(loaded);
+  if (planned.kind === "none") throw new Error(planned.reason);
+  expect(planText({ ...planned.plan, up: [] })).toMatch(/stops +no bot \(bot: not up, and not started; level minimal/);
+  expect(planText({ ...planned.plan, up: ["bot"] })).toMatch(/stops +bot, then started with level minimal$/);
+});
