@@ -48,7 +48,7 @@ test("a database comes back in its place with the page's lines, without the old 
   writeFileSync(`${rig.database}-wal`, "an old log");
   const out = run([...blocks(FIND), ...blocks("A database")], variablesOf(rig));
   expect(out).toContain("manifest.json: OK");
-  const [part] = rig.only().manifest.parts;
+  const [part] = rig.stored().manifest.parts;
   expect(out.split(part?.sha256 ?? "none")).toHaveLength(3);
   expect(rowsOf(rig.database)).toBe(rows);
   expect(existsSync(join(rig.folder, "out", "before", "bot.db-wal"))).toBe(true);

@@ -26,6 +26,7 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
   let state = start;
   for (;;) {
     const readFromMs = clock.monotonicMs();
+    // Safe: rounds follow each other: each decides by what the one before has left.
     // oxlint-disable-next-line no-await-in-loop
     const reading = await venue.read();
     const atMs = clock.monotonicMs();
@@ -40,6 +41,7 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
       record.quietMs = state.flatAtMs === undefined ? 0 : atMs - state.flatAtMs;
       return step.decision;
     }
+    // Safe: rounds follow each other: each decides by what the one before has left.
     // oxlint-disable-next-line no-await-in-loop
     state = await carryOut(context, state, reading, step.decision);
   }

@@ -88,6 +88,7 @@ export async function retry<T>(
   let last: VenueFailure | undefined;
   for (let waitMs = FIRST_WAIT_MS; ; waitMs = Math.min(MAX_WAIT_MS, waitMs * 2)) {
     const startMs = clock.monotonicMs();
+    // Safe: tries follow each other.
     // oxlint-disable-next-line no-await-in-loop
     const answer = await attempt();
     if ("value" in answer) return answer.value;

@@ -61,6 +61,7 @@ async function runChain(
     // A pause that the venue asked for makes the plan old: it is made anew when the pause is over.
     // oxlint-disable-next-line no-await-in-loop
     if (venue.paused || !(await venue.admitOrder())) return;
+    // Safe: pieces of one position follow each other, each by what the last one left.
     // oxlint-disable-next-line no-await-in-loop
     const outcome = await sendOne(context, order);
     sent.push(outcome);

@@ -58,6 +58,7 @@ async function rebuild(log: string, fd: number, { clock }: IndexIo): Promise<Out
   const segments: Segment[] = [];
   let base = 0;
   for (const name of segmentNames(folder, basename(log))) {
+    // Safe: segments are read one after the other, as they are large.
     // oxlint-disable-next-line no-await-in-loop
     const bytes = await lengthOf(join(folder, name));
     segments.push({ name, start: base, bytes, at });

@@ -290,6 +290,7 @@ function reapQuietly(): void {
 async function confirmEmpty(marks: TreeMarks, current: () => Member[], clock: Clock): Promise<boolean> {
   const endMs = clock.monotonicMs() + CONFIRM_MS;
   do {
+    // Safe: a wait between two looks.
     // oxlint-disable-next-line no-await-in-loop
     await sleep(clock, marks.begunHere === true ? CONFIRM_STEP_MS : CONFIRM_MS);
     if (isProvenGone(marks)) return true;

@@ -80,13 +80,16 @@ describe("Venue", () => {
         fetch: async ({ method, url }): Promise<Response> =>
           method === "POST" ? new Response(body) : fetch(url.replace(/^http:\/\/[^/]+/, rig.paper.url)),
       });
+      // Safe: cases follow each other on one venue.
       // oxlint-disable-next-line no-await-in-loop
       const venue = await Venue.open({ ...rig.job().venue, endpoint: server.url.href }, options);
+      // Safe: cases follow each other on one venue.
       // oxlint-disable-next-line no-await-in-loop
       expect(await venue.prepare()).toBeUndefined();
       const [chain] = planChains({ ...request, open: [held("S00/USDT:USDT", 1)] }).chains;
       const order = chain?.orders[0];
       if (order === undefined) throw new Error("expected an order");
+      // Safe: cases follow each other on one venue.
       // oxlint-disable-next-line no-await-in-loop
       expect((await venue.send(order)).result.kind).toBe(result);
     }
@@ -100,6 +103,7 @@ describe("closePositions()", () => {
       await using rig = startRig({ exchange, symbols: 1, speed: QUICK });
       await rig.control("seed", { positions: [{ symbol: "S00USDT", side: "long", amount: 5 }] });
       for (const match of ["GET /api/v5/account", "GET /api/v5/trade", "GET /fapi/v3/position", "GET /fapi/v1/open"])
+        // Safe: cases follow each other on one venue.
         // oxlint-disable-next-line no-await-in-loop
         await rig.control("fault", { match, kind: "garbage", times: 10_000 });
       const report = await rig.close({ venue: { timeoutMs: 2_000 } }, { clock: quickClock });

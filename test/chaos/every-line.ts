@@ -95,6 +95,7 @@ export async function eachOf(count: number, deed: (n: number) => Promise<void>):
     while (next <= count && failures.length === 0) {
       const n = next;
       next += 1;
+      // Safe: each kill needs the daemon of the one before to be gone.
       // oxlint-disable-next-line no-await-in-loop
       await deed(n).catch((error: unknown) => failures.push(error));
     }

@@ -132,6 +132,7 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
     /verified {2}made before a restore: only by --id\n$/,
   );
   for (const more of [[], ["--table", "orders"]]) {
+    // Safe: kills follow each other on one folder.
     // oxlint-disable-next-line no-await-in-loop
     const again = await rig.cli("restore", "state", ...more, "--dry-run", "--json");
     expect(JSON.parse(again.out)).toMatchObject({ plan: { backup: good, up: [] } });
@@ -145,6 +146,7 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
   expect((await rig.cli("restore", "conf", "--file", "notes.tar.gz", "--yes")).code).toBe(0);
   rmSync(rig.path("store"), { recursive: true });
   for (const command of ["backup list", "backup verify state", "restore state --list", "restore state --dry-run"])
+    // Safe: kills follow each other on one folder.
     // oxlint-disable-next-line no-await-in-loop
     expect(await rig.cli(...command.split(" "))).toMatchObject({
       code: 3,

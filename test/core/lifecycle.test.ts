@@ -10,6 +10,7 @@ const bothHooks = { hooks: { preStop: true, postStop: true } } as const;
 // Safe: the keys of a record over all states and all events are those states and events.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const stateKinds = Object.keys(lives) as StateKind[];
+// Safe: the table has these keys by its type.
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const eventKinds = Object.keys(samples(0, 0)) as EventKind[];
 

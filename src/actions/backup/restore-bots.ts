@@ -44,6 +44,7 @@ export async function keepBots({ bots, socket, stateDir }: RestoreJob): Promise<
     up,
     stop: async () => {
       for (const bot of up) {
+        // Safe: one bot after the other, so that a refusal names the first.
         // oxlint-disable-next-line no-await-in-loop
         const trouble = await order(socket, bot, "stop");
         if (trouble !== undefined) throw new Failure("bots", trouble);

@@ -36,6 +36,7 @@ export class Bucket {
         this.#tokens -= cost;
         return true;
       }
+      // Safe: a wait for the next token.
       // oxlint-disable-next-line no-await-in-loop
       await sleep(this.#clock, Math.min(waitMs, MAX_NAP_MS), signal);
     }

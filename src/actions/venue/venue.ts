@@ -183,6 +183,7 @@ export class Venue {
       const [first = ""] = batch;
       const call = (): Promise<unknown> =>
         bulk ? this.#exchange.cancelOrders(batch, symbol, params) : this.#exchange.cancelOrder(first, symbol, params);
+      // Safe: batches follow each other within the rate of the venue.
       // oxlint-disable-next-line no-await-in-loop
       failures.push(...(await this.#cancelCall(trigger, symbol, batch.length, call)));
     }

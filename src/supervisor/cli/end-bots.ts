@@ -81,6 +81,7 @@ async function endOne({ name, files, identity }: Remains, clock: Clock, io: CliI
 
 async function untilGone(fence: Fence, clock: Clock): Promise<void> {
   const endMs = clock.monotonicMs() + GRACE_MS;
+  // Safe: a wait between two looks.
   // oxlint-disable-next-line no-await-in-loop
   while (livingIn(fence).length > 0 && clock.monotonicMs() < endMs) await sleep(clock, POLL_MS);
 }

@@ -12,6 +12,7 @@ export async function settleFirst(dirs: Dirs, io: CliIo): Promise<void> {
     for (const { outcome, detail, stopped } of settleRestores(dirs.stateDir, systemClock)) {
       io.err(detail);
       if (outcome === "busy" || outcome === "failed" || stopped.length === 0) continue;
+      // Safe: one restore after the other: they may share a bot.
       // oxlint-disable-next-line no-await-in-loop
       for (const trouble of await startBots(controlSocketPath(dirs.runtimeDir), stopped)) io.err(trouble);
     }

@@ -56,9 +56,11 @@ async function takenOver(place: Place, { instance, pid }: Answer): Promise<{ ver
   // From within another pid namespace it is not seen, and only the time tells.
   const seen = lives(pid);
   while (systemClock.monotonicMs() < endMs) {
+    // Safe: a wait between two questions.
     // oxlint-disable-next-line no-await-in-loop
     await sleep(systemClock, POLL_MS);
     try {
+      // Safe: a wait between two questions.
       // oxlint-disable-next-line no-await-in-loop
       const state = upgradeStateSchema.parse(await callDaemon(place, "GET", "/v1/upgrade"));
       if (state.instance !== instance) return state;

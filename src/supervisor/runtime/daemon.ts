@@ -377,6 +377,7 @@ export class Daemon {
     const { clock } = this.#deps;
     const endMs = clock.monotonicMs() + SHUTDOWN_MARGIN_MS;
     while (loop.state.kind === "recovering" && !emergency.working && clock.monotonicMs() < endMs)
+      // Safe: a wait between two looks.
       // oxlint-disable-next-line no-await-in-loop
       await sleep(clock, LOOK_MS);
   }

@@ -110,6 +110,7 @@ export class Emergency {
   /** A worker that was killed (for want of memory, by a person) leaves a half-closed account: the next one goes on at once. */
   async #run(request: CloseRequest): Promise<CloseEnd> {
     for (let tries = 1; ; tries += 1) {
+      // Safe: a worker follows the one that died.
       // oxlint-disable-next-line no-await-in-loop
       const end = await runClose(request);
       if (end.kind === "report" || !end.died || tries >= WORKER_TRIES) return end;

@@ -15,6 +15,7 @@ export function livingIn(fence: Fence, census: Census = new Census()): readonly 
 export async function killAll(fence: Fence, clock: Clock): Promise<readonly number[]> {
   const survivors = new Set<number>();
   for (const marks of fence) {
+    // Safe: one set of marks after the other: each kill may change what the next finds.
     // oxlint-disable-next-line no-await-in-loop
     for (const member of await killTree(marks, { clock, graceMs: KILL_GRACE_MS })) survivors.add(member.pid);
   }

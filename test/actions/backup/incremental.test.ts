@@ -59,15 +59,15 @@ test.each<[string, (rig: Rig) => void, string]>([
   ["most of it changed", (rig) => run(rig, ["UPDATE orders SET note = hex(randomblob(40))"]), "more than half"],
   [
     "the hashes are damaged",
-    (rig) => truncateSync(join(rig.only().folder, "pages.xxh64"), 8),
+    (rig) => truncateSync(join(rig.stored().folder, "pages.xxh64"), 8),
     "pages.xxh64 is damaged",
   ],
   [
     "the full backup is truncated",
-    (rig) => truncateSync(join(rig.only().folder, "data.000"), 100),
+    (rig) => truncateSync(join(rig.stored().folder, "data.000"), 100),
     "data.000 of the full backup",
   ],
-  ["the hashes are gone", (rig) => rmSync(join(rig.only().folder, "pages.xxh64")), "is not there"],
+  ["the hashes are gone", (rig) => rmSync(join(rig.stored().folder, "pages.xxh64")), "is not there"],
 ])("makeBackup() of what differs makes a full backup and says so when %s", async (_, harm, reason) => {
   using rig = new Rig();
   rig.fill(2_000).close();
@@ -136,7 +136,7 @@ test("makeBackup() of what differs makes a full backup once a bit of the last on
   using rig = new Rig();
   rig.fill(500).close();
   expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
-  const path = join(rig.only().folder, "data.000");
+  const path = join(rig.stored().folder, "data.000");
   expect(await rig.backUp(rig.job(rig.sqlite, { incremental: true }))).toBe(0);
   const bytes = readFileSync(path);
   bytes[100] = (bytes[100] ?? 0) ^ 1;

@@ -11,7 +11,7 @@ import { Rig } from "./rig.ts";
 const WRITER = join(import.meta.dirname, "..", "..", "fixtures", "write-database.ts");
 
 const verify = (rig: Rig, level: "L0" | "L1" | "L2", target = "state", identity?: string) => {
-  const { folder, manifest } = rig.only(target);
+  const { folder, manifest } = rig.stored(target);
   return verifyBackup({ folder, manifest, level, scratch: rig.folder, identity, clock: systemClock });
 };
 
@@ -20,7 +20,7 @@ describe("makeBackup() of a database", () => {
     using rig = new Rig();
     rig.fill(500).close();
     expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
-    const { manifest } = rig.only();
+    const { manifest } = rig.stored();
     expect(manifest).toMatchObject({ type: "sqlite", kind: "full", content: { tables: { orders: 500 } } });
     for (const level of ["L0", "L1", "L2"] as const)
       expect(await verify(rig, level)).toMatchObject({ ok: true, detail: null });
@@ -33,7 +33,7 @@ describe("makeBackup() of a database", () => {
     expect(await rig.backUp(rig.job(rig.sqlite, { compress }))).toBe(0);
     const unpack = { zstd: "zstd -dc", gzip: "gzip -dc", none: "cat" }[compress];
     const copy = join(rig.folder, "copy.db");
-    execFileSync("sh", ["-c", `cat data.* | ${unpack} > ${copy}`], { cwd: rig.only().folder });
+    execFileSync("sh", ["-c", `cat data.* | ${unpack} > ${copy}`], { cwd: rig.stored().folder });
     expect(execFileSync("sqlite3", [copy, "SELECT count(*) FROM orders"]).toString()).toBe("50\n");
   });
 
@@ -46,7 +46,7 @@ describe("makeBackup() of a database", () => {
       await writer.stdout.getReader().read();
       expect(await rig.backUp(rig.job(rig.sqlite, { verify: "L2" }))).toBe(0);
       expect(writer.exitCode).toBe(null);
-      expect(rig.only().manifest.content.tables?.["orders"]).toBeGreaterThan(20_000);
+      expect(rig.stored().manifest.content.tables?.["orders"]).toBeGreaterThan(20_000);
     } finally {
       writer.kill("SIGKILL");
       await writer.exited;
@@ -83,7 +83,7 @@ describe("makeBackup() with encryption", () => {
     expect(await verify(rig, "L1")).toMatchObject({ ok: false });
     expect(await verify(rig, "L1", "state", await generateIdentity())).toMatchObject({ ok: false });
     expect(await verify(rig, "L2", "state", identity)).toMatchObject({ ok: true });
-    const path = join(rig.only().folder, "data.000");
+    const path = join(rig.stored().folder, "data.000");
     const bytes = readFileSync(path);
     bytes[bytes.length - 40] = (bytes.at(-40) ?? 0) ^ 1;
     writeFileSync(path, bytes);
@@ -102,10 +102,10 @@ describe("makeBackup() of files", () => {
     chmodSync(join(conf, "deep", "key"), 0o600);
     symlinkSync("a.yaml", join(conf, "link"));
     expect(await rig.backUp(rig.job({ kind: "files", name: "conf", paths: [conf] }, { verify: "L2" }))).toBe(0);
-    expect(rig.only("conf").manifest.content).toEqual({ files: 2 });
+    expect(rig.stored("conf").manifest.content).toEqual({ files: 2 });
     const out = join(rig.folder, "out");
     mkdirSync(out);
-    execFileSync("sh", ["-c", `cat data.* | zstd -dc | tar -xpf - -C ${out}`], { cwd: rig.only("conf").folder });
+    execFileSync("sh", ["-c", `cat data.* | zstd -dc | tar -xpf - -C ${out}`], { cwd: rig.stored("conf").folder });
     expect(statSync(join(out, conf, "deep", "key")).mode & 0o777).toBe(0o600);
     expect(readFileSync(join(out, conf, "link"), "utf8")).toBe("a: 1\n");
   });

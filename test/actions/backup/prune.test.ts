@@ -55,7 +55,7 @@ test.each<[string, (folder: string) => void]>([
   ["a missing checksum of the manifest", (folder) => rmSync(join(folder, "manifest.sha256"))],
 ])("checkBackups() finds %s at L0, and the backup is not proven any more", async (_, harm) => {
   using rig = await rigWith(1);
-  harm(rig.only().folder);
+  harm(rig.stored().folder);
   const { lines, io } = ask();
   expect(await checkBackups({ ...common(rig), level: "L0", ids: [] }, io)).toBe(4);
   expect(lines).toMatchObject([{ kind: "verified", ok: false }]);
@@ -69,13 +69,13 @@ test.each<[string, (folder: string) => void]>([
 
 test("checkBackups() sets a damaged state.json aside and believes nothing of it", async () => {
   using rig = await rigWith(1);
-  const { folder } = rig.only();
+  const { folder } = rig.stored();
   writeFileSync(join(folder, "state.json"), "{");
   const { io } = ask();
-  expect(provenLevel(rig.only().state)).toBe(undefined);
+  expect(provenLevel(rig.stored().state)).toBe(undefined);
   expect(existsSync(join(folder, "state.json"))).toBe(false);
   expect(await checkBackups({ ...common(rig), level: "L2", ids: [] }, io)).toBe(0);
-  expect(provenLevel(rig.only().state)).toBe("L2");
+  expect(provenLevel(rig.stored().state)).toBe("L2");
 });
 
 function flip(path: string): void {

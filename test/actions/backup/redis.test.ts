@@ -17,12 +17,12 @@ const WHY = missing === undefined ? "" : ` (skipped: ${missing} is not installed
 const FIXTURES = join(import.meta.dirname, "..", "..", "fixtures");
 
 const verify = (rig: RedisRig, level: "L0" | "L1" | "L2") => {
-  const { folder, manifest } = rig.only("cache");
+  const { folder, manifest } = rig.stored("cache");
   return verifyBackup({ folder, manifest, level, scratch: rig.folder, identity: undefined, clock: systemClock });
 };
 
 async function unpack(rig: RedisRig): Promise<string> {
-  const { folder, manifest } = rig.only("cache");
+  const { folder, manifest } = rig.stored("cache");
   const pieces: Uint8Array[] = [];
   const raw = decodeStream(manifest, { read: readPart.bind(undefined, folder), identity: undefined });
   for await (const piece of raw) pieces.push(piece);
@@ -49,7 +49,7 @@ test(
     await fillRedis(server);
     await server.command("SET", "soon", "over", "PX", "2500");
     expect(await rig.backUp(rig.job(rig.redis))).toBe(0);
-    const { manifest } = rig.only("cache");
+    const { manifest } = rig.stored("cache");
     expect(manifest).toMatchObject({ type: "redis", kind: "full", content: { keys: 504 } });
     expect(manifest.engine).toMatchObject({ name: "Redis", appendonly: false, databases: { db0: 503, db3: 1 } });
     await eventually("the key is over", async () => (await server.command("EXISTS", "soon")) === 0 || undefined);
@@ -74,7 +74,7 @@ test(
     expect(await rig.backUp(rig.job({ kind: "redis", name: "cache", url }))).toBe(3);
     expect(rig.lines.at(-1)).toMatchObject({ stage: "source", reason: expect.stringContaining("NOAUTH") });
     expect(await rig.backUp(rig.job({ kind: "redis", name: "cache", url, password: PASSWORD }))).toBe(0);
-    expect(JSON.stringify([rig.lines, rig.only("cache").manifest])).not.toContain(PASSWORD);
+    expect(JSON.stringify([rig.lines, rig.stored("cache").manifest])).not.toContain(PASSWORD);
   },
 );
 
@@ -88,7 +88,7 @@ test(
     await fillRedis(server, 100);
     const target = { ...rig.redis, password: PASSWORD };
     expect(await rig.backUp(rig.job(target, { verify: "L2" }))).toBe(0);
-    expect(rig.only("cache").manifest.content.keys).toBe(103);
+    expect(rig.stored("cache").manifest.content.keys).toBe(103);
   },
 );
 
@@ -111,7 +111,7 @@ test(
       await written;
       writer.close();
     }
-    const { content, engine } = rig.only("cache").manifest;
+    const { content, engine } = rig.stored("cache").manifest;
     expect(content.keys).toBeGreaterThanOrEqual(2_003);
     expect(engine["appendonly"]).toBe(true);
   },
@@ -157,7 +157,7 @@ test(
     await fillRedis(await rig.start(), 10);
     expect(await rig.backUp(rig.job(rig.redis))).toBe(0);
     const bytes = readFileSync(await unpack(rig));
-    const { manifest } = rig.only("cache");
+    const { manifest } = rig.stored("cache");
     async function* raw(): AsyncGenerator<Uint8Array> {
       yield bytes;
     }
@@ -204,7 +204,7 @@ test.each(["yes", "no"])(
     expect(await rig.backUp(rig.job(rig.redis))).toBe(0);
     await rig.stop();
     const dump = await unpack(rig);
-    const { manifest } = rig.only("cache");
+    const { manifest } = rig.stored("cache");
     expect(layoutOf(manifest).appendonly).toBe(appendonly === "yes");
 
     await using fresh = new RedisRig();

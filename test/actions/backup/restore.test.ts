@@ -149,7 +149,7 @@ describe("restoreBackup() that fails", () => {
   test("touches nothing when a stored byte is wrong", async () => {
     using rig = new RestoreRig();
     const { old, job } = await stage(rig);
-    const part = join(rig.only().folder, "data.000");
+    const part = join(rig.stored().folder, "data.000");
     const bytes = readFileSync(part);
     bytes[Math.floor(bytes.length / 2)] = (bytes.at(Math.floor(bytes.length / 2)) ?? 0) ^ 1;
     writeFileSync(part, bytes);
@@ -289,7 +289,7 @@ describe("restoreBackup() of a copied backup", () => {
     using rig = new RestoreRig();
     const { backedUp, job } = await stage(rig);
     const path = join(rig.folder, "from a stick");
-    cpSync(rig.only().folder, path, { recursive: true });
+    cpSync(rig.stored().folder, path, { recursive: true });
     expect(await rig.restore({ ...job, from: { kind: "file", path } })).toBe(0);
     expect(rowsOf(rig.database)).toBe(backedUp);
   });

@@ -57,7 +57,7 @@ export class Rig {
   }
 
   /** The only backup of a target. */
-  only(target = "state"): StoredBackup {
+  stored(target = "state"): StoredBackup {
     const { backups } = this.repository(target).list();
     const [backup] = backups;
     if (backup === undefined || backups.length > 1) throw new Error(`there are ${backups.length} backups`);

@@ -32,6 +32,7 @@ export async function runFaults(options: RunOptions): Promise<boolean> {
   await world.check();
   for (const drawn of drawFaults(faults, seed)) {
     if (drawn.step > maxSteps || performance.now() - startMs > durationMs || signal.aborted) break;
+    // Safe: faults follow each other in one world.
     // oxlint-disable-next-line no-await-in-loop
     if (!(await strikeOnce(world, drawn, options))) return false;
   }

@@ -24,6 +24,7 @@ test("lastLines() finds the same lines whether they are in the file, in segments
   }
   const whole = (await rig.text()).split("\n").slice(0, -1);
   for (const lines of [0, 1, 2, 650, 700, 1_500, 2_600, 5_000, whole.length, whole.length + 9])
+    // Safe: a wait between two looks.
     // oxlint-disable-next-line no-await-in-loop
     expect((await shown(rig, lines)).split("\n").length - 1, `${lines} lines`).toBe(Math.min(lines, whole.length));
   expect((await shown(rig, 1)).trimEnd()).toBe(whole.at(-1));

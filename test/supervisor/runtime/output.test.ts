@@ -107,6 +107,7 @@ test("end() keeps the last 64 KiB of each start, of as many as segments are kept
     output.begin(generation);
     appendFileSync(files.log, `${generation}`.repeat(generation === 5 ? 70_000 : 10));
     output.end(generation);
+    // Safe: rotations follow each other.
     // oxlint-disable-next-line no-await-in-loop
     await until("the last words", () => existsSync(kept(generation)));
   }

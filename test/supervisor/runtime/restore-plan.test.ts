@@ -45,7 +45,7 @@ const tables = (...names: string[]): RestoreWish["into"] => ({ kind: "tables", t
 test("planRestore() takes a backup of before a restore only by its id; no delta is made against it, no record tells of it", async () => {
   const { rig, loaded, job } = await stage();
   using _ = rig;
-  const good = rig.only().id;
+  const good = rig.stored().id;
   expect(await rig.backUp({ ...job, trigger: "pre-restore" })).toBe(0);
   const safety = storedBackups(loaded, "state").all.find(({ preRestore }) => preRestore)?.id;
   expect(safety).not.toBe(undefined);
@@ -65,9 +65,9 @@ test("planRestore() refuses tables that the backup does not have, and tables of 
     reason: expect.stringMatching(/has no table nosuch; its tables are orders$/),
   });
   expect(plan(loaded, { target: "conf", into: tables("orders") })).toMatchObject({ kind: "none", exitCode: 2 });
-  const file = rig.only().folder;
+  const file = rig.stored().folder;
   expect(plan(loaded, { file, into: tables("nosuch") })).toMatchObject({ exitCode: 2 });
-  expect(plan(loaded, { file })).toMatchObject({ plan: { snapshotAt: rig.only().manifest.snapshotAt } });
+  expect(plan(loaded, { file })).toMatchObject({ plan: { snapshotAt: rig.stored().manifest.snapshotAt } });
   expect(plan(loaded, { file: join(rig.folder, "none.db") })).toMatchObject({ kind: "none", exitCode: 3 });
 });
 

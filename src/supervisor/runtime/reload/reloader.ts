@@ -110,6 +110,7 @@ export class Reloader {
     if (this.#busy) return;
     while (this.#again && !this.#deps.stopping()) {
       this.#again = false;
+      // Safe: a reload follows the one before.
       // oxlint-disable-next-line no-await-in-loop
       await this.reload().catch(() => undefined);
     }
