@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "./clock.ts";
+import { closeQuietly } from "./files.ts";
 
 export interface AppendLogOptions {
   /** Folder of the files 000001.ndjson, 000002.ndjson, …; made when absent. */
@@ -83,13 +84,8 @@ export class AppendLog {
 
   close(): void {
     if (this.#fd === undefined) return;
-    const fd = this.#fd;
+    closeQuietly(this.#fd);
     this.#fd = undefined;
-    try {
-      closeSync(fd);
-    } catch {
-      // Nothing more can be done for a descriptor that does not close.
-    }
   }
 
   #write(bytes: Buffer): void {

@@ -215,6 +215,15 @@ function readWhole(fd: number, path: string, maxBytes: number): string {
   throw new Error(`cannot read ${path}: it is larger than ${maxBytes} bytes`);
 }
 
+/** Closes a descriptor; nothing more can be done for one that does not close. */
+export function closeQuietly(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // Its file is flushed or it is not: the caller has asked before.
+  }
+}
+
 function removeQuietly(path: string): void {
   try {
     rmSync(path, { force: true });

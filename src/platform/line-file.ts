@@ -12,6 +12,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import type { Clock } from "./clock.ts";
+import { closeQuietly } from "./files.ts";
 
 /** Wait after a failure before the next try, ms: a full disk lasts, and each try costs a few system calls. */
 const RETRY_MS = 1_000;
@@ -55,13 +56,8 @@ export class LineFile {
 
   close(): void {
     if (this.#fd === undefined) return;
-    const fd = this.#fd;
+    closeQuietly(this.#fd);
     this.#fd = undefined;
-    try {
-      closeSync(fd);
-    } catch {
-      // Nothing more can be done for a descriptor that does not close.
-    }
   }
 
   #write(line: string): void {

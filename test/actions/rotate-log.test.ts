@@ -15,7 +15,7 @@ import { describe, expect, test } from "vitest";
 import { ROTATE_STEPS } from "../../src/actions/rotate-log.ts";
 import { collapseUnit } from "../../src/platform/collapse.ts";
 import { tryLock } from "../../src/platform/lock.ts";
-import { FIXTURES } from "../platform/until.ts";
+import { FIXTURES, until } from "../platform/until.ts";
 import { flaw, MEMORY_DISK, OutputRig } from "./output-rig.ts";
 
 const numbers = (text: string): number[] => OutputRig.numbers(text);
@@ -202,7 +202,7 @@ test.runIf(collapses)(
     let rotations = 0;
     while (writer.exitCode === null) {
       rotations += (await rig.rotate({ maxSize: 8_000_000 })).said.length;
-      await Bun.sleep(20);
+      await until("there is more to rotate", () => writer.exitCode !== null || statSync(rig.log).size > 8_000_000);
     }
     await writer.exited;
     expect(rotations).toBeGreaterThan(3);
