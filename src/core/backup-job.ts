@@ -1,5 +1,6 @@
 /** What the supervisor and a worker that makes, checks or prunes backups say to each other. Secrets travel on the worker's stdin only. */
 import * as z from "zod";
+import { checkJobSchema } from "./backup-checks.ts";
 import { COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
 import { retentionJobSchema } from "./backup-retention.ts";
 
@@ -25,7 +26,7 @@ const common = {
   identity: z.string().optional(),
 };
 
-/** Levels that a worker can prove by itself; L3 is a drill. */
+/** Levels of a backup before it appears: what it holds is judged later (L3). */
 export const WORKER_LEVELS = ["L0", "L1", "L2"] as const;
 
 export const backupJobSchema = z.strictObject({
@@ -48,9 +49,13 @@ export type BackupJob = z.output<typeof backupJobSchema>;
 
 export const verifyJobSchema = z.strictObject({
   ...common,
-  level: z.enum(WORKER_LEVELS),
+  level: z.enum(LEVELS),
   /** Which; empty: the newest. */
   ids: z.array(z.string()),
+  /** Of the target, for L3. */
+  checks: z.array(checkJobSchema).optional(),
+  /** File of the target's record, which remembers the proof; without it, it is not remembered there. */
+  record: absolute().optional(),
 });
 export type VerifyJob = z.output<typeof verifyJobSchema>;
 
@@ -83,6 +88,8 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
     level: z.enum(LEVELS),
     ok: z.boolean(),
     detail: z.string().nullable(),
+    /** What the restored data answered, of L3. */
+    checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })).optional(),
   }),
   z.object({ kind: z.literal("verdict"), id: z.string(), keep: z.boolean(), reason: z.string() }),
   z.object({ kind: z.literal("pruned"), ids: z.array(z.string()) }),

@@ -9,7 +9,8 @@ export type BackupType = (typeof BACKUP_TYPES)[number];
 
 /**
  * How far a backup has been proven. L0: every stored byte has its checksum. L1: it decrypts, unpacks and parses to the
- * end. L2: restored into scratch, it passes its engine's own checks and holds what the manifest counted. L3: a drill.
+ * end. L2: restored into scratch, it passes its engine's own checks and holds what the manifest counted. L3: what was
+ * restored so answers the checks of its target as it should.
  */
 export const LEVELS = ["L0", "L1", "L2", "L3"] as const;
 export type Level = (typeof LEVELS)[number];
@@ -90,6 +91,8 @@ const verificationSchema = z.object({
   durationMs: z.int().min(0),
   /** What was found wrong; `null` when all is well. */
   detail: z.string().nullable(),
+  /** What the restored data answered, of L3. */
+  checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })).optional(),
 });
 export type Verification = z.output<typeof verificationSchema>;
 
@@ -111,12 +114,14 @@ export function withVerification(state: BackupState, verification: Verification)
   return { ...state, verifications: [...state.verifications, verification].slice(-MAX_VERIFICATIONS) };
 }
 
-/** The highest level whose last verification succeeded and after which no lower one failed; `undefined` when there is none. */
+/** The highest level whose last verification succeeded and after which none failed; `undefined` when there is none. */
 export function provenLevel({ verifications }: BackupState): Level | undefined {
   let proven: Level | undefined;
   for (const { level, ok } of verifications) {
-    // A failure at any level refutes what was proven before: the bytes are the same.
-    if (!ok) proven = undefined;
+    // At L3 the backup stands, and what it holds is not as it should be.
+    if (!ok && level === "L3") proven = "L2";
+    // A failure at any other level refutes what was proven before: the bytes are the same.
+    else if (!ok) proven = undefined;
     else if (proven === undefined || level > proven) proven = level;
   }
   return proven;

@@ -4,7 +4,7 @@
  */
 import * as z from "zod";
 import { STAGES } from "./backup-job.ts";
-import { LEVELS, readBackupId } from "./backup-manifest.ts";
+import { LEVELS, readBackupId, type Level } from "./backup-manifest.ts";
 
 const time = () => z.iso.datetime();
 
@@ -31,8 +31,16 @@ export const backupRecordSchema = z.object({
   failures: z.partialRecord(z.enum(STAGES), z.int().min(0)),
   /** The same of the runs that were to make a full backup, or made one: an incremental one does not stand in for it. */
   full: z.object({ lastAttemptAt: time(), lastSuccessAt: time().nullable(), failuresInRow: z.int().min(0) }).optional(),
+  /** The last proof of a stored backup, by the level that was asked for. */
+  proofs: z
+    .partialRecord(
+      z.enum(LEVELS),
+      z.object({ at: time(), id: z.string(), ok: z.boolean(), detail: z.string().nullable() }),
+    )
+    .optional(),
 });
 export type BackupRecord = z.output<typeof backupRecordSchema>;
+export type Proof = NonNullable<NonNullable<BackupRecord["proofs"]>[Level]>;
 type Success = NonNullable<BackupRecord["lastSuccess"]>;
 
 export type FullRuns = NonNullable<BackupRecord["full"]>;
@@ -86,6 +94,11 @@ function withFullRun(
     lastSuccessAt: runs?.lastSuccessAt ?? null,
     failuresInRow: (runs?.failuresInRow ?? 0) + 1,
   };
+}
+
+/** The record after a stored backup was proven, or not, as far as `asked`. */
+export function withProof(record: BackupRecord, asked: Level, proof: Proof): BackupRecord {
+  return { ...record, proofs: { ...record.proofs, [asked]: proof } };
 }
 
 /** Name of the record's file in `<stateDir>/backups`; neither name has an @. */

@@ -1,4 +1,5 @@
 /** When the next backup of a target is due: by its schedule, at once when one was missed, and again soon after a failure. */
+import { LEVELS, type Level } from "./backup-manifest.ts";
 
 export interface ScheduleFacts {
   /** Last run of the schedule at or before now, ms since 1970; `undefined` when there was none. */
@@ -69,4 +70,25 @@ export function isIncrementalOverdue({ everyMs, lastSuccessMs }: IncrementalFact
 export function isOverdue({ previousMs, lastSuccessMs, delayMs }: ScheduleFacts, nowMs: number): boolean {
   if (previousMs === undefined || (lastSuccessMs !== undefined && lastSuccessMs >= previousMs)) return false;
   return nowMs - previousMs > delayMs + OVERDUE_MS;
+}
+
+const DAY_MS = 86_400_000;
+
+/**
+ * How far the newest backup is to be proven now, by the proofs so far; `undefined` when none is due. A proof counts for the
+ * levels below, and whatever it found: a backup that does not stand is not proven again in a loop.
+ */
+export function dueProof(
+  { daily, weekly }: { readonly daily: Level; readonly weekly: Level },
+  proofs: Readonly<Partial<Record<Level, { readonly atMs: number }>>>,
+  nowMs: number,
+): Level | undefined {
+  // One of the future is of before the clock was set back: it says nothing.
+  const within = (level: Level, spanMs: number): boolean =>
+    LEVELS.slice(LEVELS.indexOf(level)).some((each) => {
+      const ageMs = nowMs - (proofs[each]?.atMs ?? Number.NEGATIVE_INFINITY);
+      return ageMs >= 0 && ageMs < spanMs;
+    });
+  if (!within(weekly, 7 * DAY_MS)) return weekly;
+  return within(daily, DAY_MS) ? undefined : daily;
 }

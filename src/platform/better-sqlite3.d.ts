@@ -5,6 +5,9 @@ declare namespace BetterSqlite3 {
     run(...values: (string | number | null)[]): { changes: number };
     all(...values: (string | number | null)[]): unknown[];
     raw(on: boolean): Statement;
+    /** It answers with rows. */
+    readonly reader: boolean;
+    readonly readonly: boolean;
     iterate(...values: (string | number | null)[]): IterableIterator<unknown>;
   }
   interface BackupProgress {

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import {
   dueAt,
+  dueProof,
   isIncrementalOverdue,
   isOverdue,
   nextDue,
@@ -92,4 +93,17 @@ test("isIncrementalOverdue() is an hour after the time of an incremental backup"
   expect(isIncrementalOverdue(often, 103.25 * HOUR_MS)).toBe(false);
   expect(isIncrementalOverdue(often, 103.25 * HOUR_MS + 1)).toBe(true);
   expect(isIncrementalOverdue({ ...often, everyMs: undefined }, 200 * HOUR_MS)).toBe(false);
+});
+
+const LEVELS_ASKED = { daily: "L2", weekly: "L3" } as const;
+test.each([
+  ["as far as weekly before any proof", {}, "L3"],
+  ["not while both are recent, since a higher proof counts for a lower", { L3: 100 }, undefined],
+  ["as far as daily a day after the last proof", { L3: 76 }, "L2"],
+  ["not a day after the weekly one when the daily one is recent", { L3: 76, L2: 99 }, undefined],
+  ["as far as weekly when only the daily one is recent", { L2: 99 }, "L3"],
+  ["again when the last proofs are of a future that was none", { L3: 101, L2: 101 }, "L3"],
+])("dueProof() is due %s", (_, hours, expected) => {
+  const proofs = Object.fromEntries(Object.entries(hours).map(([level, hour]) => [level, { atMs: hour * HOUR_MS }]));
+  expect(dueProof(LEVELS_ASKED, proofs, 100 * HOUR_MS)).toBe(expected);
 });

@@ -3,7 +3,9 @@ import { BACKUP_EXIT, verifyJobSchema, type BackupLine, type VerifyJob } from ".
 import { withVerification } from "../../core/backup-manifest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { defineAction } from "../contract.ts";
+import type { Proof } from "../../core/backup-record.ts";
 import { failed, Failure } from "./failure.ts";
+import { writeProof } from "./record.ts";
 import { Repository, type StoredBackup } from "./repository.ts";
 import { verifyBackup } from "./verify.ts";
 
@@ -41,6 +43,7 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
   if (wanted.length + damaged.length === 0)
     throw new Failure("verify", `no backup of ${job.target.name} is stored in ${repository.folder}`);
   const all = job.ids.length > 0;
+  const proofs: Proof[] = [];
   let faults = 0;
   for (const { id, reason } of damaged) {
     if (all && !job.ids.includes(id)) continue;
@@ -56,13 +59,16 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
       level: job.level,
       scratch: repository.folder,
       identity: job.identity,
+      checks: job.checks,
       clock: io.clock,
     });
     repository.writeState(id, withVerification(state, verification));
     if (!verification.ok) faults += 1;
-    const { level, ok, detail } = verification;
-    io.write({ kind: "verified", id, level, ok, detail });
+    proofs.push({ id, at: verification.at, ok: verification.ok, detail: verification.detail });
+    const { level, ok, detail, checks } = verification;
+    io.write({ kind: "verified", id, level, ok, detail, ...(checks === undefined ? {} : { checks }) });
   }
+  if (job.record !== undefined) writeProof(job.record, job.level, proofs);
   return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
 }
 

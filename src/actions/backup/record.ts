@@ -1,7 +1,15 @@
 /** Keeps the record of a target's backups (core/backup-record.ts); a record that is damaged begins anew, the old one set aside. */
 import { dirname } from "node:path";
 import type { BackupJob } from "../../core/backup-job.ts";
-import { backupRecordSchema, withAttempt, type Attempt, type BackupRecord } from "../../core/backup-record.ts";
+import type { Level } from "../../core/backup-manifest.ts";
+import {
+  backupRecordSchema,
+  withAttempt,
+  withProof,
+  type Attempt,
+  type BackupRecord,
+  type Proof,
+} from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir, readTextIfExists, setAside, writeFileAtomic } from "../../platform/files.ts";
 
@@ -19,6 +27,18 @@ export function writeRecord(job: BackupJob, clock: Clock, attempt: Attempt): voi
     writeFileAtomic(job.record, `${JSON.stringify(record)}\n`, RECORD_MODE);
   } catch {
     // The backup itself is what counts; the next attempt writes the record again.
+  }
+}
+
+/** Remembers proofs, of which the last counts; never throws. A target that was never backed up from here has no record. */
+export function writeProof(path: string, asked: Level, proofs: readonly Proof[]): void {
+  const last = proofs.find(({ ok }) => !ok) ?? proofs.at(-1);
+  try {
+    const record = readRecord(path);
+    if (record === undefined || last === undefined) return;
+    writeFileAtomic(path, `${JSON.stringify(withProof(record, asked, last))}\n`, RECORD_MODE);
+  } catch {
+    // What the backup's own state says is what counts.
   }
 }
 

@@ -1,5 +1,6 @@
 /** What a source of backups is: how its data is read as one stream, and how a stored stream is proven. */
 import type { Basis } from "./basis.ts";
+import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
 
 interface Room {
@@ -55,12 +56,19 @@ export interface Source {
 export interface Prover {
   /** L1 beyond the stream's checksum: reads it to its end by its format. Throws what is wrong. */
   readonly parse: (raw: AsyncIterable<Uint8Array>, manifest: Manifest) => Promise<void>;
-  /** L2: unpacks the stream below `scratch`, proves it by its engine and compares it with the manifest. Throws what is wrong. */
+  /**
+   * L2: unpacks the stream below `scratch`, proves it by its engine and compares it with the manifest. Throws what is wrong.
+   * L3: answers `checks` too, where its engine can be asked.
+   */
   readonly prove: (
     raw: AsyncIterable<Uint8Array>,
     manifest: Manifest,
     scratch: string,
     /** The full backup that a delta needs, as it is stored. */
     base: { readonly manifest: Manifest; readonly raw: AsyncIterable<Uint8Array> } | undefined,
-  ) => Promise<void>;
+    /** `undefined`: nothing is asked. */
+    checks?: readonly BackupCheck[],
+    // Safe: an engine that cannot be asked answers nothing.
+    // oxlint-disable-next-line typescript/no-invalid-void-type
+  ) => Promise<readonly CheckResult[] | void>;
 }

@@ -4,7 +4,10 @@ import { basename, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { checkDatabase, copyDatabase, databaseBytes, readContent } from "../../platform/sqlite.ts";
+import { askDatabase } from "../../platform/sqlite-ask.ts";
+import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Basis } from "./basis.ts";
+import { askChecks } from "./checks.ts";
 import { differ, pageStream, parsePages, readHashed, rebuilt } from "./pages.ts";
 import type { Captured, Prover, Source } from "./source.ts";
 
@@ -86,15 +89,27 @@ export const sqliteProver: Prover = {
       if (head.length < MAGIC.length) head += Buffer.from(chunk.subarray(0, MAGIC.length)).toString("latin1");
     if (!head.startsWith(MAGIC)) throw new Error("it does not begin as a SQLite database does");
   },
-  prove: async (raw, manifest, scratch, base) => {
+  prove: async (raw, manifest, scratch, base, checks) => {
     const path = join(scratch, base?.manifest.raw.name ?? manifest.raw.name);
     const database = base === undefined ? raw : rebuiltDatabase({ manifest, raw }, base);
     await pipeline(database, createWriteStream(path, { mode: 0o600 }));
     const findings = await checkDatabase(path, { quick: false });
     if (findings.length > 0) throw new Error(findings.join("; "));
     compareContent(manifest, await readContent(path));
+    return checks === undefined ? [] : checkData(path, checks, Date.parse(manifest.snapshotAt));
   },
 };
+
+/** What a restored database answers to the checks of its target. */
+export function checkData(
+  path: string,
+  checks: readonly BackupCheck[],
+  snapshotMs: number,
+): Promise<readonly CheckResult[]> {
+  return askDatabase(path, ({ catalogue, ask }) =>
+    askChecks({ dialect: "sqlite", catalogue, checks, snapshotMs }, async (sql) => ask(sql)),
+  );
+}
 
 /** One stored backup as a restore reads it. */
 interface StoredStream {

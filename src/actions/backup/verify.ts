@@ -1,6 +1,7 @@
 /** Proves a stored backup up to a level, always on the bytes that are stored. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { summarizeChecks, type BackupCheck, type CheckResult } from "../../core/backup-checks.ts";
 import type { Level, Manifest, Verification } from "../../core/backup-manifest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { baseOf, tableFault } from "./basis.ts";
@@ -12,25 +13,34 @@ export interface VerifyOptions {
   /** Folder of the stored files. */
   readonly folder: string;
   readonly manifest: Manifest;
-  readonly level: Exclude<Level, "L3">;
+  readonly level: Level;
+  /** Of the target, for L3. */
+  readonly checks?: readonly BackupCheck[] | undefined;
   /** Folder on a disk with room for the unpacked data, for L2. */
   readonly scratch: string;
   readonly identity: string | undefined;
   readonly clock: Clock;
 }
 
-/** What the verification found; never throws. */
+/** What the verification found; never throws. L3 says L2 when it is the backup that does not stand, and not what it holds. */
 export async function verifyBackup(options: VerifyOptions): Promise<Verification> {
   const { level, clock } = options;
   const startedMs = clock.monotonicMs();
-  const fault = await findFault(options);
+  const results: CheckResult[] = [];
+  const fault = await findFault(options, (found) => void results.push(...found));
   const durationMs = Math.round(clock.monotonicMs() - startedMs);
+  const common = { at: clock.wallTime().toISOString(), durationMs };
+  if (fault !== null) return { ...common, level: level === "L3" ? "L2" : level, ok: false, detail: fault };
+  const { ok, text } = summarizeChecks(results);
   // Hashes that are damaged cost the next incremental backup, never this one.
-  const detail = fault ?? tableFault(options.folder, options.manifest);
-  return { level, at: clock.wallTime().toISOString(), ok: fault === null, durationMs, detail };
+  const detail = ok ? tableFault(options.folder, options.manifest) : text;
+  return { ...common, level, ok, detail, ...(level === "L3" ? { checks: results } : {}) };
 }
 
-async function findFault({ folder, manifest, level, scratch, identity }: VerifyOptions): Promise<string | null> {
+async function findFault(
+  { folder, manifest, level, scratch, identity, checks = [] }: VerifyOptions,
+  onChecked: (results: readonly CheckResult[]) => void,
+): Promise<string | null> {
   const read = readPart.bind(undefined, folder);
   try {
     if (level === "L0") await drain(checked(manifest.parts, read));
@@ -44,7 +54,10 @@ async function findFault({ folder, manifest, level, scratch, identity }: VerifyO
           manifest: base.manifest,
           raw: decodeStream(base.manifest, { read: readPart.bind(undefined, base.folder), identity }),
         };
-        await inScratch(scratch, (place) => prover.prove(raw, manifest, place, whole));
+        const asked = level === "L3" ? checks : undefined;
+        await inScratch(scratch, async (place) =>
+          onChecked((await prover.prove(raw, manifest, place, whole, asked)) ?? []),
+        );
       }
     }
     return null;

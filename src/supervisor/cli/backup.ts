@@ -1,11 +1,11 @@
 /** `supervisor backup`: makes, lists, proves and prunes backups; needs no daemon, and none is in its way. */
 import type { Command } from "commander";
-import { BACKUP_EXIT, WORKER_LEVELS, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
-import { provenLevel } from "../../core/backup-manifest.ts";
+import { BACKUP_EXIT, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
+import { LEVELS, provenLevel } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { backupJob, commonJob, placesOf, runDeed, type Place } from "../runtime/backup-run.ts";
+import { backupJob, commonJob, placesOf, runDeed, verifyJob, type Place } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { lookInto } from "../runtime/stores.ts";
 import { VERSION } from "./build-info.ts";
@@ -62,8 +62,11 @@ export const command: Verb = {
     );
     sub(cmd, "verify", "prove the newest backup of each target, or of one")
       .addOption(
-        new Option("--level <level>", "L0: checksums; L1: unpacks and parses; L2: restores into scratch and compares")
-          .choices([...WORKER_LEVELS])
+        new Option(
+          "--level <level>",
+          "L0: checksums; L1: unpacks and parses; L2: restores into scratch and compares; L3: asks its checks there too",
+        )
+          .choices([...LEVELS])
           .default("L2"),
       )
       .option("--id <id...>", "these backups instead of the newest")
@@ -113,8 +116,7 @@ async function verify(target: string | undefined, options: VerifyOptions, io: Cl
   await eachPlace(placesFor(loaded, target), options, io, async (place, onLine) => {
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
-    const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [...id] };
-    return runDeed("verify-backups", job, { clock: systemClock, onLine });
+    return runDeed("verify-backups", verifyJob(loaded, place, { level, ids: [...id] }), { clock: systemClock, onLine });
   });
 }
 
@@ -164,6 +166,7 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
       io.out(
         `${line.id}: ${line.ok ? `stands ${line.level}${line.detail === null ? "" : `, but ${line.detail}`}` : `DOES NOT STAND ${line.level}: ${line.detail}`}`,
       );
+      for (const { name, ok, text } of line.checks ?? []) io.out(`  ${ok ? "ok  " : "FAIL"}  ${name}: ${text}`);
       break;
     case "verdict":
       io.out(`${line.keep ? "keep  " : "delete"}  ${line.id}  ${line.reason}`);

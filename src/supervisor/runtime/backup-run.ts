@@ -6,6 +6,7 @@ import {
   type BackupJob,
   type BackupLine,
   type JobTarget,
+  type VerifyJob,
 } from "../../core/backup-job.ts";
 import type { BackupTrigger } from "../../core/backup-manifest.ts";
 import { backupRecordSchema, recordName, type BackupRecord } from "../../core/backup-record.ts";
@@ -75,6 +76,17 @@ export function backupJob(
     tool: { name: "supervisor", version },
     record: recordPath(dirs.stateDir, place),
   };
+}
+
+/** The job that proves stored backups of a place. Throws like `commonJob`. */
+export function verifyJob(
+  { config, dirs }: Pick<LoadedConfig, "config" | "dirs">,
+  place: Place,
+  { level, ids }: Pick<VerifyJob, "level" | "ids">,
+): VerifyJob {
+  const target = config.backups?.targets[place.target];
+  const checks = target !== undefined && "checks" in target ? (target.checks ?? []) : [];
+  return { ...commonJob({ config }, place), level, ids, checks, record: recordPath(dirs.stateDir, place) };
 }
 
 /** What every job on a target's backups says. Throws when the config does not know the place or its key cannot be read. */

@@ -5,16 +5,17 @@
 import { fullRuns } from "../../core/backup-record.ts";
 import {
   isIncrementalOverdue,
+  dueProof,
   isOverdue,
   nextDue,
   type Due,
   type IncrementalFacts,
   type ScheduleFacts,
 } from "../../core/backup-schedule.ts";
-import type { VerifyJob } from "../../core/backup-job.ts";
+import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { backupJob, commonJob, placesOf, readRecord, runDeed, type Place } from "./backup-run.ts";
+import { backupJob, placesOf, readRecord, runDeed, verifyJob, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Restores } from "./restores.ts";
@@ -26,8 +27,8 @@ const PAUSE_MS = 60_000;
 /** Backups made at the same time: they share one disk, with the bot too. */
 const MAX_WORKERS = 1;
 
-/** Between two proofs of the newest backup, ms; the first comes some time after the start, which has enough to do. */
-const PROOF_MS = 86_400_000;
+/** Shortest time between two proofs of a place, ms, whatever its record says; the first comes some time after the start, which has enough to do. */
+const PROOF_PAUSE_MS = 3_600_000;
 const FIRST_PROOF_MS = 600_000;
 
 interface BackupsDeps {
@@ -92,8 +93,13 @@ export class Backups {
       const facts = this.#factsOf(place);
       const due = facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs);
       if (due !== undefined && due.atMs <= nowMs) void this.#run(place, "back up", () => this.#make(place, due.kind));
-      else if (facts !== undefined && this.#isProofDue(place)) void this.#run(place, "prove", () => this.#prove(place));
+      else if (facts !== undefined) this.#proveIfDue(place, nowMs);
     }
+  }
+
+  #proveIfDue(place: Place, nowMs: number): void {
+    const level = this.#proofDue(place, nowMs);
+    if (level !== undefined) void this.#run(place, "prove", () => this.#prove(place, level));
   }
 
   /** What status shows, one entry for each target and store. */
@@ -161,25 +167,25 @@ export class Backups {
     say("alert", `cannot ${what} ${place.target} in ${place.store}: ${failure}`);
   }
 
-  /** There is a backup, and a day has passed since this daemon last proved the newest, or since it started. */
-  #isProofDue(place: Place): boolean {
-    const nowMs = this.#deps.clock.monotonicMs();
+  /** How far the newest backup is to be proven now; `undefined`: not at all. */
+  #proofDue(place: Place, nowMs: number): Level | undefined {
+    const monotonicMs = this.#deps.clock.monotonicMs();
     const last = this.#provenMs.get(keyOf(place));
-    if (last === undefined) this.#provenMs.set(keyOf(place), nowMs - PROOF_MS + FIRST_PROOF_MS);
-    if (last === undefined || nowMs - last < PROOF_MS) return false;
-    const success = readRecord(this.#loaded.dirs.stateDir, place)?.lastSuccess;
-    return success !== undefined && success !== null;
+    if (last === undefined) this.#provenMs.set(keyOf(place), monotonicMs - PROOF_PAUSE_MS + FIRST_PROOF_MS);
+    if (last === undefined || monotonicMs - last < PROOF_PAUSE_MS) return undefined;
+    const { config, dirs } = this.#loaded;
+    const record = readRecord(dirs.stateDir, place);
+    if (config.backups === undefined || record === undefined || record.lastSuccess === null) return undefined;
+    const proofs = Object.entries(record.proofs ?? {}).map(([level, { at }]) => [level, { atMs: Date.parse(at) }]);
+    return dueProof(config.backups.verify, Object.fromEntries(proofs), nowMs);
   }
 
-  /** Proves the newest backup as far as `backups.verify.daily` says; says why it does not stand. */
-  async #prove(place: Place): Promise<string | undefined> {
+  /** Proves the newest backup as far as the level says; says why it does not stand. */
+  async #prove(place: Place, level: Level): Promise<string | undefined> {
     const { clock, say } = this.#deps;
-    const loaded = this.#loaded;
     this.#provenMs.set(keyOf(place), clock.monotonicMs());
-    const level = loaded.config.backups?.verify.daily ?? "L2";
     let found: string | undefined;
-    const job: VerifyJob = { ...commonJob(loaded, place), level, ids: [] };
-    const { failure } = await runDeed("verify-backups", job, {
+    const { failure } = await runDeed("verify-backups", verifyJob(this.#loaded, place, { level, ids: [] }), {
       clock,
       onLine: (line) => {
         if (line.kind !== "verified") return;

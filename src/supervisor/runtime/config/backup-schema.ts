@@ -1,7 +1,8 @@
 /** The config's section `backups`: where backups are stored, of what, when, how long they are kept and how far they are proven. */
 import * as z from "zod";
+import { checkSchema } from "../../../core/backup-checks.ts";
 import { WORKER_LEVELS } from "../../../core/backup-job.ts";
-import { COMPRESSORS } from "../../../core/backup-manifest.ts";
+import { COMPRESSORS, LEVELS } from "../../../core/backup-manifest.ts";
 import { retentionSchema } from "../../../core/backup-retention.ts";
 import { duration } from "../../../core/duration.ts";
 import { redisUrlError } from "../../../core/redis-url.ts";
@@ -67,6 +68,15 @@ const targetFields = {
     ),
 };
 
+/** Of a database that answers to SQL. */
+const checks = () =>
+  z
+    .array(checkSchema)
+    .optional()
+    .describe(
+      "What the data must show when it was restored (L3), beside what every database is asked. Default: nothing.",
+    );
+
 const paths = () => z.array(path()).min(1).describe("Files and folders, with everything below.");
 
 const redisUrl = () =>
@@ -85,6 +95,7 @@ const targetSchema = z.discriminatedUnion("kind", [
       .describe(
         "Between the full backups, what differs from the newest of them, this long after the last one. Default: none.",
       ),
+    checks: checks(),
     ...targetFields,
   }),
   z.strictObject({
@@ -114,7 +125,11 @@ const objectivesSchema = z.strictObject({
 
 const verifySchema = z.strictObject({
   every: z.enum(WORKER_LEVELS).default("L1").describe("Proven of each backup before it counts as one."),
-  daily: z.enum(WORKER_LEVELS).default("L2").describe("Proven of the newest backup once a day."),
+  daily: z.enum(LEVELS).default("L2").describe("Proven of the newest backup once a day."),
+  weekly: z
+    .enum(LEVELS)
+    .default("L3")
+    .describe("Proven of the newest backup once a week; L3 asks the target's checks."),
 });
 
 export const backupsSchema = z.strictObject({

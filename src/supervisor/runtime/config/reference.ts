@@ -95,10 +95,18 @@ function backupSections(backups: Field): readonly string[] {
     section("`backups`", backups, "How to use it: [backup.md](backup.md).\n"),
     ...each("backups.stores.NAME", kinds("stores")),
     ...each("backups.targets.NAME", kinds("targets")),
+    ...each("backups.targets.NAME.checks", sqliteChecks(kinds("targets"))),
     ...["encryption", "retention", "verify", "objectives"].map((key) =>
       section(`\`backups.${key}\``, inside(backups, key), "", "###"),
     ),
   ];
+}
+
+/** The kinds of checks; the same for every kind of target that has them. */
+function sqliteChecks(targets: readonly Field[]): readonly Field[] {
+  return (
+    targets.find(({ properties }) => properties?.["checks"] !== undefined)?.properties?.["checks"]?.items?.oneOf ?? []
+  );
 }
 
 /** The field of `key`, or of the values of a map. */
