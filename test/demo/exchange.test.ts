@@ -123,6 +123,32 @@ test("startPaperExchange() holds both legs in hedge mode and closes each by its 
   expect(exchange.state().flat).toBe(true);
 });
 
+test("startPaperExchange() cancels the regular orders of one symbol when its countdown is over, and never the stops", async () => {
+  const { venue, exchange, control } = startPaper();
+  await control("seed", {
+    orders: [
+      { symbol: "BTCUSDT", side: "buy", amount: 0.01 },
+      { symbol: "ETHUSDT", side: "buy", amount: 0.1 },
+      { symbol: "BTCUSDT", side: "sell", triggerPrice: 1, amount: 0.01 },
+    ],
+  });
+  await venue.fapiPrivatePostCountdownCancelAll({ symbol: "BTCUSDT", countdownTime: 60_000 });
+  expect(exchange.state().countdowns).toEqual({ BTCUSDT: 60_000 });
+  await venue.fapiPrivatePostCountdownCancelAll({ symbol: "BTCUSDT", countdownTime: 0 });
+  expect(exchange.state().countdowns).toEqual({});
+  await venue.fapiPrivatePostCountdownCancelAll({ symbol: "BTCUSDT", countdownTime: 50 });
+  await until(() => exchange.state().orders.length === 1, "the order is cancelled");
+  expect(exchange.state()).toMatchObject({ orders: [{ symbol: "ETHUSDT" }], algoOrders: [{ symbol: "BTCUSDT" }] });
+});
+
+test("startPaperExchange() tells transfers as income, and the key's rights as they were set", async () => {
+  const { venue, exchange, control } = startPaper();
+  await control("set", { transfer: 500, canWithdraw: true });
+  expect(await venue.fapiPrivateGetIncome({ incomeType: "TRANSFER" })).toMatchObject([{ income: "500.00000000" }]);
+  expect(exchange.state().wallet).toBe(100_500);
+  expect(await venue.sapiGetAccountApiRestrictions()).toMatchObject({ enableWithdrawals: true, enableFutures: true });
+});
+
 test("startPaperExchange() moves its prices by itself", async () => {
   const { exchange, control } = startPaper({ tickMs: 1 });
   await control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 1 }] });

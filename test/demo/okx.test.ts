@@ -248,3 +248,42 @@ test("publicRoutes give ccxt time, ticker, book, candles, mark price and balance
   expect((await venue.fetchMarkPrice(BTC)).markPrice).toBe(67_500);
   expect((await venue.fetchBalance())["USDT"]).toMatchObject({ total: 100_000, free: 100_000 });
 });
+
+const RESTING = {
+  positions: [{ symbol: "BTCUSDT", side: "long", amount: 10 }],
+  orders: [
+    { symbol: "BTCUSDT", side: "buy", amount: 1 },
+    { symbol: "ETHUSDT", side: "buy", amount: 1 },
+    { symbol: "BTCUSDT", side: "sell", triggerPrice: 1, closePosition: true },
+  ],
+};
+
+test("cancelAllOrdersAfter() cancels the account's regular orders once it is not called again, and never the stops", async () => {
+  const { venue, exchange, control } = startOkxPaper({ speed: 50 });
+  await control("seed", RESTING);
+  await venue.cancelAllOrdersAfter(10_000);
+  await until(() => exchange.state().orders.length === 0, "the orders are cancelled");
+  expect(exchange.state()).toMatchObject({ algoOrders: [{}], positions: [{}], countdowns: {} });
+});
+
+test("cancelAllOrdersAfter() with 0 stops the countdown", async () => {
+  const { venue, exchange } = startOkxPaper();
+  await venue.cancelAllOrdersAfter(120_000);
+  expect(exchange.state().countdowns).toEqual({ "*": 120_000 });
+  await venue.cancelAllOrdersAfter(0);
+  expect(exchange.state().countdowns).toEqual({});
+});
+
+test("cancelAllOrdersAfter() is refused below 10 s", async () => {
+  const { venue } = startOkxPaper();
+  expect((await rejection(venue.cancelAllOrdersAfter(5_000))).message).toContain("timeOut");
+});
+
+test("bills of type 1 tell transfers, and the key's rights are those that were set", async () => {
+  const { venue, exchange, control } = startOkxPaper();
+  await control("set", { transfer: -250, canWithdraw: true });
+  const bills = Object(await venue.privateGetAccountBills({ type: "1" })).data;
+  expect(bills).toMatchObject([{ type: "1", subType: "12", balChg: "-250" }]);
+  expect(exchange.state().wallet).toBe(99_750);
+  expect(await venue.privateGetAccountConfig()).toMatchObject({ data: [{ perm: "read_only,trade,withdraw" }] });
+});

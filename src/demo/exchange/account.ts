@@ -82,6 +82,13 @@ export interface Fill {
   time: number;
 }
 
+/** Money that came into the account, or left it when negative, by a transfer. */
+export interface Transfer {
+  id: number;
+  amount: number;
+  time: number;
+}
+
 /** A position that changed its sign within one fill: a closing tool must never cause one. */
 export interface Flip {
   symbol: string;
@@ -102,6 +109,8 @@ export class Account {
   hedge = false;
   /** Whether the key may trade; without that right it still reads. */
   canTrade = true;
+  /** Whether the key may withdraw, which a key of a bot should not. */
+  canWithdraw = false;
   readonly leverage = new Map<string, number>();
   readonly positions = new Map<string, Position>();
   /** Resting orders by id, oldest first. */
@@ -111,6 +120,7 @@ export class Account {
   readonly closedAlgoOrders: AlgoOrder[] = [];
   readonly fills: Fill[] = [];
   readonly flips: Flip[] = [];
+  readonly transfers: Transfer[] = [];
   #lastId = 4_087_000_000;
 
   /** A number no other order, algo order or fill has. */
@@ -188,11 +198,18 @@ export class Account {
     else this.positions.set(key, { symbol, positionSide, amount, entryPrice, marginMode, updateTime: now });
   }
 
+  /** Moves money in, or out when `amount` is negative. */
+  transfer(amount: number, now: number): void {
+    this.wallet = round(this.wallet + amount, 8);
+    remember(this.transfers, { id: this.nextId(), amount, time: now });
+  }
+
   /** Forgets everything but its settings of hedge mode and leverage. */
   clear(): void {
     this.wallet = START_BALANCE_USDT;
     for (const book of [this.positions, this.openOrders, this.openAlgoOrders]) book.clear();
-    for (const list of [this.closedOrders, this.closedAlgoOrders, this.fills, this.flips]) list.length = 0;
+    for (const list of [this.closedOrders, this.closedAlgoOrders, this.fills, this.flips, this.transfers])
+      list.length = 0;
   }
 
   /** Adds `signed` to the order's position; returns the profit that this realized, per unit of a contract. */

@@ -18,6 +18,8 @@ const setSchema = z.strictObject({
   skewMs: z.int().min(-86_400_000).max(86_400_000).optional().describe("How far the venue's clock is ahead."),
   hedge: z.boolean().optional().describe("Hedge mode; needs a flat account."),
   canTrade: z.boolean().optional().describe("Whether the key may trade; it always reads."),
+  canWithdraw: z.boolean().optional().describe("Whether the key may withdraw."),
+  transfer: z.number().optional().describe("Money moved into the account, or out of it when negative, USDT."),
   prices: z.record(z.string(), positive).optional().describe("Mark prices; orders they reach are filled at once."),
 });
 export type Settings = z.output<typeof setSchema>;
@@ -84,6 +86,8 @@ export interface PaperState {
   /** Fills that turned a position from long to short or back. */
   flips: Flip[];
   faults: readonly Fault[];
+  /** Running countdowns of the dead-man switch, ms as they were set: by symbol on Binance, "*" on OKX. */
+  countdowns: Record<string, number>;
 }
 
 export interface ControlHost {

@@ -1,11 +1,13 @@
 /** Matching against the mark price, the same on every venue: what fills, what rests, what expires. Liquidity is endless. */
 import type { Account, Order, PositionSide, Side } from "./account.ts";
+import type { Countdowns } from "./countdowns.ts";
 import { digitsOf } from "./decimal.ts";
 import type { Market, SymbolSpec } from "./market.ts";
 
 export interface Books {
   account: Account;
   market: Market;
+  countdowns: Countdowns;
 }
 
 /** How a fault bends one order. */

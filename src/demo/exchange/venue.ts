@@ -4,6 +4,7 @@ import { binanceDialect } from "./binance/dialect.ts";
 import { binanceListing } from "./binance/listing.ts";
 import { ControlError, findSpec, handleControl, type ControlHost, type PaperState, type Settings } from "./control.ts";
 import type { Credentials, Dialect, DialectHost, Incoming } from "./dialect.ts";
+import { Countdowns } from "./countdowns.ts";
 import { Faults, type Fault } from "./faults.ts";
 import { Market, type SymbolSpec } from "./market.ts";
 import { matchOrders, type Books } from "./matching.ts";
@@ -64,7 +65,16 @@ export class Venue {
     const { apiKey, apiSecret, apiPassphrase = "" } = options;
     const { listing, dialect } = PAPER_VENUES[options.exchange ?? "binance"];
     this.#options = options;
-    this.#books = { account: new Account(), market: new Market(options.seed ?? 1, listing(options.symbols ?? 0)) };
+    const account = new Account();
+    this.#books = {
+      account,
+      market: new Market(options.seed ?? 1, listing(options.symbols ?? 0)),
+      countdowns: new Countdowns(account, {
+        now: () => this.#now(),
+        speed: options.speed ?? 1,
+        log: (line) => this.#log(line),
+      }),
+    };
     this.#dialect = dialect({
       books: this.#books,
       speed: options.speed ?? 1,
@@ -97,6 +107,7 @@ export class Venue {
   stopTimers(): void {
     for (const timer of this.#timers) clearTimeout(timer);
     this.#timers.clear();
+    this.#books.countdowns.clear();
   }
 
   async answer(request: Request): Promise<Response> {
@@ -135,6 +146,7 @@ export class Venue {
       violations: [...this.#violations],
       flips: [...account.flips],
       faults: this.#faults.list(),
+      countdowns: this.#books.countdowns.running,
     });
   }
 
@@ -198,6 +210,8 @@ export class Venue {
     this.#skewMs = settings.skewMs ?? this.#skewMs;
     account.hedge = settings.hedge ?? account.hedge;
     account.canTrade = settings.canTrade ?? account.canTrade;
+    account.canWithdraw = settings.canWithdraw ?? account.canWithdraw;
+    if (settings.transfer !== undefined) account.transfer(settings.transfer, this.#now());
     for (const [symbol, price] of prices) market.setPrice(symbol, price);
     this.#match();
   }
@@ -207,6 +221,8 @@ export class Venue {
     account.clear();
     account.hedge = false;
     account.canTrade = true;
+    account.canWithdraw = false;
+    this.#books.countdowns.clear();
     account.leverage.clear();
     market.reset();
     this.#dialect.reset();

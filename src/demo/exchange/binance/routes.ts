@@ -3,7 +3,7 @@ import type { Position, PositionSide } from "../account.ts";
 import type { Bend, Books } from "../matching.ts";
 import { MAINTENANCE_RATIO } from "../valuation.ts";
 import { cancelAlgoOrder, cancelAllAlgoOrders, placeAlgoOrder, queryAlgoOrder } from "./algo.ts";
-import { VenueError } from "./errors.ts";
+import { missing, VenueError } from "./errors.ts";
 import { cancelAllOrders, cancelOrder, placeOrder, queryOrder, testOrder } from "./orders.ts";
 import { publicRoutes } from "./public-routes.ts";
 import { readFlag, readNumber, readOptionalSpec, readSpec } from "./rules.ts";
@@ -16,6 +16,7 @@ import {
   orderShape,
   positionRiskV2,
   positionRiskV3,
+  transferShape,
 } from "./shapes.ts";
 import type { Params } from "./signing.ts";
 
@@ -77,6 +78,7 @@ const orderRoutes: Record<string, Route> = {
     },
   },
   "GET /fapi/v1/allOrders": { weight: () => 5, handle: allOrders },
+  "POST /fapi/v1/countdownCancelAll": { weight: () => 10, handle: setCountdown },
   "GET /fapi/v1/userTrades": { weight: () => 5, handle: userTrades },
 };
 
@@ -149,7 +151,7 @@ const accountRoutes: Record<string, Route> = {
   "POST /fapi/v1/positionSide/dual": { weight: () => 1, handle: setHedge },
   "POST /fapi/v1/leverage": { weight: () => 1, handle: setLeverage },
   "GET /fapi/v1/leverageBracket": { weight: () => 1, handle: leverageBrackets },
-  "GET /fapi/v1/income": { weight: () => 30, handle: () => [] },
+  "GET /fapi/v1/income": { weight: () => 30, handle: income },
   "GET /sapi/v1/capital/config/getall": { weight: () => 10, handle: () => [] },
   "GET /sapi/v1/margin/allPairs": { weight: () => 1, handle: () => [] },
   "GET /sapi/v1/account/apiRestrictions": { weight: () => 1, handle: apiRestrictions },
@@ -196,6 +198,24 @@ function userTrades({ books, params }: Call): unknown {
       (orderId === undefined || String(fill.orderId) === orderId),
   );
   return newest(listed, params).map((fill) => fillShape(books.market, fill));
+}
+
+/** The dead-man switch of one symbol; 0 stops it. */
+function setCountdown({ books, params }: Call): unknown {
+  const { symbol } = readSpec(books.market, params);
+  const ms = readNumber(params, "countdownTime");
+  if (ms === undefined) throw missing("countdownTime");
+  if (!Number.isInteger(ms) || ms < 0) throw new VenueError(-4034, "Invalid countdown time.");
+  books.countdowns.set(symbol, ms);
+  return { symbol, countdownTime: String(ms) };
+}
+
+/** Transfers are the only income that is told here. */
+function income({ books, params }: Call): unknown {
+  const type = params.get("incomeType") ?? "TRANSFER";
+  const from = readNumber(params, "startTime") ?? 0;
+  const listed = books.account.transfers.filter(({ time }) => type === "TRANSFER" && time >= from);
+  return newest(listed, params).map(transferShape);
 }
 
 function balance({ books, now }: Call): unknown {
@@ -270,7 +290,7 @@ function apiRestrictions({ books, now }: Call): unknown {
     ipRestrict: true,
     createTime: now,
     enableReading: true,
-    enableWithdrawals: false,
+    enableWithdrawals: books.account.canWithdraw,
     enableInternalTransfer: false,
     enableMargin: false,
     enableFutures: books.account.canTrade,

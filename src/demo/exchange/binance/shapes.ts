@@ -1,5 +1,5 @@
 /** The venue's reply objects. Key sets are those of replies recorded from Binance (ccxt's static response fixtures). */
-import type { AlgoOrder, Fill, Order, Position } from "../account.ts";
+import type { AlgoOrder, Fill, Order, Position, Transfer } from "../account.ts";
 import { digitsOf } from "../decimal.ts";
 import type { Market } from "../market.ts";
 import { specOf, type Books } from "../matching.ts";
@@ -93,6 +93,20 @@ export function fillShape(market: Market, fill: Fill): Json {
     positionSide: fill.positionSide,
     maker: fill.maker,
     buyer: fill.side === "BUY",
+  };
+}
+
+/** An entry of GET /fapi/v1/income. */
+export function transferShape({ id, amount, time }: Transfer): Json {
+  return {
+    symbol: "",
+    incomeType: "TRANSFER",
+    income: amount.toFixed(8),
+    asset: "USDT",
+    time,
+    info: "TRANSFER",
+    tranId: id,
+    tradeId: "",
   };
 }
 

@@ -1,6 +1,7 @@
 /** Every endpoint of the OKX paper exchange by method and path, with its rate limit and handler, as OKX's v5 reference has them. */
 import type { Fill } from "../account.ts";
 import type { Bend, Books } from "../matching.ts";
+import { WHOLE_ACCOUNT } from "../countdowns.ts";
 import { cancelAlgoOrder, listAlgoOrders, placeAlgoOrder, queryAlgoOrder } from "./algo.ts";
 import { ItemError, wrongParameter } from "./errors.ts";
 import type { EndpointLimit } from "./limits.ts";
@@ -12,6 +13,7 @@ import {
   algoAck,
   algoShape,
   balanceShape,
+  billShape,
   cancelAck,
   configShape,
   fillShape,
@@ -65,6 +67,7 @@ const tradeRoutes: Readonly<Record<string, Route>> = {
     batch: 10,
     handle: ({ books, params, now }) => [algoAck(cancelAlgoOrder(books, params, now))],
   },
+  "POST /api/v5/trade/cancel-all-after": { limit: byUser(2), handle: setCountdown },
   "GET /api/v5/trade/order": {
     limit: requests(60),
     handle: ({ books, params }) => [orderShape(books, queryOrder(books, params))],
@@ -94,6 +97,7 @@ const tradeRoutes: Readonly<Record<string, Route>> = {
 const accountRoutes: Readonly<Record<string, Route>> = {
   "GET /api/v5/account/balance": { limit: byUser(10), handle: ({ books, now }) => [balanceShape(books, now)] },
   "GET /api/v5/account/config": { limit: byUser(5), handle: ({ books }) => [configShape(books)] },
+  "GET /api/v5/account/bills": { limit: byUser(10), handle: bills },
   "GET /api/v5/account/positions": {
     limit: byUser(10),
     handle: ({ books, params }) => {
@@ -139,6 +143,28 @@ function fills({ books, params }: Call): unknown[] {
   const matches = ({ symbol, time, orderId: id }: Fill): boolean =>
     ofInstrument(params, symbol) && time >= from && (orderId === undefined || String(id) === orderId);
   return page(books.account.fills.filter(matches), params, ({ id }) => id).map(fillShape);
+}
+
+/** Seconds of a countdown that OKX takes, beside 0, which stops it. */
+const MIN_COUNTDOWN_SECONDS = 10;
+const MAX_COUNTDOWN_SECONDS = 120;
+
+/** The dead-man switch of the account. */
+function setCountdown({ books, params, now }: Call): unknown[] {
+  const seconds = Number(params.get("timeOut") ?? Number.NaN);
+  const inRange = seconds >= MIN_COUNTDOWN_SECONDS && seconds <= MAX_COUNTDOWN_SECONDS;
+  if (!Number.isInteger(seconds) || (seconds !== 0 && !inRange)) throw wrongParameter("timeOut");
+  books.countdowns.set(WHOLE_ACCOUNT, seconds * 1_000);
+  const triggerTime = seconds === 0 ? "0" : String(now + seconds * 1_000);
+  return [{ triggerTime, tag: "", ts: String(now) }];
+}
+
+/** Transfers (type 1) are the only bills that are told here. */
+function bills({ books, params }: Call): unknown[] {
+  const from = Number(params.get("begin") ?? 0);
+  const wanted = (params.get("type") ?? "1") === "1";
+  const listed = books.account.transfers.filter(({ time }) => wanted && time >= from);
+  return page(listed, params, ({ id }) => id).map(billShape);
 }
 
 function setPositionMode({ books: { account }, params }: Call): unknown[] {

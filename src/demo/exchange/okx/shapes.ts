@@ -1,5 +1,5 @@
 /** The venue's reply objects: everything as text, and a blank where nothing is to say. Key sets are those of replies recorded from OKX (ccxt's static response fixtures). */
-import type { AlgoOrder, AlgoStatus, Fill, Order, OrderStatus, Position, PositionSide } from "../account.ts";
+import type { AlgoOrder, AlgoStatus, Fill, Order, OrderStatus, Position, PositionSide, Transfer } from "../account.ts";
 import { specOf, type Books } from "../matching.ts";
 import { totalsOf, valueOf } from "../valuation.ts";
 import { okxType } from "./algo.ts";
@@ -231,7 +231,28 @@ export function balanceShape(books: Books, now: number): Json {
   };
 }
 
-/** GET /account/config; `perm` has the rights of the key, which cannot withdraw. */
+/** An entry of GET /account/bills for a transfer: subtype 11 in, 12 out. */
+export function billShape({ id, amount, time }: Transfer): Json {
+  return {
+    ...filled("clOrdId execType fillTime from instId mgnMode notes ordId px tag to tradeId", ""),
+    bal: "0",
+    balChg: String(amount),
+    billId: String(id),
+    ccy: "USDT",
+    fee: "0",
+    instType: "",
+    interest: "0",
+    pnl: "0",
+    posBal: "0",
+    posBalChg: "0",
+    subType: amount >= 0 ? "11" : "12",
+    sz: String(Math.abs(amount)),
+    ts: String(time),
+    type: "1",
+  };
+}
+
+/** GET /account/config; `perm` has the rights of the key. */
 export function configShape({ account }: Books): Json {
   return {
     ...filled("ip levelTmp spotOffsetType", ""),
@@ -246,7 +267,7 @@ export function configShape({ account }: Books): Json {
     mainUid: "1",
     mgnIsoMode: "automatic",
     opAuth: "0",
-    perm: account.canTrade ? "read_only,trade" : "read_only",
+    perm: ["read_only", ...(account.canTrade ? ["trade"] : []), ...(account.canWithdraw ? ["withdraw"] : [])].join(","),
     posMode: account.hedge ? "long_short_mode" : "net_mode",
     roleType: "0",
     spotRoleType: "0",
