@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
-export type Unit = "ms" | "MiB" | "% of a core" | "/s" | "files";
+export type Unit = "ms" | "MiB" | "% of a core" | "/s" | "files" | "events";
 
 export interface Row {
   readonly what: string;
@@ -72,7 +72,8 @@ function ratio(value: number, base: number): string {
 function digits(value: number): string {
   if (value >= 100) return value.toFixed(0);
   if (value >= 10) return value.toFixed(1);
-  return value >= 1 ? value.toFixed(2) : value.toFixed(3);
+  if (value >= 1 || value === 0) return value.toFixed(2);
+  return value.toPrecision(3);
 }
 
 /** The machine in one line, with how busy it was when the benchmark began. */

@@ -1,6 +1,7 @@
 /** `bun run bench`: measures the built binary beside baselines of the same run and prints Markdown; `--quick` is a smoke run, `--okx` closes on OKX instead of Binance. */
 import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
+import { benchBlackbox } from "./blackbox.ts";
 import { benchClose } from "./close.ts";
 import { benchIdle } from "./idle.ts";
 import { benchLoad } from "./load.ts";
@@ -20,6 +21,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   restart: { title: "Restart, from SIGKILL of the bot to the first act of the next", run: benchRestart },
   peers: { title: "Beside other supervisors", run: benchPeers, named: true },
   load: { title: "Under load", run: benchLoad, named: true },
+  blackbox: { title: "The bot's black box", run: benchBlackbox },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };

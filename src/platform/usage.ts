@@ -102,7 +102,7 @@ function readPids(pids: readonly number[], clock: Clock): ReadonlyMap<number, Pi
 let knownPageBytes: number | undefined;
 
 /** Size of a memory page: 4 KiB, or up to 64 KiB on arm64; the kernel tells each program at its start (getauxval(3)). */
-function pageBytes(): number {
+export function pageBytes(): number {
   knownPageBytes ??= readPageBytes();
   return knownPageBytes;
 }

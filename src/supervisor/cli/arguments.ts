@@ -26,3 +26,9 @@ export function parseSince(text: string): Date {
     );
   return time;
 }
+
+/** Number of a start, its generation. */
+export function parseRun(text: string): number {
+  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is not the number of a start: 1, 2, …`);
+}

@@ -1,14 +1,14 @@
 /** `supervisor logs BOT`: the bot's output, read from its file and the segments rotated out of it; needs no daemon. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { InvalidArgumentError, Option } from "commander";
+import { Option } from "commander";
 import { offsetSince, parseRunMarks, rangeOfRun, type RunMark } from "../../core/output-log.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { readOutput } from "../../platform/output-stream.ts";
 import { viewOutput, type OutputFiles, type OutputView } from "../../platform/output-view.ts";
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
-import { parseLines, parseSince } from "./arguments.ts";
+import { parseLines, parseRun, parseSince } from "./arguments.ts";
 import { refuseUnknownBot } from "./known-bots.ts";
 import { refuseElsewhere, type Wanted } from "./logs-elsewhere.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
@@ -119,9 +119,4 @@ function printer(): { readonly chunk: (chunk: Buffer) => Promise<void>; readonly
     return new Promise((resolve) => process.stdout.write(bytes, () => resolve()));
   };
   return { chunk, end: async () => (last === "\n".codePointAt(0) ? undefined : chunk(Buffer.from("\n"))) };
-}
-
-function parseRun(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`"${text}" is not the number of a start: 1, 2, …`);
 }

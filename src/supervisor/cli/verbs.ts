@@ -18,6 +18,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "reload", summary: "read the config again; only changed bots restart", load: () => import("./reload.ts") },
   { name: "logs", summary: "show a bot's output", load: () => import("./logs.ts") },
   { name: "events", summary: "show what the supervisor decided and why", load: () => import("./events.ts") },
+  { name: "blackbox", summary: "show what a bot has recorded of itself", load: () => import("./blackbox.ts") },
   { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },
   { name: "arm", summary: "end a bot's lockout after an emergency", load: () => import("./arm.ts") },
   { name: "backup", summary: "make, list, verify and prune backups", load: () => import("./backup.ts") },

@@ -130,6 +130,12 @@ export class BotLimits {
     return this.#earlierOomKills + this.#countOomKills();
   }
 
+  /** Memory of the living start as the kernel counts it, bytes; `undefined` where no limit has it counted. */
+  get usedBytes(): number | undefined {
+    const leaf = this.#leaves.get("memory");
+    return leaf === undefined ? undefined : usedMemory(leaf.version, leaf.path);
+  }
+
   /** The bot uses more than `memoryHigh`, is about to reach its limit, or does little but wait for memory. */
   get strained(): boolean {
     return this.#soft.strained;

@@ -18,7 +18,11 @@ export interface BotFiles {
   /** Where the lockout goes when the state folder cannot be written. */
   readonly lockoutSpare: string;
   readonly incidents: string;
+  /** The bot's own folder, and the supervisor's for what ended starts have recorded. */
   readonly blackbox: string;
+  readonly sealedBlackbox: string;
+  /** What the supervisor has seen of the bot in the last quarter of an hour, a reading a second. */
+  readonly samples: string;
   readonly accountLock: string;
   /** `<runtimeDir>/bots/NAME.*`: gone after a reboot, made anew at each start. */
   readonly notifySocket: string;
@@ -75,6 +79,8 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     lockoutSpare: join(run, `${name}.lock.json`),
     incidents: join(dir, "incidents"),
     blackbox: join(dir, "blackbox"),
+    sealedBlackbox: join(dir, "blackbox-sealed"),
+    samples: join(run, `${name}.samples`),
     accountLock: join(dirs.stateDir, "accounts", `${encodeURIComponent(account)}.lock`),
     notifySocket: join(run, `${name}.notify`),
     socket: join(run, `${name}.sock`),

@@ -8,6 +8,7 @@ import { adoptProcess, takeExit } from "../../platform/adopt.ts";
 import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
+import type { MachineReading } from "../../platform/sample-file.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
@@ -20,6 +21,7 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
+import { FlightRecorder } from "./flight-recorder.ts";
 import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
 import { isAlive, LivePlan, withPlan } from "./live-plan.ts";
@@ -44,6 +46,7 @@ export class Bot {
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
   readonly output: Output;
+  readonly recorder: FlightRecorder;
   readonly restored: RestoredBot;
   /** A reload is about to let go of it: people do not start it meanwhile. */
   leaving = false;
@@ -83,6 +86,7 @@ export class Bot {
     this.restored = new RestoredBot(this.plan.files.dir);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
+    this.recorder = new FlightRecorder(withPlan(live, { clock, fact }));
     const kin = kinOf(this.plan, remains, deps.configured);
     const locks = inheritedLocks(kin, deps.configured);
     this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
@@ -272,6 +276,7 @@ export class Bot {
   renewSigns(): void {
     prepareFolders(this.plan.files, this.#user);
     this.#signs.renew(this.level);
+    this.recorder.renew();
     if (this.loop.state.kind === "stopping") this.#signs.forbidOrders();
   }
 
@@ -297,6 +302,15 @@ export class Bot {
     this.loop.post({ kind: "failing", generation: generation.generation, cause: "limit", detail, action: "restart" });
   }
 
+  /** Each second: keeps a reading of the living bot. */
+  sample(machine: MachineReading): void {
+    const { generation } = this;
+    if (generation === undefined || !isAlive(this.loop.state.kind)) return;
+    const { child, processes } = generation;
+    const cgroupBytes = this.limits.usedBytes;
+    this.recorder.sample({ generation: generation.generation, pid: child.pid, processes, cgroupBytes }, machine);
+  }
+
   /** Each second: forces to the disk what was written in a hurry. */
   settle(): void {
     this.#starter.settle();
@@ -306,6 +320,7 @@ export class Bot {
   shutDown(): void {
     this.loop.close();
     this.#generation?.unwatch();
+    this.recorder.close();
     if (!isAlive(this.loop.state.kind)) this.#starter.release();
   }
 
@@ -362,6 +377,8 @@ export class Bot {
     this.#setLevel();
     const post = this.loop.post.bind(this.loop);
     this.#outdated = false;
+    // What an earlier supervisor did not live to seal.
+    if (this.#generation === undefined) this.recorder.seal(generation - 1);
     this.output.begin(generation);
     const started = this.#starter.start(generation, this.loop.state.restarts, ({ code, signal, oom }) => {
       this.output.end(generation);
@@ -424,6 +441,7 @@ export class Bot {
   /** Nothing of the start lives any more. */
   #settleGone(generation: number): void {
     this.limits.settle();
+    this.recorder.seal(generation);
     this.#setLevel();
     this.loop.post({ kind: "gone", generation });
   }

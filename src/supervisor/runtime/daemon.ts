@@ -9,6 +9,7 @@ import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
+import { readMachine, type MachineReading } from "../../platform/sample-file.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/tree.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
@@ -391,6 +392,7 @@ export class Daemon {
   /** Each duty by itself: one that fails must not cost the next, nor the next tick. */
   #tick(): void {
     this.#ticks += 1;
+    let machine: MachineReading | undefined;
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
       () => this.#machine.look(),
@@ -398,6 +400,7 @@ export class Daemon {
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
       ...this.#fleet.all.map((bot) => () => bot.look()),
+      ...this.#fleet.all.map((bot) => () => bot.sample((machine ??= readMachine()))),
       () => this.#order?.look(),
       () => this.#rareDuties(),
       () => void (this.#stopping || this.#backups.tick()),

@@ -174,6 +174,11 @@ export class Generation {
     }
   }
 
+  /** Processes in its cgroup; `undefined` without one, where counting them means to look through all of /proc. */
+  get processes(): number | undefined {
+    return this.#deps.cgroup === undefined ? undefined : this.treePids().length;
+  }
+
   #createSchedule(): Schedule {
     const { plan, clock, generation, child, post, drain, onVerdict, user } = this.#deps;
     const { mailbox } = this;

@@ -1,0 +1,77 @@
+/**
+ * What is kept of a bot for the time after its death: its black box, taken out of its reach when a start has ended, and the
+ * supervisor's own readings of it. None of it ever stops the next step.
+ */
+import { pruneSealed, sealBlackbox } from "../../platform/blackbox-files.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { readSample, SampleFile, type MachineReading, type Sampled } from "../../platform/sample-file.ts";
+import type { BotPlan } from "./bot-plan.ts";
+
+/** Old starts are removed this much after a new one was sealed, ms: a restart must not wait for that. */
+const PRUNE_DELAY_MS = 1_000;
+
+export interface FlightRecorderDeps {
+  readonly plan: { readonly files: Pick<BotPlan["files"], "blackbox" | "sealedBlackbox" | "samples"> };
+  readonly clock: Clock;
+  readonly fact: (level: "warn", text: string) => void;
+}
+
+export class FlightRecorder {
+  readonly #deps: FlightRecorderDeps;
+  readonly #file: SampleFile;
+  #cancelPrune: (() => void) | undefined;
+  /** Last trouble that was told: the same one every second must not fill the journal. */
+  #trouble: string | undefined;
+
+  constructor(deps: FlightRecorderDeps) {
+    this.#deps = deps;
+    this.#file = new SampleFile(deps.plan.files.samples);
+  }
+
+  /** Nothing lives of the start: what it has recorded is put where the next one cannot touch it. Some renames; never throws. */
+  seal(generation: number): void {
+    this.#try("seal the black box", () => {
+      if (sealBlackbox(this.#folders, generation) === 0) return;
+      this.#cancelPrune ??= this.#deps.clock.after(PRUNE_DELAY_MS, () => this.#prune());
+    });
+  }
+
+  /** Once a second: one reading of the living start. Never throws. */
+  sample(of: Sampled, machine: MachineReading): void {
+    this.#try("keep readings", () => {
+      const sample = readSample(this.#deps.clock.wallTime().getTime(), of, machine);
+      if (sample !== undefined) this.#file.write(sample);
+    });
+  }
+
+  /** Its file may be gone: the next reading makes it anew. */
+  renew(): void {
+    this.#file.close();
+  }
+
+  close(): void {
+    this.#cancelPrune?.();
+    this.#file.close();
+  }
+
+  get #folders(): { readonly blackbox: string; readonly sealed: string } {
+    const { blackbox, sealedBlackbox } = this.#deps.plan.files;
+    return { blackbox, sealed: sealedBlackbox };
+  }
+
+  #prune(): void {
+    this.#cancelPrune = undefined;
+    this.#try("remove old black boxes", () => pruneSealed(this.#folders));
+  }
+
+  #try(what: string, deed: () => void): void {
+    try {
+      deed();
+      this.#trouble = undefined;
+    } catch (error) {
+      const text = `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`;
+      if (text !== this.#trouble) this.#deps.fact("warn", text);
+      this.#trouble = text;
+    }
+  }
+}
