@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { expect, test } from "vitest";
+import { missing, PgServer, WHY } from "./actions/backup/postgres-rig.ts";
 import { query, RestoreRig, rowsOf } from "./actions/backup/restore-rig.ts";
 
 const PAGE = readFileSync(join(import.meta.dirname, "..", "docs", "restore-by-hand.md"), "utf8");
@@ -33,7 +34,14 @@ const variablesOf = (rig: RestoreRig, more: Record<string, string> = {}): Record
 });
 
 test("every block of the page belongs to a section that is run here", () => {
-  const sections = [FIND, "A database", "Files and secrets", "An encrypted backup", "Old files of `openssl enc`"];
+  const sections = [
+    FIND,
+    "A database",
+    "A PostgreSQL database",
+    "Files and secrets",
+    "An encrypted backup",
+    "Old files of `openssl enc`",
+  ];
   const counted = sections.flatMap((heading) => blocks(heading)).length;
   // The first block only sets what is set here.
   expect(PAGE.match(/^```sh$/gm)).toHaveLength(counted + 1);
@@ -53,6 +61,24 @@ test("a database comes back in its place with the page's lines, without the old 
   expect(rowsOf(rig.database)).toBe(rows);
   expect(existsSync(join(rig.folder, "out", "before", "bot.db-wal"))).toBe(true);
 });
+
+test.skipIf(missing !== undefined)(
+  `a PostgreSQL database comes back with the page's lines${WHY}`,
+  async () => {
+    await using server = new PgServer();
+    using rig = new RestoreRig();
+    await server.start();
+    const DB = server.makeDatabase();
+    const content = server.contentOf(DB);
+    expect(await rig.backUp(rig.job(server.target(DB)))).toBe(0);
+    server.sql(DB, "DELETE FROM fills; DROP TABLE risk.limits");
+    const reach = { PGHOST: server.folder, PGUSER: "postgres" };
+    run([...blocks(FIND), ...blocks("A PostgreSQL database")], variablesOf(rig, { TARGET: "ledger", DB, ...reach }));
+    expect(server.contentOf(DB)).toBe(content);
+    expect(server.databases()).toContain(`${DB}_before`);
+  },
+  120_000,
+);
 
 test("files come back with the page's lines", async () => {
   using rig = new RestoreRig();

@@ -10,6 +10,7 @@ const absolute = () => z.string().startsWith("/");
 export const jobTargetSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("sqlite"), name: name(), path: absolute() }),
   z.strictObject({ kind: z.literal("redis"), name: name(), url: z.string(), password: z.string().optional() }),
+  z.strictObject({ kind: z.literal("postgres"), name: name(), url: z.string(), password: z.string().optional() }),
   z.strictObject({ kind: z.literal("files"), name: name(), paths: z.array(absolute()).min(1) }),
   z.strictObject({ kind: z.literal("secrets"), name: name(), paths: z.array(absolute()).min(1) }),
 ]);

@@ -5,6 +5,9 @@ import { jobTargetSchema } from "./backup-job.ts";
 /** What a restore says of a backup of Redis. */
 export const REDIS_BY_HAND = "a backup of Redis is put back by hand, as docs/backup.md says under Redis";
 
+/** The same of PostgreSQL. */
+export const POSTGRES_BY_HAND = "a backup of PostgreSQL is put back by hand, as docs/backup.md says under PostgreSQL";
+
 const absolute = () => z.string().startsWith("/");
 
 const fromSchema = z.discriminatedUnion("kind", [

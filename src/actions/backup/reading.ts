@@ -5,7 +5,13 @@
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { BackupType, Manifest } from "../../core/backup-manifest.ts";
-import { formatOf, REDIS_BY_HAND, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
+import {
+  formatOf,
+  POSTGRES_BY_HAND,
+  REDIS_BY_HAND,
+  type FileFormat,
+  type RestoreFrom,
+} from "../../core/restore-job.ts";
 import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
 import { Failure } from "./failure.ts";
@@ -98,7 +104,7 @@ function holdsOf(type: BackupType): Reading["holds"] {
     case "redis":
       throw new Failure("source", REDIS_BY_HAND);
     case "postgres":
-      throw new Failure("source", `a backup of ${type} is restored into a target of kind ${type}`);
+      throw new Failure("source", POSTGRES_BY_HAND);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { JobTarget } from "../../core/backup-job.ts";
 import type { BackupType } from "../../core/backup-manifest.ts";
 import { filesProver, filesSource } from "./files.ts";
+import { postgresProver, postgresSource } from "./postgres.ts";
 import { redisProver, redisSource } from "./redis.ts";
 import type { Prover, Source } from "./source.ts";
 import { sqliteProver, sqliteSource } from "./sqlite.ts";
@@ -12,13 +13,14 @@ export function openSource(target: JobTarget): Source {
       return sqliteSource(target.path);
     case "redis":
       return redisSource(target);
+    case "postgres":
+      return postgresSource(target);
     case "files":
     case "secrets":
       return filesSource(target.paths);
   }
 }
 
-/** Throws for a type that this release does not know how to prove. */
 export function proverOf(type: BackupType): Prover {
   switch (type) {
     case "sqlite":
@@ -29,6 +31,6 @@ export function proverOf(type: BackupType): Prover {
     case "redis":
       return redisProver;
     case "postgres":
-      throw new Error(`cannot check a backup of type ${type}: this release does not know it`);
+      return postgresProver;
   }
 }

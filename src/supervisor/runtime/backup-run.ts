@@ -51,7 +51,7 @@ export function placesOf(backups: BackupsInput, target: string): readonly Place[
 
 /** Throws when a file that the job needs cannot be read. */
 export function backupJob(
-  { config, dirs }: Pick<LoadedConfig, "config" | "dirs">,
+  { config, dirs, env }: Pick<LoadedConfig, "config" | "dirs" | "env">,
   place: Place,
   {
     trigger,
@@ -66,7 +66,7 @@ export function backupJob(
   const common = commonJob({ config }, place);
   return {
     ...common,
-    target: withPassword(common.target, backups?.targets[place.target]),
+    target: withPassword(common.target, backups?.targets[place.target], env),
     trigger,
     incremental,
     compress,
@@ -113,7 +113,8 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
     case "sqlite":
       return { kind: "sqlite", name, path: target.path };
     case "redis":
-      return { kind: "redis", name, url: target.url };
+    case "postgres":
+      return { kind: target.kind, name, url: target.url };
     case "files":
     case "secrets":
       return { kind: target.kind, name, paths: [...target.paths] };
@@ -121,8 +122,14 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
 }
 
 /** Only for who reads the source: a check needs no password. Throws when its file cannot be read. */
-function withPassword(target: JobTarget, config: TargetConfig | undefined): JobTarget {
-  if (target.kind !== "redis" || config?.kind !== "redis" || config.passwordFile === undefined) return target;
+function withPassword(target: JobTarget, config: TargetConfig | undefined, env: LoadedConfig["env"]): JobTarget {
+  if (target.kind !== "redis" && target.kind !== "postgres") return target;
+  if (config?.kind === "postgres" && config.passwordEnv !== undefined) {
+    const password = env[config.passwordEnv];
+    if (password === undefined) throw new Error(`cannot read the password: there is no variable ${config.passwordEnv}`);
+    return { ...target, password };
+  }
+  if (config?.kind !== target.kind || config.passwordFile === undefined) return target;
   const text = readTextIfExists(config.passwordFile, MAX_PASSWORD_BYTES);
   if (text === undefined) throw new Error(`cannot read the password file ${config.passwordFile}: it does not exist`);
   return { ...target, password: text.replace(/\r?\n$/, "") };

@@ -4,7 +4,7 @@ import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import { REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
+import { POSTGRES_BY_HAND, REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
 import { lookInto } from "./stores.ts";
 import type { TargetConfig } from "./config/backup-schema.ts";
@@ -109,6 +109,7 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
   if (wish.into.kind === "tables" && target.kind !== "sqlite")
     return none(`it is of kind ${target.kind} and has no tables; leave --table out`, BACKUP_EXIT.usage);
   if (target.kind === "redis") return none(REDIS_BY_HAND);
+  if (target.kind === "postgres") return none(POSTGRES_BY_HAND);
   const common = {
     target: wish.target,
     kind: target.kind,
@@ -188,6 +189,7 @@ function pathsOf(target: TargetConfig): readonly string[] {
     case "sqlite":
       return [target.path];
     case "redis":
+    case "postgres":
       return [];
     case "files":
     case "secrets":

@@ -1,4 +1,4 @@
-/** Incremental backups and Redis in the section backups: what is refused, with which words, and what is made of the rest. */
+/** Incremental backups, PostgreSQL and Redis in the section backups: what is refused, with which words, and what is made of the rest. */
 import { expect, test } from "vitest";
 import { backupJob } from "../../../src/supervisor/runtime/backup-run.ts";
 import { scratchFolder } from "./folder.ts";
@@ -31,6 +31,14 @@ test.each([
     '{ kind: redis, url: "redis://ops:secret@127.0.0.1" }',
     "bot.yaml:5: backups.targets.it.url: holds a password; write it into a file and name that in passwordFile",
   ],
+  [
+    '{ kind: postgres, url: "postgres://bot:secret@127.0.0.1/ledger" }',
+    "bot.yaml:5: backups.targets.it.url: holds a password; write it into a file and name that in passwordFile",
+  ],
+  [
+    '{ kind: postgres, url: "postgres://h/ledger", passwordFile: a, passwordEnv: B }',
+    "bot.yaml:5: backups.targets.it.passwordEnv: the password is in passwordFile already; name one of the two",
+  ],
 ])("loadConfig() refuses the target %s", (target, mistake) => {
   expect(folder.mistakes(withTarget(target))).toEqual([mistake]);
 });
@@ -42,4 +50,21 @@ test("backupJob() has the password of the file without its line feed, and says w
   expect(make).toThrow(`cannot read the password file ${folder.dir}/pw: it does not exist`);
   folder.write("pw", "geheim \n");
   expect(make().target).toMatchObject({ kind: "redis", password: "geheim " });
+});
+
+test("loadConfig() takes the database of POSTGRES_* where a target of kind postgres names none, and says so when it is no address", () => {
+  const env = { POSTGRES_HOST: "db", POSTGRES_USER: "bot", POSTGRES_DB: "ledger", POSTGRES_PASSWORD: "geheim" };
+  const jobOf = (target: string) =>
+    backupJob(
+      folder.load(withTarget(target), env),
+      { target: "it", store: "local" },
+      { trigger: "manual", version: "test" },
+    );
+  expect(jobOf("{ kind: postgres }").target).toMatchObject({ url: "postgres://bot@db/ledger", password: "geheim" });
+  const other = jobOf('{ kind: postgres, url: "postgres://h/other", passwordEnv: POSTGRES_USER }');
+  expect(other.target).toMatchObject({ url: "postgres://h/other", password: "bot" });
+  expect(() => jobOf("{ kind: postgres, passwordEnv: NOWHERE }")).toThrow("there is no variable NOWHERE");
+  expect(folder.mistakes(withTarget("{ kind: postgres }"), { ...env, POSTGRES_PORT: "high" })).toEqual([
+    expect.stringMatching(/backups\.targets\.it\.url: is not the address .* \(from \$POSTGRES_HOST/),
+  ]);
 });

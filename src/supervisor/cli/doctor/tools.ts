@@ -16,7 +16,7 @@ const TOOLS: readonly Tool[] = [
   { name: "gzip", use: "reads output that is rotated with compress: gzip", from: "gzip" },
   { name: "tar", use: "unpacks archives", from: "tar" },
   { name: "sqlite3", use: "looks into a bot's SQLite database", from: "sqlite3" },
-  { name: "pg_dump", use: "dumps a bot's PostgreSQL database", from: "postgresql-client" },
+  { name: "pg_dump", use: "dumps PostgreSQL databases for backups of kind postgres", from: "postgresql-client" },
   { name: "redis-cli", use: "dumps a bot's Redis database", from: "redis-tools" },
   { name: "openssl", use: "makes passwords and certificates", from: "openssl" },
   { name: "age", use: "encrypts files that leave the machine", from: "age" },

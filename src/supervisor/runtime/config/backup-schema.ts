@@ -5,6 +5,7 @@ import { WORKER_LEVELS } from "../../../core/backup-job.ts";
 import { COMPRESSORS, LEVELS } from "../../../core/backup-manifest.ts";
 import { retentionSchema } from "../../../core/backup-retention.ts";
 import { duration } from "../../../core/duration.ts";
+import { postgresUrlError } from "../../../core/postgres-url.ts";
 import { redisUrlError } from "../../../core/redis-url.ts";
 import { scheduleError } from "./cron.ts";
 
@@ -85,6 +86,12 @@ const redisUrl = () =>
     if (error !== undefined) context.addIssue({ code: "custom", message: error });
   });
 
+const postgresUrl = () =>
+  filled().superRefine((text, context) => {
+    const error = postgresUrlError(text);
+    if (error !== undefined) context.addIssue({ code: "custom", message: error });
+  });
+
 const targetSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
@@ -104,6 +111,20 @@ const targetSchema = z.discriminatedUnion("kind", [
       "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
     ),
     passwordFile: path().optional().describe("File with the password, where the server asks for one."),
+    ...targetFields,
+  }),
+  z.strictObject({
+    kind: z.literal("postgres").describe("One database of a PostgreSQL server, dumped by pg_dump as of one instant."),
+    url: postgresUrl().describe(
+      "postgres://[USER@]HOST[:PORT]/DATABASE, or postgres://[USER@]/DATABASE?host=/SOCKET/FOLDER; also ?sslmode= and ?sslrootcert=; without a password. Default: what $POSTGRES_HOST, $POSTGRES_PORT, $POSTGRES_USER and $POSTGRES_DB say.",
+    ),
+    passwordFile: path()
+      .optional()
+      .describe("File with the password. Without it and passwordEnv: $POSTGRES_PASSWORD, or libpq's own ~/.pgpass."),
+    passwordEnv: filled()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not the name of a variable")
+      .optional()
+      .describe("Variable in the supervisor's own environment that holds the password."),
     ...targetFields,
   }),
   z.strictObject({

@@ -155,6 +155,7 @@ function completeTarget(target: TargetConfig, folder: string): TargetConfig {
     case "sqlite":
       return { ...target, path: resolve(folder, target.path) };
     case "redis":
+    case "postgres":
       return { ...target, ...absolute(target, ["passwordFile"], folder) };
     case "files":
     case "secrets":

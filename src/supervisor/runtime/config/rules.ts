@@ -61,6 +61,8 @@ const targetOutline = z
     schedule: word,
     incremental: z.unknown().optional(),
     stores: z.array(word).optional().catch(undefined),
+    passwordFile: z.unknown().optional(),
+    passwordEnv: z.unknown().optional(),
   })
   .catch({ kind: undefined, timezone: undefined, schedule: undefined, incremental: undefined, stores: undefined });
 const backupsOutline = z
@@ -246,7 +248,10 @@ export function checkBackups(value: unknown, to: Report): void {
   if (known.length === 0)
     report(to, ["stores"], "there is no store; add one, as local: { kind: directory, path: FOLDER }");
   if (Object.keys(targets).length === 0) report(to, ["targets"], "there is no target; add one");
-  for (const [name, { kind, timezone, schedule, incremental, stores: wanted = [] }] of Object.entries(targets)) {
+  for (const [name, target] of Object.entries(targets)) {
+    const { kind, timezone, schedule, incremental, stores: wanted = [] } = target;
+    if (target.passwordFile !== undefined && target.passwordEnv !== undefined)
+      report(to, ["targets", name, "passwordEnv"], "the password is in passwordFile already; name one of the two");
     for (const [index, store] of wanted.entries())
       if (store !== undefined && !known.includes(store))
         report(

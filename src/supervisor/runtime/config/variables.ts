@@ -1,5 +1,6 @@
-/** Variables of the environment that stand in where the config says nothing: the contract's API_HOST, API_PORT and LOG_FILE. */
+/** Variables of the environment that stand in where the config says nothing: the contract's API_HOST, API_PORT and LOG_FILE, and POSTGRES_*. */
 import { join, dirname, resolve } from "node:path";
+import { postgresUrlFrom } from "../../../core/postgres-url.ts";
 import { valueAt } from "./fields.ts";
 import { formatPath, type Path } from "./issues.ts";
 import type { Dirs } from "./paths.ts";
@@ -32,7 +33,33 @@ export function withVariables(root: unknown, env: Environment): Completed {
     added["http"] = { ...http, listen };
     words.set("http.listen", " (from $API_HOST and $API_PORT)");
   }
+  const backups = withDatabase(valueAt(root, ["backups"]), env, words);
+  if (backups !== undefined) added["backups"] = backups;
   return { root: { ...root, ...added }, wordsOf: (path) => words.get(formatPath(path)) ?? "" };
+}
+
+/** The targets of kind postgres with the address and the password that the variables name; `undefined`: nothing to add. */
+function withDatabase(backups: unknown, env: Environment, words: Map<string, string>): object | undefined {
+  const targets = valueAt(backups, ["targets"]);
+  const url = postgresUrlFrom(env);
+  if (!isMap(backups) || !isMap(targets)) return undefined;
+  let changed = false;
+  const completed = Object.entries(targets).map(([name, target]: [string, unknown]): [string, unknown] => {
+    if (!isMap(target) || valueAt(target, ["kind"]) !== "postgres") return [name, target];
+    const more: Record<string, string> = {};
+    if (url !== undefined && valueAt(target, ["url"]) === undefined) {
+      more["url"] = url;
+      words.set(
+        `backups.targets.${name}.url`,
+        " (from $POSTGRES_HOST, $POSTGRES_PORT, $POSTGRES_USER and $POSTGRES_DB)",
+      );
+    }
+    const named = ["passwordFile", "passwordEnv"].some((key) => valueAt(target, [key]) !== undefined);
+    if (!named && (env["POSTGRES_PASSWORD"] ?? "") !== "") more["passwordEnv"] = "POSTGRES_PASSWORD";
+    changed ||= Object.keys(more).length > 0;
+    return [name, { ...target, ...more }];
+  });
+  return changed ? { ...backups, targets: Object.fromEntries(completed) } : undefined;
 }
 
 function isMap(value: unknown): value is object {

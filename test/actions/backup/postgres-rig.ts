@@ -1,0 +1,181 @@
+/** A real PostgreSQL server on a socket of its own in a scratch folder, shared by the tests of a file; each has a database of its own. */
+import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { postgresFolders } from "../../../src/platform/postgres-tools.ts";
+import { lookupUser } from "../../../src/platform/user.ts";
+import type { JobTarget } from "../../../src/core/backup-job.ts";
+import { RestoreRig } from "./restore-rig.ts";
+
+const newest = postgresFolders().findLast(({ folder }) => existsSync(join(folder, "initdb")));
+const isRoot = process.getuid?.() === 0;
+const owner = isRoot ? (lookupUser("postgres") ?? lookupUser("nobody")) : undefined;
+
+/** Why the tests that need a server are skipped; `undefined`: they are not. */
+export const missing =
+  newest === undefined ? "postgresql" : isRoot && owner === undefined ? "a user that is not root" : undefined;
+export const WHY = missing === undefined ? "" : ` (skipped: ${missing} is not there)`;
+
+export const PASSWORD = "p@ss/ 'word";
+const DEADLINE_MS = 60_000;
+
+export class PgServer {
+  readonly folder = mkdtempSync(join(tmpdir(), "pg-"));
+  readonly data = join(this.folder, "data");
+  #child: Bun.Subprocess | undefined;
+  #databases = 0;
+
+  /** The database `secured` and the user `keeper` ask for a password. */
+  async start(settings: readonly string[] = []): Promise<void> {
+    if (!existsSync(this.data)) this.#init();
+    const words = ["listen_addresses=", `unix_socket_directories=${this.folder}`, "fsync=off", "wal_level=replica"];
+    const options = [...words, ...settings].flatMap((word) => ["-c", word]);
+    this.#child = Bun.spawn({
+      cmd: [...asOwner, this.program("postgres"), "-D", this.data, ...options],
+      cwd: "/",
+      stdio: ["ignore", "ignore", Bun.file(join(this.folder, "log"))],
+    });
+    const deadline = Date.now() + DEADLINE_MS;
+    while (Date.now() < deadline) {
+      if (this.ask("postgres", "SELECT 1") === "1") return;
+      await Bun.sleep(50);
+    }
+    throw new Error(`the server does not answer: ${await Bun.file(join(this.folder, "log")).text()}`);
+  }
+
+  async stop(how: "SIGINT" | "SIGKILL" = "SIGINT"): Promise<void> {
+    this.#child?.kill(how);
+    await this.#child?.exited;
+    this.#child = undefined;
+  }
+
+  program(name: string): string {
+    return join(newest?.folder ?? "/nowhere", name);
+  }
+
+  /** The rows of a query, unaligned; throws what the server says. */
+  sql(database: string, text: string): string {
+    const { exitCode, stdout, stderr } = this.#psql(database, text);
+    if (exitCode !== 0) throw new Error(stderr.toString());
+    return stdout.toString().trim();
+  }
+
+  /** `undefined` when it fails. */
+  ask(database: string, text: string): string | undefined {
+    const { exitCode, stdout } = this.#psql(database, text);
+    return exitCode === 0 ? stdout.toString().trim() : undefined;
+  }
+
+  /** A database with orders of a made-up bot, and everything that a dump may forget. Returns its name. */
+  makeDatabase(orders = 200): string {
+    this.#databases += 1;
+    const name = `ledger${this.#databases}`;
+    this.sql("postgres", `CREATE DATABASE ${name}`);
+    this.sql(
+      name,
+      `${SCHEMA}; INSERT INTO trades (symbol, price, note) SELECT 'BTC', n, repeat('x', 80) FROM generate_series(1, ${orders}) n;
+      INSERT INTO fills (trade, quantity) SELECT id, 0.5 FROM trades; INSERT INTO risk.limits VALUES ('BTC', 3)`,
+    );
+    return name;
+  }
+
+  /** The rows of all tables, whatever order they lie in; its sequences, indexes and constraints (a check is written in other words once it was restored). */
+  contentOf(database: string): string {
+    const tables = this.sql(
+      database,
+      `SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN ('public', 'risk') ORDER BY 1`,
+    ).split("\n");
+    const rows = tables
+      .filter((table) => table !== "")
+      .map(
+        (table) =>
+          `${table} ${this.sql(database, `SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM ${table} t`)}`,
+      );
+    const objects = this.sql(
+      database,
+      `SELECT indexdef FROM pg_indexes WHERE schemaname IN ('public', 'risk')
+       UNION ALL SELECT conname || CASE contype WHEN 'c' THEN '' ELSE pg_get_constraintdef(oid) END FROM pg_constraint WHERE connamespace::regnamespace::text IN ('public', 'risk')
+       UNION ALL SELECT format('%s %s', sequencename, last_value) FROM pg_sequences ORDER BY 1`,
+    );
+    return [...rows, objects].join("\n");
+  }
+
+  url(database: string, user = "postgres"): string {
+    return `postgres://${user}@/${database}?host=${this.folder}`;
+  }
+
+  target(database: string): JobTarget {
+    return { kind: "postgres", name: "ledger", url: this.url(database) };
+  }
+
+  databases(): readonly string[] {
+    return this.sql("postgres", "SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1").split("\n");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop("SIGKILL");
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  #init(): void {
+    mkdirSync(this.data, { mode: 0o700 });
+    if (owner !== undefined) for (const path of [this.folder, this.data]) chownSync(path, owner.uid, owner.gid);
+    const options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+    const { exitCode, stderr } = Bun.spawnSync({
+      cmd: [...asOwner, this.program("initdb"), "-D", this.data, ...options],
+      cwd: "/",
+      stdout: "ignore",
+    });
+    if (exitCode !== 0) throw new Error(stderr.toString());
+    writeFileSync(
+      join(this.data, "pg_hba.conf"),
+      "local all keeper scram-sha-256\nlocal replication keeper scram-sha-256\nlocal all all trust\nlocal replication all trust\n",
+    );
+  }
+
+  #psql(database: string, text: string) {
+    return Bun.spawnSync({
+      cmd: [
+        this.program("psql"),
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "-w",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-h",
+        this.folder,
+        "-U",
+        "postgres",
+        "-d",
+        database,
+      ],
+      stdin: Buffer.from(`SET client_min_messages = error; ${text}`),
+      cwd: "/",
+    });
+  }
+}
+
+/** Its server is another's. */
+export class PgRig extends RestoreRig {
+  /** Names in the folder of the target's backups that a killed deed has left. */
+  get leftovers(): readonly string[] {
+    const { folder } = this.repository("ledger");
+    return existsSync(folder) ? readdirSync(folder).filter((name) => name.startsWith(".") && name !== ".lock") : [];
+  }
+}
+
+const asOwner =
+  owner === undefined ? [] : ["setpriv", `--reuid=${owner.uid}`, `--regid=${owner.gid}`, "--clear-groups"];
+
+const SCHEMA = `CREATE SCHEMA risk; CREATE TYPE side AS ENUM ('buy', 'sell');
+  CREATE TABLE trades (id serial PRIMARY KEY, symbol varchar(20) NOT NULL CHECK (symbol IN ('BTC', 'ETH')), price numeric NOT NULL,
+    side side DEFAULT 'buy', note text, created timestamptz DEFAULT now());
+  CREATE INDEX trades_symbol_price ON trades (symbol, price); CREATE UNIQUE INDEX trades_note ON trades (lower(note), id);
+  CREATE TABLE fills (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, trade integer NOT NULL REFERENCES trades, quantity numeric);
+  CREATE TABLE risk.limits (symbol text PRIMARY KEY, most integer);
+  CREATE VIEW open_trades AS SELECT id, price FROM trades WHERE price > 10;
+  CREATE MATERIALIZED VIEW totals AS SELECT symbol, sum(price) FROM trades GROUP BY 1;
+  CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.note = NEW.note; RETURN NEW; END';
+  CREATE TRIGGER touched BEFORE UPDATE ON trades FOR EACH ROW EXECUTE FUNCTION touch()`;
