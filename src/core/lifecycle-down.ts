@@ -6,7 +6,9 @@ import {
   beginAfresh,
   carry,
   climb,
+  CLOSE_RETRY_MS,
   countClosing,
+  isOrdered,
   lock,
   note,
   recover,
@@ -99,5 +101,8 @@ export function rearm(policy: Policy, state: Of<State, "locked">, event: Of<Even
 /** Another slow round of a close that did not end flat. */
 export function onLockedTimer(policy: Policy, state: Of<State, "locked">, event: Of<Event, "elapsed">): Step {
   if (event.timer !== "retry" || !retriesByItself(state.outcome)) return unchanged(state);
+  // A person works on the account: the rounds go on after the maintenance, unless it was a person who asked for the close.
+  if (policy.emergency?.suspended === true && !isOrdered(state.trigger))
+    return { state, effects: [setTimer("retry", CLOSE_RETRY_MS)] };
   return recover(policy, state, state.trigger, state.reason);
 }

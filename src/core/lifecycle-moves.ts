@@ -19,6 +19,11 @@ export const EXTEND_LIMIT_FACTOR = 10;
 /** An extension that moves a deadline by less than this is passed over, ms. */
 const EXTEND_STEP_MS = 100;
 
+/** Triggers that are a person's explicit word: they close positions also in maintenance. */
+export function isOrdered(trigger: Trigger): boolean {
+  return trigger === "operator" || trigger === "environment";
+}
+
 export function unchanged(state: State): Step {
   return { state, effects: [] };
 }
@@ -37,9 +42,9 @@ export const setTimer = (timer: Of<Effect, "setTimer">["timer"], delayMs: number
 export const clearTimer = (timer: Of<Effect, "clearTimer">["timer"]): Effect => ({ kind: "clearTimer", timer });
 export const note = (level: Of<Effect, "note">["level"], text: string): Effect => ({ kind: "note", level, text });
 
-/** Starts counting `closeAfter` if it is not counting yet and the bot has an emergency section. */
+/** Starts counting `closeAfter` if it is not counting yet, the bot has an emergency section, and there is no maintenance. */
 export function countClosing(policy: Policy, state: Carried): { closeClock: Carried["closeClock"]; effects: Effect[] } {
-  if (policy.emergency === undefined || state.closeClock !== "off")
+  if (policy.emergency === undefined || policy.emergency.suspended === true || state.closeClock !== "off")
     return { closeClock: state.closeClock, effects: [] };
   return { closeClock: "counting", effects: [setTimer("closeAfter", policy.emergency.closeAfter)] };
 }
@@ -197,7 +202,8 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
   if (exhausted) {
     const spent = { ...carry(state), log };
     const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;
-    return policy.emergency?.onGiveUp === true ? recover(policy, spent, "giveUp", reason) : halt(policy, spent, reason);
+    const closes = policy.emergency?.onGiveUp === true && policy.emergency.suspended !== true;
+    return closes ? recover(policy, spent, "giveUp", reason) : halt(policy, spent, reason);
   }
   if (state.closeClock === "due")
     return recover(policy, { ...carry(state), log }, "closeAfter", "no healthy bot for the time of closeAfter");

@@ -26,11 +26,11 @@ export function newPolicyWhileRunning(policy: Policy, state: Of<State, "running"
 
 /**
  * `closeAfter` goes on with the time that it has counted already. It begins where an emergency section is new and the bot
- * is not healthy, and ends where the section is gone, unless the emergency is under way.
+ * is not healthy, and ends where the section is gone, unless the emergency is under way. Maintenance is the same as no section.
  */
 export function reclock(policy: Policy, state: Clocked, event: NewPolicy): Step {
   if (underWay(state)) return unchanged(state);
-  if (policy.emergency === undefined) {
+  if (policy.emergency === undefined || policy.emergency.suspended === true) {
     if (state.closeClock === "off") return unchanged(state);
     const effects: readonly Effect[] = [clearTimer("closeAfter"), clearTimer("settled")];
     return { state: { ...state, closeClock: "off" }, effects };

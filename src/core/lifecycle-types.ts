@@ -25,7 +25,13 @@ export interface Policy {
   readonly hooks: { readonly preStop: boolean; readonly postStop: boolean };
   /** `undefined`: this bot has no positions to close; a spent budget halts it. */
   readonly emergency:
-    | { readonly closeAfter: number; readonly onGiveUp: boolean; readonly ladder: readonly Rung[] }
+    | {
+        readonly closeAfter: number;
+        readonly onGiveUp: boolean;
+        readonly ladder: readonly Rung[];
+        /** Maintenance: nothing but a person's order closes positions. */
+        readonly suspended?: boolean;
+      }
     | undefined;
 }
 

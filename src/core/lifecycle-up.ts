@@ -76,9 +76,10 @@ function onUnhealthy(policy: Policy, state: Of<State, "running">, atMs: number):
   return { state: { ...state, closeClock: closing.closeClock }, effects: [...unsettled, ...closing.effects] };
 }
 
-/** A probe with `onFailure: restart` or `emergency` has given its verdict. */
+/** A probe with `onFailure: restart` or `emergency` has given its verdict; in maintenance both restart. */
 export function onFailing(policy: Policy, state: Up, event: Of<Event, "failing">): Step {
-  if (event.action === "emergency") return fence(state, "probe", event.detail, event.atMs);
+  const suspended = policy.emergency?.suspended === true;
+  if (event.action === "emergency" && !suspended) return fence(state, "probe", event.detail, event.atMs);
   const step = stopPolitely(policy, state, { kind: "restart" }, ended(event.cause, event.detail), event.atMs);
   return { state: step.state, effects: [note("warn", "the bot is replaced"), ...step.effects] };
 }

@@ -18,7 +18,7 @@ import {
   doNotWant,
   stopWhileDown,
 } from "./lifecycle-down.ts";
-import { beginAfresh, unchanged } from "./lifecycle-moves.ts";
+import { beginAfresh, isOrdered, note, unchanged } from "./lifecycle-moves.ts";
 import {
   onGoneAfterStuck,
   extendStop,
@@ -307,10 +307,20 @@ export const table = {
 /** One event: the next state and what is to be done, in order. An event of another generation changes nothing. */
 export function step(policy: Policy, state: State, event: Event): Step {
   if (isStale(state, event)) return unchanged(state);
+  if (isSuspended(policy, event)) return { state, effects: [inMaintenance] };
   // Safe: `table` is indexed by the two tags, and its type ties each cell to them.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const cell = table[state.kind][event.kind] as ((p: Policy, s: State, e: Event) => Step) | "ignore";
   return cell === "ignore" ? unchanged(state) : cell(policy, isCloseTimer(event) ? overdue(state) : state, event);
+}
+
+const inMaintenance = note(
+  "alert",
+  "nothing is closed: maintenance is on, in which only a person's emergency close does that",
+);
+
+function isSuspended(policy: Policy, event: Event): boolean {
+  return event.kind === "emergency" && policy.emergency?.suspended === true && !isOrdered(event.trigger);
 }
 
 /** A clock that has run out is no longer counting, whatever the state makes of it. */

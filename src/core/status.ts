@@ -126,6 +126,10 @@ export const statusSchema = z.strictObject({
     rssBytes: z.number().min(0),
     journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
     asOf: time.describe("When this was true."),
+    maintenance: z
+      .strictObject({ since: time, until: time, reason: z.string().nullable() })
+      .nullish()
+      .describe("While it lasts no trigger closes positions, only a person's emergency close; null: there is none."),
     machine: z
       .strictObject({
         loopLagSeconds: seconds.describe("The longest delay of the daemon's own loop in the last ten seconds."),

@@ -66,6 +66,11 @@ export const METRICS: readonly Row[] = [
     ofMachine(({ disturbed }) => Number(disturbed !== null)),
   ),
   gauge(
+    "supervisor_maintenance",
+    "1 while there is maintenance, in which no trigger closes positions.",
+    ofDaemon(({ maintenance }) => Number((maintenance ?? null) !== null)),
+  ),
+  gauge(
     "supervisor_pressure_ratio",
     "Share of the last ten seconds lost to waiting for a resource: cpu by some task, memory and io by all; NaN where the kernel does not tell.",
     {

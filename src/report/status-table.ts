@@ -26,6 +26,8 @@ export function statusTable(status: Status, options: TableOptions): string {
       : styleText(style, plainText(text), { validateStream: false });
   const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
   const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
+  const maintenance = status.supervisor.maintenance ?? null;
+  if (maintenance !== null) blocks.push(paint(maintenanceText(maintenance), "yellow"));
   const disturbed = status.supervisor.machine?.disturbed ?? null;
   if (disturbed !== null)
     blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
@@ -35,6 +37,11 @@ export function statusTable(status: Status, options: TableOptions): string {
   blocks.push(...status.backups.flatMap((backup) => backupRemark(backup, paint)));
   if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
   return blocks.filter((block) => block !== "").join("\n");
+}
+
+function maintenanceText({ until, reason }: NonNullable<Status["supervisor"]["maintenance"]>): string {
+  const why = reason === null ? "" : ` (${reason})`;
+  return `maintenance until ${until}${why}: no trigger closes positions; to end it: supervisor maintenance off`;
 }
 
 const BACKUP_HEADER = ["BACKUP", "STORE", "LAST", "SIZE", "TOOK", "NEXT"];

@@ -20,6 +20,11 @@ export const verbs: readonly VerbEntry[] = [
   { name: "events", summary: "show what the supervisor decided and why", load: () => import("./events.ts") },
   { name: "blackbox", summary: "show what a bot has recorded of itself", load: () => import("./blackbox.ts") },
   { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },
+  {
+    name: "maintenance",
+    summary: "suspend what closes positions by itself",
+    load: () => import("./maintenance.ts"),
+  },
   { name: "arm", summary: "end a bot's lockout after an emergency", load: () => import("./arm.ts") },
   { name: "backup", summary: "make, list, verify and prune backups", load: () => import("./backup.ts") },
   { name: "restore", summary: "bring back what a backup holds", load: () => import("./restore.ts") },

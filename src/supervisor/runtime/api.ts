@@ -20,6 +20,18 @@ export const upgradeBody = z.strictObject({
   dryRun: z.boolean().default(false),
 });
 
+export const maintenanceBody = z.discriminatedUnion("on", [
+  z.strictObject({ on: z.literal(true), forMs: z.int().positive(), reason: z.string().min(1).max(500).optional() }),
+  z.strictObject({ on: z.literal(false) }),
+]);
+
+/** The answer of `/v1/maintenance`. */
+export const maintenanceAnswerSchema = z.object({
+  maintenance: z.object({ since: z.string(), until: z.string(), reason: z.string().nullable() }).nullable(),
+  /** Of a request to end it: whether there was one. */
+  ended: z.boolean().optional(),
+});
+
 export const heartbeatBody = z.strictObject({
   status: z.string().max(4_096).optional(),
   progress: z.union([z.string(), z.number()]).optional(),

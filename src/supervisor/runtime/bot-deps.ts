@@ -30,6 +30,8 @@ export interface BotDeps {
   readonly pulse: Pulse;
   /** Tells what disturbed the machine that all bots share; absent where nothing is started. */
   readonly machine?: Pick<MachineWatch, "disturbance">;
+  /** There is maintenance; absent where nothing closes by itself. */
+  readonly suspended?: () => boolean;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
   /** Names of all bots of the config. */

@@ -69,6 +69,12 @@ function policyOf(config: BotConfig): Policy {
   };
 }
 
+/** The policy as it holds in maintenance: nothing closes positions by itself. */
+export function withMaintenance(policy: Policy, suspended: boolean): Policy {
+  const { emergency } = policy;
+  return emergency === undefined || !suspended ? policy : { ...policy, emergency: { ...emergency, suspended } };
+}
+
 export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
   const dir = join(dirs.stateDir, "bots", name);
   const run = join(dirs.runtimeDir, "bots");

@@ -1,6 +1,6 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
 import type { Rung } from "../../core/ladder.ts";
-import type { Effect, Event, Hook, State } from "../../core/lifecycle-types.ts";
+import type { Effect, Event, Hook, Policy, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { endsWait } from "../../core/start-order.ts";
@@ -14,7 +14,7 @@ import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
 import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
-import { fenceMarks, planBot, type BotPlan } from "./bot-plan.ts";
+import { fenceMarks, planBot, withMaintenance, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, type Level } from "./bot-signs.ts";
 import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -111,7 +111,7 @@ export class Bot {
     const heard: LoopDeps["heard"] = (event) => {
       if (endsWait(event.kind)) this.waitsFor = [];
     };
-    this.loop = new Loop(this.plan.policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
+    this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(deps.carried?.closeAfterLeftMs);
   }
 
@@ -146,11 +146,20 @@ export class Bot {
   }
 
   #take(next?: BotPlan): void {
-    const { config, policy } = this.#live.take(next);
+    const { config } = this.#live.take(next);
     this.limits.change(config.limits, this.#deps.controllers);
-    this.loop.adopt(policy);
+    this.noteMaintenance();
     this.#generation?.reprobe();
     this.#setLevel();
+  }
+
+  /** Maintenance has begun or ended, or the policy is another one. */
+  noteMaintenance(): void {
+    this.loop.adopt(this.#policy);
+  }
+
+  get #policy(): Policy {
+    return withMaintenance(this.plan.policy, this.#deps.suspended?.() === true);
   }
 
   /** By what anything of the bot that may still live is recognised. */

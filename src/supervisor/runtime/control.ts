@@ -13,6 +13,8 @@ import { emergencyAnswer } from "./emergency-answer.ts";
 import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
+import type { MaintenanceWatch } from "./maintenance.ts";
+import { maintenanceAnswer } from "./maintenance-answer.ts";
 import { planClose } from "./planning.ts";
 import { makeRoom } from "./quarantine.ts";
 import { reloadAnswer } from "./reload/answer.ts";
@@ -32,6 +34,7 @@ export interface ControlDeps {
   /** The daemon's version, for `GET /v1/ping`. */
   readonly version?: string;
   readonly upgrader?: Upgrader;
+  readonly maintenance?: MaintenanceWatch;
   /** Why the bot may not start now, as its data is being restored. */
   readonly restoring?: (bot: string) => string | undefined;
   /** The daemon is on its way out: it begins nothing any more. */
@@ -85,6 +88,8 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   if (route === "GET /v1/status") return json(await deps.status());
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
   if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
+  if (pathname === "/v1/maintenance" && deps.maintenance !== undefined && ["GET", "POST"].includes(request.method))
+    return maintenanceAnswer(deps.maintenance, request);
   if (pathname === "/v1/upgrade" && deps.upgrader !== undefined) {
     if (request.method === "GET") return json(deps.upgrader.state);
     if (request.method === "POST") return upgrade(deps.upgrader, request);

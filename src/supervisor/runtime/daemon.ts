@@ -25,6 +25,7 @@ import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { endedCleanly, interruptedOrder, STOPPED_TEXT, type InterruptedOrder } from "./journal-reader.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
+import { MaintenanceWatch } from "./maintenance.ts";
 import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
@@ -91,6 +92,7 @@ export class Daemon {
   readonly #reloader: Reloader;
   #loaded: LoadedConfig;
   readonly #machine: MachineWatch;
+  readonly #maintenance: MaintenanceWatch;
   #emergencyFile: EmergencyFile;
   readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
@@ -132,6 +134,15 @@ export class Daemon {
     });
     this.#pulse = new Pulse(clock);
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
+    this.#maintenance = new MaintenanceWatch({
+      stateDir,
+      clock,
+      say: (level, text) => this.#say(level, text),
+      onChange: () => {
+        this.#changed = true;
+        for (const bot of this.#fleet.all) bot.noteMaintenance();
+      },
+    });
     this.#fleet = new Fleet({
       ...deps,
       dirs: loaded.dirs,
@@ -140,6 +151,7 @@ export class Daemon {
       controllers: () => this.#controllers,
       pulse: this.#pulse,
       machine: this.#machine,
+      suspended: () => this.#maintenance.active,
       // Of the bots of the start: one that a reload takes in later begins anew.
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       // One that a reload takes in later was let go of by this supervisor.
@@ -267,6 +279,11 @@ export class Daemon {
       return { trigger: "environment", reason: "BOT_EMERGENCY_SHUTDOWN was set when the supervisor started" };
     const found = this.#emergencyFile.look();
     if (found.alert !== undefined) this.#say("alert", found.alert);
+    if (found.fired && this.#maintenance.active) {
+      this.#say("alert", `the emergency file ${this.#emergencyFile.path} was there; nothing is closed in maintenance`);
+      this.#consumeFile();
+      return undefined;
+    }
     return found.fired
       ? { trigger: "file", reason: `the emergency file ${this.#emergencyFile.path} was there` }
       : undefined;
@@ -292,6 +309,7 @@ export class Daemon {
       reload: (options) => this.reload(options),
       version: this.#deps.version,
       upgrader: this.upgrader,
+      maintenance: this.#maintenance,
       restoring: (bot) => this.#backups.restores.holding(bot),
     });
   }
@@ -325,6 +343,7 @@ export class Daemon {
       startedAt: this.#startedAt,
       startedAtMs: this.#startedAtMs,
       machine: this.#machine.status,
+      maintenance: this.#maintenance.status,
     });
   }
 
@@ -396,6 +415,7 @@ export class Daemon {
     const duties: readonly (() => void)[] = [
       () => this.#lookForEmergencyFile(),
       () => this.#machine.look(),
+      () => this.#maintenance.tick(),
       ...this.#fleet.drains(),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),

@@ -31,6 +31,7 @@ export interface FleetDeps {
   readonly controllers: () => Controllers | undefined;
   readonly pulse: Pulse;
   readonly machine: MachineWatch;
+  readonly suspended: () => boolean;
   /** What an earlier version in this process handed over of the bot. */
   readonly carried: (name: string) => CarriedBot | undefined;
   /** As in `BotDeps`. */

@@ -83,7 +83,8 @@ export class Loop {
     this.#policy = policy;
     const clocks = ["startTimeout", "resetAfter"] as const;
     const same = clocks.every((name) => before[name] === policy[name]);
-    if (same && before.emergency?.closeAfter === policy.emergency?.closeAfter) return;
+    const [old, now] = [before.emergency, policy.emergency];
+    if (same && old?.closeAfter === now?.closeAfter && old?.suspended === now?.suspended) return;
     this.post({ kind: "newPolicy", before, countedMs: this.#countedMs(before) });
   }
 

@@ -23,10 +23,11 @@ export interface StatusInput {
   readonly startedAtMs: number;
   /** `undefined`: nobody watches the machine. */
   readonly machine?: Status["supervisor"]["machine"];
+  readonly maintenance?: Status["supervisor"]["maintenance"];
 }
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
-  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs, machine } = input;
+  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs, machine, maintenance = null } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
   return {
     version: 1,
@@ -42,6 +43,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       rssBytes: process.memoryUsage.rss(),
       journalDropped,
       asOf: clock.wallTime().toISOString(),
+      maintenance,
       ...(machine === undefined ? {} : { machine }),
     },
     bots,
