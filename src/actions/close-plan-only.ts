@@ -11,7 +11,7 @@ import type { CloseIo } from "./close-io.ts";
 import { retry, withVenue } from "./close-prepare.ts";
 import type { VenueTries } from "./close-prepare.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
-import type { Venue } from "./venue/venue.ts";
+import type { Venue } from "./venue/contract.ts";
 
 /** A person waits for the answer, and a venue that is silent for this long will not tell more, ms. */
 const MAX_LOOK_MS = 20_000;

@@ -22,7 +22,6 @@ import type { Verdict } from "./close-record.ts";
 import { defineAction } from "./contract.ts";
 import { IncidentJournal } from "./incident-journal.ts";
 import { describeError } from "./venue/describe-error.ts";
-import { RECV_WINDOW_MS } from "./venue/exchange.ts";
 import { openWorkerLog } from "./worker-log.ts";
 
 export const closePositionsAction = defineAction({
@@ -103,7 +102,7 @@ async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell 
   return withVenue(job, io, record, { deadlineMs, overtimeMs: CLOSE_OVERTIME_MS, tell }, async (venue) => {
     const run = runName(randomInt(RUN_NAMES));
     const scope = job.venue.symbols;
-    const policy = { incident: job.incident, run, scope, deadlineMs, recvWindowMs: RECV_WINDOW_MS };
+    const policy = { incident: job.incident, run, scope, deadlineMs, recvWindowMs: venue.orderWindowMs };
     return closeAccount({ venue, journal, record, clock, policy, stop, tell }, resumedPlan(journal.history, clock));
   });
 }

@@ -7,8 +7,8 @@ import { createReachTeller } from "./close-io.ts";
 import type { CloseIo, Teller } from "./close-io.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
 import { describeError } from "./venue/describe-error.ts";
-import { describeUnknown, isKnownExchange } from "./venue/exchange.ts";
-import { Venue } from "./venue/venue.ts";
+import type { Venue, VenueOptions } from "./venue/contract.ts";
+import { openVenue } from "./venue/open.ts";
 
 const FIRST_WAIT_MS = 50;
 const MAX_WAIT_MS = 2_000;
@@ -35,14 +35,12 @@ export async function withVenue(
 ): Promise<Verdict> {
   const { clock } = io;
   const { deadlineMs, overtimeMs, tell } = tries;
-  if (!isKnownExchange(job.venue.exchange))
-    return { outcome: "unsupported", reason: describeUnknown(job.venue.exchange) };
   const end = new AbortController();
   const cancelEnd = clock.after(deadlineMs + overtimeMs - clock.monotonicMs(), () => end.abort());
   try {
     const onFailure = record.countFailure.bind(record);
-    const venue = await openVenue(job, { clock, signal: end.signal, onFailure, onCall: io.onCall });
-    if (!(venue instanceof Venue)) return venue;
+    const venue = await tryToOpen(job, { clock, signal: end.signal, onFailure, onCall: io.onCall });
+    if ("outcome" in venue) return venue;
     // Before the first call: one that gets no answer must not look like the step before.
     tell("closing", `reading the account at ${job.venue.exchange}`);
     try {
@@ -62,11 +60,11 @@ export async function withVenue(
   }
 }
 
-async function openVenue(job: CloseJob, options: Parameters<typeof Venue.open>[1]): Promise<Venue | Verdict> {
+async function tryToOpen(job: CloseJob, options: VenueOptions): Promise<Venue | Verdict> {
   try {
-    return await Venue.open(job.venue, options);
+    return await openVenue(job.venue, options);
   } catch (error) {
-    return { outcome: "unsupported", reason: describeError(error, job.venue) };
+    return { outcome: "unsupported", reason: describeError(error, job.venue).replace(/^Error: /, "") };
   }
 }
 

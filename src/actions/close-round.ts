@@ -7,7 +7,7 @@ import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { CloseRecord } from "./close-record.ts";
 import type { IncidentJournal } from "./incident-journal.ts";
-import type { SendAnswer, Venue } from "./venue/venue.ts";
+import type { SendAnswer, Venue } from "./venue/contract.ts";
 
 export interface RoundContext {
   readonly venue: Venue;
@@ -44,7 +44,7 @@ export async function runRound(
     ...chains.map((chain) => () => runChain(context, chain, sent, cancelOnce)),
     ...cancels.map((cancel) => () => cancelAll(cancel)),
   ];
-  await runPool(tasks, context.venue.rates.concurrency);
+  await runPool(tasks, context.venue.concurrency);
   return { sent, refusals };
 }
 

@@ -1,6 +1,6 @@
 /** Answers with status 200 that are none: a reading must fail with them, and an order's fate is unknown, on both venues. */
 import { describe, expect, test } from "vitest";
-import { Venue } from "../../src/actions/venue/venue.ts";
+import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import { startPlan } from "../../src/core/close-plan.ts";
 import { planChains } from "../../src/core/close-orders.ts";
 import { held } from "../core/model-venue.ts";
@@ -24,7 +24,7 @@ const rows = (["binance", "okx"] as const).flatMap((name) => BODIES.map((body) =
 async function withVenue<T>(
   name: VenueName,
   answer: (path: string) => string,
-  deed: (venue: Venue) => Promise<T>,
+  deed: (venue: CcxtVenue) => Promise<T>,
 ): Promise<T> {
   const markets = name === "okx" ? NOTHING.okx : '{"symbols":[]}';
   const server = Bun.serve({
@@ -39,7 +39,7 @@ async function withVenue<T>(
   try {
     const keys = { timeoutMs: 1_000, apiKey: "key", apiSecret: "secret", passphrase: "words" };
     const options = { clock: quickClock, signal: end.signal, onFailure: () => undefined };
-    return await deed(await Venue.open({ ...access, ...keys }, options));
+    return await deed(await CcxtVenue.open({ ...access, ...keys }, options));
   } finally {
     end.abort();
     await server.stop(true);
@@ -82,7 +82,7 @@ describe("Venue", () => {
       });
       // Safe: cases follow each other on one venue.
       // oxlint-disable-next-line no-await-in-loop
-      const venue = await Venue.open({ ...rig.job().venue, endpoint: server.url.href }, options);
+      const venue = await CcxtVenue.open({ ...rig.job().venue, endpoint: server.url.href }, options);
       // Safe: cases follow each other on one venue.
       // oxlint-disable-next-line no-await-in-loop
       expect(await venue.prepare()).toBeUndefined();

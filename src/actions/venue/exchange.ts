@@ -58,12 +58,7 @@ export async function openExchange(venue: VenueAccess, transport: Transport, clo
   return exchange;
 }
 
-/** Whether the close knows the venue. */
-export function isKnownExchange(id: string): boolean {
-  return Object.hasOwn(EXCHANGES, id);
-}
-
-export function describeUnknown(id: string): string {
+function describeUnknown(id: string): string {
   const nearest = nearestNames(id, Object.keys(EXCHANGES));
   return `cannot use exchange ${id}: no venue with positions has that name; the nearest are ${nearest.join(", ")}`;
 }

@@ -1,14 +1,14 @@
-/** The account at a venue, as the close sees it: one reading, one order, one cancel, each with its failure classified and nothing thrown. */
+/** The account at a venue that ccxt knows: its readings, orders and cancels, each with its failure classified and nothing thrown. */
 import type { Order, Position } from "ccxt";
 import type { VenueAccess } from "../../core/close-job.ts";
-import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../core/close-orders.ts";
+import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan.ts";
 import { isDust } from "../../core/close-orders.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
-import type { Clock } from "../../platform/clock.ts";
 import { guardAnswers } from "./answer-guard.ts";
-import { asRecord, nearestNames, openExchange } from "./exchange.ts";
+import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";
+import { asRecord, nearestNames, openExchange, RECV_WINDOW_MS } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
@@ -20,27 +20,8 @@ import { quirksOf } from "./quirks.ts";
 import type { TriggerListing, VenueQuirks } from "./quirks.ts";
 import { ratesOf } from "./rates.ts";
 import type { CallKind, VenueRates } from "./rates.ts";
-import type { VenueCall } from "../worker-log.ts";
 import { createTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
-
-export interface VenueOptions {
-  readonly clock: Clock;
-  /** Ends all calls and waits. */
-  readonly signal: AbortSignal;
-  /** Told of each request, for the log. */
-  readonly onCall?: ((call: VenueCall) => void) | undefined;
-  /** Called for each failure, with its class for the report's counters. */
-  readonly onFailure: (failure: VenueFailure) => void;
-}
-
-/** How an order ended, with what people want to know of it. */
-export interface SendAnswer {
-  readonly result: SendResult;
-  readonly average: number | undefined;
-  /** Why it was not accepted; without secrets. */
-  readonly error: string | undefined;
-}
 
 /** One reading of the clock heals it; asking more often than this only costs calls. */
 const MIN_SYNC_INTERVAL_MS = 1_000;
@@ -49,8 +30,9 @@ const TOLERATED_SKEW_MS = 2_000;
 /** A refusal as too frequent that names no time to wait, with a status that does not tell; windows are 1 s to 2 s. */
 const THROTTLED_PAUSE_MS = 1_000;
 
-export class Venue {
-  readonly rates: VenueRates;
+export class CcxtVenue implements Venue {
+  readonly concurrency: number;
+  readonly orderWindowMs = RECV_WINDOW_MS;
   readonly #access: VenueAccess;
   readonly #options: VenueOptions;
   readonly #transport: Transport;
@@ -65,7 +47,7 @@ export class Venue {
   private constructor(access: VenueAccess, options: VenueOptions, parts: Parts) {
     this.#access = access;
     this.#options = options;
-    this.rates = parts.rates;
+    this.concurrency = parts.rates.concurrency;
     this.#limiter = parts.limiter;
     this.#quirks = quirksOf(access.exchange);
     this.#transport = parts.transport;
@@ -73,7 +55,7 @@ export class Venue {
   }
 
   /** Loads the venue's class; sends nothing. Throws `cannot use exchange …`. */
-  static async open(access: VenueAccess, options: VenueOptions): Promise<Venue> {
+  static async open(access: VenueAccess, options: VenueOptions): Promise<CcxtVenue> {
     const rates = ratesOf(access.exchange);
     const limiter = new Limiter(rates, options.clock);
     const transport = createTransport({
@@ -85,14 +67,13 @@ export class Venue {
     });
     const exchange = await openExchange(access, transport, options.clock);
     guardAnswers(exchange);
-    return new Venue(access, options, { rates, limiter, transport, exchange });
+    return new CcxtVenue(access, options, { rates, limiter, transport, exchange });
   }
 
   get calls(): number {
     return this.#transport.calls();
   }
 
-  /** The venue asked for a pause that is not over: what was decided before it must be decided anew. */
   get paused(): boolean {
     return this.#limiter.paused;
   }

@@ -1,0 +1,48 @@
+/** What the close needs of an account, whoever reaches it: one reading, one order, one cancel, each with its failure classified and nothing thrown. */
+import type { CancelOrders, CloseOrder, SendResult } from "../../core/close-orders.ts";
+import type { Reading } from "../../core/close-plan.ts";
+import type { VenueFailure } from "../../core/venue-error.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { VenueCall } from "../worker-log.ts";
+
+export interface VenueOptions {
+  readonly clock: Clock;
+  /** Ends all calls and waits. */
+  readonly signal: AbortSignal;
+  /** Told of each request, for the log. */
+  readonly onCall?: ((call: VenueCall) => void) | undefined;
+  /** Called for each failure, with its class for the report's counters. */
+  readonly onFailure: (failure: VenueFailure) => void;
+}
+
+/** How an order ended, with what people want to know of it. */
+export interface SendAnswer {
+  readonly result: SendResult;
+  readonly average: number | undefined;
+  /** Why it was not accepted; without secrets. */
+  readonly error: string | undefined;
+}
+
+/** An account at a venue. The loop, what counts as flat and the proof of it are not its business. */
+export interface Venue {
+  /** Symbols worked on at once. */
+  readonly concurrency: number;
+  /** Time after which an order that was sent is not executed any more, ms. */
+  readonly orderWindowMs: number;
+  /** Requests sent. */
+  readonly calls: number;
+  /** The venue asked for a pause that is not over: what was decided before it must be decided anew. */
+  readonly paused: boolean;
+  /** What must be known before the first reading; `undefined` when that worked. May be tried again. */
+  prepare(): Promise<VenueFailure | undefined>;
+  /** Why the job's list of symbols cannot be used, or `undefined`: a misspelt symbol would look like a flat account. */
+  symbolProblem(): string | undefined;
+  /** Positions, orders and conditional orders. */
+  read(): Promise<Reading>;
+  /** Waits until an order may be sent; `false` when that will not be before the end. */
+  admitOrder(): Promise<boolean>;
+  /** Sends a reduce-only order, once. The caller has asked `admitOrder`. */
+  send(order: CloseOrder): Promise<SendAnswer>;
+  /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
+  cancel(cancel: CancelOrders): Promise<VenueFailure[]>;
+}
