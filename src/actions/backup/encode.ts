@@ -6,9 +6,11 @@ import { createHash } from "node:crypto";
 import { closeSync, constants, fchmodSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { crc32, createGunzip, createZstdDecompress } from "node:zlib";
-import { Readable } from "node:stream";
+import { Readable, type Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Manifest, Part } from "../../core/backup-manifest.ts";
+import { collectAfter } from "./collect.ts";
+import { FrameReader, wholeFrames } from "./zstd-frames.ts";
 
 /** Raw bytes of one compressed frame: larger gains nothing, and memory holds a few of them. */
 const FRAME_BYTES = 4 * 1_024 ** 2;
@@ -66,35 +68,35 @@ async function* compressed(
     tally.bytes += frame.length;
     tally.crc32 = crc32(frame, tally.crc32);
     yield pack(frame, compress);
+    collectAfter(FRAME_BYTES);
     onProgress(tally.bytes);
   }
   // An empty stream has one frame too: decompressors refuse no bytes at all.
   if (tally.bytes === 0) yield pack(new Uint8Array(0), compress);
 }
 
-/** The stream in pieces of 4 MiB. */
-export async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Buffer<ArrayBuffer>> {
-  let pieces: Uint8Array[] = [];
+/** The stream in pieces of 4 MiB, all in one buffer: each is gone when the next is asked for. */
+export async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const frame = new Uint8Array(FRAME_BYTES);
   let bytes = 0;
   for await (const chunk of raw) {
     for (let at = 0; at < chunk.length;) {
       const piece = chunk.subarray(at, at + FRAME_BYTES - bytes);
-      pieces.push(piece);
+      frame.set(piece, bytes);
       bytes += piece.length;
       at += piece.length;
       if (bytes < FRAME_BYTES) continue;
-      yield Buffer.concat(pieces);
-      pieces = [];
+      yield frame;
       bytes = 0;
     }
   }
-  if (bytes > 0) yield Buffer.concat(pieces);
+  if (bytes > 0) yield frame.subarray(0, bytes);
 }
 
-/** One compressed frame; frames one after another are one stream. */
+/** One compressed frame, in a buffer of its own; frames one after another are one stream. */
 export function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Uint8Array {
   if (compress === "zstd") return Bun.zstdCompressSync(frame, { level: ZSTD_LEVEL });
-  return compress === "gzip" ? Bun.gzipSync(frame, { level: GZIP_LEVEL }) : frame;
+  return compress === "gzip" ? Bun.gzipSync(frame, { level: GZIP_LEVEL }) : frame.slice();
 }
 
 async function encrypted(
@@ -235,12 +237,22 @@ export async function* decompressed(
   compress: Codec["compress"],
 ): AsyncGenerator<Uint8Array> {
   if (compress === "none") return yield* stored;
-  const unpacker =
-    compress === "zstd" ? createZstdDecompress({ chunkSize: CHUNK_BYTES }) : createGunzip({ chunkSize: CHUNK_BYTES });
+  if (compress === "gzip") return yield* streamed(stored, createGunzip({ chunkSize: CHUNK_BYTES }));
+  const frames = new FrameReader(stored);
+  yield* frames.unpacked();
+  // What others packed has frames of any size.
+  const rest = frames.rest();
+  if (rest !== undefined) yield* streamed(wholeFrames(rest), createZstdDecompress({ chunkSize: CHUNK_BYTES }));
+}
+
+async function* streamed(stored: AsyncIterable<Uint8Array>, unpacker: Duplex): AsyncGenerator<Uint8Array> {
   const feeding = pipeline(Readable.from(stored), unpacker);
   // Its error ends the loop below too, and is thrown by the wait after it.
   feeding.catch(() => undefined);
-  for await (const chunk of unpacker) yield chunk;
+  for await (const chunk of unpacker) {
+    yield chunk;
+    collectAfter(chunk.length);
+  }
   return await feeding;
 }
 

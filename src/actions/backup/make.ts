@@ -11,6 +11,7 @@ import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { releaseProgramPages } from "../../platform/memory.ts";
 import { defineAction } from "../contract.ts";
 import { findBasis, type Basis } from "./basis.ts";
 import { storeStream } from "./encode.ts";
@@ -83,6 +84,8 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
   const draft = repository.begin(idOf("full"));
   try {
     io.onStep?.("begun");
+    // What the start has read of our own program is not needed again.
+    releaseProgramPages();
     const basis = job.incremental ? basisIn(repository, io) : undefined;
     const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis });
     const level = job.verify;

@@ -40,7 +40,10 @@ export interface PageTable {
   readonly hashes: Uint8Array;
 }
 
-/** The file in blocks of whole pages, and their hashes once it was read to its end; `undefined` when they are too many to keep. */
+/**
+ * The file in blocks of whole pages, all in one buffer: each is gone when the next is asked for. And their hashes once it was
+ * read to its end; `undefined` when they are too many to keep.
+ */
 export function readHashed(file: PagedFile): {
   readonly blocks: AsyncGenerator<Uint8Array>;
   readonly hashes: () => Uint8Array | undefined;
@@ -67,8 +70,7 @@ export function differ(file: PagedFile, base: PageTable): Difference {
   const sum = createHash("sha256");
   const changed: number[] = [];
   let page = 0;
-  // One buffer: the collector is slower than a loop over the whole database.
-  for (const block of readBlocks(file.path, new Uint8Array(BLOCK_BYTES))) {
+  for (const block of readBlocks(file.path)) {
     sum.update(block);
     for (let at = 0; at < block.length; at += file.pageSize) {
       // Undefined beyond the end of the base: such a page is always in the delta.
@@ -223,12 +225,12 @@ function hashOf(block: Uint8Array, at: number, pageSize: number): bigint {
   return Bun.hash.xxHash64(block.subarray(at, at + pageSize));
 }
 
-/** Each block is a buffer of its own, which may be kept, unless they all shall be in `buffer`, one after the other. */
-function* readBlocks(path: string, buffer?: Uint8Array<ArrayBuffer>): Generator<Uint8Array<ArrayBuffer>> {
+/** All in one buffer, since the collector is slower than a loop over the whole database. */
+function* readBlocks(path: string): Generator<Uint8Array<ArrayBuffer>> {
+  const block = new Uint8Array(BLOCK_BYTES);
   const fd = openSync(path, "r");
   try {
     for (;;) {
-      const block = buffer ?? new Uint8Array(BLOCK_BYTES);
       let filled = 0;
       for (let got = -1; got !== 0 && filled < block.length; filled += got)
         got = readSync(fd, block, filled, block.length - filled, null);

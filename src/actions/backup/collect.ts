@@ -1,0 +1,14 @@
+/** Keeps a worker small that hands on large buffers: the collector by itself waits until there are hundreds of megabytes of them. */
+
+/** Buffers that may pile up between two collections, bytes. One takes some milliseconds while the heap is small. */
+const PILE_BYTES = 16 * 1_024 ** 2;
+
+let pile = 0;
+
+/** Call for each buffer of that size that is done with. */
+export function collectAfter(bytes: number): void {
+  pile += bytes;
+  if (pile < PILE_BYTES) return;
+  pile = 0;
+  Bun.gc(true);
+}
