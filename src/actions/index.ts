@@ -13,6 +13,7 @@ const actions = new Map<string, () => Promise<Action>>([
   ["prune-backups", async () => (await import("./backup/prune.ts")).pruneAction],
   ["restore", async () => (await import("./backup/restore.ts")).restoreAction],
   ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
+  ["remote-backups", async () => (await import("./backup/copies.ts")).remoteAction],
   ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],
 ]);
 

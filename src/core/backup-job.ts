@@ -1,8 +1,24 @@
 /** What the supervisor and a worker that makes, checks or prunes backups say to each other. Secrets travel on the worker's stdin only. */
 import * as z from "zod";
 import { checkJobSchema } from "./backup-checks.ts";
-import { COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
+import { BACKUP_TYPES, COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
 import { retentionJobSchema } from "./backup-retention.ts";
+
+/** A copy of a backup as a listing shows it. */
+const remoteSummarySchema = z.object({
+  type: z.enum(BACKUP_TYPES),
+  base: z.string().nullable(),
+  snapshotAt: z.string(),
+  rawBytes: z.int(),
+  storedBytes: z.int(),
+  encrypted: z.boolean(),
+  proven: z.enum(LEVELS).nullable(),
+  pinned: z.string().nullable(),
+  trigger: z.enum(TRIGGERS),
+  /** Rows by table; `null`: not counted, or too many tables for one line. */
+  tables: z.record(z.string(), z.int()).nullable(),
+});
+export type RemoteSummary = z.output<typeof remoteSummarySchema>;
 
 const name = () => z.string().regex(/^[a-z][a-z0-9-]{0,31}$/);
 const absolute = () => z.string().startsWith("/");
@@ -70,7 +86,18 @@ export const pruneJobSchema = z.strictObject({
 export type PruneJob = z.output<typeof pruneJobSchema>;
 
 /** Where a backup failed. */
-export const STAGES = ["lock", "source", "space", "store", "verify", "publish", "prune", "bots", "swap"] as const;
+export const STAGES = [
+  "lock",
+  "source",
+  "space",
+  "store",
+  "verify",
+  "publish",
+  "prune",
+  "bots",
+  "swap",
+  "remote",
+] as const;
 
 /** Lines of a worker on descriptor 3. */
 export const backupLineSchema = z.discriminatedUnion("kind", [
@@ -111,6 +138,16 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
     /** What went wrong afterwards, as a bot that did not start. */
     troubles: z.array(z.string()),
   }),
+  /** A copy that stands in another store. */
+  z.object({ kind: z.literal("copied"), id: z.string(), sentBytes: z.int(), durationMs: z.int() }),
+  /** What lies in a bucket; `damage`: why it is of no use. */
+  z.object({
+    kind: z.literal("found"),
+    id: z.string(),
+    damage: z.string().nullable(),
+    backup: remoteSummarySchema.nullable(),
+  }),
+  z.object({ kind: z.literal("fetched"), id: z.string(), storedBytes: z.int() }),
   z.object({ kind: z.literal("exported"), file: z.string(), rawBytes: z.int() }),
   z.object({ kind: z.literal("failed"), stage: z.enum(STAGES), reason: z.string() }),
 ]);

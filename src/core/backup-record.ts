@@ -29,6 +29,17 @@ export const backupRecordSchema = z.object({
   failuresInRow: z.int().min(0),
   /** Since the record began, by stage. */
   failures: z.partialRecord(z.enum(STAGES), z.int().min(0)),
+  /** Of a store that holds copies. */
+  copies: z
+    .object({
+      /** The last backup that was there to be copied when the last run that succeeded began. */
+      upTo: z.string().nullable(),
+      /** Bytes that the last run left to be copied. */
+      pendingBytes: z.int().min(0),
+      backups: z.int().min(0),
+      storedBytes: z.int().min(0),
+    })
+    .optional(),
   /** The same of the runs that were to make a full backup, or made one: an incremental one does not stand in for it. */
   full: z.object({ lastAttemptAt: time(), lastSuccessAt: time().nullable(), failuresInRow: z.int().min(0) }).optional(),
   /** The last proof of a stored backup, by the level that was asked for. */

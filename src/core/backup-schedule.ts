@@ -92,3 +92,29 @@ export function dueProof(
   if (!within(weekly, 7 * DAY_MS)) return weekly;
   return within(daily, DAY_MS) ? undefined : daily;
 }
+
+export interface CopyFacts {
+  /** The last backup of the directory, and when it was made; `undefined`: there is none. */
+  readonly newest: { readonly id: string; readonly atMs: number } | undefined;
+  /** The last backup that was there when the last run that succeeded began. */
+  readonly upTo: string | null;
+  readonly lastAttemptMs: number | undefined;
+  readonly failuresInRow: number;
+}
+
+/** A copy over a slow line takes hours; one that never comes is noticed on the same day. */
+const COPY_OVERDUE_MS = 6 * 3_600_000;
+/** After the fourth failure in a row and each later one: a store that is away for a day gets everything soon after. */
+const COPY_RETRY_MS = 60 * MINUTE_MS;
+
+/** When what is new is to be copied: at once, and after a failure a while later. `undefined`: nothing is new. */
+export function copyDueAt({ newest, upTo, lastAttemptMs, failuresInRow }: CopyFacts): number | undefined {
+  if (newest === undefined || newest.id === upTo) return undefined;
+  if (failuresInRow === 0 || lastAttemptMs === undefined) return newest.atMs;
+  return lastAttemptMs + (RETRIES_MS[failuresInRow - 1] ?? COPY_RETRY_MS);
+}
+
+/** The newest backup has not been copied for so long that somebody must look. */
+export function isCopyOverdue({ newest, upTo }: CopyFacts, nowMs: number): boolean {
+  return newest !== undefined && newest.id !== upTo && nowMs - newest.atMs > COPY_OVERDUE_MS;
+}

@@ -109,6 +109,14 @@ const backupStatusSchema = z.strictObject({
   running: z.boolean(),
   lastError: z.string().nullable().describe("Stage and reason of the last failure; null after a success."),
   failures: z.int().min(0).describe("Failures since the record of the target began."),
+  copies: z
+    .strictObject({
+      pendingBytes: z.int().min(0).describe("Bytes that the last run left to be copied."),
+      backups: z.int().min(0).describe("Copies that are there."),
+      storedBytes: z.int().min(0).describe("Bytes of all of them."),
+    })
+    .optional()
+    .describe("Only of a bucket, after the first run; the other fields are then those of the newest copy."),
 });
 export type BackupStatus = z.output<typeof backupStatusSchema>;
 

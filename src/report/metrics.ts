@@ -248,6 +248,11 @@ export const METRICS: readonly Row[] = [
     "1 when a run of the schedule has not succeeded for more than an hour.",
     ofBackup(({ overdue }) => Number(overdue)),
   ),
+  gauge(
+    "supervisor_backup_pending_bytes",
+    "Of a bucket: bytes that the last run left to be copied; NaN of a directory.",
+    ofBackup(({ copies }) => copies?.pendingBytes ?? null),
+  ),
   counter(
     "supervisor_backup_failures_total",
     "Attempts that failed.",

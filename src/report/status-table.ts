@@ -58,11 +58,12 @@ function backupRow(backup: BackupStatus): readonly Cell[] {
   ];
 }
 
-function backupRemark({ target, store, overdue, lastError }: BackupStatus, paint: Paint): readonly string[] {
-  const fix = `supervisor backup run ${target}`;
+function backupRemark({ target, store, overdue, lastError, copies }: BackupStatus, paint: Paint): readonly string[] {
+  const [what, verb] = copies === undefined ? ["backup", "run"] : ["copy", "copy"];
+  const fix = `supervisor backup ${verb} ${target}`;
   return [
-    ...(overdue ? [paint(`${target}: its backup in ${store} is overdue; try it now: ${fix}`, "red")] : []),
-    ...(lastError === null ? [] : [paint(`${target}: the last backup to ${store} failed: ${lastError}`, "yellow")]),
+    ...(overdue ? [paint(`${target}: its ${what} in ${store} is overdue; try it now: ${fix}`, "red")] : []),
+    ...(lastError === null ? [] : [paint(`${target}: the last ${what} to ${store} failed: ${lastError}`, "yellow")]),
   ];
 }
 

@@ -1,8 +1,10 @@
 /** When a backup is due, and when it is overdue. */
 import { expect, test } from "vitest";
 import {
+  copyDueAt,
   dueAt,
   dueProof,
+  isCopyOverdue,
   isIncrementalOverdue,
   isOverdue,
   nextDue,
@@ -106,4 +108,23 @@ test.each([
 ])("dueProof() is due %s", (_, hours, expected) => {
   const proofs = Object.fromEntries(Object.entries(hours).map(([level, hour]) => [level, { atMs: hour * HOUR_MS }]));
   expect(dueProof(LEVELS_ASKED, proofs, 100 * HOUR_MS)).toBe(expected);
+});
+
+const newest = { id: "b", atMs: 100 * HOUR_MS };
+test.each([
+  ["not before there is a backup", { newest: undefined }, undefined],
+  ["at once for a new backup", {}, 100 * HOUR_MS],
+  ["not when the newest is there", { upTo: "b" }, undefined],
+  ["a minute after the first failure", { lastAttemptMs: 101 * HOUR_MS, failuresInRow: 1 }, 101 * HOUR_MS + 60_000],
+  ["15 minutes after the third", { lastAttemptMs: 101 * HOUR_MS, failuresInRow: 3 }, 101.25 * HOUR_MS],
+  ["an hour after each later one", { lastAttemptMs: 101 * HOUR_MS, failuresInRow: 40 }, 102 * HOUR_MS],
+])("copyDueAt() is %s", (_, more, expected) => {
+  expect(copyDueAt({ newest, upTo: "a", lastAttemptMs: undefined, failuresInRow: 0, ...more })).toBe(expected);
+});
+
+test("isCopyOverdue() is six hours after a backup that is nowhere else", () => {
+  const facts = { newest, upTo: "a", lastAttemptMs: undefined, failuresInRow: 0 };
+  expect(isCopyOverdue(facts, 106 * HOUR_MS)).toBe(false);
+  expect(isCopyOverdue(facts, 106 * HOUR_MS + 1)).toBe(true);
+  expect(isCopyOverdue({ ...facts, upTo: "b" }, 200 * HOUR_MS)).toBe(false);
 });

@@ -12,7 +12,9 @@ const RULES = "config/prometheus/tradingbot.rules.yml";
 test.each([RULES, "docs/monitoring.md"])("%s names only metrics that there are", (file) => {
   const text = readFileSync(join(root, file), "utf8");
   const named = [
-    ...text.matchAll(/\b(?:supervisor_(?:bot|probe|journal|build|health|uptime)|trading_bot|process)_[a-z_]+\b/g),
+    ...text.matchAll(
+      /\b(?:supervisor_(?:bot|backup|drill|probe|journal|build|health|uptime)|trading_bot|process)_[a-z_]+\b/g,
+    ),
   ];
   const known = new Set(METRICS.map(({ name }) => name));
   expect(named.length).toBeGreaterThan(0);
@@ -45,6 +47,8 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     [`supervisor_bot_restart_intensity{${bot}}`]: "0",
     [`supervisor_probe_verdict{${bot},probe="web",verdict="unhealthy"}`]: "0",
     supervisor_journal_dropped_lines_total: "0",
+    'supervisor_backup_overdue{backup="state",store="local",type="sqlite"}': "0",
+    'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0",
     ...more,
   };
   return Object.entries(good).map(([series, value]) => ({
@@ -57,6 +61,16 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
   ["nothing is wrong", {}, []],
   ["the supervisor is down", { 'up{job="tradingbot"}': "0" }, ["SupervisorDown"]],
   ["a bot is down", { 'supervisor_bot_state{bot="a",account="x",state="running"}': "0" }, ["BotDown"]],
+  [
+    "a backup is overdue",
+    { 'supervisor_backup_overdue{backup="state",store="local",type="sqlite"}': "1" },
+    ["BackupOverdue"],
+  ],
+  [
+    "a backup failed",
+    { 'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0 0 1 1 1 1 1 1 1 1 1" },
+    ["BackupFailed"],
+  ],
   ["a bot is not ready", { 'supervisor_bot_ready{bot="a",account="x"}': "0" }, ["BotNotReady"]],
   ["a bot is halted", { 'supervisor_bot_state{bot="a",account="x",state="halted"}': "1" }, ["BotGivenUp"]],
   ["a bot is locked", { 'supervisor_bot_locked{bot="a",account="x"}': "1" }, ["BotLocked"]],

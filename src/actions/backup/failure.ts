@@ -13,6 +13,7 @@ const EXIT_OF_STAGE: Readonly<Record<Stage, number>> = {
   prune: BACKUP_EXIT.space,
   bots: BACKUP_EXIT.source,
   swap: BACKUP_EXIT.rolledBack,
+  remote: BACKUP_EXIT.remote,
 };
 
 export class Failure extends Error {

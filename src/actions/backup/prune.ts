@@ -12,6 +12,9 @@ interface PruneIo {
   readonly clock: Clock;
 }
 
+/** A backup wherever it is stored. */
+type Provable = Pick<StoredBackup, "id" | "manifest" | "state">;
+
 /** Fewer verified backups than this are not a share worth guarding. */
 const MIN_GUARDED = 4;
 
@@ -47,10 +50,21 @@ export function pruneLocked(
   io: PruneIo,
 ): void {
   const { backups } = repository.list();
+  const doomed = doomedOf(backups, { retention, dryRun, force }, io);
+  for (const id of doomed) repository.remove(id);
+  if (doomed.length > 0) io.write({ kind: "pruned", ids: [...doomed] });
+}
+
+/** What is to be deleted, in this order; nothing in a dry run, which tells the verdicts instead. Throws when it is too much at once. */
+export function doomedOf(
+  backups: readonly Provable[],
+  { retention, dryRun, force }: Pick<PruneJob, "retention" | "dryRun" | "force">,
+  io: PruneIo,
+): readonly string[] {
   const verdicts = planRetention(backups.map(asKept), retention, io.clock.wallTime().getTime());
   if (dryRun) for (const verdict of verdicts) io.write({ kind: "verdict", ...verdict });
   const doomed = verdicts.filter(({ keep }) => !keep).map(({ id }) => id);
-  if (dryRun || doomed.length === 0) return;
+  if (dryRun || doomed.length === 0) return [];
   // Those of before a restore go by their age; many of them must not hide how many of the others would go.
   const guarded = backups.filter(({ manifest }) => !isPreRestore(manifest));
   const lost = guarded.filter(({ id }) => doomed.includes(id)).length;
@@ -61,15 +75,15 @@ export function pruneLocked(
     );
   // Deltas before their bases: a kill between the two leaves no delta without its base.
   const bases = new Set(backups.map(({ manifest }) => manifest.base));
-  for (const id of doomed.toSorted((a, b) => Number(bases.has(a)) - Number(bases.has(b)))) repository.remove(id);
-  io.write({ kind: "pruned", ids: doomed });
+  return doomed.toSorted((a, b) => Number(bases.has(a)) - Number(bases.has(b)));
 }
 
-function isPreRestore({ trigger }: StoredBackup["manifest"]): boolean {
+function isPreRestore({ trigger }: Provable["manifest"]): boolean {
   return trigger === "pre-restore";
 }
 
-function asKept({ id, manifest, state }: StoredBackup): Kept {
+/** A stored backup as the retention judges it. */
+export function asKept({ id, manifest, state }: Provable): Kept {
   return {
     id,
     kind: manifest.kind,

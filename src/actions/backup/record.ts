@@ -1,6 +1,5 @@
 /** Keeps the record of a target's backups (core/backup-record.ts); a record that is damaged begins anew, the old one set aside. */
 import { dirname } from "node:path";
-import type { BackupJob } from "../../core/backup-job.ts";
 import type { Level } from "../../core/backup-manifest.ts";
 import {
   backupRecordSchema,
@@ -18,13 +17,23 @@ const MAX_RECORD_BYTES = 65_536;
 /** Who may ask the daemon for its status may read what it shows. */
 const RECORD_MODE = 0o640;
 
+interface RecordOf {
+  readonly record: string;
+  readonly target: { readonly name: string };
+  readonly store: string;
+  readonly incremental?: boolean;
+}
+
 /** Adds an attempt to the record; never throws, since a backup that was made is one without its record too. */
-export function writeRecord(job: BackupJob, clock: Clock, attempt: Attempt): void {
+export function writeRecord(job: RecordOf, clock: Clock, attempt: Attempt, copies?: BackupRecord["copies"]): void {
   try {
     ensureDir(dirname(job.record), 0o750);
-    const names = { target: job.target.name, store: job.store, incremental: job.incremental };
-    const record = withAttempt(readRecord(job.record), names, clock.wallTime().toISOString(), attempt);
-    writeFileAtomic(job.record, `${JSON.stringify(record)}\n`, RECORD_MODE);
+    const names = { target: job.target.name, store: job.store, incremental: job.incremental ?? false };
+    const before = readRecord(job.record);
+    const record = withAttempt(before, names, clock.wallTime().toISOString(), attempt);
+    const kept = copies ?? before?.copies;
+    const all = kept === undefined ? record : { ...record, copies: kept };
+    writeFileAtomic(job.record, `${JSON.stringify(all)}\n`, RECORD_MODE);
   } catch {
     // The backup itself is what counts; the next attempt writes the record again.
   }
@@ -52,7 +61,8 @@ export function hadSuccess(path: string): boolean {
   }
 }
 
-function readRecord(path: string): BackupRecord | undefined {
+/** `undefined` before the first attempt. Throws when a damaged record cannot be set aside. */
+export function readRecord(path: string): BackupRecord | undefined {
   try {
     const text = readTextIfExists(path, MAX_RECORD_BYTES);
     return text === undefined ? undefined : backupRecordSchema.parse(JSON.parse(text));

@@ -32,11 +32,11 @@ import { ensureDir, readTextIfExists, setAside, syncDir, writeFileAtomic } from 
 import { tryLock, type Lock } from "../../platform/lock.ts";
 import { Failure } from "./failure.ts";
 
-const MANIFEST = "manifest.json";
-const MANIFEST_SUM = "manifest.sha256";
-const STATE = "state.json";
+export const MANIFEST = "manifest.json";
+export const MANIFEST_SUM = "manifest.sha256";
+export const STATE = "state.json";
 /** A manifest lists tables and parts; ten thousand of each are below this. */
-const MAX_JSON_BYTES = 8 * 1_024 ** 2;
+export const MAX_JSON_BYTES = 8 * 1_024 ** 2;
 const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
 const CHUNK_BYTES = 1_024 ** 2;
@@ -226,7 +226,7 @@ function byTime(a: StoredBackup, b: StoredBackup): number {
   return Date.parse(a.manifest.snapshotAt) - Date.parse(b.manifest.snapshotAt) || (a.id < b.id ? -1 : 1);
 }
 
-function sumOf(text: string): string {
+export function sumOf(text: string): string {
   return createHash("sha256").update(text).digest("hex");
 }
 

@@ -2,16 +2,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { summarizeChecks, type BackupCheck, type CheckResult } from "../../core/backup-checks.ts";
-import type { Level, Manifest, Verification } from "../../core/backup-manifest.ts";
+import type { Level, Manifest, Part, Verification } from "../../core/backup-manifest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream } from "./encode.ts";
 import { readPart } from "./repository.ts";
 import { proverOf } from "./sources.ts";
 
+/** A stored backup and how its files are read. */
+export interface Readable {
+  readonly manifest: Manifest;
+  readonly read: (part: Part) => AsyncIterable<Uint8Array>;
+}
+
 export interface VerifyOptions {
-  /** Folder of the stored files. */
-  readonly folder: string;
+  /** Folder of the stored files, or how they are read where there is none. */
+  readonly folder: string | { readonly read: Readable["read"]; readonly base: () => Readable | undefined };
   readonly manifest: Manifest;
   readonly level: Level;
   /** Of the target, for L3. */
@@ -33,15 +39,20 @@ export async function verifyBackup(options: VerifyOptions): Promise<Verification
   if (fault !== null) return { ...common, level: level === "L3" ? "L2" : level, ok: false, detail: fault };
   const { ok, text } = summarizeChecks(results);
   // Hashes that are damaged cost the next incremental backup, never this one.
-  const detail = ok ? tableFault(options.folder, options.manifest) : text;
+  const detail = ok ? tableFaultOf(options) : text;
   return { ...common, level, ok, detail, ...(level === "L3" ? { checks: results } : {}) };
+}
+
+/** Only where there is a folder: no copy has the hashes. */
+function tableFaultOf({ folder, manifest }: VerifyOptions): string | null {
+  return typeof folder === "string" ? tableFault(folder, manifest) : null;
 }
 
 async function findFault(
   { folder, manifest, level, scratch, identity, checks = [] }: VerifyOptions,
   onChecked: (results: readonly CheckResult[]) => void,
 ): Promise<string | null> {
-  const read = readPart.bind(undefined, folder);
+  const read = typeof folder === "string" ? readPart.bind(undefined, folder) : folder.read;
   try {
     if (level === "L0") await drain(checked(manifest.parts, read));
     else {
@@ -49,10 +60,10 @@ async function findFault(
       const prover = proverOf(manifest.type);
       if (level === "L1") await prover.parse(raw, manifest);
       else {
-        const base = baseOf(folder, manifest);
+        const base = typeof folder === "string" ? baseIn(folder, manifest) : folder.base();
         const whole = base && {
           manifest: base.manifest,
-          raw: decodeStream(base.manifest, { read: readPart.bind(undefined, base.folder), identity }),
+          raw: decodeStream(base.manifest, { read: base.read, identity }),
         };
         const asked = level === "L3" ? checks : undefined;
         await inScratch(scratch, async (place) =>
@@ -64,6 +75,11 @@ async function findFault(
   } catch (cause) {
     return cause instanceof Error ? cause.message : String(cause);
   }
+}
+
+function baseIn(folder: string, manifest: Manifest): Readable | undefined {
+  const base = baseOf(folder, manifest);
+  return base && { manifest: base.manifest, read: readPart.bind(undefined, base.folder) };
 }
 
 async function inScratch(parent: string, deed: (place: string) => Promise<void>): Promise<void> {

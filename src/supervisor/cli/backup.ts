@@ -1,12 +1,13 @@
 /** `supervisor backup`: makes, lists, proves and prunes backups; needs no daemon, and none is in its way. */
 import type { Command } from "commander";
 import { BACKUP_EXIT, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
-import { LEVELS, provenLevel } from "../../core/backup-manifest.ts";
+import { LEVELS } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { backupJob, commonJob, placesOf, runDeed, verifyJob, type Place } from "../runtime/backup-run.ts";
+import { backupJob, commonJob, copyPlacesOf, placesOf, runDeed, verifyJob, type Place } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
+import { copyJob, remotePruneJob, remoteVerifyJob, runRemote } from "../runtime/copies.ts";
 import { lookInto } from "../runtime/stores.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
@@ -17,6 +18,7 @@ import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
   readonly json?: true;
+  readonly store?: string;
 }
 
 interface RunOptions extends Options {
@@ -36,7 +38,7 @@ interface PruneOptions extends Options {
 /** The last lines of the help, of the sub-commands too: 3 and 4 mean something else than with other commands. */
 const EXIT_CODES = `
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 the source is not there, locked or cannot be read, 4 what is stored
-does not stand its verification, 5 no room, 7 busy, 10 no such backup to export, 75 the deadline of 12 hours is over.`;
+does not stand its verification, 5 no room, 6 the copy to another store failed, 7 busy, 10 no such backup to export, 75 the deadline of 12 hours is over.`;
 
 class NoTargetError extends Error {
   readonly exitCode = EXIT.usage;
@@ -57,10 +59,14 @@ export const command: Verb = {
     sub(cmd, "run", "make a backup of each target, or of one, now")
       .option("--incremental", "only what differs from the newest full backup, of the targets of kind sqlite")
       .action((target: string | undefined, options: RunOptions) => run(target, options, io));
-    sub(cmd, "list", "show the backups that there are").action((target: string | undefined, options: Options) =>
-      list(target, options, io),
-    );
+    sub(cmd, "copy", "send what is not there yet to the buckets of each target, or of one")
+      .option("--store <name>", "to this bucket only")
+      .action((target: string | undefined, options: Options) => copy(target, options, io));
+    sub(cmd, "list", "show the backups that there are, and their copies")
+      .option("--store <name>", "in this store only")
+      .action((target: string | undefined, options: Options) => list(target, options, io));
     sub(cmd, "verify", "prove the newest backup of each target, or of one")
+      .option("--store <name>", "in this store, also a bucket; default: the directories")
       .addOption(
         new Option(
           "--level <level>",
@@ -72,6 +78,7 @@ export const command: Verb = {
       .option("--id <id...>", "these backups instead of the newest")
       .action((target: string | undefined, options: VerifyOptions) => verify(target, options, io));
     sub(cmd, "prune", "delete what no rule of backups.retention keeps")
+      .option("--store <name>", "in this store, also a bucket; default: the directories")
       .option("--dry-run", "delete nothing; say of each backup why it stays or goes")
       .option("--force", "also when it takes more than half of a target's backups")
       .action((target: string | undefined, options: PruneOptions) => prune(target, options, io));
@@ -102,18 +109,36 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
   const loaded = await load(options, io);
   const incremental = options.incremental === true;
   const places = incremental ? incrementalPlaces(loaded, target) : placesFor(loaded, target);
-  await eachPlace(places, options, io, (place, onLine) =>
-    runDeed("backup", backupJob(loaded, place, { trigger: "manual", version: VERSION, incremental }), {
-      clock: systemClock,
-      onLine,
-    }),
+  await eachPlace(withCopies(loaded, places), options, io, (place, onLine) =>
+    isBucket(loaded, place)
+      ? runRemote(copyJob(loaded, place), { clock: systemClock, onLine })
+      : runDeed("backup", backupJob(loaded, place, { trigger: "manual", version: VERSION, incremental }), {
+          clock: systemClock,
+          onLine,
+        }),
+  );
+}
+
+async function copy(target: string | undefined, options: Options, io: CliIo): Promise<void> {
+  const loaded = await load(options, io);
+  const places = withCopies(loaded, placesFor(loaded, target)).filter((place) => isBucket(loaded, place));
+  const wanted = options.store === undefined ? places : places.filter(({ store }) => store === options.store);
+  if (wanted.length === 0)
+    throw new NoTargetError(
+      `cannot copy: no target goes to ${options.store === undefined ? "a bucket" : `a bucket ${options.store}`}`,
+      "docs/backup.md shows a store of kind s3",
+    );
+  await eachPlace(wanted, options, io, (place, onLine) =>
+    runRemote(copyJob(loaded, place), { clock: systemClock, onLine }),
   );
 }
 
 async function verify(target: string | undefined, options: VerifyOptions, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
   const { level, id = [] } = options;
-  await eachPlace(placesFor(loaded, target), options, io, async (place, onLine) => {
+  await eachPlace(placesFor(loaded, target, options.store), options, io, async (place, onLine) => {
+    if (isBucket(loaded, place))
+      return runRemote(remoteVerifyJob(loaded, place, { level, ids: [...id] }), { clock: systemClock, onLine });
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
     return runDeed("verify-backups", verifyJob(loaded, place, { level, ids: [...id] }), { clock: systemClock, onLine });
@@ -124,11 +149,13 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
   const loaded = await load(options, io);
   const retention = loaded.config.backups?.retention;
   if (retention === undefined) return;
-  await eachPlace(placesFor(loaded, target), options, io, async (place, onLine) => {
+  const how = { dryRun: options.dryRun === true, force: options.force === true };
+  await eachPlace(placesFor(loaded, target, options.store), options, io, async (place, onLine) => {
+    if (isBucket(loaded, place)) return runRemote(remotePruneJob(loaded, place, how), { clock: systemClock, onLine });
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
     const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
-    const job: PruneJob = { ...common, retention, dryRun: options.dryRun === true, force: options.force === true };
+    const job: PruneJob = { ...common, retention, ...how };
     return runDeed("prune-backups", job, { clock: systemClock, onLine });
   });
 }
@@ -143,16 +170,28 @@ async function eachPlace(places: readonly Place[], { json }: Options, io: CliIo,
     const lines: BackupLine[] = [];
     // One after the other: they share a disk with the bots.
     // oxlint-disable-next-line no-await-in-loop
-    const end = await deed(place, (line) => {
-      if (line.kind !== "progress") lines.push(line);
-      if (json !== true) tell(place, line, io);
-    });
+    const end = await attempt(() =>
+      deed(place, (line) => {
+        if (line.kind !== "progress") lines.push(line);
+        if (json !== true) tell(place, line, io);
+      }),
+    );
     if (end.failure !== undefined) io.err(`cannot finish ${place.target} in ${place.store}: ${end.failure}`);
-    if (code === EXIT.done) code = end.code;
+    // What is missing here counts more than what is missing elsewhere.
+    if (code === EXIT.done || (code === BACKUP_EXIT.remote && end.code !== EXIT.done)) code = end.code;
     results.push({ ...place, code: end.code, failure: end.failure ?? null, lines });
   }
   if (json === true) io.out(JSON.stringify({ version: 1, results }));
   io.setExitCode(code);
+}
+
+/** A key that cannot be read costs its store only. */
+async function attempt(deed: () => ReturnType<typeof runDeed>): ReturnType<typeof runDeed> {
+  try {
+    return await deed();
+  } catch (error) {
+    return { code: EXIT.usage, failure: error instanceof Error ? error.message : String(error) };
+  }
 }
 
 function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
@@ -174,6 +213,11 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "pruned":
       io.out(`${target}: ${line.ids.length} deleted in ${store}`);
       break;
+    case "copied":
+      io.out(
+        `${target}: ${line.id} is copied to ${store}, ${formatSize(line.sentBytes)} sent in ${(line.durationMs / 1_000).toFixed(1)} s`,
+      );
+      break;
     case "note":
       io.out(`${target}: ${line.text}`);
       break;
@@ -182,43 +226,20 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "step":
     case "restored":
     case "exported":
+    case "found":
+    case "fetched":
       break;
   }
 }
 
 async function list(target: string | undefined, options: Options, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
-  const faults: string[] = [];
-  const rows = placesFor(loaded, target).flatMap((place) => {
-    const { backups, damaged, fault } = lookInto(loaded, place);
-    if (fault !== null) faults.push(fault);
-    return [
-      ...backups.map(({ id, manifest, state }) => ({
-        ...place,
-        id,
-        kind: manifest.type,
-        snapshotAt: manifest.snapshotAt,
-        rawBytes: manifest.raw.bytes,
-        storedBytes: manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0),
-        encrypted: manifest.codec.encrypt !== null,
-        proven: provenLevel(state) ?? null,
-        pinned: state.pinned,
-        trigger: manifest.trigger,
-        damage: null,
-      })),
-      ...damaged.map(({ id, reason }) => ({ ...place, id, damage: reason })),
-    ];
-  });
-  if (faults.length > 0) io.setExitCode(BACKUP_EXIT.source);
-  if (options.json === true) return io.out(JSON.stringify({ version: 1, backups: rows, faults }));
-  for (const fault of faults) io.err(fault);
-  if (rows.length === 0 && faults.length === 0) return io.out("there are no backups");
-  for (const row of rows)
-    io.out(
-      "kind" in row
-        ? `${row.id}  ${row.store}  ${row.snapshotAt}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}${row.trigger === "pre-restore" ? "  made before a restore" : ""}`
-        : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`,
-    );
+  const places =
+    options.store === undefined
+      ? withCopies(loaded, placesFor(loaded, target))
+      : placesFor(loaded, target, options.store);
+  const { listBackups } = await import("./backup-list.ts");
+  await listBackups(loaded, places, options, io);
 }
 
 /** A restore that was broken off is ended first: what a backup would read may be half in its place. */
@@ -228,7 +249,8 @@ async function load(options: Options, io: CliIo): Promise<LoadedConfig> {
   return loaded;
 }
 
-function placesFor({ config, shown }: LoadedConfig, target: string | undefined): readonly Place[] {
+/** The directories of the targets, or the one store of any kind. */
+function placesFor({ config, shown }: LoadedConfig, target: string | undefined, store?: string): readonly Place[] {
   const { backups } = config;
   if (backups === undefined)
     throw new NoTargetError(
@@ -241,7 +263,28 @@ function placesFor({ config, shown }: LoadedConfig, target: string | undefined):
       `cannot find target ${target}: the targets are ${names.join(", ")}`,
       "supervisor backup list shows what is stored",
     );
-  return (target === undefined ? names : [target]).flatMap((name) => placesOf(backups, name));
+  const wanted = target === undefined ? names : [target];
+  if (store === undefined) return wanted.flatMap((name) => placesOf(backups, name));
+  const places = wanted
+    .flatMap((name) => [...placesOf(backups, name), ...copyPlacesOf(backups, name)])
+    .filter((place) => place.store === store);
+  if (places.length > 0) return places;
+  throw new NoTargetError(
+    `cannot find a backup in the store ${store}: ${backups.stores[store] === undefined ? `the stores are ${Object.keys(backups.stores).join(", ")}` : `${target ?? "no target"} does not go there`}`,
+    "supervisor backup list shows what is stored",
+  );
+}
+
+/** Each target's directories, and then its buckets. */
+function withCopies({ config }: LoadedConfig, places: readonly Place[]): readonly Place[] {
+  const { backups } = config;
+  if (backups === undefined) return places;
+  const targets = [...new Set(places.map(({ target }) => target))];
+  return targets.flatMap((name) => [...places.filter(({ target }) => target === name), ...copyPlacesOf(backups, name)]);
+}
+
+function isBucket({ config }: LoadedConfig, { store }: Place): boolean {
+  return config.backups?.stores[store]?.kind === "s3";
 }
 
 /** Those whose kind has incremental backups. */

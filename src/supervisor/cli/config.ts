@@ -5,11 +5,13 @@ import { Option, type Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
 import { LOCAL_CONFIG } from "../runtime/config/locate.ts";
+import type { LoadedConfig } from "../runtime/config/load.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface ReadOptions extends PlaceOptions {
   readonly json?: boolean;
+  readonly online?: true;
 }
 
 export const command: Verb = {
@@ -22,9 +24,9 @@ export const command: Verb = {
       .argument("[file]", "where to write it", LOCAL_CONFIG)
       .option("--force", "replace an existing file")
       .action((file: string, options: { force?: boolean }) => guard(io, () => init(io, file, options.force === true)));
-    readsConfig(parent.command("check").description("Checks the config and what it names on this machine.")).action(
-      (_options: unknown, cmd: Command) => guard(io, () => check(io, cmd.optsWithGlobals<ReadOptions>())),
-    );
+    readsConfig(parent.command("check").description("Checks the config and what it names on this machine."))
+      .option("--online", "also ask the buckets of backups, with the keys that the config names")
+      .action((_options: unknown, cmd: Command) => guard(io, () => check(io, cmd.optsWithGlobals<ReadOptions>())));
     readsConfig(parent.command("show").description("Prints the config in force, with every default filled in.")).action(
       (_options: unknown, cmd: Command) => guard(io, () => show(io, cmd.optsWithGlobals<ReadOptions>())),
     );
@@ -120,6 +122,7 @@ async function check(io: CliIo, options: ReadOptions): Promise<void> {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     const warnings = [...checkEnvironment(loaded), ...limitWarnings(loaded)];
     const bots = Object.keys(loaded.config.bots);
+    if (options.online === true) await online(loaded, io, options);
     for (const warning of warnings) io.err(warning);
     if (options.json === true)
       io.out(JSON.stringify({ file: loaded.file, ok: true, bots, errors: [], warnings }, null, 2));
@@ -131,6 +134,13 @@ async function check(io: CliIo, options: ReadOptions): Promise<void> {
     io.out(JSON.stringify({ file, ok: false, bots: [], errors, warnings: [] }, null, 2));
     io.setExitCode(error.exitCode);
   }
+}
+
+async function online(loaded: LoadedConfig, io: CliIo, { json }: ReadOptions): Promise<void> {
+  const { checkOnline } = await import("../runtime/online-check.ts");
+  const { systemClock } = await import("../../platform/clock.ts");
+  const stores = await checkOnline(loaded, systemClock);
+  if (json !== true) for (const store of stores) io.out(`the bucket of the store ${store} can be read and written`);
 }
 
 async function show(io: CliIo, options: ReadOptions): Promise<void> {

@@ -13,7 +13,7 @@ import { backupRecordSchema, recordName, type BackupRecord } from "../../core/ba
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
-import type { BackupsInput, TargetConfig } from "./config/backup-schema.ts";
+import type { BackupsInput, StoreConfig, TargetConfig } from "./config/backup-schema.ts";
 import type { LoadedConfig } from "./config/load.ts";
 
 /** A private key of age is one line; the file may hold comments and older keys. */
@@ -43,10 +43,19 @@ interface RunOptions {
   readonly onStart?: (worker: Worker) => void;
 }
 
-/** The stores of a target, in order of the config. */
+/** The directories that a target is backed up to, in order of the config. */
 export function placesOf(backups: BackupsInput, target: string): readonly Place[] {
+  return storesOf(backups, target, "directory");
+}
+
+/** The buckets that copies of a target go to, in order of the config. */
+export function copyPlacesOf(backups: BackupsInput, target: string): readonly Place[] {
+  return storesOf(backups, target, "s3");
+}
+
+function storesOf(backups: BackupsInput, target: string, kind: StoreConfig["kind"]): readonly Place[] {
   const wanted = backups.targets[target]?.stores ?? Object.keys(backups.stores);
-  return wanted.map((store) => ({ target, store }));
+  return wanted.filter((store) => backups.stores[store]?.kind === kind).map((store) => ({ target, store }));
 }
 
 /** Throws when a file that the job needs cannot be read. */
@@ -89,16 +98,22 @@ export function verifyJob(
   return { ...commonJob({ config }, place), level, ids, checks, record: recordPath(dirs.stateDir, place) };
 }
 
-/** What every job on a target's backups says. Throws when the config does not know the place or its key cannot be read. */
-export function commonJob({ config }: Pick<LoadedConfig, "config">, { target: name, store: storeName }: Place) {
-  const target = config.backups?.targets[name];
-  const store = config.backups?.stores[storeName];
-  if (target === undefined || store === undefined)
-    throw new Error(`cannot find the target ${name} in the store ${storeName}: the config does not name it`);
+/** The private key of age, where the config names one. Throws when it cannot be read. */
+export function readIdentity({ config }: Pick<LoadedConfig, "config">): string | undefined {
   const identityFile = config.backups?.encryption?.identityFile;
   const identity = identityFile === undefined ? undefined : readTextIfExists(identityFile, MAX_IDENTITY_BYTES);
   if (identityFile !== undefined && identity === undefined)
     throw new Error(`cannot read the private key ${identityFile}: it does not exist`);
+  return identity;
+}
+
+/** What every job on a target's backups says. Throws when the config does not know the place or its key cannot be read. */
+export function commonJob({ config }: Pick<LoadedConfig, "config">, { target: name, store: storeName }: Place) {
+  const target = config.backups?.targets[name];
+  const store = config.backups?.stores[storeName];
+  if (target === undefined || store?.kind !== "directory")
+    throw new Error(`cannot find the target ${name} in the store ${storeName}: the config does not name it`);
+  const identity = readIdentity({ config });
   return {
     version: 1 as const,
     target: jobTarget(name, target),
@@ -166,7 +181,7 @@ export async function runDeed(action: string, job: object, { clock, onLine, onSt
   }
 }
 
-function recordPath(stateDir: string, { target, store }: Place): string {
+export function recordPath(stateDir: string, { target, store }: Place): string {
   return join(stateDir, "backups", recordName(target, store));
 }
 

@@ -15,9 +15,11 @@ import {
 import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { backupStatus } from "./backup-status.ts";
 import { backupJob, placesOf, readRecord, runDeed, verifyJob, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { Copies } from "./copy-schedule.ts";
 import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
@@ -50,6 +52,7 @@ type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
   readonly restores: Restores;
+  readonly #copies: Copies;
   readonly #deps: BackupsDeps;
   #loaded: LoadedConfig;
   #places: readonly Place[] = [];
@@ -68,12 +71,14 @@ export class Backups {
     this.#deps = deps;
     this.restores = new Restores({ ...deps, stateDir: deps.loaded.dirs.stateDir });
     this.#loaded = deps.loaded;
+    this.#copies = new Copies(deps);
     this.adopt(deps.loaded);
   }
 
   /** Goes by this config from here on; a backup that is under way ends by the one before. */
   adopt(loaded: LoadedConfig): void {
     this.#loaded = loaded;
+    this.#copies.adopt(loaded);
     this.#timetable.clear();
     const { backups } = loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
@@ -87,6 +92,7 @@ export class Backups {
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
     const nowMs = this.#deps.clock.wallTime().getTime();
+    this.#copies.look(nowMs);
     for (const place of this.#places) {
       if (this.#running.size >= MAX_WORKERS) return;
       if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
@@ -107,7 +113,8 @@ export class Backups {
     const { clock } = this.#deps;
     const loaded = this.#loaded;
     const nowMs = clock.wallTime().getTime();
-    return this.#places.map((place) => {
+    const copies = this.#copies.status(nowMs);
+    const made = this.#places.map((place) => {
       const facts = this.#factsOf(place);
       return backupStatus(loaded, place, {
         dueMs: facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs)?.atMs,
@@ -116,6 +123,7 @@ export class Backups {
         running: this.#running.has(keyOf(place)),
       });
     });
+    return [...made, ...copies];
   }
 
   /** `undefined` for a target without a schedule. */
@@ -213,34 +221,6 @@ export class Backups {
     });
     return failure;
   }
-}
-
-/** What is known of a place's backups without a daemon, too. */
-function backupStatus(
-  { dirs, config }: Pick<LoadedConfig, "config" | "dirs">,
-  place: Place,
-  {
-    dueMs,
-    overdue,
-    running,
-  }: { readonly dueMs: number | undefined; readonly overdue: boolean; readonly running: boolean },
-): BackupStatus {
-  const record = readRecord(dirs.stateDir, place);
-  const success = record?.lastSuccess ?? null;
-  const error = record?.lastError ?? null;
-  return {
-    ...place,
-    kind: config.backups?.targets[place.target]?.kind ?? "files",
-    lastSuccessAt: success?.at ?? null,
-    lastDurationSeconds: success === null ? null : success.durationMs / 1_000,
-    sizeBytes: success?.storedBytes ?? null,
-    verified: success !== null,
-    nextAt: dueMs === undefined ? null : new Date(dueMs).toISOString(),
-    overdue,
-    running,
-    lastError: error === null ? null : `${error.stage}: ${error.reason}`,
-    failures: Object.values(record?.failures ?? {}).reduce((sum, each) => sum + each, 0),
-  };
 }
 
 function millis(time: string | null | undefined): number | undefined {

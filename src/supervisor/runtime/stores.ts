@@ -12,7 +12,8 @@ export interface StoreLook extends Listing {
 
 /** Throws nothing: that a store is gone or may not be read is an answer. */
 export function lookInto({ config, dirs }: Pick<LoadedConfig, "config" | "dirs">, place: Place): StoreLook {
-  const folder = config.backups?.stores[place.store]?.path ?? "";
+  const store = config.backups?.stores[place.store];
+  const folder = store?.kind === "directory" ? store.path : "";
   const repository = new Repository(folder, place.target);
   const nothing = { folder, backups: [], damaged: [] };
   try {

@@ -34,6 +34,34 @@ const storeSchema = z.discriminatedUnion("kind", [
     kind: z.literal("directory").describe("Plain folders on this machine."),
     path: path().describe("Folder of the store; made when it is not there."),
   }),
+  z.strictObject({
+    kind: z.literal("s3").describe("A bucket that speaks S3, for copies of what lies in the first directory."),
+    endpoint: z
+      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
+      .describe("Address of the service."),
+    bucket: filled()
+      .regex(
+        /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+        "is not the name of a bucket; it has 3 to 63 of a-z, 0-9, dot and dash",
+      )
+      .describe("Name of the bucket; it must exist."),
+    prefix: z
+      .string()
+      .regex(/^[^\0]*$/, "a NUL character cannot be passed on; remove it")
+      .regex(/^(?!\/)(?!.*\/$)/, "begins or ends with a slash; leave that out")
+      .default("")
+      .describe("Begins every key; of this installation alone."),
+    region: filled().default("us-east-1").describe("Region of the bucket."),
+    accessKeyIdFile: path().optional().describe("File with the access key id."),
+    accessKeyIdEnv: filled().optional().describe("Environment variable with the access key id."),
+    secretAccessKeyFile: path().optional().describe("File with the secret access key."),
+    secretAccessKeyEnv: filled().optional().describe("Environment variable with the secret access key."),
+    timeout: duration()
+      .refine((ms) => ms >= 1_000, "is too short; write at least 1s")
+      .prefault("30s")
+      .describe("Longest wait for an answer; a file gets a second more for each 64 KiB."),
+    retention: retentionSchema.optional().describe("How long copies are kept; default: as backups.retention."),
+  }),
 ]);
 
 const encryptionSchema = z.strictObject({
@@ -160,6 +188,9 @@ export const backupsSchema = z.strictObject({
   retention: retentionSchema.prefault({}).describe("How long backups are kept."),
   verify: verifySchema.prefault({}).describe("How far backups are proven."),
   compress: z.enum(COMPRESSORS).default("zstd").describe("How backups are packed."),
+  scratch: path()
+    .optional()
+    .describe("Folder with room for what a check of a copy restores; default: backups/scratch in stateDir."),
   objectives: objectivesSchema.prefault({}).describe("What a restore must keep to."),
 });
 export type BackupsInput = z.output<typeof backupsSchema>;

@@ -142,12 +142,19 @@ function completeBackups(backups: BackupsInput, folder: string): BackupsInput {
   const { stores, targets, encryption } = backups;
   return {
     ...backups,
-    stores: mapValues(stores, (store): StoreConfig => ({ ...store, path: resolve(folder, store.path) })),
+    ...absolute(backups, ["scratch"], folder),
+    stores: mapValues(stores, (store) => completeStore(store, folder)),
     targets: mapValues(targets, (target) => completeTarget(target, folder)),
     ...(encryption === undefined
       ? {}
       : { encryption: { ...encryption, ...absolute(encryption, ["identityFile"], folder) } }),
   };
+}
+
+function completeStore(store: StoreConfig, folder: string): StoreConfig {
+  return store.kind === "directory"
+    ? { ...store, path: resolve(folder, store.path) }
+    : { ...store, ...absolute(store, ["accessKeyIdFile", "secretAccessKeyFile"], folder) };
 }
 
 function completeTarget(target: TargetConfig, folder: string): TargetConfig {

@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`alerts\`; in \`backups\` the target \`postgres\` and the store \`s3\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`alerts\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 

@@ -8,6 +8,7 @@ import { PASSPHRASE_IDS } from "../../../core/exchange-ids.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
 import { orderMistakes } from "../../../core/start-order.ts";
+import { checkStores } from "./store-rules.ts";
 
 /** Where a rule reports to; satisfied by zod's refinement context. */
 interface Report {
@@ -243,6 +244,7 @@ export function listenersError(root: unknown): string | undefined {
 
 /** Targets go to stores that exist, at times of a known zone, and secrets only encrypted. */
 export function checkBackups(value: unknown, to: Report): void {
+  checkStores(value, to);
   const { stores, targets, encryption } = backupsOutline.parse(value);
   const known = Object.keys(stores);
   if (known.length === 0)

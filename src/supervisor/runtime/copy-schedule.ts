@@ -1,0 +1,101 @@
+/** The daemon's copies of backups to buckets: as soon as there is something new, again soon after a failure, one at a time. */
+import { copyDueAt, isCopyOverdue, type CopyFacts } from "../../core/backup-schedule.ts";
+import type { BackupStatus } from "../../core/status.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { copyPlacesOf, placesOf, readRecord, type Place } from "./backup-run.ts";
+import { backupStatus } from "./backup-status.ts";
+import type { LoadedConfig } from "./config/load.ts";
+import { copyJob, runRemote } from "./copies.ts";
+
+/** Pause after a failed run, ms: one whose worker cannot even write its record must not be started in a loop. */
+const PAUSE_MS = 60_000;
+
+interface CopiesDeps {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly say: (level: "info" | "alert", text: string) => void;
+}
+
+export class Copies {
+  readonly #deps: CopiesDeps;
+  #loaded: LoadedConfig;
+  #places: readonly Place[] = [];
+  /** The place whose copies are under way: they share one line, beside the backups, which share a disk. */
+  #running: Place | undefined;
+  /** Monotonic time before which nothing is copied, ms. */
+  #pausedUntilMs = 0;
+
+  constructor(deps: CopiesDeps) {
+    this.#deps = deps;
+    this.#loaded = deps.loaded;
+  }
+
+  adopt(loaded: LoadedConfig): void {
+    this.#loaded = loaded;
+    const { backups } = loaded.config;
+    const targets = Object.keys(backups?.targets ?? {});
+    this.#places = backups === undefined ? [] : targets.flatMap((target) => copyPlacesOf(backups, target));
+  }
+
+  /** Starts what is due; the longest due goes first, so that a store that is down keeps no other waiting. */
+  look(nowMs: number): void {
+    if (this.#running !== undefined || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
+    const [next] = this.#places
+      .map((place) => ({ place, dueMs: copyDueAt(this.#factsOf(place)) ?? Number.POSITIVE_INFINITY }))
+      .filter(({ dueMs }) => dueMs <= nowMs)
+      .toSorted((a, b) => a.dueMs - b.dueMs);
+    if (next !== undefined) void this.#run(next.place);
+  }
+
+  status(nowMs: number): readonly BackupStatus[] {
+    return this.#places.map((place) => {
+      const facts = this.#factsOf(place);
+      const running = this.#running === place;
+      return backupStatus(this.#loaded, place, {
+        dueMs: copyDueAt(facts),
+        overdue: isCopyOverdue(facts, nowMs),
+        running,
+      });
+    });
+  }
+
+  #factsOf(place: Place): CopyFacts {
+    const { config, dirs } = this.#loaded;
+    const [source] = config.backups === undefined ? [] : placesOf(config.backups, place.target);
+    const made = source === undefined ? null : (readRecord(dirs.stateDir, source)?.lastSuccess ?? null);
+    const record = readRecord(dirs.stateDir, place);
+    return {
+      newest: made === null ? undefined : { id: made.id, atMs: Date.parse(made.at) },
+      upTo: record?.copies?.upTo ?? null,
+      lastAttemptMs: record === undefined ? undefined : Date.parse(record.lastAttemptAt),
+      failuresInRow: record?.failuresInRow ?? 0,
+    };
+  }
+
+  async #run(place: Place): Promise<void> {
+    const { clock, say } = this.#deps;
+    this.#running = place;
+    const failure = await this.#copy(place).catch((error: unknown) =>
+      error instanceof Error ? error.message : String(error),
+    );
+    this.#running = undefined;
+    if (failure === undefined) return;
+    this.#pausedUntilMs = clock.monotonicMs() + PAUSE_MS;
+    say("alert", `cannot copy the backups of ${place.target} to ${place.store}: ${failure}`);
+  }
+
+  /** Says why it failed. */
+  async #copy(place: Place): Promise<string | undefined> {
+    const { clock, say } = this.#deps;
+    const { failure } = await runRemote(copyJob(this.#loaded, place), {
+      clock,
+      onLine: (line) => {
+        if (line.kind === "copied") say("info", `backup ${line.id} is copied to ${place.store}`);
+        if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);
+        if (line.kind === "pruned")
+          say("info", `${line.ids.length} copies of ${place.target} in ${place.store} that no rule keeps were deleted`);
+      },
+    });
+    return failure;
+  }
+}
