@@ -4,21 +4,7 @@
  * Terms follow Kubernetes CrashLoopBackOff: an *attempt* is one restart in a row,
  * the *base* is the first delay, the *cap* the largest, jitter included.
  */
-import * as z from "zod";
-import { duration } from "./duration.ts";
-
-/** The fields, to be spread into the config's `restart` section. */
-export const backoffFields = {
-  base: duration().prefault("1s").describe("Delay before the first restart in a row."),
-  factor: z.number().min(1).max(10).default(2).describe("Growth of the delay per restart in a row, a ratio."),
-  cap: duration().prefault("60s").describe("Upper bound of the delay, jitter included."),
-  jitter: z.number().min(0).max(1).default(0.1).describe("Share of the delay that is added at random, 0 to 1."),
-};
-
-export const backoffSchema = z
-  .strictObject(backoffFields)
-  .refine((b) => b.base <= b.cap, { path: ["base"], message: "base must not be larger than cap" });
-export type Backoff = z.output<typeof backoffSchema>;
+import type { Backoff } from "./restart-schema.ts";
 
 /**
  * Delay before restart number `attempt` (1 is the first), in ms: `min(cap, base · factor^(attempt−1))`, plus jitter.

@@ -4,7 +4,7 @@
  * that was undone: it stays for a week by a rule of its own, and counts for no other. Pure; the words of each reason are for people.
  */
 import * as z from "zod";
-import { duration } from "./duration.ts";
+import { duration } from "./quantities.ts";
 import type { BackupKind } from "./backup-manifest.ts";
 
 const span = (standard: string) => duration().prefault(standard);

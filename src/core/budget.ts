@@ -4,19 +4,7 @@
  * The rule and both names are Erlang/OTP's supervisor flags (intensity, period):
  * one restart more than `intensity` inside the sliding `period` exhausts it.
  */
-import * as z from "zod";
-import { duration } from "./duration.ts";
-
-/** The fields, to be spread into the config's `restart` section. */
-const budgetFields = {
-  intensity: z.int().min(0).max(1_000).default(5).describe("Restarts allowed within the period."),
-  period: duration()
-    .prefault("10m")
-    .describe("Length of the sliding window that intensity counts in; 0s is a budget without limit."),
-};
-
-export const budgetSchema = z.strictObject(budgetFields);
-export type Budget = z.output<typeof budgetSchema>;
+import type { Budget } from "./restart-schema.ts";
 
 /** Restart times inside the window, oldest first, in monotonic ms; never longer than `intensity + 1`. */
 export type RestartLog = readonly number[];

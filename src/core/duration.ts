@@ -1,38 +1,21 @@
 /** Durations in config: written "250ms", "30s", "5m", "2h" or "1d"; held as milliseconds. */
-import * as z from "zod";
-
 const MS_PER_UNIT = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 type Unit = keyof typeof MS_PER_UNIT;
 
-const PATTERN = /^(\d{1,9})(ms|s|m|h|d)$/;
+/** How a duration is written. */
+export const DURATION_PATTERN = /^(\d{1,9})(ms|s|m|h|d)$/;
 
 /** The longest duration accepted, 365 days in ms: a timer must not overflow. */
 export const MAX_DURATION_MS = 365 * MS_PER_UNIT.d;
 
 /** Milliseconds of `text`, or `undefined` when it is not a duration or longer than 365 days. */
 export function parseDuration(text: string): number | undefined {
-  const match = PATTERN.exec(text);
+  const match = DURATION_PATTERN.exec(text);
   if (match === null) return undefined;
   // Safe: the pattern admits only these five units.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const ms = Number(match[1]) * MS_PER_UNIT[match[2] as Unit];
   return ms <= MAX_DURATION_MS ? ms : undefined;
-}
-
-/** A zod type for a duration: text in the config, milliseconds in the program. */
-export function duration() {
-  return z
-    .string()
-    .meta({ pattern: PATTERN.source, examples: ["30s"] })
-    .transform((text, ctx) => {
-      const ms = parseDuration(text);
-      if (ms !== undefined) return ms;
-      ctx.addIssue({
-        code: "custom",
-        message: `"${text}" is not a duration; write it as 250ms, 30s, 5m, 2h or 1d (at most 365d)`,
-      });
-      return z.NEVER;
-    });
 }
 
 /** The shortest exact spelling of `ms` in the config's own form, e.g. 90_000 is "90s". */

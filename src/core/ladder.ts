@@ -5,6 +5,9 @@
  */
 import type { CloseOutcome } from "./close-job.ts";
 
+/** Pause between two slow rounds of a close that did not end flat, ms. */
+export const CLOSE_RETRY_MS = 30_000;
+
 /** Actions that can stand on a rung; each is a worker subprocess `supervisor __action NAME`. */
 export type Rung = "close-positions";
 

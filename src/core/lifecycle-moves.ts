@@ -2,13 +2,11 @@
 import { restartDelayMs } from "./backoff.ts";
 import { formatDuration } from "./duration.ts";
 import { spendRestart } from "./budget.ts";
-import { retriesByItself, rungAt, type RungOutcome } from "./ladder.ts";
+import { CLOSE_RETRY_MS, retriesByItself, rungAt, type RungOutcome } from "./ladder.ts";
 import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, Trigger } from "./lifecycle-types.ts";
 
 /** Pause between two tries to end what survived SIGKILL, ms. */
 export const SWEEP_RETRY_MS = 5_000;
-/** Pause between two slow rounds of a close that did not end flat, ms. */
-export const CLOSE_RETRY_MS = 30_000;
 /**
  * How long a bot must be healthy without a break before `closeAfter` stops counting, ms (or `closeAfter` itself, if that
  * is shorter): a bot that crashes or hangs again and again is healthy for a moment at each start, and protects nothing.

@@ -2,8 +2,8 @@
  * The words of the lifecycle: what a bot's state can be, what can happen to it, and what the shell is told to do.
  * The states are those of `supervisor status`; the rules are in lifecycle.ts.
  */
-import type { Backoff } from "./backoff.ts";
-import type { Budget, RestartLog } from "./budget.ts";
+import type { Backoff, Budget } from "./restart-schema.ts";
+import type { RestartLog } from "./budget.ts";
 import type { CloseJob } from "./close-job.ts";
 import type { Rung, RungOutcome } from "./ladder.ts";
 import type { Verdict } from "./verdict.ts";

@@ -1,7 +1,7 @@
 /** What a bot may use at most: the limits of the config, which of them this machine can enforce, and when memory counts as high. */
 import * as z from "zod";
-import { duration } from "./duration.ts";
-import { cpuPercent, formatSize, size } from "./size.ts";
+import { cpuPercent, duration, size } from "./quantities.ts";
+import { formatSize } from "./size.ts";
 
 /** Nothing runs in less, and a kernel that is given less kills the start. */
 const MIN_MEMORY_BYTES = 1_024 ** 2;

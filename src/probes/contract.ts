@@ -1,6 +1,6 @@
 /** What a probe is. A new probe is one file that exports a `ProbeKind`, plus its name in index.ts. */
 import * as z from "zod";
-import { duration } from "../core/duration.ts";
+import { duration } from "../core/quantities.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { User } from "../platform/user.ts";

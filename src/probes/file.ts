@@ -7,7 +7,8 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import * as z from "zod";
-import { duration, formatDuration } from "../core/duration.ts";
+import { formatDuration } from "../core/duration.ts";
+import { duration } from "../core/quantities.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import { common, defineProbe, type Probe, type ProbeContext } from "./contract.ts";
 import { withDeadline } from "./deadline.ts";

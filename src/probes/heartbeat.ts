@@ -1,6 +1,6 @@
 /** `heartbeat`: the bot said `WATCHDOG=1` or posted a heartbeat recently enough; systemd's watchdog, sd_notify(3). */
 import * as z from "zod";
-import { duration } from "../core/duration.ts";
+import { duration } from "../core/quantities.ts";
 import { common, defineProbe } from "./contract.ts";
 import { watchSilence } from "./silence.ts";
 

@@ -1,6 +1,6 @@
 /** `progress`: a value that the bot reports (`X_PROGRESS=`) has changed recently enough; catches a loop that turns and does nothing. */
 import * as z from "zod";
-import { duration } from "../core/duration.ts";
+import { duration } from "../core/quantities.ts";
 import { common, defineProbe } from "./contract.ts";
 import { watchSilence } from "./silence.ts";
 

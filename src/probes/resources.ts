@@ -1,7 +1,7 @@
 /** `resources`: the bot's whole process tree stays below its limits of memory, CPU and open files. */
 import * as z from "zod";
-import { duration } from "../core/duration.ts";
-import { cpuPercent, formatSize, size } from "../core/size.ts";
+import { cpuPercent, duration, size } from "../core/quantities.ts";
+import { formatSize } from "../core/size.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import { createUsageSampler, type ResourceUsage } from "../platform/usage.ts";
 import { common, defineProbe, type Probe, type ProbeContext } from "./contract.ts";

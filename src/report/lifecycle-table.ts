@@ -1,7 +1,8 @@
 /** The page docs/lifecycle.md: what each state means to an operator, and the state table of core/lifecycle.ts in words. */
 import { formatDuration } from "../core/duration.ts";
 import { table } from "../core/lifecycle.ts";
-import { CLOSE_RETRY_MS, EXTEND_LIMIT_FACTOR, SETTLED_MS, SWEEP_RETRY_MS } from "../core/lifecycle-moves.ts";
+import { CLOSE_RETRY_MS } from "../core/ladder.ts";
+import { EXTEND_LIMIT_FACTOR, SETTLED_MS, SWEEP_RETRY_MS } from "../core/lifecycle-moves.ts";
 import type { EventKind, StateKind, Timer } from "../core/lifecycle-types.ts";
 
 interface StateWords {

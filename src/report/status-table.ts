@@ -1,6 +1,6 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
 import { styleText } from "node:util";
-import { CLOSE_RETRY_MS } from "../core/lifecycle-moves.ts";
+import { CLOSE_RETRY_MS } from "../core/ladder.ts";
 import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";

@@ -1,8 +1,9 @@
 /** The restart delay: golden vectors, and the bounds that every setting keeps. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Backoff, backoffSchema, restartDelayMs } from "../../src/core/backoff.ts";
+import { restartDelayMs } from "../../src/core/backoff.ts";
 import { MAX_DURATION_MS } from "../../src/core/duration.ts";
+import { type Backoff, backoffSchema } from "../../src/core/restart-schema.ts";
 import golden from "./backoff-vectors.json" with { type: "json" };
 
 const HOUR = 3_600_000;

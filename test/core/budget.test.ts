@@ -1,7 +1,8 @@
 /** The restart budget: a sliding list of restart times. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { budgetSchema, type RestartLog, restartsInPeriod, spendRestart } from "../../src/core/budget.ts";
+import { type RestartLog, restartsInPeriod, spendRestart } from "../../src/core/budget.ts";
+import { budgetSchema } from "../../src/core/restart-schema.ts";
 
 const policy = { intensity: 3, period: 60_000 };
 

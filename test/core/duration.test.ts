@@ -1,7 +1,8 @@
 /** Durations of the config: what is accepted, what is refused and in which words. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { duration, formatDuration, MAX_DURATION_MS, parseDuration } from "../../src/core/duration.ts";
+import { formatDuration, MAX_DURATION_MS, parseDuration } from "../../src/core/duration.ts";
+import { duration } from "../../src/core/quantities.ts";
 
 describe("parseDuration()", () => {
   test.each([

@@ -1,6 +1,6 @@
 /** Scenarios of the lifecycle that end, or must not end, in the closing of positions: closeAfter, emergencies, lockouts. */
 import { describe, expect, test } from "vitest";
-import { CLOSE_RETRY_MS } from "../../src/core/lifecycle-moves.ts";
+import { CLOSE_RETRY_MS } from "../../src/core/ladder.ts";
 import type { Policy } from "../../src/core/lifecycle-types.ts";
 import { basePolicy, Life, lives, MIN, S } from "./lifecycle-life.ts";
 import { World } from "./lifecycle-world.ts";

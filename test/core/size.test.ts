@@ -1,6 +1,7 @@
 /** Sizes and CPU shares of the config, and sizes for people. */
 import { describe, expect, test } from "vitest";
-import { cpuPercent, formatSize, size } from "../../src/core/size.ts";
+import { formatSize } from "../../src/core/size.ts";
+import { cpuPercent, size } from "../../src/core/quantities.ts";
 
 describe("size()", () => {
   test.each([

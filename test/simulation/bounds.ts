@@ -1,6 +1,6 @@
 /** How long each state may last in the simulated world, ms: every state that is not final is left in bounded time. */
-import { retriesByItself } from "../../src/core/ladder.ts";
-import { CLOSE_RETRY_MS, EXTEND_LIMIT_FACTOR, SWEEP_RETRY_MS } from "../../src/core/lifecycle-moves.ts";
+import { CLOSE_RETRY_MS, retriesByItself } from "../../src/core/ladder.ts";
+import { EXTEND_LIMIT_FACTOR, SWEEP_RETRY_MS } from "../../src/core/lifecycle-moves.ts";
 import type { Policy, State } from "../../src/core/lifecycle-types.ts";
 import { KILL_GRACE_MS } from "../../src/supervisor/runtime/bot-plan.ts";
 import { UNKILLABLE_MS } from "./machine.ts";

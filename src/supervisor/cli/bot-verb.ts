@@ -1,7 +1,7 @@
 /** The shape that start, stop and restart share: one bot, one request, one line of answer. */
 import { callDaemon } from "./client.ts";
 import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
-import type { Verb } from "./verb.ts";
+import type { CliIo, Verb } from "./verb.ts";
 
 export interface BotVerb {
   readonly name: "start" | "stop" | "restart";
@@ -14,19 +14,21 @@ interface Options extends PlaceOptions {
 }
 
 export function botVerb({ name, summary, done }: BotVerb): Verb {
+  const run = async (bot: string, options: Options, io: CliIo): Promise<void> => {
+    const place = await findPlace(options, io);
+    const answer = await callDaemon(place, "POST", `/v1/bots/${encodeURIComponent(bot)}/${name}`);
+    io.out(options.json === true ? JSON.stringify(answer) : done(bot, stateIn(answer)));
+  };
   return {
     name,
     summary,
     acts: true,
+    runPlain: ({ word, options }, io) => (word === undefined ? undefined : run(word, options, io)),
     configure: (cmd, io) => {
       withConfig(cmd)
         .argument("<bot>", "name of the bot in the config")
         .option("--json", "one JSON object")
-        .action(async (bot: string, options: Options) => {
-          const place = await findPlace(options, io);
-          const answer = await callDaemon(place, "POST", `/v1/bots/${encodeURIComponent(bot)}/${name}`);
-          io.out(options.json === true ? JSON.stringify(answer) : done(bot, stateIn(answer)));
-        });
+        .action((bot: string, options: Options) => run(bot, options, io));
     },
   };
 }

@@ -1,16 +1,18 @@
-/** Finds the verb, parses its options with commander, runs it, and maps every end to an exit code of the contract. */
+/** Finds the verb, parses its options, runs it, and maps every end to an exit code of the contract. */
 import { EXIT } from "../../core/exit-code.ts";
 import { VERSION } from "./build-info.ts";
-import type { CliIo } from "./verb.ts";
+import { Output } from "./output.ts";
+import { plainWords } from "./plain-words.ts";
+import type { CliIo, Verb } from "./verb.ts";
 import { verbs, type VerbEntry } from "./verbs.ts";
 
 /** Runs one command line; resolves to the exit code. Errors are told on standard error, never thrown. */
 export async function runCli(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.done;
-  const io = processIo((code) => {
+  const output = new Output();
+  const io = processIo(output, (code) => {
     exitCode = code;
   });
-  const output = guardOutput(io);
   const [name, ...rest] = argv;
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     io.out(overview());
@@ -40,8 +42,23 @@ async function runVerb(
   io: CliIo,
   output: Output,
 ): Promise<number | undefined> {
-  const [{ Command, CommanderError }, { command: verb }] = await Promise.all([import("commander"), entry.load()]);
+  const { command: verb } = await entry.load();
   output.endsWithReader = verb.acts !== true && verb.hidden !== true;
+  if (verb.neverWaits === true) output.neverWait();
+  try {
+    const plain = plainWords(rest);
+    const done = plain === undefined ? undefined : verb.runPlain?.(plain, io);
+    if (done === undefined) return await runParsed(verb, rest, io);
+    await done;
+    return undefined;
+  } catch (error) {
+    return explain(error, io);
+  }
+}
+
+/** With commander, which knows every option, and says what is wrong with a command line. */
+async function runParsed(verb: Verb, rest: readonly string[], io: CliIo): Promise<number | undefined> {
+  const { Command, CommanderError } = await import("commander");
   const command = new Command(`supervisor ${verb.name}`)
     .description(verb.summary)
     .showHelpAfterError("(see --help)")
@@ -56,24 +73,6 @@ async function runVerb(
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     return explain(error, io);
   }
-}
-
-interface Output {
-  /** Nobody reads any more (`| head`): what only shows something is done then. */
-  endsWithReader: boolean;
-}
-
-/** A reader that goes away ends what only shows something, silently; a deed goes on, and its exit code stays its own. */
-function guardOutput(io: CliIo): Output {
-  const output: Output = { endsWithReader: true };
-  process.stderr.on("error", () => {});
-  process.stdout.on("error", (error: Error) => {
-    if (!output.endsWithReader) return;
-    if ("code" in error && error.code === "EPIPE") process.exit(EXIT.done);
-    io.err(`cannot write to standard output: ${error.message}`);
-    process.exit(EXIT.failed);
-  });
-  return output;
 }
 
 function explain(error: unknown, io: CliIo): number {
@@ -106,14 +105,18 @@ function overview(): string {
   ].join("\n");
 }
 
-function processIo(setExitCode: (code: number) => void): CliIo {
+function processIo(output: Output, setExitCode: (code: number) => void): CliIo {
   return {
-    out: (text) => void process.stdout.write(`${text}\n`),
-    err: (text) => void process.stderr.write(`${text}\n`),
+    out: (text) => output.out(text),
+    err: (text) => output.err(text),
     env: process.env,
     cwd: process.cwd(),
-    isTerminal: process.stdout.isTTY,
-    colour: mayColour(process.env, process.stdout.isTTY),
+    get isTerminal() {
+      return output.isTerminal;
+    },
+    get colour() {
+      return mayColour(process.env, output.isTerminal);
+    },
     setExitCode,
   };
 }

@@ -2,12 +2,15 @@
 import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import { plainText } from "../../core/plain-text.ts";
+import { systemClock } from "../../platform/clock.ts";
 import { lockHolder } from "../../platform/lock.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import type { Place } from "./place.ts";
 
 /** Time for an answer that costs the daemon nothing: a stopped or drowned daemon must not hang a command; ms. */
 const PING_MS = 5_000;
+/** After this time without an answer it is asked whether anybody is there at all, ms. */
+const LATE_MS = 500;
 /** Time for an answer that reads process trees, ms. */
 const READ_MS = 10_000;
 
@@ -67,11 +70,26 @@ export class DaemonSilentError extends DaemonError {
 
 /** One request; the parsed answer, or an error that carries its exit code. */
 export async function callDaemon(place: Place, method: Method, path: string, body?: unknown): Promise<unknown> {
-  await ping(place);
-  // A command that does something answers when its deed is done, which may take as long as a bot takes to stop.
-  const answer = await send(place, { method, path, body, deadlineMs: method === "GET" ? READ_MS : undefined });
+  const answer = await (method === "GET" ? read(place, path) : command(place, path, body));
   if (answer.ok && answer.value !== undefined) return answer.value;
   throw new DaemonError(errorOf(answer.value), USAGE_STATUS.has(answer.status) ? EXIT.usage : EXIT.failed);
+}
+
+/** A question may be asked of a daemon that does not answer: it changes nothing. */
+async function read(place: Place, path: string): Promise<Answer> {
+  const { promise: silent, reject } = Promise.withResolvers<never>();
+  const cancel = systemClock.after(LATE_MS, () => void ping(place).catch(reject));
+  try {
+    return await Promise.race([send(place, { method: "GET", path, body: undefined, deadlineMs: READ_MS }), silent]);
+  } finally {
+    cancel();
+  }
+}
+
+/** Nothing is asked of a daemon that does not answer; it answers when the deed is done, which may take as long as a bot takes to stop. */
+async function command(place: Place, path: string, body: unknown): Promise<Answer> {
+  await ping(place);
+  return await send(place, { method: "POST", path, body, deadlineMs: undefined });
 }
 
 /** One request, with the answer as a stream that has no end. */

@@ -18,6 +18,8 @@ export const command: Verb = {
   summary:
     "Runs the daemon in the foreground. SIGTERM and SIGINT stop the bots and then the daemon; SIGHUP reloads the config; SIGUSR1 upgrades the daemon in place; SIGUSR2 closes the positions of every bot.",
   acts: true,
+  neverWaits: true,
+  runPlain: ({ word, options }, io) => (word !== undefined || options.json === true ? undefined : run(options, io)),
   configure: (cmd, io) => {
     withConfig(cmd).action((options: PlaceOptions) => run(options, io));
   },
@@ -106,12 +108,11 @@ function welcomeSignals(): void {
 
 /**
  * A bug in one corner must not leave a bot that holds positions without a supervisor: what nobody caught is journaled as
- * an alert and the daemon goes on. A terminal or pipe that went away costs its lines and nothing else.
+ * an alert and the daemon goes on.
  */
 function guardProcess(daemon: Daemon, io: CliIo): void {
   const report = (error: unknown): void => daemon.reportInternalError(error);
   process.on("uncaughtException", report);
   process.on("unhandledRejection", report);
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   if (io.env["BUN_OPTIONS"] !== undefined) io.err("BUN_OPTIONS is set: it changes how this binary runs; unset it");
 }

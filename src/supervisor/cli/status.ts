@@ -22,22 +22,29 @@ export const command: Verb = {
   name: "status",
   summary:
     "Shows the supervisor and its bots. Exit code: 0 all that should run runs and is healthy, 1 degraded, 3 the daemon is not running, 4 a bot is in emergency, locked, stuck or halted.",
+  runPlain: ({ word, options }, io) => showStatus(word, options, io),
   configure: (cmd, io) => {
     withConfig(cmd)
       .argument("[bot]", "only this bot, with its probes")
       .option("--json", "one JSON object; its shape: supervisor config schema --of status")
       .option("-w, --watch", "show it again each second until interrupted")
-      .action(async (bot: string | undefined, options: Options) => {
-        const place = await findPlace(options, io);
-        do {
-          const seen = await look(place, bot);
-          if (options.watch === true && io.isTerminal) io.out("\u001B[2J\u001B[H");
-          show(seen, bot, options, io);
-          if (options.watch === true) await sleep(systemClock, WATCH_MS);
-        } while (options.watch === true);
-      });
+      .action((bot: string | undefined, options: Options) => showStatus(bot, options, io));
   },
 };
+
+async function showStatus(bot: string | undefined, options: Options, io: CliIo): Promise<void> {
+  const place = await findPlace(options, io);
+  do {
+    // Safe: one look after the other, with a pause between.
+    // oxlint-disable-next-line no-await-in-loop
+    const seen = await look(place, bot);
+    if (options.watch === true && io.isTerminal) io.out("\u001B[2J\u001B[H");
+    show(seen, bot, options, io);
+    // Safe: as above.
+    // oxlint-disable-next-line no-await-in-loop
+    if (options.watch === true) await sleep(systemClock, WATCH_MS);
+  } while (options.watch === true);
+}
 
 type Seen =
   | { readonly kind: "live" | "stale"; readonly status: Status }

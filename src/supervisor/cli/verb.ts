@@ -1,5 +1,6 @@
 /** What a CLI verb is: one file that exports `command: Verb`, plus one line in verbs.ts. */
 import type { Command } from "commander";
+import type { PlainWords } from "./plain-words.ts";
 
 /** The terminal, as a verb may use it; tests pass their own. */
 export interface CliIo {
@@ -24,5 +25,9 @@ export interface Verb {
   readonly hidden?: boolean;
   /** It does something: a reader of its output that goes away neither ends it nor changes its exit code. */
   readonly acts?: true;
+  /** No reader of its output may make it wait. */
+  readonly neverWaits?: true;
+  /** Runs a plain command line, as `configure` would have it run; `undefined` for one that it leaves to commander. */
+  readonly runPlain?: (plain: PlainWords, io: CliIo) => Promise<void> | undefined;
   readonly configure: (command: Command, io: CliIo) => void;
 }

@@ -1,5 +1,4 @@
 /** What follows from the config of one bot, until a reload changes it: its policy for the core, its files, its environment. */
-import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Policy } from "../../core/lifecycle-types.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -149,7 +148,7 @@ export function definitionOf({ config }: BotPlan, fileEnv: Readonly<Record<strin
   const { command, cwd, user, env, limits, output } = config;
   const { openFiles, core, oomScore } = limits ?? {};
   const own = { command, cwd, user, env: sorted({ ...fileEnv, ...env }), openFiles, core, oomScore, to: output.to };
-  return createHash("sha256").update(JSON.stringify(own)).digest("hex");
+  return new Bun.CryptoHasher("sha256").update(JSON.stringify(own)).digest("hex");
 }
 
 function sorted(variables: Readonly<Record<string, string>>): readonly (readonly [string, string])[] {

@@ -1,5 +1,4 @@
 /** Tokens that tie a confirmed close to the plan that a person has seen: one use, one bot, 120 seconds. */
-import { createHash, randomBytes } from "node:crypto";
 import type { CloseReport } from "../../core/close-job.ts";
 import type { Clock } from "../../platform/clock.ts";
 
@@ -19,8 +18,8 @@ export class Confirmations {
   }
 
   issue(bot: string, report: CloseReport): string {
-    const seen = JSON.stringify({ bot, before: report.before, nonce: randomBytes(8).toString("hex") });
-    const token = createHash("sha256").update(seen).digest("hex").slice(0, TOKEN_CHARS);
+    const seen = JSON.stringify({ bot, before: report.before, nonce: crypto.randomUUID() });
+    const token = new Bun.CryptoHasher("sha256").update(seen).digest("hex").slice(0, TOKEN_CHARS);
     for (const oldest of [...this.#tokens.keys()].slice(0, Math.max(0, this.#tokens.size - MAX_TOKENS + 1)))
       this.#tokens.delete(oldest);
     this.#tokens.set(token, { bot, untilMs: this.#clock.monotonicMs() + TOKEN_LIFE_MS });

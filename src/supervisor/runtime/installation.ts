@@ -1,5 +1,4 @@
 /** One state folder is one installation: its lock, and the short name that tells its cgroups from another's. */
-import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import { inheritLock, lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
@@ -13,7 +12,7 @@ export function statusFile(stateDir: string): string {
 }
 
 export function installationOf(stateDir: string): string {
-  return createHash("sha256").update(stateDir).digest("hex").slice(0, NAME_CHARS);
+  return new Bun.CryptoHasher("sha256").update(stateDir).digest("hex").slice(0, NAME_CHARS);
 }
 
 /** Another supervisor has the state folder. */

@@ -1,5 +1,4 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
@@ -269,5 +268,5 @@ export class Starter {
 }
 
 function newInvocationId(): string {
-  return randomUUID().replaceAll("-", "");
+  return crypto.randomUUID().replaceAll("-", "");
 }

@@ -2,7 +2,6 @@
  * Puts a new version of the program into this very process, with every bot running on (`supervisor upgrade`, SIGUSR1). The
  * new one must first show, as a process of its own, that it can take over; until the kernel has taken it nothing is given up.
  */
-import { randomUUID } from "node:crypto";
 import { closeSync } from "node:fs";
 import type * as z from "zod";
 import {
@@ -64,7 +63,7 @@ type Outcome =
 
 export class Upgrader {
   readonly #deps: UpgraderDeps;
-  readonly #instance = randomUUID();
+  readonly #instance = crypto.randomUUID();
   readonly #startedAs = startedAs();
   #busy = false;
   #failure: string | null = null;

@@ -4,8 +4,8 @@ import { checkSchema } from "../../../core/backup-checks.ts";
 import { WORKER_LEVELS } from "../../../core/backup-job.ts";
 import { COMPRESSORS, LEVELS } from "../../../core/backup-manifest.ts";
 import { retentionSchema } from "../../../core/backup-retention.ts";
-import { duration } from "../../../core/duration.ts";
 import { postgresUrlError } from "../../../core/postgres-url.ts";
+import { duration } from "../../../core/quantities.ts";
 import { redisUrlError } from "../../../core/redis-url.ts";
 import { scheduleError } from "./cron.ts";
 

@@ -1,7 +1,6 @@
 /** The config's JSON Schema, and the way through it: what stands at a path, and in which unit it is written. */
 import * as z from "zod";
-import { duration } from "../../../core/duration.ts";
-import { cpuPercent, size } from "../../../core/size.ts";
+import { cpuPercent, duration, size } from "../../../core/quantities.ts";
 import type { Path } from "./issues.ts";
 import { configSchema } from "./schema.ts";
 

@@ -1,7 +1,6 @@
 /** What a schema error means for the person who wrote the file: the value, what is wrong with it, and the fix. */
 import type * as z from "zod";
-import { duration } from "../../../core/duration.ts";
-import { cpuPercent, size } from "../../../core/size.ts";
+import { cpuPercent, duration, size } from "../../../core/quantities.ts";
 import { hideValue, showValue } from "./excerpt.ts";
 import { fieldAt, unitOf, valueAt, type Field, type Unit } from "./fields.ts";
 import type { Path } from "./issues.ts";

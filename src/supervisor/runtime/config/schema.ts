@@ -3,11 +3,9 @@
  * Names and defaults are those of the contract. What the program does not do is not here, so that it is refused.
  */
 import * as z from "zod";
-import { backoffFields } from "../../../core/backoff.ts";
-import { budgetSchema } from "../../../core/budget.ts";
-import { duration } from "../../../core/duration.ts";
+import { duration, size } from "../../../core/quantities.ts";
+import { backoffFields, budgetSchema } from "../../../core/restart-schema.ts";
 import { COMPRESSIONS, MAX_KEEP, OUTPUT_TARGETS } from "../../../core/output-log.ts";
-import { size } from "../../../core/size.ts";
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
 import { limitsSchema } from "../../../core/limits.ts";
 import { listenAddress } from "../../../core/listen.ts";

@@ -1,0 +1,74 @@
+/**
+ * A command's text on standard output and standard error. It is written at once: the runtime's streams cost more than most
+ * commands, and a reader that is slow may hold up a command. Only what must never wait for a reader goes through them.
+ */
+import { fstatSync, writeSync } from "node:fs";
+import { EXIT } from "../../core/exit-code.ts";
+
+/** Major number of /dev/null and its like, which are character devices and no terminals (devices.txt of Linux). */
+const MEMORY_DEVICES = 1;
+
+export class Output {
+  /** Nobody reads any more (`| head`): what only shows something is done then. */
+  endsWithReader = true;
+  /** Text goes through the runtime's streams, which take it without a wait. */
+  #streams = false;
+  readonly #guarded = new Set<number>();
+
+  /** From here on nothing waits for a reader. */
+  neverWait(): void {
+    this.#streams = true;
+  }
+
+  out(text: string): void {
+    this.#write(1, `${text}\n`);
+  }
+
+  err(text: string): void {
+    this.#write(2, `${text}\n`);
+  }
+
+  /** Whether standard output is a terminal; its stream, which knows best, is only made where it may be one. */
+  get isTerminal(): boolean {
+    try {
+      const stat = fstatSync(1);
+      const major = (stat.rdev >> 8) & 0xfff;
+      return stat.isCharacterDevice() && major !== MEMORY_DEVICES && process.stdout.isTTY;
+    } catch {
+      // Closed, so no terminal.
+      return false;
+    }
+  }
+
+  #write(fd: 1 | 2, text: string): void {
+    if (this.#streams) return this.#stream(fd, text);
+    const bytes = Buffer.from(text);
+    let written = 0;
+    try {
+      while (written < bytes.length) written += writeSync(fd, bytes, written);
+      return undefined;
+    } catch (error) {
+      const code = error instanceof Error && "code" in error ? error.code : undefined;
+      if (code !== "EAGAIN") return this.#failed(fd, error);
+      // Somebody who shares it has made it non-blocking: the stream waits for it, and keeps the order from here on.
+      this.#streams = true;
+      return this.#stream(fd, bytes.toString("utf8", written));
+    }
+  }
+
+  #stream(fd: 1 | 2, text: string): void {
+    const stream = fd === 1 ? process.stdout : process.stderr;
+    if (!this.#guarded.has(fd)) stream.on("error", (error) => this.#failed(fd, error));
+    this.#guarded.add(fd);
+    stream.write(text);
+  }
+
+  /** A reader that goes away ends what only shows something, silently; a deed goes on, and its exit code stays its own. */
+  #failed(fd: 1 | 2, error: unknown): void {
+    if (fd === 2 || !this.endsWithReader) return;
+    if (error instanceof Error && "code" in error && error.code === "EPIPE") process.exit(EXIT.done);
+    this.endsWithReader = false;
+    this.err(`cannot write to standard output: ${error instanceof Error ? error.message : String(error)}`);
+    process.exit(EXIT.failed);
+  }
+}
