@@ -18,7 +18,6 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import { open } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -105,6 +104,8 @@ function overwriteWhole(path: string, bytes: Buffer): boolean {
 
 /** Forces the file and its name to the disk, in a thread of the runtime. Rejects when it cannot. */
 export async function syncFile(path: string): Promise<void> {
+  // Only here: the import costs each command half a millisecond.
+  const { open } = await import("node:fs/promises");
   for (const each of [path, dirname(path)]) {
     // Safe: the file is on the disk before the folder that names it.
     // oxlint-disable-next-line no-await-in-loop

@@ -1,5 +1,5 @@
 /** What the kernel says of processes, read from /proc (proc(5)); a process is named by its pid and its start time together. */
-import { closeSync, constants, openSync, readFileSync, readSync, readdirSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readSync, readdirSync, statSync } from "node:fs";
 
 /** One process for ever: a recycled pid has other start ticks. */
 export interface ProcessId {
@@ -132,7 +132,9 @@ export function children(pid: number): number[] {
 /** Open descriptors of `pid`; `undefined` when it is gone or not ours to look at. */
 export function countOpenFiles(pid: number): number | undefined {
   try {
-    return readdirSync(`/proc/${pid}/fd`).length;
+    // Linux 6.2 and later tell the number as the folder's size, which spares a look at each of them; earlier ones say 0.
+    const { size } = statSync(`/proc/${pid}/fd`);
+    return size > 0 ? size : readdirSync(`/proc/${pid}/fd`).length;
   } catch {
     return undefined;
   }

@@ -84,8 +84,8 @@ function share(cpuMs: number, spanMs: number): number {
 function readPids(pids: readonly number[], clock: Clock): ReadonlyMap<number, PidReading> {
   const readings = new Map<number, PidReading>();
   if (pids.length === 0) return readings;
-  const uptimeMs = Number.parseFloat(readKernelFile("/proc/uptime")) * 1_000;
   const atMs = clock.monotonicMs();
+  const uptimeMs = uptimeAt(atMs);
   for (const pid of pids) {
     const stat = readStat(pid);
     if (stat === undefined) continue;
@@ -97,6 +97,18 @@ function readPids(pids: readonly number[], clock: Clock): ReadonlyMap<number, Pi
     });
   }
   return readings;
+}
+
+/** Time for which the machine's uptime is counted on by our own clock, ms: the status of many bots asks for it many times at once. */
+const UPTIME_REUSE_MS = 50;
+let lastUptime: { readonly atMs: number; readonly uptimeMs: number } | undefined;
+
+/** Uptime of the machine at monotonic `atMs`, in the same count as the start times of processes. */
+function uptimeAt(atMs: number): number {
+  const ageMs = lastUptime === undefined ? Number.NaN : atMs - lastUptime.atMs;
+  if (lastUptime !== undefined && ageMs >= 0 && ageMs < UPTIME_REUSE_MS) return lastUptime.uptimeMs + ageMs;
+  lastUptime = { atMs, uptimeMs: Number.parseFloat(readKernelFile("/proc/uptime")) * 1_000 };
+  return lastUptime.uptimeMs;
 }
 
 let knownPageBytes: number | undefined;

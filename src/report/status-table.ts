@@ -1,11 +1,19 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
-import { styleText } from "node:util";
 import { CLOSE_RETRY_MS } from "../core/ladder.ts";
 import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
 
-type Style = Parameters<typeof styleText>[0];
+/** Select Graphic Rendition of ECMA-48: what switches each style on and off. Written here, as node:util costs a command a millisecond. */
+const STYLES = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+} as const;
+type Style = keyof typeof STYLES | readonly (keyof typeof STYLES)[];
+
 /** A cell: its text, and the style that it gets after the columns are laid out. */
 export type Cell = readonly [text: string, style?: Style | undefined];
 
@@ -23,7 +31,7 @@ export function statusTable(status: Status, options: TableOptions): string {
   const paint = (text: string, style?: Style): string =>
     style === undefined || !options.colour
       ? plainText(text)
-      : styleText(style, plainText(text), { validateStream: false });
+      : styled(style, plainText(text));
   const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
   const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
   const maintenance = status.supervisor.maintenance ?? null;
@@ -38,6 +46,10 @@ export function statusTable(status: Status, options: TableOptions): string {
   if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
   return blocks.filter((block) => block !== "").join("\n");
 }
+
+function styled(style: Style, text: string): string {
+  const styles = typeof style === "string" ? [style] : style;
+  return styles.reduceRight((inner, name) => `\u001B[${STYLES[name][0]}m${inner}\u001B[${STYLES[name][1]}m`, text);
 
 function maintenanceText({ until, reason }: NonNullable<Status["supervisor"]["maintenance"]>): string {
   const why = reason === null ? "" : ` (${reason})`;

@@ -1,4 +1,5 @@
 /** One start of a bot: its process, its marks, what it says and how it is probed. Nothing of it outlives it. */
+import { join } from "node:path";
 import type { Disturbance } from "../../core/excuse.ts";
 import type { Verdict } from "../../core/verdict.ts";
 import { parseNotify } from "../../core/notify.ts";
@@ -167,7 +168,8 @@ export class Generation {
   treePids(): readonly number[] {
     const { cgroup, child } = this.#deps;
     try {
-      if (cgroup !== undefined) return [...new Set([child.pid, ...cgroupPids(cgroup)])];
+      // Every start has a cgroup of its own below the bot's.
+      if (cgroup !== undefined) return [...new Set([child.pid, ...cgroupPids(join(cgroup, this.invocationId))])];
       return listTree(this.marks).map((member) => member.pid);
     } catch {
       return isLive(child.pid, child.startTicks) ? [child.pid] : [];
