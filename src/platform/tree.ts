@@ -10,6 +10,7 @@ import type { Clock } from "./clock.ts";
 import { isAlive, listPids, readEnvironText, readStat } from "./proc.ts";
 import type { ProcessId, ProcessStat } from "./proc.ts";
 import { isLineEnded, isTreeEnded } from "./descent.ts";
+import { killOutright } from "./outright.ts";
 import { signalProcess } from "./process-handle.ts";
 import { ownPids, reapOrphans } from "./subreaper.ts";
 
@@ -56,6 +57,8 @@ const LAST_POLL_MS = 50;
 const CONFIRM_MS = 10;
 /** Time between two looks at the kernel's books meanwhile, ms. */
 const CONFIRM_STEP_MS = 1;
+/** Time that a tree which was killed outright has before it is looked for, ms: longer than most need to die. */
+const OUTRIGHT_MS = 100;
 /** Re-reads of /proc for processes that were born during the look, and rounds of SIGSTOP against forkers. */
 const MAX_RESCANS = 5;
 const MAX_STOP_ROUNDS = 8;
@@ -122,7 +125,11 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
     return members;
   };
   const startMs = clock.monotonicMs();
-  let provenEmpty = false;
+  let provenEmpty = killOutright(marks) && (await untilProvenGone(marks, clock));
+  if (provenEmpty) {
+    freezeCgroup(marks.cgroup ?? "", false);
+    return [];
+  }
   for (let round = 1; round <= rounds; round += 1) {
     try {
       provenEmpty = isProvenGone(marks);
@@ -140,6 +147,18 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   if (marks.cgroup !== undefined) freezeCgroup(marks.cgroup, false);
   reapQuietly();
   return provenEmpty ? [] : await lastLook(marks, current, clock);
+}
+
+/** Waits a moment for the kernel's books to prove the end; they do once the runtime has waited for the main process. */
+async function untilProvenGone(marks: TreeMarks, clock: Clock): Promise<boolean> {
+  const endMs = clock.monotonicMs() + OUTRIGHT_MS;
+  while (!isProvenGone(marks)) {
+    if (clock.monotonicMs() >= endMs) return false;
+    // Safe: a wait between two looks.
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(clock, CONFIRM_STEP_MS);
+  }
+  return true;
 }
 
 /** All processes by pid. Read again while new ones appear, so that a forker does not slip through between two reads. */

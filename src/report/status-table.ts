@@ -29,9 +29,7 @@ export interface TableOptions {
 export function statusTable(status: Status, options: TableOptions): string {
   // Every word of a bot or a venue goes through here: none of them may move the cursor.
   const paint = (text: string, style?: Style): string =>
-    style === undefined || !options.colour
-      ? plainText(text)
-      : styled(style, plainText(text));
+    style === undefined || !options.colour ? plainText(text) : styled(style, plainText(text));
   const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
   const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
   const maintenance = status.supervisor.maintenance ?? null;

@@ -1,0 +1,69 @@
+/** That a tree is killed in one call where it is wholly in its cgroup, and left alone where it is not; on real processes. */
+import { randomUUID } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { createBotCgroup, detectCgroup, freezeCgroup, removeCgroup } from "../../src/platform/cgroup.ts";
+import { systemClock as clock } from "../../src/platform/clock.ts";
+import { killOutright } from "../../src/platform/outright.ts";
+import { children, isLive, readStat, type ProcessId } from "../../src/platform/proc.ts";
+import { killTree } from "../../src/platform/tree.ts";
+import { markedEnvironment, until } from "./until.ts";
+
+const { base } = detectCgroup();
+let cgroup = "";
+let mark = "";
+
+afterEach(async () => {
+  freezeCgroup(cgroup, false);
+  await killTree({ environ: [`INVOCATION_ID=${mark}`], cgroup, root: undefined, known: [] }, { clock });
+  removeCgroup(cgroup);
+});
+
+/** A shell with a child, both in a cgroup of their own. */
+async function startPair(): Promise<{ root: ProcessId; child: ProcessId }> {
+  mark = randomUUID();
+  cgroup = createBotCgroup(base ?? "", `test-${mark}`) ?? "";
+  const { pid } = Bun.spawn({
+    cmd: ["sh", "-c", "setsid sleep 60 & wait"],
+    env: markedEnvironment(mark),
+    detached: true,
+    stdio: ["ignore", "ignore", "ignore"],
+    cgroup,
+  });
+  const found = await until("the sleep", () => {
+    const [first] = children(pid);
+    return first !== undefined && readStat(first)?.comm === "sleep" ? first : undefined;
+  });
+  const idOf = (each: number): ProcessId => ({ pid: each, startTicks: readStat(each)?.startTicks ?? 0 });
+  return { root: idOf(pid), child: idOf(found) };
+}
+
+const lives = ({ pid, startTicks }: ProcessId): boolean => isLive(pid, startTicks);
+
+test.skipIf(base === undefined)("killOutright() kills a tree that is wholly in its cgroup", async () => {
+  const { root, child } = await startPair();
+  expect(killOutright({ cgroup, root, begunHere: true })).toBe(true);
+  await until("the end of both", () => (lives(root) || lives(child) ? undefined : true));
+});
+
+test.skipIf(base === undefined)("killOutright() kills nobody where a descendant is in another cgroup", async () => {
+  const { root, child } = await startPair();
+  writeFileSync(join(base ?? "", "cgroup.procs"), String(child.pid));
+  expect(killOutright({ cgroup, root, begunHere: true })).toBe(false);
+  expect([lives(root), lives(child)]).toEqual([true, true]);
+});
+
+test.skipIf(base === undefined)("killOutright() kills nobody of what an earlier supervisor has left", async () => {
+  const { root, child } = await startPair();
+  expect(killOutright({ cgroup, root })).toBe(false);
+  expect([lives(root), lives(child)]).toEqual([true, true]);
+});
+
+test.skipIf(base === undefined)("killOutright() kills nobody once the main process is dead", async () => {
+  const { root, child } = await startPair();
+  process.kill(root.pid, "SIGKILL");
+  await until("its end", () => (lives(root) ? undefined : true));
+  expect(killOutright({ cgroup, root, begunHere: true })).toBe(false);
+  expect(lives(child)).toBe(true);
+});
