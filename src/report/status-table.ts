@@ -48,6 +48,7 @@ export function statusTable(status: Status, options: TableOptions): string {
 function styled(style: Style, text: string): string {
   const styles = typeof style === "string" ? [style] : style;
   return styles.reduceRight((inner, name) => `\u001B[${STYLES[name][0]}m${inner}\u001B[${STYLES[name][1]}m`, text);
+}
 
 function maintenanceText({ until, reason }: NonNullable<Status["supervisor"]["maintenance"]>): string {
   const why = reason === null ? "" : ` (${reason})`;
