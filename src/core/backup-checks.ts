@@ -4,7 +4,8 @@
  * statements that only read, and judges the answers; who holds the database asks them.
  */
 import * as z from "zod";
-import { duration, formatDuration } from "./duration.ts";
+import { formatDuration } from "./duration.ts";
+import { duration } from "./quantities.ts";
 
 const word = () => z.string().min(1).max(200);
 

@@ -1,12 +1,11 @@
 /** What happens to a bot that is down: stopped, waiting, halted, recovering or locked. Handlers of the table in lifecycle.ts. */
-import { retriesByItself } from "./ladder.ts";
+import { CLOSE_RETRY_MS, retriesByItself } from "./ladder.ts";
 import {
   becomeRunning,
   begin,
   beginAfresh,
   carry,
   climb,
-  CLOSE_RETRY_MS,
   countClosing,
   isOrdered,
   lock,

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { step } from "../../src/core/lifecycle.ts";
-import { CLOSE_RETRY_MS } from "../../src/core/lifecycle-moves.ts";
+import { CLOSE_RETRY_MS } from "../../src/core/ladder.ts";
 import type { Policy } from "../../src/core/lifecycle-types.ts";
 import { Life, MIN, S } from "./lifecycle-life.ts";
 import { anyPolicy, hostileScript, play, type Seen } from "./lifecycle-world.ts";
