@@ -35,10 +35,10 @@ async function startPair(): Promise<{ root: ProcessId; child: ProcessId }> {
     const [first] = children(pid);
     return first !== undefined && readStat(first)?.comm === "sleep" ? first : undefined;
   });
-  const idOf = (each: number): ProcessId => ({ pid: each, startTicks: readStat(each)?.startTicks ?? 0 });
   return { root: idOf(pid), child: idOf(found) };
 }
 
+const idOf = (pid: number): ProcessId => ({ pid, startTicks: readStat(pid)?.startTicks ?? 0 });
 const lives = ({ pid, startTicks }: ProcessId): boolean => isLive(pid, startTicks);
 
 test.skipIf(base === undefined)("killOutright() kills a tree that is wholly in its cgroup", async () => {
