@@ -1,8 +1,9 @@
 /**
- * Prints the two lists of venues whose derivatives the close can handle: src/actions/venue/exchanges.ts with one lazily
- * loaded chunk each, and src/core/exchange-ids.ts, with which a config is checked without loading ccxt.
+ * Prints the lists of venues whose derivatives the close can handle: src/actions/venue/exchanges.ts with one lazily
+ * loaded chunk each, src/core/exchange-ids.ts, with which a config is checked without loading ccxt, and docs/exchanges.md for people.
  */
 import ccxt, { Exchange } from "ccxt";
+import packageJson from "../package.json" with { type: "json" };
 
 /** oxfmt's line length. */
 const PRINT_WIDTH = 120;
@@ -45,13 +46,81 @@ export function exchangeIdsSource(): string {
   ].join("\n");
 }
 
+/** Closed against a paper exchange of this repository under every fault, and against recorded replies. */
+const SIMULATED = ["binanceusdm", "okx"];
+/** Their recorded replies and requests are read and sent as test/actions/recorded-replies.test.ts says. */
+const RECORDED: readonly string[] = [];
+
+/** What ccxt calls credentials, in the words of the config's keys. */
+const CREDENTIALS: Readonly<Record<string, string>> = { apiKey: "key", secret: "secret", password: "passphrase" };
+
+/** What a column of the page asks of ccxt's `has`. */
+const CAPABILITIES = [
+  ["open orders", "fetchOpenOrders"],
+  ["cancel all", "cancelAllOrders"],
+  ["cancel several", "cancelOrders"],
+  ["market order", "createMarketOrder"],
+  ["position mode", "fetchPositionMode"],
+  ["clock", "fetchTime"],
+  ["dead-man switch", "cancelAllOrdersAfter"],
+] as const;
+
+/** Text of `docs/exchanges.md` for the installed ccxt. */
+export function exchangesMarkdown(): string {
+  const closable = closableIds();
+  const tierOf = (id: string): string => (SIMULATED.includes(id) ? "A" : RECORDED.includes(id) ? "B, replies" : "B");
+  const first = [...SIMULATED, ...RECORDED, ...closable.filter((id) => tierOf(id) === "B")];
+  const rows = first.map((id) => {
+    const { has, urls, requiredCredentials } = instanceOf(id);
+    const marks = CAPABILITIES.map(([, name]) =>
+      has[name] === true ? "yes" : has[name] === "emulated" ? "by ccxt" : "–",
+    );
+    const sandbox = Reflect.get(urls, "test") !== undefined || Reflect.get(urls, "demo") !== undefined ? "yes" : "–";
+    const credentials = Object.keys(requiredCredentials).filter((name) => requiredCredentials[name] === true);
+    const keys = credentials.map((name) => CREDENTIALS[name] ?? name).join(", ");
+    return `| \`${id}\` | ${[tierOf(id), keys, ...marks, sandbox].join(" | ")} |`;
+  });
+  const head = ["venue", "tier", "credentials", ...CAPABILITIES.map(([title]) => title), "test network"];
+  const hookOnly = derivativeIds().filter((id) => !closable.includes(id));
+  return [
+    "# Exchanges",
+    "",
+    `What the emergency close can do at which venue, by ccxt ${packageJson.dependencies.ccxt}. Printed from the installed ccxt by \`bun run generate\`.`,
+    "",
+    "| tier | means |",
+    "| --- | --- |",
+    "| A | every fault of the paper exchange ended flat, and recorded replies of the venue are read as they should be |",
+    "| B, replies | no paper exchange; recorded replies of the venue are read, and our orders and cancels are the requests it wants |",
+    "| B | closes by what ccxt says that it can do, untested |",
+    "| C | ccxt cannot show positions or send orders: [a hook](emergency.md#drivers) closes |",
+    "",
+    "Whatever the tier: run `supervisor emergency plan` on the real account, and close a small position once, before you rely on it.",
+    "",
+    `| ${head.join(" | ")} |`,
+    `| ${head.map(() => "---").join(" | ")} |`,
+    ...rows,
+    "",
+    "Without *cancel all* the orders are cancelled one by one or several at once, by their ids. Without *position mode* the mode is read from the positions.",
+    "Without *clock* it is set by the date in the venue's answers. What ccxt calls a dead-man switch is not everywhere one that requests alone can arm.",
+    "",
+    `Tier C, with derivatives that ccxt cannot close: ${hookOnly.map((id) => `\`${id}\``).join(", ")}.`,
+    "",
+  ].join("\n");
+}
+
 /** Ids with derivatives, readable positions and orders, by ccxt's own account. */
 function closableIds(): string[] {
+  return derivativeIds().filter((id) => {
+    const { has } = instanceOf(id);
+    return has["fetchPositions"] === true && has["createOrder"] === true;
+  });
+}
+
+function derivativeIds(): string[] {
   return ccxt.exchanges
     .filter((id) => {
       const { has } = instanceOf(id);
-      const derivatives = has["swap"] === true || has["future"] === true;
-      return derivatives && has["fetchPositions"] === true && has["createOrder"] === true;
+      return has["swap"] === true || has["future"] === true;
     })
     .toSorted();
 }

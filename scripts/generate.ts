@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { lifecycleMarkdown } from "../src/report/lifecycle-table.ts";
 import { metricsMarkdown } from "../src/report/metrics-table.ts";
 import { configJsonSchema, configReferenceMarkdown } from "../src/supervisor/runtime/config/reference.ts";
-import { exchangeIdsSource, exchangesSource } from "./generate-exchanges.ts";
+import { exchangeIdsSource, exchangesMarkdown, exchangesSource } from "./generate-exchanges.ts";
 
 const root = join(import.meta.dirname, "..");
 /** One formatter run takes 0.1 s; a hung one must not hang the check, ms. */
@@ -17,6 +17,7 @@ const sources: { readonly [path: string]: () => string } = {
   "docs/lifecycle.md": lifecycleMarkdown,
   "docs/metrics.md": metricsMarkdown,
   "docs/config.md": configReferenceMarkdown,
+  "docs/exchanges.md": exchangesMarkdown,
   "config/supervisor.schema.json": () => JSON.stringify(configJsonSchema(), null, 2),
   "src/core/exchange-ids.ts": exchangeIdsSource,
   "src/actions/venue/exchanges.ts": exchangesSource,

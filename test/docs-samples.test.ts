@@ -24,7 +24,7 @@ function wholeConfig(sample: string): string {
   return sample.startsWith("- ") ? botWith("probes:", ...lines.map((line) => `  ${line}`)) : botWith(...lines);
 }
 
-test.each(["probes.md", "getting-started.md", "limits.md", "running.md", "systemd.md"])(
+test.each(["emergency.md", "probes.md", "getting-started.md", "limits.md", "running.md", "systemd.md"])(
   "every config on %s has no mistake",
   (page) => {
     const found = samples(page, "yaml");

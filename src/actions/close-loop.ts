@@ -8,6 +8,7 @@ import { createReachTeller } from "./close-io.ts";
 import type { Verdict } from "./close-record.ts";
 import { runRound } from "./close-round.ts";
 import type { RoundContext } from "./close-round.ts";
+import type { SendAnswer } from "./venue/contract.ts";
 
 export interface LoopContext extends RoundContext {
   readonly policy: PlanPolicy;
@@ -29,6 +30,8 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
     // Safe: rounds follow each other: each decides by what the one before has left.
     // oxlint-disable-next-line no-await-in-loop
     const reading = await venue.read();
+    const unseen = await venue.closeUnseen?.();
+    if (unseen !== undefined) return unseenVerdict(unseen);
     const atMs = clock.monotonicMs();
     const limits = stop?.aborted === true ? { ...policy, deadlineMs: Math.min(policy.deadlineMs, atMs) } : policy;
     const step = decide(limits, state, reading, atMs, readFromMs);
@@ -45,6 +48,15 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
     // oxlint-disable-next-line no-await-in-loop
     state = await carryOut(context, state, reading, step.decision);
   }
+}
+
+/** Nobody saw the account, so nobody may call it flat, whatever the driver says. */
+function unseenVerdict({ result, error }: SendAnswer): Verdict {
+  const said = result.kind === "accepted" ? "says that it did" : `does not say that it did (${error ?? result.kind})`;
+  return {
+    outcome: "residual",
+    reason: `the hook cannot show the account; it was told to close everything and ${said}; look at the account by hand`,
+  };
 }
 
 async function carryOut(

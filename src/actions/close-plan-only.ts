@@ -37,6 +37,8 @@ interface Look {
 
 async function lookAt(venue: Venue, { io, record, tries, scope }: Look): Promise<Verdict> {
   return retry<Verdict>(io, tries, async () => {
+    const failure = await venue.preflight?.();
+    if (failure !== undefined) return { failure };
     const reading = await venue.read();
     const holdings = record.noteReading(reading);
     const complete = reading.orders !== undefined && reading.triggers !== undefined;

@@ -62,7 +62,7 @@ export async function withVenue(
 
 async function tryToOpen(job: CloseJob, options: VenueOptions): Promise<Venue | Verdict> {
   try {
-    return await openVenue(job.venue, options);
+    return await openVenue(job.venue, job.incident, options);
   } catch (error) {
     return { outcome: "unsupported", reason: describeError(error, job.venue).replace(/^Error: /, "") };
   }
@@ -102,7 +102,7 @@ export async function retry<T>(
         outcome: "keyRefused",
         reason: "the venue refuses the key; check key, secret, passphrase and allowed addresses",
       };
-    if (kind === "unsupported") return { outcome: "unsupported", reason: "ccxt cannot read this venue" };
+    if (kind === "unsupported") return { outcome: "unsupported", reason: "the driver cannot read this venue" };
     tellReach([failure]);
     awaySinceMs = unreachableText([failure]) === undefined ? undefined : (awaySinceMs ?? startMs);
     const giveUpAtMs = Math.min(deadlineMs, (awaySinceMs ?? deadlineMs) + unreachableMs);

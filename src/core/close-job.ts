@@ -41,18 +41,51 @@ export function longestCloseMs(timeoutMs: number): number {
   return timeoutMs + LOCK_GRACE_MS + timeoutMs + CLOSE_OVERTIME_MS;
 }
 
-const venueSchema = z.strictObject({
-  exchange: z.string().describe("ccxt id of the venue, for example binanceusdm."),
-  endpoint: z.string().optional().describe("Base address that replaces the venue's own."),
-  sandbox: z.boolean(),
+/** What every driver is told. */
+const scopeFields = {
   /** Unified symbols to close; empty: the whole account. */
   symbols: z.array(z.string()),
   /** Budget of the fast loop, ms. */
   timeoutMs: z.number().int().positive(),
+};
+
+const ccxtSchema = z.strictObject({
+  /** Absent: ccxt. */
+  driver: z.undefined().optional(),
+  exchange: z.string().describe("ccxt id of the venue, for example binanceusdm."),
+  endpoint: z.string().optional().describe("Base address that replaces the venue's own."),
+  sandbox: z.boolean(),
+  ...scopeFields,
   apiKey: z.string(),
   apiSecret: z.string(),
   passphrase: z.string().optional(),
 });
+export type CcxtAccess = z.output<typeof ccxtSchema>;
+
+const execSchema = z.strictObject({
+  driver: z.literal("exec"),
+  /** What reports call the venue. */
+  exchange: z.string(),
+  ...scopeFields,
+  command: z.array(z.string()).min(1),
+  cwd: z.string(),
+  /** Its whole environment; may hold secrets. */
+  env: z.record(z.string(), z.string()),
+});
+export type ExecAccess = z.output<typeof execSchema>;
+
+const webhookSchema = z.strictObject({
+  driver: z.literal("webhook"),
+  exchange: z.string(),
+  ...scopeFields,
+  url: z.string(),
+  /** Signs each request. */
+  secret: z.string(),
+});
+export type WebhookAccess = z.output<typeof webhookSchema>;
+export type HookAccess = ExecAccess | WebhookAccess;
+
+const venueSchema = z.union([ccxtSchema, execSchema, webhookSchema]);
 export type VenueAccess = z.output<typeof venueSchema>;
 
 export const closeJobSchema = z.strictObject({

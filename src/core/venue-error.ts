@@ -35,7 +35,7 @@ const WORDS_OF_KIND: Readonly<Record<VenueFailure["kind"], string>> = {
   throttled: "it asks for fewer requests",
   clock: "it does not accept our clock",
   auth: "it refuses the key",
-  unsupported: "ccxt cannot do that",
+  unsupported: "the driver cannot do that",
   rejected: "it refuses the request",
   unknown: "no usable answer",
 };

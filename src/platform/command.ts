@@ -24,6 +24,8 @@ export interface CommandRequest {
   /** First bytes of stdout and stderr together that are kept; the rest is read and thrown away. Default 512. */
   readonly maxOutputBytes?: number;
   readonly stdin?: string;
+  /** Keeps nothing of stderr. */
+  readonly stdoutOnly?: boolean;
 }
 
 export type CommandResult =
@@ -92,7 +94,8 @@ async function follow(request: CommandRequest, child: Running): Promise<CommandR
   const root = identify(child.pid);
   if (root !== undefined) runningCommands.add(root);
   const output = new OutputHead(request.maxOutputBytes ?? DEFAULT_OUTPUT_BYTES);
-  const pipes = [output.collect(child.stdout), output.collect(child.stderr)];
+  const errors = request.stdoutOnly === true ? new OutputHead(0) : output;
+  const pipes = [output.collect(child.stdout), errors.collect(child.stderr)];
   const timer = new AbortController();
   const stop = request.signal === undefined ? timer.signal : AbortSignal.any([request.signal, timer.signal]);
   const timedOut = sleep(clock, request.timeoutMs, stop).then(() => "timeout" as const);
@@ -105,6 +108,7 @@ async function follow(request: CommandRequest, child: Running): Promise<CommandR
   if (root !== undefined) runningCommands.delete(root);
   await settle(pipes, clock);
   output.close();
+  errors.close();
   if (first === "timeout") return { kind: "timeout", output: output.text() };
   const signal = signalName(child.signalCode);
   return { kind: "exited", code: signal === null ? child.exitCode : null, signal, output: output.text(), durationMs };

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { closePositions } from "../../src/actions/close-positions.ts";
 import type { CloseIo } from "../../src/actions/close-io.ts";
-import type { CloseJob, CloseReport, WorkerLine } from "../../src/core/close-job.ts";
+import type { CcxtAccess, CloseJob, CloseReport, WorkerLine } from "../../src/core/close-job.ts";
 import { startPaperExchange } from "../../src/demo/exchange/server.ts";
 import type { PaperExchange, PaperOptions } from "../../src/demo/exchange/server.ts";
 import { systemClock } from "../../src/platform/clock.ts";
@@ -39,11 +39,13 @@ export interface Rig extends AsyncDisposable {
   readonly folder: string;
   readonly lines: WorkerLine[];
   readonly control: (path: "fault" | "seed" | "set", body: object) => Promise<void>;
-  readonly job: (changes?: JobChanges) => CloseJob;
+  readonly job: (changes?: JobChanges) => CcxtJob;
   readonly close: (changes?: JobChanges, io?: Partial<CloseIo>) => Promise<CloseReport>;
 }
 
-export type JobChanges = Partial<Omit<CloseJob, "venue">> & { readonly venue?: Partial<CloseJob["venue"]> };
+export type JobChanges = Partial<Omit<CloseJob, "venue">> & { readonly venue?: Partial<CcxtAccess> };
+/** A job of the driver ccxt. */
+type CcxtJob = CloseJob & { readonly venue: CcxtAccess };
 
 export function startRig(options: Partial<PaperOptions> = {}): Rig {
   const { exchange = "binance" } = options;
@@ -51,7 +53,7 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
   const paper = startPaperExchange({ apiKey: API_KEY, apiSecret: API_SECRET, ...passphrase, tickMs: 0, ...options });
   const folder = mkdtempSync(join(tmpdir(), "close-"));
   const lines: WorkerLine[] = [];
-  const job = ({ venue, ...changes }: JobChanges = {}): CloseJob => ({
+  const job = ({ venue, ...changes }: JobChanges = {}): CcxtJob => ({
     version: 1,
     mode: "close",
     incident: "abc123",

@@ -1,6 +1,6 @@
 /** The account at a venue that ccxt knows: its readings, orders and cancels, each with its failure classified and nothing thrown. */
 import type { Order, Position } from "ccxt";
-import type { VenueAccess } from "../../core/close-job.ts";
+import type { CcxtAccess } from "../../core/close-job.ts";
 import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan.ts";
 import { isDust } from "../../core/close-orders.ts";
@@ -33,7 +33,7 @@ const THROTTLED_PAUSE_MS = 1_000;
 export class CcxtVenue implements Venue {
   readonly concurrency: number;
   readonly orderWindowMs = RECV_WINDOW_MS;
-  readonly #access: VenueAccess;
+  readonly #access: CcxtAccess;
   readonly #options: VenueOptions;
   readonly #transport: Transport;
   readonly #exchange: VenueExchange;
@@ -44,7 +44,7 @@ export class CcxtVenue implements Venue {
   #syncedAtMs = Number.NEGATIVE_INFINITY;
   #clientIds = true;
 
-  private constructor(access: VenueAccess, options: VenueOptions, parts: Parts) {
+  private constructor(access: CcxtAccess, options: VenueOptions, parts: Parts) {
     this.#access = access;
     this.#options = options;
     this.concurrency = parts.rates.concurrency;
@@ -55,7 +55,7 @@ export class CcxtVenue implements Venue {
   }
 
   /** Loads the venue's class; sends nothing. Throws `cannot use exchange …`. */
-  static async open(access: VenueAccess, options: VenueOptions): Promise<CcxtVenue> {
+  static async open(access: CcxtAccess, options: VenueOptions): Promise<CcxtVenue> {
     const rates = ratesOf(access.exchange);
     const limiter = new Limiter(rates, options.clock);
     const transport = createTransport({

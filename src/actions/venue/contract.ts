@@ -37,6 +37,8 @@ export interface Venue {
   prepare(): Promise<VenueFailure | undefined>;
   /** Why the job's list of symbols cannot be used, or `undefined`: a misspelt symbol would look like a flat account. */
   symbolProblem(): string | undefined;
+  /** What the driver says of itself before anything is asked of it in earnest; absent: nothing. `undefined`: all is well. */
+  preflight?(): Promise<VenueFailure | undefined>;
   /** Positions, orders and conditional orders. */
   read(): Promise<Reading>;
   /** Waits until an order may be sent; `false` when that will not be before the end. */
@@ -45,4 +47,9 @@ export interface Venue {
   send(order: CloseOrder): Promise<SendAnswer>;
   /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
   cancel(cancel: CancelOrders): Promise<VenueFailure[]>;
+  /**
+   * For a driver whose last reading said that it cannot show the account at all: tells it once to cancel and close everything.
+   * `undefined`: it can, so nothing was sent. Absent: it always can.
+   */
+  closeUnseen?(): Promise<SendAnswer | undefined>;
 }

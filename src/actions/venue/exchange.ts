@@ -1,6 +1,6 @@
 /** Opens a venue: its ccxt class, loaded lazily, with the settings that ccxt's defaults get wrong for an emergency. */
 import type { Exchange } from "ccxt";
-import type { VenueAccess } from "../../core/close-job.ts";
+import type { CcxtAccess } from "../../core/close-job.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { EXCHANGES } from "./exchanges.ts";
 import { quirksOf } from "./quirks.ts";
@@ -40,7 +40,7 @@ const CCXT_TIMEOUT_MS = 10_000;
 const MAX_SUGGESTIONS = 3;
 
 /** Throws `cannot use exchange …` when the id is not among the venues that the close can handle, or has no sandbox where one is asked for. */
-export async function openExchange(venue: VenueAccess, transport: Transport, clock: Clock): Promise<VenueExchange> {
+export async function openExchange(venue: CcxtAccess, transport: Transport, clock: Clock): Promise<VenueExchange> {
   const load = Object.hasOwn(EXCHANGES, venue.exchange) ? EXCHANGES[venue.exchange] : undefined;
   if (load === undefined) throw new Error(describeUnknown(venue.exchange));
   const Class = await load();

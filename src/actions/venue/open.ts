@@ -1,9 +1,21 @@
-/** Opens the account of a job by the driver that its config names. */
-import type { VenueAccess } from "../../core/close-job.ts";
+/** Opens the account of a job by the driver that its config names; each is loaded only when it is the one. */
+import type { HookAccess, VenueAccess } from "../../core/close-job.ts";
 import type { Venue, VenueOptions } from "./contract.ts";
-import { CcxtVenue } from "./ccxt-venue.ts";
+import type { HookPort } from "./hook-venue.ts";
 
 /** Sends nothing. Throws `cannot use exchange …` where the driver cannot close. */
-export async function openVenue(access: VenueAccess, options: VenueOptions): Promise<Venue> {
-  return CcxtVenue.open(access, options);
+export async function openVenue(access: VenueAccess, incident: string, options: VenueOptions): Promise<Venue> {
+  switch (access.driver) {
+    case undefined:
+      return (await import("./ccxt-venue.ts")).CcxtVenue.open(access, options);
+    case "exec":
+      return openHook(access, incident, options, (await import("./exec-hook.ts")).createExecPort(access, options));
+    case "webhook":
+      return openHook(access, incident, options, (await import("./webhook.ts")).createWebhookPort(access, options));
+  }
+}
+
+async function openHook(access: HookAccess, incident: string, options: VenueOptions, port: HookPort): Promise<Venue> {
+  const { HookVenue } = await import("./hook-venue.ts");
+  return new HookVenue(access, incident, options, port);
 }

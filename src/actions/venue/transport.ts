@@ -16,6 +16,10 @@ export interface TransportOptions {
   readonly signal: AbortSignal;
   /** The venue answered "too many requests" and wants this pause, ms. */
   readonly onThrottled: (retryAfterMs: number) => void;
+  /** Default: 3 s to the first byte of an answer, 6 s for the whole call. */
+  readonly timeouts?: { readonly headersMs: number; readonly callMs: number };
+  /** Default: 64 MiB. */
+  readonly maxBodyBytes?: number;
   /** Told of each request when it has ended. */
   readonly onCall?: ((call: VenueCall) => void) | undefined;
 }
@@ -106,13 +110,14 @@ async function callWithDeadline(options: TransportOptions, url: string, init: Re
   const late = new AbortController();
   const abort = (what: string, ms: number) => (): void =>
     late.abort(new DOMException(`no ${what} within ${ms} ms`, "TimeoutError"));
-  const cancelHeaders = clock.after(HEADERS_TIMEOUT_MS, abort("answer", HEADERS_TIMEOUT_MS));
-  const cancelCall = clock.after(CALL_TIMEOUT_MS, abort("complete answer", CALL_TIMEOUT_MS));
+  const { headersMs, callMs } = options.timeouts ?? { headersMs: HEADERS_TIMEOUT_MS, callMs: CALL_TIMEOUT_MS };
+  const cancelHeaders = clock.after(headersMs, abort("answer", headersMs));
+  const cancelCall = clock.after(callMs, abort("complete answer", callMs));
   const signals = [options.signal, late.signal, ...(init.signal ? [init.signal] : [])];
   try {
     const response = await connect(url, { ...init, redirect: "error", signal: AbortSignal.any(signals) });
     cancelHeaders();
-    const body = await readBody(response);
+    const body = await readBody(response, options.maxBodyBytes ?? MAX_BODY_BYTES);
     const { status, statusText, headers } = response;
     return new Response(NULL_BODY.has(status) ? null : body, { status, statusText, headers });
   } finally {
@@ -137,12 +142,12 @@ function textField(error: unknown, name: "code" | "syscall"): string | undefined
   return typeof value === "string" ? value : undefined;
 }
 
-async function readBody(response: Response): Promise<Blob> {
+async function readBody(response: Response, maxBytes: number): Promise<Blob> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let total = 0;
   for await (const chunk of response.body ?? []) {
     total += chunk.byteLength;
-    if (total > MAX_BODY_BYTES) throw new TypeError(`the answer is larger than ${MAX_BODY_BYTES} bytes`);
+    if (total > maxBytes) throw new TypeError(`the answer is larger than ${maxBytes} bytes`);
     chunks.push(chunk);
   }
   return new Blob(chunks);

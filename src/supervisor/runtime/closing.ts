@@ -97,7 +97,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
       cgroups: [...new Set(fence.flatMap(({ cgroup }) => (cgroup === undefined ? [] : [cgroup])))],
       processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
     },
-    venue: venueAccess(emergency, env),
+    venue: venueAccess(emergency, plan.config.cwd, env),
   };
 }
 
@@ -105,9 +105,37 @@ function identityOf({ pid, startTicks }: ProcessId): ProcessId {
   return { pid, startTicks };
 }
 
-function venueAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): VenueAccess {
+function venueAccess(emergency: EmergencyConfig, cwd: string, env: CloseRequest["env"]): VenueAccess {
+  const { driver, symbols, timeout: timeoutMs } = emergency;
+  switch (driver) {
+    case "ccxt":
+      return ccxtAccess(emergency, env);
+    case "exec": {
+      const { command = [], passEnv = [] } = emergency;
+      const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
+      return { driver, ...shared, command: [...command], cwd, env: passedOn(["PATH", ...passEnv], env) };
+    }
+    case "webhook": {
+      const { url = "" } = emergency;
+      const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
+      return { driver, ...shared, url, secret: secret("secret", emergency, env) ?? "" };
+    }
+  }
+}
+
+/** Only these variables; one that is not set is not passed on. */
+function passedOn(names: readonly string[], env: CloseRequest["env"]): Record<string, string> {
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = env[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+}
+
+function ccxtAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): VenueAccess {
   const passphrase = secret("passphrase", emergency, env);
-  const { exchange, endpoint, sandbox, symbols, timeout } = emergency;
+  const { exchange = "", endpoint, sandbox, symbols, timeout } = emergency;
   return {
     exchange,
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -120,7 +148,7 @@ function venueAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): Venu
   };
 }
 
-const SECRETS = { apiKey: "API key", apiSecret: "API secret", passphrase: "passphrase" } as const;
+const SECRETS = { apiKey: "API key", apiSecret: "API secret", passphrase: "passphrase", secret: "secret" } as const;
 
 /** Read at each use, so that a key renewed on disk is used at once. The value never appears in a message. */
 function secret(name: keyof typeof SECRETS, emergency: EmergencyConfig, env: CloseRequest["env"]): string | undefined {

@@ -258,11 +258,44 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ['5: bots.a.dump: "dump" is not available in this release; remove it'],
   ],
   [
-    "a driver and limits that this release has not",
-    ["emergency: { driver: exec, exchange: binance, apiKeyFile: k, apiSecretFile: s, limits: {} }"],
+    "limits that this release has not",
+    ["emergency: { exchange: binance, apiKeyFile: k, apiSecretFile: s, limits: {} }"],
+    ['5: bots.a.emergency.limits: "limits" is not available in this release; remove it'],
+  ],
+  [
+    "a driver that has nothing of what it needs",
+    ["emergency: { driver: ccxt }"],
     [
-      '5: bots.a.emergency.driver: "exec" is not available in this release; write ccxt',
-      '5: bots.a.emergency.limits: "limits" is not available in this release; remove it',
+      "5: bots.a.emergency: cannot close positions without the API key; add apiKeyFile: FILE or apiKeyEnv: NAME",
+      "5: bots.a.emergency: cannot close positions without the API secret; add apiSecretFile: FILE or apiSecretEnv: NAME",
+      "5: bots.a.emergency: cannot close positions without the venue; add exchange: ID, for example binanceusdm",
+    ],
+  ],
+  [
+    "an exec driver without a program, with keys that only ccxt reads",
+    ["emergency: { driver: exec, exchange: binance, apiKeyFile: k, sandbox: true }"],
+    [
+      "5: bots.a.emergency: cannot close positions without the program; add command: [PROGRAM, ARGUMENT]",
+      "5: bots.a.emergency.apiKeyFile: belongs to driver: ccxt, and this is driver: exec; remove it",
+      "5: bots.a.emergency.exchange: belongs to driver: ccxt, and this is driver: exec; remove it",
+      "5: bots.a.emergency.sandbox: belongs to driver: ccxt, and this is driver: exec; remove it",
+    ],
+  ],
+  [
+    "a webhook without address and secret",
+    ["emergency: { driver: webhook, command: [x] }"],
+    [
+      "5: bots.a.emergency: cannot close positions without the address; add url: https://HOST/PATH",
+      "5: bots.a.emergency: cannot sign requests without a secret; add secretFile: FILE or secretEnv: NAME",
+      "5: bots.a.emergency.command: belongs to driver: exec, and this is driver: webhook; remove it",
+    ],
+  ],
+  [
+    "a webhook by ftp with two secrets",
+    ["emergency: { driver: webhook, url: ftp://x/y, secretFile: k, secretEnv: K }"],
+    [
+      "5: bots.a.emergency.secretEnv: stands beside secretFile; keep one of the two",
+      '5: bots.a.emergency.url: "ftp://x/y" is not an address; write it as https://HOST/PATH',
     ],
   ],
   [

@@ -77,7 +77,7 @@ function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings)
     );
   if (bot.envFile !== undefined) checkEnvFile(bot.envFile, [...path, "envFile"], findings);
   if (bot.emergency === undefined) return;
-  for (const what of ["apiKey", "apiSecret", "passphrase"] as const)
+  for (const what of ["apiKey", "apiSecret", "passphrase", "secret"] as const)
     checkKey(bot.emergency, what, [...path, "emergency"], loaded, findings);
 }
 
@@ -91,13 +91,14 @@ function checkPrograms(bot: BotConfig, { env: own }: LoadedConfig, findings: Fin
     if (found.kind === "missing") findings.warn(place, `${found.reason}; correct it, or install it before the start`);
   };
   for (const key of ["command", "preStop", "postStop"] as const) look(bot[key], ["bots", bot.name, key]);
+  look(bot.emergency?.command, ["bots", bot.name, "emergency", "command"]);
   for (const [index, probe] of bot.probes.entries())
     if (probe.kind === "exec") look(probe.command, ["bots", bot.name, "probes", index, "command"]);
 }
 
 function checkKey(
   emergency: EmergencyConfig,
-  what: "apiKey" | "apiSecret" | "passphrase",
+  what: "apiKey" | "apiSecret" | "passphrase" | "secret",
   path: Path,
   loaded: LoadedConfig,
   findings: Findings,

@@ -212,7 +212,10 @@ function completeListener({ listen, auth }: ListenerConfig, folder: string): Lis
 }
 
 function completeEmergency(emergency: EmergencyConfig, folder: string): EmergencyConfig {
-  return { ...emergency, ...absolute(emergency, ["apiKeyFile", "apiSecretFile", "passphraseFile"], folder) };
+  return {
+    ...emergency,
+    ...absolute(emergency, ["apiKeyFile", "apiSecretFile", "passphraseFile", "secretFile"], folder),
+  };
 }
 
 /** Those of `keys` that `section` has, as absolute paths. */
@@ -252,6 +255,11 @@ function warningsOf(config: Config): { path: Path; message: string }[] {
       warnings.push({
         path: [...path, "closeAfter"],
         message: `${formatDuration(emergency.closeAfter)} is not longer than startTimeout ${formatDuration(startTimeout)}; one slow start closes the positions`,
+      });
+    if (emergency.url !== undefined && sendsInClear(emergency.url))
+      warnings.push({
+        path: [...path, "url"],
+        message: "positions and orders travel unencrypted over http; use https",
       });
     if (emergency.endpoint !== undefined && sendsInClear(emergency.endpoint))
       warnings.push({ path: [...path, "endpoint"], message: "the API key travels unencrypted over http; use https" });

@@ -21,11 +21,6 @@ const NOT_AVAILABLE: Readonly<Record<string, readonly string[]>> = {
   "bots.*.emergency": ["limits"],
 };
 
-/** Values of the contract that belong to later releases, by the path of their key. */
-const VALUES_NOT_AVAILABLE: Readonly<Record<string, readonly unknown[]>> = {
-  "bots.*.emergency.driver": ["exec", "webhook"],
-};
-
 /** Keys that people reach for to write a secret down; their files are read instead. */
 const SECRET_KEYS: Readonly<Record<string, string>> = {
   apiKey: "apiKeyFile",
@@ -138,8 +133,6 @@ function numberText(field: Field | undefined): string {
 }
 
 function wrongChoice(path: Path, value: unknown, shown: string, choices: readonly string[]): string {
-  if (VALUES_NOT_AVAILABLE[sectionOf(path)]?.includes(value))
-    return `${shown} is not available in this release; write ${choices.join(" or ")}`;
   const guesses = choices.length === 1 ? [] : resembling(String(value), choices);
   const LIST_LIMIT = 12;
   const list = choices.length <= LIST_LIMIT ? `; write ${orList(choices)}` : "";

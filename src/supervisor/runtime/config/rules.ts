@@ -129,9 +129,53 @@ export function checkLimits(value: unknown, to: Report): void {
   );
 }
 
-/** Exactly one source for key and secret; for the passphrase at most one, and one where the venue wants it. */
-export function checkEmergencyKeys(value: unknown, to: Report): void {
+/** Keys of one driver alone, and what each needs of them. */
+const KEYS_OF_DRIVER = {
+  ccxt: [
+    "exchange",
+    "apiKeyFile",
+    "apiKeyEnv",
+    "apiSecretFile",
+    "apiSecretEnv",
+    "passphraseFile",
+    "passphraseEnv",
+    "endpoint",
+  ],
+  exec: ["command", "passEnv"],
+  webhook: ["url", "secretFile", "secretEnv"],
+} as const;
+
+/** Each driver has what it needs and nothing that only another one reads. */
+export function checkDriver(value: unknown, to: Report): void {
   const given = fields.parse(value);
+  const named = given["driver"] ?? "ccxt";
+  const driver = (["ccxt", "exec", "webhook"] as const).find((known) => known === named);
+  // Another name is refused by itself, and then nobody knows what it needs.
+  if (driver === undefined) return;
+  for (const [other, keys] of Object.entries(KEYS_OF_DRIVER))
+    for (const key of keys)
+      if (other !== driver && given[key] !== undefined)
+        report(to, [key], `belongs to driver: ${other}, and this is driver: ${driver}; remove it`);
+  if (driver !== "ccxt" && given["sandbox"] === true)
+    report(to, ["sandbox"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
+  if (driver === "ccxt") checkEmergencyKeys(given, to);
+  if (driver === "exec" && given["command"] === undefined)
+    report(to, [], "cannot close positions without the program; add command: [PROGRAM, ARGUMENT]");
+  if (driver === "webhook") checkWebhook(given, to);
+}
+
+function checkWebhook(given: z.output<typeof fields>, to: Report): void {
+  if (given["url"] === undefined)
+    report(to, [], "cannot close positions without the address; add url: https://HOST/PATH");
+  const [file, env] = [given["secretFile"] !== undefined, given["secretEnv"] !== undefined];
+  if (file && env) report(to, ["secretEnv"], "stands beside secretFile; keep one of the two");
+  if (!file && !env) report(to, [], "cannot sign requests without a secret; add secretFile: FILE or secretEnv: NAME");
+}
+
+/** Exactly one source for key and secret; for the passphrase at most one, and one where the venue wants it. */
+function checkEmergencyKeys(given: z.output<typeof fields>, to: Report): void {
+  if (given["exchange"] === undefined)
+    report(to, [], "cannot close positions without the venue; add exchange: ID, for example binanceusdm");
   for (const [name, what] of [
     ["apiKey", "API key"],
     ["apiSecret", "API secret"],

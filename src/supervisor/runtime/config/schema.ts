@@ -15,7 +15,7 @@ import {
   checkAccounts,
   checkBackups,
   checkBot,
-  checkEmergencyKeys,
+  checkDriver,
   checkLimits,
   checkListener,
   checkOrder,
@@ -110,14 +110,35 @@ const emergencySchema = z
       .prefault("300s")
       .describe("Longest time without a healthy bot before positions are closed, whatever the restarts do."),
     onGiveUp: z.boolean().default(true).describe("Close positions at once when the restart budget is spent."),
-    driver: z.enum(["ccxt"]).default("ccxt").describe("How positions are closed."),
-    exchange: z.enum(EXCHANGE_IDS).describe("ccxt id of the venue, for example binanceusdm."),
+    driver: z
+      .enum(["ccxt", "exec", "webhook"])
+      .default("ccxt")
+      .describe("Who speaks to the venue: ccxt, a program of yours (exec), or an address of yours (webhook)."),
+    exchange: z
+      .enum(EXCHANGE_IDS)
+      .optional()
+      .describe("ccxt id of the venue, for example binanceusdm; needed by the driver ccxt, and by it alone."),
     apiKeyFile: keyFile("the API key"),
     apiKeyEnv: keyEnv("the API key"),
     apiSecretFile: keyFile("the API secret"),
     apiSecretEnv: keyEnv("the API secret"),
     passphraseFile: keyFile("the passphrase of a venue that has one"),
     passphraseEnv: keyEnv("the passphrase of a venue that has one"),
+    command: command()
+      .optional()
+      .describe("Of the driver exec: program and arguments, run without a shell in the bot's working folder."),
+    passEnv: z
+      .array(envName())
+      .optional()
+      .describe("Of the driver exec: variables of the supervisor's own environment that the program gets beside PATH."),
+    url: z
+      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST/PATH" })
+      .optional()
+      .describe("Of the driver webhook: where each request is posted."),
+    secretFile: path().optional().describe("Of the driver webhook: file that holds the secret which signs requests."),
+    secretEnv: envName()
+      .optional()
+      .describe("Of the driver webhook: variable in the supervisor's own environment that holds that secret."),
     endpoint: z
       .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
       .optional()
@@ -129,7 +150,7 @@ const emergencySchema = z
       .default([])
       .describe("Unified ccxt symbols to close, for example BTC/USDT:USDT; empty: the whole account."),
   })
-  .superRefine(checkEmergencyKeys, always);
+  .superRefine(checkDriver, always);
 
 const botSchema = z
   .strictObject({
