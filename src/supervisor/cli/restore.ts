@@ -13,10 +13,11 @@ import { planText } from "../../report/restore-text.ts";
 import { backupJob, commonJob, placesOf, runDeed, type DeedEnd } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
-import { planRestore, storedBackups, type RestorePlan } from "../runtime/restore-plan.ts";
+import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from "../runtime/restore-plan.ts";
 import { parseSince } from "./arguments.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
+import { storedIn, withFetched } from "./restore-store.ts";
 import { settleFirst } from "./settle.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -32,6 +33,7 @@ interface Options extends PlaceOptions {
   readonly at?: Date;
   readonly id?: string;
   readonly file?: string;
+  readonly store?: string;
   readonly to?: string;
   readonly table?: readonly string[];
   readonly passwordFile?: string;
@@ -61,6 +63,7 @@ export const command: Verb = {
       .argument("<target>", "name of the target in the config")
       .option("--at <time>", "the newest backup at or before this time, or that long ago", parseSince)
       .option("--id <id>", "this backup")
+      .option("--store <name>", "from this store, also a bucket; default: the directories")
       .option("--file <file>", "this file or folder of a backup, wherever it came from")
       .option("--to <folder>", "into this empty folder; what lives is not touched")
       .option("--table <name>", "only this table of a database; may be repeated", collect, [])
@@ -84,10 +87,11 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   requireTarget(loaded, target);
   refuseMixed(options);
   await settleFirst(loaded.dirs, io);
-  if (options.list === true) return list(loaded, target, options, io);
+  const stored = await storedIn(loaded, target, options.store);
+  if (options.list === true) return list(loaded, target, { ...options, stored }, io);
   const into = intoOf(options, io);
   const file = options.file === undefined ? undefined : resolve(io.cwd, options.file);
-  const wish = { target, at: options.at, id: options.id, file, into };
+  const wish = { target, at: options.at, id: options.id, file, into, stored };
   const planned = planRestore(loaded, wish, systemClock.wallTime());
   if (planned.kind === "none")
     throw new RestoreError(
@@ -106,7 +110,10 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
     return;
   }
   if (into.kind !== "folder" && options.yes !== true) await confirm(target, options);
-  await carryOut(loaded, { plan, from, options }, io);
+  const place = { target, store: plan.store ?? "" };
+  await withFetched(loaded, { place, from, json: options.json }, io, (fetched) =>
+    carryOut(loaded, { plan, from: fetched, options }, io),
+  );
 }
 
 function requireTarget({ config, shown }: LoadedConfig, target: string): void {
@@ -116,7 +123,9 @@ function requireTarget({ config, shown }: LoadedConfig, target: string): void {
   throw new RestoreError(`cannot find target ${target}: ${known}`, EXIT.usage, "docs/restore.md tells how it is used");
 }
 
-function refuseMixed({ at, id, file, to, table = [] }: Options): void {
+function refuseMixed({ at, id, file, store, to, table = [] }: Options): void {
+  if (file !== undefined && store !== undefined)
+    throw new RestoreError("cannot use --file and --store together", EXIT.usage, "name one");
   const given = Object.entries({ "--at": at, "--id": id, "--file": file }).filter(([, value]) => value !== undefined);
   if (given.length > 1)
     throw new RestoreError(`cannot use ${given.map(([name]) => name).join(" and ")} together`, EXIT.usage, "name one");
@@ -262,8 +271,13 @@ function tell(line: BackupLine, io: CliIo): void {
   for (const trouble of line.troubles) io.err(trouble);
 }
 
-function list(loaded: LoadedConfig, target: string, { json }: Options, io: CliIo): void {
-  const { all: stored, faults } = storedBackups(loaded, target);
+function list(
+  loaded: LoadedConfig,
+  target: string,
+  { json, stored: looked }: Options & { readonly stored: StoredBackups | undefined },
+  io: CliIo,
+): void {
+  const { all: stored, faults } = looked ?? storedBackups(loaded, target);
   if (faults.length > 0) io.setExitCode(BACKUP_EXIT.source);
   const all = stored.map(({ id, store, snapshotAt, verified, damage, preRestore }) => ({
     id,

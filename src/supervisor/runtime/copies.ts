@@ -97,8 +97,12 @@ export function remotePruneJob(
   return { deed: "prune", ...commonOf(loaded, place), record, retention: retentionOf(loaded, place), ...how };
 }
 
+export function fetchJob(loaded: Loaded, place: Place, id: string, into: string): RemoteDeed<"fetch"> {
+  return { deed: "fetch", ...commonOf(loaded, place), id, into };
+}
+
 /** Folder for what a restore fetches and a drill restores. */
-function scratchOf({ config, dirs }: Pick<Loaded, "config" | "dirs">): string {
+export function scratchOf({ config, dirs }: Pick<Loaded, "config" | "dirs">): string {
   return config.backups?.scratch ?? join(dirs.stateDir, "backups", "scratch");
 }
 

@@ -17,6 +17,8 @@ export interface RestoreWish {
   readonly id: string | undefined;
   readonly file: string | undefined;
   readonly into: RestoreJob["into"];
+  /** What there is, where somebody has looked already; default: what lies in the directories. */
+  readonly stored?: StoredBackups | undefined;
 }
 
 export interface RestorePlan {
@@ -118,7 +120,7 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
     bots: wish.into.kind === "folder" ? [] : (target.bots ?? []),
   };
   if (wish.file !== undefined) return planFile(wish.file, common, now);
-  const { all, faults } = storedBackups(loaded, wish.target);
+  const { all, faults } = wish.stored ?? storedBackups(loaded, wish.target);
   const found = find(all, wish, now);
   if (typeof found === "string") return faults.length === 0 ? none(found) : none(faults.join("; "), BACKUP_EXIT.source);
   const { id, store, folder, snapshotAt } = found;

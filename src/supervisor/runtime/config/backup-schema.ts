@@ -190,7 +190,7 @@ export const backupsSchema = z.strictObject({
   compress: z.enum(COMPRESSORS).default("zstd").describe("How backups are packed."),
   scratch: path()
     .optional()
-    .describe("Folder with room for what a check of a copy restores; default: backups/scratch in stateDir."),
+    .describe("Folder with room for what is fetched from a bucket; default: backups/scratch in stateDir."),
   objectives: objectivesSchema.prefault({}).describe("What a restore must keep to."),
 });
 export type BackupsInput = z.output<typeof backupsSchema>;

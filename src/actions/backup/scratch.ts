@@ -1,0 +1,60 @@
+/**
+ * A folder of our own for what is fetched and restored for a while. Its lock is held by the process that made it, so that
+ * whoever comes later can tell one in use from one that a killed process has left.
+ */
+import { randomBytes } from "node:crypto";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { ensureDir } from "../../platform/files.ts";
+import { tryLock } from "../../platform/lock.ts";
+
+const NAME = /^supervisor-scratch-[0-9a-f]{12}$/;
+
+export interface Scratch {
+  readonly folder: string;
+  /** Removes it. */
+  readonly release: () => void;
+}
+
+/** Makes one in `parent`, for us alone, and removes what killed processes have left there. Throws when it cannot be made. */
+export function openScratch(parent: string): Scratch {
+  ensureDir(parent);
+  sweepScratch(parent);
+  const folder = join(parent, `supervisor-scratch-${randomBytes(6).toString("hex")}`);
+  // The lock first: a folder that nobody holds is swept up.
+  const lock = tryLock(`${folder}.lock`);
+  mkdirSync(folder, { mode: 0o700 });
+  return {
+    folder,
+    release: () => {
+      rmSync(folder, { recursive: true, force: true });
+      rmSync(`${folder}.lock`, { force: true });
+      lock?.release();
+    },
+  };
+}
+
+/** Removes the folders whose process is gone. Never throws: what cannot be removed now is in nobody's way. */
+function sweepScratch(parent: string): void {
+  for (const name of namesIn(parent)) {
+    if (!NAME.test(name)) continue;
+    try {
+      const folder = join(parent, name);
+      const lock = tryLock(`${folder}.lock`);
+      if (lock === undefined) continue;
+      rmSync(folder, { recursive: true, force: true });
+      rmSync(`${folder}.lock`, { force: true });
+      lock.release();
+    } catch {
+      // The next one tries again.
+    }
+  }
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

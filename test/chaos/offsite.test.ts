@@ -1,0 +1,103 @@
+/** Copies in a bucket on the compiled binary: sent by hand and by the daemon, and all that is left when the folder is lost. */
+import { createHash } from "node:crypto";
+import { rmSync } from "node:fs";
+import { Database } from "bun:sqlite";
+import { expect, test } from "vitest";
+import { S3Server } from "../harness/s3-server.ts";
+import { STAY } from "./fixture.ts";
+import { Rig, until } from "./harness.ts";
+
+function rigWith(s3: S3Server, target: object = {}, more: object = {}): Rig {
+  const { endpoint, bucket, prefix, region, accessKeyId, secretAccessKey } = s3.settings();
+  const offsite = {
+    kind: "s3",
+    endpoint,
+    bucket,
+    prefix,
+    region,
+    accessKeyIdFile: "s3.id",
+    secretAccessKeyEnv: "S3_SECRET",
+  };
+  const stores = { local: { kind: "directory", path: "store" }, offsite };
+  const targets = { state: { kind: "sqlite", path: "bot.db", ...target }, conf: { kind: "files", paths: ["notes"] } };
+  const rig = new Rig({
+    bots: { bot: { command: STAY } },
+    config: { backups: { stores, targets, ...more } },
+    env: { S3_SECRET: secretAccessKey },
+  });
+  rig.write("s3.id", `${accessKeyId}\n`);
+  rig.write("notes", "n");
+  return rig;
+}
+
+function trade(rig: Rig, orders: number): void {
+  using database = new Database(rig.path("bot.db"));
+  database.exec("PRAGMA journal_mode = WAL; CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, note TEXT)");
+  for (let n = 0; n < orders; n += 1) database.query("INSERT INTO orders (note) VALUES (hex(randomblob(40)))").run();
+}
+
+/** Over all rows, as another program reads them. */
+function rowsOf(path: string): string {
+  const { stdout } = Bun.spawnSync(["sqlite3", path, "SELECT * FROM orders ORDER BY id"]);
+  return createHash("sha256").update(stdout).digest("hex");
+}
+
+test.concurrent("what was copied comes back by row when database and backups are lost", async () => {
+  await using s3 = await S3Server.start();
+  await using rig = rigWith(s3);
+  trade(rig, 200);
+  expect((await rig.cli("backup", "run", "state")).code).toBe(0);
+  trade(rig, 20);
+  expect((await rig.cli("backup", "run", "state", "--incremental")).out).toMatch(/delta.*copied to offsite/);
+  const rows = rowsOf(rig.path("bot.db"));
+  for (const name of ["store", "bot.db", "bot.db-wal", "bot.db-shm"])
+    rmSync(rig.path(name), { recursive: true, force: true });
+  expect((await rig.cli("restore", "state", "--yes")).code).not.toBe(0);
+  const restored = await rig.cli("restore", "state", "--store", "offsite", "--yes");
+  expect(restored).toMatchObject({ code: 0, err: "" });
+  expect(rowsOf(rig.path("bot.db"))).toBe(rows);
+  expect(Bun.spawnSync(["ls", rig.state("backups/scratch")]).stdout.toString()).toBe("");
+  expect(`${restored.out}${rig.read(".supervisor/backups/state@offsite.json")}`).not.toContain(
+    s3.settings().secretAccessKey,
+  );
+});
+
+test.concurrent("the daemon copies what it has made, goes on when the bucket comes back, and says what is missing", async () => {
+  await using s3 = await S3Server.start();
+  await using rig = rigWith(s3, { schedule: "@hourly", stores: ["local", "offsite"] });
+  trade(rig, 20);
+  s3.fail(403, "PUT", /manifest\.json/);
+  await rig.run();
+  const offsite = async () =>
+    (await rig.status()).backups.find(({ target, store }) => target === "state" && store === "offsite");
+  const failed = await until(
+    "the copy has failed",
+    async () => {
+      const entry = await offsite();
+      return (entry?.lastError ?? null) !== null ? entry : undefined;
+    },
+    60_000,
+  );
+  expect(failed).toMatchObject({ lastSuccessAt: null, failures: 1, overdue: false });
+  expect(failed?.copies?.pendingBytes).toBeGreaterThan(0);
+  expect(failed?.lastError).toMatch(/^remote: cannot write .*AccessDenied/);
+  expect((await rig.cli("backup", "copy", "state")).code).toBe(0);
+  expect(await offsite()).toMatchObject({ lastError: null, copies: { pendingBytes: 0, backups: 1 } });
+});
+
+test.concurrent("a copy that fails is exit code 6, and config check --online says why", async () => {
+  await using s3 = await S3Server.start();
+  await using rig = rigWith(s3);
+  trade(rig, 20);
+  expect((await rig.cli("config", "check", "--online")).code).toBe(0);
+  s3.fail(403, "PUT", /./, 100);
+  expect(await rig.cli("backup", "run", "state")).toMatchObject({
+    code: 6,
+    out: expect.stringMatching(/stands L1\n$/),
+  });
+  const checked = await rig.cli("config", "check", "--online");
+  expect(checked).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/backups\.stores\.offsite: .*is not allowed to/),
+  });
+});
