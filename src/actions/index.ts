@@ -12,6 +12,7 @@ const actions = new Map<string, () => Promise<Action>>([
   ["verify-backups", async () => (await import("./backup/check.ts")).verifyAction],
   ["prune-backups", async () => (await import("./backup/prune.ts")).pruneAction],
   ["restore", async () => (await import("./backup/restore.ts")).restoreAction],
+  ["settle-restore", async () => (await import("./backup/pg-settle.ts")).settleAction],
   ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
   ["remote-backups", async () => (await import("./backup/copies.ts")).remoteAction],
   ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],

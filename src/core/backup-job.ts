@@ -148,6 +148,13 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
     backup: remoteSummarySchema.nullable(),
   }),
   z.object({ kind: z.literal("fetched"), id: z.string(), storedBytes: z.int() }),
+  /** A restore that was broken off has been ended on its server. */
+  z.object({
+    kind: z.literal("settled"),
+    outcome: z.enum(["discarded", "rolledBack", "finished", "busy", "failed", "server"]),
+    detail: z.string(),
+    stopped: z.array(z.string()),
+  }),
   z.object({ kind: z.literal("exported"), file: z.string(), rawBytes: z.int() }),
   z.object({ kind: z.literal("failed"), stage: z.enum(STAGES), reason: z.string() }),
 ]);

@@ -5,9 +5,6 @@ import { jobTargetSchema } from "./backup-job.ts";
 /** What a restore says of a backup of Redis. */
 export const REDIS_BY_HAND = "a backup of Redis is put back by hand, as docs/backup.md says under Redis";
 
-/** The same of PostgreSQL. */
-export const POSTGRES_BY_HAND = "a backup of PostgreSQL is put back by hand, as docs/backup.md says under PostgreSQL";
-
 const absolute = () => z.string().startsWith("/");
 
 const fromSchema = z.discriminatedUnion("kind", [
@@ -35,6 +32,8 @@ export const restoreJobSchema = z.strictObject({
     z.strictObject({ kind: z.literal("folder"), path: absolute() }),
     z.strictObject({ kind: z.literal("tables"), tables: z.array(z.string().min(1)).min(1) }),
   ]),
+  /** End whoever is connected to the database that is replaced, in the place of refusing. */
+  disconnect: z.boolean().default(false),
   /** Bots that use the target: stopped meanwhile. */
   bots: z.array(z.string()),
   stateDir: absolute(),
@@ -42,6 +41,10 @@ export const restoreJobSchema = z.strictObject({
   socket: absolute(),
 });
 export type RestoreJob = z.output<typeof restoreJobSchema>;
+
+/** Ends restores on a server that were broken off, and deletes what they have moved aside long enough ago. */
+export const settleJobSchema = z.strictObject({ version: z.literal(1), target: jobTargetSchema, stateDir: absolute() });
+export type SettleJob = z.output<typeof settleJobSchema>;
 
 export const exportJobSchema = z.strictObject({ ...common, file: absolute() });
 export type ExportJob = z.output<typeof exportJobSchema>;

@@ -21,6 +21,18 @@ export type Move = z.output<typeof moveSchema>;
 const BOT = /^[^/\0]{1,255}$/;
 export const RESTORE_ID = /^\d{8}T\d{6}Z-[0-9a-f]{6}$/;
 
+/** Databases of a server that a restore renames in the place of files: only the server itself can say how far it came. */
+const databasesSchema = z.object({
+  /** The target's address then; never with a password. */
+  url: z.string(),
+  live: z.string(),
+  /** The restored one until it takes the living one's name. */
+  scratch: z.string(),
+  /** Name of the living one afterwards; `null`: there was none. */
+  aside: z.string().nullable(),
+});
+export type Databases = z.output<typeof databasesSchema>;
+
 export const restoreJournalSchema = z.looseObject({
   version: z.literal(1),
   id: z.string().regex(RESTORE_ID),
@@ -44,6 +56,8 @@ export const restoreJournalSchema = z.looseObject({
   scratch: z.array(absolute()),
   /** Folders that hold what was there before. */
   aside: z.array(absolute()),
+  /** Of a target that is no file. */
+  databases: databasesSchema.optional(),
 });
 export type RestoreJournal = z.output<typeof restoreJournalSchema>;
 
@@ -59,8 +73,16 @@ export const keptSchema = z.looseObject({
   restoredAt: time(),
   keepUntil: time(),
   aside: z.array(absolute()),
+  databases: databasesSchema.optional(),
 });
 export type Kept = z.output<typeof keptSchema>;
+
+/** Names of the databases that this restore makes: nothing else is ever dropped. */
+export function databaseNames(id: string): { readonly scratch: string; readonly aside: string } {
+  if (!RESTORE_ID.test(id)) throw new Error(`internal error: ${id} is no id of a restore`);
+  const tail = id.toLowerCase().replace("-", "_");
+  return { scratch: `restore_${tail}`, aside: `pre_restore_${tail}` };
+}
 
 /** Beside a bot's identity: its data is older than its account, so it may not open positions until it is reconciled. */
 export const restoredMarkSchema = z.looseObject({

@@ -4,6 +4,8 @@ import { basename, dirname, join } from "node:path";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { exportJobSchema, formatOf, type ExportJob } from "../../core/restore-job.ts";
 import { syncDir } from "../../platform/files.ts";
+import { newestProgram } from "../../platform/postgres-tools.ts";
+import { outputOf } from "../../platform/program-pipe.ts";
 import { defineAction } from "../contract.ts";
 import { inFrames, pack } from "./encode.ts";
 import { failed, Failure } from "./failure.ts";
@@ -25,7 +27,7 @@ export async function exportBackup(job: ExportJob, io: ExportIo): Promise<number
     const compress = compressionOf(file, reading);
     if (isThere(file)) throw new Failure("source", `${file} is there already; name another file`);
     try {
-      const rawBytes = await writePacked(reading, temporary, compress);
+      const rawBytes = await writePacked(plainStream(reading, file), temporary, compress);
       renameSync(temporary, file);
       syncDir(dirname(file));
       io.write({ kind: "exported", file, rawBytes });
@@ -40,20 +42,32 @@ export async function exportBackup(job: ExportJob, io: ExportIo): Promise<number
 
 function compressionOf(file: string, { holds, label }: Reading): "gzip" | "zstd" | "none" {
   const format = formatOf(basename(file));
-  const ending = holds === "sqlite" ? ".db" : ".tar";
+  const ending = ENDINGS[holds];
   if (format === undefined || format.holds !== holds || format.openssl)
     throw new Failure(
       "source",
-      `${label} is written to a file that ends in ${ending}, ${ending}.gz or ${ending}.zst, not to ${file}`,
+      `${label} is written to a file that ends in ${ending}, then .gz or .zst to pack it, not to ${file}`,
     );
   return format.compress;
 }
 
-async function writePacked(reading: Reading, path: string, compress: "gzip" | "zstd" | "none"): Promise<number> {
+const ENDINGS: Readonly<Record<Reading["holds"], string>> = { sqlite: ".db", tar: ".tar", postgres: ".dump or .sql" };
+
+/** A dump as the statements that it makes, where the file's name ends so. */
+function plainStream({ holds, open }: Reading, file: string): AsyncIterable<Uint8Array> {
+  if (holds !== "postgres" || !/\.sql(\.|$)/.test(basename(file))) return open();
+  return outputOf({ command: [newestProgram("pg_restore"), "-f", "-"], env: { LC_ALL: "C" } }, open());
+}
+
+async function writePacked(
+  raw: AsyncIterable<Uint8Array>,
+  path: string,
+  compress: "gzip" | "zstd" | "none",
+): Promise<number> {
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   let rawBytes = 0;
   try {
-    for await (const frame of inFrames(reading.open())) {
+    for await (const frame of inFrames(raw)) {
       rawBytes += frame.length;
       const packed = pack(frame, compress);
       for (let at = 0; at < packed.length;) at += writeSync(fd, packed, at);

@@ -35,6 +35,13 @@ const SHAPES = [
    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE ${ours("pg_proc", "p.oid")}`,
 ];
 
+/** Every table that a dump has. */
+export function listTables(
+  session: PsqlSession,
+): Promise<readonly { readonly schema: string; readonly name: string }[]> {
+  return session.rows(TABLES);
+}
+
 export type PgContent = Pick<Manifest["content"], "schemaSha256" | "tables">;
 
 /** Of the database that the session is in, as its transaction sees it. Throws the server's error. */
@@ -42,7 +49,7 @@ export async function readPgContent(session: PsqlSession): Promise<PgContent> {
   // Rows that a policy hides would be missing in the dump, too: the server refuses in its place.
   await session.run("SET search_path = ''; SET row_security = off");
   const tables: [string, number][] = [];
-  for (const { schema, name } of await session.rows<{ schema: string; name: string }>(TABLES)) {
+  for (const { schema, name } of await listTables(session)) {
     const table = `${quoteName(schema)}.${quoteName(name)}`;
     // One after the other: it is one session.
     // oxlint-disable-next-line no-await-in-loop
@@ -57,7 +64,7 @@ export async function readPgContent(session: PsqlSession): Promise<PgContent> {
 }
 
 /** What a table is called where there are others: its own name in the schema public. */
-function tableKey(schema: string, name: string): string {
+export function tableKey(schema: string, name: string): string {
   return schema === "public" ? name : `${schema}.${name}`;
 }
 

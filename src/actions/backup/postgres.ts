@@ -27,14 +27,14 @@ export interface PostgresTarget {
 }
 
 /** Where the target is. Throws for what is no address. */
-function placeOf({ url }: PostgresTarget): PostgresPlace {
+export function placeOf({ url }: PostgresTarget): PostgresPlace {
   const place = parsePostgresUrl(url);
   if (place === undefined) throw new Error(`${url} is not the address of a PostgreSQL database`);
   return place;
 }
 
 /** A session in the target's database, or in another of its server. Throws what psql says. */
-function openSession(target: PostgresTarget, database = placeOf(target).database): Promise<PsqlSession> {
+export function openSession(target: PostgresTarget, database = placeOf(target).database): Promise<PsqlSession> {
   const env = connectionEnv({ ...placeOf(target), database }, target.password);
   return PsqlSession.open({ program: newestProgram("psql"), env });
 }

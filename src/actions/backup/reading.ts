@@ -5,13 +5,7 @@
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { BackupType, Manifest } from "../../core/backup-manifest.ts";
-import {
-  formatOf,
-  POSTGRES_BY_HAND,
-  REDIS_BY_HAND,
-  type FileFormat,
-  type RestoreFrom,
-} from "../../core/restore-job.ts";
+import { formatOf, REDIS_BY_HAND, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
 import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
 import { Failure } from "./failure.ts";
@@ -26,7 +20,7 @@ const GUESSED_RATIO = 4;
 export interface Reading {
   /** What it is, for people and journals. */
   readonly label: string;
-  readonly holds: "sqlite" | "tar";
+  readonly holds: "sqlite" | "tar" | "postgres";
   readonly type: BackupType | undefined;
   /** File name of the unpacked stream. */
   readonly rawName: string;
@@ -35,6 +29,8 @@ export interface Reading {
   readonly snapshotAt: string | null;
   /** What it must hold; `undefined` for a plain file. */
   readonly content: Manifest["content"] | undefined;
+  /** What it was made of; `undefined` for a plain file. */
+  readonly engine?: Manifest["engine"];
   readonly open: () => AsyncIterable<Uint8Array>;
 }
 
@@ -65,8 +61,8 @@ function manifestIn(folder: string): Manifest {
 }
 
 function ofBackup(folder: string, manifest: Manifest, { identity }: Keys): Reading {
-  const { id, kind, type, raw, snapshotAt, content } = manifest;
-  const common = { label: id, holds: holdsOf(type), type, snapshotAt, content };
+  const { id, kind, type, raw, snapshotAt, content, engine } = manifest;
+  const common = { label: id, holds: holdsOf(type), type, snapshotAt, content, engine };
   const streamOf = (place: string, of: Manifest): AsyncGenerator<Uint8Array> =>
     decodeStream(of, { read: readPart.bind(undefined, place), identity });
   if (kind === "full")
@@ -104,7 +100,7 @@ function holdsOf(type: BackupType): Reading["holds"] {
     case "redis":
       throw new Failure("source", REDIS_BY_HAND);
     case "postgres":
-      throw new Failure("source", POSTGRES_BY_HAND);
+      return "postgres";
   }
 }
 
@@ -117,7 +113,7 @@ function ofFile(path: string, bytes: number, { password }: Keys): Reading {
       `cannot tell what ${path} is: its name must end in .db or .tar, then .gz or .zst if it is packed, then .enc if openssl encrypted it`,
     );
   const { holds, compress, openssl } = format;
-  if (holds === "postgres" || holds === "redis")
+  if (holds === "redis")
     throw new Failure("source", `${path} is a backup of ${holds}; it is restored into a target of kind ${holds}`);
   return {
     label: path,
@@ -145,7 +141,7 @@ function rawNameOf(name: string): string {
 
 /** Throws unless what is read fits a target of this kind. */
 export function refuseOtherKind({ holds, label, type }: Reading, kind: BackupType): void {
-  const fits = holds === "sqlite" ? kind === "sqlite" : kind === "files" || kind === "secrets";
+  const fits = holds === "tar" ? kind === "files" || kind === "secrets" : kind === holds;
   if (!fits)
     throw new Failure(
       "source",

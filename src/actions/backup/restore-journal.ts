@@ -30,10 +30,13 @@ const KEPT = /^kept-.+\.json$/;
 
 export interface Settled {
   readonly target: string;
-  /** busy: the restore is under way. failed: a person must look; the bots stay down. */
-  readonly outcome: "discarded" | "rolledBack" | "finished" | "busy" | "failed";
+  /**
+   * busy: the restore is under way. failed: a person must look; the bots stay down. server: it is of databases, which
+   * `settleOnServer` ends.
+   */
+  readonly outcome: "discarded" | "rolledBack" | "finished" | "busy" | "failed" | "server";
   readonly detail: string;
-  /** Bots that must not start while the outcome is busy or failed; `undefined`: nobody knows which. */
+  /** Bots that must not start while the outcome is busy, failed or server; `undefined`: nobody knows which. */
   readonly bots: readonly string[] | undefined;
   /** Bots that the restore had stopped; whoever settled it starts them. */
   readonly stopped: readonly string[];
@@ -115,6 +118,14 @@ export function settleLocked(stateDir: string, target: string, clock: Clock): Se
       `cannot read ${journalPath(stateDir, target)}; look at it and at the target's files`,
     );
   const { bots, stopped, backup, id } = journal;
+  if (journal.databases !== undefined)
+    return {
+      target,
+      outcome: "server",
+      detail: `a restore of ${target} must be ended on its server`,
+      bots,
+      stopped: [],
+    };
   try {
     const common = { target, bots, stopped };
     switch (settlementOf(journal.phase)) {
@@ -188,7 +199,7 @@ export function refuseHeld(paths: readonly string[]): void {
 
 /** The restored data is proven in its place: the bots are marked, what was there before is kept for a while. */
 export function finish(stateDir: string, journal: RestoreJournal, clock: Clock): void {
-  const { id, target, backup, aside } = journal;
+  const { id, target, backup, aside, databases } = journal;
   const now = clock.wallTime();
   mark(stateDir, journal, now);
   const kept: Kept = {
@@ -199,6 +210,7 @@ export function finish(stateDir: string, journal: RestoreJournal, clock: Clock):
     restoredAt: now.toISOString(),
     keepUntil: new Date(now.getTime() + KEEP_ASIDE_MS).toISOString(),
     aside: aside.filter(isThere),
+    ...(databases === undefined ? {} : { databases }),
   };
   writeFileAtomic(join(restoresFolder(stateDir), `kept-${target}-${id}.json`), `${JSON.stringify(kept)}\n`);
   discard(stateDir, journal);
@@ -236,14 +248,49 @@ function sweepKept(stateDir: string, now: Date): void {
   for (const name of existsSync(folder) ? readdirSync(folder).filter((each) => KEPT.test(each)) : []) {
     try {
       const path = join(folder, name);
-      const { aside, keepUntil, id } = keptSchema.parse(parsed(readTextIfExists(path, MAX_JSON_BYTES)));
-      if (Date.parse(keepUntil) > now.getTime()) continue;
+      const { aside, keepUntil, id, databases } = readKept(path);
+      if (databases !== undefined || Date.parse(keepUntil) > now.getTime()) continue;
       for (const each of aside) if (basename(each) === asideName(id)) rmSync(each, { recursive: true, force: true });
       rmSync(path, { force: true });
     } catch {
       // It is not readable, or its folder cannot be deleted: the next run tries again, and nothing depends on it.
     }
   }
+}
+
+function readKept(path: string): Kept {
+  return keptSchema.parse(parsed(readTextIfExists(path, MAX_JSON_BYTES)));
+}
+
+/** What restores of databases have moved aside long enough ago, with the file that remembers it. */
+export function dueKept(stateDir: string, now: Date): readonly { readonly kept: Kept; readonly path: string }[] {
+  const folder = restoresFolder(stateDir);
+  const names = existsSync(folder) ? readdirSync(folder).filter((each) => KEPT.test(each)) : [];
+  return names.flatMap((name) => {
+    const path = join(folder, name);
+    try {
+      const kept = readKept(path);
+      return kept.databases !== undefined && Date.parse(kept.keepUntil) <= now.getTime() ? [{ kept, path }] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** Targets of which something is to be ended or deleted on their server. Never throws. */
+export function serverWork(stateDir: string, now: Date): readonly string[] {
+  try {
+    const open = openRestores(stateDir).filter((target) => openJournal(stateDir, target)?.databases !== undefined);
+    return [...new Set([...open, ...dueKept(stateDir, now).map(({ kept }) => kept.target)])];
+  } catch {
+    return [];
+  }
+}
+
+/** The journal of a restore that has not ended; `undefined` when there is none that can be read. */
+export function openJournal(stateDir: string, target: string): RestoreJournal | undefined {
+  const journal = tryRead(stateDir, target);
+  return typeof journal === "string" ? undefined : journal;
 }
 
 /** Name of the folder beside the target for what was there before. */

@@ -2,7 +2,7 @@
 import { lstatSync, readdirSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { BackupLine, JobTarget } from "../../core/backup-job.ts";
-import { POSTGRES_BY_HAND, REDIS_BY_HAND } from "../../core/restore-job.ts";
+import { REDIS_BY_HAND } from "../../core/restore-job.ts";
 import { readContent } from "../../platform/sqlite.ts";
 import { Failure } from "./failure.ts";
 import type { Reading } from "./reading.ts";
@@ -42,8 +42,8 @@ export function kindOf(target: JobTarget): RestoreKind {
   switch (target.kind) {
     case "sqlite":
       return sqliteKind(target.path);
+    // Its databases are no files: pg-restore.ts.
     case "postgres":
-      throw new Failure("source", POSTGRES_BY_HAND);
     case "redis":
       throw new Failure("source", REDIS_BY_HAND);
     case "files":

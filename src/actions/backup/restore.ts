@@ -5,12 +5,11 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, realpathSync, renameSync, rmSync, statfsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
 import { restoreJobSchema, type RestoreJob } from "../../core/restore-job.ts";
 import { swapMoves, type Move, type RestoreJournal } from "../../core/restore-journal.ts";
 import { formatSize } from "../../core/size.ts";
-import type { Clock } from "../../platform/clock.ts";
 import { ensureDir, syncDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { defineAction } from "../contract.ts";
@@ -32,28 +31,12 @@ import {
   writeJournal,
 } from "./restore-journal.ts";
 import { kindOf, type RestoreKind } from "./restore-kinds.ts";
+import { restoreDatabase } from "./pg-run.ts";
+import { isPgJob } from "./pg-restore.ts";
+import { settleDatabases } from "./pg-settle.ts";
+import { say, stopBots, tellFailure, tellRestored, type RestoreIo, type RestoreSteps } from "./restore-steps.ts";
 import { requireTables, restoreTables } from "./restore-tables.ts";
-import { freshFolder, readArchive, unpackArchive, unpackDatabase } from "./unpack.ts";
-
-export interface RestoreIo {
-  readonly write: (line: BackupLine) => void;
-  readonly clock: Clock;
-  /** A step that has just been done; tests end the process there. */
-  readonly onStep?: (step: RestoreStep) => void;
-}
-
-export const RESTORE_STEPS = [
-  "locked",
-  "journaled",
-  "unpacked",
-  "stopped",
-  "swapping",
-  "moved",
-  "swapped",
-  "checked",
-  "done",
-] as const;
-export type RestoreStep = (typeof RESTORE_STEPS)[number];
+import { freshFolder, readArchive, unpackArchive, unpackDatabase, unpackDump } from "./unpack.ts";
 
 export const restoreAction = defineAction({ jobSchema: restoreJobSchema, run: restoreBackup });
 
@@ -70,6 +53,11 @@ export async function restoreBackup(job: RestoreJob, io: RestoreIo): Promise<num
     locks.push(...takeLocks(job));
     const before = settleLocked(job.stateDir, job.target.name, io.clock);
     if (before?.outcome === "failed") throw new Failure("bots", before.detail);
+    if (isPgJob(job)) {
+      if (before?.outcome === "server") await settleDatabases(job.target, job.stateDir, io.clock);
+      io.onStep?.("locked");
+      return await restoreDatabase(job, io, reading);
+    }
     io.onStep?.("locked");
     return await restoreLocked(job, io, reading);
   } catch (error) {
@@ -90,13 +78,8 @@ function takeLocks({ stateDir, target, from }: RestoreJob): readonly Lock[] {
   throw new Failure("lock", `a backup or check of ${target.name} is under way; try again when it has ended`);
 }
 
-export interface RestoreRun {
-  readonly job: RestoreJob;
-  readonly io: RestoreIo;
-  readonly reading: Reading;
+export interface RestoreRun extends RestoreSteps {
   readonly kind: RestoreKind;
-  readonly journal: RestoreJournal;
-  readonly startedMs: number;
 }
 
 async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): Promise<number> {
@@ -123,25 +106,6 @@ async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): 
   } finally {
     keeper?.release();
   }
-}
-
-async function stopBots({ job, io, journal }: RestoreRun, keeper: Keeper): Promise<void> {
-  if (keeper.up.length > 0) say(io, `stopping ${keeper.up.join(", ")}`);
-  // Noted first: whoever ends a restore that is killed here starts them again.
-  writeJournal(job.stateDir, { ...journal, stopped: [...keeper.up] });
-  await keeper.stop();
-  io.onStep?.("stopped");
-}
-
-function tellRestored(
-  { journal, reading, io, job, startedMs }: RestoreRun,
-  aside: readonly string[],
-  troubles: readonly string[],
-): void {
-  const { id, backup } = journal;
-  const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
-  const common = { id, backup, rawBytes: reading.rawBytes, durationMs };
-  io.write({ kind: "restored", ...common, aside: [...aside], marked: job.bots, troubles: [...troubles] });
 }
 
 function beginJournal(job: RestoreJob, io: RestoreIo, reading: Reading, kind: RestoreKind): RestoreJournal {
@@ -272,16 +236,6 @@ async function giveUp({ job, io, journal }: RestoreRun, keeper: Keeper | undefin
   return tellFailure(failure, await startAgain(), io);
 }
 
-function tellFailure(error: unknown, troubles: readonly string[], io: RestoreIo): number {
-  const failure = Failure.from(error);
-  const reason = [failure.message, ...troubles].join("; ");
-  return failed(new Failure(failure.stage, reason, { cause: error }), io.write);
-}
-
-function say(io: RestoreIo, text: string, touching = false): void {
-  io.write({ kind: "step", text, touching });
-}
-
 function refuse(deed: () => void): void {
   try {
     deed();
@@ -314,6 +268,7 @@ async function restoreToFolder(folder: string, reading: Reading, io: RestoreIo):
   freshFolder(scratch);
   say(io, `unpacking and proving ${reading.label}`);
   if (reading.holds === "sqlite") await unpackDatabase(reading, rawPath(scratch, reading), io.write);
+  else if (reading.holds === "postgres") await unpackDump(reading, rawPath(scratch, reading), io.write);
   else {
     await readArchive(reading);
     await unpackArchive(reading, scratch, undefined);

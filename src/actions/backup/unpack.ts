@@ -4,6 +4,7 @@ import {
   chownSync,
   closeSync,
   constants,
+  createReadStream,
   fchmodSync,
   fdatasyncSync,
   fsyncSync,
@@ -18,9 +19,12 @@ import { dirname, join, relative } from "node:path";
 import { Parser, type ReadEntry } from "tar";
 import type { BackupLine } from "../../core/backup-job.ts";
 import { syncDir } from "../../platform/files.ts";
+import { newestProgram } from "../../platform/postgres-tools.ts";
+import { feedProgram } from "../../platform/program-pipe.ts";
 import { checkDatabase, readContent } from "../../platform/sqlite.ts";
 import { Failure } from "./failure.ts";
 import { feed, FILE_TYPES, isOutside, pathInTar, unpackTar } from "./files.ts";
+import { startsOf } from "./pg-file.ts";
 import type { Reading } from "./reading.ts";
 import { compareContent } from "./sqlite.ts";
 
@@ -41,6 +45,18 @@ export async function unpackDatabase(reading: Reading, file: string, write: Writ
     if (reading.content !== undefined) compareContent({ content: reading.content }, found);
   } catch (cause) {
     throw new Failure("verify", `${reading.label} is no sound database: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** A dump of PostgreSQL in a new file, read to its end by pg_restore where it is an archive. Throws `Failure`. */
+export async function unpackDump(reading: Reading, file: string, write: Write): Promise<void> {
+  await writeStream(reading, file, write);
+  try {
+    const { holds, stream } = await startsOf(createReadStream(file));
+    if (holds === "archive")
+      await feedProgram({ command: [newestProgram("pg_restore"), "-f", "/dev/null"], env: { LC_ALL: "C" } }, stream);
+  } catch (cause) {
+    throw new Failure("verify", `${reading.label} is no sound dump: ${messageOf(cause)}`, { cause });
   }
 }
 

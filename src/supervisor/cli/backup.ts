@@ -228,6 +228,7 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "exported":
     case "found":
     case "fetched":
+    case "settled":
       break;
   }
 }
@@ -245,7 +246,7 @@ async function list(target: string | undefined, options: Options, io: CliIo): Pr
 /** A restore that was broken off is ended first: what a backup would read may be half in its place. */
 async function load(options: Options, io: CliIo): Promise<LoadedConfig> {
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
-  await settleFirst(loaded.dirs, io);
+  await settleFirst(loaded, io);
   return loaded;
 }
 

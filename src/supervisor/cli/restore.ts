@@ -10,7 +10,7 @@ import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { Worker } from "../../platform/worker.ts";
 import { planText } from "../../report/restore-text.ts";
-import { backupJob, commonJob, placesOf, runDeed, type DeedEnd } from "../runtime/backup-run.ts";
+import { backupJob, commonJob, placesOf, runDeed, withPassword, type DeedEnd } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from "../runtime/restore-plan.ts";
@@ -37,6 +37,7 @@ interface Options extends PlaceOptions {
   readonly to?: string;
   readonly table?: readonly string[];
   readonly passwordFile?: string;
+  readonly disconnect?: true;
   readonly list?: true;
   readonly dryRun?: true;
   readonly yes?: true;
@@ -68,6 +69,7 @@ export const command: Verb = {
       .option("--to <folder>", "into this empty folder; what lives is not touched")
       .option("--table <name>", "only this table of a database; may be repeated", collect, [])
       .option("--password-file <file>", "password of a file that openssl encrypted (.enc)")
+      .option("--disconnect", "end whoever is connected to a PostgreSQL database that is replaced")
       .option("--list", "show the backups that could be restored")
       .option("--dry-run", "only say what would be done")
       .option("--yes", "do not ask")
@@ -86,7 +88,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
   requireTarget(loaded, target);
   refuseMixed(options);
-  await settleFirst(loaded.dirs, io);
+  await settleFirst(loaded, io);
   const stored = await storedIn(loaded, target, options.store);
   if (options.list === true) return list(loaded, target, { ...options, stored }, io);
   const into = intoOf(options, io);
@@ -180,7 +182,9 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
     ...common,
     from,
     ...(password === undefined ? {} : { password }),
+    target: withPassword(common.target, backups?.targets[target], loaded.env),
     into,
+    disconnect: options.disconnect === true,
     bots: [...plan.bots],
     stateDir: loaded.dirs.stateDir,
     socket: controlSocketPath(loaded.dirs.runtimeDir),
@@ -216,7 +220,7 @@ async function backUpFirst(loaded: LoadedConfig, place: Parameters<typeof backup
 /** A signal ends the worker, which is safe on any line, until the renames begin; then they are waited for. */
 async function runRestore(
   job: RestoreJob,
-  { dirs }: LoadedConfig,
+  loaded: LoadedConfig,
   io: CliIo,
   onLine: (line: BackupLine) => void,
 ): Promise<DeedEnd> {
@@ -244,7 +248,7 @@ async function runRestore(
   } finally {
     for (const signal of SIGNALS) process.off(signal, onSignal);
     // A worker that was killed has left its journal, and bots that it had stopped.
-    await settleFirst(dirs, io);
+    await settleFirst(loaded, io);
   }
 }
 

@@ -1,20 +1,34 @@
 /** Ends restores that were broken off, as every command on backups does first, and says so. */
 import { startBots } from "../../actions/backup/restore-bots.ts";
-import { settleRestores } from "../../actions/backup/restore-journal.ts";
+import { serverWork, settleRestores } from "../../actions/backup/restore-journal.ts";
 import { systemClock } from "../../platform/clock.ts";
-import type { Dirs } from "../runtime/config/load.ts";
+import { settleOnServer } from "../runtime/backup-run.ts";
+import type { LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import type { CliIo } from "./verb.ts";
 
 /** Bots that such a restore had stopped are started again. Never throws: who may not read the state folder has none to end. */
-export async function settleFirst(dirs: Dirs, io: CliIo): Promise<void> {
+export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void> {
+  const { dirs } = loaded;
+  const start = async (stopped: readonly string[]): Promise<void> => {
+    if (stopped.length === 0) return;
+    for (const trouble of await startBots(controlSocketPath(dirs.runtimeDir), stopped)) io.err(trouble);
+  };
   try {
     for (const { outcome, detail, stopped } of settleRestores(dirs.stateDir, systemClock)) {
+      if (outcome === "server") continue;
       io.err(detail);
-      if (outcome === "busy" || outcome === "failed" || stopped.length === 0) continue;
       // Safe: one restore after the other: they may share a bot.
       // oxlint-disable-next-line no-await-in-loop
-      for (const trouble of await startBots(controlSocketPath(dirs.runtimeDir), stopped)) io.err(trouble);
+      if (outcome !== "busy" && outcome !== "failed") await start(stopped);
+    }
+    for (const target of serverWork(dirs.stateDir, systemClock.wallTime())) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+      const { settled, failure } = await settleOnServer(loaded, target, systemClock);
+      if (failure !== undefined) io.err(failure);
+      if (settled !== undefined) io.err(settled.detail);
+      // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+      await start(settled?.stopped ?? []);
     }
   } catch (error) {
     io.err(`cannot look for restores that were broken off: ${error instanceof Error ? error.message : String(error)}`);

@@ -8,6 +8,7 @@ import {
   type JobTarget,
   type VerifyJob,
 } from "../../core/backup-job.ts";
+import type { SettleJob } from "../../core/restore-job.ts";
 import type { BackupTrigger } from "../../core/backup-manifest.ts";
 import { backupRecordSchema, recordName, type BackupRecord } from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -137,7 +138,7 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
 }
 
 /** Only for who reads the source: a check needs no password. Throws when its file cannot be read. */
-function withPassword(target: JobTarget, config: TargetConfig | undefined, env: LoadedConfig["env"]): JobTarget {
+export function withPassword(target: JobTarget, config: TargetConfig | undefined, env: LoadedConfig["env"]): JobTarget {
   if (target.kind !== "redis" && target.kind !== "postgres") return target;
   if (config?.kind === "postgres" && config.passwordEnv !== undefined) {
     const password = env[config.passwordEnv];
@@ -149,6 +150,40 @@ function withPassword(target: JobTarget, config: TargetConfig | undefined, env: 
   if (text === undefined) throw new Error(`cannot read the password file ${config.passwordFile}: it does not exist`);
   return { ...target, password: text.replace(/\r?\n$/, "") };
 }
+
+/** Ends what a restore of the target has left on its server. Says how, or why not; never throws. */
+export async function settleOnServer(
+  { config, dirs, env }: Pick<LoadedConfig, "config" | "dirs" | "env">,
+  name: string,
+  clock: Clock,
+): Promise<{ readonly settled: SettledLine | undefined; readonly failure: string | undefined }> {
+  const target = config.backups?.targets[name];
+  if (target === undefined)
+    return { settled: undefined, failure: `cannot end the restore of ${name}: the config has no such target any more` };
+  let settled: SettledLine | undefined;
+  try {
+    const job: SettleJob = {
+      version: 1,
+      target: withPassword(jobTarget(name, target), target, env),
+      stateDir: dirs.stateDir,
+    };
+    const { code, failure } = await runDeed("settle-restore", job, {
+      clock,
+      onLine: (line) => {
+        if (line.kind === "settled") settled = line;
+      },
+    });
+    const why = code === BACKUP_EXIT.busy || failure === undefined ? undefined : failure;
+    return { settled, failure: why === undefined ? undefined : `cannot end the restore of ${name}: ${why}` };
+  } catch (error) {
+    return {
+      settled,
+      failure: `cannot end the restore of ${name}: ${error instanceof Error ? error.message : String(error)}`,
+    };
+  }
+}
+
+type SettledLine = Extract<BackupLine, { kind: "settled" }>;
 
 /** Runs the worker to its end; never throws. */
 export async function runDeed(action: string, job: object, { clock, onLine, onStart }: RunOptions): Promise<DeedEnd> {

@@ -16,7 +16,7 @@ import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { backupStatus } from "./backup-status.ts";
-import { backupJob, placesOf, readRecord, runDeed, verifyJob, type Place } from "./backup-run.ts";
+import { backupJob, placesOf, readRecord, runDeed, settleOnServer, verifyJob, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
@@ -69,7 +69,11 @@ export class Backups {
 
   constructor(deps: BackupsDeps) {
     this.#deps = deps;
-    this.restores = new Restores({ ...deps, stateDir: deps.loaded.dirs.stateDir });
+    this.restores = new Restores({
+      ...deps,
+      stateDir: deps.loaded.dirs.stateDir,
+      settleOnServer: (target) => settleOnServer(this.#loaded, target, deps.clock),
+    });
     this.#loaded = deps.loaded;
     this.#copies = new Copies(deps);
     this.adopt(deps.loaded);

@@ -4,7 +4,7 @@ import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import { POSTGRES_BY_HAND, REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
+import { REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
 import { lookInto } from "./stores.ts";
 import type { TargetConfig } from "./config/backup-schema.ts";
@@ -108,10 +108,9 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
 export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Planned {
   const target = loaded.config.backups?.targets[wish.target];
   if (target === undefined) return none(`no target ${wish.target}`);
-  if (wish.into.kind === "tables" && target.kind !== "sqlite")
+  if (wish.into.kind === "tables" && target.kind !== "sqlite" && target.kind !== "postgres")
     return none(`it is of kind ${target.kind} and has no tables; leave --table out`, BACKUP_EXIT.usage);
   if (target.kind === "redis") return none(REDIS_BY_HAND);
-  if (target.kind === "postgres") return none(POSTGRES_BY_HAND);
   const common = {
     target: wish.target,
     kind: target.kind,
@@ -191,8 +190,9 @@ function pathsOf(target: TargetConfig): readonly string[] {
     case "sqlite":
       return [target.path];
     case "redis":
-    case "postgres":
       return [];
+    case "postgres":
+      return [target.url];
     case "files":
     case "secrets":
       return target.paths;

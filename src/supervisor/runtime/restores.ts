@@ -2,10 +2,13 @@
  * The daemon and restores, which workers do: one that was broken off is ended before any bot starts, and looked for since. A
  * bot whose data is being replaced is not started meanwhile, by nobody.
  */
-import { openRestores, restoreHolding, settleRestores } from "../../actions/backup/restore-journal.ts";
+import { openRestores, restoreHolding, serverWork, settleRestores } from "../../actions/backup/restore-journal.ts";
+import type { settleOnServer } from "./backup-run.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { BotConfig } from "./config/load.ts";
 
+/** The same for old databases that a restore has put aside. */
+const OLD_TICKS = 3_600;
 /** Ticks of the daemon between two looks for a restore that was broken off. */
 const LOOK_TICKS = 10;
 
@@ -14,12 +17,16 @@ interface RestoresDeps {
   readonly clock: Clock;
   readonly say: (level: "info" | "alert", text: string) => void;
   readonly start: (bot: string) => void;
+  /** Ends what a restore of the target has left on its server; never throws. */
+  readonly settleOnServer: (target: string) => ReturnType<typeof settleOnServer>;
 }
 
 export class Restores {
   readonly #deps: RestoresDeps;
   /** Bots that were to start with the daemon and wait for the end of a restore. */
   readonly #waiting = new Set<string>();
+  /** Targets whose server is asked now. */
+  readonly #asking = new Set<string>();
   #said = "";
   #ticks = 0;
 
@@ -59,7 +66,7 @@ export class Restores {
   tick(): void {
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
-    if (openRestores(this.#deps.stateDir).length > 0) this.#settle();
+    if (openRestores(this.#deps.stateDir).length > 0 || this.#ticks % OLD_TICKS === 0) this.#settle();
     for (const bot of this.#waiting) {
       if (this.holding(bot) !== undefined) continue;
       this.#waiting.delete(bot);
@@ -70,10 +77,25 @@ export class Restores {
   #settle(): void {
     const { stateDir, clock, say, start } = this.#deps;
     for (const { outcome, detail, stopped } of settleRestores(stateDir, clock)) {
+      if (outcome === "server") continue;
       if (outcome !== "busy" && detail !== this.#said) say(outcome === "failed" ? "alert" : "info", detail);
       // The same trouble is said once.
       this.#said = detail;
       if (outcome !== "busy" && outcome !== "failed") for (const bot of stopped) start(bot);
     }
+    for (const target of serverWork(stateDir, clock.wallTime())) void this.#ask(target);
+  }
+
+  /** A worker asks the server, which may take its time: the bots wait. */
+  async #ask(target: string): Promise<void> {
+    if (this.#asking.has(target)) return;
+    this.#asking.add(target);
+    const { settled, failure } = await this.#deps.settleOnServer(target);
+    this.#asking.delete(target);
+    if (failure !== undefined && failure !== this.#said) this.#deps.say("alert", failure);
+    this.#said = failure ?? this.#said;
+    if (settled === undefined) return;
+    this.#deps.say("info", settled.detail);
+    for (const bot of settled.stopped) this.#deps.start(bot);
   }
 }

@@ -19,7 +19,7 @@ beforeAll(async () => {
   await server.start();
   server.sql("postgres", `CREATE ROLE keeper SUPERUSER LOGIN PASSWORD '${PASSWORD.replace("'", "''")}'`);
 }, 120_000);
-afterAll(() => server[Symbol.asyncDispose]());
+afterAll(() => server[Symbol.asyncDispose](), 120_000);
 
 async function* raw(some: Uint8Array): AsyncGenerator<Uint8Array> {
   yield some;

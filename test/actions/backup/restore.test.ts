@@ -16,7 +16,7 @@ import {
 import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { describe, expect, test } from "vitest";
-import { RESTORE_STEPS } from "../../../src/actions/backup/restore.ts";
+import { RESTORE_STEPS } from "../../../src/actions/backup/restore-steps.ts";
 import type { RestoreJob } from "../../../src/core/restore-job.ts";
 import { query, RestoreRig, rowsOf } from "./restore-rig.ts";
 

@@ -1,0 +1,178 @@
+/**
+ * Whole databases of a PostgreSQL server, as a restore handles them: one is made beside the living one, and the two change names
+ * in one transaction, so that a kill at any moment leaves the old names or the new ones.
+ */
+import type { Databases } from "../../core/restore-journal.ts";
+import { sleep, systemClock } from "../../platform/clock.ts";
+import { quoteName, quoteText, type PsqlSession } from "../../platform/psql.ts";
+import { openSession, placeOf, type PostgresTarget } from "./postgres.ts";
+
+/** Databases that every server has, to be connected to while others are renamed. */
+const MAINTENANCE = ["postgres", "template1"];
+/** A session whose client has just ended is noticed within this, ms. */
+const LEAVE_MS = 10_000;
+const POLL_MS = 100;
+/** Clients that are named. */
+const MAX_NAMED = 5;
+
+/** A session beside the databases that are renamed. Throws what psql says. */
+export async function openMaintenance(target: PostgresTarget): Promise<PsqlSession> {
+  const { database } = placeOf(target);
+  let last: unknown;
+  for (const name of MAINTENANCE.filter((each) => each !== database))
+    try {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: the second only where the first is refused.
+      return await openSession(target, name);
+    } catch (cause) {
+      last = cause;
+    }
+  throw last;
+}
+
+export interface LiveDatabase {
+  readonly oid: number;
+  readonly owner: string;
+  readonly collate: string;
+  readonly ctype: string;
+  readonly tablespace: string;
+  readonly limit: number;
+  readonly bytes: number;
+}
+
+/** `undefined` when there is none of this name. */
+export async function findDatabase(session: PsqlSession, name: string): Promise<LiveDatabase | undefined> {
+  const [found] = await session.rows<LiveDatabase>(
+    `SELECT d.oid::int8 AS oid, pg_catalog.pg_get_userbyid(d.datdba) AS owner, d.datcollate AS collate, d.datctype AS ctype,
+     t.spcname AS tablespace, d.datconnlimit AS limit, pg_catalog.pg_database_size(d.oid) AS bytes
+     FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = ${quoteText(name)}`,
+  );
+  return found;
+}
+
+/** Why this user cannot exchange the database; `undefined` when it can. */
+export async function lackingRight(session: PsqlSession, live: LiveDatabase | undefined): Promise<string | undefined> {
+  const owns = live === undefined ? "true" : `pg_catalog.pg_has_role(${quoteText(live.owner)}, 'USAGE')`;
+  const [row] = await session.rows<{ name: string; may: boolean; owns: boolean }>(
+    `SELECT rolname AS name, rolsuper OR rolcreatedb AS may, rolsuper OR ${owns} AS owns FROM pg_catalog.pg_roles WHERE rolname = current_user`,
+  );
+  if (row?.may !== true)
+    return `the user ${row?.name ?? "?"} may make no database; give it that right: ALTER ROLE ${quoteName(row?.name ?? "?")} CREATEDB`;
+  return row.owns
+    ? undefined
+    : `the database belongs to ${live?.owner}, and only its owner or a superuser may rename it`;
+}
+
+/** Gives the new database what the dump of one does not hold: owner, settings, rights and the limit of connections. */
+export async function dressDatabase(session: PsqlSession, name: string, like: LiveDatabase): Promise<void> {
+  const to = quoteText(name);
+  const of = `d.oid = ${like.oid}`;
+  const statements = await session.rows<{ sql: string }>(
+    `SELECT pg_catalog.format('ALTER DATABASE %I CONNECTION LIMIT %s', ${to}, datconnlimit) AS sql FROM pg_catalog.pg_database d WHERE ${of}
+     UNION ALL SELECT pg_catalog.format('ALTER DATABASE %I OWNER TO %I', ${to}, pg_catalog.pg_get_userbyid(datdba)) FROM pg_catalog.pg_database d WHERE ${of}
+     UNION ALL SELECT pg_catalog.format(CASE WHEN s.setrole = 0 THEN 'ALTER DATABASE %1$I SET %3$s TO %4$s' ELSE 'ALTER ROLE %2$I IN DATABASE %1$I SET %3$s TO %4$s' END,
+       ${to}, CASE WHEN s.setrole = 0 THEN '-' ELSE pg_catalog.pg_get_userbyid(s.setrole) END, pg_catalog.split_part(c, '=', 1),
+       CASE WHEN pg_catalog.split_part(c, '=', 1) IN ('search_path', 'DateStyle', 'temp_tablespaces') THEN pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)
+       ELSE pg_catalog.quote_literal(pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)) END)
+       FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) c WHERE s.setdatabase = ${like.oid}
+     UNION ALL SELECT pg_catalog.format('REVOKE ALL ON DATABASE %I FROM PUBLIC', ${to}) FROM pg_catalog.pg_database d WHERE ${of} AND datacl IS NOT NULL
+     UNION ALL SELECT pg_catalog.format('GRANT %s ON DATABASE %I TO %s%s', a.privilege_type, ${to},
+       CASE WHEN a.grantee = 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END, CASE WHEN a.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+       FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a WHERE ${of}`,
+  );
+  // oxlint-disable-next-line no-await-in-loop -- Safe: the order matters.
+  for (const { sql } of statements) await session.run(sql);
+}
+
+/** Who is connected to the database, in words; empty when nobody is. Waits a moment for those who are just leaving. */
+export async function clientsOf(session: PsqlSession, database: string): Promise<readonly string[]> {
+  const untilMs = systemClock.monotonicMs() + LEAVE_MS;
+  for (;;) {
+    // oxlint-disable-next-line no-await-in-loop -- Safe: each round is a wait.
+    const clients = await session.rows<{ pid: number; user: string; application: string; address: string | null }>(
+      `SELECT pid, usename AS user, application_name AS application, client_addr::text AS address FROM pg_catalog.pg_stat_activity
+       WHERE datname = ${quoteText(database)} AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()`,
+    );
+    if (clients.length === 0) return [];
+    if (systemClock.monotonicMs() >= untilMs) {
+      const named = clients
+        .slice(0, MAX_NAMED)
+        .map(
+          ({ user, application, address, pid }) =>
+            `${application === "" ? "a client" : application} of ${user}${address === null ? "" : ` from ${address}`} (backend ${pid})`,
+        );
+      return clients.length > MAX_NAMED ? [...named, `${clients.length - MAX_NAMED} more`] : named;
+    }
+    // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+    await sleep(systemClock, POLL_MS);
+  }
+}
+
+/** Ends every session in the databases. Throws when the user may not. */
+async function endSessions(session: PsqlSession, names: readonly string[]): Promise<void> {
+  await session.rows(
+    `SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
+     WHERE datname IN (${names.map(quoteText).join(", ")}) AND pid <> pg_catalog.pg_backend_pid()`,
+  );
+}
+
+/** The restored database takes the name of the living one, which takes that of `aside`. Throws when somebody uses one of them. */
+export function exchangeDatabases(
+  target: PostgresTarget,
+  { live, scratch, aside }: Databases,
+  disconnect: boolean,
+): Promise<void> {
+  return rename(target, [...(aside === null ? [] : [[live, aside] as const]), [scratch, live]], disconnect);
+}
+
+/** The same back. */
+export function exchangeBack(target: PostgresTarget, { live, scratch, aside }: Databases): Promise<void> {
+  return rename(target, [[live, scratch], ...(aside === null ? [] : [[aside, live] as const])], true);
+}
+
+type Rename = readonly [from: string, to: string];
+
+/**
+ * All of the renames or none. The server takes a lock on each database, under which nobody can connect any more, and waits 5 s for
+ * those who are there; with `disconnect` they are ended meanwhile.
+ */
+async function rename(target: PostgresTarget, renames: readonly Rename[], disconnect: boolean): Promise<void> {
+  const session = await openMaintenance(target);
+  const other = disconnect ? await openMaintenance(target) : undefined;
+  const over = new AbortController();
+  const ending = other === undefined ? undefined : keepEnding(other, renames.flat(), over.signal);
+  try {
+    const statements = renames.map(([from, to]) => `ALTER DATABASE ${quoteName(from)} RENAME TO ${quoteName(to)}`);
+    await session.run(["BEGIN", ...statements, "COMMIT"].join("; "));
+  } finally {
+    over.abort();
+    await ending;
+    await session.close();
+    await other?.close();
+  }
+}
+
+/** Ends sessions until it is told to stop; what it cannot end shows in the renames. Never throws. */
+async function keepEnding(session: PsqlSession, names: readonly string[], over: AbortSignal): Promise<void> {
+  try {
+    while (!over.aborted) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: each round is a wait.
+      await endSessions(session, names);
+      // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+      await sleep(systemClock, POLL_MS, over);
+    }
+  } catch {
+    // The renames wait 5 s for who is left, and then say so.
+  }
+}
+
+/** Deletes a database that a restore has made; none of that name is as well. */
+export async function dropDatabase(target: PostgresTarget, name: string): Promise<void> {
+  const session = await openMaintenance(target);
+  try {
+    if ((await findDatabase(session, name)) === undefined) return;
+    await endSessions(session, [name]);
+    await session.run(`DROP DATABASE ${quoteName(name)}`);
+  } finally {
+    await session.close();
+  }
+}
