@@ -15,6 +15,7 @@ const actions = new Map<string, () => Promise<Action>>([
   ["settle-restore", async () => (await import("./backup/pg-settle.ts")).settleAction],
   ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
   ["remote-backups", async () => (await import("./backup/copies.ts")).remoteAction],
+  ["drill", async () => (await import("./backup/drill.ts")).drillAction],
   ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],
 ]);
 

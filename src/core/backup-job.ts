@@ -3,6 +3,7 @@ import * as z from "zod";
 import { checkJobSchema } from "./backup-checks.ts";
 import { BACKUP_TYPES, COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
 import { retentionJobSchema } from "./backup-retention.ts";
+import { drillReportSchema } from "./drill.ts";
 
 /** A copy of a backup as a listing shows it. */
 const remoteSummarySchema = z.object({
@@ -147,6 +148,7 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
     damage: z.string().nullable(),
     backup: remoteSummarySchema.nullable(),
   }),
+  z.object({ kind: z.literal("drilled"), report: drillReportSchema }),
   z.object({ kind: z.literal("fetched"), id: z.string(), storedBytes: z.int() }),
   /** A restore that was broken off has been ended on its server. */
   z.object({

@@ -4,7 +4,7 @@ import { checkJobSchema } from "./backup-checks.ts";
 import { LEVELS } from "./backup-manifest.ts";
 import { planRetention, retentionJobSchema, type Kept, type Retention } from "./backup-retention.ts";
 
-const remoteSchema = z.strictObject({
+export const remoteSchema = z.strictObject({
   endpoint: z.url(),
   bucket: z.string().min(1),
   /** Begins every key; "" or text without a slash at either end. */

@@ -120,6 +120,22 @@ const backupStatusSchema = z.strictObject({
 });
 export type BackupStatus = z.output<typeof backupStatusSchema>;
 
+const drillStatusSchema = z.strictObject({
+  id: z.string().nullable(),
+  lastAt: time.nullable().describe("When the last drill ended; null: there was none."),
+  lastSuccessAt: time.nullable(),
+  ok: z.boolean().nullable().describe("Of the last one: everything was restored, and the objectives were met."),
+  rtoSeconds: seconds.nullable().describe("How long the restore of all targets took."),
+  rpoSeconds: seconds
+    .nullable()
+    .describe("How old the oldest of the restored data was; null: a target was not restored."),
+  objectivesMet: z.boolean().nullable(),
+  nextAt: time.nullable().describe("When the next one is due; null: only by hand."),
+  overdue: z.boolean(),
+  running: z.boolean(),
+  lastError: z.string().nullable(),
+});
+
 export const statusSchema = z.strictObject({
   version: z.literal(1),
   supervisor: z.strictObject({
@@ -158,6 +174,7 @@ export const statusSchema = z.strictObject({
   }),
   bots: z.array(botStatusSchema),
   backups: z.array(backupStatusSchema).describe("One entry for each target and store."),
+  drill: drillStatusSchema.optional().describe("The last restore for practice; absent without backups."),
   alerts: z.strictObject({ firing: z.int().min(0), queued: z.int().min(0) }),
 });
 export type Status = z.output<typeof statusSchema>;

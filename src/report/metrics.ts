@@ -253,6 +253,31 @@ export const METRICS: readonly Row[] = [
     "Of a bucket: bytes that the last run left to be copied; NaN of a directory.",
     ofBackup(({ copies }) => copies?.pendingBytes ?? null),
   ),
+  gauge(
+    "supervisor_drill_last_success_timestamp_seconds",
+    "When the last drill ended that restored everything within the objectives, in seconds since 1970; NaN: none did.",
+    ofDrill(({ lastSuccessAt }) => secondsOf(lastSuccessAt)),
+  ),
+  gauge(
+    "supervisor_drill_success",
+    "1 when the last drill restored everything within the objectives, else 0; NaN before the first.",
+    ofDrill(({ ok }) => (ok === null ? null : Number(ok))),
+  ),
+  gauge(
+    "supervisor_drill_rto_seconds",
+    "How long the last drill took to restore all targets.",
+    ofDrill(({ rtoSeconds }) => rtoSeconds),
+  ),
+  gauge(
+    "supervisor_drill_rpo_seconds",
+    "How old the oldest of the data was that the last drill restored; NaN: a target was not restored.",
+    ofDrill(({ rpoSeconds }) => rpoSeconds),
+  ),
+  gauge(
+    "supervisor_drill_overdue",
+    "1 when a drill of the schedule has not been done for more than an hour.",
+    ofDrill(({ overdue }) => Number(overdue)),
+  ),
   counter(
     "supervisor_backup_failures_total",
     "Attempts that failed.",
@@ -327,6 +352,10 @@ function ofBackup(read: (backup: BackupStatus) => number | null): Source {
         value: read(each) ?? NONE,
       })),
   };
+}
+
+function ofDrill(read: (drill: NonNullable<Status["drill"]>) => number | null): Source {
+  return { labels: [], read: ({ drill }) => (drill === undefined ? [] : [{ labels: {}, value: read(drill) ?? NONE }]) };
 }
 
 function ofProbe(read: (probe: Probe) => number | null): Source {

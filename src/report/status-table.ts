@@ -41,6 +41,7 @@ export function statusTable(status: Status, options: TableOptions): string {
   if (status.backups.length > 0)
     blocks.push(layOut([BACKUP_HEADER.map((text): Cell => [text, "bold"]), ...status.backups.map(backupRow)], paint));
   blocks.push(...status.backups.flatMap((backup) => backupRemark(backup, paint)));
+  blocks.push(...drillRemark(status.drill, paint));
   if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
   return blocks.filter((block) => block !== "").join("\n");
 }
@@ -76,6 +77,17 @@ function backupRemark({ target, store, overdue, lastError, copies }: BackupStatu
     ...(overdue ? [paint(`${target}: its ${what} in ${store} is overdue; try it now: ${fix}`, "red")] : []),
     ...(lastError === null ? [] : [paint(`${target}: the last ${what} to ${store} failed: ${lastError}`, "yellow")]),
   ];
+}
+
+function drillRemark(drill: Status["drill"], paint: Paint): readonly string[] {
+  if (drill === undefined) return [];
+  const { id, lastAt, ok, rtoSeconds, nextAt, overdue, running, lastError } = drill;
+  const next = running ? "one is under way" : nextAt === null ? "no other is due" : `the next is due ${nextAt}`;
+  if (overdue) return [paint("the drill is overdue; do it now: supervisor drill", "red")];
+  if (lastAt === null) return [paint(`no drill yet; ${next}`)];
+  return ok === true
+    ? [paint(`drill of ${lastAt}: everything restored in ${ago(rtoSeconds ?? 0)}; ${next}`)]
+    : [paint(`drill ${id ?? ""} of ${lastAt} failed: ${lastError ?? "an objective was missed"}; ${next}`, "red")];
 }
 
 export type Paint = (text: string, style?: Style) => string;

@@ -1,6 +1,6 @@
 /** Copies in a bucket on the compiled binary: sent by hand and by the daemon, and all that is left when the folder is lost. */
 import { createHash } from "node:crypto";
-import { rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
 import { S3Server } from "../harness/s3-server.ts";
@@ -56,7 +56,15 @@ test.concurrent("what was copied comes back by row when database and backups are
   const restored = await rig.cli("restore", "state", "--store", "offsite", "--yes");
   expect(restored).toMatchObject({ code: 0, err: "" });
   expect(rowsOf(rig.path("bot.db"))).toBe(rows);
-  expect(Bun.spawnSync(["ls", rig.state("backups/scratch")]).stdout.toString()).toBe("");
+  // What the drill of the same copies finds, an auditor reads.
+  expect((await rig.cli("backup", "run", "conf")).code).toBe(0);
+  const drilled = await rig.cli("drill", "all", "--store", "offsite");
+  expect(drilled.code).toBe(0);
+  expect(drilled.out).toMatch(
+    /^drill .*: PASSED\n[\s\S]*bucket vault at http[\s\S]*tables: 1, rows: 220; as when it was made/,
+  );
+  expect(await rig.cli("drill", "--last")).toMatchObject({ code: 0, out: drilled.out });
+  expect(readdirSync(rig.state("backups/scratch"))).toEqual([]);
   expect(`${restored.out}${rig.read(".supervisor/backups/state@offsite.json")}`).not.toContain(
     s3.settings().secretAccessKey,
   );
@@ -67,6 +75,10 @@ test.concurrent("the daemon copies what it has made, goes on when the bucket com
   await using rig = rigWith(s3, { schedule: "@hourly", stores: ["local", "offsite"] });
   trade(rig, 20);
   s3.fail(403, "PUT", /manifest\.json/);
+  // The schedule of drills counts since long ago, so that one is due.
+  mkdirSync(rig.state("backups"), { recursive: true });
+  const record = { version: 1, since: "2020-01-01T00:00:00Z", last: null, lastSuccessAt: null, failuresInRow: 0 };
+  rig.write(".supervisor/backups/drill.json", JSON.stringify(record));
   await rig.run();
   const offsite = async () =>
     (await rig.status()).backups.find(({ target, store }) => target === "state" && store === "offsite");
@@ -83,6 +95,17 @@ test.concurrent("the daemon copies what it has made, goes on when the bucket com
   expect(failed?.lastError).toMatch(/^remote: cannot write .*AccessDenied/);
   expect((await rig.cli("backup", "copy", "state")).code).toBe(0);
   expect(await offsite()).toMatchObject({ lastError: null, copies: { pendingBytes: 0, backups: 1 } });
+  expect((await rig.cli("backup", "run", "conf")).code).toBe(0);
+  const drilled = await until(
+    "the drill is done",
+    async () => {
+      const { drill } = await rig.status();
+      return drill?.ok === true ? drill : undefined;
+    },
+    90_000,
+  );
+  expect(drilled).toMatchObject({ objectivesMet: true, overdue: false, lastError: null });
+  expect(Date.parse(drilled.nextAt ?? "")).toBeGreaterThan(Date.now());
 });
 
 test.concurrent("a copy that fails is exit code 6, and config check --online says why", async () => {

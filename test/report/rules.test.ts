@@ -47,6 +47,8 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     [`supervisor_bot_restart_intensity{${bot}}`]: "0",
     [`supervisor_probe_verdict{${bot},probe="web",verdict="unhealthy"}`]: "0",
     supervisor_journal_dropped_lines_total: "0",
+    supervisor_drill_success: "1",
+    supervisor_drill_overdue: "0",
     'supervisor_backup_overdue{backup="state",store="local",type="sqlite"}': "0",
     'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0",
     ...more,
@@ -66,6 +68,8 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
     { 'supervisor_backup_overdue{backup="state",store="local",type="sqlite"}': "1" },
     ["BackupOverdue"],
   ],
+  ["a drill failed", { supervisor_drill_success: "0" }, ["DrillFailed"]],
+  ["a drill is overdue", { supervisor_drill_overdue: "1" }, ["DrillOverdue"]],
   [
     "a backup failed",
     { 'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0 0 1 1 1 1 1 1 1 1 1" },

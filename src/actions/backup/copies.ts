@@ -26,7 +26,7 @@ import { fetchCopy } from "./fetch.ts";
 import { asKept, doomedOf } from "./prune.ts";
 import { readRecord, writeRecord } from "./record.ts";
 import { RemoteRepository, type RemoteBackup, type RemoteStep } from "./remote.ts";
-import { Repository, type StoredBackup } from "./repository.ts";
+import { manifestText, Repository, sumOf, type StoredBackup } from "./repository.ts";
 import { Bucket } from "./s3.ts";
 import { verifyBackup, type Readable } from "./verify.ts";
 
@@ -161,7 +161,10 @@ async function sendOne(
       io.write({ kind: "progress", step: "copying", doneBytes, totalBytes }),
     );
     tally.pendingBytes -= totalBytes;
-    tally.there = [...tally.there.filter((each) => each.id !== id), { id, manifest, state }];
+    tally.there = [
+      ...tally.there.filter((each) => each.id !== id),
+      { id, manifest, state, manifestSha256: sumOf(manifestText(folder)) },
+    ];
     io.write({ kind: "copied", id, sentBytes, durationMs: Math.round(io.clock.monotonicMs() - startedMs) });
     return undefined;
   } catch (cause) {

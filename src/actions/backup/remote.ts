@@ -20,7 +20,7 @@ import {
 } from "../../core/backup-manifest.ts";
 import { Failure } from "./failure.ts";
 import type { Bucket } from "./s3.ts";
-import { MANIFEST, MANIFEST_SUM, MAX_JSON_BYTES, STATE, sumOf, type StoredBackup } from "./repository.ts";
+import { manifestText, MANIFEST, MANIFEST_SUM, MAX_JSON_BYTES, STATE, sumOf, type StoredBackup } from "./repository.ts";
 
 /** Mark of a copy that is being deleted. */
 const DELETED = "deleted";
@@ -30,6 +30,8 @@ const PARALLEL = 8;
 export interface RemoteBackup {
   readonly id: string;
   readonly manifest: Manifest;
+  /** Of the manifest as it is stored. */
+  readonly manifestSha256: string;
   readonly state: BackupState;
 }
 
@@ -87,7 +89,7 @@ export class RemoteRepository {
       try {
         const manifest = await this.#manifest(id, text);
         await this.#refuseMissing(id, manifest, objects ?? new Map());
-        backups.push({ id, manifest, state: await this.#state(id) });
+        backups.push({ id, manifest, manifestSha256: sumOf(text), state: await this.#state(id) });
       } catch (cause) {
         if (cause instanceof Failure) throw cause;
         damaged.push({ id, reason: cause instanceof Error ? cause.message : String(cause) });
@@ -114,7 +116,7 @@ export class RemoteRepository {
     }
     await this.writeState(id, state);
     this.#onStep("state");
-    const text = `${JSON.stringify(manifest, null, 2)}\n`;
+    const text = manifestText(folder);
     await this.#put(id, MANIFEST_SUM, `${sumOf(text)}  ${MANIFEST}\n`);
     this.#onStep("sum");
     await this.#put(id, MANIFEST, text);

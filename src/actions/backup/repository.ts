@@ -186,6 +186,13 @@ export class Draft {
   }
 }
 
+/** The manifest of a backup as it lies in its folder, to the byte. Throws when it is not there. */
+export function manifestText(folder: string): string {
+  const text = readTextIfExists(join(folder, MANIFEST), MAX_JSON_BYTES);
+  if (text === undefined) throw new Error(`${MANIFEST} is missing`);
+  return text;
+}
+
 /** Pieces of a stored part in a folder. */
 export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Array> {
   return createReadStream(join(folder, name), { highWaterMark: CHUNK_BYTES });
@@ -193,8 +200,7 @@ export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Arr
 
 /** The manifest of a backup's folder, wherever it lies; with `id`, of this very backup. Throws when it is not whole. */
 export function readManifest(folder: string, id?: string): Manifest {
-  const text = readTextIfExists(join(folder, MANIFEST), MAX_JSON_BYTES);
-  if (text === undefined) throw new Error(`${MANIFEST} is missing`);
+  const text = manifestText(folder);
   const sum = readTextIfExists(join(folder, MANIFEST_SUM), MAX_JSON_BYTES)?.split(/\s/)[0];
   if (sum !== sumOf(text)) throw new Error(`${MANIFEST} is not the one that was written: ${MANIFEST_SUM} differs`);
   const manifest = manifestSchema.parse(JSON.parse(text));

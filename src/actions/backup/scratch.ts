@@ -35,7 +35,7 @@ export function openScratch(parent: string): Scratch {
 }
 
 /** Removes the folders whose process is gone. Never throws: what cannot be removed now is in nobody's way. */
-function sweepScratch(parent: string): void {
+export function sweepScratch(parent: string): void {
   for (const name of namesIn(parent)) {
     if (!NAME.test(name)) continue;
     try {

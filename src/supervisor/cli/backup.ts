@@ -229,6 +229,7 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "found":
     case "fetched":
     case "settled":
+    case "drilled":
       break;
   }
 }

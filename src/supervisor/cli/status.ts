@@ -71,7 +71,8 @@ class NoSuchBotError extends Error {
 function only(status: Status, bot: string | undefined): Status {
   if (bot === undefined) return status;
   const bots = status.bots.filter(({ name }) => name === bot);
-  if (bots.length > 0) return { ...status, bots, backups: [] };
+  const { drill: _drill, ...rest } = status;
+  if (bots.length > 0) return { ...rest, bots, backups: [] };
   const names = status.bots.map(({ name }) => name).join(", ");
   throw new NoSuchBotError(`cannot show bot ${bot}: the bots are ${names}`);
 }

@@ -28,6 +28,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "arm", summary: "end a bot's lockout after an emergency", load: () => import("./arm.ts") },
   { name: "backup", summary: "make, list, verify and prune backups", load: () => import("./backup.ts") },
   { name: "restore", summary: "bring back what a backup holds", load: () => import("./restore.ts") },
+  { name: "drill", summary: "restore for practice, and measure it", load: () => import("./drill.ts") },
   { name: "config", summary: "write, check and show the config", load: () => import("./config.ts") },
   { name: "upgrade", summary: "put a new version in the daemon's place", load: () => import("./upgrade.ts") },
   { name: "doctor", summary: "show what this machine offers", load: () => import("./doctor.ts") },

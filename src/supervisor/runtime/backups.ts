@@ -20,6 +20,7 @@ import { backupJob, placesOf, readRecord, runDeed, settleOnServer, verifyJob, ty
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
+import { Drills } from "./drills.ts";
 import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
@@ -52,6 +53,7 @@ type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
   readonly restores: Restores;
+  readonly drills: Drills;
   readonly #copies: Copies;
   readonly #deps: BackupsDeps;
   #loaded: LoadedConfig;
@@ -76,6 +78,7 @@ export class Backups {
     });
     this.#loaded = deps.loaded;
     this.#copies = new Copies(deps);
+    this.drills = new Drills(deps);
     this.adopt(deps.loaded);
   }
 
@@ -83,6 +86,7 @@ export class Backups {
   adopt(loaded: LoadedConfig): void {
     this.#loaded = loaded;
     this.#copies.adopt(loaded);
+    this.drills.adopt(loaded);
     this.#timetable.clear();
     const { backups } = loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
@@ -97,6 +101,7 @@ export class Backups {
     if (this.#ticks % LOOK_TICKS !== 0) return;
     const nowMs = this.#deps.clock.wallTime().getTime();
     this.#copies.look(nowMs);
+    this.drills.look(nowMs);
     for (const place of this.#places) {
       if (this.#running.size >= MAX_WORKERS) return;
       if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;

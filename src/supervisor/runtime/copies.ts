@@ -151,7 +151,7 @@ export function runRemote(job: RemoteJob, options: Parameters<typeof runDeed>[2]
 }
 
 /** Copies that must be there whatever a listing says: of what lies here, and the last one that was made. */
-function knownIds(loaded: Loaded, place: Place): string[] {
+export function knownIds(loaded: Loaded, place: Place): string[] {
   const { backups } = loaded.config;
   const places = backups === undefined ? [] : placesOf(backups, place.target).slice(0, 1);
   const here = places.flatMap((each) => lookInto(loaded, each).backups.map(({ id }) => id));

@@ -338,6 +338,7 @@ export class Daemon {
       config: this.#deps.loaded.file,
       bots: this.#fleet.all,
       backups: this.#backups.status(),
+      drill: this.#backups.drills.status(),
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
       startedAt: this.#startedAt,

@@ -17,6 +17,7 @@ export interface StatusInput {
   readonly config: string;
   readonly bots: readonly Bot[];
   readonly backups: readonly BackupStatus[];
+  readonly drill?: Status["drill"];
   readonly cgroup: Status["supervisor"]["cgroup"];
   readonly journalDropped: number;
   readonly startedAt: Date;
@@ -48,6 +49,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
     },
     bots,
     backups: [...input.backups],
+    ...(input.drill === undefined ? {} : { drill: input.drill }),
     alerts: { firing: 0, queued: 0 },
   };
 }

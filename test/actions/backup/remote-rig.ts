@@ -12,7 +12,7 @@ const DIE = join(import.meta.dirname, "..", "..", "fixtures", "copy-and-die.ts")
 const RETENTION = { hourly: 7 * 86_400_000, daily: 30 * 86_400_000, weekly: 0, monthly: 0, minKeep: 3 };
 
 /** Waits between tries are over at once. */
-const hasty: Clock = { ...systemClock, after: (_delay, callback) => systemClock.after(0, callback) };
+export const hasty: Clock = { ...systemClock, after: (_delay, callback) => systemClock.after(0, callback) };
 
 export class RemoteRig extends Rig implements AsyncDisposable {
   readonly s3: S3Server;

@@ -88,6 +88,9 @@ const targetFields = {
   timezone: filled().default("UTC").describe("Time zone of the schedule, as Europe/Berlin."),
   jitter: duration().prefault("0s").describe("Each run is put off by a random part of this."),
   stores: z.array(filled()).min(1).optional().describe("Names of the stores it goes to; default: all."),
+  rpo: duration()
+    .optional()
+    .describe("Longest time whose data a restore of it may lose; default: as backups.objectives."),
   bots: z
     .array(filled())
     .min(1)
@@ -172,6 +175,18 @@ const objectivesSchema = z.strictObject({
   rpo: duration().prefault("6h").describe("Longest time whose data a restore may lose."),
 });
 
+const drillSchema = z.strictObject({
+  schedule: z
+    .union([z.literal("never"), schedule()])
+    .default("@monthly")
+    .describe('When the daemon restores everything into scratch and asks it: cron, @monthly, or "never".'),
+  timezone: filled().default("UTC").describe("Time zone of the schedule, as Europe/Berlin."),
+  jitter: duration().prefault("0s").describe("Each drill is put off by a random part of this."),
+  store: filled()
+    .optional()
+    .describe("Store that it restores from; default: the first bucket of each target, else its first directory."),
+});
+
 const verifySchema = z.strictObject({
   every: z.enum(WORKER_LEVELS).default("L1").describe("Proven of each backup before it counts as one."),
   daily: z.enum(LEVELS).default("L2").describe("Proven of the newest backup once a day."),
@@ -190,7 +205,10 @@ export const backupsSchema = z.strictObject({
   compress: z.enum(COMPRESSORS).default("zstd").describe("How backups are packed."),
   scratch: path()
     .optional()
-    .describe("Folder with room for what is fetched from a bucket; default: backups/scratch in stateDir."),
+    .describe(
+      "Folder with room for what a drill restores, and what is fetched from a bucket; default: backups/scratch in stateDir.",
+    ),
+  drill: drillSchema.prefault({}).describe("Restores for practice."),
   objectives: objectivesSchema.prefault({}).describe("What a restore must keep to."),
 });
 export type BackupsInput = z.output<typeof backupsSchema>;

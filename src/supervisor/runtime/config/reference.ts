@@ -96,7 +96,7 @@ function backupSections(backups: Field): readonly string[] {
     ...each("backups.stores.NAME", kinds("stores")),
     ...each("backups.targets.NAME", kinds("targets")),
     ...each("backups.targets.NAME.checks", sqliteChecks(kinds("targets"))),
-    ...["encryption", "retention", "verify", "objectives"].map((key) =>
+    ...["encryption", "retention", "verify", "drill", "objectives"].map((key) =>
       section(`\`backups.${key}\``, inside(backups, key), "", "###"),
     ),
   ];

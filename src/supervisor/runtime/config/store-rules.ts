@@ -6,11 +6,12 @@ type Report = { readonly addIssue: (issue: { code: "custom"; path: (string | num
 const outline = z
   .looseObject({
     stores: z.record(z.string(), z.looseObject({ kind: z.string().catch("") }).catch({ kind: "" })).catch({}),
+    drill: z.looseObject({ store: z.string().optional().catch(undefined) }).catch({}),
     targets: z
       .record(z.string(), z.looseObject({ stores: z.array(z.string()).optional().catch(undefined) }).catch({}))
       .catch({}),
   })
-  .catch({ stores: {}, targets: {} });
+  .catch({ stores: {}, drill: {}, targets: {} });
 
 const KEYS = [
   ["accessKeyId", "access key id"],
@@ -19,8 +20,10 @@ const KEYS = [
 
 /** Reports at the paths of the section `backups`. */
 export function checkStores(value: unknown, to: Report): void {
-  const { stores, targets } = outline.parse(value);
+  const { stores, drill, targets } = outline.parse(value);
   const report = (path: (string | number)[], message: string): void => to.addIssue({ code: "custom", path, message });
+  if (drill.store !== undefined && stores[drill.store] === undefined)
+    report(["drill", "store"], `there is no store "${drill.store}"; name one of: ${Object.keys(stores).join(", ")}`);
   for (const [name, store] of Object.entries(stores)) {
     if (store.kind !== "s3") continue;
     for (const [key, what] of KEYS) {

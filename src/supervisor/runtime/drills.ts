@@ -1,0 +1,236 @@
+/** Drills: the job of their worker from the config, and the daemon's schedule of them. */
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { beginDrillRecord, readDrillRecord } from "../../actions/backup/drill-record.ts";
+import { sweepScratch } from "../../actions/backup/scratch.ts";
+import type { BackupLine } from "../../core/backup-job.ts";
+import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
+import { faultOf, type DrillJob, type DrillRecord, type DrillReport, type DrillTarget } from "../../core/drill.ts";
+import type { Status } from "../../core/status.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { copyPlacesOf, placesOf, readIdentity, readRecord, runDeed, type DeedEnd, type Place } from "./backup-run.ts";
+import type { BackupsInput } from "./config/backup-schema.ts";
+import { nextRun, previousRun } from "./config/cron.ts";
+import type { LoadedConfig } from "./config/load.ts";
+import { knownIds, remoteOf, scratchOf } from "./copies.ts";
+
+/** Pause after a failed drill whose worker cannot even write its record, ms. */
+const PAUSE_MS = 600_000;
+
+type Loaded = Pick<LoadedConfig, "config" | "dirs" | "env" | "file">;
+
+export interface DrillWish {
+  readonly trigger: DrillJob["trigger"];
+  /** Targets; `undefined`: all. */
+  readonly targets?: readonly string[] | undefined;
+  /** The store of all of them; default: the first bucket of each, else its first directory. */
+  readonly store?: string | undefined;
+  readonly user: string;
+  readonly version: string;
+}
+
+/** Throws when a key cannot be read, or a target does not go to the store. */
+export function drillJob(loaded: Loaded, { trigger, targets, store, user, version }: DrillWish): DrillJob {
+  const { backups } = loaded.config;
+  if (backups === undefined) throw new Error("cannot drill: the config has no backups section");
+  const { rto, rpo } = backups.objectives;
+  const identity = readIdentity(loaded);
+  return {
+    version: 1,
+    trigger,
+    by: { user, host: hostname(), tool: `supervisor ${version}`, config: loaded.file },
+    objectives: { rtoSeconds: rto / 1_000, rpoSeconds: rpo / 1_000 },
+    scratch: scratchOf(loaded),
+    records: recordsOf(loaded),
+    ...(identity === undefined ? {} : { identity }),
+    targets: (targets ?? Object.keys(backups.targets)).map((name) => drillTarget(loaded, backups, name, store)),
+  };
+}
+
+/** Folder of what is kept of drills. */
+export function recordsOf({ dirs }: Pick<Loaded, "dirs">): string {
+  return join(dirs.stateDir, "backups");
+}
+
+function drillTarget(loaded: Loaded, backups: BackupsInput, name: string, wanted: string | undefined): DrillTarget {
+  const target = backups.targets[name];
+  const places = [...copyPlacesOf(backups, name), ...placesOf(backups, name)];
+  const place = wanted === undefined ? places[0] : places.find(({ store }) => store === wanted);
+  if (target === undefined || place === undefined)
+    throw new Error(
+      `cannot drill ${name}: it does not go to ${wanted === undefined ? "any store" : `the store ${wanted}`}`,
+    );
+  return {
+    target: name,
+    kind: target.kind,
+    store: place.store,
+    from: sourceOf(loaded, backups, place),
+    checks: "checks" in target ? [...(target.checks ?? [])] : [],
+    rpoSeconds: (target.rpo ?? backups.objectives.rpo) / 1_000,
+  };
+}
+
+function sourceOf(loaded: Loaded, backups: BackupsInput, place: Place): DrillTarget["from"] {
+  const store = backups.stores[place.store];
+  if (store?.kind === "directory") return { kind: "folder", folder: store.path };
+  return { kind: "bucket", remote: remoteOf(loaded, place.store), known: knownIds(loaded, place) };
+}
+
+/** Runs the drill; the report comes as the last line. Never throws. */
+export function runDrill(
+  job: DrillJob,
+  options: { readonly clock: Clock; readonly onLine: (line: BackupLine) => void },
+): Promise<DeedEnd> {
+  return runDeed("drill", job, options);
+}
+
+interface DrillsDeps {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly version: string;
+  readonly say: (level: "info" | "alert", text: string) => void;
+}
+
+export class Drills {
+  readonly #deps: DrillsDeps;
+  readonly #share: number;
+  #loaded: LoadedConfig;
+  #running = false;
+  #pausedUntilMs = 0;
+  /** The runs around now: reading a schedule touches megabytes of time zone data. */
+  #runs: Pick<ScheduleFacts, "previousMs" | "nextMs"> | undefined;
+
+  constructor(deps: DrillsDeps) {
+    this.#deps = deps;
+    this.#loaded = deps.loaded;
+    this.#share = deps.random();
+    if (deps.loaded.config.backups !== undefined) sweepScratch(scratchOf(deps.loaded));
+  }
+
+  adopt(loaded: LoadedConfig): void {
+    this.#loaded = loaded;
+    this.#runs = undefined;
+  }
+
+  look(nowMs: number): void {
+    if (this.#running || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
+    const facts = this.#factsOf(this.#deps.clock.wallTime(), true);
+    const dueMs = facts === undefined ? undefined : dueAt(facts);
+    if (dueMs !== undefined && dueMs <= nowMs && this.#hasBackups()) void this.#run();
+  }
+
+  status(): Status["drill"] {
+    const now = this.#deps.clock.wallTime();
+    const facts = this.#factsOf(now, false);
+    const record = this.#record();
+    if (facts === undefined && (record?.last ?? null) === null) return undefined;
+    const dueMs = facts === undefined ? undefined : dueAt(facts);
+    const last = record?.last ?? null;
+    return {
+      id: last?.id ?? null,
+      lastAt: last?.at ?? null,
+      lastSuccessAt: record?.lastSuccessAt ?? null,
+      ok: last?.ok ?? null,
+      rtoSeconds: last?.rtoSeconds ?? null,
+      rpoSeconds: last?.rpoSeconds ?? null,
+      objectivesMet: last === null ? null : last.rtoMet && last.rpoMet,
+      nextAt: dueMs === undefined ? null : new Date(dueMs).toISOString(),
+      overdue: facts !== undefined && isOverdue(facts, now.getTime()) && this.#hasBackups(),
+      running: this.#running,
+      lastError: last?.error ?? null,
+    };
+  }
+
+  #record(): DrillRecord | undefined {
+    try {
+      return readDrillRecord(recordsOf(this.#loaded));
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** `undefined`: no drills by themselves. */
+  #factsOf(now: Date, begin: boolean): ScheduleFacts | undefined {
+    const { config } = this.#loaded;
+    const { drill, encryption } = config.backups ?? {};
+    // Who keeps the private key elsewhere drills where that is.
+    const locked = encryption !== undefined && encryption.identityFile === undefined;
+    if (drill === undefined || drill.schedule === "never" || locked) return undefined;
+    const record = this.#record() ?? (begin ? this.#begin(now) : undefined);
+    const sinceMs = record === undefined ? now.getTime() : Date.parse(record.since);
+    const lastMs = record?.last == null ? undefined : Date.parse(record.last.at);
+    return {
+      ...this.#runsAround(drill, now),
+      lastAttemptMs: lastMs,
+      // The first drill is that of the first run of the schedule after it began to count here.
+      lastSuccessMs: record?.last?.done === true ? lastMs : lastMs === undefined ? sinceMs : undefined,
+      failuresInRow: record?.failuresInRow ?? 0,
+      delayMs: this.#share * drill.jitter,
+    };
+  }
+
+  #begin(now: Date): DrillRecord | undefined {
+    try {
+      return beginDrillRecord(recordsOf(this.#loaded), now);
+    } catch {
+      // A full disk: the next look tries again.
+      return undefined;
+    }
+  }
+
+  #runsAround({ schedule, timezone }: { readonly schedule: string; readonly timezone: string }, now: Date) {
+    const nowMs = now.getTime();
+    const known = this.#runs;
+    if (known !== undefined && nowMs >= (known.previousMs ?? 0) && nowMs < (known.nextMs ?? Number.POSITIVE_INFINITY))
+      return known;
+    this.#runs = {
+      previousMs: previousRun(schedule, timezone, now)?.getTime(),
+      nextMs: nextRun(schedule, timezone, now)?.getTime(),
+    };
+    return this.#runs;
+  }
+
+  /** Each target has been backed up: before, a drill can only fail. */
+  #hasBackups(): boolean {
+    const { config, dirs } = this.#loaded;
+    const { backups } = config;
+    if (backups === undefined) return false;
+    return Object.keys(backups.targets).every((target) =>
+      placesOf(backups, target).some((place) => (readRecord(dirs.stateDir, place)?.lastSuccess ?? null) !== null),
+    );
+  }
+
+  async #run(): Promise<void> {
+    const { clock, say } = this.#deps;
+    this.#running = true;
+    const failure = await this.#drill().catch((error: unknown) =>
+      error instanceof Error ? error.message : String(error),
+    );
+    this.#running = false;
+    if (failure === undefined) return;
+    this.#pausedUntilMs = clock.monotonicMs() + PAUSE_MS;
+    say("alert", `the drill failed: ${failure}`);
+  }
+
+  /** Says why it failed. */
+  async #drill(): Promise<string | undefined> {
+    const { clock, version, say } = this.#deps;
+    const store = this.#loaded.config.backups?.drill.store;
+    const job = drillJob(this.#loaded, { trigger: "schedule", store, user: "the daemon", version });
+    let report: DrillReport | undefined;
+    const { failure } = await runDrill(job, {
+      clock,
+      onLine: (line) => {
+        if (line.kind === "drilled") report = line.report;
+      },
+    });
+    if (report === undefined) return failure;
+    if (!report.ok) return faultOf(report) ?? "an objective was missed";
+    say(
+      "info",
+      `drill ${report.id}: all ${report.targets.length} targets restored in ${Math.round(report.rtoSeconds)} s`,
+    );
+    return undefined;
+  }
+}
