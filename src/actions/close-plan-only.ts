@@ -1,5 +1,9 @@
 /** Mode `plan`: what a close would find, read and reported, with nothing locked, journaled or sent. */
+import { excessOf } from "../core/close-excess.ts";
+import { FLAT } from "../core/close-goal.ts";
+import type { CloseGoal } from "../core/close-goal.ts";
 import type { CloseJob, CloseReport } from "../core/close-job.ts";
+import { isDust, planCancels } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan.ts";
 import { flatText } from "../core/close-scope.ts";
 import { counted } from "../core/counted.ts";
@@ -23,7 +27,7 @@ export async function lookOnly(job: CloseJob, io: CloseIo, record: CloseRecord):
   proveFence(job, io.clock, record);
   const deadlineMs = io.clock.monotonicMs() + Math.min(job.venue.timeoutMs, MAX_LOOK_MS);
   const tries = { deadlineMs, overtimeMs: 0, unreachableMs: MAX_UNREACHABLE_MS, tell: createTeller(io) };
-  const look: Look = { io, record, tries, scope: job.venue.symbols };
+  const look: Look = { io, record, tries, scope: job.venue.symbols, goal: job.goal ?? FLAT };
   return record.report(await withVenue(job, io, record, tries, (venue) => lookAt(venue, look)));
 }
 
@@ -33,9 +37,10 @@ interface Look {
   readonly tries: VenueTries;
   /** Empty: the whole account. */
   readonly scope: readonly string[];
+  readonly goal: CloseGoal;
 }
 
-async function lookAt(venue: Venue, { io, record, tries, scope }: Look): Promise<Verdict> {
+async function lookAt(venue: Venue, { io, record, tries, scope, goal }: Look): Promise<Verdict> {
   return retry<Verdict>(io, tries, async () => {
     const failure = await venue.preflight?.();
     if (failure !== undefined) return { failure };
@@ -43,12 +48,30 @@ async function lookAt(venue: Venue, { io, record, tries, scope }: Look): Promise
     const holdings = record.noteReading(reading);
     const complete = reading.orders !== undefined && reading.triggers !== undefined;
     if (holdings === undefined || !complete) return { failure: mainFailure(reading) };
+    if (goal.kind !== "flat") return { value: planFor(goal, reading, record) };
     const { positions, orders } = holdings;
     if (positions.length + orders === 0)
       return { value: { outcome: "flat", reason: scope.length === 0 ? "nothing is open" : flatText(scope) } };
     const reason = `${counted(positions.length, "position")} and ${counted(orders, "order")} would be closed`;
     return { value: { outcome: "planNotEmpty", reason } };
   });
+}
+
+/** A goal that leaves positions open: what it would touch. */
+function planFor(goal: CloseGoal, reading: Reading, record: CloseRecord): Verdict {
+  const { positions = [], orders = [], triggers = [] } = reading;
+  const open = positions.filter((position) => !isDust(position));
+  const parts = excessOf(goal, positions);
+  const cancelled = planCancels(new Map(), open, orders, triggers).reduce(
+    (sum, { orders: list }) => sum + list.length,
+    0,
+  );
+  record.notePlanned(parts, cancelled);
+  if (parts.length + cancelled > 0) {
+    const reason = `${counted(parts.length, "position")} would be reduced and ${counted(cancelled, "order")} cancelled`;
+    return { outcome: "planNotEmpty", reason };
+  }
+  return { outcome: goal.kind === "reduce" ? "reduced" : "cancelled", reason: "there is nothing to do" };
 }
 
 /** A refused key first, since it ends the look; then what says most. */

@@ -6,6 +6,7 @@
 import { randomInt } from "node:crypto";
 import { CLOSE_EXIT, CLOSE_OVERTIME_MS, closeJobSchema } from "../core/close-job.ts";
 import type { CloseJob, CloseReport, WorkerLine } from "../core/close-job.ts";
+import { FLAT } from "../core/close-goal.ts";
 import { startPlan } from "../core/close-plan.ts";
 import type { PlanState } from "../core/close-plan.ts";
 import { RUN_NAMES, runName } from "../core/incident.ts";
@@ -102,7 +103,8 @@ async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell 
   return withVenue(job, io, record, { deadlineMs, overtimeMs: CLOSE_OVERTIME_MS, tell }, async (venue) => {
     const run = runName(randomInt(RUN_NAMES));
     const scope = job.venue.symbols;
-    const policy = { incident: job.incident, run, scope, deadlineMs, recvWindowMs: venue.orderWindowMs };
+    const goal = job.goal ?? FLAT;
+    const policy = { incident: job.incident, run, goal, scope, deadlineMs, recvWindowMs: venue.orderWindowMs };
     return closeAccount({ venue, journal, record, clock, policy, stop, tell }, resumedPlan(journal.history, clock));
   });
 }

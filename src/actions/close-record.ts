@@ -31,6 +31,7 @@ export class CloseRecord {
   #before: Holdings | null = null;
   #after: Holdings | null = null;
   #dust: Position[] = [];
+  #planned: CloseReport["planned"];
   readonly #orders = new Map<string, SentOrder>();
   /** Orders of earlier runs. */
   readonly #earlier = new Set<string>();
@@ -81,6 +82,11 @@ export class CloseRecord {
     return this.#after;
   }
 
+  /** Mode `plan`: what a close with another goal than a flat account would do to the positions. */
+  notePlanned(parts: readonly HeldPosition[], orders: number): void {
+    this.#planned = { positions: parts.map(plainPosition), orders };
+  }
+
   report({ outcome, reason, foreign = [] }: Verdict): CloseReport {
     const errors = Object.fromEntries(this.#errors);
     const { symbols } = this.#job.venue;
@@ -92,6 +98,8 @@ export class CloseRecord {
       account: this.#job.account,
       trigger: this.#job.trigger,
       mode: this.#job.mode,
+      ...(this.#job.goal === undefined || this.#job.goal.kind === "flat" ? {} : { goal: this.#job.goal }),
+      ...(this.#planned === undefined ? {} : { planned: this.#planned }),
       exchange: this.#job.venue.exchange,
       ...(symbols.length === 0 ? {} : { scope: [...symbols] }),
       outcome,
@@ -100,7 +108,7 @@ export class CloseRecord {
       durationMs: Math.round(this.#clock.monotonicMs() - this.#startMs),
       rounds: this.rounds,
       calls: this.calls,
-      verified: outcome === "flat",
+      verified: outcome === "flat" || outcome === "cancelled" || outcome === "reduced",
       quietMs: Math.round(this.quietMs),
       before: this.#before,
       after: this.#after,

@@ -5,10 +5,13 @@
  * the worker answers on descriptor 3 with NDJSON: any number of `progress` lines, then one `result` line.
  */
 import * as z from "zod";
+import { closeGoalSchema } from "./close-goal.ts";
 
 /** `emergency close` exit codes; the contract's numbers. */
 export const CLOSE_EXIT = {
   flat: 0,
+  cancelled: 0,
+  reduced: 0,
   residual: 10,
   foreign: 11,
   refused: 12,
@@ -21,6 +24,8 @@ export const CLOSE_EXIT = {
 export type CloseOutcome = keyof typeof CLOSE_EXIT;
 const outcomes = z.enum([
   "flat",
+  "cancelled",
+  "reduced",
   "residual",
   "foreign",
   "refused",
@@ -92,6 +97,8 @@ export const closeJobSchema = z.strictObject({
   version: z.literal(1),
   /** `plan` reads and answers what would be closed; `close` closes. */
   mode: z.enum(["plan", "close"]),
+  /** What the close is to reach; absent: a flat account. */
+  goal: closeGoalSchema.optional(),
   /** Id of the incident: lower-case letters and digits, at most 12; client order ids derive from it. */
   incident: z.string().regex(/^[a-z0-9]{6,12}$/),
   trigger: z.enum(["giveUp", "closeAfter", "operator", "probe", "file", "signal", "environment"]),
@@ -148,6 +155,10 @@ export const closeReportSchema = z.strictObject({
   account: z.string(),
   trigger: closeJobSchema.shape.trigger,
   mode: closeJobSchema.shape.mode,
+  /** What was to be reached; absent: a flat account. */
+  goal: closeGoalSchema.optional(),
+  /** Mode `plan`: the parts of positions that would be closed, and how many orders would be cancelled; absent: all of `before`. */
+  planned: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).optional(),
   exchange: z.string(),
   /** The unified symbols that were looked at; absent: the whole account. Everything below speaks of these only. */
   scope: z.array(z.string()).optional(),

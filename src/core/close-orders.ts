@@ -300,6 +300,12 @@ export function isDust(position: HeldPosition): boolean {
   return whole <= 0 || whole < position.rules.minAmount;
 }
 
+/** Smallest multiple of `step` that is not below `amount`, safe against binary fractions. */
+export function ceilToStep(amount: number, step: number | undefined): number {
+  if (step === undefined || step <= 0) return amount;
+  return Number((Math.ceil(amount / step - 1e-9) * step).toPrecision(12));
+}
+
 /** Largest multiple of `step` that is not above `amount`, safe against binary fractions: 0.3 of step 0.1 stays 0.3. */
 export function floorToStep(amount: number, step: number | undefined): number {
   if (step === undefined || step <= 0) return amount;

@@ -6,6 +6,11 @@
  */
 import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "./close-budget.ts";
 import type { Allowance, Sent } from "./close-budget.ts";
+import { doubtSent, lastDoubtEndMs, settleDoubts } from "./close-doubt.ts";
+import type { Doubts } from "./close-doubt.ts";
+import { excessOf, withoutValue } from "./close-excess.ts";
+import { goalText } from "./close-goal.ts";
+import type { CloseGoal } from "./close-goal.ts";
 import { CLOSE_OVERTIME_MS } from "./close-job.ts";
 import type { CloseOutcome } from "./close-job.ts";
 import { flatText } from "./close-scope.ts";
@@ -48,6 +53,7 @@ export interface PlanPolicy {
   readonly incident: string;
   /** Tells the client order ids of this run from those of every other run of the incident. */
   readonly run: string;
+  readonly goal: CloseGoal;
   /** The symbols that the readings are limited to; empty: the whole account. */
   readonly scope: readonly string[];
   /** Monotonic ms at which the loop gives up. */
@@ -68,6 +74,10 @@ export interface PlanState {
   /** Something was open although the incident had ended flat. */
   readonly reopened: boolean;
   readonly attempts: Attempts;
+  /** Orders that must be over before the next one of their position leaves, where nothing else keeps the two apart. */
+  readonly doubts: Doubts;
+  /** When the last order of an earlier run left whose fate is not known, monotonic ms. */
+  readonly unsureBeforeMs: number | undefined;
   /** Ids of orders that were open before the account was flat. */
   readonly seen: ReadonlySet<string>;
   readonly lastSentAtMs: number | undefined;
@@ -92,6 +102,10 @@ const LATE_MARGIN_MS = 2_000;
 const MAX_REFUSALS = 2;
 /** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
 const MAX_SEEN = 20_000;
+const REACHED = { flat: "flat", cancel: "cancelled", reduce: "reduced" } as const satisfies Record<
+  CloseGoal["kind"],
+  CloseOutcome
+>;
 
 /** The plan at the start of a run; `resumed` is where earlier runs of the incident stopped. */
 export function startPlan(
@@ -100,6 +114,8 @@ export function startPlan(
   return {
     round: 0,
     seq: 0,
+    doubts: new Map(),
+    unsureBeforeMs: resumed.lastUnknownAtMs,
     allowance: NEW_ALLOWANCE,
     held: [],
     endedFlat: false,
@@ -144,18 +160,35 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   if (state.readRefusals >= MAX_REFUSALS || state.orderRefusals >= MAX_REFUSALS) {
     return { state, decision: done("keyRefused", "the venue refuses the key; give the bot a key that may trade") };
   }
-  const { positions } = reading;
-  const open = (positions ?? []).filter((position) => !isDust(position));
+  const work = workOf(policy, state, reading);
   if (state.flatAtMs !== undefined) {
-    const foreign = foreignActivity(policy, state, reading, open);
+    const foreign = foreignActivity(policy, state, reading, work.open);
     if (foreign.length > 0) return { state, decision: foreignDecision(policy, foreign) };
   }
   const expired = atMs >= lastMoment(policy, state);
-  const todo = positions !== undefined && (open.length > 0 || hasOrders(reading));
-  if (expired && todo) return { state, decision: residual(open, reading) };
+  const todo = reading.positions !== undefined && work.excess.length + work.cancels.length > 0;
+  if (expired && todo) return { state, decision: residual(policy, work, reading) };
   if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
+  if (policy.goal.kind === "reduce" && work.unvalued.length > 0) return { state, decision: unvalued(work) };
   if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs, readFromMs);
-  return act(policy, state, reading, open, { atMs, readFromMs });
+  return act(policy, state, reading, work, { atMs, readFromMs });
+}
+
+/** What a reading leaves to be done. */
+interface Work {
+  readonly open: readonly HeldPosition[];
+  /** The parts of positions that are to go. */
+  readonly excess: readonly HeldPosition[];
+  readonly unvalued: readonly HeldPosition[];
+  readonly cancels: readonly CancelOrders[];
+}
+
+function workOf({ goal }: PlanPolicy, { attempts }: PlanState, reading: Reading): Work {
+  const { positions = [], orders = [], triggers = [] } = reading;
+  const open = positions.filter((position) => !isDust(position));
+  // Without the positions nobody knows which stops protect something.
+  const cancels = planCancels(attempts, open, orders, reading.positions === undefined ? [] : triggers);
+  return { open, excess: excessOf(goal, positions), unvalued: withoutValue(positions), cancels };
 }
 
 /** Folds how the orders of one round ended; `cancels` are the failures of its cancels. */
@@ -180,7 +213,8 @@ export function recordRound(
   const refused = answers.length > 0 && answers.every(({ kind }) => kind === "auth");
   const orderRefusals = refused ? before.orderRefusals + 1 : answers.length > 0 ? 0 : before.orderRefusals;
   const allowance = spend(before.allowance, sent, before.held);
-  return { ...before, attempts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
+  const doubts = doubtSent(before.doubts, sent, amountsOf(before.held));
+  return { ...before, attempts, doubts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
 }
 
 /** Time between a round and the next reading, ms: 20, then 50·2ⁿ up to 2 s while nothing moves. */
@@ -209,9 +243,11 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
   const next = { ...state, readRefusals, seen, shape, waits, endedFlat, reopened };
   if (reading.positions === undefined) return next;
   const held = reading.positions;
-  const allowance = refund(state.allowance, held, readFromMs, policy.recvWindowMs + LATE_MARGIN_MS);
+  const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
+  const allowance = refund(state.allowance, held, readFromMs, lateMs);
   const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
-  return { ...next, held, attempts, allowance: widenAllowance(allowance, held, attempts) };
+  const doubts = settleDoubts(state.doubts, amountsOf(held), readFromMs, lateMs);
+  return { ...next, held, attempts, doubts, allowance: widenAllowance(allowance, held, attempts) };
 }
 
 function lastMoment({ deadlineMs }: PlanPolicy, { flatAtMs }: PlanState): number {
@@ -238,7 +274,7 @@ function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs
   const quietMs = Math.min(MAX_QUIET_MS, Math.max(MIN_QUIET_MS, lateMs));
   const endMs = state.flatAtMs + quietMs;
   // Judged by when the reading began: one that took seconds may show the account of before.
-  if (readFromMs >= endMs) return { state, decision: done("flat", shownFlat(policy)) };
+  if (readFromMs >= endMs) return { state, decision: done(REACHED[policy.goal.kind], shownFlat(policy)) };
   const firstLookMs = state.flatAtMs + MIN_QUIET_MS;
   // Past the overtime every call is aborted: sleeping longer would only keep the report back.
   const nextLookMs = Math.min(readFromMs < firstLookMs ? firstLookMs : endMs, policy.deadlineMs + CLOSE_OVERTIME_MS);
@@ -256,34 +292,29 @@ function foreignActivity(
   const orders = [...(reading.orders ?? []), ...(reading.triggers ?? [])].filter(
     ({ id, clientId }) => !state.seen.has(id) && clientId?.startsWith(ours) !== true,
   );
+  // Positions that are meant to stay say nothing.
+  const opened = policy.goal.kind === "flat" ? open : [];
   return [
-    ...open.map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`),
+    ...opened.map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`),
     ...orders.map(({ symbol, id }) => `order ${symbol} ${id}`),
   ];
 }
 
-function act(
-  policy: PlanPolicy,
-  before: PlanState,
-  reading: Reading,
-  open: readonly HeldPosition[],
-  { atMs, readFromMs }: Times,
-): Step {
-  const { orders = [], triggers = [] } = reading;
-  // Without the positions nobody knows which stops protect something.
-  const cancels = planCancels(before.attempts, open, orders, reading.positions === undefined ? [] : triggers);
+function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work, { atMs, readFromMs }: Times): Step {
+  const { orders = [] } = reading;
+  const { excess, cancels } = work;
   const left = ordersLeft(before.allowance);
-  if (open.length > 0 && left === 0 && cancels.length === 0)
-    return { state: before, decision: afterCap(policy, before, open, reading, readFromMs) };
-  const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs);
-  if ((open.length === 0 || holdMs > 0) && cancels.length === 0) {
-    const ms = open.length === 0 ? settleMs(before) : Math.min(settleMs(before), holdMs);
+  if (excess.length > 0 && left === 0 && cancels.length === 0)
+    return { state: before, decision: afterCap(policy, before, work, reading, readFromMs) };
+  const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs, readyAtMs(policy, before) - readFromMs);
+  if ((excess.length === 0 || holdMs > 0) && cancels.length === 0) {
+    const ms = excess.length === 0 ? settleMs(before) : Math.min(settleMs(before), holdMs);
     return { state: before, decision: { kind: "wait", ms, quiet: false } };
   }
   const round = before.round + 1;
   const { incident, run } = policy;
   const limit = holdMs > 0 ? 0 : left;
-  const { chains, seq } = planChains({ ...before, incident, run, round, open, orders, limit });
+  const { chains, seq } = planChains({ ...before, incident, run, round, open: excess, orders, limit });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",
@@ -295,18 +326,22 @@ function act(
   return { state: { ...before, round, seq, flatAtMs: undefined }, decision };
 }
 
+/**
+ * The moment from which on a reading may be followed by an order, monotonic ms. Where whole positions are to go, the venue itself
+ * lets no order do more. Where only parts are to go, every order before is over: what one position still has to give depends on all.
+ */
+function readyAtMs({ goal, recvWindowMs }: PlanPolicy, { doubts, unsureBeforeMs }: PlanState): number {
+  if (goal.kind !== "reduce") return Number.NEGATIVE_INFINITY;
+  const lateMs = recvWindowMs + LATE_MARGIN_MS;
+  return Math.max(lastDoubtEndMs(doubts, lateMs), (unsureBeforeMs ?? Number.NEGATIVE_INFINITY) + lateMs);
+}
+
 /** No order may be sent now: the last ones get their time, then the rest is reported. */
-function afterCap(
-  policy: PlanPolicy,
-  state: PlanState,
-  open: readonly HeldPosition[],
-  reading: Reading,
-  readFromMs: number,
-): Decision {
+function afterCap(policy: PlanPolicy, state: PlanState, work: Work, reading: Reading, readFromMs: number): Decision {
   // By when the reading began: only one that began after the last order was over tells which orders were not executed.
   const lateMs = (state.lastSentAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - readFromMs;
   if (lateMs > 0) return { kind: "wait", ms: Math.min(MAX_SETTLE_MS, lateMs), quiet: false };
-  const { reason } = residual(open, reading);
+  const { reason } = residual(policy, work, reading);
   return done("residual", `the cap of ${state.allowance.max} orders for one run is used up; ${reason}`);
 }
 
@@ -314,22 +349,31 @@ function done(outcome: CloseOutcome, reason: string): Extract<Decision, { kind: 
   return { kind: "done", outcome, reason, foreign: [] };
 }
 
-function shownFlat({ scope }: PlanPolicy, still: "still " | "" = ""): string {
+function shownFlat({ goal, scope }: PlanPolicy, still: "still " | "" = ""): string {
+  if (goal.kind === "cancel") return "no order is open but the stops of open positions; the positions stay, as asked";
+  if (goal.kind === "reduce") return `the exposure is ${goal.exposure} or less, as asked`;
   return scope.length === 0 ? `the venue ${still}shows no position and no order` : `${still}${flatText(scope)}`;
 }
 
-function foreignDecision({ scope }: PlanPolicy, foreign: readonly string[]): Decision {
+function foreignDecision({ goal, scope }: PlanPolicy, foreign: readonly string[]): Decision {
   const flat = scope.length === 0 ? "flat" : flatText(scope);
-  const reason = `something else traded on the account after it was ${flat}; stop it, then close again`;
+  const then = goal.kind === "flat" ? `it was ${flat}` : "its orders were gone";
+  const reason = `something else traded on the account after ${then}; stop it, then close again`;
   return { kind: "done", outcome: "foreign", reason, foreign };
 }
 
-function residual(open: readonly HeldPosition[], reading: Reading): Extract<Decision, { kind: "done" }> {
-  const orders = (reading.orders ?? []).length + (reading.triggers ?? []).length;
-  return done(
-    "residual",
-    `${counted(open.length, "position")} and ${counted(orders, "order")} are still open; close them by hand or run the close again`,
-  );
+function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<Decision, { kind: "done" }> {
+  const all = (reading.orders ?? []).length + (reading.triggers ?? []).length;
+  const due = work.cancels.reduce((sum, { orders }) => sum + orders.length, 0);
+  const left = `${counted(work.excess.length, "position")} and ${counted(goal.kind === "flat" ? all : due, "order")}`;
+  if (goal.kind === "flat")
+    return done("residual", `${left} are still open; close them by hand or run the close again`);
+  return done("residual", `${left} are still to be worked on, to ${goalText(goal)}; do it by hand or run it again`);
+}
+
+function unvalued({ unvalued: [first] }: Work): Decision {
+  const reason = `the venue does not tell what the position in ${first?.symbol ?? "a market"} is worth; reduce by hand, or close everything`;
+  return done("residual", reason);
 }
 
 function unreadable(reading: Reading): Decision {

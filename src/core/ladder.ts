@@ -19,6 +19,11 @@ export function rungAt(ladder: readonly Rung[], rung: number): Rung | undefined 
   return ladder[rung];
 }
 
+/** Whether the close came to what it was to reach. */
+export function isReached(outcome: RungOutcome): boolean {
+  return outcome === "flat" || outcome === "cancelled" || outcome === "reduced";
+}
+
 /** Whether the close is tried again by itself, in slow rounds: everything that time may cure. */
 export function retriesByItself(outcome: RungOutcome): boolean {
   switch (outcome) {
@@ -30,6 +35,8 @@ export function retriesByItself(outcome: RungOutcome): boolean {
     case "failed":
       return true;
     case "flat":
+    case "cancelled":
+    case "reduced":
     case "planNotEmpty":
     case "keyRefused":
     case "unsupported":

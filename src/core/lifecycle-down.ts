@@ -22,14 +22,15 @@ type Down = Of<State, "stopped"> | Of<State, "backoff"> | Of<State, "halted"> | 
 
 /** The bot is proven dead already: positions are closed at once. */
 export function recoverNow(policy: Policy, state: Down, event: Of<Event, "emergency">): Step {
-  return recover(policy, state, event.trigger, event.reason);
+  return recover(policy, state, event);
 }
 
 /** A lockout outlives daemon and machine: an unfinished close goes on, a finished one stays locked. */
 export function onLockFound(policy: Policy, state: Of<State, "stopped">, event: Of<Event, "lockFound">): Step {
   const wanting = { ...carry(state), wanted: event.wanted };
-  if (event.outcome === undefined) return recover(policy, wanting, event.trigger, event.reason);
-  return lock(wanting, event.outcome, event.trigger, event.reason);
+  const { outcome, trigger, reason, acknowledged = false } = event;
+  if (outcome === undefined) return recover(policy, wanting, event);
+  return lock(wanting, { outcome, trigger, reason, acknowledged });
 }
 
 /** Processes of an earlier daemon are ended before anything else is done with the bot. */
@@ -62,13 +63,14 @@ export function stopWhileDown(_policy: Policy, state: Of<State, "backoff"> | Of<
 export function onBackoffTimer(policy: Policy, state: Of<State, "backoff">, event: Of<Event, "elapsed">): Step {
   if (event.timer === "backoff") return begin(policy, state, event.atMs);
   if (event.timer === "closeAfter")
-    return recover(policy, state, "closeAfter", "no healthy bot for the time of closeAfter");
+    return recover(policy, state, { trigger: "closeAfter", reason: "no healthy bot for the time of closeAfter" });
   return unchanged(state);
 }
 
 export function onHaltedTimer(policy: Policy, state: Of<State, "halted">, event: Of<Event, "elapsed">): Step {
   if (event.timer !== "closeAfter") return unchanged(state);
-  return recover(policy, state, "closeAfter", `no healthy bot for the time of closeAfter (${state.reason})`);
+  const reason = `no healthy bot for the time of closeAfter (${state.reason})`;
+  return recover(policy, state, { trigger: "closeAfter", reason });
 }
 
 /** A failed rung does not stop the climb; the outcome of the close is what the lockout remembers. */
@@ -103,5 +105,16 @@ export function onLockedTimer(policy: Policy, state: Of<State, "locked">, event:
   // A person works on the account: the rounds go on after the maintenance, unless it was a person who asked for the close.
   if (policy.emergency?.suspended === true && !isOrdered(state.trigger))
     return { state, effects: [setTimer("retry", CLOSE_RETRY_MS)] };
-  return recover(policy, state, state.trigger, state.reason);
+  const { trigger, reason } = state;
+  return recover(policy, state, { trigger, reason });
+}
+
+/** The account is left as it is: no further round, until somebody orders one. The bot stays locked. */
+export function onAcknowledged(_policy: Policy, state: Of<State, "locked">): Step {
+  if (!retriesByItself(state.outcome)) return unchanged(state);
+  const known = note(
+    "alert",
+    `positions stay not proven closed (${state.outcome}): a person knows, no further round follows`,
+  );
+  return { state, effects: [{ kind: "acknowledgeIncident" }, { kind: "clearTimer", timer: "retry" }, known] };
 }

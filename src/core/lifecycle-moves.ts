@@ -95,7 +95,11 @@ export const leaveWatch: readonly Effect[] = [
 export function stopPolitely(policy: Policy, state: Carried, after: After, exit: ExitInfo, atMs: number): Step {
   // The time of closeAfter is over already: bad news leads to the close at once, and nothing delays it.
   if (after.kind === "restart" && state.closeClock === "due")
-    return fence(state, "closeAfter", `no healthy bot for the time of closeAfter (${exit.detail})`, atMs);
+    return fence(
+      state,
+      { trigger: "closeAfter", reason: `no healthy bot for the time of closeAfter (${exit.detail})` },
+      atMs,
+    );
   const closing = after.kind === "restart" ? countClosing(policy, state) : { ...carry(state), effects: [] };
   const stopping = {
     ...carry(state),
@@ -135,16 +139,19 @@ export function sweepPhase(state: Carried, after: After, atMs: number, why: read
   };
 }
 
+/** Why positions are closed, and how far. */
+type Cause = Omit<Of<After, "recover">, "kind">;
+
 /** The fence of an emergency: no politeness, a bot whose positions are to be closed must not trade one order more. */
-export function fence(state: Carried, trigger: Trigger, reason: string, atMs: number): Step {
+export function fence(state: Carried, { trigger, reason, goal }: Cause, atMs: number): Step {
   const exit: ExitInfo = { cause: "stopped", code: null, signal: null, detail: `emergency: ${reason}` };
   const why: readonly Effect[] = [
     note("alert", `emergency (${trigger}): ${reason}; the bot is being killed`),
     // On disk before the first kill: a supervisor that dies during the fence goes on with the same incident.
-    { kind: "openIncident", trigger, reason },
+    { kind: "openIncident", trigger, reason, ...(goal === undefined ? {} : { goal }) },
   ];
   const withExit = { ...carry(state), lastExit: exit };
-  return sweepPhase(withExit, { kind: "recover", trigger, reason }, atMs, why);
+  return sweepPhase(withExit, { kind: "recover", trigger, reason, goal }, atMs, why);
 }
 
 /** Goes where `after` points, now that the process tree is proven gone. */
@@ -162,9 +169,9 @@ function follow(policy: Policy, state: Carried, after: After, at: { atMs: number
     case "halt":
       return halt(policy, state, after.reason);
     case "recover":
-      return recover(policy, state, after.trigger, after.reason);
+      return recover(policy, state, after);
     case "lock":
-      return lock(state, after.outcome, after.trigger, after.reason);
+      return lock(state, after);
     case "restart":
       return restartOrGiveUp(policy, state, at);
   }
@@ -182,7 +189,7 @@ export function standDown(state: Carried): Step {
 function halt(policy: Policy, state: Carried, reason: string): Step {
   const effects = [note("alert", `halted: ${reason}`)];
   if (state.closeClock === "due") {
-    const next = recover(policy, state, "closeAfter", reason);
+    const next = recover(policy, state, { trigger: "closeAfter", reason });
     return { state: next.state, effects: [...effects, ...next.effects] };
   }
   const closing = countClosing(policy, state);
@@ -201,10 +208,14 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
     const spent = { ...carry(state), log };
     const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;
     const closes = policy.emergency?.onGiveUp === true && policy.emergency.suspended !== true;
-    return closes ? recover(policy, spent, "giveUp", reason) : halt(policy, spent, reason);
+    return closes ? recover(policy, spent, { trigger: "giveUp", reason }) : halt(policy, spent, reason);
   }
   if (state.closeClock === "due")
-    return recover(policy, { ...carry(state), log }, "closeAfter", "no healthy bot for the time of closeAfter");
+    return recover(
+      policy,
+      { ...carry(state), log },
+      { trigger: "closeAfter", reason: "no healthy bot for the time of closeAfter" },
+    );
   const attempt = state.attempt + 1;
   const delayMs = restartDelayMs(policy.backoff, attempt, roll);
   const closing = countClosing(policy, state);
@@ -227,14 +238,14 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
 }
 
 /** Enters the ladder. The lockout is on disk before the first rung runs: killed here, the next start goes on. */
-export function recover(policy: Policy, state: Carried, trigger: Trigger, reason: string): Step {
+export function recover(policy: Policy, state: Carried, { trigger, reason, goal }: Cause): Step {
   const cleared = (["stop", "start", "backoff", "sweep", "closeAfter", "stable", "settled", "retry"] as const).map(
     clearTimer,
   );
   const opened: Effect[] = [
     ...cleared,
     note("alert", `closing positions (${trigger}): ${reason}`),
-    { kind: "openIncident", trigger, reason },
+    { kind: "openIncident", trigger, reason, ...(goal === undefined ? {} : { goal }) },
   ];
   const next = climb(policy, { ...carry(state), closeClock: "off" }, { rung: 0, outcome: undefined, trigger, reason });
   return { state: next.state, effects: [...opened, ...next.effects] };
@@ -253,15 +264,18 @@ export function climb(policy: Policy, state: Carried, at: Climb): Step {
   if (action === undefined) {
     // No rung ran because none is configured: time cures nothing, so this is not tried again by itself.
     const outcome = at.outcome ?? "unsupported";
-    const next = lock(state, outcome, at.trigger, at.reason);
+    const next = lock(state, { outcome, trigger: at.trigger, reason: at.reason, acknowledged: false });
     return { state: next.state, effects: [{ kind: "endIncident", outcome }, ...next.effects] };
   }
   return { state: { ...carry(state), kind: "recovering", ...at }, effects: [{ kind: "runAction", action }] };
 }
 
 /** Locked until a person re-arms; a close that may still succeed is tried again in slow rounds. */
-export function lock(state: Carried, outcome: RungOutcome, trigger: Trigger, reason: string): Step {
-  const again = retriesByItself(outcome);
+export function lock(
+  state: Carried,
+  { outcome, trigger, reason, acknowledged }: Omit<Of<After, "lock">, "kind">,
+): Step {
+  const again = retriesByItself(outcome) && !acknowledged;
   return {
     state: { ...carry(state), kind: "locked", closeClock: "off", outcome, trigger, reason },
     effects: [
@@ -273,6 +287,8 @@ export function lock(state: Carried, outcome: RungOutcome, trigger: Trigger, rea
 }
 
 function describeOutcome(outcome: RungOutcome): string {
+  if (outcome === "cancelled") return "as they were, and open orders are cancelled";
+  if (outcome === "reduced") return "reduced as asked";
   return outcome === "flat" ? "closed" : `not proven closed (${outcome})`;
 }
 

@@ -25,8 +25,8 @@ function overridable(after: After): boolean {
 const keptGoing = note("warn", "not started: an emergency is under way");
 
 /** The intent is on disk as soon as it is known, also while the sweep still runs or cannot succeed. */
-function open({ trigger, reason }: Of<After, "recover">): Effect {
-  return { kind: "openIncident", trigger, reason };
+function open({ trigger, reason, goal }: Of<After, "recover">): Effect {
+  return { kind: "openIncident", trigger, reason, ...(goal === undefined ? {} : { goal }) };
 }
 
 export function startAfterStop(_policy: Policy, state: Stopping): Step {
@@ -40,7 +40,8 @@ export function stayDown(_policy: Policy, state: Stopping): Step {
 }
 
 export function fenceWhileStopping(policy: Policy, state: Stopping, event: Of<Event, "emergency">): Step {
-  const after = { kind: "recover", trigger: event.trigger, reason: event.reason } as const;
+  const { trigger, reason, goal } = event;
+  const after = { kind: "recover", trigger, reason, goal } as const;
   return redirect(policy, state, after, event.atMs);
 }
 
@@ -54,9 +55,10 @@ export function lockAfterStop(policy: Policy, state: Stopping, event: Of<Event, 
 
 /** An emergency that has been asked for since is not forgotten over an old lockout. */
 function afterLock(after: After, event: Of<Event, "lockFound">): After {
-  const { outcome, trigger, reason } = event;
+  const { outcome, trigger, reason, acknowledged = false, goal } = event;
   if (after.kind === "recover") return after;
-  return outcome === undefined ? { kind: "recover", trigger, reason } : { kind: "lock", outcome, trigger, reason };
+  if (outcome === undefined) return { kind: "recover", trigger, reason, goal };
+  return { kind: "lock", outcome, trigger, reason, acknowledged };
 }
 
 /** An emergency does not wait for politeness: it goes to the sweep, unless the sweep is running or over. */
@@ -64,7 +66,7 @@ function redirect(policy: Policy, state: Stopping, after: Of<After, "recover">, 
   switch (state.phase) {
     case "preStop":
     case "signal":
-      return fence(state, after.trigger, after.reason, atMs);
+      return fence(state, after, atMs);
     case "kill":
       return { state: { ...state, after }, effects: [open(after)] };
     case "postStop":
@@ -159,7 +161,8 @@ export function stayDownAfterStuck(_policy: Policy, state: Stuck): Step {
 }
 
 export function recoverAfterStuck(_policy: Policy, state: Stuck, event: Of<Event, "emergency">): Step {
-  const after = { kind: "recover", trigger: event.trigger, reason: event.reason } as const;
+  const { trigger, reason, goal } = event;
+  const after = { kind: "recover", trigger, reason, goal } as const;
   const blocked = note("alert", "positions cannot be closed while the bot may still trade: its processes still live");
   return { state: { ...state, after }, effects: [blocked, open(after)] };
 }

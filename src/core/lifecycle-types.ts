@@ -4,6 +4,7 @@
  */
 import type { Backoff, Budget } from "./restart-schema.ts";
 import type { RestartLog } from "./budget.ts";
+import type { CloseGoal } from "./close-goal.ts";
 import type { CloseJob } from "./close-job.ts";
 import type { Rung, RungOutcome } from "./ladder.ts";
 import type { Verdict } from "./verdict.ts";
@@ -52,8 +53,20 @@ export type After =
   /** An operator's restart: at once, uncounted. */
   | { readonly kind: "again" }
   | { readonly kind: "halt"; readonly reason: string }
-  | { readonly kind: "recover"; readonly trigger: Trigger; readonly reason: string }
-  | { readonly kind: "lock"; readonly outcome: RungOutcome; readonly trigger: Trigger; readonly reason: string };
+  | {
+      readonly kind: "recover";
+      readonly trigger: Trigger;
+      readonly reason: string;
+      /** Of the close; absent: that of the incident that is open, else a flat account. */
+      readonly goal?: CloseGoal | undefined;
+    }
+  | {
+      readonly kind: "lock";
+      readonly outcome: RungOutcome;
+      readonly trigger: Trigger;
+      readonly reason: string;
+      readonly acknowledged: boolean;
+    };
 
 export interface Carried {
   readonly log: RestartLog;
@@ -113,8 +126,16 @@ export type Event = { readonly atMs: number } & (
   | { readonly kind: "stop" }
   /** `why`: what the exit record says; an operator's wish where it is absent. */
   | { readonly kind: "restart"; readonly why?: string }
-  | { readonly kind: "emergency"; readonly trigger: Trigger; readonly reason: string }
+  | {
+      readonly kind: "emergency";
+      readonly trigger: Trigger;
+      readonly reason: string;
+      /** As in `After`. */
+      readonly goal?: CloseGoal | undefined;
+    }
   | { readonly kind: "arm"; readonly acceptPositions: boolean }
+  /** A person knows what is still open: the slow rounds of the close end. */
+  | { readonly kind: "acknowledge" }
   /** A lockout was found on disk at start; `outcome` is undefined when its close had not ended. */
   | {
       readonly kind: "lockFound";
@@ -122,6 +143,10 @@ export type Event = { readonly atMs: number } & (
       readonly trigger: Trigger;
       readonly reason: string;
       readonly wanted: boolean;
+      /** A person has ended its slow rounds. */
+      readonly acknowledged?: boolean;
+      /** Of an order that was journaled and did not come to its lockout. */
+      readonly goal?: CloseGoal | undefined;
     }
   /** Processes of an earlier life of the supervisor were found alive at start. */
   | { readonly kind: "leftovers"; readonly pids: readonly number[] }
@@ -188,10 +213,18 @@ export type Effect =
   | { readonly kind: "setTimer"; readonly timer: Timer; readonly delayMs: number }
   | { readonly kind: "clearTimer"; readonly timer: Timer }
   /** Writes the lockout, fsynced, before anything is closed; an incident that is open already goes on as it is. */
-  | { readonly kind: "openIncident"; readonly trigger: Trigger; readonly reason: string }
+  | {
+      readonly kind: "openIncident";
+      readonly trigger: Trigger;
+      readonly reason: string;
+      /** As in `After`. */
+      readonly goal?: CloseGoal | undefined;
+    }
   | { readonly kind: "runAction"; readonly action: Rung }
   /** Writes the outcome into the lockout, fsynced. */
   | { readonly kind: "endIncident"; readonly outcome: RungOutcome }
+  /** Writes into the lockout that a person knows, fsynced. */
+  | { readonly kind: "acknowledgeIncident" }
   | { readonly kind: "unlock" }
   | { readonly kind: "note"; readonly level: "info" | "warn" | "alert"; readonly text: string };
 

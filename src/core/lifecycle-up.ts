@@ -18,6 +18,8 @@ import type { Effect, Event, ExitInfo, Of, Policy, State, Step, After } from "./
 
 type Up = Of<State, "starting"> | Of<State, "running">;
 
+const overdue = { trigger: "closeAfter", reason: "no healthy bot for the time of closeAfter" } as const;
+
 const ended = (cause: ExitInfo["cause"], detail: string): ExitInfo => ({ cause, code: null, signal: null, detail });
 
 export function stopByOperator(policy: Policy, state: Up, event: Of<Event, "stop">): Step {
@@ -31,7 +33,7 @@ export function restartByOperator(policy: Policy, state: Up, event: Of<Event, "r
 }
 
 export function fenceNow(_policy: Policy, state: Up, event: Of<Event, "emergency">): Step {
-  return fence(state, event.trigger, event.reason, event.atMs);
+  return fence(state, event, event.atMs);
 }
 
 export function onSpawned(policy: Policy, state: Of<State, "starting">): Step {
@@ -71,7 +73,7 @@ function settling(policy: Policy, state: Of<State, "running">): readonly Effect[
 }
 
 function onUnhealthy(policy: Policy, state: Of<State, "running">, atMs: number): Step {
-  if (state.closeClock === "due") return fence(state, "closeAfter", "no healthy bot for the time of closeAfter", atMs);
+  if (state.closeClock === "due") return fence(state, overdue, atMs);
   const closing = countClosing(policy, state);
   return { state: { ...state, closeClock: closing.closeClock }, effects: [...unsettled, ...closing.effects] };
 }
@@ -79,7 +81,8 @@ function onUnhealthy(policy: Policy, state: Of<State, "running">, atMs: number):
 /** A probe with `onFailure: restart` or `emergency` has given its verdict; in maintenance both restart. */
 export function onFailing(policy: Policy, state: Up, event: Of<Event, "failing">): Step {
   const suspended = policy.emergency?.suspended === true;
-  if (event.action === "emergency" && !suspended) return fence(state, "probe", event.detail, event.atMs);
+  if (event.action === "emergency" && !suspended)
+    return fence(state, { trigger: "probe", reason: event.detail }, event.atMs);
   const step = stopPolitely(policy, state, { kind: "restart" }, ended(event.cause, event.detail), event.atMs);
   return { state: step.state, effects: [note("warn", "the bot is replaced"), ...step.effects] };
 }
@@ -137,8 +140,7 @@ export function afterExit(policy: Policy, exit: ExitInfo): After {
 }
 
 export function onStartingTimer(policy: Policy, state: Of<State, "starting">, event: Of<Event, "elapsed">): Step {
-  if (event.timer === "closeAfter")
-    return fence(state, "closeAfter", "no healthy bot for the time of closeAfter", event.atMs);
+  if (event.timer === "closeAfter") return fence(state, overdue, event.atMs);
   if (event.timer !== "start") return unchanged(state);
   const exit = ended("startTimeout", "the bot was not ready in time");
   return stopPolitely(policy, state, { kind: "restart" }, exit, event.atMs);
@@ -149,8 +151,7 @@ export function onRunningTimer(_policy: Policy, state: Of<State, "running">, eve
   if (event.timer === "settled" && state.health === "healthy")
     return { state: { ...state, closeClock: "off" }, effects: [clearTimer("closeAfter")] };
   if (event.timer !== "closeAfter") return unchanged(state);
-  if (state.health === "unhealthy")
-    return fence(state, "closeAfter", "no healthy bot for the time of closeAfter", event.atMs);
+  if (state.health === "unhealthy") return fence(state, overdue, event.atMs);
   // Nothing is known against such a bot now: wait for the first bad news instead of acting.
   return { state, effects: [waiting[state.health]] };
 }

@@ -1,5 +1,6 @@
 /** The lockout file `<stateDir>/bots/NAME/lock.json`: while it exists the bot does not start, whatever restarts. */
 import * as z from "zod";
+import { closeGoalSchema } from "./close-goal.ts";
 import { CLOSE_EXIT, closeJobSchema, type CloseOutcome } from "./close-job.ts";
 import { versionOf } from "./file-version.ts";
 import type { RungOutcome } from "./ladder.ts";
@@ -27,6 +28,10 @@ const lockoutSchema = z.strictObject({
     })
     .nullable(),
   endedAt: z.string().nullable(),
+  /** What its close is to reach; absent: a flat account. */
+  goal: closeGoalSchema.optional(),
+  /** When a person ended the slow rounds of a close that did not end flat. */
+  acknowledgedAt: z.string().optional(),
 });
 export type Lockout = z.output<typeof lockoutSchema>;
 

@@ -24,7 +24,7 @@ export function closeEndText(end: {
 }
 
 function planText(report: CloseReport): string[] {
-  const { before, exchange, account, scope = [] } = report;
+  const { before, exchange, account, scope = [], goal, planned } = report;
   if (before === null) return [`cannot plan for account ${account} on ${exchange}: ${report.reason}`];
   if (before.positions.length === 0 && before.orders === 0)
     return [
@@ -32,12 +32,30 @@ function planText(report: CloseReport): string[] {
         ? `account ${account} on ${exchange} is flat: no position, no open order`
         : `account ${account} on ${exchange} is ${flatText(scope)}`,
     ];
+  const { positions, orders } = planned ?? before;
+  const verb = goal?.kind === "reduce" ? `reduce, to an exposure of ${goal.exposure}` : "close";
+  const then = goal?.kind === "cancel" ? "keep these positions and their stops" : verb;
+  const shown = goal?.kind === "cancel" ? before.positions : positions;
   return [
-    `an emergency close of account ${account} on ${exchange} would cancel ${counted(before.orders, "open order")} and close:`,
-    ...before.positions.map((position) => `  ${positionText(position)}`),
-    ...(before.positions.length === 0 ? ["  no position"] : []),
+    `an emergency close of account ${account} on ${exchange} would cancel ${counted(orders, "open order")} and ${then}:`,
+    ...positionTable(shown, before.positions, goal?.kind === "cancel"),
+    ...(shown.length === 0 ? ["  no position"] : []),
     ...scopeLines(scope),
   ];
+}
+
+/** One line for each position: what is held, what that is worth, and the order that would be sent. */
+function positionTable(parts: readonly Position[], held: readonly Position[], kept: boolean): string[] {
+  if (parts.length === 0) return [];
+  const rows = parts.map(({ symbol, side, amount }) => {
+    const whole = held.find((position) => position.symbol === symbol && position.side === side);
+    const worth = whole?.notional === undefined ? "-" : whole.notional.toFixed(2);
+    const order = kept ? "-" : `${side === "long" ? "sell" : "buy"} ${amount}`;
+    return [symbol, side, String(whole?.amount ?? amount), worth, order];
+  });
+  const table = [["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL", "ORDER"], ...rows];
+  const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
+  return table.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd());
 }
 
 function closedText(report: CloseReport): string[] {

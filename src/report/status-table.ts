@@ -212,7 +212,7 @@ function exitText({ cause, detail }: NonNullable<BotStatus["lastExit"]>): string
 /** How the last close ended, as far as the status tells, and what a person can do about it. */
 function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
   const arm = `supervisor arm ${name} --reason TEXT`;
-  const again = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs`;
+  const again = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs, unless a person has acknowledged it`;
   const accept = `${name}: supervisor emergency plan ${name} shows what is open; to arm it all the same: ${arm} --accept-positions`;
   if (emergency.state === "flat") return [`${name}: locked out, the account is flat; when it is safe: ${arm}`];
   if (emergency.state === "residual")

@@ -6,6 +6,7 @@ import type { HookPort, HookReply } from "../../src/actions/venue/hook-venue.ts"
 import type { Sent } from "../../src/core/close-budget.ts";
 import { HOOK_TIMEOUT_MS } from "../../src/core/close-hook.ts";
 import type { HookRequest } from "../../src/core/close-hook.ts";
+import { FLAT } from "../../src/core/close-goal.ts";
 import { amountsOf, endsChain, positionKey } from "../../src/core/close-orders.ts";
 import type { CloseChain, CloseOrder } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
@@ -116,6 +117,7 @@ async function closeWith(
   const policy = {
     incident: "abc123",
     run: "run001",
+    goal: FLAT,
     scope: [],
     deadlineMs: 120_000,
     recvWindowMs: venue.orderWindowMs,

@@ -168,8 +168,8 @@ test.concurrent("supervisor emergency plan shows what is open, exits 20 and chan
   const { pid } = await rig.botIn("running");
   const plan = await rig.cli("emergency", "plan", "bot");
   expect(plan.code).toBe(20);
-  expect(plan.out).toContain("BTC/USDT:USDT long 0.25");
-  expect(plan.out).toContain("ETH/USDT:USDT short 4");
+  expect(plan.out).toMatch(/BTC\/USDT:USDT +long +0\.25 +\S+ +sell 0\.25/);
+  expect(plan.out).toMatch(/ETH\/USDT:USDT +short +4 +\S+ +buy 4/);
   expect(changes(paper.state())).toBe(0);
   expect(paper.state().positions).toHaveLength(2);
   expect(await rig.bot()).toMatchObject({ state: "running", pid });

@@ -5,10 +5,18 @@ import { endsChain } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
 import type { PlanPolicy } from "../../src/core/close-plan.ts";
 import type { Sent } from "../../src/core/close-budget.ts";
+import { FLAT } from "../../src/core/close-goal.ts";
 import { ModelVenue } from "./model-venue.ts";
 import type { Leg, OrderFault, ReadFault } from "./model-venue.ts";
 
-const POLICY: PlanPolicy = { incident: "abc123", run: "run001", scope: [], deadlineMs: 300_000, recvWindowMs: 5_000 };
+const POLICY: PlanPolicy = {
+  incident: "abc123",
+  run: "run001",
+  goal: FLAT,
+  scope: [],
+  deadlineMs: 300_000,
+  recvWindowMs: 5_000,
+};
 /** A venue executes nothing after recvWindow; the engine's queue adds a little. */
 const MAX_LATE_MS = 6_500;
 const LATENCY_MS = 15;
@@ -151,6 +159,8 @@ interface Run {
   readonly outcome: string;
   readonly maxOrders: number;
   readonly chainBreaches: string[];
+  /** The smallest exposure that there ever was. */
+  readonly lowest: number;
 }
 
 /** While the outage lasts every order is lost. */
@@ -163,6 +173,10 @@ function play(script: World, policy: PlanPolicy = POLICY, outage: Outage = { unt
   const chainBreaches: string[] = [];
   let state = startPlan();
   let atMs = 0;
+  let lowest = venue.exposure;
+  const look = (): void => {
+    lowest = Math.min(lowest, venue.exposure);
+  };
   for (let step = 0; step < MAX_STEPS; step += 1) {
     venue.advance(atMs);
     const reading = venue.read(readFaults.next().value ?? "none");
@@ -174,7 +188,9 @@ function play(script: World, policy: PlanPolicy = POLICY, outage: Outage = { unt
     if (decision.kind === "done") {
       const flatAtEnd = venue.flat;
       venue.advance(atMs + 60_000);
-      return { venue, flatAtEnd, outcome: decision.outcome, maxOrders: state.allowance.max, chainBreaches };
+      look();
+      const maxOrders = state.allowance.max;
+      return { venue, flatAtEnd, outcome: decision.outcome, maxOrders, chainBreaches, lowest };
     }
     if (decision.kind === "wait") {
       atMs += Math.max(1, decision.ms);
@@ -198,6 +214,7 @@ function play(script: World, policy: PlanPolicy = POLICY, outage: Outage = { unt
         const lost: OrderFault = { kind: outage.executes ? "lostAfter" : "lostBefore" };
         const fault = atMs < outage.untilMs ? lost : (orderFaults.next().value ?? { kind: "none" });
         const result = venue.send(order, fault, atMs);
+        look();
         sent.push({ order, result, sentAtMs: atMs });
         if (endsChain(order, result)) break;
       }
@@ -231,6 +248,43 @@ function legsOf({ hedge, twins, legs }: World): Leg[] {
       : { ...leg, symbol: other.symbol, amount: -Math.sign(other.amount) * Math.abs(leg.amount) };
   });
 }
+
+/** What an order of ours cannot be blamed for: stops of the account, and venues that execute what they must not. */
+const OTHERS_DOING = new Set(["shrinks", "twice", "afterDeadline"]);
+
+describe("decide() with a goal", () => {
+  test("decide() with a goal below what is open reduces to it, and never below it by more than a lot", () => {
+    const share = fc.double({ min: 0.05, max: 0.95, noNaN: true });
+    fc.assert(
+      fc.property(world, share, (drawn, ratio) => {
+        const script = { ...drawn, orderFaults: drawn.orderFaults.filter(({ kind }) => !OTHERS_DOING.has(kind)) };
+        const total = script.legs.reduce((sum, { amount }) => sum + Math.abs(amount) * 100, 0);
+        const exposure = Math.max(1, total * ratio);
+        const run = play(script, { ...POLICY, goal: { kind: "reduce", exposure } });
+        expect(run.outcome).toBe("reduced");
+        expect(run.venue.breaches).toEqual([]);
+        expect(run.chainBreaches).toEqual([]);
+        expect(run.lowest).toBeGreaterThanOrEqual(Math.min(total, exposure - 100));
+        expect(run.venue.exposure).toBeLessThanOrEqual(exposure * 1.005);
+        expect(run.venue.resting).toBe(0);
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test("decide() that is only to cancel sends no order, and leaves the stops of what is open", () => {
+    fc.assert(
+      fc.property(world, (script) => {
+        const run = play(script, { ...POLICY, goal: { kind: "cancel" } });
+        expect(run.outcome).toBe("cancelled");
+        expect(run.venue.sent).toBe(0);
+        expect(run.venue.resting).toBe(0);
+        expect(run.venue.flat).toBe(script.legs.length === 0);
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
 
 describe("decide()", () => {
   test("decide() never opens or turns a position, sends no more than it read, and ends flat once the venue answers", () => {

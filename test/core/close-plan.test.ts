@@ -1,13 +1,14 @@
 /** The steps of the close plan one by one; what holds for all of them together is in close-plan-properties. */
 import { describe, expect, test } from "vitest";
 import { NEW_ALLOWANCE } from "../../src/core/close-budget.ts";
+import { FLAT } from "../../src/core/close-goal.ts";
 import { endsChain, floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
 import type { Attempt, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
 import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
 import { held } from "./model-venue.ts";
 
-const POLICY = { incident: "abc123", run: "run001", scope: [], deadlineMs: 60_000, recvWindowMs: 5_000 };
+const POLICY = { incident: "abc123", run: "run001", goal: FLAT, scope: [], deadlineMs: 60_000, recvWindowMs: 5_000 };
 const rest = (id: string, symbol: string, more: Partial<OpenOrder> = {}): OpenOrder => ({
   id,
   clientId: undefined,

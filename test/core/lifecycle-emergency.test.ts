@@ -45,6 +45,42 @@ describe("step() when the budget is spent", () => {
     expect(life.fire("retry").state.kind).toBe("locked");
   });
 
+  test.each(["cancelled", "reduced"] as const)(
+    "does not retry a close that was to leave positions open: %s",
+    (outcome) => {
+      const life = spent()
+        .on("emergency", { goal: { kind: "cancel" } })
+        .on("actionEnded", { outcome });
+      expect(life.delay("retry")).toBeUndefined();
+      expect(life.on("arm").state.kind).toBe("locked");
+    },
+  );
+
+  test("a person who acknowledges ends the slow rounds, also for the next daemon, and the bot stays locked", () => {
+    const life = spent().on("actionEnded", { outcome: "residual" }).on("acknowledge");
+    expect(life.deeds()).toEqual(["acknowledgeIncident"]);
+    expect(life.effects).toContainEqual({ kind: "clearTimer", timer: "retry" });
+    expect(life.state.kind).toBe("locked");
+    const next = new Life().on("lockFound", { outcome: "residual", acknowledged: true });
+    expect(next.state).toMatchObject({ kind: "locked", outcome: "residual" });
+    expect(next.delay("retry")).toBeUndefined();
+    expect(next.on("emergency").state.kind).toBe("recovering");
+  });
+
+  test("a person has nothing to acknowledge of a close that ended flat", () => {
+    expect(spent().on("actionEnded", { outcome: "flat" }).on("acknowledge").effects).toEqual([]);
+  });
+
+  test("the goal of an order is in its incident, also when the bot has to be fenced first, and a slow round keeps the incident's", () => {
+    const goal = { kind: "reduce", exposure: 500 } as const;
+    const fenced = new Life().run().on("emergency", { goal });
+    expect(fenced.effects).toContainEqual(expect.objectContaining({ kind: "openIncident", goal }));
+    expect(fenced.on("gone").effects).toContainEqual(expect.objectContaining({ kind: "openIncident", goal }));
+    const again = fenced.on("actionEnded", { outcome: "residual" }).fire("retry");
+    const opened = again.effects.find(({ kind }) => kind === "openIncident");
+    expect(opened).not.toHaveProperty("goal");
+  });
+
   test("a rung that fails is followed by the next, and the last outcome is the one remembered", () => {
     const life = spent(withEmergency({ ladder: ["close-positions", "close-positions"] }));
     life.on("actionEnded", { outcome: "failed" });

@@ -31,6 +31,7 @@ export function samples(atMs: number, generation: number): Samples {
     restart: { kind: "restart", atMs },
     emergency: { kind: "emergency", atMs, trigger: "operator", reason: "asked for" },
     arm: { kind: "arm", atMs, acceptPositions: false },
+    acknowledge: { kind: "acknowledge", atMs },
     lockFound: { kind: "lockFound", atMs, outcome: undefined, trigger: "giveUp", reason: "found", wanted: true },
     leftovers: { kind: "leftovers", atMs, pids: [4_242] },
     adopted: { kind: "adopted", atMs, generation, ready: true },

@@ -81,6 +81,7 @@ function isBadNews(seen: Seen): boolean {
     case "restart":
     case "emergency":
     case "arm":
+    case "acknowledge":
     case "leftovers":
     case "adopted":
     case "spawned":

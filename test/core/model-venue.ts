@@ -72,6 +72,16 @@ export class ModelVenue {
     return this.#filled.size;
   }
 
+  /** Sum of all notionals. */
+  get exposure(): number {
+    return this.#open().reduce((sum, { amount }) => sum + amount * MARK, 0);
+  }
+
+  /** Open orders that are no stops. */
+  get resting(): number {
+    return this.#orders.length;
+  }
+
   get flat(): boolean {
     return this.#open().length + this.#orders.length + this.#triggers.length === 0;
   }

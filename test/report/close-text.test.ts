@@ -39,7 +39,11 @@ test("closeText() counts in the singular", () => {
   expect(closeText({ ...report, rounds: 1, foreign: [] })).toContain("after 1.5 s, 1 round: ");
   const plan = closeText({ ...report, mode: "plan", before: { positions: [btc], orders: 1 } });
   expect(plan).toBe(
-    "an emergency close of account main on binanceusdm would cancel 1 open order and close:\n  BTC/USDT:USDT long 1",
+    [
+      "an emergency close of account main on binanceusdm would cancel 1 open order and close:",
+      "  SYMBOL         SIDE  AMOUNT  NOTIONAL  ORDER",
+      "  BTC/USDT:USDT  long  1       -         sell 1",
+    ].join("\n"),
   );
 });
 
@@ -73,4 +77,18 @@ test("closeText() tells the orders that are gone, and counts one as one", () => 
   expect(closeText({ ...flat, before, after: { positions: [], orders: 1 } })).toBe(told);
   expect(closeText({ ...flat, before, after: null })).toBe(told);
   expect(closeText({ ...flat, mode: "plan", before })).toContain("would cancel 1 open order and close:");
+});
+
+test("closeText() tells of a plan that leaves positions open what would be sent, and what would stay", () => {
+  const before = { positions: [{ ...btc, notional: 100 }], orders: 3 };
+  const planned = { positions: [{ ...btc, amount: 0.5 }], orders: 2 };
+  const plan = { ...report, mode: "plan" as const, before, planned };
+  expect(closeText({ ...plan, goal: { kind: "reduce", exposure: 50 } })).toBe(
+    [
+      "an emergency close of account main on binanceusdm would cancel 2 open orders and reduce, to an exposure of 50:",
+      "  SYMBOL         SIDE  AMOUNT  NOTIONAL  ORDER",
+      "  BTC/USDT:USDT  long  1       100.00    sell 0.5",
+    ].join("\n"),
+  );
+  expect(closeText({ ...plan, goal: { kind: "cancel" } })).toContain("keep these positions and their stops:");
 });

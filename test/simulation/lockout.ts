@@ -68,6 +68,12 @@ export class SimulatedLockout {
     this.#save(this.#current);
   }
 
+  acknowledge(wallTime: Date): void {
+    if (this.#current === undefined) return;
+    this.#current = { ...this.#current, acknowledgedAt: wallTime.toISOString() };
+    this.#save(this.#current);
+  }
+
   remove(): void {
     const { disk, plan, inherited, goesOn } = this.#deps;
     this.#current = undefined;

@@ -99,7 +99,8 @@ export class SimulatedBot {
     const wanted = this.plan.config.autostart;
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
-      this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
+      const acknowledged = locked.acknowledgedAt !== undefined;
+      this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted, acknowledged });
     } else if (ordered) this.loop.post({ kind: "emergency", trigger: "file", reason: "the file was there" });
     else if (wanted && !emergency) this.loop.post({ kind: "start" });
   }
@@ -215,6 +216,8 @@ export class SimulatedBot {
         return this.#lock(() => this.lockout.open(deed.trigger, deed.reason, this.daemon.clock.wallTime()));
       case "endIncident":
         return this.#lock(() => this.lockout.end(deed.outcome, this.daemon.clock.wallTime()));
+      case "acknowledgeIncident":
+        return this.#lock(() => this.lockout.acknowledge(this.daemon.clock.wallTime()));
       case "unlock":
         this.#world.oracle.unlocking(this);
         return this.#lock(() => this.lockout.remove());

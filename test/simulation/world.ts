@@ -15,7 +15,7 @@ import { newOwner, VirtualTime } from "./virtual-time.ts";
 /** Longest time without a daemon, ms: systemd starts it again. */
 const DAEMON_AWAY_MS = 4_000;
 
-export type OperatorOrder = "start" | "stop" | "restart" | "arm" | "acceptPositions" | "emergency";
+export type OperatorOrder = "start" | "stop" | "restart" | "arm" | "acceptPositions" | "acknowledge" | "emergency";
 
 export class World {
   readonly time = new VirtualTime();
@@ -188,6 +188,7 @@ export class World {
       "restart",
       "arm",
       "arm",
+      "acknowledge",
       "acceptPositions",
       "acceptPositions",
       "emergency",
@@ -218,6 +219,8 @@ function inputOf(order: OperatorOrder): Input {
       return { kind: "arm", acceptPositions: false };
     case "acceptPositions":
       return { kind: "arm", acceptPositions: true };
+    case "acknowledge":
+      return { kind: "acknowledge" };
     case "emergency":
       return { kind: "emergency", trigger: "operator", reason: "an operator asked for it" };
     case "start":

@@ -1,5 +1,6 @@
 /** The emergency commands when no daemon runs: the same bot, fence and worker, under the state folder's own lock. */
 import { join } from "node:path";
+import type { CloseGoal } from "../../core/close-goal.ts";
 import { CLOSE_EXIT, type CloseReport } from "../../core/close-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { detectCgroup } from "../../platform/cgroup.ts";
@@ -12,6 +13,7 @@ import { planBot, type BotPlan } from "../runtime/bot-plan.ts";
 import { lookUp, prepareFolders, refuseStrangers } from "../runtime/bot-setup.ts";
 import { loadConfig, type Dirs, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
+import { accountRefusal } from "../runtime/emergency-routes.ts";
 import { emergencyAnswer } from "../runtime/emergency-answer.ts";
 import { installationOf } from "../runtime/installation.ts";
 import { Journal } from "../runtime/journal.ts";
@@ -34,21 +36,34 @@ const WORKER_MARGIN_MS = 180_000;
 const STUCK_HINT =
   "free what they wait for, mostly a disk, and run the command again; supervisor run tries it every 5 s";
 
-export async function planWithoutDaemon(name: string, options: PlaceOptions, io: CliIo): Promise<CloseReport> {
+export async function planWithoutDaemon(
+  name: string,
+  goal: CloseGoal,
+  options: PlaceOptions,
+  io: CliIo,
+): Promise<CloseReport> {
   const { loaded, config } = load(name, options, io);
   const plan = planBot(name, config, loaded.dirs);
   prepareFolders(plan.files, lookUp(config.user).user);
-  const end = await planClose({ plan }, { clock: systemClock, env: io.env });
+  const end = await planClose({ plan }, { clock: systemClock, env: io.env }, goal);
   if (end.kind === "failed")
     throw new DaemonError({ code: "failed", message: `cannot plan: ${end.reason}` }, CLOSE_EXIT.internal);
   return end.report;
 }
 
 /** Ends whatever lives of the bot, closes, and leaves the lockout behind, exactly as the daemon would. */
-export async function closeWithoutDaemon(name: string, options: PlaceOptions, io: CliIo): Promise<CloseEnd> {
+export async function closeWithoutDaemon(
+  name: string,
+  { goal, account }: { readonly goal: CloseGoal; readonly account: string | undefined },
+  options: PlaceOptions,
+  io: CliIo,
+): Promise<CloseEnd> {
   const { loaded, config } = load(name, options, io);
   const { dirs } = loaded;
-  refuseOthers(planBot(name, config, dirs));
+  const plan = planBot(name, config, dirs);
+  const wrong = accountRefusal(name, plan.account, account);
+  if (wrong !== undefined) throw new DaemonError(wrong, CLOSE_EXIT.refused);
+  refuseOthers(plan);
   const lock = takeFolder(name, dirs);
   const journal = new Journal(join(dirs.stateDir, "journal"), systemClock);
   journal.follow((entry) => io.err(eventLine(entry)));
@@ -72,7 +87,7 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
     try {
-      return await closeBot(bot, WORKER_TRIES * (2 * (config.emergency?.timeout ?? 0) + WORKER_MARGIN_MS));
+      return await closeBot(bot, goal, WORKER_TRIES * (2 * (config.emergency?.timeout ?? 0) + WORKER_MARGIN_MS));
     } finally {
       await leaveStatus(bot, loaded, journal.dropped, io);
     }
@@ -84,11 +99,11 @@ export async function closeWithoutDaemon(name: string, options: PlaceOptions, io
 }
 
 /** Runs one close of the bot to its end. Throws when the bot is not proven dead, or when the time is over. */
-async function closeBot(bot: Bot, timeoutMs: number): Promise<CloseEnd> {
+async function closeBot(bot: Bot, goal: CloseGoal, timeoutMs: number): Promise<CloseEnd> {
   const { name } = bot.plan;
   bot.begin({});
   if (bot.loop.state.kind !== "recovering")
-    bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
+    bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it", goal });
   const settled = await bot.loop.settles((state) => state.kind === "locked" || state.kind === "stuck", timeoutMs);
   bot.shutDown();
   const end = emergencyAnswer(bot);

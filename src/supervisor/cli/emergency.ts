@@ -1,83 +1,108 @@
-/** `supervisor emergency plan|close BOT`: shows what would be closed, and closes it. Works with and without a daemon. */
+/**
+ * `supervisor emergency plan|close|ack BOT`: shows what would be closed, closes it, and ends its slow rounds. The first two work
+ * without a daemon, too.
+ */
 import { CLOSE_EXIT, closeReportSchema, type CloseReport } from "../../core/close-job.ts";
 import { plainJson } from "../../core/plain-text.ts";
 import { closeText } from "../../report/close-text.ts";
 import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
 import { closeRefusal, planRefusal, showCloseEnd, type CloseEnd } from "./close-end.ts";
+import { goalArguments, goalOf, withGoal, type GoalOptions } from "./emergency-goal.ts";
 import { emergencyPath, waitForEnd } from "./emergency-wait.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
-interface Options extends PlaceOptions {
+interface PlanOptions extends PlaceOptions, GoalOptions {
   readonly json?: boolean;
+}
+
+interface CloseOptions extends PlanOptions {
   readonly confirm?: string;
   readonly yes?: boolean;
+  readonly account?: string;
+  readonly dryRun?: boolean;
 }
 
 export const command: Verb = {
   name: "emergency",
   summary:
-    "Plans or does the closing of a bot's positions. Exit codes of close: 0 flat, 10 residual, 11 foreign activity, 12 refused, 13 key refused, 14 venue unreadable, 15 unsupported, 16 internal; of plan: 20 something is open.",
+    "Plans or does the closing of a bot's positions. Exit codes of close: 0 done, 10 residual, 11 foreign activity, 12 refused, 13 key refused, 14 venue unreadable, 15 unsupported, 16 internal; of plan and of close --dry-run: 20 there is something to do.",
   acts: true,
   configure: (cmd, io) => {
-    withConfig(cmd.command("plan"))
+    withGoal(withConfig(cmd.command("plan")))
       .description("Reads the account and shows what a close would do; changes nothing.")
       .argument("<bot>", "name of the bot in the config")
       .option("--json", "one JSON object")
-      .action((bot: string, options: Options) => plan(bot, options, io));
-    withConfig(cmd.command("close"))
+      .action((bot: string, options: PlanOptions) => plan(bot, options, io));
+    withGoal(withConfig(cmd.command("close")))
       .description("Kills the bot, cancels its orders, closes its positions, verifies, and locks it out.")
       .argument("<bot>", "name of the bot in the config")
       .option("--confirm <token>", "token that plan printed at most 120 s ago")
       .option("--yes", "without a plan")
+      .option("--account <label>", "with --yes: the account that is meant, where its name is not the bot's")
+      .option("--dry-run", "as plan: changes nothing")
       .option("--json", "one JSON object")
-      .action((bot: string, options: Options) => close(bot, options, io));
+      .action((bot: string, options: CloseOptions) =>
+        options.dryRun === true ? plan(bot, options, io) : close(bot, options, io),
+      );
+    withConfig(cmd.command("ack"))
+      .description("Ends the rounds that follow a close which did not end well; the bot stays locked.")
+      .argument("<bot>", "name of the bot in the config")
+      .requiredOption("--reason <text>", "what is done about the open positions; goes into the journal")
+      .option("--json", "one JSON object")
+      .action((bot: string, options: AckOptions) => ack(bot, options, io));
   },
 };
 
-async function plan(bot: string, options: Options, io: CliIo): Promise<void> {
+async function plan(bot: string, options: PlanOptions, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
   const { report, token } = await askForPlan(place, bot, options, io);
   if (options.json === true) io.out(plainJson({ report, token }));
   else {
     io.out(closeText(report));
-    if (report.outcome === "planNotEmpty") io.out(nextStep(bot, token));
+    if (report.outcome === "planNotEmpty") io.out(nextStep(report, options, token));
   }
   io.setExitCode(CLOSE_EXIT[report.outcome]);
 }
 
 /** Without a daemon there is no token, and the command itself asks for no confirmation but `--yes`. */
-function nextStep(bot: string, token: string | null): string {
-  if (token === null) return `to do it: supervisor emergency close ${bot} --yes`;
-  return `to do it, within 120 s: supervisor emergency close ${bot} --confirm ${token}`;
+function nextStep({ bot, account }: CloseReport, options: GoalOptions, token: string | null): string {
+  const aim = goalArguments(options);
+  if (token !== null) return `to do it, within 120 s: supervisor emergency close ${bot}${aim} --confirm ${token}`;
+  return `to do it: supervisor emergency close ${bot}${aim} --yes${account === bot ? "" : ` --account ${account}`}`;
 }
 
 async function askForPlan(
   place: Place,
   bot: string,
-  options: Options,
+  options: PlanOptions,
   io: CliIo,
 ): Promise<{ report: CloseReport; token: string | null }> {
+  const goal = goalOf(options);
   try {
-    return planOf(await callDaemon(place, "POST", emergencyPath(bot), { mode: "plan" }));
+    return planOf(await callDaemon(place, "POST", emergencyPath(bot), { mode: "plan", goal }));
   } catch (error) {
     if (error instanceof DaemonError) throw planRefusal(error);
     if (!(error instanceof DaemonDownError)) throw error;
     const { planWithoutDaemon } = await import("./emergency-offline.ts");
-    return { report: await planWithoutDaemon(bot, options, io), token: null };
+    return { report: await planWithoutDaemon(bot, goal, options, io), token: null };
   }
 }
 
-async function close(bot: string, options: Options, io: CliIo): Promise<void> {
+async function close(bot: string, options: CloseOptions, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
   showCloseEnd(await doClose(place, bot, options, io), options.json === true, io);
 }
 
-async function doClose(place: Place, bot: string, options: Options, io: CliIo): Promise<CloseEnd> {
+async function doClose(place: Place, bot: string, options: CloseOptions, io: CliIo): Promise<CloseEnd> {
+  const { confirm, account } = options;
+  const goal = goalOf(options);
   const body = {
     mode: "close",
+    goal,
     yes: options.yes === true,
-    ...(options.confirm === undefined ? {} : { confirm: options.confirm }),
+    ...(confirm === undefined ? {} : { confirm }),
+    ...(account === undefined ? {} : { account }),
   };
   let answer: unknown;
   try {
@@ -87,9 +112,26 @@ async function doClose(place: Place, bot: string, options: Options, io: CliIo): 
     if (!(error instanceof DaemonDownError)) throw error;
     if (options.yes !== true) throw unconfirmed(bot);
     const { closeWithoutDaemon } = await import("./emergency-offline.ts");
-    return closeWithoutDaemon(bot, options, io);
+    return closeWithoutDaemon(bot, { goal, account }, options, io);
   }
   return waitForEnd(place, bot, incidentOf(answer), io);
+}
+
+interface AckOptions extends PlaceOptions {
+  readonly reason: string;
+  readonly json?: boolean;
+}
+
+async function ack(bot: string, { reason, json = false, ...options }: AckOptions, io: CliIo): Promise<void> {
+  const place = await findPlace(options, io);
+  let answer: unknown;
+  try {
+    answer = await callDaemon(place, "POST", `/v1/bots/${encodeURIComponent(bot)}/acknowledge`, { reason });
+  } catch (error) {
+    throw error instanceof DaemonError ? closeRefusal(bot, error) : error;
+  }
+  if (json) return io.out(plainJson(answer));
+  return io.out(`${bot}: acknowledged; it stays locked, and its close is not tried again by itself`);
 }
 
 function unconfirmed(bot: string): DaemonError {

@@ -1,5 +1,6 @@
 /** The JSON that goes over the control socket: error shape, request bodies, and answers that are no status. */
 import * as z from "zod";
+import { closeGoalSchema } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 
 /** Largest request body read from either socket, bytes. */
@@ -11,9 +12,18 @@ export const armBody = z.strictObject({
 });
 
 export const emergencyBody = z.discriminatedUnion("mode", [
-  z.strictObject({ mode: z.literal("plan") }),
-  z.strictObject({ mode: z.literal("close"), confirm: z.string().optional(), yes: z.boolean().default(false) }),
+  z.strictObject({ mode: z.literal("plan"), goal: closeGoalSchema.optional() }),
+  z.strictObject({
+    mode: z.literal("close"),
+    goal: closeGoalSchema.optional(),
+    confirm: z.string().optional(),
+    yes: z.boolean().default(false),
+    /** The account that is meant, with `yes`. */
+    account: z.string().optional(),
+  }),
 ]);
+
+export const acknowledgeBody = z.strictObject({ reason: z.string().min(1).max(500) });
 
 export const upgradeBody = z.strictObject({
   binary: z.string().max(4_096).startsWith("/").optional(),
@@ -66,6 +76,8 @@ export const emergencyAnswerSchema = z.object({
   /** How the close ended, with the time; null while it has not. Another round of the incident sets both back to null. */
   outcome: z.string().nullable(),
   endedAt: z.string().nullable(),
+  /** When a person ended the slow rounds of a close that did not end well. */
+  acknowledgedAt: z.string().nullable().default(null),
   /** What the close is doing, or why it ended so; null when this daemon knows nothing of it. */
   detail: z.string().nullable(),
   /** Of the close that ended last; null while one is under way, and after one that made none. */

@@ -1,4 +1,5 @@
 /** The part of the status object that describes one bot. */
+import type { RungOutcome } from "../../core/ladder.ts";
 import { restartsInPeriod } from "../../core/budget.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import type { BotStatus } from "../../core/status.ts";
@@ -159,5 +160,6 @@ function emergencyState(bot: Bot): BotStatus["emergency"]["state"] {
   if ((state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover") return "fencing";
   if (state.kind !== "locked") return "armed";
   if (state.outcome === "flat") return "flat";
-  return state.outcome === "residual" || state.outcome === "foreign" ? "residual" : "unknown";
+  const left: readonly RungOutcome[] = ["residual", "foreign", "cancelled", "reduced"];
+  return left.includes(state.outcome) ? "residual" : "unknown";
 }

@@ -1,4 +1,5 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
+import { FLAT } from "../../core/close-goal.ts";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, Policy, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
@@ -38,7 +39,13 @@ import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
 const REAP_GRACE_MS = 1_000;
 
 /** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
-const LASTING: ReadonlySet<Effect["kind"]> = new Set(["openIncident", "runAction", "endIncident", "unlock"]);
+const LASTING: ReadonlySet<Effect["kind"]> = new Set([
+  "openIncident",
+  "runAction",
+  "endIncident",
+  "acknowledgeIncident",
+  "unlock",
+]);
 
 export class Bot {
   readonly loop: Loop;
@@ -214,8 +221,10 @@ export class Bot {
     const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     this.#setLevel();
     if (locked !== undefined) {
-      const { outcome, trigger, reason } = locked;
-      this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted });
+      const { outcome, trigger, reason, goal } = locked;
+      const acknowledged = this.lockout?.acknowledgedAt !== undefined;
+      const found = { outcome: outcome ?? undefined, trigger, reason, goal, acknowledged };
+      this.loop.post({ kind: "lockFound", ...found, wanted });
     } else if (emergency !== undefined) this.order(emergency);
     else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.loop.post({ kind: "start" });
@@ -276,8 +285,8 @@ export class Bot {
   }
 
   /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
-  order({ trigger, reason }: Order): void {
-    if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason });
+  order({ trigger, reason, goal = FLAT }: Order): void {
+    if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason, goal });
     return this.fact("alert", `${reason}; this bot has no emergency section, so nothing of it is closed`);
   }
 
@@ -364,12 +373,14 @@ export class Bot {
       case "unwatch":
         return this.#generation?.unwatch();
       case "openIncident":
-        this.emergency.open(deed.trigger, deed.reason);
+        this.emergency.open(deed.trigger, deed.reason, deed.goal);
         return this.#setLevel();
       case "runAction":
         return void this.#runAction(deed.action);
       case "endIncident":
         return this.emergency.end(deed.outcome);
+      case "acknowledgeIncident":
+        return this.emergency.acknowledge();
       case "unlock":
         this.emergency.unlock();
         return this.#setLevel();

@@ -3,6 +3,7 @@
  * next one go on, so starting it twice is safe: the account's lock lets one work and shows the other the result.
  */
 import { join } from "node:path";
+import type { CloseGoal } from "../../core/close-goal.ts";
 import {
   workerLineSchema,
   type CloseJob,
@@ -25,6 +26,9 @@ import type { Fence } from "./fence.ts";
  */
 const WORKER_MARGIN_MS = 150_000;
 
+/** Time budget of a slow round, ms: for the orders of one round, the time after which none of them is executed any more, and a look. */
+const SLOW_ROUND_MS = 15_000;
+
 /** Memory above which a worker is killed, bytes: ten times what the largest venue takes. */
 const WORKER_MEMORY_BYTES = 1024 ** 3;
 
@@ -35,6 +39,10 @@ export interface CloseRequest {
   readonly plan: BotPlan;
   readonly mode: CloseJob["mode"];
   readonly lockout: Pick<Lockout, "incident" | "trigger">;
+  /** `undefined`: a flat account. */
+  readonly goal?: CloseGoal | undefined;
+  /** One of the rounds that follow a close which did not end well: it takes little time. */
+  readonly slow?: boolean;
   /** By what living processes of the bot are recognised. */
   readonly fence: Fence;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -61,7 +69,7 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
     const worker = startWorker({
       args: ["__action", "close-positions"],
       job: JSON.stringify(job),
-      deadlineMs: 2 * emergency.timeout + WORKER_MARGIN_MS,
+      deadlineMs: 2 * job.venue.timeoutMs + WORKER_MARGIN_MS,
       memory: WORKER_MEMORY_BYTES,
       clock,
       stderrPath: join(plan.files.incidents, `${lockout.incident}.log`),
@@ -82,10 +90,12 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
 }
 
 function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
-  const { plan, mode, lockout, fence, env } = request;
+  const { plan, mode, lockout, goal, slow = false, fence, env } = request;
+  const timeoutMs = slow ? Math.min(emergency.timeout, SLOW_ROUND_MS) : emergency.timeout;
   return {
     version: 1,
     mode,
+    ...(goal === undefined ? {} : { goal }),
     incident: lockout.incident,
     trigger: lockout.trigger,
     bot: plan.name,
@@ -97,7 +107,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
       cgroups: [...new Set(fence.flatMap(({ cgroup }) => (cgroup === undefined ? [] : [cgroup])))],
       processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
     },
-    venue: venueAccess(emergency, plan.config.cwd, env),
+    venue: venueAccess(emergency, plan.config.cwd, env, timeoutMs),
   };
 }
 
@@ -105,11 +115,16 @@ function identityOf({ pid, startTicks }: ProcessId): ProcessId {
   return { pid, startTicks };
 }
 
-function venueAccess(emergency: EmergencyConfig, cwd: string, env: CloseRequest["env"]): VenueAccess {
-  const { driver, symbols, timeout: timeoutMs } = emergency;
+function venueAccess(
+  emergency: EmergencyConfig,
+  cwd: string,
+  env: CloseRequest["env"],
+  timeoutMs: number,
+): VenueAccess {
+  const { driver, symbols } = emergency;
   switch (driver) {
     case "ccxt":
-      return ccxtAccess(emergency, env);
+      return ccxtAccess(emergency, env, timeoutMs);
     case "exec": {
       const { command = [], passEnv = [] } = emergency;
       const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
@@ -133,15 +148,15 @@ function passedOn(names: readonly string[], env: CloseRequest["env"]): Record<st
   );
 }
 
-function ccxtAccess(emergency: EmergencyConfig, env: CloseRequest["env"]): VenueAccess {
+function ccxtAccess(emergency: EmergencyConfig, env: CloseRequest["env"], timeoutMs: number): VenueAccess {
   const passphrase = secret("passphrase", emergency, env);
-  const { exchange = "", endpoint, sandbox, symbols, timeout } = emergency;
+  const { exchange = "", endpoint, sandbox, symbols } = emergency;
   return {
     exchange,
     ...(endpoint === undefined ? {} : { endpoint }),
     sandbox,
     symbols: [...symbols],
-    timeoutMs: timeout,
+    timeoutMs,
     apiKey: secret("apiKey", emergency, env) ?? "",
     apiSecret: secret("apiSecret", emergency, env) ?? "",
     ...(passphrase === undefined ? {} : { passphrase }),

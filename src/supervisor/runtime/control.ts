@@ -6,10 +6,11 @@ import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, emergencyBody, json, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { armBody, json, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
+import { acknowledge, closingRefusal, emergency, isClosing } from "./emergency-routes.ts";
 import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -127,6 +128,7 @@ const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Res
   "POST arm": (asked) =>
     stoppingRefusal(asked, "arm") ?? restoringRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
+  "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
 
@@ -253,7 +255,8 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
   if (isClosing(state)) return closingRefusal(bot, "arm");
   if (state.kind !== "locked") return armUnlocked(bot, body.value.reason);
   if (state.outcome !== "flat" && !body.value.acceptPositions) {
-    const again = retriesByItself(state.outcome) ? "; the close is tried again by itself every 30 s" : "";
+    const slow = retriesByItself(state.outcome) && bot.lockout?.acknowledgedAt === undefined;
+    const again = slow ? "; the close is tried again by itself every 30 s" : "";
     return refuse(409, {
       code: "notFlat",
       message: `cannot arm ${name}: its positions are not proven closed (${state.outcome})${again}`,
@@ -306,47 +309,4 @@ async function positionsSince(deps: ControlDeps, bot: Bot): Promise<Response | u
     message: `cannot arm ${name}: ${why}`,
     hint: `supervisor emergency plan ${name} shows what is open; --accept-positions arms it all the same`,
   });
-}
-
-/** An emergency is under way: its fence, its close, or the wait for a process that cannot be killed. */
-function isClosing(state: State): boolean {
-  if (state.kind === "recovering") return true;
-  return (state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover";
-}
-
-function closingRefusal({ plan, lockout, emergency: { view } }: Bot, verb: string): Response {
-  const since = lockout === undefined ? "" : ` (incident ${lockout.incident}, open since ${lockout.lockedAt})`;
-  const now = view === undefined ? "" : `; now: ${view.text}`;
-  return refuse(409, {
-    code: "inProgress",
-    message: `cannot ${verb} ${plan.name}: a close is in progress${since}${now}`,
-    hint: `try again when it has ended; watch it with: supervisor status ${plan.name} --watch`,
-  });
-}
-
-async function emergency({ deps, confirmations, bot, request }: Asked): Promise<Response> {
-  const body = await readBody(request, emergencyBody);
-  if ("refusal" in body) return body.refusal;
-  const { name } = bot.plan;
-  if (bot.plan.policy.emergency === undefined)
-    return refuse(409, {
-      code: "unsupported",
-      message: `cannot close positions of ${name}: it has no emergency section`,
-      hint: `add bots.${name}.emergency to the config: exchange, apiKeyFile, apiSecretFile`,
-    });
-  if (body.value.mode === "plan") {
-    const end = await planClose(bot, deps);
-    if (end.kind === "failed") return refuse(500, { code: "failed", message: `cannot plan: ${end.reason}` });
-    return json({ report: end.report, token: confirmations.issue(name, end.report) });
-  }
-  const confirmed = body.value.yes || confirmations.redeem(name, body.value.confirm ?? "");
-  if (!confirmed)
-    return refuse(403, {
-      code: "notConfirmed",
-      message: `cannot close positions of ${name}: not confirmed`,
-      hint: `run "supervisor emergency plan ${name}" and pass its token with --confirm within 120 s, or --yes`,
-    });
-  if (bot.loop.state.kind === "recovering") return closingRefusal(bot, "close positions of");
-  bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it" });
-  return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout?.incident ?? null });
 }

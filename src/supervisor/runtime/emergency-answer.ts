@@ -21,6 +21,7 @@ export function emergencyAnswer(bot: Bot): EmergencyAnswer {
     lockedAt: lockout?.lockedAt ?? null,
     outcome: lockout?.outcome ?? null,
     endedAt: lockout?.endedAt ?? null,
+    acknowledgedAt: lockout?.acknowledgedAt ?? null,
     detail:
       state.kind === "stuck"
         ? `processes cannot be killed: ${state.pids.join(", ")}`

@@ -1,6 +1,7 @@
 /** The emergency of one bot: its lockout, and the close that runs under it. */
+import type { CloseGoal } from "../../core/close-goal.ts";
 import type { CloseReport } from "../../core/close-job.ts";
-import type { RungOutcome } from "../../core/ladder.ts";
+import { isReached, type RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { BotPlan } from "./bot-plan.ts";
@@ -68,13 +69,17 @@ export class Emergency {
     return this.#working;
   }
 
-  open(trigger: Trigger, reason: string): void {
-    this.lockout.open(trigger, reason);
+  open(trigger: Trigger, reason: string, goal?: CloseGoal): void {
+    this.lockout.open(trigger, reason, goal);
     this.#view = { state: "fencing", text: "proving that the bot is dead", report: undefined };
   }
 
   end(outcome: RungOutcome): void {
     this.lockout.end(outcome);
+  }
+
+  acknowledge(): void {
+    this.lockout.acknowledge();
   }
 
   unlock(): void {
@@ -102,7 +107,9 @@ export class Emergency {
     const onStarted = (): void => {
       this.#working = true;
     };
-    const end = await this.#run({ plan, mode: "close", lockout, fence, env, clock, onProgress, onStarted });
+    const { goal } = lockout;
+    const slow = this.lockout.isSlowRound;
+    const end = await this.#run({ plan, mode: "close", lockout, goal, slow, fence, env, clock, onProgress, onStarted });
     if (end.kind === "failed") return this.#ended("failed", end.reason);
     return this.#ended(end.report.outcome, end.report.reason, end.report);
   }
@@ -121,7 +128,7 @@ export class Emergency {
   #ended(outcome: RungOutcome, text: string, report?: CloseReport): RungOutcome {
     this.#view = { state: "ended", text, report };
     this.#working = false;
-    this.#deps.fact(outcome === "flat" ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
+    this.#deps.fact(isReached(outcome) ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
     return outcome;
   }
 

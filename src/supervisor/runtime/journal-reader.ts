@@ -2,6 +2,7 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
+import { closeGoalSchema, type CloseGoal } from "../../core/close-goal.ts";
 import { closeJobSchema } from "../../core/close-job.ts";
 import { journalEntrySchema, type JournalEntry } from "../../core/journal-entry.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
@@ -17,6 +18,7 @@ const openingSchema = z.object({
   kind: z.literal("openIncident"),
   trigger: closeJobSchema.shape.trigger,
   reason: z.string(),
+  goal: closeGoalSchema.optional(),
 });
 
 export interface JournalReading {
@@ -60,6 +62,7 @@ export interface InterruptedOrder {
   readonly bot: string;
   readonly trigger: Trigger;
   readonly reason: string;
+  readonly goal?: CloseGoal | undefined;
   readonly taken: true;
 }
 
@@ -74,8 +77,8 @@ export function interruptedOrder(dir: string): InterruptedOrder | undefined {
       if (last === undefined) continue;
       const opened = last.effects.map((effect) => openingSchema.safeParse(effect)).find(({ success }) => success);
       if (opened?.data === undefined) return undefined;
-      const { trigger, reason } = opened.data;
-      return { bot: last.bot, trigger, reason, taken: true };
+      const { trigger, reason, goal } = opened.data;
+      return { bot: last.bot, trigger, reason, ...(goal === undefined ? {} : { goal }), taken: true };
     }
   } catch {
     // A journal that cannot be read tells of no emergency; the lockouts tell of all that were begun.

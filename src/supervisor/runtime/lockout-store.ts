@@ -6,6 +6,7 @@
  */
 import { lstatSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { CloseGoal } from "../../core/close-goal.ts";
 import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
@@ -43,6 +44,7 @@ export class LockoutStore {
   readonly #deps: LockoutDeps;
   readonly #slot: string;
   #current: Lockout | undefined;
+  #slow = false;
 
   /** Reads what holds, and reserves the slot. Throws when the room for it cannot be had: no bot starts without it. */
   constructor(deps: LockoutDeps) {
@@ -62,11 +64,21 @@ export class LockoutStore {
     return this.#current;
   }
 
-  /** Begins an incident, or goes on with the one whose account is not flat yet; on disk before it returns. */
-  open(trigger: Trigger, reason: string): Lockout {
+  /** The close that was opened last follows one of the same incident by itself: one of the slow rounds. */
+  get isSlowRound(): boolean {
+    return this.#slow;
+  }
+
+  /**
+   * Begins an incident, or goes on with the one whose account is not flat yet; on disk before it returns. Without `goal` the
+   * incident keeps its own.
+   */
+  open(trigger: Trigger, reason: string, goal?: CloseGoal): Lockout {
     const { plan, clock, newIncident } = this.#deps;
     const before = this.#current;
     const goesOn = before !== undefined && before.outcome !== "flat" && before.outcome !== "lockDamaged";
+    const aim = goal ?? (goesOn ? before.goal : undefined);
+    this.#slow = goesOn && goal === undefined && (before.outcome !== null || this.#slow);
     this.#current = {
       version: 1,
       bot: plan.name,
@@ -77,9 +89,17 @@ export class LockoutStore {
       lockedAt: goesOn ? before.lockedAt : clock.wallTime().toISOString(),
       outcome: null,
       endedAt: null,
+      ...(aim === undefined ? {} : { goal: aim }),
     };
     this.#save(this.#current);
     return this.#current;
+  }
+
+  /** A person knows how it ended. */
+  acknowledge(): void {
+    if (this.#current === undefined) return;
+    this.#current = { ...this.#current, acknowledgedAt: this.#deps.clock.wallTime().toISOString() };
+    this.#save(this.#current);
   }
 
   end(outcome: RungOutcome): void {

@@ -92,6 +92,7 @@ function describeEvent(event: Event): string {
     case "stop":
     case "restart":
     case "arm":
+    case "acknowledge":
     case "spawned":
     case "ready":
       return event.kind;

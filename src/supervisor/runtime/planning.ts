@@ -1,4 +1,5 @@
 /** Asks the venue what an emergency close would close. Reads only, and needs neither daemon nor lockout. */
+import type { CloseGoal } from "../../core/close-goal.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import type { Fence } from "./fence.ts";
@@ -17,10 +18,12 @@ export interface PlanSubject {
 export function planClose(
   subject: PlanSubject,
   { clock, env }: { readonly clock: Clock; readonly env: Readonly<Record<string, string | undefined>> },
+  goal?: CloseGoal,
 ): Promise<CloseEnd> {
   return runClose({
     plan: subject.plan,
     mode: "plan",
+    goal,
     lockout: { incident: PLAN_INCIDENT, trigger: "operator" },
     fence: subject.fence ?? [],
     env,

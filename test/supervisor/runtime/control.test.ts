@@ -155,6 +155,7 @@ test("GET /v1/bots/NAME/emergency of a bot whose account nobody closed holds not
     lockedAt: null,
     outcome: null,
     endedAt: null,
+    acknowledgedAt: null,
     detail: null,
     report: null,
   });

@@ -1,0 +1,64 @@
+/**
+ * Which positions must not get another order yet.
+ *
+ * A reduce-only order can at most close its position, so a second one beside an order of unknown fate does no harm. Where
+ * nothing holds an order back (a spot balance, a position that is only to shrink) the second one would be executed on top of the
+ * first: there the fate of every order is known before the next one leaves.
+ */
+import type { Sent } from "./close-budget.ts";
+import { isSilent, positionKey } from "./close-orders.ts";
+
+interface Doubt {
+  /** When the last order left whose fate nobody told, monotonic ms. Only time ends that: the venue executes nothing after its window. */
+  readonly unsureAtMs: number | undefined;
+  /** When the last order left that was executed as far as its reply told, monotonic ms. */
+  readonly soldAtMs: number | undefined;
+  /** What a reading that knows of these executions shows at most. */
+  readonly expected: number;
+}
+
+/** By position key. */
+export type Doubts = ReadonlyMap<string, Doubt>;
+
+/** Fractions of lots that binary arithmetic leaves. */
+const EPSILON = 1e-9;
+
+/** Adds the orders of a round; `held` are the amounts by position key that it was planned on. */
+export function doubtSent(before: Doubts, sent: readonly Sent[], held: ReadonlyMap<string, number>): Doubts {
+  const doubts = new Map(before);
+  for (const { order, result, sentAtMs } of sent) {
+    const key = positionKey(order.symbol, order.positionSide);
+    const known = doubts.get(key);
+    const last = { unsureAtMs: known?.unsureAtMs, soldAtMs: known?.soldAtMs };
+    const expected = known?.expected ?? held.get(key) ?? 0;
+    if (result.kind === "unknown" || isSilent(result)) doubts.set(key, { ...last, expected, unsureAtMs: sentAtMs });
+    else if (result.kind === "accepted")
+      doubts.set(key, { ...last, expected: expected - (result.filled ?? 0), soldAtMs: sentAtMs });
+  }
+  return doubts;
+}
+
+/** Forgets what a reading, begun at `readFromMs`, settles: orders that are over by then, and executions that it shows. */
+export function settleDoubts(
+  before: Doubts,
+  held: ReadonlyMap<string, number>,
+  readFromMs: number,
+  lateMs: number,
+): Doubts {
+  const doubts = new Map<string, Doubt>();
+  for (const [key, doubt] of before) {
+    const over = readFromMs >= settledAtMs(doubt, lateMs);
+    const shown = doubt.unsureAtMs === undefined && (held.get(key) ?? 0) <= doubt.expected * (1 + EPSILON) + EPSILON;
+    if (!over && !shown) doubts.set(key, doubt);
+  }
+  return doubts;
+}
+
+/** Monotonic ms from which on a reading tells what became of all orders. */
+export function lastDoubtEndMs(doubts: Doubts, lateMs: number): number {
+  return Math.max(Number.NEGATIVE_INFINITY, ...[...doubts.values()].map((doubt) => settledAtMs(doubt, lateMs)));
+}
+
+function settledAtMs({ unsureAtMs, soldAtMs }: Doubt, lateMs: number): number {
+  return Math.max(unsureAtMs ?? Number.NEGATIVE_INFINITY, soldAtMs ?? Number.NEGATIVE_INFINITY) + lateMs;
+}

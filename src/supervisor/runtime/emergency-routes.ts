@@ -1,0 +1,107 @@
+/** What the control socket answers to the emergency commands: plan, close, and a person's word that no further round is wanted. */
+import { FLAT, type CloseGoal } from "../../core/close-goal.ts";
+import { retriesByItself } from "../../core/ladder.ts";
+import type { State } from "../../core/lifecycle-types.ts";
+import { acknowledgeBody, emergencyBody, json, readBody, refuse } from "./api.ts";
+import type { Bot } from "./bot.ts";
+import type { Confirmations } from "./confirmations.ts";
+import { planClose } from "./planning.ts";
+import type { Clock } from "../../platform/clock.ts";
+
+interface Asked {
+  readonly deps: { readonly clock: Clock; readonly env: Readonly<Record<string, string | undefined>> };
+  readonly confirmations: Confirmations;
+  readonly bot: Bot;
+  readonly request: Request;
+}
+
+export async function emergency({ deps, confirmations, bot, request }: Asked): Promise<Response> {
+  const body = await readBody(request, emergencyBody);
+  if ("refusal" in body) return body.refusal;
+  const { name } = bot.plan;
+  const { goal = FLAT } = body.value;
+  if (bot.plan.policy.emergency === undefined)
+    return refuse(409, {
+      code: "unsupported",
+      message: `cannot close positions of ${name}: it has no emergency section`,
+      hint: `add bots.${name}.emergency to the config: exchange, apiKeyFile, apiSecretFile`,
+    });
+  if (body.value.mode === "plan") {
+    const end = await planClose(bot, deps, goal);
+    if (end.kind === "failed") return refuse(500, { code: "failed", message: `cannot plan: ${end.reason}` });
+    return json({ report: end.report, token: confirmations.issue(name, goal, end.report) });
+  }
+  const { yes, confirm, account } = body.value;
+  const unconfirmed =
+    confirm === undefined && yes
+      ? accountRefusal(name, bot.plan.account, account)
+      : tokenRefusal(confirmations, name, goal, confirm ?? "");
+  if (unconfirmed !== undefined) return refuse(403, unconfirmed);
+  if (bot.loop.state.kind === "recovering") return closingRefusal(bot, "close positions of");
+  bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it", goal });
+  return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout?.incident ?? null });
+}
+
+interface Refusal {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+function tokenRefusal(confirmations: Confirmations, bot: string, goal: CloseGoal, token: string): Refusal | undefined {
+  if (confirmations.redeem(bot, goal, token)) return undefined;
+  return {
+    code: "notConfirmed",
+    message: `cannot close positions of ${bot}: not confirmed`,
+    hint: `run "supervisor emergency plan ${bot}", with the same options, and pass its token with --confirm within 120 s, or --yes`,
+  };
+}
+
+/** Who says yes without having seen the account names it, where its name is not the bot's own; a wrong name is always refused. */
+export function accountRefusal(bot: string, account: string, named: string | undefined): Refusal | undefined {
+  if (named === account || (named === undefined && account === bot)) return undefined;
+  return {
+    code: "notConfirmed",
+    message:
+      named === undefined
+        ? `cannot close positions of ${bot}: --yes alone does not say of which account`
+        : `cannot close positions of ${bot}: it trades on the account ${account}, not on ${named}`,
+    hint: `if that account is meant: --yes --account ${account}`,
+  };
+}
+
+/** The slow rounds end, and the bot stays locked. */
+export async function acknowledge({ bot, request }: Pick<Asked, "bot" | "request">): Promise<Response> {
+  const body = await readBody(request, acknowledgeBody);
+  if ("refusal" in body) return body.refusal;
+  const { name } = bot.plan;
+  const { state } = bot.loop;
+  if (isClosing(state)) return closingRefusal(bot, "acknowledge the emergency of");
+  if (state.kind !== "locked" || !retriesByItself(state.outcome))
+    return refuse(409, {
+      code: "nothingOpen",
+      message: `cannot acknowledge the emergency of ${name}: no close of it is tried again by itself`,
+      hint: `see: supervisor status ${name}`,
+    });
+  if (bot.lockout?.acknowledgedAt === undefined) {
+    bot.fact("alert", `acknowledged by a person: ${body.value.reason}`);
+    bot.loop.post({ kind: "acknowledge" });
+  }
+  return json({ bot: name, state: state.kind, incident: bot.lockout?.incident ?? null, outcome: state.outcome });
+}
+
+/** An emergency is under way: its fence, its close, or the wait for a process that cannot be killed. */
+export function isClosing(state: State): boolean {
+  if (state.kind === "recovering") return true;
+  return (state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover";
+}
+
+export function closingRefusal({ plan, lockout, emergency: { view } }: Bot, verb: string): Response {
+  const since = lockout === undefined ? "" : ` (incident ${lockout.incident}, open since ${lockout.lockedAt})`;
+  const now = view === undefined ? "" : `; now: ${view.text}`;
+  return refuse(409, {
+    code: "inProgress",
+    message: `cannot ${verb} ${plan.name}: a close is in progress${since}${now}`,
+    hint: `try again when it has ended; watch it with: supervisor status ${plan.name} --watch`,
+  });
+}

@@ -1,0 +1,115 @@
+/** What an operator can ask of a close beside "close everything": only cancel, only reduce, only look, and let it be. */
+import { expect, test } from "vitest";
+import { STAY } from "./fixture.ts";
+import { emergencyAt, Rig } from "./harness.ts";
+import { changes, startPaper, type Paper } from "./paper.ts";
+
+function rigOn(paper: Paper, bot: object = {}, emergency: object = {}): Rig {
+  return new Rig({ bots: { bot: { command: STAY, ...bot, emergency: emergencyAt(paper.url, emergency) } } });
+}
+
+function exposure(paper: Paper): number {
+  return paper.state().positions.reduce((sum, { notional }) => sum + notional, 0);
+}
+
+test.concurrent("supervisor emergency close --cancel-only ends the bot, cancels its orders and keeps its positions, and locks it", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  const { positions } = paper.state();
+  const dry = await rig.cli("emergency", "close", "bot", "--cancel-only", "--dry-run");
+  expect(dry.code).toBe(20);
+  expect(changes(paper.state())).toBe(0);
+  expect(await rig.bot()).toMatchObject({ state: "running", pid });
+  const close = await rig.cli("emergency", "close", "bot", "--cancel-only", "--yes");
+  expect(close).toMatchObject({ code: 0 });
+  expect(paper.state()).toMatchObject({ orders: [], fills: [], violations: [] });
+  expect(paper.state().positions.map(({ symbol, amount }) => [symbol, amount])).toEqual(
+    positions.map(({ symbol, amount }) => [symbol, amount]),
+  );
+  expect(await rig.botIn("locked")).toMatchObject({ pid: null, level: "emergency", emergency: { state: "residual" } });
+  const arm = await rig.cli("arm", "bot", "--reason", "hope");
+  expect(arm.code).toBe(1);
+  expect(arm.err).toContain("not proven closed (cancelled)");
+  // The lockout is in nobody's way who wants to close.
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+});
+
+test.concurrent("supervisor emergency close --reduce-to reduces what the plan has shown, and its token is good for nothing else", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  const asked = Math.round(exposure(paper) / 2);
+  const plan = await rig.cli("emergency", "plan", "bot", "--reduce-to", String(asked));
+  expect(plan.code).toBe(20);
+  expect(plan.out).toContain(`reduce, to an exposure of ${asked}:`);
+  const token = /--confirm ([0-9a-f]+)/.exec(plan.out)?.[1] ?? "";
+  expect((await rig.cli("emergency", "close", "bot", "--confirm", token)).code).toBe(12);
+  expect(changes(paper.state())).toBe(0);
+  const close = await rig.cli("emergency", "close", "bot", "--reduce-to", String(asked), "--confirm", token);
+  expect(close).toMatchObject({ code: 0 });
+  expect(exposure(paper)).toBeLessThanOrEqual(asked * 1.005);
+  expect(exposure(paper)).toBeGreaterThan(asked * 0.9);
+  expect(paper.state()).toMatchObject({ flips: [], violations: [] });
+  expect((await rig.cli("emergency", "close", "bot", "--reduce-to", "-1", "--yes")).code).toBe(2);
+  expect((await rig.cli("emergency", "close", "bot", "--reduce-to", "1", "--cancel-only", "--yes")).code).toBe(2);
+});
+
+test.concurrent("supervisor emergency close --yes names the account where that is not the bot's name, with and without a daemon", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper, { account: "main" });
+  const refuses = async (...more: readonly string[]): Promise<void> => {
+    const { code, err } = await rig.cli("emergency", "close", "bot", "--yes", ...more);
+    expect(code).toBe(12);
+    expect(err).toContain("--yes --account main");
+  };
+  await refuses();
+  await refuses("--account", "other");
+  await rig.run();
+  await rig.botIn("running");
+  await refuses();
+  await refuses("--account", "other");
+  expect(changes(paper.state())).toBe(0);
+  expect((await rig.cli("emergency", "close", "bot", "--yes", "--account", "main")).code).toBe(0);
+  expect(paper.state()).toMatchObject({ flat: true });
+});
+
+test.concurrent("supervisor emergency ack ends the slow rounds, also those of the next daemon, and an order to close is still obeyed", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper, {}, { timeout: "1s" });
+  await rig.run();
+  await rig.botIn("running");
+  expect((await rig.cli("emergency", "ack", "bot", "--reason", "nothing is wrong")).code).toBe(12);
+  await paper.control("fault", {
+    kind: "apiCode",
+    match: "POST /fapi/v1/order",
+    code: -2019,
+    msg: "no",
+    times: 100_000,
+  });
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(10);
+  const retries = (): boolean[] =>
+    rig.journal.flatMap((entry) =>
+      entry.kind === "decision" && entry.to === "locked" && entry.from !== "locked"
+        ? [
+            entry.effects.some(
+              (effect) => effect.kind === "setTimer" && "timer" in effect && effect["timer"] === "retry",
+            ),
+          ]
+        : [],
+    );
+  expect(retries()).toEqual([true]);
+  const ack = await rig.cli("emergency", "ack", "bot", "--reason", "I close it by hand");
+  expect(ack).toMatchObject({ code: 0 });
+  expect(rig.journal.some(({ text }) => text.includes("acknowledged by a person: I close it by hand"))).toBe(true);
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  expect(await rig.botIn("locked")).toMatchObject({ emergency: { state: "residual" } });
+  expect(retries()).toEqual([true, false]);
+  await paper.control("reset", {});
+  await paper.control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 1 }] });
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+});
