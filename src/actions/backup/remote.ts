@@ -6,7 +6,7 @@
  * A listing may lag behind what was written, so it is only a hint: what counts is what the store answers for a key.
  */
 import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { RemoteSettings } from "../../core/backup-remote.ts";
 import {
@@ -26,6 +26,7 @@ import { manifestText, MANIFEST, MANIFEST_SUM, MAX_JSON_BYTES, STATE, sumOf, typ
 const DELETED = "deleted";
 /** Requests at the same time: most of each is waiting. */
 const PARALLEL = 8;
+const CHUNK_BYTES = 1_024 ** 2;
 
 export interface RemoteBackup {
   readonly id: string;
@@ -155,7 +156,7 @@ export class RemoteRepository {
   /** Returns whether it had to be sent. */
   async #sendPart(id: string, part: Part, path: string): Promise<boolean> {
     const key = this.#key(id, part.name);
-    const { md5, sha256, bytes } = await sumsOf(path);
+    const { md5, sha256, bytes } = sumsOf(path);
     if (bytes !== part.bytes || sha256 !== part.sha256)
       throw new Error(`${path} is damaged: it is not what was stored; supervisor backup verify shows more`);
     const there = await this.#bucket.head(key);
@@ -213,18 +214,21 @@ export class RemoteRepository {
   }
 }
 
-async function sumsOf(
-  path: string,
-): Promise<{ readonly md5: Buffer; readonly sha256: string; readonly bytes: number }> {
+/** Read with one buffer, so that memory does not grow with the file. */
+function sumsOf(path: string): { readonly md5: Buffer; readonly sha256: string; readonly bytes: number } {
   const [md5, sha256] = [createHash("md5"), createHash("sha256")];
+  const buffer = Buffer.allocUnsafe(CHUNK_BYTES);
+  const fd = openSync(path, "r");
   let bytes = 0;
-  for await (const chunk of createReadStream(path, { highWaterMark: 1_024 ** 2 })) {
-    // Safe: a stream without an encoding has buffers.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    const piece = chunk as Buffer;
-    md5.update(piece);
-    sha256.update(piece);
-    bytes += piece.length;
+  try {
+    for (let count = readSync(fd, buffer); count > 0; count = readSync(fd, buffer)) {
+      const piece = buffer.subarray(0, count);
+      md5.update(piece);
+      sha256.update(piece);
+      bytes += count;
+    }
+  } finally {
+    closeSync(fd);
   }
   return { md5: md5.digest(), sha256: sha256.digest("hex"), bytes };
 }

@@ -40,7 +40,7 @@ export interface S3Deps {
 
 type Method = "GET" | "HEAD" | "PUT" | "DELETE";
 interface Sending {
-  readonly body?: Bun.BunFile | Uint8Array<ArrayBuffer>;
+  readonly body?: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -68,7 +68,10 @@ export class Bucket {
   /** `md5` in base64: the store refuses a body that comes to it otherwise. Returns the ETag. */
   put(key: string, body: Bun.BunFile | Uint8Array<ArrayBuffer>, size: { bytes: number; md5: string }): Promise<string> {
     return this.#try(`write ${key}`, size.bytes, async (signal) => {
-      const response = await this.#fetch("PUT", key, signal, { body, headers: { "content-md5": size.md5 } });
+      const headers = { "content-md5": size.md5, "content-length": String(size.bytes) };
+      // A file as a stream, anew for each try: over TLS the runtime would otherwise hold all of it in memory.
+      const sent = body instanceof Uint8Array ? body : body.stream();
+      const response = await this.#fetch("PUT", key, signal, { body: sent, headers });
       return etagOf(response);
     });
   }

@@ -10,7 +10,15 @@ import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { Worker } from "../../platform/worker.ts";
 import { planText } from "../../report/restore-text.ts";
-import { backupJob, commonJob, placesOf, runDeed, withPassword, type DeedEnd } from "../runtime/backup-run.ts";
+import {
+  backupJob,
+  commonJob,
+  copyPlacesOf,
+  placesOf,
+  runDeed,
+  withPassword,
+  type DeedEnd,
+} from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from "../runtime/restore-plan.ts";
@@ -99,7 +107,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
     throw new RestoreError(
       `cannot restore ${target}: ${planned.reason}`,
       planned.exitCode,
-      `supervisor restore ${target} --list shows what there is`,
+      hintOf(loaded, target, options),
     );
   const { from, faults } = planned;
   const up = await upBots(controlSocketPath(loaded.dirs.runtimeDir), planned.plan.bots);
@@ -116,6 +124,14 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   await withFetched(loaded, { place, from, json: options.json }, io, (fetched) =>
     carryOut(loaded, { plan, from: fetched, options }, io),
   );
+}
+
+/** Where else a backup may be. */
+function hintOf({ config }: LoadedConfig, target: string, { store }: Options): string {
+  const [copies] = config.backups === undefined ? [] : copyPlacesOf(config.backups, target);
+  return copies === undefined || store !== undefined
+    ? `supervisor restore ${target} --list shows what there is`
+    : `supervisor restore ${target} --store ${copies.store} takes a copy from the bucket`;
 }
 
 function requireTarget({ config, shown }: LoadedConfig, target: string): void {

@@ -1,5 +1,6 @@
 /** Copies of backups in a bucket: whole or not there, whatever is killed, damaged, slow or late. */
-import { appendFileSync, readFileSync, rmSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readRecord } from "../../../src/supervisor/runtime/backup-run.ts";
@@ -48,6 +49,20 @@ test.concurrent.each(["part", "state", "sum", "manifest"] as const)(
     expect(rig.s3.sent("PUT", /data\.000$/)).toHaveLength(1);
   },
 );
+
+test("an upload of several files that is killed after the first goes on with the second", async () => {
+  await using rig = await RemoteRig.open();
+  // Bytes that do not pack, of one file of 64 MiB and a bit.
+  writeFileSync(join(rig.folder, "noise"), randomBytes(65 * 1_024 ** 2));
+  await rig.backUp(rig.job({ kind: "files", name: "state", paths: [join(rig.folder, "noise")] }, { compress: "none" }));
+  expect(rig.stored().manifest.parts.map(({ bytes }) => bytes > 0)).toEqual([true, true]);
+  expect(await rig.remotelyAndDie(rig.remoteJob("copy"), "part")).toBe("SIGKILL");
+  expect(await rig.copies()).toEqual([]);
+  expect((await rig.remotely(rig.remoteJob("copy"))).code).toBe(0);
+  expect(rig.s3.sent("PUT", /data/).map((key) => key.slice(-8))).toEqual(["data.000", "data.001"]);
+  expect(Math.max(...rig.s3.requests.map(({ bytes }) => bytes))).toBe(64 * 1_024 ** 2);
+  expect((await rig.remotely(rig.remoteJob("verify"))).code).toBe(0);
+});
 
 test.concurrent.each(["marked", "unmanifested", "emptied", "removed"] as const)(
   "a deletion killed after %s is no backup any more, and the next run completes it",

@@ -1,6 +1,8 @@
 /** Buckets in the section backups: what is refused, with which words. */
+import { chmodSync } from "node:fs";
 import { expect, test } from "vitest";
 import { copyJob, remoteOf } from "../../../src/supervisor/runtime/copies.ts";
+import { checkEnvironment } from "../../../src/supervisor/runtime/config/environment.ts";
 import { scratchFolder } from "./folder.ts";
 
 const folder = scratchFolder();
@@ -60,4 +62,13 @@ test("the keys come from their file and variable, and what is missing is named w
     newest: null,
     folder: `${folder.dir}/store`,
   });
+});
+
+test("a key that is not there is a warning of config check: what lies here is worth having", () => {
+  chmodSync(folder.write("id", "AKID\n"), 0o644);
+  const warnings = checkEnvironment(folder.load(withStore(GOOD)));
+  expect(warnings).toEqual([
+    expect.stringMatching(/stores\.away\.accessKeyIdFile: .*is open to others/),
+    expect.stringMatching(/stores\.away\.secretAccessKeyEnv: the environment variable KEY is not set/),
+  ]);
 });

@@ -46,6 +46,7 @@ export function checkEnvironment(loaded: LoadedConfig): string[] {
     const file = config[section]?.auth?.passwordFile;
     if (file !== undefined) checkSecretFile(file, "password", [section, "auth", "passwordFile"], findings);
   }
+  checkStoreKeys(loaded, findings);
   for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings);
   const [first] = errors;
   if (first !== undefined) throw configError(first.file, errors);
@@ -60,6 +61,23 @@ function checkFolders(dirs: Dirs, findings: Findings): void {
     const follows = key !== "stateDir" && stateProblem !== undefined && dirs[key].startsWith(`${dirs.stateDir}/`);
     if (problem === undefined || follows) continue;
     findings.error([key], `cannot write to ${dirs[key]}: ${problem}; set ${key} to a folder that this user may write`);
+  }
+}
+
+/** A store whose keys are missing costs its copies, not the start: a backup that lies here is worth having. */
+function checkStoreKeys({ config, env }: LoadedConfig, { warn }: Findings): void {
+  for (const [name, store] of Object.entries(config.backups?.stores ?? {})) {
+    if (store.kind !== "s3") continue;
+    for (const what of ["accessKeyId", "secretAccessKey"] as const) {
+      const [file, variable] = [store[`${what}File`], store[`${what}Env`]];
+      const path = ["backups", "stores", name];
+      if (variable !== undefined && (env[variable] ?? "").trim() === "")
+        warn(
+          [...path, `${what}Env`],
+          `the environment variable ${variable} is not set, so nothing is copied to ${name}`,
+        );
+      if (file !== undefined) checkSecretFile(file, "key", [...path, `${what}File`], { warn, error: warn });
+    }
   }
 }
 
