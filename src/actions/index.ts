@@ -13,6 +13,7 @@ const actions = new Map<string, () => Promise<Action>>([
   ["prune-backups", async () => (await import("./backup/prune.ts")).pruneAction],
   ["restore", async () => (await import("./backup/restore.ts")).restoreAction],
   ["settle-restore", async () => (await import("./backup/pg-settle.ts")).settleAction],
+  ["archive-wal", async () => (await import("./backup/archive-wal.ts")).walAction],
   ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
   ["remote-backups", async () => (await import("./backup/copies.ts")).remoteAction],
   ["drill", async () => (await import("./backup/drill.ts")).drillAction],

@@ -8,6 +8,8 @@ import { drillReportSchema } from "./drill.ts";
 /** A copy of a backup as a listing shows it. */
 const remoteSummarySchema = z.object({
   type: z.enum(BACKUP_TYPES),
+  /** A base of a whole server. */
+  physical: z.boolean().optional(),
   base: z.string().nullable(),
   snapshotAt: z.string(),
   rawBytes: z.int(),
@@ -27,7 +29,14 @@ const absolute = () => z.string().startsWith("/");
 export const jobTargetSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("sqlite"), name: name(), path: absolute() }),
   z.strictObject({ kind: z.literal("redis"), name: name(), url: z.string(), password: z.string().optional() }),
-  z.strictObject({ kind: z.literal("postgres"), name: name(), url: z.string(), password: z.string().optional() }),
+  z.strictObject({
+    kind: z.literal("postgres"),
+    name: name(),
+    url: z.string(),
+    password: z.string().optional(),
+    /** The whole server by pg_basebackup, in the place of its database by pg_dump. */
+    physical: z.boolean().optional(),
+  }),
   z.strictObject({ kind: z.literal("files"), name: name(), paths: z.array(absolute()).min(1) }),
   z.strictObject({ kind: z.literal("secrets"), name: name(), paths: z.array(absolute()).min(1) }),
 ]);
@@ -157,6 +166,10 @@ export const backupLineSchema = z.discriminatedUnion("kind", [
     detail: z.string(),
     stopped: z.array(z.string()),
   }),
+  /** WAL that the server keeps for us, segments that were archived since the last such line, and the newest whole one. */
+  z.object({ kind: z.literal("wal"), retainedBytes: z.number(), archived: z.int(), last: z.string().nullable() }),
+  /** WAL that is missing in the archive; `needsBase`: nothing later can be restored before there is another base. */
+  z.object({ kind: z.literal("walGap"), text: z.string(), needsBase: z.boolean() }),
   z.object({ kind: z.literal("exported"), file: z.string(), rawBytes: z.int() }),
   z.object({ kind: z.literal("failed"), stage: z.enum(STAGES), reason: z.string() }),
 ]);

@@ -95,10 +95,12 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
   const keep = (id: string, reason: string): void => void (reasons.has(id) || reasons.set(id, reason));
   for (const each of sorted) for (const reason of ownReasons(each, nowMs, anchorMs)) keep(each.id, reason);
   if (anchorMs !== undefined) {
-    for (const tier of tiers(policy)) keepTier(tier, verified, anchorMs, keep);
-    for (const each of verified.slice(0, policy.minKeep)) keep(each.id, `among the newest ${policy.minKeep}`);
-    const newestWhole = verified.find(({ kind }) => kind === "full" || kind === "base");
-    if (newestWhole !== undefined) keep(newestWhole.id, "newest full backup");
+    for (const like of alike(verified)) {
+      for (const tier of tiers(policy)) keepTier(tier, like, anchorMs, keep);
+      for (const each of like.slice(0, policy.minKeep)) keep(each.id, `among the newest ${policy.minKeep}`);
+      const newestWhole = like.find(({ kind }) => kind === "full" || kind === "base");
+      if (newestWhole !== undefined) keep(newestWhole.id, "newest full backup");
+    }
   }
   keepBases(sorted, reasons, keep);
   return sorted.map(({ id, refuted }) => {
@@ -109,6 +111,11 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
       reason: reason ?? (refuted ? FOUND_DAMAGED : "older than every rule keeps"),
     };
   });
+}
+
+/** A base of a server and a dump of a database are made for different ends: one never stands for the other. */
+function alike(backups: readonly Kept[]): readonly (readonly Kept[])[] {
+  return [backups.filter(({ kind }) => kind !== "base"), backups.filter(({ kind }) => kind === "base")];
 }
 
 const FOUND_DAMAGED = "found damaged: it does not stand its verification";

@@ -1,5 +1,6 @@
 /** What the supervisor says to a worker that restores or exports a backup. Secrets travel on the worker's stdin only. */
 import * as z from "zod";
+import { COMPRESSORS } from "./backup-manifest.ts";
 import { jobTargetSchema } from "./backup-job.ts";
 
 /** What a restore says of a backup of Redis. */
@@ -30,6 +31,8 @@ export const restoreJobSchema = z.strictObject({
   into: z.discriminatedUnion("kind", [
     z.strictObject({ kind: z.literal("live") }),
     z.strictObject({ kind: z.literal("folder"), path: absolute() }),
+    /** The whole server as of an instant, in a new data folder: from a base and the archived WAL. */
+    z.strictObject({ kind: z.literal("instant"), path: absolute(), at: z.iso.datetime() }),
     z.strictObject({ kind: z.literal("tables"), tables: z.array(z.string().min(1)).min(1) }),
   ]),
   /** End whoever is connected to the database that is replaced, in the place of refusing. */
@@ -45,6 +48,17 @@ export type RestoreJob = z.output<typeof restoreJobSchema>;
 /** Ends restores on a server that were broken off, and deletes what they have moved aside long enough ago. */
 export const settleJobSchema = z.strictObject({ version: z.literal(1), target: jobTargetSchema, stateDir: absolute() });
 export type SettleJob = z.output<typeof settleJobSchema>;
+
+/** Archives the WAL of a target for as long as somebody listens. */
+export const walJobSchema = z.strictObject({
+  version: z.literal(1),
+  target: jobTargetSchema,
+  /** Folder of the store. */
+  folder: absolute(),
+  compress: z.enum(COMPRESSORS),
+  recipients: z.array(z.string()),
+});
+export type WalJob = z.output<typeof walJobSchema>;
 
 export const exportJobSchema = z.strictObject({ ...common, file: absolute() });
 export type ExportJob = z.output<typeof exportJobSchema>;

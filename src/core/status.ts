@@ -117,6 +117,13 @@ const backupStatusSchema = z.strictObject({
     })
     .optional()
     .describe("Only of a bucket, after the first run; the other fields are then those of the newest copy."),
+  wal: z
+    .strictObject({
+      slotRetainedBytes: z.number().min(0).describe("WAL that the server keeps until it is archived."),
+      lastSegment: z.string().nullable().describe("The newest whole segment that is archived."),
+    })
+    .optional()
+    .describe("Only of a target with pitr, while its WAL is received."),
 });
 export type BackupStatus = z.output<typeof backupStatusSchema>;
 

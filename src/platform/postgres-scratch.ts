@@ -48,6 +48,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
 
 interface ScratchOptions {
   readonly major: number;
+  /** Default: postgres. */
+  readonly superuser?: string;
   readonly settings?: Readonly<Record<string, string>>;
 }
 
@@ -55,14 +57,20 @@ export class ScratchServer {
   readonly #fd: number;
   readonly #user: User | undefined;
   readonly #major: number;
+  readonly #superuser: string;
   readonly #child: Bun.Subprocess<"pipe", "pipe", "ignore">;
   readonly #over = new AbortController();
   #log = "";
 
-  private constructor(fd: number, user: User | undefined, { major, settings = {} }: ScratchOptions) {
+  private constructor(
+    fd: number,
+    user: User | undefined,
+    { major, superuser = SUPERUSER, settings = {} }: ScratchOptions,
+  ) {
     this.#fd = fd;
     this.#user = user;
     this.#major = major;
+    this.#superuser = superuser;
     const program = postgresProgram("postgres", major);
     const words = Object.entries({ ...SETTINGS, ...settings }).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
     const { prefix, spawnOptions } = switchUser(user);
@@ -109,7 +117,7 @@ export class ScratchServer {
     const untilMs = systemClock.monotonicMs() + START_TIMEOUT_MS;
     while (!server.#over.signal.aborted && systemClock.monotonicMs() < untilMs) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: it is a wait.
-      const session = await server.psql(SUPERUSER).catch(() => undefined);
+      const session = await server.psql("template1").catch(() => undefined);
       // oxlint-disable-next-line no-await-in-loop -- Safe: it ends the loop.
       await session?.close();
       if (session !== undefined) return server;
@@ -142,7 +150,7 @@ export class ScratchServer {
   }
 
   #env(database: string): Record<string, string> {
-    return { ...ENVIRONMENT, PGHOST: FOLDER, PGUSER: SUPERUSER, PGDATABASE: database };
+    return { ...ENVIRONMENT, PGHOST: FOLDER, PGUSER: this.#superuser, PGDATABASE: database };
   }
 
   async #end(how: "stop" | "kill"): Promise<void> {
@@ -165,7 +173,7 @@ export class ScratchServer {
 const ENVIRONMENT = { PATH: "/usr/bin:/bin", LC_ALL: "C", PGAPPNAME: "supervisor", PGTZ: "UTC" };
 
 /** Who runs a server on scratch; `undefined`: we ourselves. Throws when we are root and there is nobody else. */
-function scratchUser(): User | undefined {
+export function scratchUser(): User | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const user = OTHER_USERS.map((name) => lookupUser(name)).find((each) => each !== undefined);
   if (user === undefined)
@@ -173,7 +181,7 @@ function scratchUser(): User | undefined {
   return user;
 }
 
-function giveAway(folder: string, user: User | undefined): void {
+export function giveAway(folder: string, user: User | undefined): void {
   if (user !== undefined) chownSync(folder, user.uid, user.gid);
 }
 

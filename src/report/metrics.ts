@@ -278,6 +278,11 @@ export const METRICS: readonly Row[] = [
     "1 when a drill of the schedule has not been done for more than an hour.",
     ofDrill(({ overdue }) => Number(overdue)),
   ),
+  gauge(
+    "supervisor_backup_slot_retained_bytes",
+    "WAL that a PostgreSQL server keeps for us until it is archived; NaN of other targets.",
+    ofBackup(({ wal }) => wal?.slotRetainedBytes ?? null),
+  ),
   counter(
     "supervisor_backup_failures_total",
     "Attempts that failed.",

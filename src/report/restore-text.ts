@@ -11,6 +11,7 @@ interface Plan {
   readonly into:
     | { readonly kind: "live" }
     | { readonly kind: "folder"; readonly path: string }
+    | { readonly kind: "instant"; readonly path: string; readonly at: string }
     | { readonly kind: "tables"; readonly tables: readonly string[] };
   readonly replaces: readonly { readonly path: string; readonly bytes: number | null }[];
   readonly bots: readonly string[];
@@ -43,6 +44,11 @@ export function planText(plan: Plan): string {
 
 function placeRows({ into, replaces, bots, up }: Plan): readonly (readonly [string, string])[] {
   if (into.kind === "folder") return [["into", `${into.path}; nothing else is touched`]];
+  if (into.kind === "instant")
+    return [
+      ["and then", `the archived WAL up to ${into.at}`],
+      ["into", `${into.path}, a data folder of PostgreSQL; nothing else is touched`],
+    ];
   const paths = replaces.map(({ path, bytes }) => (bytes === null ? path : `${path} (${formatSize(bytes)})`));
   const what =
     into.kind === "tables"

@@ -74,7 +74,12 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
 
 /** The named ones, or the newest that a restore would take. Throws for a name that is not there. */
 function chosen({ ids }: VerifyJob, backups: readonly StoredBackup[]): readonly StoredBackup[] {
-  if (ids.length === 0) return backups.filter(({ manifest }) => manifest.trigger !== "pre-restore").slice(-1);
+  if (ids.length === 0) {
+    const own = backups.filter(({ manifest }) => manifest.trigger !== "pre-restore");
+    // The newest of both: a base of a server says nothing of a dump.
+    const newest = [false, true].map((base) => own.findLast(({ manifest }) => (manifest.kind === "base") === base));
+    return newest.filter((each) => each !== undefined);
+  }
   const found = backups.filter(({ id }) => ids.includes(id));
   const missing = ids.filter((id) => !backups.some((each) => each.id === id));
   if (missing.length > 0) throw new Failure("source", `there is no backup ${missing.join(", ")}`);

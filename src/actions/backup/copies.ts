@@ -275,10 +275,11 @@ async function probe({ remote }: RemoteDeed<"probe">, { clock }: RemoteIo): Prom
 }
 
 function summaryOf({ manifest, state }: RemoteBackup): RemoteSummary {
-  const { type, base, snapshotAt, raw, codec, trigger, content } = manifest;
+  const { type, kind, base, snapshotAt, raw, codec, trigger, content } = manifest;
   const { tables } = content;
   return {
     type,
+    ...(kind === "base" ? { physical: true } : {}),
     base,
     snapshotAt,
     trigger,

@@ -85,3 +85,18 @@ export function comparePgContent(wanted: PgContent, found: PgContent): void {
       "its tables, columns, indexes, constraints, triggers or functions are not those that were backed up",
     );
 }
+
+const COLUMNS = `SELECT n.nspname AS schema, c.relname AS name, a.attname AS field, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type
+  FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r','p','v','m') AND ${ours("pg_class", "c.oid")}`;
+
+/** Type of each column, by column, by table. */
+export async function readPgColumns(
+  session: PsqlSession,
+): Promise<Readonly<Record<string, Readonly<Record<string, string>>>>> {
+  const catalogue: Record<string, Record<string, string>> = {};
+  type Column = { readonly schema: string; readonly name: string; readonly field: string; readonly type: string };
+  for (const { schema, name, field, type } of await session.rows<Column>(COLUMNS))
+    (catalogue[tableKey(schema, name)] ??= {})[field] = type;
+  return catalogue;
+}

@@ -4,14 +4,16 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { parsePostgresUrl, type PostgresPlace } from "../../core/postgres-url.ts";
 import { ScratchServer } from "../../platform/postgres-scratch.ts";
 import { connectionEnv, majorOf, newestProgram, postgresProgram } from "../../platform/postgres-tools.ts";
 import { feedProgram, outputOf } from "../../platform/program-pipe.ts";
 import { PsqlSession, quoteName, quoteText } from "../../platform/psql.ts";
+import { askChecks } from "./checks.ts";
 import { Failure } from "./failure.ts";
-import { comparePgContent, readPgContent } from "./postgres-content.ts";
+import { comparePgContent, readPgColumns, readPgContent } from "./postgres-content.ts";
 import type { Captured, CaptureContext, Prover, Source } from "./source.ts";
 
 /** Somebody who holds a table for longer than this is not waited for. */
@@ -157,7 +159,7 @@ export const postgresProver: Prover = {
     const { dump } = versionsOf(manifest);
     await feedProgram({ command: [postgresProgram("pg_restore", dump), "-f", "/dev/null"], env: { LC_ALL: "C" } }, raw);
   },
-  prove: async (raw, manifest, scratch) => {
+  prove: async (raw, manifest, scratch, _base, checks) => {
     const { dump, server: major } = versionsOf(manifest);
     const restore = postgresProgram("pg_restore", Math.max(dump, major));
     const folder = join(scratch, "data");
@@ -167,6 +169,7 @@ export const postgresProver: Prover = {
       await withSession(server, "postgres", (session) => session.run(createDatabase(RESTORED, manifest)));
       await feedProgram(server.reaching(RESTORED, [restore, ...SCRATCH_OPTIONS, "-d", RESTORED]), raw);
       comparePgContent(manifest.content, await withSession(server, RESTORED, readPgContent));
+      return checks === undefined ? [] : await checkData(server, checks, Date.parse(manifest.snapshotAt));
     } finally {
       await server.stop();
     }
@@ -194,4 +197,21 @@ async function withSession<Value>(
   } finally {
     await session.close();
   }
+}
+
+/** What the restored database answers to the checks of its target. */
+async function checkData(
+  server: ScratchServer,
+  checks: readonly BackupCheck[],
+  snapshotMs: number,
+): Promise<readonly CheckResult[]> {
+  const catalogue = await withSession(server, RESTORED, readPgColumns);
+  // An error ends a session, and the next question is another's.
+  return askChecks({ dialect: "postgres", catalogue, checks, snapshotMs }, (sql) =>
+    withSession(server, RESTORED, async (session) => {
+      await session.run("SET default_transaction_read_only = on");
+      const [row] = await session.rows<object>(sql.replace(/;\s*$/, ""));
+      return row === undefined ? [] : Object.values(row);
+    }),
+  );
 }

@@ -33,6 +33,7 @@ import {
 import { kindOf, type RestoreKind } from "./restore-kinds.ts";
 import { restoreDatabase } from "./pg-run.ts";
 import { isPgJob } from "./pg-restore.ts";
+import { isRecoverJob, recover } from "./pg-recover.ts";
 import { settleDatabases } from "./pg-settle.ts";
 import { say, stopBots, tellFailure, tellRestored, type RestoreIo, type RestoreSteps } from "./restore-steps.ts";
 import { requireTables, restoreTables } from "./restore-tables.ts";
@@ -44,6 +45,10 @@ export const restoreAction = defineAction({ jobSchema: restoreJobSchema, run: re
 export async function restoreBackup(job: RestoreJob, io: RestoreIo): Promise<number> {
   const locks: Lock[] = [];
   try {
+    if (isRecoverJob(job)) {
+      await recover(job, io);
+      return BACKUP_EXIT.done;
+    }
     const reading = openReading(job.from, job.target.name, job);
     refuseOtherKind(reading, job.target.kind);
     if (job.into.kind === "folder") {

@@ -2,6 +2,7 @@
 import type { JobTarget } from "../../core/backup-job.ts";
 import type { BackupType } from "../../core/backup-manifest.ts";
 import { filesProver, filesSource } from "./files.ts";
+import { baseProver, baseSource } from "./pg-base.ts";
 import { postgresProver, postgresSource } from "./postgres.ts";
 import { redisProver, redisSource } from "./redis.ts";
 import type { Prover, Source } from "./source.ts";
@@ -14,7 +15,7 @@ export function openSource(target: JobTarget): Source {
     case "redis":
       return redisSource(target);
     case "postgres":
-      return postgresSource(target);
+      return target.physical === true ? baseSource(target) : postgresSource(target);
     case "files":
     case "secrets":
       return filesSource(target.paths);
@@ -31,6 +32,13 @@ export function proverOf(type: BackupType): Prover {
     case "redis":
       return redisProver;
     case "postgres":
-      return postgresProver;
+      return pgProver;
   }
 }
+
+/** A dump of a database, or a base of the whole server. */
+const pgProver: Prover = {
+  parse: (raw, manifest) => (manifest.kind === "base" ? baseProver : postgresProver).parse(raw, manifest),
+  prove: (raw, manifest, ...more) =>
+    (manifest.kind === "base" ? baseProver : postgresProver).prove(raw, manifest, ...more),
+};

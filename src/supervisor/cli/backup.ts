@@ -5,7 +5,15 @@ import { LEVELS } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { backupJob, commonJob, copyPlacesOf, placesOf, runDeed, verifyJob, type Place } from "../runtime/backup-run.ts";
+import {
+  backupJobs,
+  commonJob,
+  copyPlacesOf,
+  placesOf,
+  runDeed,
+  verifyJob,
+  type Place,
+} from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { copyJob, remotePruneJob, remoteVerifyJob, runRemote } from "../runtime/copies.ts";
 import { lookInto } from "../runtime/stores.ts";
@@ -112,11 +120,23 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
   await eachPlace(withCopies(loaded, places), options, io, (place, onLine) =>
     isBucket(loaded, place)
       ? runRemote(copyJob(loaded, place), { clock: systemClock, onLine })
-      : runDeed("backup", backupJob(loaded, place, { trigger: "manual", version: VERSION, incremental }), {
-          clock: systemClock,
-          onLine,
-        }),
+      : make(loaded, place, { incremental, onLine }),
   );
+}
+
+/** What a run of the schedule makes, in order, up to the first that fails. */
+async function make(
+  loaded: LoadedConfig,
+  place: Place,
+  { incremental, onLine }: { readonly incremental: boolean; readonly onLine: (line: BackupLine) => void },
+): ReturnType<typeof runDeed> {
+  let end: Awaited<ReturnType<typeof runDeed>> = { code: EXIT.done, failure: undefined };
+  for (const job of backupJobs(loaded, place, { trigger: "manual", version: VERSION, incremental })) {
+    // oxlint-disable-next-line no-await-in-loop -- Safe: they share a disk with the bots.
+    end = await runDeed("backup", job, { clock: systemClock, onLine });
+    if (end.failure !== undefined) break;
+  }
+  return end;
 }
 
 async function copy(target: string | undefined, options: Options, io: CliIo): Promise<void> {
@@ -230,6 +250,8 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "fetched":
     case "settled":
     case "drilled":
+    case "wal":
+    case "walGap":
       break;
   }
 }

@@ -54,6 +54,7 @@ async function copiesAsStored(loaded: LoadedConfig, place: Place): Promise<Store
     verified: (backup?.proven ?? null) !== null,
     preRestore: backup?.trigger === "pre-restore",
     tables: backup?.tables ?? undefined,
+    physical: backup?.physical === true,
     damage,
   }));
   return { all, faults: fault === null ? [] : [fault] };

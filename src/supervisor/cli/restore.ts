@@ -99,7 +99,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   await settleFirst(loaded, io);
   const stored = await storedIn(loaded, target, options.store);
   if (options.list === true) return list(loaded, target, { ...options, stored }, io);
-  const into = intoOf(options, io);
+  const into = intoOf(loaded, target, options, io);
   const file = options.file === undefined ? undefined : resolve(io.cwd, options.file);
   const wish = { target, at: options.at, id: options.id, file, into, stored };
   const planned = planRestore(loaded, wish, systemClock.wallTime());
@@ -119,7 +119,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
     if (options.json === true) io.out(JSON.stringify({ version: 1, plan, result: null }));
     return;
   }
-  if (into.kind !== "folder" && options.yes !== true) await confirm(target, options);
+  if (into.kind !== "folder" && into.kind !== "instant" && options.yes !== true) await confirm(target, options);
   const place = { target, store: plan.store ?? "" };
   await withFetched(loaded, { place, from, json: options.json }, io, (fetched) =>
     carryOut(loaded, { plan, from: fetched, options }, io),
@@ -155,7 +155,15 @@ function refuseMixed({ at, id, file, store, to, table = [] }: Options): void {
     );
 }
 
-function intoOf({ to, table = [] }: Options, io: CliIo): RestoreJob["into"] {
+function intoOf(
+  { config }: LoadedConfig,
+  target: string,
+  { to, at, table = [] }: Options,
+  io: CliIo,
+): RestoreJob["into"] {
+  const wanted = config.backups?.targets[target];
+  if (to !== undefined && at !== undefined && wanted?.kind === "postgres" && wanted.pitr)
+    return { kind: "instant", path: resolve(io.cwd, to), at: at.toISOString() };
   if (to !== undefined) return { kind: "folder", path: resolve(io.cwd, to) };
   return table.length > 0 ? { kind: "tables", tables: [...table] } : { kind: "live" };
 }

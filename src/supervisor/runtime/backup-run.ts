@@ -8,7 +8,7 @@ import {
   type JobTarget,
   type VerifyJob,
 } from "../../core/backup-job.ts";
-import type { SettleJob } from "../../core/restore-job.ts";
+import type { SettleJob, WalJob } from "../../core/restore-job.ts";
 import type { BackupTrigger } from "../../core/backup-manifest.ts";
 import { backupRecordSchema, recordName, type BackupRecord } from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -106,6 +106,31 @@ export function readIdentity({ config }: Pick<LoadedConfig, "config">): string |
   if (identityFile !== undefined && identity === undefined)
     throw new Error(`cannot read the private key ${identityFile}: it does not exist`);
   return identity;
+}
+
+/** What one run makes, in order: for a target with `pitr` also the base of the whole server, in one store. */
+export function backupJobs(
+  loaded: Pick<LoadedConfig, "config" | "dirs" | "env">,
+  place: Place,
+  options: Parameters<typeof backupJob>[2],
+): readonly BackupJob[] {
+  const job = backupJob(loaded, place, options);
+  if (job.target.kind !== "postgres" || !keepsWal(loaded.config.backups, place)) return [job];
+  return [job, { ...job, target: { ...job.target, physical: true } }];
+}
+
+/** Whether bases and WAL of the target go to this store: the first of its directories. */
+export function keepsWal(backups: BackupsInput | undefined, { target, store }: Place): boolean {
+  const config = backups?.targets[target];
+  return (
+    backups !== undefined && config?.kind === "postgres" && config.pitr && placesOf(backups, target)[0]?.store === store
+  );
+}
+
+/** Throws when the password cannot be read. */
+export function walJob(loaded: Pick<LoadedConfig, "config" | "dirs" | "env">, place: Place): WalJob {
+  const { target, folder, compress, recipients } = backupJob(loaded, place, { trigger: "schedule", version: "" });
+  return { version: 1, target, folder, compress, recipients };
 }
 
 /** What every job on a target's backups says. Throws when the config does not know the place or its key cannot be read. */

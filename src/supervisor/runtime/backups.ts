@@ -12,15 +12,17 @@ import {
   type IncrementalFacts,
   type ScheduleFacts,
 } from "../../core/backup-schedule.ts";
+import type { BackupJob } from "../../core/backup-job.ts";
 import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { backupStatus } from "./backup-status.ts";
-import { backupJob, placesOf, readRecord, runDeed, settleOnServer, verifyJob, type Place } from "./backup-run.ts";
+import { backupJobs, placesOf, readRecord, runDeed, settleOnServer, verifyJob, type Place } from "./backup-run.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
 import { Drills } from "./drills.ts";
+import { WalArchives } from "./wal-archives.ts";
 import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
@@ -66,6 +68,9 @@ export class Backups {
   /** The runs around now, by target: reading a schedule touches megabytes of time zone data. */
   /** Monotonic time of the last proof of each place, ms. */
   readonly #provenMs = new Map<string, number>();
+  readonly #wal: WalArchives;
+  /** Places whose WAL has a gap that only another base closes. */
+  readonly #lost = new Map<string, Place>();
   readonly #timetable = new Map<string, Runs>();
   #ticks = 0;
 
@@ -79,6 +84,7 @@ export class Backups {
     this.#loaded = deps.loaded;
     this.#copies = new Copies(deps);
     this.drills = new Drills(deps);
+    this.#wal = new WalArchives({ ...deps, onLost: (place) => void this.#lost.set(keyOf(place), place) });
     this.adopt(deps.loaded);
   }
 
@@ -87,6 +93,7 @@ export class Backups {
     this.#loaded = loaded;
     this.#copies.adopt(loaded);
     this.drills.adopt(loaded);
+    this.#wal.adopt(loaded);
     this.#timetable.clear();
     const { backups } = loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
@@ -102,6 +109,12 @@ export class Backups {
     const nowMs = this.#deps.clock.wallTime().getTime();
     this.#copies.look(nowMs);
     this.drills.look(nowMs);
+    this.#wal.look();
+    for (const [key, place] of this.#lost) {
+      if (this.#running.size >= MAX_WORKERS) return;
+      this.#lost.delete(key);
+      void this.#run(place, "make a base of", () => this.#makeBase(place));
+    }
     for (const place of this.#places) {
       if (this.#running.size >= MAX_WORKERS) return;
       if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
@@ -117,6 +130,11 @@ export class Backups {
     if (level !== undefined) void this.#run(place, "prove", () => this.#prove(place, level));
   }
 
+  /** Ends what lives as long as the daemon; backups that are under way end by themselves. Never throws. */
+  end(): Promise<void> {
+    return this.#wal.end();
+  }
+
   /** What status shows, one entry for each target and store. */
   status(): readonly BackupStatus[] {
     const { clock } = this.#deps;
@@ -125,12 +143,14 @@ export class Backups {
     const copies = this.#copies.status(nowMs);
     const made = this.#places.map((place) => {
       const facts = this.#factsOf(place);
-      return backupStatus(loaded, place, {
+      const wal = this.#wal.status(place);
+      const status = backupStatus(loaded, place, {
         dueMs: facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs)?.atMs,
         overdue:
           facts !== undefined && (isOverdue(facts.full, nowMs) || isIncrementalOverdue(facts.incremental, nowMs)),
         running: this.#running.has(keyOf(place)),
       });
+      return wal === undefined ? status : { ...status, wal };
     });
     return [...made, ...copies];
   }
@@ -215,9 +235,26 @@ export class Backups {
 
   /** Says why it failed. */
   async #make(place: Place, kind: Due["kind"]): Promise<string | undefined> {
-    const { clock, version, say } = this.#deps;
-    const loaded = this.#loaded;
-    const job = backupJob(loaded, place, { trigger: "schedule", version, incremental: kind === "incremental" });
+    const options = { trigger: "schedule", version: this.#deps.version, incremental: kind === "incremental" } as const;
+    for (const job of backupJobs(this.#loaded, place, options)) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: they share a disk with the bots.
+      const failure = await this.#deed(place, job);
+      if (failure !== undefined) return failure;
+    }
+    return undefined;
+  }
+
+  /** The base alone of what a run makes. */
+  async #makeBase(place: Place): Promise<string | undefined> {
+    const options = { trigger: "schedule", version: this.#deps.version } as const;
+    const job = backupJobs(this.#loaded, place, options).find(
+      ({ target }) => target.kind === "postgres" && target.physical === true,
+    );
+    return job === undefined ? undefined : this.#deed(place, job);
+  }
+
+  async #deed(place: Place, job: BackupJob): Promise<string | undefined> {
+    const { clock, say } = this.#deps;
     const { failure } = await runDeed("backup", job, {
       clock,
       onLine: (line) => {

@@ -369,8 +369,10 @@ export class Daemon {
     this.#tellSystemd("STOPPING=1");
     const bots = this.#fleet.all;
     this.#order?.close();
+    const archived = this.#backups.end();
     await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
+    await archived;
     this.#cancelTick();
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();

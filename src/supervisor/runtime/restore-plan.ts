@@ -55,6 +55,8 @@ interface Stored extends Candidate {
   readonly folder: string;
   readonly snapshotAt: string;
   readonly tables: Tables;
+  /** A base of a whole server. */
+  readonly physical: boolean;
 }
 
 /** Rows by table; `undefined` when nobody has counted them. */
@@ -85,6 +87,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       verified: provenLevel(state) !== undefined,
       preRestore: manifest.trigger === "pre-restore",
       tables: manifest.content.tables,
+      physical: manifest.kind === "base",
       damage: null,
     }));
     const damaged = listing.damaged.map(({ id, reason }) => ({
@@ -97,6 +100,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       verified: false,
       preRestore: false,
       tables: undefined,
+      physical: false,
       damage: reason,
     }));
     return [...whole, ...damaged];
@@ -111,16 +115,22 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
   if (wish.into.kind === "tables" && target.kind !== "sqlite" && target.kind !== "postgres")
     return none(`it is of kind ${target.kind} and has no tables; leave --table out`, BACKUP_EXIT.usage);
   if (target.kind === "redis") return none(REDIS_BY_HAND);
+  const elsewhere = wish.into.kind === "folder" || wish.into.kind === "instant";
   const common = {
     target: wish.target,
     kind: target.kind,
     into: wish.into,
-    replaces: wish.into.kind === "folder" ? [] : pathsOf(target).map(withBytes),
-    bots: wish.into.kind === "folder" ? [] : (target.bots ?? []),
+    replaces: elsewhere ? [] : pathsOf(target).map(withBytes),
+    bots: elsewhere ? [] : (target.bots ?? []),
   };
   if (wish.file !== undefined) return planFile(wish.file, common, now);
   const { all, faults } = wish.stored ?? storedBackups(loaded, wish.target);
-  const found = find(all, wish, now);
+  const physical = wish.into.kind === "instant";
+  const found = find(
+    all.filter((each) => each.physical === physical || each.damage !== null),
+    wish,
+    now,
+  );
   if (typeof found === "string") return faults.length === 0 ? none(found) : none(faults.join("; "), BACKUP_EXIT.source);
   const { id, store, folder, snapshotAt } = found;
   const unknown = unknownTables(wish.into, id, found.tables);

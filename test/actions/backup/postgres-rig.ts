@@ -1,7 +1,7 @@
 /** A real PostgreSQL server on a socket of its own in a scratch folder, shared by the tests of a file; each has a database of its own. */
-import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { postgresFolders } from "../../../src/platform/postgres-tools.ts";
 import { lookupUser } from "../../../src/platform/user.ts";
 import type { JobTarget } from "../../../src/core/backup-job.ts";
@@ -21,9 +21,28 @@ const DEADLINE_MS = 60_000;
 
 export class PgServer {
   readonly folder = mkdtempSync(join(tmpdir(), "pg-"));
-  readonly data = join(this.folder, "data");
+  readonly data: string;
   #child: Bun.Subprocess | undefined;
   #databases = 0;
+
+  constructor(data?: string) {
+    this.data = data ?? join(this.folder, "data");
+  }
+
+  /** A server on a data folder that is there. */
+  static async on(data: string): Promise<PgServer> {
+    const server = new PgServer(data);
+    if (owner !== undefined) {
+      chownSync(server.folder, owner.uid, owner.gid);
+      // The scratch folder of a test is for its owner alone.
+      for (let at = dirname(data); at.startsWith(tmpdir()) && at !== tmpdir(); at = dirname(at)) chmodSync(at, 0o711);
+    }
+    const [config, hba] = [join(server.folder, "conf"), join(server.folder, "hba")];
+    writeFileSync(config, "");
+    writeFileSync(hba, "local all all trust\n");
+    await server.start([`config_file=${config}`, `hba_file=${hba}`]);
+    return server;
+  }
 
   /** The database `secured` and the user `keeper` ask for a password. */
   async start(settings: readonly string[] = []): Promise<void> {

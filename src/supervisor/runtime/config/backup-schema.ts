@@ -156,6 +156,13 @@ const targetSchema = z.discriminatedUnion("kind", [
       .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not the name of a variable")
       .optional()
       .describe("Variable in the supervisor's own environment that holds the password."),
+    pitr: z
+      .boolean()
+      .default(false)
+      .describe(
+        "Each run also makes a base backup of the whole server, and the daemon archives its WAL: restores to any instant (--at with --to). In the first directory of its stores.",
+      ),
+    checks: checks(),
     ...targetFields,
   }),
   z.strictObject({

@@ -1,0 +1,221 @@
+/**
+ * The action `archive-wal`: receives the WAL of a PostgreSQL server through its slot for as long as the daemon lives, and archives
+ * each whole segment. The slot keeps at the server what has not been received, so a worker that dies loses nothing.
+ */
+import { writeSync } from "node:fs";
+import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
+import { walJobSchema, type WalJob } from "../../core/restore-job.ts";
+import { gapsIn, readSegment, type WalSegment } from "../../core/wal.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
+import { tryLock } from "../../platform/lock.ts";
+import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
+import { lastLines } from "../../platform/program-pipe.ts";
+import { quoteText, type PsqlSession } from "../../platform/psql.ts";
+import { defineAction } from "../contract.ts";
+import { failed, Failure } from "./failure.ts";
+import { keepWal, slotName } from "./pg-base.ts";
+import { openSession, placeOf } from "./postgres.ts";
+import { Repository } from "./repository.ts";
+import { WalArchive } from "./wal-archive.ts";
+
+/** Between two looks at what was received, and whether anybody still listens, ms. */
+const ROUND_MS = 1_000;
+/** Rounds between two reports of what the server keeps. */
+const REPORT_ROUNDS = 5;
+/** Rounds between two looks for segments that no base needs any more. */
+const PRUNE_ROUNDS = 3_600;
+/** Descriptor of our report: when nobody listens any more, the daemon is gone. */
+const REPORT_FD = 3;
+const MAX_WORDS = 4_096;
+
+/** The receiver ends with us, however we end. */
+const LEASH = `"$@" & exec > /dev/null 2>&1; read -r _; kill -9 $!; wait $!`;
+
+interface WalIo {
+  readonly write: (line: BackupLine) => void;
+  readonly clock: Clock;
+  /** Ends it in order; default: when nobody reads our report. */
+  readonly signal?: AbortSignal;
+  /** Default: 1 s. */
+  readonly roundMs?: number;
+}
+
+export const walAction = defineAction({ jobSchema: walJobSchema, run: archiveWal });
+
+/** Returns the exit code when the receiver or the server is gone, or nobody listens; never throws. */
+export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
+  const { target } = job;
+  try {
+    if (target.kind !== "postgres")
+      throw new Failure("source", `${target.name} is of kind ${target.kind} and has no WAL`);
+    const repository = new Repository(job.folder, target.name);
+    if (!repository.isThere())
+      throw new Failure(
+        "source",
+        `the folder ${repository.folder} is not there: make the first backup, or mount its disk`,
+      );
+    const session = await openSession(target);
+    try {
+      const server = await serverOf(session);
+      const archive = new WalArchive(repository.folder, server.segmentBytes);
+      archive.make();
+      const lock = tryLock(`${archive.folder}/.lock`);
+      if (lock === undefined) throw new Failure("lock", `another process archives the WAL of ${target.name}`);
+      try {
+        await renewLostSlot(session, target.name, io);
+        await keepWal(session, target.name);
+        await receive(job, io, { session, archive, repository, ...server });
+      } finally {
+        lock.release();
+      }
+    } finally {
+      await session.close();
+    }
+    return BACKUP_EXIT.done;
+  } catch (error) {
+    return failed(error instanceof Failure ? error : Failure.of("source", error), io.write);
+  }
+}
+
+interface ServerFacts {
+  readonly version: string;
+  readonly segmentBytes: number;
+}
+
+async function serverOf(session: PsqlSession): Promise<ServerFacts> {
+  const [facts] = await session.rows<ServerFacts>(
+    `SELECT pg_catalog.current_setting('server_version') AS version,
+     (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes"`,
+  );
+  if (facts === undefined) throw new Error("the server tells nothing of itself");
+  return facts;
+}
+
+interface Slot {
+  readonly retained: number;
+  readonly status: string | null;
+}
+
+async function slotOf(session: PsqlSession, target: string): Promise<Slot | undefined> {
+  const [slot] = await session.rows<Slot>(
+    `SELECT pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, restart_lsn)::int8 AS retained,
+     wal_status AS status FROM pg_catalog.pg_replication_slots WHERE slot_name = ${quoteText(slotName(target))}`,
+  );
+  return slot;
+}
+
+/** A server that must not keep more has thrown WAL away (max_slot_wal_keep_size): only a new base closes that gap. */
+async function renewLostSlot(session: PsqlSession, target: string, io: WalIo): Promise<void> {
+  const slot = await slotOf(session, target);
+  if (slot?.status !== "lost") return;
+  await session.rows(`SELECT pg_catalog.pg_drop_replication_slot(${quoteText(slotName(target))})::text AS dropped`);
+  io.write({ kind: "walGap", text: "the server has thrown WAL away before it was received", needsBase: true });
+}
+
+interface Receiving extends ServerFacts {
+  readonly session: PsqlSession;
+  readonly archive: WalArchive;
+  readonly repository: Repository;
+}
+
+async function receive(
+  job: WalJob,
+  io: WalIo,
+  { session, archive, repository, version, segmentBytes }: Receiving,
+): Promise<void> {
+  const { target } = job;
+  if (target.kind !== "postgres") return;
+  const program = postgresProgram("pg_receivewal", majorOf(version) ?? 0);
+  const options = [
+    "-D",
+    archive.incoming,
+    "--slot",
+    slotName(target.name),
+    "--synchronous",
+    "--no-loop",
+    "--no-password",
+  ];
+  const child = Bun.spawn({
+    cmd: ["/bin/sh", "-c", LEASH, "sh", program, ...options],
+    cwd: "/",
+    env: connectionEnv(placeOf(target), target.password),
+    stdio: ["pipe", "ignore", "pipe"],
+  });
+  const over = new AbortController();
+  let words = "";
+  void (async () => {
+    const decoder = new TextDecoder();
+    for await (const chunk of child.stderr) words = (words + decoder.decode(chunk, { stream: true })).slice(-MAX_WORDS);
+    // The receiver was the last to hold it.
+    over.abort();
+  })();
+  const stop = io.signal === undefined ? over.signal : AbortSignal.any([over.signal, io.signal]);
+  const reported = new Set<string>();
+  try {
+    for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
+      const archived = await archive.archive({
+        compress: job.compress,
+        recipients: job.recipients,
+        now: () => io.clock.wallTime(),
+      });
+      if (round % PRUNE_ROUNDS === 0) pruneOld(archive, repository, segmentBytes);
+      for (const [before, after] of gapsIn(archive.segments())) tellGap(before, after, reported, io);
+      if (archived.length > 0 || round % REPORT_ROUNDS === 0)
+        await report({ session, archive }, target.name, archived.length, io);
+      await sleep(io.clock, io.roundMs ?? ROUND_MS, stop);
+    }
+    if (over.signal.aborted)
+      throw new Failure("source", `pg_receivewal has ended: ${lastLines(words) || "without a word"}`);
+  } finally {
+    try {
+      await child.stdin.end();
+    } catch {
+      // It was gone already.
+    }
+    await child.exited;
+  }
+}
+
+/** Throws when the server has given the slot up. */
+async function report(
+  { session, archive }: Pick<Receiving, "session" | "archive">,
+  target: string,
+  archived: number,
+  io: WalIo,
+): Promise<void> {
+  const slot = await slotOf(session, target);
+  const retainedBytes = Math.max(0, slot?.retained ?? 0);
+  io.write({ kind: "wal", retainedBytes, archived, last: archive.segments().at(-1)?.name ?? null });
+  if (slot === undefined || slot.status === "lost")
+    throw new Failure("source", "the replication slot is gone or lost; it is made again");
+}
+
+function tellGap(before: WalSegment, after: WalSegment, reported: Set<string>, io: WalIo): void {
+  const key = `${before.name} ${after.name}`;
+  if (reported.has(key)) return;
+  reported.add(key);
+  io.write({
+    kind: "walGap",
+    text: `the archive has no WAL between ${before.name} and ${after.name}: no instant between them can be restored, nor any later one from a base before`,
+    needsBase: false,
+  });
+}
+
+/** WAL before the oldest base leads nowhere. Nothing goes while there is no base. */
+function pruneOld(archive: WalArchive, repository: Repository, segmentBytes: number): void {
+  const starts = repository.list().backups.flatMap(({ manifest }) => {
+    const name = manifest.kind === "base" ? manifest.engine["walStart"] : undefined;
+    return typeof name === "string" ? (readSegment(name, segmentBytes) ?? []) : [];
+  });
+  const [oldest] = starts.toSorted((a, b) => a.number - b.number);
+  if (oldest !== undefined) archive.prune(oldest);
+}
+
+function isHeard(): boolean {
+  try {
+    writeSync(REPORT_FD, "\n");
+    return true;
+  } catch (cause) {
+    return cause instanceof Error && "code" in cause && cause.code === "EAGAIN";
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The archive of WAL in a store, `TARGET/wal/`: each segment a folder of its name with the stored stream and its manifest, as a
+ * backup has them; `incoming/` is what pg_receivewal writes. A segment appears by one rename, and leaves `incoming` afterwards.
+ */
+import { copyFileSync, createReadStream, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import * as z from "zod";
+import { COMPRESSORS, manifestSchema } from "../../core/backup-manifest.ts";
+import { readSegment, type WalSegment } from "../../core/wal.ts";
+import { ensureDir, readTextIfExists, syncDir, syncFile, writeFileAtomic } from "../../platform/files.ts";
+import { decodeStream, storeStream } from "./encode.ts";
+import { readPart } from "./repository.ts";
+
+const FOLDER_MODE = 0o750;
+const FILE_MODE = 0o640;
+const MAX_JSON_BYTES = 65_536;
+const MANIFEST = "manifest.json";
+const HISTORY = /^[0-9A-F]{8}\.history$/;
+const PARTIAL = ".partial";
+
+const segmentSchema = z.looseObject({
+  version: z.literal(1),
+  segment: z.string(),
+  archivedAt: z.iso.datetime(),
+  raw: manifestSchema.shape.raw,
+  codec: manifestSchema.shape.codec,
+  parts: manifestSchema.shape.parts,
+});
+
+export interface WalOptions {
+  readonly compress: (typeof COMPRESSORS)[number];
+  readonly recipients: readonly string[];
+  readonly now: () => Date;
+}
+
+export class WalArchive {
+  readonly #folder: string;
+  readonly #segmentBytes: number;
+
+  constructor(targetFolder: string, segmentBytes: number) {
+    this.#folder = join(targetFolder, "wal");
+    this.#segmentBytes = segmentBytes;
+  }
+
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /** What pg_receivewal writes into. */
+  get incoming(): string {
+    return join(this.#folder, "incoming");
+  }
+
+  make(): void {
+    ensureDir(this.#folder, FOLDER_MODE);
+    ensureDir(this.incoming, 0o700);
+    for (const name of namesIn(this.#folder))
+      if (name.startsWith(".tmp-")) rmSync(join(this.#folder, name), { recursive: true, force: true });
+  }
+
+  /** Whole segments: those of the archive, and those that wait to be archived. */
+  segments(): readonly WalSegment[] {
+    const names = new Set([...namesIn(this.#folder), ...namesIn(this.incoming)]);
+    return [...names].flatMap((name) => readSegment(name, this.#segmentBytes) ?? []).toSorted(byNumber);
+  }
+
+  /** Stores what is whole, oldest first; returns the names. The newest whole one stays in `incoming`: an older server's receiver goes on from it. */
+  async archive(options: WalOptions): Promise<readonly string[]> {
+    const names = namesIn(this.incoming);
+    for (const name of names.filter((each) => HISTORY.test(each))) {
+      copyFileSync(join(this.incoming, name), join(this.#folder, name));
+      // oxlint-disable-next-line no-await-in-loop -- Safe: there are a few in years.
+      await syncFile(join(this.#folder, name));
+    }
+    const whole = names.flatMap((name) => readSegment(name, this.#segmentBytes) ?? []).toSorted(byNumber);
+    const stored: string[] = [];
+    for (const { name } of whole)
+      if (this.#manifest(name) === undefined) {
+        // oxlint-disable-next-line no-await-in-loop -- Safe: in order.
+        await this.#store(name, options);
+        stored.push(name);
+      }
+    for (const { name } of whole.slice(0, -1)) rmSync(join(this.incoming, name), { force: true });
+    return stored;
+  }
+
+  async #store(segment: string, { compress, recipients, now }: WalOptions): Promise<void> {
+    const temporary = join(this.#folder, `.tmp-${segment}`);
+    rmSync(temporary, { recursive: true, force: true });
+    mkdirSync(temporary, { mode: FOLDER_MODE });
+    const raw = createReadStream(join(this.incoming, segment), { highWaterMark: 1_024 ** 2 });
+    const { signal } = new AbortController();
+    const { bytes, crc32, parts } = await storeStream(raw, {
+      folder: temporary,
+      compress,
+      recipients,
+      signal,
+      onProgress: () => undefined,
+    });
+    const manifest: z.input<typeof segmentSchema> = {
+      version: 1,
+      segment,
+      archivedAt: now().toISOString(),
+      raw: { name: segment, bytes, crc32 },
+      codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients: [...recipients] },
+      parts: [...parts],
+    };
+    writeFileAtomic(join(temporary, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`, FILE_MODE);
+    const place = join(this.#folder, segment);
+    // One without a manifest is what a crash of the machine has left.
+    rmSync(place, { recursive: true, force: true });
+    renameSync(temporary, place);
+    syncDir(this.#folder);
+  }
+
+  /** The bytes of a segment; throws when one of them is not as it was stored. */
+  read(name: string, identity: string | undefined): AsyncIterable<Uint8Array> {
+    const manifest = this.#manifest(name);
+    if (manifest === undefined) return createReadStream(join(this.incoming, name), { highWaterMark: 1_024 ** 2 });
+    return decodeStream(manifest, { read: readPart.bind(undefined, join(this.#folder, name)), identity });
+  }
+
+  /** Files of timelines, and the segment that is being received, as it is now, by its name as a whole one. */
+  others(): readonly { readonly name: string; readonly path: string }[] {
+    const histories = namesIn(this.#folder).filter((name) => HISTORY.test(name));
+    const partial = namesIn(this.incoming).filter((name) => name.endsWith(PARTIAL));
+    return [
+      ...histories.map((name) => ({ name, path: join(this.#folder, name) })),
+      ...partial.map((name) => ({ name: name.slice(0, -PARTIAL.length), path: join(this.incoming, name) })),
+    ];
+  }
+
+  /** Deletes archived segments before `from`; returns how many. */
+  prune(from: WalSegment): number {
+    const old = namesIn(this.#folder).filter((name) => {
+      const segment = readSegment(name, this.#segmentBytes);
+      return segment !== undefined && segment.number < from.number;
+    });
+    for (const name of old) {
+      const doomed = join(this.#folder, `.tmp-${name}`);
+      renameSync(join(this.#folder, name), doomed);
+      rmSync(doomed, { recursive: true, force: true });
+    }
+    if (old.length > 0) syncDir(this.#folder);
+    return old.length;
+  }
+
+  #manifest(name: string): z.output<typeof segmentSchema> | undefined {
+    try {
+      const text = readTextIfExists(join(this.#folder, name, MANIFEST), MAX_JSON_BYTES);
+      return text === undefined ? undefined : segmentSchema.parse(JSON.parse(text));
+    } catch {
+      return undefined;
+    }
+  }
+}
+
+function byNumber(a: WalSegment, b: WalSegment): number {
+  return a.number - b.number || a.timeline - b.timeline;
+}
+
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}

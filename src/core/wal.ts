@@ -1,0 +1,49 @@
+/** Names of WAL segments: 8 hex digits of the timeline, then the segment's number in two halves (xlog_internal.h). */
+
+const SEGMENT = /^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$/;
+/** The lower half counts up to 4 GiB. */
+const HALF_BYTES = 2 ** 32;
+
+export interface WalSegment {
+  readonly name: string;
+  readonly timeline: number;
+  /** Counts on without a gap whatever the timeline. */
+  readonly number: number;
+}
+
+/** `undefined` when it is no name of a segment. `segmentBytes` is the server's wal_segment_size. */
+export function readSegment(name: string, segmentBytes: number): WalSegment | undefined {
+  const [, timeline, high, low] = SEGMENT.exec(name) ?? [];
+  if (timeline === undefined || high === undefined || low === undefined) return undefined;
+  const perHalf = HALF_BYTES / segmentBytes;
+  const lower = Number.parseInt(low, 16);
+  if (lower >= perHalf) return undefined;
+  return { name, timeline: Number.parseInt(timeline, 16), number: Number.parseInt(high, 16) * perHalf + lower };
+}
+
+/**
+ * Those that a recovery can play from the segment number `from` on, in order, and the number of the first that is missing. Of
+ * several timelines each segment is taken: the history file decides.
+ */
+export function contiguousFrom(
+  segments: readonly WalSegment[],
+  from: number,
+): { readonly usable: readonly WalSegment[]; readonly missing: number } {
+  const byNumber = Map.groupBy(segments, ({ number }) => number);
+  const usable: WalSegment[] = [];
+  let at = from;
+  for (let found = byNumber.get(at); found !== undefined; found = byNumber.get(at)) {
+    usable.push(...found);
+    at += 1;
+  }
+  return { usable, missing: at };
+}
+
+/** Numbers behind which at least one is missing, with the next one that is there. */
+export function gapsIn(segments: readonly WalSegment[]): readonly (readonly [before: WalSegment, after: WalSegment])[] {
+  const sorted = segments.toSorted((a, b) => a.number - b.number || a.timeline - b.timeline);
+  return sorted.flatMap((each, index) => {
+    const next = sorted[index + 1];
+    return next !== undefined && next.number > each.number + 1 ? [[each, next] as const] : [];
+  });
+}

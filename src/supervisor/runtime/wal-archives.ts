@@ -1,0 +1,128 @@
+/** The workers that archive WAL, one for each target with `pitr`: begun again when they end, and asked what the server keeps for them. */
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import type { BackupStatus } from "../../core/status.ts";
+import type { Clock } from "../../platform/clock.ts";
+import type { Worker } from "../../platform/worker.ts";
+import { keepsWal, placesOf, readRecord, runDeed, walJob, type Place } from "./backup-run.ts";
+import type { LoadedConfig } from "./config/load.ts";
+
+/** Pause before a worker that has ended is begun again, ms: doubled each time, and the first again after a good hour. */
+const FIRST_PAUSE_MS = 2_000;
+const LONGEST_PAUSE_MS = 60_000;
+const GOOD_MS = 3_600_000;
+
+interface WalDeps {
+  readonly loaded: LoadedConfig;
+  readonly clock: Clock;
+  readonly say: (level: "info" | "alert", text: string) => void;
+  /** Nothing later can be restored before there is another base. */
+  readonly onLost: (place: Place) => void;
+}
+
+interface Keeper {
+  readonly place: Place;
+  worker: Worker | undefined;
+  running: boolean;
+  pauseMs: number;
+  /** Monotonic time before which it is not begun again, ms. */
+  notBeforeMs: number;
+  wal: BackupStatus["wal"];
+  said: string;
+}
+
+export class WalArchives {
+  readonly #deps: WalDeps;
+  #loaded: LoadedConfig;
+  #keepers: readonly Keeper[] = [];
+
+  constructor(deps: WalDeps) {
+    this.#deps = deps;
+    this.#loaded = deps.loaded;
+  }
+
+  /** Goes by this config from here on: every worker is ended, and those that are wanted begin anew. */
+  adopt(loaded: LoadedConfig): void {
+    void this.end();
+    this.#loaded = loaded;
+    const { backups } = loaded.config;
+    const places = Object.keys(backups?.targets ?? {}).flatMap((target) =>
+      backups === undefined ? [] : placesOf(backups, target).filter((place) => keepsWal(backups, place)),
+    );
+    this.#keepers = places.map((place) => ({
+      place,
+      worker: undefined,
+      running: false,
+      pauseMs: FIRST_PAUSE_MS,
+      notBeforeMs: 0,
+      wal: undefined,
+      said: "",
+    }));
+  }
+
+  /** Ends every worker; the server keeps the WAL from there on. Never throws. */
+  async end(): Promise<void> {
+    const workers = this.#keepers.flatMap(({ worker }) => worker ?? []);
+    for (const worker of workers) worker.kill();
+    await Promise.all(workers.map(({ done }) => done));
+  }
+
+  /** Begins what does not run. Before the first backup there is nothing that WAL could lead on from. */
+  look(): void {
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const keeper of this.#keepers) {
+      if (keeper.running || nowMs < keeper.notBeforeMs) continue;
+      if ((readRecord(this.#loaded.dirs.stateDir, keeper.place)?.lastSuccess ?? null) !== null) void this.#run(keeper);
+    }
+  }
+
+  /** `undefined` where no WAL is archived, and before the worker has said anything. */
+  status({ target, store }: Place): BackupStatus["wal"] {
+    return this.#keepers.find(({ place }) => place.target === target && place.store === store)?.wal;
+  }
+
+  async #run(keeper: Keeper): Promise<void> {
+    const { clock } = this.#deps;
+    keeper.running = true;
+    const startedMs = clock.monotonicMs();
+    const { code, failure } = await this.#follow(keeper);
+    keeper.running = false;
+    keeper.worker = undefined;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - startedMs >= GOOD_MS) keeper.pauseMs = FIRST_PAUSE_MS;
+    keeper.notBeforeMs = nowMs + keeper.pauseMs;
+    keeper.pauseMs = Math.min(keeper.pauseMs * 2, LONGEST_PAUSE_MS);
+    // One of the daemon before may still be ending; and one of an old config was ended by us.
+    if (code !== BACKUP_EXIT.busy && failure !== undefined && this.#keepers.includes(keeper))
+      this.#say(keeper, `the WAL of ${keeper.place.target} is not archived now: ${failure}`);
+  }
+
+  async #follow(keeper: Keeper): ReturnType<typeof runDeed> {
+    const { clock, onLost, say } = this.#deps;
+    const { place } = keeper;
+    try {
+      return await runDeed("archive-wal", walJob(this.#loaded, place), {
+        clock,
+        onStart: (worker) => (keeper.worker = worker),
+        onLine: (line) => {
+          if (line.kind === "wal") keeper.wal = { slotRetainedBytes: line.retainedBytes, lastSegment: line.last };
+          if (line.kind === "wal" && keeper.said !== "") {
+            keeper.said = "";
+            say("info", `the WAL of ${place.target} is archived again`);
+          }
+          if (line.kind !== "walGap") return;
+          say("alert", `WAL of ${place.target}: ${line.text}`);
+          if (line.needsBase) onLost(place);
+        },
+      });
+    } catch (error) {
+      return { code: BACKUP_EXIT.usage, failure: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /** The same trouble is said once. */
+  #say(keeper: Keeper, text: string): void {
+    if (keeper.said === text) return;
+    keeper.said = text;
+    this.#deps.say("alert", text);
+  }
+}

@@ -1,0 +1,129 @@
+/** Point-in-time recovery of a real PostgreSQL server: base, received WAL, and a chosen millisecond after a table was dropped. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { archiveWal } from "../../../src/actions/backup/archive-wal.ts";
+import { verifyBackup } from "../../../src/actions/backup/verify.ts";
+import { WalArchive } from "../../../src/actions/backup/wal-archive.ts";
+import type { BackupLine, JobTarget } from "../../../src/core/backup-job.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { missing, PgRig, PgServer, WHY } from "./postgres-rig.ts";
+
+const SERVER = { skip: missing !== undefined, timeout: 240_000 };
+const SEGMENT_BYTES = 16 * 1_024 ** 2;
+const DEADLINE_MS = 120_000;
+const server = new PgServer();
+
+beforeAll(async () => {
+  if (missing === undefined) await server.start(["fsync=on"]);
+}, 120_000);
+afterAll(() => server[Symbol.asyncDispose](), 120_000);
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + DEADLINE_MS;
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`it did not happen that ${what}`);
+    await Bun.sleep(50);
+  }
+}
+
+/** Receives the WAL until it is disposed of. */
+class Receiver implements AsyncDisposable {
+  readonly lines: BackupLine[] = [];
+  readonly #over = new AbortController();
+  readonly #done: Promise<number>;
+
+  constructor(rig: PgRig, target: JobTarget) {
+    const job = { version: 1 as const, target, folder: rig.store, compress: "zstd" as const, recipients: [] };
+    const write = (line: BackupLine): void => void this.lines.push(line);
+    this.#done = archiveWal(job, { write, clock: systemClock, signal: this.#over.signal, roundMs: 100 });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#over.abort();
+    await this.#done;
+  }
+}
+
+/** The WAL has sequences some numbers ahead, so that not each one is logged. */
+const rowsOf = (of: PgServer, database: string): string => of.contentOf(database).replaceAll(/^\w+_seq \d+$/gm, "");
+
+const names = (folder: string): readonly string[] => (existsSync(folder) ? readdirSync(folder) : []);
+
+test(
+  `restoreBackup() recovers a PostgreSQL server to a chosen millisecond after DROP TABLE${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    const database = server.makeDatabase(100);
+    const target = { kind: "postgres", name: "ledger", url: server.url(database), physical: true } as const;
+    expect(await rig.backUp(rig.job(target, { verify: "L2" }))).toBe(0);
+    const { manifest, folder, id } = rig.stored("ledger");
+    expect(manifest).toMatchObject({
+      kind: "base",
+      raw: { name: "base.tar" },
+      engine: { walStart: expect.any(String) },
+    });
+    expect(
+      await verifyBackup({
+        folder,
+        manifest,
+        level: "L1",
+        scratch: rig.folder,
+        identity: undefined,
+        clock: systemClock,
+      }),
+    ).toMatchObject({ ok: true });
+    await using receiver = new Receiver(rig, target);
+
+    const stamp = (): string =>
+      server.sql(database, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"')");
+    server.sql(database, "INSERT INTO trades (symbol, price) SELECT 'BTC', n FROM generate_series(1, 20) n");
+    const good = rowsOf(server, database);
+    await Bun.sleep(5);
+    const at = stamp();
+    await Bun.sleep(5);
+    server.sql(database, "DROP TABLE trades CASCADE; DROP TABLE fills; CREATE TABLE fills (lost text)");
+    server.sql(database, "SELECT pg_switch_wal()");
+    await until("a segment is archived", () => receiver.lines.some((line) => line.kind === "wal" && line.archived > 0));
+    server.sql(database, "CREATE TABLE later (n int)");
+    const wal = new WalArchive(rig.repository("ledger").folder, SEGMENT_BYTES);
+    await until("the rest is received", () => names(wal.incoming).some((name) => name.endsWith(".partial")));
+
+    const path = join(rig.folder, "recovered");
+    const from = { kind: "backup", folder: rig.store, id } as const;
+    const job = rig.restoreJob(target, { from, into: { kind: "instant", path, at } });
+    expect(await rig.restore(job)).toBe(0);
+    const said = rig.lines.flatMap((line) => (line.kind === "step" ? [line.text] : [])).at(-1);
+    expect(said).toMatch(/RPO.*RTO/);
+    await using recovered = await PgServer.on(path);
+    expect(rowsOf(recovered, database)).toBe(good);
+    expect(recovered.sql("postgres", "SELECT pg_is_in_recovery()")).toBe("f");
+    expect(names(path).filter((name) => name.includes("supervisor") || name === "recovery.signal")).toEqual([]);
+
+    // An instant behind everything: what there is comes back, and that is said.
+    const whole = join(rig.folder, "whole");
+    expect(
+      await rig.restore({
+        ...job,
+        into: { kind: "instant", path: whole, at: new Date(Date.now() + 60_000).toISOString() },
+      }),
+    ).toBe(0);
+    expect(rig.lines).toContainEqual(expect.objectContaining({ text: expect.stringContaining("all of it is played") }));
+    await using all = await PgServer.on(whole);
+    expect(all.sql(database, "SELECT count(*) FROM later")).toBe("0");
+
+    // A flipped byte in the archive is found before anything is played.
+    const [segment = ""] = names(wal.folder)
+      .filter((name) => /^[0-9A-F]{24}$/.test(name))
+      .toSorted()
+      .slice(-1);
+    const part = join(wal.folder, segment, "data.000");
+    const bytes = readFileSync(part);
+    bytes[20] = (bytes[20] ?? 0) ^ 1;
+    writeFileSync(part, bytes);
+    const spoilt = join(rig.folder, "spoilt");
+    expect(await rig.restore({ ...job, into: { kind: "instant", path: spoilt, at } })).toBe(4);
+    expect(existsSync(spoilt)).toBe(false);
+  },
+);

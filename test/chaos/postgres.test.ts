@@ -1,0 +1,98 @@
+/** PostgreSQL on the compiled binary: the daemon archives WAL and ends what a kill has broken off on the server, before any bot starts. */
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { missing, PgServer, WHY } from "../actions/backup/postgres-rig.ts";
+import { STAY } from "./fixture.ts";
+import { Rig, until } from "./harness.ts";
+
+const DIE = join(import.meta.dirname, "..", "fixtures", "restore-and-die.ts");
+const SERVER = { concurrent: true, skip: missing !== undefined, timeout: 180_000 };
+
+function configOf(url: string, more: object = {}) {
+  return {
+    backups: {
+      stores: { local: { kind: "directory", path: "store" } },
+      targets: { ledger: { kind: "postgres", url, bots: ["bot"], ...more } },
+    },
+  };
+}
+
+const idsIn = (rig: Rig, kind: string): readonly string[] =>
+  readdirSync(rig.path("store/ledger")).filter((name) => name.startsWith(`ledger-${kind}-`));
+
+test(
+  `a restore of PostgreSQL that was killed amid the exchange is taken back on the server before the bot starts${WHY}`,
+  SERVER,
+  async () => {
+    await using server = new PgServer();
+    await server.start();
+    const database = server.makeDatabase(30);
+    await using rig = new Rig({ bots: { bot: { command: STAY } }, config: configOf(server.url(database)) });
+    expect(await rig.cli("backup", "run", "ledger")).toMatchObject({ code: 0 });
+    server.sql(database, "DELETE FROM fills");
+    const old = server.contentOf(database);
+    const [id = ""] = idsIn(rig, "full");
+    const job = {
+      version: 1,
+      target: { kind: "postgres", name: "ledger", url: server.url(database) },
+      from: { kind: "backup", folder: rig.path("store"), id },
+      into: { kind: "live" },
+      bots: ["bot"],
+      stateDir: rig.state(""),
+      socket: rig.state("run/control.sock"),
+    };
+    const worker = Bun.spawn([process.execPath, DIE, "swapped"], {
+      stdin: Buffer.from(JSON.stringify(job)),
+      stdout: "ignore",
+    });
+    await worker.exited;
+    expect(worker.signalCode).toBe("SIGKILL");
+    expect(server.contentOf(database)).not.toBe(old);
+    // While the server does not answer, nobody knows which database it is.
+    await server.stop();
+    await rig.run();
+    expect((await rig.bot()).state).toBe("stopped");
+    await server.start();
+    await rig.botUntil("it runs", ({ state }) => state === "running", 60_000);
+    expect(server.contentOf(database)).toBe(old);
+    expect(server.databases()).toEqual([database, "postgres"]);
+    const table = await rig.cli("restore", "ledger", "--table", "fills", "--yes");
+    expect(table).toMatchObject({ code: 0 });
+    expect(server.sql(database, "SELECT count(*) FROM fills")).toBe("30");
+  },
+);
+
+test(`the daemon archives WAL, and the binary recovers to an instant in a new folder${WHY}`, SERVER, async () => {
+  await using server = new PgServer();
+  await server.start();
+  const database = server.makeDatabase(30);
+  await using rig = new Rig({
+    bots: { bot: { command: STAY } },
+    config: configOf(server.url(database), { pitr: true }),
+  });
+  expect(await rig.cli("backup", "run", "ledger")).toMatchObject({ code: 0 });
+  expect([idsIn(rig, "full").length, idsIn(rig, "base").length]).toEqual([1, 1]);
+  await rig.run();
+  const wal = rig.path("store/ledger/wal");
+  await until(
+    "WAL is received",
+    () => existsSync(join(wal, "incoming")) && readdirSync(join(wal, "incoming")).length > 0,
+    60_000,
+  );
+  server.sql(database, "UPDATE trades SET price = 5");
+  const at = new Date(Date.now() + 1).toISOString();
+  await Bun.sleep(5);
+  server.sql(database, "DROP TABLE trades CASCADE; SELECT pg_switch_wal()");
+  await until("a segment is archived", () => readdirSync(wal).some((name) => /^[0-9A-F]{24}$/.test(name)), 60_000);
+  const status = JSON.parse((await rig.cli("status", "--json")).out);
+  expect(status.backups[0].wal.slotRetainedBytes).toBeGreaterThanOrEqual(0);
+  const done = await rig.cli("restore", "ledger", "--at", at, "--to", "recovered");
+  expect(done).toMatchObject({ code: 0 });
+  expect(done.out).toMatch(/RPO.*RTO/);
+  await using recovered = await PgServer.on(rig.path("recovered"));
+  expect(recovered.sql(database, "SELECT count(*), sum(price) FROM trades")).toBe("30|150");
+  // Nothing of it outlives the daemon for long.
+  expect((await rig.cli("restore", "ledger", "--at", "1d", "--to", "nowhere")).code).toBe(10);
+  writeFileSync(rig.path("done"), "");
+});
