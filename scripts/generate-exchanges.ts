@@ -49,10 +49,29 @@ export function exchangeIdsSource(): string {
 /** Closed against a paper exchange of this repository under every fault, and against recorded replies. */
 const SIMULATED = ["binanceusdm", "okx"];
 /** Their recorded replies and requests are read and sent as test/actions/recorded-replies.test.ts says. */
-const RECORDED: readonly string[] = [];
+const RECORDED = ["bitget", "bybit", "gate", "hyperliquid", "krakenfutures", "kucoinfutures"];
+
+/** What is read of the account, where that is not everything or not ccxt's default (src/actions/venue/quirks.ts). */
+const READS: Readonly<Record<string, string>> = {
+  binance: "USDⓈ-M only; for COIN-M use `binancecoinm`",
+  binanceusdm: "USDⓈ-M",
+  okx: "every contract, all types of algo orders",
+  bybit: "USDT, USDC, inverse; of inverse contracts the orders settled in BTC and ETH",
+  gate: "perpetuals settled in USDT and BTC; no dated futures",
+  bitget: "USDT and USDC futures; no coin-margined ones",
+  kucoinfutures: "every contract",
+  krakenfutures: "every contract",
+  hyperliquid: "the main exchange, not those of builders (HIP-3)",
+};
 
 /** What ccxt calls credentials, in the words of the config's keys. */
-const CREDENTIALS: Readonly<Record<string, string>> = { apiKey: "key", secret: "secret", password: "passphrase" };
+const CREDENTIALS: Readonly<Record<string, string>> = {
+  apiKey: "key",
+  secret: "secret",
+  password: "passphrase",
+  walletAddress: "wallet address",
+  privateKey: "private key",
+};
 
 /** What a column of the page asks of ccxt's `has`. */
 const CAPABILITIES = [
@@ -78,9 +97,10 @@ export function exchangesMarkdown(): string {
     const sandbox = Reflect.get(urls, "test") !== undefined || Reflect.get(urls, "demo") !== undefined ? "yes" : "–";
     const credentials = Object.keys(requiredCredentials).filter((name) => requiredCredentials[name] === true);
     const keys = credentials.map((name) => CREDENTIALS[name] ?? name).join(", ");
-    return `| \`${id}\` | ${[tierOf(id), keys, ...marks, sandbox].join(" | ")} |`;
+    const reads = READS[id] ?? "ccxt's default";
+    return `| \`${id}\` | ${[tierOf(id), keys, reads, ...marks, sandbox].join(" | ")} |`;
   });
-  const head = ["venue", "tier", "credentials", ...CAPABILITIES.map(([title]) => title), "test network"];
+  const head = ["venue", "tier", "credentials", "reads", ...CAPABILITIES.map(([title]) => title), "test network"];
   const hookOnly = derivativeIds().filter((id) => !closable.includes(id));
   return [
     "# Exchanges",
@@ -99,6 +119,9 @@ export function exchangesMarkdown(): string {
     `| ${head.join(" | ")} |`,
     `| ${head.map(() => "---").join(" | ")} |`,
     ...rows,
+    "",
+    "**What is not read is not closed, and the account is called flat without it.** ccxt's default is often one settlement currency alone: with a venue of tier B, hold nothing else on that account.",
+    "A venue with a wallet in place of keys gets `apiKeyFile` as the wallet's address and `apiSecretFile` as its private key.",
     "",
     "Without *cancel all* the orders are cancelled one by one or several at once, by their ids. Without *position mode* the mode is read from the positions.",
     "Without *clock* it is set by the date in the venue's answers. What ccxt calls a dead-man switch is not everywhere one that requests alone can arm.",

@@ -40,7 +40,7 @@ const WORDS_OF_KIND: Readonly<Record<VenueFailure["kind"], string>> = {
   unknown: "no usable answer",
 };
 
-/** Codes that say more than their class. Binance USDⓈ-M negative, OKX 5xxxx, Bybit 11xxxx. */
+/** Codes that say more than their class. Binance USDⓈ-M negative, OKX 5xxxx, Bybit 11xxxx, Bitget 22xxx, KuCoin 300xxx. */
 const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
   "-1111": "size",
   "-1013": "size",
@@ -69,12 +69,16 @@ const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
   "51137": "band",
   "51138": "band",
   "110017": "reduceOnly",
+  // Bitget and KuCoin: there is no position to close.
+  "22002": "reduceOnly",
+  "300009": "reduceOnly",
   "110003": "band",
 };
 
 /** Tried in this order: the first that fits names the reason. */
 const REASON_OF_WORDS: readonly (readonly [RegExp, RejectReason])[] = [
-  [/reduce[ _-]?only/i, "reduceOnly"],
+  // Kraken: wouldNotReducePosition; Gate: REDUCE_EXCEEDED.
+  [/reduce[ _-]?only|not ?reduce ?position|reduce_exceeded/i, "reduceOnly"],
   [/position ?(side|idx|mode)|pos_?side/i, "positionSide"],
   [/client ?(order|algo)? ?id|clordid|cloid/i, "clientId"],
   [

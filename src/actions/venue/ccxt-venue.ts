@@ -14,6 +14,7 @@ import { describeError } from "./describe-error.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
 import { Limiter } from "./limiter.ts";
 import { heldPosition, openOrder } from "./normalise.ts";
+import type { ListedOrder } from "./normalise.ts";
 import { readAllPages } from "./open-orders.ts";
 import type { Answer } from "./open-orders.ts";
 import { quirksOf } from "./quirks.ts";
@@ -42,7 +43,9 @@ export class CcxtVenue implements Venue {
   /** Listings that showed nothing: they are looked at again when nothing else is open any more. */
   readonly #emptyListings = new Set<TriggerListing>();
   #syncedAtMs = Number.NEGATIVE_INFINITY;
-  #clientIds = true;
+  /** Newest price of each position, for venues whose market orders need one. */
+  readonly #marks = new Map<string, number>();
+  #clientIds: boolean;
 
   private constructor(access: CcxtAccess, options: VenueOptions, parts: Parts) {
     this.#access = access;
@@ -50,6 +53,7 @@ export class CcxtVenue implements Venue {
     this.concurrency = parts.rates.concurrency;
     this.#limiter = parts.limiter;
     this.#quirks = quirksOf(access.exchange);
+    this.#clientIds = this.#quirks.clientIds;
     this.#transport = parts.transport;
     this.#exchange = parts.exchange;
   }
@@ -130,7 +134,9 @@ export class CcxtVenue implements Venue {
     const type = limitPrice === undefined ? "market" : "limit";
     const answer = await this.#answer(async () => {
       // Inside: it throws for a symbol that is not listed, and a failing order must not end the round.
-      const price = limitPrice === undefined ? undefined : Number(exchange.priceToPrecision(symbol, limitPrice));
+      const reference = this.#quirks.pricedMarketOrders ? this.#marks.get(symbol) : undefined;
+      const priced = limitPrice ?? reference;
+      const price = priced === undefined ? undefined : Number(exchange.priceToPrecision(symbol, priced));
       const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
       if (placed.status === "rejected") throw new RejectedOrderError(placed.info);
       // Not an acknowledgement, whatever it is: the order may have been executed.
@@ -151,9 +157,10 @@ export class CcxtVenue implements Venue {
   /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
   async cancel({ symbol, trigger, orders }: CancelOrders): Promise<VenueFailure[]> {
     const { has } = this.#exchange;
-    const params = trigger ? { trigger: true } : {};
+    const { oneListing } = this.#quirks;
+    const params = trigger && !oneListing ? { trigger: true } : {};
     const ids = orders.map(({ id }) => id);
-    if (has["cancelAllOrders"] === true) {
+    if (has["cancelAllOrders"] === true && !oneListing) {
       return this.#cancelCall(trigger, symbol, 1, () => this.#exchange.cancelAllOrders(symbol, params));
     }
     const bulk = has["cancelOrders"] === true;
@@ -185,21 +192,24 @@ export class CcxtVenue implements Venue {
   }
 
   async #readOnce(): Promise<Reading> {
-    const likely = this.#quirks.triggerListings.filter((listing) => !this.#emptyListings.has(listing));
-    const unlikely = this.#quirks.triggerListings.filter((listing) => this.#emptyListings.has(listing));
-    const [positions, orders, some] = await Promise.all([
+    const { triggerListings, oneListing } = this.#quirks;
+    const likely = triggerListings.filter((listing) => !this.#emptyListings.has(listing));
+    const unlikely = triggerListings.filter((listing) => this.#emptyListings.has(listing));
+    const [positions, listed, some] = await Promise.all([
       this.#readPositions(),
-      this.#readOrders("orders", {}),
+      this.#readListings(),
       this.#readTriggers(likely),
     ]);
     // Limits forbid looking everywhere each time, but nothing is called flat before every listing was seen empty.
-    const triggers = looksFlat(positions, [orders, ...some])
+    const triggers = looksFlat(positions, [listed, ...some])
       ? [...some, ...(await this.#readTriggers(unlikely))]
       : some;
-    const regular = "value" in orders ? orders.value : undefined;
+    const all = "value" in listed ? listed.value : undefined;
+    const regular = oneListing ? all?.filter(({ conditional }) => !conditional) : all;
+    const waiting = oneListing ? all?.filter(({ conditional }) => conditional) : [];
     const known = new Set(regular?.map(({ id }) => id));
-    const failures = [positions, orders, ...triggers].flatMap((part) => ("failure" in part ? [part.failure] : []));
-    const seen = triggers.map((part) => ("value" in part ? part.value : undefined));
+    const failures = [positions, listed, ...triggers].flatMap((part) => ("failure" in part ? [part.failure] : []));
+    const seen = [...triggers.map((part) => ("value" in part ? part.value : undefined)), waiting];
     return {
       positions: "value" in positions ? positions.value : undefined,
       orders: regular,
@@ -212,13 +222,26 @@ export class CcxtVenue implements Venue {
   }
 
   async #readPositions(): Promise<Answer<HeldPosition[]>> {
-    return this.#call("positions", async () => {
-      const positions: Position[] = await this.#exchange.fetchPositions();
-      return positions.flatMap((position) => heldPosition(this.#exchange, position) ?? []).filter(this.#inScope);
-    });
+    const parts = await Promise.all(
+      this.#quirks.positionListings.map(async (params) => {
+        const answer = await this.#call("positions", async () => {
+          const positions: Position[] = await this.#exchange.fetchPositions(undefined, params);
+          return positions.flatMap((position) => heldPosition(this.#exchange, position) ?? []).filter(this.#inScope);
+        });
+        return this.#orNoAccount(answer);
+      }),
+    );
+    const answer = merged(parts);
+    for (const { symbol, markPrice } of "value" in answer ? answer.value : [])
+      if (markPrice !== undefined) this.#marks.set(symbol, markPrice);
+    return answer;
   }
 
-  async #readOrders(kind: "orders" | "triggers", params: Record<string, unknown>): Promise<Answer<OpenOrder[]>> {
+  async #readListings(): Promise<Answer<ListedOrder[]>> {
+    return merged(await Promise.all(this.#quirks.orderListings.map((params) => this.#readOrders("orders", params))));
+  }
+
+  async #readOrders(kind: "orders" | "triggers", params: Record<string, unknown>): Promise<Answer<ListedOrder[]>> {
     const answer = await readAllPages(this.#quirks.orderPage, (limit, after) =>
       this.#call(kind, async () => {
         const paged = after === undefined ? params : { ...params, after };
@@ -226,7 +249,13 @@ export class CcxtVenue implements Venue {
         return orders.map(openOrder);
       }),
     );
-    return "value" in answer ? { value: answer.value.filter(this.#inScope) } : answer;
+    const found = this.#orNoAccount(answer);
+    return "value" in found ? { value: found.value.filter(this.#inScope) } : found;
+  }
+
+  /** An account that the venue never made for this currency holds nothing. */
+  #orNoAccount<T>(answer: Answer<T[]>): Answer<T[]> {
+    return "failure" in answer && this.#quirks.noAccount?.test(answer.text) === true ? { value: [] } : answer;
   }
 
   async #readTriggers(listings: readonly TriggerListing[]): Promise<Answer<OpenOrder[]>[]> {
@@ -283,6 +312,12 @@ interface Parts {
   readonly limiter: Limiter;
   readonly transport: Transport;
   readonly exchange: VenueExchange;
+}
+
+/** All parts together; one that failed makes the whole unreadable, for a part would read as "the rest is closed". */
+function merged<T>(parts: readonly Answer<T[]>[]): Answer<T[]> {
+  const failed = parts.find((part) => "failure" in part);
+  return failed ?? { value: parts.flatMap((part) => ("value" in part ? part.value : [])) };
 }
 
 /** Nothing that was read is open, but for dust, and nothing was unreadable. */

@@ -29,6 +29,9 @@ export type VenueExchange = Pick<
   | "priceToPrecision"
   | "setSandboxMode"
   | "enableDemoTrading"
+  | "requiredCredentials"
+  | "walletAddress"
+  | "privateKey"
 >;
 export type ExchangeClass = new (settings: Record<string, unknown>) => VenueExchange;
 
@@ -53,6 +56,7 @@ export async function openExchange(venue: CcxtAccess, transport: Transport, cloc
     timeout: CCXT_TIMEOUT_MS,
   });
   configure(exchange);
+  nameCredentials(exchange, venue);
   exchange.fetchImplementation = withDeadline(exchange, transport, clock);
   if (venue.sandbox) enterSandbox(exchange);
   return exchange;
@@ -89,6 +93,13 @@ function withDeadline({ id, options }: VenueExchange, transport: Transport, cloc
   };
 }
 
+/** Venues without keys of their own want a wallet's address and its private key: the config's key and secret. */
+function nameCredentials(exchange: VenueExchange, { apiKey, apiSecret }: CcxtAccess): void {
+  const { walletAddress, privateKey } = exchange.requiredCredentials;
+  if (walletAddress === true) exchange.walletAddress = apiKey;
+  if (privateKey === true) exchange.privateKey = apiSecret;
+}
+
 function configure(exchange: VenueExchange): void {
   const { options, has } = exchange;
   // Both ask for wallet rights that a trading key need not have, inside loadMarkets.
@@ -97,7 +108,10 @@ function configure(exchange: VenueExchange): void {
   // One request for each reading of positions, only for the maintenance margin that nobody needs here.
   options["leverageBrackets"] = {};
   // Binance refuses to list the orders of the whole account unless its price (weight 40) is accepted.
-  options["fetchOpenOrders"] = { ...asRecord(options["fetchOpenOrders"]), warnWithoutSymbol: false };
+  if (exchange.id.startsWith("binance"))
+    options["fetchOpenOrders"] = { ...asRecord(options["fetchOpenOrders"]), warnWithoutSymbol: false };
+  // Before the first order ccxt would let a third party take fees of this wallet; a close signs orders and nothing else.
+  if (exchange.id === "hyperliquid") Reflect.set(exchange, "initializeClient", () => Promise.resolve(true));
   options["recvWindow"] = RECV_WINDOW_MS;
   // Venues that also have a spot market would list that one.
   if (has["swap"] === true) options["defaultType"] = "swap";

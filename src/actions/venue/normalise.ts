@@ -35,14 +35,20 @@ export function heldPosition(exchange: VenueExchange, position: Position): HeldP
   };
 }
 
+/** An order, and whether it waits for a price; venues with a listing of their own for those need not ask. */
+export interface ListedOrder extends OpenOrder {
+  readonly conditional: boolean;
+}
+
 /** Throws for an order that cannot be named, hence not be cancelled: that account is not flat either. */
-export function openOrder(order: Order): OpenOrder {
+export function openOrder(order: Order): ListedOrder {
   const { id, clientOrderId, symbol, reduceOnly } = order;
   if (id === undefined || symbol === undefined) throw new TypeError("the venue names an order without id or symbol");
   const info = asRecord(order.info);
   // Binance's closePosition orders reserve the position as reduce-only orders do.
   const closes = info["closePosition"] === true || closesLeg(info["posSide"], order.side);
-  return { id, clientId: clientOrderId, symbol, reduceOnly: reduceOnly === true || closes };
+  const conditional = (numberOf(order.triggerPrice) ?? numberOf(order.stopPrice) ?? 0) > 0;
+  return { id, clientId: clientOrderId, symbol, reduceOnly: reduceOnly === true || closes, conditional };
 }
 
 /** In OKX's hedge mode side and leg say that an order only reduces, and `reduceOnly` is false. */
@@ -63,9 +69,17 @@ export function marketRules(exchange: VenueExchange, symbol: string): MarketRule
   return {
     minAmount: numberOf(amount["min"]) ?? 0,
     stepAmount: stepOf(exchange.precisionMode, precision),
-    // OKX names its maxima outside of the unified limits.
-    maxMarketAmount: smallest(marketOrders["max"], amount["max"], info["maxMktSz"]),
-    maxLimitAmount: smallest(amount["max"], info["maxLmtSz"]),
+    // Outside of the unified limits, in the words of OKX, Bybit, Gate, Bitget and KuCoin.
+    maxMarketAmount: smallest(
+      marketOrders["max"],
+      amount["max"],
+      info["maxMktSz"],
+      asRecord(info["lotSizeFilter"])["maxMktOrderQty"],
+      info["market_order_size_max"],
+      info["maxMarketOrderQty"],
+      info["marketMaxOrderQty"],
+    ),
+    maxLimitAmount: smallest(amount["max"], info["maxLmtSz"], info["maxOrderQty"]),
   };
 }
 

@@ -1,18 +1,21 @@
 /** Every open order of an account, page by page: a venue that shows a hundred at a time must not look as if it had no more. */
-import type { OpenOrder } from "../../core/close-orders.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
+import type { OpenOrder } from "../../core/close-orders.ts";
 
 export type Answer<T> = { readonly value: T } | { readonly failure: VenueFailure; readonly text: string };
 
 /** One request for open orders; `limit` and `after` only where the venue has pages. */
-export type PageReader = (limit: number | undefined, after: string | undefined) => Promise<Answer<OpenOrder[]>>;
+export type PageReader<T> = (limit: number | undefined, after: string | undefined) => Promise<Answer<T[]>>;
 
 /** 10 000 orders at 100 a page: several times what OKX lets an account have open. */
 const MAX_PAGES = 100;
 
 /** All pages or a failure; a part would read as "the rest is cancelled". */
-export async function readAllPages(pageRows: number | undefined, read: PageReader): Promise<Answer<OpenOrder[]>> {
-  const orders: OpenOrder[] = [];
+export async function readAllPages<T extends OpenOrder>(
+  pageRows: number | undefined,
+  read: PageReader<T>,
+): Promise<Answer<T[]>> {
+  const orders: T[] = [];
   let after: string | undefined;
   for (let pages = 0; pages < MAX_PAGES; pages += 1) {
     // Each page is asked for by the last id of the one before.

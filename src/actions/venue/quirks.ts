@@ -8,7 +8,21 @@ export interface TriggerListing {
   readonly unknownType: RegExp | undefined;
 }
 
+type Parameters = Readonly<Record<string, unknown>>;
+
 export interface VenueQuirks {
+  /** ccxt's parameters of the readings that together show every position: some venues show one settlement currency at a time. */
+  readonly positionListings: readonly Parameters[];
+  /** The same for regular orders. */
+  readonly orderListings: readonly Parameters[];
+  /** A refusal in these words means that the account does not exist, hence holds nothing. */
+  readonly noAccount: RegExp | undefined;
+  /** Conditional orders stand in the listing of the regular ones, and a cancel by symbol takes both: told apart by their trigger price, cancelled by id. */
+  readonly oneListing: boolean;
+  /** A market order needs a price, from which ccxt makes its limit. */
+  readonly pricedMarketOrders: boolean;
+  /** Whether our client order ids are of the venue's alphabet and length. */
+  readonly clientIds: boolean;
   /** Rows of a page of open orders, older pages asked for by `after`; `undefined`: one answer has them all. */
   readonly orderPage: number | undefined;
   /** All listings that together show every conditional order. */
@@ -25,6 +39,12 @@ export interface VenueQuirks {
 }
 
 const USUAL: VenueQuirks = {
+  positionListings: [{}],
+  orderListings: [{}],
+  noAccount: undefined,
+  oneListing: false,
+  pricedMarketOrders: false,
+  clientIds: true,
   orderPage: undefined,
   triggerListings: [{ params: { trigger: true }, unknownType: undefined }],
   // The smallest limit among the venues with a bulk cancel.
@@ -50,6 +70,7 @@ const OKX_OPTIONAL_TRIGGERS = ["chase", "iceberg", "twap"];
 const OKX_UNKNOWN_TYPE = /"code":"(51\d{3}|50014|50016)"/;
 
 const OKX: VenueQuirks = {
+  ...USUAL,
   orderPage: 100,
   triggerListings: [
     ...OKX_TRIGGERS.map((ordType) => ({ params: { trigger: true, ordType }, unknownType: undefined })),
@@ -64,8 +85,58 @@ const OKX: VenueQuirks = {
   deadline: { header: "expTime", paths: ["/api/v5/trade/order", "/api/v5/trade/batch-orders"] },
 };
 
+/** Where ccxt's default is USDT alone. Orders of inverse contracts can be listed by their settlement currency only. */
+const BYBIT: VenueQuirks = {
+  ...USUAL,
+  positionListings: [{ settleCoin: "USDT" }, { settleCoin: "USDC" }, { subType: "inverse" }],
+  orderListings: [
+    { settleCoin: "USDT", limit: 50 },
+    { settleCoin: "USDC", limit: 50 },
+    { subType: "inverse", settleCoin: "BTC", limit: 50 },
+    { subType: "inverse", settleCoin: "ETH", limit: 50 },
+  ],
+  triggerListings: [],
+  oneListing: true,
+};
+
+const GATE_SETTLEMENTS = [{ settle: "usdt" }, { settle: "btc" }];
+const GATE: VenueQuirks = {
+  ...USUAL,
+  positionListings: GATE_SETTLEMENTS,
+  orderListings: GATE_SETTLEMENTS,
+  triggerListings: GATE_SETTLEMENTS.map((settle) => ({ params: { trigger: true, ...settle }, unknownType: undefined })),
+  noAccount: /USER_NOT_FOUND/,
+};
+
+/** Coin-margined products want their margin currency named; they are not read. */
+const BITGET_PRODUCTS = ["USDT-FUTURES", "USDC-FUTURES"].map((productType) => ({ type: "swap", productType }));
+/** Own conditional orders, those of positions, and trailing ones. */
+const BITGET_PLANS = ["normal_plan", "profit_loss", "track_plan"];
+const BITGET: VenueQuirks = {
+  ...USUAL,
+  positionListings: BITGET_PRODUCTS,
+  orderListings: BITGET_PRODUCTS,
+  triggerListings: BITGET_PRODUCTS.flatMap((product) =>
+    BITGET_PLANS.map((planType) => ({ params: { trigger: true, planType, ...product }, unknownType: undefined })),
+  ),
+  namesMarginMode: true,
+};
+
+const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
+  okx: OKX,
+  okxus: OKX,
+  myokx: OKX,
+  bybit: BYBIT,
+  bybitid: BYBIT,
+  gate: GATE,
+  bitget: BITGET,
+  kucoin: { ...USUAL, namesMarginMode: true },
+  kucoinfutures: { ...USUAL, namesMarginMode: true },
+  krakenfutures: { ...USUAL, triggerListings: [], oneListing: true },
+  hyperliquid: { ...USUAL, triggerListings: [], oneListing: true, pricedMarketOrders: true, clientIds: false },
+};
+
 export function quirksOf(exchange: string): VenueQuirks {
-  if (exchange === "okx" || exchange === "okxus" || exchange === "myokx") return OKX;
   if (exchange.startsWith("binance")) return BINANCE;
-  return exchange === "bitget" ? { ...USUAL, namesMarginMode: true } : USUAL;
+  return (Object.hasOwn(QUIRKS, exchange) ? QUIRKS[exchange] : undefined) ?? USUAL;
 }
