@@ -184,7 +184,8 @@ class TargetDrill {
 
   /** The newest backup that is proven and whole, as a restore would choose it. */
   async #find(): Promise<string> {
-    const found = await this.#list();
+    // A restore takes a dump of PostgreSQL; a base is for a chosen instant, with WAL that no bucket has.
+    const found = (await this.#list()).filter(({ manifest }) => manifest.kind !== "base");
     const choice = chooseBackup(
       found.map(({ candidate }) => candidate),
       this.#at.startedAt.getTime(),
