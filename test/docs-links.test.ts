@@ -112,7 +112,7 @@ describe.each(files)("%s", (file) => {
 describe("problemsOf()", () => {
   test.each([
     ["relaod", ["no command relaod"]],
-    ["emergency preflight", ["no command emergency preflight"]],
+    ["emergency preview", ["no command emergency preview"]],
     ["status --colour", ["no option --colour of status"]],
     ["logs bot -x", ["no option -x of logs"]],
     ["config schema --of status", []],

@@ -49,6 +49,8 @@ export async function withVenue(
         return failure === undefined ? { value: undefined } : { failure };
       });
       if (failed !== undefined) return failed;
+      const stranger = venue.accountProblem?.();
+      if (stranger !== undefined) return { outcome: "refused", reason: `${stranger}; nothing was sent` };
       const problem = venue.symbolProblem();
       return problem === undefined ? await deed(venue) : { outcome: "unsupported", reason: problem };
     } finally {

@@ -64,6 +64,10 @@ const ccxtSchema = z.strictObject({
   apiKey: z.string(),
   apiSecret: z.string(),
   passphrase: z.string().optional(),
+  /** Id that the account must have at the venue; absent: any. */
+  uid: z.string().optional(),
+  /** Where a preflight keeps the venue's markets. */
+  marketsFile: z.string().optional(),
 });
 export type CcxtAccess = z.output<typeof ccxtSchema>;
 

@@ -5,7 +5,7 @@ import type { BackupStatus, BotStatus, Status } from "./status.ts";
 /** States that nobody sleeps through. */
 const ALARMING: ReadonlySet<BotStatus["state"]> = new Set(["recovering", "locked", "stuck", "halted"]);
 
-/** 4 for an alarming bot, 0 when every bot that should run is running, ready and healthy and no backup is overdue, else 1. */
+/** 4 for an alarming bot, 0 when every bot that should run is running, ready and healthy, no backup is overdue and no preflight has failed, else 1. */
 export function statusExitCode({
   bots,
   backups,
@@ -14,5 +14,7 @@ export function statusExitCode({
   const settled = bots.every((bot) =>
     bot.wanted ? bot.state === "running" && bot.ready && bot.health === "healthy" : bot.state === "stopped",
   );
-  return settled && !backups.some(({ overdue }) => overdue) ? EXIT.done : EXIT.failed;
+  // An emergency close that would not work is found on a quiet day, or too late.
+  const guarded = bots.every(({ emergency }) => emergency.preflight !== "failed");
+  return settled && guarded && !backups.some(({ overdue }) => overdue) ? EXIT.done : EXIT.failed;
 }

@@ -202,6 +202,16 @@ export const METRICS: readonly Row[] = [
     "When the lockout began, in seconds since 1970; NaN while there is none.",
     ofBot(({ emergency }) => secondsOf(emergency.lockedSince)),
   ),
+  gauge(
+    "supervisor_bot_emergency_preflight_ok",
+    "1 when the last preflight found that an emergency close would work, 0 when not; NaN before the first.",
+    ofBot(({ emergency }) => (emergency.preflight === "never" ? null : Number(emergency.preflight === "ok"))),
+  ),
+  gauge(
+    "supervisor_bot_emergency_preflight_timestamp_seconds",
+    "When the last preflight ended, in seconds since 1970; NaN before the first.",
+    ofBot(({ emergency }) => secondsOf(emergency.preflightAt)),
+  ),
 
   gauge("supervisor_probe_verdict", "1 for the verdict of the probe, folded over its thresholds.", {
     labels: ["bot", "account", "probe", "verdict"],

@@ -190,6 +190,13 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   for (const probe of bot.probes)
     if (probe.verdict === "unhealthy") lines.push(`${name}: probe ${probe.name}: ${probe.reason ?? "unhealthy"}`);
   const painted = lines.map((line) => paint(line));
+  if (emergency.preflight === "failed")
+    painted.push(
+      paint(
+        `${name}: its last preflight failed: an emergency close may not work; see: supervisor emergency preflight ${name}`,
+        "red",
+      ),
+    );
   if (bot.level === "minimal")
     painted.push(
       paint(

@@ -6,6 +6,7 @@ import type { Reading } from "../../core/close-plan.ts";
 import { isDust } from "../../core/close-orders.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
+import { accountFactsOf } from "./account-facts.ts";
 import { guardAnswers } from "./answer-guard.ts";
 import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";
 import { asRecord, nearestNames, openExchange, RECV_WINDOW_MS } from "./exchange.ts";
@@ -13,6 +14,7 @@ import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
 import { Limiter } from "./limiter.ts";
+import { useCachedMarkets } from "./market-cache.ts";
 import { heldPosition, openOrder } from "./normalise.ts";
 import type { ListedOrder } from "./normalise.ts";
 import { readAllPages } from "./open-orders.ts";
@@ -46,6 +48,10 @@ export class CcxtVenue implements Venue {
   /** Newest price of each position, for venues whose market orders need one. */
   readonly #marks = new Map<string, number>();
   #clientIds: boolean;
+  /** Where the markets are from; `outdated`: from the file, and a refusal says that it may be too old. */
+  #markets: "none" | "file" | "outdated" | "venue" = "none";
+  /** What the venue says whose account it is; `undefined` before it was asked. */
+  #uid: { readonly found: string | undefined } | undefined;
 
   private constructor(access: CcxtAccess, options: VenueOptions, parts: Parts) {
     this.#access = access;
@@ -82,16 +88,76 @@ export class CcxtVenue implements Venue {
     return this.#limiter.paused;
   }
 
-  /** Loads the markets; `undefined` when that worked. A failed load would be remembered, so each try asks for a fresh one. */
-  async prepare(): Promise<VenueFailure | undefined> {
+  /** ccxt's own object, for what only some venues can be asked. */
+  get exchange(): VenueExchange {
+    return this.#exchange;
+  }
+
+  /** Our clock minus the venue's by the last answer's header, ms, whole seconds. */
+  get skewMs(): number | undefined {
+    return this.#transport.skewMs();
+  }
+
+  /** The markets are from the file that a preflight wrote. */
+  get usesCache(): boolean {
+    return this.#markets === "file" || this.#markets === "outdated";
+  }
+
+  /** Asks the venue something within its limits; a failure is classified, counted and never thrown. A wrong clock is set, and it is asked once more. */
+  async ask<T>(kind: CallKind, call: () => Promise<T>): Promise<Answer<T>> {
+    const answer = await this.#call(kind, call);
+    if (!("failure" in answer) || answer.failure.kind !== "clock") return answer;
+    await this.#syncClock();
+    return this.#call(kind, call);
+  }
+
+  /**
+   * Loads the markets, from the preflight's file where that is of these days, and proves whose account it is; `undefined` when
+   * that worked. A failed load would be remembered, so each try asks for a fresh one.
+   */
+  async prepare({ fresh = false }: { readonly fresh?: boolean } = {}): Promise<VenueFailure | undefined> {
+    return (await this.#loadMarkets(fresh)) ?? this.#readUid();
+  }
+
+  async #loadMarkets(fresh: boolean): Promise<VenueFailure | undefined> {
+    if (!fresh && this.#markets === "none" && this.#useCache(false)) return undefined;
+    if (!fresh && this.#markets !== "none") return undefined;
     const answer = await this.#call("markets", () => this.#exchange.loadMarkets(true));
     if ("failure" in answer) {
       if (answer.failure.kind === "clock") await this.#syncClock();
-      return answer.failure;
+      // Better old markets than none: lots change seldom, and what does not fit is refused and learnt from.
+      return !fresh && this.#useCache(true) ? undefined : answer.failure;
     }
+    this.#markets = "venue";
     const skewMs = this.#transport.skewMs() ?? 0;
     if (Math.abs(skewMs) > TOLERATED_SKEW_MS) await this.#syncClock();
     return undefined;
+  }
+
+  /** A list that lacks a symbol of the job is too old, whatever its age. */
+  #useCache(anyAge: boolean): boolean {
+    if (!useCachedMarkets(this.#exchange, this.#access, this.#options.clock, anyAge)) return false;
+    if (!anyAge && this.symbolProblem() !== undefined) return false;
+    this.#markets = "file";
+    return true;
+  }
+
+  async #readUid(): Promise<VenueFailure | undefined> {
+    const readUid = accountFactsOf(this.#access.exchange).uid;
+    if (this.#access.uid === undefined || this.#uid !== undefined) return undefined;
+    const answer = await this.ask("account", async () => readUid?.(this.#exchange));
+    if ("failure" in answer) return answer.failure;
+    this.#uid = { found: answer.value };
+    return undefined;
+  }
+
+  /** An account of another id must not be touched, nor one whose id the venue does not tell where the config asks for it. */
+  accountProblem(): string | undefined {
+    const { uid } = this.#access;
+    if (uid === undefined || this.#uid?.found === uid) return undefined;
+    const found = this.#uid?.found;
+    const seen = found === undefined ? "tells no id" : `says ${found}`;
+    return `the key may open another account: emergency.uid is ${uid}, the venue ${seen}`;
   }
 
   /** Why the job's list of symbols cannot be used, or `undefined`: a misspelt symbol would look like a flat account. */
@@ -109,10 +175,28 @@ export class CcxtVenue implements Venue {
 
   /** Positions, orders and conditional orders at once. A wrong clock is set and the reading taken again, once. */
   async read(): Promise<Reading> {
-    const reading = await this.#readOnce();
+    if (this.#markets === "outdated") await this.#renewMarkets();
+    const reading = await this.#readListed();
     if (!reading.failures.some(({ kind }) => kind === "clock")) return reading;
     await this.#syncClock();
-    return this.#readOnce();
+    return this.#readListed();
+  }
+
+  /** A reading that names a market which the file does not know is taken again with the venue's own list. */
+  async #readListed(): Promise<Reading> {
+    const reading = await this.#readOnce();
+    if (this.#markets !== "file") return reading;
+    const known = asRecord(this.#exchange.markets);
+    const seen = [...(reading.positions ?? []), ...(reading.orders ?? []), ...(reading.triggers ?? [])];
+    if (seen.every(({ symbol }) => Object.hasOwn(known, symbol))) return reading;
+    return (await this.#renewMarkets()) ? this.#readOnce() : reading;
+  }
+
+  /** Whether the venue's own list is in the place of the file's now; tried once, since the file is better than nothing. */
+  async #renewMarkets(): Promise<boolean> {
+    this.#markets = "venue";
+    const answer = await this.#call("markets", () => this.#exchange.loadMarkets(true));
+    return "value" in answer;
   }
 
   /** Takes the tokens of one order; `false` when there will be none before the end. Separate from `send`, which signs a timestamp. */
@@ -151,6 +235,8 @@ export class CcxtVenue implements Venue {
     if (failure.kind === "clock") await this.#syncClock();
     // The id only helps to recognise our orders; a venue with another alphabet gets them without.
     if (failure.kind === "rejected" && failure.why === "clientId") this.#clientIds = false;
+    // Perhaps its lot is another one by now.
+    if (failure.kind === "rejected" && this.#markets === "file") this.#markets = "outdated";
     return { result: failure, average: undefined, error: text };
   }
 

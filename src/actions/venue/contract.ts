@@ -39,6 +39,8 @@ export interface Venue {
   symbolProblem(): string | undefined;
   /** What the driver says of itself before anything is asked of it in earnest; absent: nothing. `undefined`: all is well. */
   preflight?(): Promise<VenueFailure | undefined>;
+  /** Why the account is not the one that the job means, or `undefined`; absent where nobody can tell. Known after `prepare`. */
+  accountProblem?(): string | undefined;
   /** Positions, orders and conditional orders. */
   read(): Promise<Reading>;
   /** Waits until an order may be sent; `false` when that will not be before the end. */

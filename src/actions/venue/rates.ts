@@ -1,7 +1,17 @@
 /** What each kind of call costs and how much a venue takes; Binance's and OKX's numbers are their documented limits, the rest is cautious. */
 import type { BucketLimits } from "./bucket.ts";
 
-export type CallKind = "markets" | "time" | "positions" | "orders" | "triggers" | "cancel" | "cancelTriggers" | "order";
+export type CallKind =
+  | "markets"
+  | "time"
+  | "positions"
+  | "orders"
+  | "triggers"
+  | "cancel"
+  | "cancelTriggers"
+  | "order"
+  | "account"
+  | "countdown";
 
 /** The limit of one kind of call alone, beside that of all requests. */
 interface OwnLimit extends BucketLimits {
@@ -28,7 +38,18 @@ const BINANCE: VenueRates = {
   requests: { burst: 1_200, perSecond: 20 },
   orders: { burst: 200, perSecond: 10 },
   own: {},
-  weightOf: { markets: 1, time: 1, positions: 5, orders: 40, triggers: 40, cancel: 1, cancelTriggers: 1, order: 1 },
+  weightOf: {
+    markets: 1,
+    time: 1,
+    positions: 5,
+    orders: 40,
+    triggers: 40,
+    cancel: 1,
+    cancelTriggers: 1,
+    order: 1,
+    account: 30,
+    countdown: 10,
+  },
   concurrency: 20,
 };
 
@@ -49,8 +70,21 @@ const OKX: VenueRates = {
     triggers: own(16, 2),
     cancel: own(200, 50, true),
     cancelTriggers: own(10, 5, true),
+    account: own(3, 1),
+    countdown: own(1, 0.5),
   },
-  weightOf: { markets: 1, time: 1, positions: 1, orders: 1, triggers: 1, cancel: 1, cancelTriggers: 1, order: 1 },
+  weightOf: {
+    markets: 1,
+    time: 1,
+    positions: 1,
+    orders: 1,
+    triggers: 1,
+    cancel: 1,
+    cancelTriggers: 1,
+    order: 1,
+    account: 1,
+    countdown: 1,
+  },
   concurrency: 20,
 };
 
@@ -59,7 +93,18 @@ const CAUTIOUS: VenueRates = {
   requests: { burst: 20, perSecond: 10 },
   orders: { burst: 20, perSecond: 10 },
   own: {},
-  weightOf: { markets: 1, time: 1, positions: 1, orders: 1, triggers: 1, cancel: 1, cancelTriggers: 1, order: 1 },
+  weightOf: {
+    markets: 1,
+    time: 1,
+    positions: 1,
+    orders: 1,
+    triggers: 1,
+    cancel: 1,
+    cancelTriggers: 1,
+    order: 1,
+    account: 1,
+    countdown: 1,
+  },
   concurrency: 10,
 };
 

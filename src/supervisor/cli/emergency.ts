@@ -9,6 +9,7 @@ import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
 import { closeRefusal, planRefusal, showCloseEnd, type CloseEnd } from "./close-end.ts";
 import { goalArguments, goalOf, withGoal, type GoalOptions } from "./emergency-goal.ts";
 import { emergencyPath, waitForEnd } from "./emergency-wait.ts";
+import { preflight, type PreflightOptions } from "./preflight.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -26,7 +27,7 @@ interface CloseOptions extends PlanOptions {
 export const command: Verb = {
   name: "emergency",
   summary:
-    "Plans or does the closing of a bot's positions. Exit codes of close: 0 done, 10 residual, 11 foreign activity, 12 refused, 13 key refused, 14 venue unreadable, 15 unsupported, 16 internal; of plan and of close --dry-run: 20 there is something to do.",
+    "Plans or does the closing of a bot's positions. Exit codes of close: 0 done, 10 residual, 11 foreign activity, 12 refused, 13 key refused, 14 venue unreadable, 15 unsupported, 16 internal; of plan and of close --dry-run: 20 there is something to do; of preflight: 0 all is well, 1 a check failed, 12 another account, 13 to 16 as above.",
   acts: true,
   configure: (cmd, io) => {
     withGoal(withConfig(cmd.command("plan")))
@@ -51,6 +52,12 @@ export const command: Verb = {
       .requiredOption("--reason <text>", "what is done about the open positions; goes into the journal")
       .option("--json", "one JSON object")
       .action((bot: string, options: AckOptions) => ack(bot, options, io));
+    withConfig(cmd.command("preflight"))
+      .description("Proves that an emergency close would work; changes nothing. The daemon does the same once a day.")
+      .argument("[bot]", "name of the bot in the config; default: every bot with an emergency section")
+      .option("--testnet", "on the venue's test network, with an order that rests and is cancelled")
+      .option("--json", "one JSON object")
+      .action((bot: string | undefined, options: PreflightOptions) => preflight(bot, options, io));
   },
 };
 

@@ -42,6 +42,8 @@ export const maintenanceAnswerSchema = z.object({
   ended: z.boolean().optional(),
 });
 
+export const preflightBody = z.strictObject({ testnet: z.boolean().default(false) });
+
 export const heartbeatBody = z.strictObject({
   status: z.string().max(4_096).optional(),
   progress: z.union([z.string(), z.number()]).optional(),

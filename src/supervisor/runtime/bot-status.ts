@@ -148,8 +148,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     incident: lockout?.incident ?? null,
     lockedSince: lockout?.lockedAt ?? null,
     reason: lockout?.reason ?? null,
-    preflight: "never",
-    preflightAt: null,
+    ...bot.guard.status,
   };
 }
 

@@ -21,11 +21,12 @@ import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } fro
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
+import { Guard } from "./guard/guard.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { FlightRecorder } from "./flight-recorder.ts";
 import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
-import { isAlive, LivePlan, withPlan } from "./live-plan.ts";
+import { isClosing, isAlive, LivePlan, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry, outdatedText, verdictFact } from "./narrate.ts";
@@ -50,6 +51,7 @@ const LASTING: ReadonlySet<Effect["kind"]> = new Set([
 export class Bot {
   readonly loop: Loop;
   readonly emergency: Emergency;
+  readonly guard: Guard;
   /** The last start of an earlier supervisor; `undefined` when there was none. */
   readonly before: Identity | undefined;
   readonly output: Output;
@@ -98,6 +100,8 @@ export class Bot {
     const locks = inheritedLocks(kin, deps.configured);
     this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
+    const closing = (): boolean => isClosing(this.loop.state);
+    this.guard = new Guard(withPlan(live, { clock, random, env, closing, fact }));
     this.limits = new BotLimits({
       limits: config.limits,
       controllers: deps.controllers,
@@ -373,6 +377,7 @@ export class Bot {
       case "unwatch":
         return this.#generation?.unwatch();
       case "openIncident":
+        this.guard.yield();
         this.emergency.open(deed.trigger, deed.reason, deed.goal);
         return this.#setLevel();
       case "runAction":

@@ -2,7 +2,7 @@
  * Runs the close-positions worker for one bot. The worker is a process of its own that outlives us; its journal lets the
  * next one go on, so starting it twice is safe: the account's lock lets one work and shows the other the result.
  */
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import {
   workerLineSchema,
@@ -107,7 +107,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
       cgroups: [...new Set(fence.flatMap(({ cgroup }) => (cgroup === undefined ? [] : [cgroup])))],
       processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
     },
-    venue: venueAccess(emergency, plan.config.cwd, env, timeoutMs),
+    venue: venueAccess(plan, emergency, env, timeoutMs),
   };
 }
 
@@ -115,20 +115,27 @@ function identityOf({ pid, startTicks }: ProcessId): ProcessId {
   return { pid, startTicks };
 }
 
-function venueAccess(
+/** Where the account is and how it is opened; `timeoutMs` is the budget of what is to be done there. Throws when a key cannot be read. */
+export function venueAccess(
+  plan: BotPlan,
   emergency: EmergencyConfig,
-  cwd: string,
   env: CloseRequest["env"],
-  timeoutMs: number,
+  timeoutMs: number = emergency.timeout,
 ): VenueAccess {
   const { driver, symbols } = emergency;
   switch (driver) {
     case "ccxt":
-      return ccxtAccess(emergency, env, timeoutMs);
+      return ccxtAccess(plan, emergency, env, timeoutMs);
     case "exec": {
       const { command = [], passEnv = [] } = emergency;
       const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
-      return { driver, ...shared, command: [...command], cwd, env: passedOn(["PATH", ...passEnv], env) };
+      return {
+        driver,
+        ...shared,
+        command: [...command],
+        cwd: plan.config.cwd,
+        env: passedOn(["PATH", ...passEnv], env),
+      };
     }
     case "webhook": {
       const { url = "" } = emergency;
@@ -148,9 +155,15 @@ function passedOn(names: readonly string[], env: CloseRequest["env"]): Record<st
   );
 }
 
-function ccxtAccess(emergency: EmergencyConfig, env: CloseRequest["env"], timeoutMs: number): VenueAccess {
+function ccxtAccess(
+  plan: BotPlan,
+  emergency: EmergencyConfig,
+  env: CloseRequest["env"],
+  timeoutMs: number,
+): VenueAccess {
   const passphrase = secret("passphrase", emergency, env);
-  const { exchange = "", endpoint, sandbox, symbols } = emergency;
+  const { exchange = "", endpoint, sandbox, symbols, uid } = emergency;
+  const markets = `markets-${exchange}${sandbox ? "-sandbox" : ""}.json`;
   return {
     exchange,
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -160,6 +173,8 @@ function ccxtAccess(emergency: EmergencyConfig, env: CloseRequest["env"], timeou
     apiKey: secret("apiKey", emergency, env) ?? "",
     apiSecret: secret("apiSecret", emergency, env) ?? "",
     ...(passphrase === undefined ? {} : { passphrase }),
+    ...(uid === undefined ? {} : { uid }),
+    marketsFile: join(dirname(plan.files.accountLock), markets),
   };
 }
 

@@ -6,14 +6,15 @@ import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, json, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { armBody, json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
-import { acknowledge, closingRefusal, emergency, isClosing } from "./emergency-routes.ts";
+import { acknowledge, closingRefusal, emergency } from "./emergency-routes.ts";
 import { eventStream } from "./event-stream.ts";
 import type { Journal } from "./journal.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { isClosing } from "./live-plan.ts";
 import type { MaintenanceWatch } from "./maintenance.ts";
 import { maintenanceAnswer } from "./maintenance-answer.ts";
 import { planClose } from "./planning.ts";
@@ -129,6 +130,7 @@ const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Res
     stoppingRefusal(asked, "arm") ?? restoringRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),
+  "POST preflight": preflight,
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
 
@@ -309,4 +311,12 @@ async function positionsSince(deps: ControlDeps, bot: Bot): Promise<Response | u
     message: `cannot arm ${name}: ${why}`,
     hint: `supervisor emergency plan ${name} shows what is open; --accept-positions arms it all the same`,
   });
+}
+
+/** Reads only; asked for during a close, it would take from the venue what the close needs. */
+async function preflight({ bot, request }: Asked): Promise<Response> {
+  const body = await readBody(request, preflightBody);
+  if ("refusal" in body) return body.refusal;
+  if (isClosing(bot.loop.state)) return closingRefusal(bot, "fly a preflight of");
+  return json(await bot.guard.preflights.run(body.value.testnet));
 }

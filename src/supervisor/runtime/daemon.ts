@@ -427,6 +427,7 @@ export class Daemon {
       () => this.#order?.look(),
       () => this.#rareDuties(),
       () => void (this.#stopping || this.#backups.tick()),
+      ...this.#fleet.all.map((bot) => () => void (this.#stopping || bot.guard.tick())),
       ...this.#fleet.all.map((bot) => () => bot.output.look()),
       ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),

@@ -1,10 +1,10 @@
 /** What the control socket answers to the emergency commands: plan, close, and a person's word that no further round is wanted. */
 import { FLAT, type CloseGoal } from "../../core/close-goal.ts";
 import { retriesByItself } from "../../core/ladder.ts";
-import type { State } from "../../core/lifecycle-types.ts";
 import { acknowledgeBody, emergencyBody, json, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import type { Confirmations } from "./confirmations.ts";
+import { isClosing } from "./live-plan.ts";
 import { planClose } from "./planning.ts";
 import type { Clock } from "../../platform/clock.ts";
 
@@ -88,12 +88,6 @@ export async function acknowledge({ bot, request }: Pick<Asked, "bot" | "request
     bot.loop.post({ kind: "acknowledge" });
   }
   return json({ bot: name, state: state.kind, incident: bot.lockout?.incident ?? null, outcome: state.outcome });
-}
-
-/** An emergency is under way: its fence, its close, or the wait for a process that cannot be killed. */
-export function isClosing(state: State): boolean {
-  if (state.kind === "recovering") return true;
-  return (state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover";
 }
 
 export function closingRefusal({ plan, lockout, emergency: { view } }: Bot, verb: string): Response {

@@ -1,5 +1,5 @@
 /** The plan of one bot: the one that holds now, and after a reload perhaps one that waits until nothing of the old start lives. */
-import type { StateKind } from "../../core/lifecycle-types.ts";
+import type { State, StateKind } from "../../core/lifecycle-types.ts";
 import type { BotPlan } from "./bot-plan.ts";
 
 export class LivePlan {
@@ -45,4 +45,10 @@ export function withPlan<D extends object>(live: LivePlan, deps: D): D & { reado
 /** Something of the bot lives, or is not proven dead: it is under the plan that it was started with. */
 export function isAlive(kind: StateKind): boolean {
   return ["starting", "running", "stopping", "stuck"].includes(kind);
+}
+
+/** An emergency is under way: its fence, its close, or the wait for a process that cannot be killed. */
+export function isClosing(state: State): boolean {
+  if (state.kind === "recovering") return true;
+  return (state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover";
 }

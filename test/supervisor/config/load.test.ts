@@ -51,6 +51,7 @@ const DEFAULTS = {
         apiKeyFile: join(folder.dir, "b.key"),
         apiSecretEnv: "SECRET",
         sandbox: false,
+        preflight: { period: 86_400_000, jitter: 3_600_000, allowWithdraw: false },
         timeout: 300_000,
         symbols: [],
       },

@@ -212,9 +212,12 @@ function completeListener({ listen, auth }: ListenerConfig, folder: string): Lis
 }
 
 function completeEmergency(emergency: EmergencyConfig, folder: string): EmergencyConfig {
+  const keys = ["apiKeyFile", "apiSecretFile", "passphraseFile"] as const;
+  const { testnet } = emergency;
   return {
     ...emergency,
-    ...absolute(emergency, ["apiKeyFile", "apiSecretFile", "passphraseFile", "secretFile"], folder),
+    ...absolute(emergency, [...keys, "secretFile"], folder),
+    ...(testnet === undefined ? {} : { testnet: { ...testnet, ...absolute(testnet, keys, folder) } }),
   };
 }
 

@@ -74,6 +74,7 @@ export function configReferenceMarkdown(): string {
       inside(bot, "emergency"),
       "Key and secret each need exactly one of File and Env.\n",
     ),
+    ...guardSections(inside(bot, "emergency")),
     section(
       "`bots.NAME.probes`",
       { properties: shared, required: ["kind"] },
@@ -83,6 +84,18 @@ export function configReferenceMarkdown(): string {
     ...backupSections(inside(root, "backups")),
     OUTLOOK,
   ].join("\n");
+}
+
+function guardSections(emergency: Field): readonly string[] {
+  return [
+    section("`bots.NAME.emergency.preflight`", inside(emergency, "preflight"), "", "###"),
+    section(
+      "`bots.NAME.emergency.testnet`",
+      inside(emergency, "testnet"),
+      "Key and secret each need exactly one of File and Env.\n",
+      "###",
+    ),
+  ];
 }
 
 function backupSections(backups: Field): readonly string[] {

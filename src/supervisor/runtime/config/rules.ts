@@ -176,6 +176,15 @@ function checkWebhook(given: z.output<typeof fields>, to: Report): void {
 function checkEmergencyKeys(given: z.output<typeof fields>, to: Report): void {
   if (given["exchange"] === undefined)
     report(to, [], "cannot close positions without the venue; add exchange: ID, for example binanceusdm");
+  checkKeys(given, to);
+}
+
+/** The venue of the test network is that of the section around it. */
+export function checkTestnetKeys(value: unknown, to: Report): void {
+  checkKeys(fields.parse(value), to);
+}
+
+function checkKeys(given: z.output<typeof fields>, to: Report): void {
   for (const [name, what] of [
     ["apiKey", "API key"],
     ["apiSecret", "API secret"],

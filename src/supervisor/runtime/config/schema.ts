@@ -11,6 +11,7 @@ import { limitsSchema } from "../../../core/limits.ts";
 import { listenAddress } from "../../../core/listen.ts";
 import { probeSchema } from "../../../probes/index.ts";
 import { backupsSchema } from "./backup-schema.ts";
+import { guardFields } from "./guard-schema.ts";
 import {
   checkAccounts,
   checkBackups,
@@ -144,6 +145,7 @@ const emergencySchema = z
       .optional()
       .describe("Base address in place of the venue's own: a paper exchange or a proxy."),
     sandbox: z.boolean().default(false).describe("Use the venue's test network."),
+    ...guardFields,
     timeout: positive().prefault("300s").describe("Time budget of one close before it goes on in slow rounds."),
     symbols: z
       .array(filled().regex(/^[^/:]+\/[^/:]+:[^/:]+$/, "is not a symbol of a derivative; write it as BTC/USDT:USDT"))

@@ -1,0 +1,247 @@
+/**
+ * The preflight: does on a quiet day what an emergency close would need, and says what would not work.
+ *
+ * It never sends an order that can be filled, takes no lock, and gives up after `BUDGET_MS`: nothing waits for it.
+ */
+import { FLAT } from "../core/close-goal.ts";
+import { decide, startPlan } from "../core/close-plan.ts";
+import type { Reading } from "../core/close-plan.ts";
+import { counted } from "../core/counted.ts";
+import type { CcxtAccess } from "../core/close-job.ts";
+import { preflightExitCode, preflightJobSchema } from "../core/preflight.ts";
+import type { PreflightCheck, PreflightJob, PreflightReport } from "../core/preflight.ts";
+import { describeFailure } from "../core/venue-error.ts";
+import type { Clock } from "../platform/clock.ts";
+import { defineAction } from "./contract.ts";
+import { drillChecks } from "./preflight-drill.ts";
+import { accountFactsOf, ask } from "./venue/account-facts.ts";
+import { CcxtVenue } from "./venue/ccxt-venue.ts";
+import type { Venue } from "./venue/contract.ts";
+import { openVenue } from "./venue/open.ts";
+import { describeError } from "./venue/describe-error.ts";
+import { asRecord } from "./venue/exchange.ts";
+import type { VenueExchange } from "./venue/exchange.ts";
+import { saveMarkets } from "./venue/market-cache.ts";
+
+/** Time after which every call is aborted, ms. */
+const BUDGET_MS = 60_000;
+/** Named to drivers that want one; nothing is journaled or sent under it. */
+const INCIDENT = "flight";
+/** Venues refuse requests from further away, some from 1 s on. */
+const MAX_SKEW_MS = 1_000;
+/** Tries of the first reading: one failure is no finding. */
+const READ_TRIES = 3;
+
+export const preflightAction = defineAction({
+  jobSchema: preflightJobSchema,
+  run: async (job, { write, clock }) => {
+    const report = await preflight(job, clock);
+    write(report);
+    return report.exitCode;
+  },
+});
+
+interface Flight {
+  readonly job: PreflightJob;
+  readonly clock: Clock;
+  readonly venue: Venue;
+  readonly note: (name: PreflightCheck["name"], result: PreflightCheck["result"], detail: string) => void;
+  firstReplyMs: number | undefined;
+  refused: boolean;
+}
+
+/** A flight whose driver is ccxt: only there can the venue itself be asked. */
+interface CcxtFlight extends Flight {
+  readonly venue: CcxtVenue;
+  readonly access: CcxtAccess;
+}
+
+/** Runs every check; each by itself, so that one that breaks hides no other. Never throws. */
+export async function preflight(job: PreflightJob, clock: Clock): Promise<PreflightReport> {
+  const startMs = clock.monotonicMs();
+  const checks: PreflightCheck[] = [];
+  const note: Flight["note"] = (name, result, detail) => void checks.push({ name, result, detail });
+  const end = new AbortController();
+  const cancelEnd = clock.after(BUDGET_MS, () => end.abort());
+  let flight: Flight | undefined;
+  try {
+    const venue = await openVenue(job.venue, INCIDENT, { clock, signal: end.signal, onFailure: () => undefined });
+    flight = { job, clock, venue, note, firstReplyMs: undefined, refused: false };
+    await fly(flight);
+  } catch (error) {
+    note("venue", "failed", describeError(error, job.venue));
+  } finally {
+    cancelEnd();
+    end.abort();
+  }
+  const exitCode = preflightExitCode(checks, flight?.refused === true);
+  const { bot, account, venue } = job;
+  return {
+    version: 1,
+    bot,
+    account,
+    exchange: venue.exchange,
+    sandbox: venue.driver === undefined && venue.sandbox,
+    at: clock.wallTime().toISOString(),
+    ok: exitCode === 0,
+    exitCode,
+    durationMs: Math.round(clock.monotonicMs() - startMs),
+    firstReplyMs: flight?.firstReplyMs ?? null,
+    calls: flight?.venue.calls ?? 0,
+    checks,
+  };
+}
+
+/** In the order of a close: markets, reading, and what only a preflight asks. */
+async function fly(flight: Flight): Promise<void> {
+  const { venue, note, job } = flight;
+  const unprepared = await venue.prepare();
+  if (unprepared !== undefined) {
+    flight.refused = unprepared.kind === "auth";
+    return note("read", "failed", describeFailure(unprepared));
+  }
+  const { venue: access } = job;
+  const stranger = venue.accountProblem?.();
+  if (stranger !== undefined) return note("account", "failed", stranger);
+  if (access.driver === undefined && access.uid !== undefined) note("account", "ok", `the venue says ${access.uid}`);
+  const problem = venue.symbolProblem();
+  if (problem !== undefined) return note("venue", "failed", problem);
+  const reading = await readAccount(flight);
+  if (reading !== undefined) checkPlan(flight, reading);
+  if (access.driver === undefined)
+    return venue instanceof CcxtVenue ? askVenue({ ...flight, venue, access }, flight) : undefined;
+  const trouble = "preflight" in venue ? await venue.preflight?.() : undefined;
+  if (trouble !== undefined) return note("venue", "failed", describeFailure(trouble));
+  return note("trade", "unknown", `only the ${access.driver} knows what its key may do`);
+}
+
+/** What only a preflight asks; whether the key was refused is noted in the flight that began. */
+async function askVenue(flight: CcxtFlight, begun: Flight): Promise<void> {
+  await checkMarkets(flight);
+  await Promise.all([checkRights(flight), checkPositionMode(flight), checkClock(flight)]);
+  begun.refused = flight.refused;
+  if (!flight.job.drill) return;
+  for (const { name, result, detail } of await drillChecks(flight.venue)) flight.note(name, result, detail);
+}
+
+/** The reading that a close begins with, from the cached markets if there are any: it tells the time to the first signed answer. */
+async function readAccount(flight: Flight): Promise<Reading | undefined> {
+  const { venue, note, clock } = flight;
+  for (let tries = 1; ; tries += 1) {
+    // Safe: tries follow each other.
+    // oxlint-disable-next-line no-await-in-loop
+    const reading = await venue.read();
+    const { positions, orders, triggers, failures } = reading;
+    if (positions !== undefined) flight.firstReplyMs ??= Math.round(clock.monotonicMs());
+    if (positions !== undefined && orders !== undefined && triggers !== undefined) {
+      const open = `${counted(positions.length, "position")}, ${counted(orders.length + triggers.length, "order")}`;
+      note("read", "ok", open);
+      return reading;
+    }
+    const refused = failures.some(({ kind }) => kind === "auth");
+    if (tries < READ_TRIES && !refused) continue;
+    flight.refused = refused;
+    const [failure = { kind: "unknown" } as const] = failures;
+    note("read", "failed", refused ? "the venue refuses the key" : describeFailure(failure));
+    return undefined;
+  }
+}
+
+/** Asks for the list anew and keeps it for the next close. */
+async function checkMarkets({ venue, note, access, clock }: CcxtFlight): Promise<void> {
+  const failure = venue.usesCache ? await venue.prepare({ fresh: true }) : undefined;
+  if (failure !== undefined) return note("markets", "failed", describeFailure(failure));
+  try {
+    saveMarkets(venue.exchange, access, clock);
+    return note("markets", "ok", counted(Object.keys(asRecord(venue.exchange.markets)).length, "market"));
+  } catch (error) {
+    return note("markets", "failed", error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** What the venue says of the key; where it says nothing of trading, an order that is only tested may. */
+async function checkRights(flight: CcxtFlight): Promise<void> {
+  const { venue, note, job } = flight;
+  const { rights } = accountFactsOf(job.venue.exchange);
+  const answer = rights === undefined ? undefined : await venue.ask("account", async () => rights(venue.exchange));
+  const told = answer !== undefined && "value" in answer ? answer.value : undefined;
+  const why =
+    answer !== undefined && "failure" in answer ? describeFailure(answer.failure) : "this venue tells no rights";
+  const tested = await testOrder(flight);
+  if (told?.trade === false || tested === "refused") {
+    flight.refused = true;
+    note("trade", "failed", "the key may not trade, so nothing could be closed");
+  } else if (told?.trade === true || tested === "accepted")
+    note("trade", "ok", tested === "accepted" ? "a test order is accepted" : "the venue says so");
+  else note("trade", "unknown", why);
+  if (told?.withdraw === undefined) note("withdraw", "unknown", why);
+  else if (told.withdraw && !job.allowWithdraw)
+    note("withdraw", "failed", "the key may withdraw; a bot's key should not (emergency.preflight.allowWithdraw)");
+  else note("withdraw", "ok", told.withdraw ? "the key may withdraw, as the config allows" : "the key cannot withdraw");
+}
+
+/** Binance validates such an order and never gives it to the book; any refusal but one of the key shows that the key got through. */
+async function testOrder({ venue, job }: CcxtFlight): Promise<"accepted" | "refused" | "unknown"> {
+  if (job.venue.exchange !== "binanceusdm") return "unknown";
+  const id = smallestOrder(venue.exchange);
+  if (id === undefined) return "unknown";
+  const params = { ...id, side: "SELL", type: "MARKET" };
+  const answer = await venue.ask("order", async () => ask(venue.exchange, "fapiPrivatePostOrderTest", params));
+  if ("value" in answer) return "accepted";
+  if (answer.failure.kind === "auth") return "refused";
+  return answer.failure.kind === "rejected" ? "accepted" : "unknown";
+}
+
+function smallestOrder(exchange: VenueExchange): { symbol: unknown; quantity: unknown } | undefined {
+  const markets = Object.values(asRecord(exchange.markets)).map(asRecord);
+  const market = markets.find(({ contract, active }) => contract === true && active !== false);
+  const { min } = asRecord(asRecord(market?.["limits"])["amount"]);
+  return market === undefined || min === undefined ? undefined : { symbol: market["id"], quantity: min };
+}
+
+async function checkPositionMode({ venue, note }: CcxtFlight): Promise<void> {
+  const { exchange } = venue;
+  if (exchange.has["fetchPositionMode"] !== true)
+    return note("positionMode", "unknown", "the venue does not tell; each position says it of itself");
+  const answer = await venue.ask("account", async () => exchange.fetchPositionMode());
+  if ("failure" in answer) return note("positionMode", "unknown", describeFailure(answer.failure));
+  return note("positionMode", "ok", asRecord(answer.value)["hedged"] === true ? "hedge" : "one-way");
+}
+
+/** By the venue's time in the middle of the call; without such a call the header tells whole seconds only. */
+async function checkClock({ venue, note, clock }: CcxtFlight): Promise<void> {
+  const { exchange } = venue;
+  if (exchange.has["fetchTime"] !== true) {
+    const skewMs = venue.skewMs;
+    if (skewMs === undefined) return note("clock", "unknown", "the venue tells no time");
+    const far = Math.abs(skewMs) > 2 * MAX_SKEW_MS;
+    return note("clock", far ? "failed" : "unknown", `about ${skewMs} ms ahead of the venue, to the second`);
+  }
+  const answer = await venue.ask("time", async () => {
+    const sentMs = clock.monotonicMs();
+    const venueMs = await exchange.fetchTime();
+    if (venueMs === undefined) throw new Error("the venue tells no time");
+    return clock.wallTime().getTime() - (clock.monotonicMs() - sentMs) / 2 - venueMs;
+  });
+  if ("failure" in answer) return note("clock", "unknown", describeFailure(answer.failure));
+  const skewMs = Math.round(answer.value);
+  const text = skewMs >= 0 ? `${skewMs} ms ahead of the venue` : `${-skewMs} ms behind the venue`;
+  return note("clock", Math.abs(skewMs) < MAX_SKEW_MS ? "ok" : "failed", text);
+}
+
+/** What a close would do first, by the close's own rules; nothing of it is sent. */
+function checkPlan({ venue, note, clock }: Flight, reading: Reading): void {
+  const nowMs = clock.monotonicMs();
+  const policy = {
+    incident: INCIDENT,
+    run: "000000",
+    goal: FLAT,
+    scope: [],
+    deadlineMs: nowMs + BUDGET_MS,
+    recvWindowMs: venue.orderWindowMs,
+  };
+  const { decision } = decide(policy, startPlan(), reading, nowMs);
+  if (decision.kind !== "act") return note("plan", "ok", "nothing is open");
+  const orders = decision.chains.reduce((sum, chain) => sum + chain.orders.length, 0);
+  return note("plan", "ok", `would send ${counted(orders, "order")} first`);
+}

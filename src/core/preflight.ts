@@ -1,0 +1,80 @@
+/**
+ * The preflight: whether an emergency close of this bot would work, found out on a quiet day.
+ *
+ * Words between the daemon and its worker: the job is one JSON line on standard input, the report one line on descriptor 3.
+ */
+import * as z from "zod";
+import { closeJobSchema } from "./close-job.ts";
+
+export const preflightJobSchema = z.strictObject({
+  version: z.literal(1),
+  bot: z.string(),
+  account: z.string(),
+  venue: closeJobSchema.shape.venue,
+  /** A key that may withdraw is no fault. */
+  allowWithdraw: z.boolean(),
+  /** Only in the sandbox: place an order that rests far away, see it, cancel it. */
+  drill: z.boolean(),
+});
+export type PreflightJob = z.output<typeof preflightJobSchema>;
+
+const CHECKS = [
+  "venue",
+  "read",
+  "trade",
+  "withdraw",
+  "account",
+  "positionMode",
+  "clock",
+  "markets",
+  "plan",
+  "drill",
+] as const;
+
+const checkSchema = z.strictObject({
+  name: z.enum(CHECKS),
+  result: z.enum(["ok", "failed", "unknown"]).describe("unknown: this venue does not tell, or it could not be asked."),
+  detail: z.string(),
+});
+export type PreflightCheck = z.output<typeof checkSchema>;
+
+export const preflightReportSchema = z.strictObject({
+  version: z.literal(1),
+  bot: z.string(),
+  account: z.string(),
+  exchange: z.string(),
+  sandbox: z.boolean(),
+  /** RFC 3339 UTC, of its end. */
+  at: z.string(),
+  ok: z.boolean().describe("No check failed; what is unknown is no failure."),
+  exitCode: z.int().min(0),
+  durationMs: z.number().min(0),
+  /** From the start of the worker to the first answer to a signed request, ms; null: none came. */
+  firstReplyMs: z.number().min(0).nullable(),
+  calls: z.int().min(0),
+  checks: z.array(checkSchema),
+});
+export type PreflightReport = z.output<typeof preflightReportSchema>;
+
+/** Exit codes of the contract for a failed check, the gravest first; any other failed check is 1. */
+const EXIT_OF: readonly (readonly [PreflightCheck["name"], number])[] = [
+  ["account", 12],
+  ["trade", 13],
+  ["read", 14],
+  ["venue", 15],
+];
+const EXIT_FAILED = 1;
+
+/** The exit code that the checks amount to; `refused` says that the venue refused the key. */
+export function preflightExitCode(checks: readonly PreflightCheck[], refused: boolean): number {
+  const failed = new Set(checks.filter(({ result }) => result === "failed").map(({ name }) => name));
+  if (failed.size === 0) return 0;
+  if (failed.has("read") && refused) return 13;
+  return EXIT_OF.find(([name]) => failed.has(name))?.[1] ?? EXIT_FAILED;
+}
+
+/** What is wrong, in one sentence; `undefined` when nothing is. */
+export function preflightTrouble({ checks }: Pick<PreflightReport, "checks">): string | undefined {
+  const failed = checks.filter(({ result }) => result === "failed");
+  return failed.length === 0 ? undefined : failed.map(({ name, detail }) => `${name}: ${detail}`).join("; ");
+}

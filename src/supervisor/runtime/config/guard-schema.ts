@@ -1,0 +1,55 @@
+/** The keys of an emergency section that are about quiet days: whose account it is, and the preflight that proves the way out. */
+import * as z from "zod";
+import { duration } from "../../../core/quantities.ts";
+import { checkTestnetKeys } from "./rules.ts";
+
+const text = () => z.string().regex(/^[^\0]+$/, "an empty text or one with a NUL character is no use here");
+const path = () => text().regex(/^(?!~)/, '"~" is not expanded here; write ${HOME} in its place, or an absolute path');
+const keyFile = (what: string) => path().optional().describe(`File that holds ${what} of the test network.`);
+const keyEnv = (what: string) =>
+  z
+    .string()
+    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "a variable name is letters, digits and underscores, not beginning with a digit")
+    .optional()
+    .describe(`Variable in the supervisor's own environment that holds ${what} of the test network.`);
+
+/** A preflight more often than this would only cost the venue's limits. */
+const MIN_PREFLIGHT_MS = 60_000;
+
+const preflightSchema = z.strictObject({
+  period: duration()
+    .refine((ms) => ms >= MIN_PREFLIGHT_MS, { error: "must be at least 1m" })
+    .prefault("1d")
+    .describe("Time between two preflights; a failed one is repeated after 15m, or after period if that is shorter."),
+  jitter: duration()
+    .prefault("1h")
+    .describe("Up to this is added to period by chance, so that bots do not all ask at once."),
+  allowWithdraw: z.boolean().default(false).describe("Whether a key that may withdraw is no fault."),
+});
+
+const testnetSchema = z
+  .strictObject({
+    apiKeyFile: keyFile("the API key"),
+    apiKeyEnv: keyEnv("the API key"),
+    apiSecretFile: keyFile("the API secret"),
+    apiSecretEnv: keyEnv("the API secret"),
+    passphraseFile: keyFile("the passphrase"),
+    passphraseEnv: keyEnv("the passphrase"),
+    endpoint: z
+      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
+      .optional()
+      .describe("Base address in place of the test network's own."),
+  })
+  .superRefine(checkTestnetKeys, { when: () => true });
+
+export const guardFields = {
+  uid: text()
+    .optional()
+    .describe(
+      "Id that the venue must give the account of the key; another account is never closed. OKX: uid; Binance: accountAlias of /fapi/v3/balance.",
+    ),
+  preflight: preflightSchema.prefault({}).describe("The check, on quiet days, that an emergency close would work."),
+  testnet: testnetSchema
+    .optional()
+    .describe("Keys of the venue's test network, for supervisor emergency preflight --testnet."),
+};
