@@ -18,6 +18,8 @@ const actions = new Map<string, () => Promise<Action>>([
   ["export-backup", async () => (await import("./backup/export.ts")).exportAction],
   ["remote-backups", async () => (await import("./backup/copies.ts")).remoteAction],
   ["drill", async () => (await import("./backup/drill.ts")).drillAction],
+  ["capture-dump", async () => (await import("./dump/capture.ts")).captureAction],
+  ["pack-dump", async () => (await import("./dump/pack.ts")).packAction],
   ["rotate-log", async () => (await import("./rotate-log.ts")).rotateLogAction],
 ]);
 

@@ -75,6 +75,19 @@ export function readPage(view: DataView): PageReading | undefined {
   };
 }
 
+/** A reading that was kept as JSON; `undefined` for what is none. */
+export function parseReading(text: string): PageReading | undefined {
+  const value = parseJson(text);
+  if (typeof value !== "object" || value === null) return undefined;
+  const [loops, loopAt, torn]: readonly unknown[] = ["loops", "loopAt", "torn"].map((key) => Reflect.get(value, key));
+  return {
+    ...parseInstruments(text),
+    loops: typeof loops === "number" ? loops : 0,
+    loopAt: typeof loopAt === "number" ? loopAt : 0,
+    torn: torn === true,
+  };
+}
+
 function parseInstruments(text: string): Instruments {
   const value = parseJson(text);
   if (typeof value !== "object" || value === null) return { ops: [] };

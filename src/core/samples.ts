@@ -64,3 +64,35 @@ export function decodeSamples(bytes: Uint8Array): readonly Sample[] {
   const newest = found.reduce((latest, { at }) => Math.max(latest, at), 0);
   return found.filter(({ at }) => newest - at < SAMPLES * 1_000).toSorted((a, b) => a.at - b.at);
 }
+
+/** A reading that was kept as a line of JSON; `undefined` for what is none. */
+export function parseSample(line: string): Sample | undefined {
+  const value = parseJson(line);
+  if (typeof value !== "object" || value === null) return undefined;
+  const number = (key: keyof Sample): number | undefined => {
+    const found: unknown = Reflect.get(value, key);
+    return typeof found === "number" ? found : undefined;
+  };
+  const [at, generation, pid] = [number("at"), number("generation"), number("pid")];
+  if (at === undefined || generation === undefined || pid === undefined) return undefined;
+  return {
+    at,
+    generation,
+    pid,
+    rssBytes: number("rssBytes") ?? 0,
+    cpuMs: number("cpuMs") ?? 0,
+    threads: number("threads") ?? 0,
+    processes: number("processes"),
+    cgroupBytes: number("cgroupBytes"),
+    load: number("load"),
+    memoryAvailableBytes: number("memoryAvailableBytes"),
+  };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

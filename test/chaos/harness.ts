@@ -18,6 +18,7 @@ import { inject } from "vitest";
 import type { JournalEntry } from "../../src/core/journal-entry.ts";
 import type { BotStatus, Status } from "../../src/core/status.ts";
 import { ownFolder, removeCgroup } from "../../src/platform/cgroup.ts";
+import { readProc, type ProcessId } from "../../src/platform/proc.ts";
 import { installationOf } from "../../src/supervisor/runtime/installation.ts";
 import { readJournal } from "../../src/supervisor/runtime/journal-reader.ts";
 import { endProcessesIn, processesIn } from "./processes.ts";
@@ -268,6 +269,10 @@ export class Rig implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     let unstopped: Error | undefined;
     if (this.#daemon !== undefined) await this.endDaemon("SIGTERM").catch((error: Error) => (unstopped = error));
+    // A killed daemon leaves the workers of a crash dump, which end by themselves.
+    await until("the workers of crash dumps have ended", () => !processesIn(this.folder).some(isDumpWorker)).catch(
+      () => undefined,
+    );
     const left = unstopped === undefined ? processesIn(this.folder).length : 0;
     const lines = await endProcessesIn(this.folder);
     this.#removeCgroups();
@@ -284,6 +289,10 @@ export class Rig implements AsyncDisposable {
     for (const name of readdirSync(base))
       if (name.startsWith("bot-") && name.endsWith(mark)) removeCgroup(join(base, name));
   }
+}
+
+function isDumpWorker({ pid }: ProcessId): boolean {
+  return (readProc(`/proc/${pid}/cmdline`) ?? "").includes("-dump");
 }
 
 /** A promise with a deadline. */

@@ -17,6 +17,7 @@ import { accountRefusal } from "../runtime/emergency-routes.ts";
 import { emergencyAnswer } from "../runtime/emergency-answer.ts";
 import { installationOf } from "../runtime/installation.ts";
 import { Journal } from "../runtime/journal.ts";
+import { knownSecrets } from "../runtime/known-secrets.ts";
 import { planClose } from "../runtime/planning.ts";
 import { Pulse } from "../runtime/pulse.ts";
 import { surveyBots } from "../runtime/survey.ts";
@@ -84,6 +85,8 @@ export async function closeWithoutDaemon(
       pulse,
       remains: surveyBots(dirs),
       configured: new Set(Object.keys(loaded.config.bots)),
+      version: VERSION,
+      secrets: () => knownSecrets(loaded.config, io.env),
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
     });
     try {

@@ -19,6 +19,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "logs", summary: "show a bot's output", load: () => import("./logs.ts") },
   { name: "events", summary: "show what the supervisor decided and why", load: () => import("./events.ts") },
   { name: "blackbox", summary: "show what a bot has recorded of itself", load: () => import("./blackbox.ts") },
+  { name: "dump", summary: "make, show and thin out crash dumps", load: () => import("./dump.ts") },
   { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },
   {
     name: "maintenance",

@@ -6,6 +6,7 @@ import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import type { Census } from "../../platform/tree.ts";
 import type { Journal } from "./journal.ts";
+import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import type { Remains } from "./survey.ts";
@@ -43,6 +44,10 @@ export interface BotDeps {
   readonly endedCleanly?: boolean;
   /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
   readonly census?: Census;
+  /** The supervisor's own version. */
+  readonly version: string;
+  /** Everything that must not stand in a dump. */
+  readonly secrets: () => KnownSecrets;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }

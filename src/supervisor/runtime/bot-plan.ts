@@ -22,6 +22,9 @@ export interface BotFiles {
   readonly sealedBlackbox: string;
   /** What the supervisor has seen of the bot in the last quarter of an hour, a reading a second. */
   readonly samples: string;
+  /** Crash dumps of all bots. */
+  readonly dumps: string;
+  readonly journal: string;
   readonly accountLock: string;
   /** `<runtimeDir>/bots/NAME.*`: gone after a reboot, made anew at each start. */
   readonly notifySocket: string;
@@ -86,6 +89,8 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     blackbox: join(dir, "blackbox"),
     sealedBlackbox: join(dir, "blackbox-sealed"),
     samples: join(run, `${name}.samples`),
+    dumps: join(dirs.stateDir, "dumps"),
+    journal: join(dirs.stateDir, "journal"),
     accountLock: join(dirs.stateDir, "accounts", `${encodeURIComponent(account)}.lock`),
     notifySocket: join(run, `${name}.notify`),
     socket: join(run, `${name}.sock`),

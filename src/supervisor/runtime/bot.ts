@@ -15,6 +15,7 @@ import { createUsageSampler } from "../../platform/usage.ts";
 import { createProbe } from "../../probes/index.ts";
 import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
+import { botStatus } from "./bot-status.ts";
 import { fenceMarks, planBot, withMaintenance, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, type Level } from "./bot-signs.ts";
 import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
@@ -23,6 +24,7 @@ import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { Guard } from "./guard/guard.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
+import { Dumps } from "./dumps.ts";
 import { FlightRecorder } from "./flight-recorder.ts";
 import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
@@ -56,6 +58,7 @@ export class Bot {
   readonly before: Identity | undefined;
   readonly output: Output;
   readonly recorder: FlightRecorder;
+  readonly dumps: Dumps;
   readonly restored: RestoredBot;
   /** A reload is about to let go of it: people do not start it meanwhile. */
   leaving = false;
@@ -96,6 +99,8 @@ export class Bot {
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
     this.recorder = new FlightRecorder(withPlan(live, { clock, fact }));
+    const { version, secrets } = deps;
+    this.dumps = new Dumps(withPlan(live, { clock, fact, version, secrets, status: () => botStatus(this, clock) }));
     const kin = kinOf(this.plan, remains, deps.configured);
     const locks = inheritedLocks(kin, deps.configured);
     this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
@@ -361,7 +366,7 @@ export class Bot {
       case "spawn":
         return this.#spawn(deed.generation);
       case "askToStop":
-        return this.#askToStop();
+        return void this.#askToStop();
       case "sweep":
         return void this.#sweep();
       case "forbidOrders":
@@ -442,10 +447,15 @@ export class Bot {
   }
 
   /** SIGCONT follows, so that a stopped bot hears the signal too (systemd.kill(5)). */
-  #askToStop(): void {
-    const child = this.#generation?.child;
-    child?.signal(this.plan.config.stopSignal);
-    child?.signal("SIGCONT");
+  async #askToStop(): Promise<void> {
+    const { generation } = this;
+    if (generation === undefined) return;
+    // What hangs can tell why only while it lives.
+    await this.dumps.before(generation, this.loop.state);
+    const { state } = this.loop;
+    if (state.kind !== "stopping" || state.phase !== "signal" || this.generation !== generation) return;
+    generation.child.signal(this.plan.config.stopSignal);
+    generation.child.signal("SIGCONT");
   }
 
   async #sweep(): Promise<void> {
@@ -467,6 +477,7 @@ export class Bot {
   #settleGone(generation: number): void {
     this.limits.settle();
     this.recorder.seal(generation);
+    if (this.generation?.generation === generation) this.dumps.after(this.generation, this.level, this.loop.state);
     this.#setLevel();
     this.loop.post({ kind: "gone", generation });
   }

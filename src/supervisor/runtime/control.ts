@@ -1,5 +1,6 @@
 /** The control socket: HTTP over a unix socket, for the CLI and for scripts. Every answer is JSON; errors carry a hint. */
 import { chmodSync, chownSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import type { Server } from "bun";
 import { retriesByItself } from "../../core/ladder.ts";
 import type { State } from "../../core/lifecycle-types.ts";
@@ -131,6 +132,7 @@ const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Res
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),
   "POST preflight": preflight,
+  "POST dump": ({ bot }) => dump(bot),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
 
@@ -203,6 +205,17 @@ function startRefusal(bot: Bot): Response | undefined {
     case "halted":
       return undefined;
   }
+}
+
+/** A dump of the living bot, which goes on. */
+async function dump(bot: Bot): Promise<Response> {
+  const { generation, level, loop } = bot;
+  const { name } = bot.plan;
+  if (generation === undefined || !["starting", "running", "stopping"].includes(loop.state.kind))
+    return refuse(409, { code: "notRunning", message: `cannot dump ${name}: it is not running` });
+  const made = await bot.dumps.now({ generation, level, restarts: loop.state.restarts });
+  if (made.kind === "dumped") return json({ file: join(bot.plan.files.dumps, made.file) });
+  return refuse(409, { code: "notDumped", message: `cannot dump ${name}: ${made.reason}` });
 }
 
 const settledUp = (state: State): boolean => !["starting", "stopping"].includes(state.kind);

@@ -24,6 +24,7 @@ import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { endedCleanly, interruptedOrder, STOPPED_TEXT, type InterruptedOrder } from "./journal-reader.ts";
+import { knownSecrets } from "./known-secrets.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
 import { MaintenanceWatch } from "./maintenance.ts";
 import type { Mirror } from "./mirror.ts";
@@ -160,6 +161,7 @@ export class Daemon {
         this.#changed = true;
         this.#order?.poke();
       },
+      secrets: () => knownSecrets(this.#loaded.config, deps.env),
       onBug: (error) => this.reportInternalError(error),
     });
     this.upgrader = this.#createUpgrader();

@@ -12,6 +12,7 @@ import type { BotConfig, Dirs } from "./config/load.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { installationOf } from "./installation.ts";
 import type { Journal } from "./journal.ts";
+import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
@@ -38,6 +39,9 @@ export interface FleetDeps {
   readonly endedCleanly: () => boolean;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
+  /** As in `BotDeps`. */
+  readonly version: string;
+  readonly secrets: () => KnownSecrets;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
 }
@@ -160,7 +164,7 @@ export class Fleet {
     this.#deps.onChange();
     member.notify?.close();
     await member.server.stop(true);
-    await bot.output.shutDown();
+    await Promise.all([bot.output.shutDown(), bot.dumps.shutDown()]);
   }
 
   /** Reads what waits in the bots' notify sockets: one deed for each, so that one that fails costs no other. */
@@ -175,7 +179,7 @@ export class Fleet {
   /** Decides nothing any more and closes the sockets; what runs is left as it is. */
   async shutDown(): Promise<void> {
     for (const bot of this.all) bot.shutDown();
-    await Promise.all(this.all.map((bot) => bot.output.shutDown()));
+    await Promise.all(this.all.flatMap((bot) => [bot.output.shutDown(), bot.dumps.shutDown()]));
   }
 
   async closeSockets(): Promise<void> {

@@ -176,6 +176,12 @@ export class Generation {
     }
   }
 
+  /** The cgroup that its processes were started into; `undefined` where there is none. */
+  get leaf(): string | undefined {
+    const { cgroup } = this.#deps;
+    return cgroup === undefined ? undefined : join(cgroup, this.invocationId);
+  }
+
   /** Processes in its cgroup; `undefined` without one, where counting them means to look through all of /proc. */
   get processes(): number | undefined {
     return this.#deps.cgroup === undefined ? undefined : this.treePids().length;

@@ -253,9 +253,12 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
-    "dump, which this release has not",
-    ["dump: { keep: 3 }"],
-    ['5: bots.a.dump: "dump" is not available in this release; remove it'],
+    "dumps without a limit",
+    ["dump: { keep: 0, stack: gdb }"],
+    [
+      "5: bots.a.dump.keep: 0 is out of range; write a whole number from 1 to 1000",
+      '5: bots.a.dump.stack: "gdb" is not known here; write auto, node-cdp or none',
+    ],
   ],
   [
     "limits that this release has not",

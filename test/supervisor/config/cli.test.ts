@@ -82,13 +82,13 @@ describe("config init", () => {
 
 describe("config check", () => {
   test("prints all errors and ends with 2", async () => {
-    folder.write("bad.yaml", botWith("stopTimeout: 30", "dump: {}"));
+    folder.write("bad.yaml", botWith("stopTimeout: 30", "dumps: {}"));
     expect(await config(["check", "--config", "bad.yaml"])).toEqual({
       out: "",
       err:
         "cannot use config bad.yaml: 2 errors\n" +
         'bad.yaml:5: bots.a.stopTimeout: "30" is not a duration; write it as 250ms, 30s, 5m, 2h or 1d (at most 365d)\n' +
-        'bad.yaml:6: bots.a.dump: "dump" is not available in this release; remove it\n',
+        'bad.yaml:6: bots.a.dumps: unknown key; did you mean "dump"?\n',
       code: 2,
     });
   });

@@ -76,7 +76,7 @@ const files: readonly (readonly [name: string, text: string, messages: readonly 
     "version: 1\nbots:\n  a: &a { command: [x] }\n  b:\n    <<: *a\n    command: [x]\n",
     [
       "5: bots.b.<<: merge keys are not part of YAML 1.2; repeat the lines instead",
-      "5: bots.b.<<: unknown key; remove it (known here: command, cwd, user, env, envFile, account, autostart, after, orphans, ready, startTimeout, stopSignal, stopTimeout, preStop, postStop, restart, probes, limits, output, emergency)",
+      "5: bots.b.<<: unknown key; remove it (known here: command, cwd, user, env, envFile, account, autostart, after, orphans, ready, startTimeout, stopSignal, stopTimeout, preStop, postStop, restart, probes, limits, output, dump, emergency)",
     ],
   ],
   [

@@ -43,6 +43,14 @@ const DEFAULTS = {
       },
       probes: [],
       output: { to: "file", maxSize: 100 * 1024 ** 2, keep: 30, compress: "zstd" },
+      dump: {
+        enabled: true,
+        keep: 30,
+        maxTotal: 1024 ** 3,
+        maxAge: 30 * 86_400_000,
+        minFree: 2 * 1024 ** 3,
+        stack: "auto",
+      },
       emergency: {
         closeAfter: 300_000,
         onGiveUp: true,

@@ -56,6 +56,8 @@ const BOTS = {
   lost: { command: ["./nowhere"] },
 };
 
+const ABOUT = { version: "1.2.3", secrets: () => ({ values: [], files: [] }) };
+
 /** One bot with an emergency section and one without, behind a control socket. */
 function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockout?: object; report?: object } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "sv-"));
@@ -85,6 +87,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       pulse,
       remains: [],
       configured: new Set(),
+      ...ABOUT,
       onBug: (error) => {
         throw error;
       },

@@ -17,7 +17,6 @@ export interface Finding {
 /** Keys of the contract that belong to later releases, by the path of their section; `*` stands for any name. */
 const NOT_AVAILABLE: Readonly<Record<string, readonly string[]>> = {
   "": ["alerts"],
-  "bots.*": ["dump"],
   "bots.*.emergency": ["limits"],
 };
 

@@ -41,7 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`alerts\`; in a bot \`dump\`; in \`emergency\` \`limits\` and the drivers
+\`alerts\`; in \`emergency\` \`limits\` and the drivers
 \`exec\` and \`webhook\`. They are refused, not ignored.
 `;
 
@@ -64,6 +64,7 @@ export function configReferenceMarkdown(): string {
     ),
     section("`bots.NAME.restart`", inside(bot, "restart")),
     section("`bots.NAME.output`", inside(bot, "output"), "How the files are named and read: [logs.md](logs.md).\n"),
+    section("`bots.NAME.dump`", inside(bot, "dump"), "What is in one and how it is read: [dumps.md](dumps.md).\n"),
     section(
       "`bots.NAME.limits`",
       inside(bot, "limits"),

@@ -101,6 +101,18 @@ const outputSchema = z.strictObject({
   compress: z.enum(COMPRESSIONS).default("zstd").describe("How segments are packed."),
 });
 
+const dumpSchema = z.strictObject({
+  enabled: z.boolean().default(true).describe("Make a crash dump when the bot ends badly."),
+  keep: z.int().min(1).max(1_000).default(30).describe("Crash dumps kept of this bot."),
+  maxTotal: size().prefault("1GiB").describe("Size of all crash dumps of this bot above which the oldest go."),
+  maxAge: positive().prefault("30d").describe("Age at which a crash dump goes; the newest stays."),
+  minFree: size().prefault("2GiB").describe("Free space of the state folder's disk below which none is made."),
+  stack: z
+    .enum(["auto", "node-cdp", "none"])
+    .default("auto")
+    .describe("Ask a hung Node.js for its stack by its inspector before it is ended; none: do not."),
+});
+
 const keyFile = (what: string) => path().optional().describe(`File that holds ${what} and nothing else.`);
 const keyEnv = (what: string) =>
   envName().optional().describe(`Variable in the supervisor's own environment that holds ${what}.`);
@@ -203,6 +215,9 @@ const botSchema = z
       .optional()
       .describe("What the bot may use at most; what this machine cannot enforce is said at the start."),
     output: outputSchema.prefault({}).describe("Where the bot's output goes, and the rotation of its log file."),
+    dump: dumpSchema
+      .prefault({})
+      .describe("Crash dumps: what is read of a bot that hangs or dies, for whoever looks into it."),
     emergency: emergencySchema
       .optional()
       .describe("How the account is made safe; without it positions are never closed."),

@@ -56,6 +56,7 @@ export const botRules = {
     shown: "in place",
     words: "of output.to: restart, since the bot holds the file or stream that it writes to",
   },
+  dump: { meaning: "in place", words: "" },
   emergency: {
     meaning: "in place",
     words:

@@ -1,0 +1,335 @@
+/**
+ * The crash dumps of one bot, as the daemon sees them: when one is made, and the workers that make it. A dump never stops or
+ * delays what saves the account: a bot that is to be ended politely waits two seconds at most for its capture, and nothing else waits.
+ */
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import type { CaptureJob, PackJob, PackLine } from "../../core/dump-job.ts";
+import { deathSignature, dumpFileName, isDeath, judgeDeath, DUMP_VERSION, type Dumped } from "../../core/dump.ts";
+import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
+import { secretValues } from "../../core/redact.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
+import { ensureDir } from "../../platform/files.ts";
+import { startWorker, type Worker, type WorkerRequest } from "../../platform/worker.ts";
+import type { BotPlan } from "./bot-plan.ts";
+import type { Generation } from "./generation.ts";
+import { withoutSecrets, type KnownSecrets } from "./known-secrets.ts";
+
+/** Longest wait of a polite stop for the capture, ms. */
+const READ_MS = 2_000;
+/** Longest run of either worker, ms. */
+const CAPTURE_MS = 5_000;
+const PACK_MS = 30_000;
+/** Wait of a daemon that ends for a dump that is being made, ms. */
+const END_MS = 5_000;
+const WORKER_MEMORY_BYTES = 512 * 1024 ** 2;
+/** The packing begins this much after a death, ms: the next start comes first, and the last words are on file by then. */
+const PACK_DELAY_MS = 100;
+/** Kinds of death that are remembered; of more the longest unseen is forgotten, and dumped again. */
+const MAX_KINDS = 64;
+/** Bytes of chance in a dump's id. */
+const ID_BYTES = 3;
+
+export interface DumpsDeps {
+  readonly plan: Pick<BotPlan, "name" | "account" | "config" | "files">;
+  readonly clock: Clock;
+  readonly version: string;
+  readonly fact: (level: "info" | "warn", text: string) => void;
+  readonly secrets: () => KnownSecrets;
+  /** The bot's part of the status. */
+  readonly status: () => Promise<unknown>;
+}
+
+/** What is told of the start that a dump is made of. */
+export interface Subject {
+  readonly generation: Generation;
+  readonly restarts: number;
+  readonly level: string;
+}
+
+interface Capture {
+  readonly generation: number;
+  readonly folder: string;
+  readonly worker: Worker;
+}
+
+export type DumpAnswer =
+  | { readonly kind: "dumped"; readonly file: string }
+  | { readonly kind: "failed"; readonly reason: string };
+
+export class Dumps {
+  readonly #deps: DumpsDeps;
+  /** By signature; least recently seen first. */
+  readonly #deaths = new Map<string, Dumped>();
+  #capture: Capture | undefined;
+  #closed = false;
+  /** What is under way: dumps, and captures that are given up. */
+  readonly #making = new Set<Promise<unknown>>();
+  readonly #workers = new Set<Worker>();
+
+  constructor(deps: DumpsDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * A bot is about to be asked to stop. When that is since it hangs: resolves when what it can tell is read, or after two
+   * seconds; else at once. Never rejects.
+   */
+  async before(generation: Generation, state: State): Promise<void> {
+    const { lastExit: exit } = state;
+    const failed = state.kind === "stopping" && state.after.kind !== "stay" && state.after.kind !== "again";
+    if (!failed || exit === undefined || !isDeath(exit) || !this.#wanted || this.#capture !== undefined) return;
+    if (!this.#judge(deathSignature(exit)).dump) return;
+    const read = new AbortController();
+    try {
+      this.#capture = this.#startCapture(generation, this.#stack, () => read.abort());
+      void this.#capture.worker.done.then(() => read.abort());
+      await sleep(this.#deps.clock, READ_MS, read.signal);
+    } catch (error) {
+      this.#complain(error);
+    }
+  }
+
+  /** Nothing lives of the start any more; one that was ended for an emergency is dumped whatever its end was. Returns at once; never throws. */
+  after(generation: Generation, level: string, state: State): void {
+    const captured = this.#takeCapture(generation.generation);
+    const { lastExit: exit, restarts } = state;
+    const forEmergency = state.kind === "stopping" && state.after.kind === "recover";
+    if (exit === undefined || (!isDeath(exit) && !forEmergency)) return this.#discardSoon(captured);
+    const signature = deathSignature(exit);
+    const repeats = this.#deaths.get(signature)?.repeats ?? 0;
+    const { dump, next } = this.#judge(signature);
+    this.#remember(signature, next);
+    if (!this.#wanted || !dump || this.#making.size > 0) return this.#discardSoon(captured);
+    const status = this.#deps.status();
+    const death: Death = { exit, reason: exit.cause, signature, repeats, captured, status };
+    return this.#keep(
+      sleep(this.#deps.clock, PACK_DELAY_MS).then(() => this.#make({ generation, restarts, level }, death)),
+    );
+  }
+
+  /** Dumps the living bot, which goes on. Never rejects. */
+  async now(subject: Subject): Promise<DumpAnswer> {
+    if (this.#making.size > 0) return { kind: "failed", reason: "another dump of this bot is being made" };
+    try {
+      // Not the stack: asking for it opens the inspector of a bot that lives on.
+      const capture = this.#startCapture(subject.generation, "none", () => undefined);
+      await capture.worker.done;
+      const signature = deathSignature({ cause: "stopped", code: null, signal: null, detail: "manual" });
+      const status = this.#deps.status();
+      return await this.#make(subject, {
+        exit: null,
+        reason: "manual",
+        signature,
+        repeats: 0,
+        captured: capture,
+        status,
+      });
+    } catch (error) {
+      return { kind: "failed", reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  /** The daemon ends, or lets go of the bot: a dump that is being made is waited for, and given up after some seconds. */
+  async shutDown(): Promise<void> {
+    this.#closed = true;
+    const ended = new AbortController();
+    void Promise.allSettled(this.#making).then(() => ended.abort());
+    await sleep(this.#deps.clock, END_MS, ended.signal);
+    for (const worker of this.#workers) worker.kill();
+    await Promise.allSettled(this.#making);
+    await this.#discard(this.#capture);
+  }
+
+  get #wanted(): boolean {
+    return this.#deps.plan.config.dump.enabled && !this.#closed;
+  }
+
+  get #stack(): CaptureJob["stack"] {
+    return this.#deps.plan.config.dump.stack;
+  }
+
+  #judge(signature: string): ReturnType<typeof judgeDeath> {
+    return judgeDeath(this.#deaths.get(signature), this.#deps.clock.monotonicMs());
+  }
+
+  #remember(signature: string, dumped: Dumped): void {
+    this.#deaths.delete(signature);
+    this.#deaths.set(signature, dumped);
+    for (const kind of this.#deaths.keys()) {
+      if (this.#deaths.size <= MAX_KINDS) break;
+      this.#deaths.delete(kind);
+    }
+  }
+
+  /** Holds on to what is under way until it has ended. */
+  #keep(deed: Promise<unknown>): void {
+    this.#making.add(deed);
+    void deed.finally(() => this.#making.delete(deed));
+  }
+
+  #start(request: WorkerRequest): Worker {
+    const worker = startWorker(request);
+    this.#workers.add(worker);
+    void worker.done.then(() => this.#workers.delete(worker));
+    return worker;
+  }
+
+  #discardSoon(captured: Capture | undefined): void {
+    if (captured !== undefined) this.#keep(this.#discard(captured));
+  }
+
+  /** What was captured of a death that is not dumped. */
+  async #discard(captured: Capture | undefined): Promise<void> {
+    if (captured === undefined) return;
+    captured.worker.kill();
+    await captured.worker.done;
+    rmSync(captured.folder, { recursive: true, force: true });
+  }
+
+  #startCapture(generation: Generation, stack: CaptureJob["stack"], onRead: () => void): Capture {
+    const { files } = this.#deps.plan;
+    const { child } = generation;
+    ensureDir(files.dumps, 0o700);
+    const folder = join(files.dumps, `.capture-${newId()}`);
+    const cgroup = generation.leaf;
+    const job: CaptureJob = {
+      version: 1,
+      pid: child.pid,
+      startTicks: child.startTicks,
+      ...(cgroup === undefined ? {} : { cgroup }),
+      folder,
+      tagKey: join(files.dumps, ".tag-key"),
+      stack,
+      secrets: this.#secretsOf(generation),
+    };
+    const worker = this.#start({
+      args: ["__action", "capture-dump"],
+      job: JSON.stringify(job),
+      deadlineMs: CAPTURE_MS,
+      memory: WORKER_MEMORY_BYTES,
+      clock: this.#deps.clock,
+      // It says one thing.
+      onLine: onRead,
+    });
+    return { generation: generation.generation, folder, worker };
+  }
+
+  #takeCapture(generation: number): Capture | undefined {
+    const capture = this.#capture;
+    this.#capture = undefined;
+    return capture?.generation === generation ? capture : undefined;
+  }
+
+  async #make(subject: Subject, of: Death): Promise<DumpAnswer> {
+    try {
+      await of.captured?.worker.done;
+      const line = await this.#pack(await this.#packJob(subject, of));
+      if (line.kind === "skipped") {
+        this.#deps.fact("warn", `no crash dump: ${line.reason}`);
+        return { kind: "failed", reason: line.reason };
+      }
+      const known = of.repeats === 0 ? "" : `; ${of.repeats} deaths of this kind before it were not dumped`;
+      this.#deps.fact("info", `crash dump ${line.file} (${line.bytes} bytes)${known}`);
+      return { kind: "dumped", file: line.file };
+    } catch (error) {
+      return this.#complain(error);
+    }
+  }
+
+  async #packJob({ generation, restarts, level }: Subject, of: Death): Promise<PackJob> {
+    const { plan, clock, version } = this.#deps;
+    const { files, config, name, account } = plan;
+    ensureDir(files.dumps, 0o700);
+    const id = newId();
+    const at = clock.wallTime();
+    const file = dumpFileName({ bot: name, at: at.getTime(), reason: of.reason, signature: of.signature, id }, isoTime);
+    const { enabled: _, stack: __, ...policy } = config.dump;
+    return {
+      version: 1,
+      ...(of.captured === undefined ? {} : { captured: of.captured.folder }),
+      dumps: files.dumps,
+      file,
+      manifest: {
+        v: DUMP_VERSION,
+        id,
+        bot: name,
+        account,
+        generation: generation.generation,
+        pid: generation.child.pid,
+        reason: of.reason,
+        createdAt: at.toISOString(),
+        startedAt: generation.startedAt.toISOString(),
+        exit: of.exit,
+        restarts,
+        level,
+        repeats: of.repeats,
+        versions: { supervisor: version, runtime: `Bun ${Bun.version}` },
+      },
+      blackbox: { blackbox: files.blackbox, sealed: files.sealedBlackbox },
+      samples: files.samples,
+      output: { log: files.log, index: files.outputIndex, runs: files.runs },
+      journal: files.journal,
+      status: await of.status,
+      config: `${JSON.stringify(withoutSecrets(config), undefined, 2)}\n`,
+      secrets: this.#secretsOf(generation),
+      policy,
+    };
+  }
+
+  async #pack(job: PackJob): Promise<PackLine> {
+    // Of no use to a start.
+    const { packLineSchema } = await import("../../core/dump-job.ts");
+    let said: PackLine | undefined;
+    const worker = this.#start({
+      args: ["__action", "pack-dump"],
+      job: JSON.stringify(job),
+      deadlineMs: PACK_MS,
+      memory: WORKER_MEMORY_BYTES,
+      clock: this.#deps.clock,
+      stderrPath: join(job.dumps, ".last-error"),
+      onLine: (line) => {
+        said = packLineSchema.safeParse(parseJson(line)).data ?? said;
+      },
+    });
+    const { code, signal, timedOut } = await worker.done;
+    if (said !== undefined) return said;
+    throw new Error(`its worker ${timedOut ? "overran its deadline" : `ended with ${signal ?? `code ${code}`}`}`);
+  }
+
+  #secretsOf(generation: Generation): CaptureJob["secrets"] {
+    const { values, files } = this.#deps.secrets();
+    return { values: [...values, ...secretValues(generation.env)], files: [...files] };
+  }
+
+  #complain(error: unknown): DumpAnswer {
+    const reason = error instanceof Error ? error.message : String(error);
+    this.#deps.fact("warn", `cannot make a crash dump: ${reason}`);
+    return { kind: "failed", reason };
+  }
+}
+
+interface Death {
+  readonly exit: ExitInfo | null;
+  readonly reason: string;
+  readonly signature: string;
+  readonly repeats: number;
+  readonly captured: Capture | undefined;
+  readonly status: Promise<unknown>;
+}
+
+function isoTime(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+function newId(): string {
+  return crypto.getRandomValues(Buffer.alloc(ID_BYTES)).toString("hex");
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

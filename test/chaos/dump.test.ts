@@ -1,0 +1,117 @@
+/** Crash dumps on the compiled binary: made of what hangs and of what dies, without a secret, and never in the way of anything. */
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { script } from "./fixture.ts";
+import { Rig, until, type BotSettings } from "./harness.ts";
+
+const TOKEN = "canary-4f1d8c2b9e";
+const KEY = "canary-key-77aa11bb";
+/** Not the stand-in that `bun --bun` puts before it. */
+const node = Bun.which("node", {
+  PATH: (process.env["PATH"] ?? "")
+    .split(":")
+    .filter((folder) => !folder.includes("bun-node"))
+    .join(":"),
+});
+const HANG = join(import.meta.dirname, "..", "fixtures", "hang.mjs");
+
+/** A bot whose environment and key file hold planted secrets. */
+function bot(settings: BotSettings): BotSettings {
+  return { env: { API_TOKEN: TOKEN }, dump: { minFree: "1KiB" }, ...settings };
+}
+
+function dumpsOf(rig: Rig): string[] {
+  const folder = rig.state("dumps");
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".tar.zst")) : [];
+}
+
+/** Everything in the dump, unpacked by other programs than ours. */
+function contentOf(rig: Rig, name: string): string {
+  const { stdout, exitCode } = Bun.spawnSync(["sh", "-c", `zstd -dc "$0" | tar -xO`, join(rig.state("dumps"), name)]);
+  expect(exitCode).toBe(0);
+  return stdout.toString();
+}
+
+test
+  .runIf(node !== null && Bun.which("zstd") !== null)
+  .concurrent("a bot that hangs is read while it lives: its dump names the function, and holds no secret", async () => {
+    const probes = [{ kind: "heartbeat", timeout: "1s" }];
+    await using rig = new Rig({ bots: { bot: bot({ command: [node ?? "", HANG], probes }) } });
+    await rig.run();
+    const [name = ""] = await until("it is dumped", () => dumpsOf(rig).length > 0 && dumpsOf(rig));
+    expect(name).toMatch(/^dump-bot-\d{8}T\d{6}Z-heartbeat-/);
+    const shown = await rig.cli("dump", "show", name);
+    expect(shown.out).toContain("read while it lived");
+    expect(shown.out).toMatch(/reconcilePositions \(.*hang\.mjs:\d+:\d+\)\s+tradingLoop/);
+    expect(shown.out).toContain("token ***");
+    const content = contentOf(rig, name);
+    expect(content).toContain("API_TOKEN: 17 characters, tag ");
+    expect(content).not.toContain(TOKEN);
+    expect(await rig.cli("dump", "verify", name)).toMatchObject({ code: 0 });
+    await rig.botUntil("it is restarted", ({ restarts }) => restarts.total > 0);
+    await until(
+      "the worker has cleared up",
+      () => !readdirSync(rig.state("dumps")).some((each) => /^\.(?:capture|dump)-/.test(each)),
+    );
+  });
+
+test.concurrent("a bot that dies is dumped once for the same death, with its last words and without a secret", async () => {
+  const command = script("say-and-die.sh", TOKEN, KEY);
+  await using rig = new Rig({ bots: { bot: bot({ command }) } });
+  rig.write("api.key", KEY);
+  rig.configure({
+    bot: bot({
+      command,
+      emergency: {
+        exchange: "binanceusdm",
+        apiKeyFile: "api.key",
+        apiSecretFile: "paper.secret",
+        onGiveUp: false,
+        closeAfter: "1h",
+      },
+    }),
+  });
+  await rig.run();
+  await until("it is dumped", () => dumpsOf(rig).length > 0);
+  await rig.botUntil("it died again and again", ({ restarts }) => restarts.total >= 4);
+  expect(dumpsOf(rig)).toHaveLength(1);
+  const [name = ""] = dumpsOf(rig);
+  const { out } = await rig.cli("dump", "show", "bot");
+  expect(out).toContain("exited with 3");
+  expect(out).toContain("my token is *** and my key ***");
+  const content = Bun.which("zstd") === null ? out : contentOf(rig, name);
+  expect(content).not.toContain(TOKEN);
+  expect(content).not.toContain(KEY);
+  const list = JSON.parse((await rig.cli("dump", "list", "--json")).out);
+  expect(list).toMatchObject({ dumps: [{ bot: "bot", reason: "exited", file: name }] });
+});
+
+test.concurrent("dump now reads a living bot and leaves it alone", async () => {
+  await using rig = new Rig({ bots: { bot: bot({ command: ["sleep", "600"] }) } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  expect(await rig.cli("dump", "now", "bot")).toMatchObject({ code: 0 });
+  const shown = await rig.cli("dump", "show", "bot", "--json");
+  expect(JSON.parse(shown.out)).toMatchObject({ reason: "manual", exit: null, live: true, pid });
+  expect((await rig.bot()).pid).toBe(pid);
+  expect(await rig.cli("dump", "now", "nobody")).toMatchObject({ code: 2 });
+});
+
+test.concurrent("a dump that is damaged is told apart, and one that may not be made is said", async () => {
+  await using rig = new Rig({ bots: { bot: bot({ command: ["sleep", "600"] }) } });
+  await rig.run();
+  await rig.botIn("running");
+  await rig.cli("dump", "now", "bot");
+  const [name = ""] = dumpsOf(rig);
+  const path = join(rig.state("dumps"), name);
+  const bytes = readFileSync(path);
+  writeFileSync(path, bytes.subarray(0, bytes.length - 40));
+  expect(await rig.cli("dump", "verify", name)).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("cannot read dump"),
+  });
+  rig.configure({ bot: bot({ command: ["sleep", "600"], dump: { minFree: "1000000GiB" } }) });
+  expect(await rig.cli("reload")).toMatchObject({ code: 0 });
+  expect(await rig.cli("dump", "now", "bot")).toMatchObject({ code: 1, err: expect.stringContaining("dump.minFree") });
+});
