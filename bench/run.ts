@@ -2,6 +2,7 @@
 import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { benchBlackbox } from "./blackbox.ts";
+import { benchBackup } from "./backup.ts";
 import { benchClose } from "./close.ts";
 import { benchIdle } from "./idle.ts";
 import { benchLoad } from "./load.ts";
@@ -22,6 +23,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   peers: { title: "Beside other supervisors", run: benchPeers, named: true },
   load: { title: "Under load", run: benchLoad, named: true },
   blackbox: { title: "The bot's black box", run: benchBlackbox },
+  backup: { title: "Backup of SQLite under a writer", run: benchBackup, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };
