@@ -28,7 +28,16 @@ const absolute = () => z.string().startsWith("/");
 
 export const jobTargetSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("sqlite"), name: name(), path: absolute() }),
-  z.strictObject({ kind: z.literal("redis"), name: name(), url: z.string(), password: z.string().optional() }),
+  z.strictObject({
+    kind: z.literal("redis"),
+    name: name(),
+    url: z.string(),
+    password: z.string().optional(),
+    /** Of the server's data, where nobody can be asked; and how the server is stopped and started for a restore. */
+    folder: absolute().optional(),
+    stop: z.array(z.string()).min(1).optional(),
+    start: z.array(z.string()).min(1).optional(),
+  }),
   z.strictObject({
     kind: z.literal("postgres"),
     name: name(),

@@ -3,9 +3,6 @@ import * as z from "zod";
 import { COMPRESSORS } from "./backup-manifest.ts";
 import { jobTargetSchema } from "./backup-job.ts";
 
-/** What a restore says of a backup of Redis. */
-export const REDIS_BY_HAND = "a backup of Redis is put back by hand, as docs/backup.md says under Redis";
-
 const absolute = () => z.string().startsWith("/");
 
 const fromSchema = z.discriminatedUnion("kind", [

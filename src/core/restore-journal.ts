@@ -52,6 +52,10 @@ export const restoreJournalSchema = z.looseObject({
   moves: z.array(moveSchema),
   /** What belongs to a file by its name (`-wal`): gone with it when a move is taken back, by the file's path. */
   strays: z.record(z.string(), z.array(absolute())),
+  /** Folder of a server that must be down while its files are moved, in either direction. */
+  folder: absolute().optional(),
+  /** Command that starts a server which the restore has stopped; whoever ends the restore runs it. */
+  start: z.array(z.string()).min(1).optional(),
   /** Folders of unpacked data; always thrown away. */
   scratch: z.array(absolute()),
   /** Folders that hold what was there before. */

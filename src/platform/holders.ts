@@ -15,18 +15,19 @@ interface Node {
 }
 
 /**
- * Pids of other processes that use one of the files that exist among `paths`, in order. Of processes that we may not look at
+ * Pids of other processes that use one of the files that exist among `paths`, or work in one of the folders, in order. Of processes that we may not look at
  * (as no root) only a lock shows, which every connection to a database in WAL mode holds. Throws when processes cannot be listed.
  */
 export function holdersOf(paths: readonly string[]): readonly number[] {
   const nodes = new Map<string, Node>();
   for (const path of paths) {
     const stats = statSync(path, { bigint: true, throwIfNoEntry: false });
-    if (stats?.isFile() === true) nodes.set(keyOf(stats), stats);
+    if (stats?.isFile() === true || stats?.isDirectory() === true) nodes.set(keyOf(stats), stats);
   }
   if (nodes.size === 0) return [];
   const held = new Set(lockHolders(nodes));
-  for (const pid of listPids()) if (hasOpen(pid, nodes) || hasMapped(pid, nodes)) held.add(pid);
+  for (const pid of listPids())
+    if (isThereNow(`/proc/${pid}/cwd`, nodes) || hasOpen(pid, nodes) || hasMapped(pid, nodes)) held.add(pid);
   held.delete(process.pid);
   return [...held].toSorted((a, b) => a - b);
 }
@@ -37,15 +38,17 @@ function keyOf({ dev, ino }: Node): string {
 
 function hasOpen(pid: number, nodes: ReadonlyMap<string, Node>): boolean {
   const folder = `/proc/${pid}/fd`;
-  return namesIn(folder).some((name) => {
-    try {
-      const stats = statSync(`${folder}/${name}`, { bigint: true, throwIfNoEntry: false });
-      return stats !== undefined && nodes.has(keyOf(stats));
-    } catch {
-      // It ended meanwhile, or closed the descriptor.
-      return false;
-    }
-  });
+  return namesIn(folder).some((name) => isThereNow(`${folder}/${name}`, nodes));
+}
+
+function isThereNow(link: string, nodes: ReadonlyMap<string, Node>): boolean {
+  try {
+    const stats = statSync(link, { bigint: true, throwIfNoEntry: false });
+    return stats !== undefined && nodes.has(keyOf(stats));
+  } catch {
+    // It ended meanwhile, or closed the descriptor.
+    return false;
+  }
 }
 
 function hasMapped(pid: number, nodes: ReadonlyMap<string, Node>): boolean {

@@ -80,8 +80,14 @@ export interface LoadedDump {
   readonly expired: number;
 }
 
-/** Loads `dump.rdb` of the folder into a server of its own, reachable only there, and says what it holds. Throws what went wrong. */
-export async function loadDump(folder: string): Promise<LoadedDump> {
+/**
+ * Loads `dump.rdb` of the folder into a server of its own, reachable only there, and says what it holds; `inspect` may ask it
+ * more, by a connection that speaks latin1. Throws what went wrong.
+ */
+export async function loadDump(
+  folder: string,
+  inspect?: (server: RedisConnection) => Promise<void>,
+): Promise<LoadedDump> {
   const program = Bun.which("redis-server");
   if (program === null)
     throw new Error(`redis-server is not installed, which a proof of this level needs; install ${SERVER_PACKAGE}`);
@@ -108,7 +114,9 @@ export async function loadDump(folder: string): Promise<LoadedDump> {
   const fd = openSync(folder, "r");
   try {
     // The address of a socket has at most 107 bytes, a folder's path may have more.
-    const loaded = await whenLoaded(`/proc/self/fd/${fd}/s`, over.signal);
+    const path = `/proc/self/fd/${fd}/s`;
+    const loaded = await whenLoaded(path, over.signal);
+    if (loaded !== undefined && inspect !== undefined) await withServer(path, inspect);
     if (loaded !== undefined) return loaded;
     if (!over.signal.aborted) throw new Error("the server took too long to load it");
     throw new Error(`redis-server does not load it: ${lastFault(await said)}`);
@@ -116,6 +124,16 @@ export async function loadDump(folder: string): Promise<LoadedDump> {
     closeSync(fd);
     await end(server.stdin);
     await server.exited;
+  }
+}
+
+async function withServer(path: string, deed: (server: RedisConnection) => Promise<void>): Promise<void> {
+  const place: RedisPlace = { username: undefined, at: { kind: "unix", path } };
+  const server = await RedisConnection.open(place, undefined, "latin1");
+  try {
+    await deed(server);
+  } finally {
+    server.close();
   }
 }
 

@@ -5,14 +5,16 @@ import { sleep, systemClock } from "./clock.ts";
 
 /** Longest wait for a connection and for each reply: none of our commands works on data. */
 const REPLY_TIMEOUT_MS = 15_000;
-/** A reply of INFO is some kilobytes. */
-const MAX_REPLY_BYTES = 4 * 1_024 ** 2;
+/** A reply of INFO is some kilobytes, a value that is compared may be large. */
+const MAX_REPLY_BYTES = 64 * 1_024 ** 2;
 
 /** What a server answers to the commands that we use; of a list, the text of each entry. */
 type Reply = string | number | null | readonly (string | number | null)[];
 
 /** The server answered with an error, as `NOAUTH Authentication required.` */
 export class RedisReplyError extends Error {}
+
+type Encoding = "utf8" | "latin1";
 
 interface Waiting {
   readonly resolve: (reply: Reply) => void;
@@ -21,23 +23,25 @@ interface Waiting {
 
 export class RedisConnection {
   readonly #socket: Socket;
+  readonly #encoding: Encoding;
   readonly #waiting: Waiting[] = [];
   #received: Buffer = Buffer.alloc(0);
   #ended: Error | undefined;
 
-  private constructor(socket: Socket) {
+  private constructor(socket: Socket, encoding: Encoding) {
     this.#socket = socket;
+    this.#encoding = encoding;
     socket.on("data", (bytes: Buffer) => this.#take(bytes));
     socket.on("error", (error: Error) => this.#end(error));
     socket.on("close", () => this.#end(new Error("the server closed the connection")));
   }
 
-  /** Throws `cannot connect to PLACE: why`, without the password. */
-  static async open(place: RedisPlace, password?: string): Promise<RedisConnection> {
+  /** Throws `cannot connect to PLACE: why`, without the password. With latin1 every byte of a key or value is one character. */
+  static async open(place: RedisPlace, password?: string, encoding: Encoding = "utf8"): Promise<RedisConnection> {
     const { at, username } = place;
     const shown = at.kind === "unix" ? at.path : `${at.host}:${at.port}`;
     const socket = createConnection(at.kind === "unix" ? { path: at.path } : { host: at.host, port: at.port });
-    const connection = new RedisConnection(socket);
+    const connection = new RedisConnection(socket, encoding);
     try {
       if (password !== undefined)
         await connection.command("AUTH", ...(username === undefined ? [] : [username]), password);
@@ -54,7 +58,8 @@ export class RedisConnection {
     if (this.#ended !== undefined) throw this.#ended;
     const reply = new Promise<Reply>((resolve, reject) => void this.#waiting.push({ resolve, reject }));
     this.#socket.write(
-      `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`).join("")}`,
+      `*${words.length}\r\n${words.map((word) => `$${Buffer.byteLength(word, this.#encoding)}\r\n${word}\r\n`).join("")}`,
+      this.#encoding,
     );
     const over = new AbortController();
     const late = sleep(systemClock, REPLY_TIMEOUT_MS, over.signal).then(() => "late" as const);
@@ -92,7 +97,7 @@ export class RedisConnection {
     this.#received = Buffer.concat([this.#received, bytes]);
     if (this.#received.length > MAX_REPLY_BYTES) return this.#end(new Error("its reply is too long"));
     try {
-      for (let found = readReply(this.#received, 0); found !== undefined; found = readReply(this.#received, 0)) {
+      for (let found = this.#read(); found !== undefined; found = this.#read()) {
         this.#received = this.#received.subarray(found.end);
         const waiting = this.#waiting.shift();
         if (found.reply instanceof Error) waiting?.reject(found.reply);
@@ -103,6 +108,10 @@ export class RedisConnection {
     }
   }
 
+  #read(): Found | undefined {
+    return readReply(this.#received, 0, this.#encoding);
+  }
+
   #end(error: Error): void {
     this.#ended ??= error;
     this.#socket.destroy();
@@ -110,13 +119,14 @@ export class RedisConnection {
   }
 }
 
+type Span = { readonly at: number; readonly length: number };
 type Found = { readonly reply: Reply | Error; readonly end: number };
 
 /** The reply that begins at `at`; `undefined` while it is not whole. Throws for what is none. */
-function readReply(bytes: Buffer, at: number): Found | undefined {
+function readReply(bytes: Buffer, at: number, encoding: Encoding): Found | undefined {
   const lineEnd = bytes.indexOf("\r\n", at);
   if (lineEnd < 0) return undefined;
-  const text = bytes.toString("utf8", at + 1, lineEnd);
+  const text = bytes.toString(encoding, at + 1, lineEnd);
   const after = lineEnd + 2;
   switch (String.fromCharCode(bytes[at] ?? 0)) {
     case "+":
@@ -126,25 +136,25 @@ function readReply(bytes: Buffer, at: number): Found | undefined {
     case ":":
       return { reply: Number(text), end: after };
     case "$":
-      return readText(bytes, after, Number(text));
+      return readText(bytes, { at: after, length: Number(text) }, encoding);
     case "*":
-      return readList(bytes, after, Number(text));
+      return readList(bytes, { at: after, length: Number(text) }, encoding);
     default:
       throw new Error("its reply is of no known kind");
   }
 }
 
-function readText(bytes: Buffer, at: number, length: number): Found | undefined {
+function readText(bytes: Buffer, { at, length }: Span, encoding: Encoding): Found | undefined {
   if (length < 0) return { reply: null, end: at };
   if (bytes.length < at + length + 2) return undefined;
-  return { reply: bytes.toString("utf8", at, at + length), end: at + length + 2 };
+  return { reply: bytes.toString(encoding, at, at + length), end: at + length + 2 };
 }
 
-function readList(bytes: Buffer, at: number, length: number): Found | undefined {
+function readList(bytes: Buffer, { at, length }: Span, encoding: Encoding): Found | undefined {
   const entries: (string | number | null)[] = [];
   let end = at;
   for (let n = 0; n < length; n += 1) {
-    const found = readReply(bytes, end);
+    const found = readReply(bytes, end, encoding);
     if (found === undefined) return undefined;
     const { reply } = found;
     entries.push(typeof reply === "object" && reply !== null ? String(reply) : reply);

@@ -51,7 +51,12 @@ function compressionOf(file: string, { holds, label }: Reading): "gzip" | "zstd"
   return format.compress;
 }
 
-const ENDINGS: Readonly<Record<Reading["holds"], string>> = { sqlite: ".db", tar: ".tar", postgres: ".dump or .sql" };
+const ENDINGS: Readonly<Record<Reading["holds"], string>> = {
+  sqlite: ".db",
+  tar: ".tar",
+  postgres: ".dump or .sql",
+  redis: ".rdb",
+};
 
 /** A dump as the statements that it makes, where the file's name ends so. */
 function plainStream({ holds, open }: Reading, file: string): AsyncIterable<Uint8Array> {

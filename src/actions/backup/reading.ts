@@ -5,7 +5,7 @@
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { BackupType, Manifest } from "../../core/backup-manifest.ts";
-import { formatOf, REDIS_BY_HAND, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
+import { formatOf, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
 import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
 import { Failure } from "./failure.ts";
@@ -20,7 +20,7 @@ const GUESSED_RATIO = 4;
 export interface Reading {
   /** What it is, for people and journals. */
   readonly label: string;
-  readonly holds: "sqlite" | "tar" | "postgres";
+  readonly holds: "sqlite" | "tar" | "postgres" | "redis";
   readonly type: BackupType | undefined;
   /** File name of the unpacked stream. */
   readonly rawName: string;
@@ -98,7 +98,7 @@ function holdsOf(type: BackupType): Reading["holds"] {
     case "secrets":
       return "tar";
     case "redis":
-      throw new Failure("source", REDIS_BY_HAND);
+      return "redis";
     case "postgres":
       return "postgres";
   }
@@ -110,11 +110,9 @@ function ofFile(path: string, bytes: number, { password }: Keys): Reading {
   if (format === undefined)
     throw new Failure(
       "source",
-      `cannot tell what ${path} is: its name must end in .db or .tar, then .gz or .zst if it is packed, then .enc if openssl encrypted it`,
+      `cannot tell what ${path} is: its name must end in .db, .rdb or .tar, then .gz or .zst if it is packed, then .enc if openssl encrypted it`,
     );
   const { holds, compress, openssl } = format;
-  if (holds === "redis")
-    throw new Failure("source", `${path} is a backup of ${holds}; it is restored into a target of kind ${holds}`);
   return {
     label: path,
     holds,

@@ -106,6 +106,7 @@ function engineOf(info: Info, settings: Info): Manifest["engine"] {
     dbfilename: settings.get("dbfilename") ?? "dump.rdb",
     appenddirname: settings.get("appenddirname") ?? "appendonlydir",
     appendfilename: settings.get("appendfilename") ?? "appendonly.aof",
+    ...(settings.has("dir") ? { dir: settings.get("dir") } : {}),
   };
 }
 
@@ -296,7 +297,7 @@ function compareKeys({ keys }: Manifest["content"], found: number | undefined): 
 }
 
 /** The server on scratch needs as much memory as the other: the bot must not pay for a proof. */
-function refuseScarceMemory(usedBytes: number): void {
+export function refuseScarceMemory(usedBytes: number): void {
   const needed = usedBytes * SCRATCH_MEMORY_FACTOR + SCRATCH_MEMORY_BYTES;
   const free = freeMemoryBytes();
   if (free < needed)

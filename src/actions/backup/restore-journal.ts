@@ -40,6 +40,8 @@ export interface Settled {
   readonly bots: readonly string[] | undefined;
   /** Bots that the restore had stopped; whoever settled it starts them. */
   readonly stopped: readonly string[];
+  /** Command that starts a server which the restore had stopped; whoever settled it runs it first. */
+  readonly start?: readonly string[] | undefined;
 }
 
 function restoresFolder(stateDir: string): string {
@@ -117,7 +119,7 @@ export function settleLocked(stateDir: string, target: string, clock: Clock): Se
       journal,
       `cannot read ${journalPath(stateDir, target)}; look at it and at the target's files`,
     );
-  const { bots, stopped, backup, id } = journal;
+  const { bots, stopped, backup, id, start } = journal;
   if (journal.databases !== undefined)
     return {
       target,
@@ -127,7 +129,7 @@ export function settleLocked(stateDir: string, target: string, clock: Clock): Se
       stopped: [],
     };
   try {
-    const common = { target, bots, stopped };
+    const common = { target, bots, stopped, start };
     switch (settlementOf(journal.phase)) {
       case "discard":
         discard(stateDir, journal);
@@ -177,8 +179,9 @@ export function doMoves(moves: readonly Move[], onMoved: (move: Move) => void = 
  * process uses one of the files, and when a rename fails; the journal then stays.
  */
 export function rollBack(stateDir: string, journal: RestoreJournal): void {
-  const { moves, strays } = journal;
-  refuseHeld(moves.map(({ from, to }) => [from, to, ...(strays[to] ?? [])]).flat());
+  const { moves, strays, folder } = journal;
+  const files = moves.flatMap(({ from, to }) => [from, to, ...(strays[to] ?? [])]);
+  refuseHeld(folder === undefined ? files : [...files, folder]);
   for (const { from, to } of moves.toReversed()) {
     if (isThere(from) || !isThere(to)) continue;
     // The new file was in its place: what has grown beside it since is its own and goes with it.

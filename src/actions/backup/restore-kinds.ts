@@ -2,7 +2,6 @@
 import { lstatSync, readdirSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { BackupLine, JobTarget } from "../../core/backup-job.ts";
-import { REDIS_BY_HAND } from "../../core/restore-job.ts";
 import { readContent } from "../../platform/sqlite.ts";
 import { Failure } from "./failure.ts";
 import type { Reading } from "./reading.ts";
@@ -35,17 +34,27 @@ export interface RestoreKind {
   readonly fresh: (live: string, scratch: string) => string;
   /** Proves what is in place now. Throws. */
   readonly check: (reading: Reading) => Promise<void>;
+  /** Folder of the server that has the files, which is down while they are moved. */
+  readonly folder?: string;
+  /** Stops that server, when it runs. Throws. */
+  readonly stop?: () => Promise<void>;
+  /** Starts it again, when it was stopped. Throws. */
+  readonly start?: () => Promise<void>;
+  /** The same for who ends a restore that was killed; only of a server that is stopped. */
+  readonly startCommand?: readonly string[];
 }
 
 /** Throws `Failure` for a kind that is not restored by files. */
-export function kindOf(target: JobTarget): RestoreKind {
+export async function kindOf(target: JobTarget, reading: Reading): Promise<RestoreKind> {
   switch (target.kind) {
     case "sqlite":
       return sqliteKind(target.path);
-    // Its databases are no files: pg-restore.ts.
     case "postgres":
+      // Its databases are no files: pg-restore.ts.
+      throw new Failure("source", "a database of PostgreSQL is not restored by files");
     case "redis":
-      throw new Failure("source", REDIS_BY_HAND);
+      // Only here: the others need nothing of it.
+      return (await import("./redis-restore.ts")).redisKind(target, reading);
     case "files":
     case "secrets":
       return filesKind(target.paths);

@@ -41,9 +41,10 @@ export interface RestoreSteps {
 export async function stopBots(
   { job, io, journal }: Pick<RestoreSteps, "job" | "io" | "journal">,
   keeper: Keeper,
+  more: Partial<RestoreJournal> = {},
 ): Promise<void> {
   if (keeper.up.length > 0) say(io, `stopping ${keeper.up.join(", ")}`);
-  writeJournal(job.stateDir, { ...journal, stopped: [...keeper.up] });
+  writeJournal(job.stateDir, { ...journal, stopped: [...keeper.up], ...more });
   await keeper.stop();
   io.onStep?.("stopped");
 }

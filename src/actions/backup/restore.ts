@@ -88,7 +88,7 @@ export interface RestoreRun extends RestoreSteps {
 }
 
 async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): Promise<number> {
-  const kind = kindOf(job.target);
+  const kind = await kindOf(job.target, reading);
   const startedMs = io.clock.monotonicMs();
   // A bot that the restore will stop may have it open until then.
   if (job.bots.length === 0) refuse(() => refuseHeld(kind.watched()));
@@ -101,7 +101,8 @@ async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): 
     io.onStep?.("unpacked");
     // Not earlier: without a daemon it holds the state folder, which an emergency close may need.
     keeper = await keepBots(job);
-    await stopBots(run, keeper);
+    await stopBots(run, keeper, startOf(kind));
+    await stopServer(run);
     refuse(() => refuseHeld(kind.watched()));
     const aside = job.into.kind === "tables" ? await restoreTables(run, job.into.tables) : await swap(run, keeper.up);
     tellRestored(run, aside, await keeper.start(keeper.up));
@@ -111,6 +112,17 @@ async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): 
   } finally {
     keeper?.release();
   }
+}
+
+async function stopServer({ io, kind }: RestoreRun): Promise<void> {
+  if (kind.startCommand !== undefined) say(io, "stopping the server");
+  await kind.stop?.().catch((cause: unknown) => {
+    throw Failure.of("bots", cause);
+  });
+}
+
+function startOf({ startCommand }: RestoreKind): Pick<RestoreJournal, "start"> {
+  return startCommand === undefined ? {} : { start: [...startCommand] };
 }
 
 function beginJournal(job: RestoreJob, io: RestoreIo, reading: Reading, kind: RestoreKind): RestoreJournal {
@@ -131,6 +143,7 @@ function beginJournal(job: RestoreJob, io: RestoreIo, reading: Reading, kind: Re
     phase: "prepared",
     into: job.into.kind === "tables" ? "tables" : "live",
     bots: job.bots,
+    ...(kind.folder === undefined ? {} : { folder: kind.folder }),
     stopped: [],
     moves: [],
     strays: Object.fromEntries(kind.places.map(({ live, sidecars }) => [live, [...sidecars]])),
@@ -168,6 +181,7 @@ async function swap(
     phase: "swapping",
     stopped: [...stopped],
     moves: [...swapMoves(places)],
+    ...startOf(kind),
   };
   const checked: RestoreJournal = { ...swapping, phase: "checked" };
   say(io, "moving what is there aside and the restored data in its place", true);
@@ -217,8 +231,16 @@ class UnfinishedError extends Error {
 }
 
 /** Leaves what was there before, and the bots as they were. */
-async function giveUp({ job, io, journal }: RestoreRun, keeper: Keeper | undefined, error: unknown): Promise<number> {
-  const startAgain = async (): Promise<readonly string[]> => (await keeper?.start(keeper.up)) ?? [];
+async function giveUp(
+  { job, io, journal, kind }: RestoreRun,
+  keeper: Keeper | undefined,
+  error: unknown,
+): Promise<number> {
+  const startAgain = async (): Promise<readonly string[]> => [
+    // The bots find their server when they start.
+    ...(await startServer(kind)),
+    ...((await keeper?.start(keeper.up)) ?? []),
+  ];
   if (error instanceof UnfinishedError) {
     const reason = `the restored data is in its place, but what is left cannot be written: ${error.message}; no bot is started, and the next command on backups tries again`;
     io.write({ kind: "failed", stage: "swap", reason });
@@ -230,6 +252,7 @@ async function giveUp({ job, io, journal }: RestoreRun, keeper: Keeper | undefin
     return tellFailure(error, await startAgain(), io);
   }
   try {
+    await kind.stop?.();
     rollBack(job.stateDir, error.journal);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
@@ -239,6 +262,15 @@ async function giveUp({ job, io, journal }: RestoreRun, keeper: Keeper | undefin
   }
   const failure = new Failure("swap", `${error.message}; the old data is in its place again`, { cause: error });
   return tellFailure(failure, await startAgain(), io);
+}
+
+async function startServer({ start }: RestoreKind): Promise<readonly string[]> {
+  try {
+    await start?.();
+    return [];
+  } catch (cause) {
+    return [cause instanceof Error ? cause.message : String(cause)];
+  }
 }
 
 function refuse(deed: () => void): void {
@@ -274,13 +306,18 @@ async function restoreToFolder(folder: string, reading: Reading, io: RestoreIo):
   say(io, `unpacking and proving ${reading.label}`);
   if (reading.holds === "sqlite") await unpackDatabase(reading, rawPath(scratch, reading), io.write);
   else if (reading.holds === "postgres") await unpackDump(reading, rawPath(scratch, reading), io.write);
-  else {
+  else if (reading.holds === "redis") {
+    const { proveDump } = await import("./redis-restore.ts");
+    await proveDump(reading, join(scratch, "dump.rdb"));
+  } else {
     await readArchive(reading);
     await unpackArchive(reading, scratch, undefined);
   }
   // A check may leave an empty log beside the database.
-  const leftover = (name: string): boolean =>
-    reading.holds === "sqlite" && name !== basename(rawPath(scratch, reading));
+  const only = { sqlite: basename(rawPath(scratch, reading)), redis: "dump.rdb", tar: undefined, postgres: undefined }[
+    reading.holds
+  ];
+  const leftover = (name: string): boolean => only !== undefined && name !== only;
   for (const name of readdirSync(scratch)) if (!leftover(name)) renameSync(join(scratch, name), join(place, name));
   rmSync(scratch, { recursive: true, force: true });
   syncDir(place);

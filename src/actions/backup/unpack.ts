@@ -91,7 +91,7 @@ function writeTo(fd: number, chunk: Uint8Array, at: number): number {
 }
 
 /** The stream; what is wrong with it is a fault of what is stored. */
-async function* readable({ label, open }: Reading): AsyncGenerator<Uint8Array> {
+export async function* readable({ label, open }: Reading): AsyncGenerator<Uint8Array> {
   try {
     yield* open();
   } catch (cause) {

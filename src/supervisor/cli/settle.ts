@@ -1,6 +1,7 @@
 /** Ends restores that were broken off, as every command on backups does first, and says so. */
 import { startBots } from "../../actions/backup/restore-bots.ts";
 import { serverWork, settleRestores } from "../../actions/backup/restore-journal.ts";
+import { startServerOf } from "../../actions/backup/restore-server.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { settleOnServer } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
@@ -15,12 +16,18 @@ export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void
     for (const trouble of await startBots(controlSocketPath(dirs.runtimeDir), stopped)) io.err(trouble);
   };
   try {
-    for (const { outcome, detail, stopped } of settleRestores(dirs.stateDir, systemClock)) {
+    for (const settled of settleRestores(dirs.stateDir, systemClock)) {
+      const { outcome, detail, stopped } = settled;
       if (outcome === "server") continue;
       io.err(detail);
+      if (outcome === "busy" || outcome === "failed") continue;
+      // Safe: one restore after the other: they may share a server.
+      // oxlint-disable-next-line no-await-in-loop
+      const fault = await startServerOf(settled, systemClock);
+      if (fault !== undefined) io.err(fault);
       // Safe: one restore after the other: they may share a bot.
       // oxlint-disable-next-line no-await-in-loop
-      if (outcome !== "busy" && outcome !== "failed") await start(stopped);
+      await start(stopped);
     }
     for (const target of serverWork(dirs.stateDir, systemClock.wallTime())) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.

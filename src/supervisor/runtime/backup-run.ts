@@ -153,7 +153,11 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
   switch (target.kind) {
     case "sqlite":
       return { kind: "sqlite", name, path: target.path };
-    case "redis":
+    case "redis": {
+      const { kind, url, folder, stop, start } = target;
+      // Only what is set: a job has no key without a value.
+      return { kind, name, url, ...(folder && { folder }), ...(stop && { stop }), ...(start && { start }) };
+    }
     case "postgres":
       return { kind: target.kind, name, url: target.url };
     case "files":

@@ -4,7 +4,7 @@ import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import { REDIS_BY_HAND, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
+import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
 import { lookInto } from "./stores.ts";
 import type { TargetConfig } from "./config/backup-schema.ts";
@@ -114,7 +114,6 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
   if (target === undefined) return none(`no target ${wish.target}`);
   if (wish.into.kind === "tables" && target.kind !== "sqlite" && target.kind !== "postgres")
     return none(`it is of kind ${target.kind} and has no tables; leave --table out`, BACKUP_EXIT.usage);
-  if (target.kind === "redis") return none(REDIS_BY_HAND);
   const elsewhere = wish.into.kind === "folder" || wish.into.kind === "instant";
   const common = {
     target: wish.target,
@@ -200,7 +199,6 @@ function pathsOf(target: TargetConfig): readonly string[] {
     case "sqlite":
       return [target.path];
     case "redis":
-      return [];
     case "postgres":
       return [target.url];
     case "files":

@@ -2,7 +2,14 @@
  * The daemon and restores, which workers do: one that was broken off is ended before any bot starts, and looked for since. A
  * bot whose data is being replaced is not started meanwhile, by nobody.
  */
-import { openRestores, restoreHolding, serverWork, settleRestores } from "../../actions/backup/restore-journal.ts";
+import {
+  openRestores,
+  restoreHolding,
+  serverWork,
+  settleRestores,
+  type Settled,
+} from "../../actions/backup/restore-journal.ts";
+import { startServerOf } from "../../actions/backup/restore-server.ts";
 import type { settleOnServer } from "./backup-run.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { BotConfig } from "./config/load.ts";
@@ -75,13 +82,15 @@ export class Restores {
   }
 
   #settle(): void {
-    const { stateDir, clock, say, start } = this.#deps;
-    for (const { outcome, detail, stopped } of settleRestores(stateDir, clock)) {
+    const { stateDir, clock, say } = this.#deps;
+    for (const settled of settleRestores(stateDir, clock)) {
+      const { outcome, detail } = settled;
       if (outcome === "server") continue;
       if (outcome !== "busy" && detail !== this.#said) say(outcome === "failed" ? "alert" : "info", detail);
       // The same trouble is said once.
       this.#said = detail;
-      if (outcome !== "busy" && outcome !== "failed") for (const bot of stopped) start(bot);
+      if (outcome === "busy" || outcome === "failed") continue;
+      void this.#startAgain(settled);
     }
     for (const target of serverWork(stateDir, clock.wallTime())) void this.#ask(target);
   }
@@ -97,5 +106,13 @@ export class Restores {
     if (settled === undefined) return;
     this.#deps.say("info", settled.detail);
     for (const bot of settled.stopped) this.#deps.start(bot);
+  }
+
+  /** What a restore that was broken off had stopped: the server first, which the bots find when they start. */
+  async #startAgain(settled: Settled): Promise<void> {
+    const { clock, say, start } = this.#deps;
+    const fault = await startServerOf(settled, clock);
+    if (fault !== undefined) say("alert", fault);
+    for (const bot of settled.stopped) start(bot);
   }
 }

@@ -10,7 +10,7 @@ import type { JobTarget } from "../../../src/core/backup-job.ts";
 export const missing = ["redis-server", "redis-cli", "redis-check-rdb"].find((name) => Bun.which(name) === null);
 
 export const PASSWORD = "p@ss/ word";
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** Asks until there is an answer. */
 export async function eventually<Value>(what: string, ask: () => Promise<Value | undefined>): Promise<Value> {

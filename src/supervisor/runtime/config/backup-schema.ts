@@ -111,6 +111,8 @@ const checks = () =>
 
 const paths = () => z.array(path()).min(1).describe("Files and folders, with everything below.");
 
+const command = () => z.array(filled()).min(1);
+
 const redisUrl = () =>
   filled().superRefine((text, context) => {
     const error = redisUrlError(text);
@@ -142,6 +144,13 @@ const targetSchema = z.discriminatedUnion("kind", [
       "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
     ),
     passwordFile: path().optional().describe("File with the password, where the server asks for one."),
+    stop: command()
+      .optional()
+      .describe("Command that stops the server, as [systemctl, stop, redis-server]; a restore needs it."),
+    start: command().optional().describe("Command that starts it again."),
+    folder: path()
+      .optional()
+      .describe("Its data folder on this machine, where the server says another. Default: what it says."),
     ...targetFields,
   }),
   z.strictObject({

@@ -162,6 +162,7 @@ function completeTarget(target: TargetConfig, folder: string): TargetConfig {
     case "sqlite":
       return { ...target, path: resolve(folder, target.path) };
     case "redis":
+      return { ...target, ...absolute(target, ["passwordFile", "folder"], folder) };
     case "postgres":
       return { ...target, ...absolute(target, ["passwordFile"], folder) };
     case "files":
