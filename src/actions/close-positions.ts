@@ -51,7 +51,11 @@ export async function closePositions(job: CloseJob, io: CloseIo): Promise<CloseR
 }
 
 async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): Promise<CloseReport> {
-  const tell = createTeller(io);
+  const say = createTeller(io);
+  const tell: Teller = (state, text) => {
+    record.noteStep(text);
+    say(state, text);
+  };
   const lock = await lockAccount(job, io, record, tell);
   if (lock === "held") {
     const reason = `another close of the account holds ${job.accountLock}; wait for it or look at its report`;

@@ -1,6 +1,7 @@
 /** What a run of the close has seen and done so far; becomes its report. Carries no secret. */
 import type { CloseJob, CloseOutcome, CloseReport, Position, SentOrder } from "../core/close-job.ts";
-import { isDust } from "../core/close-orders.ts";
+import { nextStep } from "../core/close-next.ts";
+import { isDust, positionKey } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan.ts";
 import { counted } from "../core/counted.ts";
@@ -14,6 +15,16 @@ export interface Verdict {
   /** One sentence for people. */
   readonly reason: string;
   readonly foreign?: readonly string[];
+}
+
+/** Lines of the timeline that are kept; the first tell most, and the last is the verdict. */
+const MAX_TIMELINE = 200;
+
+/** What a price of a position means in quote currency. */
+interface Mark {
+  readonly price: number;
+  /** Quote currency per unit of amount and unit of price; 1 unless amounts are contracts. */
+  readonly unit: number;
 }
 
 type Holdings = NonNullable<CloseReport["before"]>;
@@ -36,6 +47,8 @@ export class CloseRecord {
   /** Orders of earlier runs. */
   readonly #earlier = new Set<string>();
   readonly #errors = new Map<string, number>();
+  readonly #marks = new Map<string, Mark>();
+  readonly #timeline: { at: string; text: string }[] = [];
 
   constructor(job: CloseJob, clock: Clock) {
     this.#job = job;
@@ -64,7 +77,14 @@ export class CloseRecord {
   }
 
   noteOrder(order: SentOrder): void {
-    this.#orders.set(order.id, order);
+    const mark = this.#marks.get(positionKey(order.symbol, order.positionSide));
+    this.#orders.set(order.id, mark === undefined ? order : { ...order, ...costOf(order, mark) });
+  }
+
+  /** Adds a line to the timeline. */
+  noteStep(text: string): void {
+    if (this.#timeline.length >= MAX_TIMELINE) return;
+    this.#timeline.push({ at: this.#clock.wallTime().toISOString(), text });
   }
 
   /** Ids of the orders of this run, in the sequence of their intents. */
@@ -76,6 +96,7 @@ export class CloseRecord {
   noteReading(reading: Reading): Holdings | undefined {
     if (reading.positions === undefined) return undefined;
     const orders = (reading.orders ?? []).length + (reading.triggers ?? []).length;
+    for (const position of reading.positions) this.#noteMark(position);
     this.#dust = reading.positions.filter(isDust).map(plainPosition);
     this.#after = { positions: reading.positions.filter((held) => !isDust(held)).map(plainPosition), orders };
     this.#before ??= this.#after;
@@ -87,7 +108,16 @@ export class CloseRecord {
     this.#planned = { positions: parts.map(plainPosition), orders };
   }
 
+  #noteMark({ symbol, side, amount, notional, markPrice: price }: HeldPosition): void {
+    if (price === undefined || price <= 0) return;
+    const unit = notional === undefined || amount <= 0 ? 1 : notional / (amount * price);
+    this.#marks.set(positionKey(symbol, side), { price, unit });
+  }
+
   report({ outcome, reason, foreign = [] }: Verdict): CloseReport {
+    const orders = [...this.#orders.values()];
+    const slippages = orders.flatMap(({ slippage }) => slippage ?? []);
+    const endedAt = this.#clock.wallTime().toISOString();
     const errors = Object.fromEntries(this.#errors);
     const { symbols } = this.#job.venue;
     if (this.journalFailures > 0) errors["journal"] = this.journalFailures;
@@ -112,13 +142,30 @@ export class CloseRecord {
       quietMs: Math.round(this.quietMs),
       before: this.#before,
       after: this.#after,
-      orders: [...this.#orders.values()].slice(-MAX_KEPT_ORDERS),
+      orders: orders.slice(-MAX_KEPT_ORDERS),
       dust: this.#dust,
       foreign: [...foreign],
+      unknown: orders.flatMap((order) => (order.outcome === "unknown" ? [order.id] : [])).slice(-MAX_KEPT_ORDERS),
+      ...(slippages.length === 0 ? {} : { slippage: roundQuote(slippages.reduce((sum, cost) => sum + cost, 0)) }),
+      timeline: [...this.#timeline, { at: endedAt, text: `${outcome}: ${reason}` }],
+      endedAt,
+      next: nextStep(outcome, this.#job.bot),
       errors,
       fence: this.fence,
     };
   }
+}
+
+function costOf(order: SentOrder, { price, unit }: Mark): Pick<SentOrder, "reference" | "slippage"> {
+  const { side, filled, average } = order;
+  if (filled === undefined || average === undefined || filled <= 0) return { reference: price };
+  const worse = side === "buy" ? average - price : price - average;
+  return { reference: price, slippage: roundQuote(worse * filled * unit) };
+}
+
+/** Binary noise would fill the report with digits. */
+function roundQuote(cost: number): number {
+  return Number(cost.toFixed(6));
 }
 
 function dustRemark(count: number): string {

@@ -145,6 +145,10 @@ const sentOrderSchema = z.strictObject({
   amount: z.number(),
   filled: z.number().optional(),
   average: z.number().optional(),
+  /** Price of the position in the reading that the order was planned on; absent where the venue told none. */
+  reference: z.number().optional(),
+  /** What the fill cost against `reference`, in quote currency; negative: it was better. Absent where it is not known. */
+  slippage: z.number().optional(),
   outcome: z.enum(["accepted", "rejected", "unknown"]),
   error: z.string().optional(),
   sentAt: z.string(),
@@ -183,6 +187,15 @@ export const closeReportSchema = z.strictObject({
   dust: z.array(positionSchema),
   /** Positions or orders that appeared after the account was flat and are not ours. */
   foreign: z.array(z.string()),
+  /** Ids of orders whose fate the venue never told; the positions after them are what counts. Absent in older reports. */
+  unknown: z.array(z.string()).optional(),
+  /** Sum of the known slippages, quote currency; absent where none is known. */
+  slippage: z.number().optional(),
+  /** What was done when; of the last run. Absent in older reports. */
+  timeline: z.array(z.strictObject({ at: z.string(), text: z.string() })).optional(),
+  endedAt: z.string().optional(),
+  /** What a person does next. Absent in older reports. */
+  next: z.string().optional(),
   /** Errors by class, counted. */
   errors: z.record(z.string(), z.number()),
   fence: z.strictObject({ proven: z.boolean(), pids: z.array(z.number()), ms: z.number() }),

@@ -28,6 +28,23 @@ const rows: readonly Row[] = [
     check: (report, rig) => {
       expect(report).toMatchObject({ rounds: 2, verified: true, errors: {}, foreign: [], dust: [] });
       expect(report.before).toMatchObject({ orders: 40 });
+      // Every fill against the price before it, and what happened in the order in which it did.
+      expect(report.orders.every(({ reference, slippage }) => reference !== undefined && slippage !== undefined)).toBe(
+        true,
+      );
+      expect(report.slippage).toBeCloseTo(
+        report.orders.reduce((sum, { slippage = 0 }) => sum + slippage, 0),
+        3,
+      );
+      expect(report).toMatchObject({ unknown: [], next: expect.stringContaining("supervisor arm momentum") });
+      expect(report.timeline?.map(({ text }) => text.split(/[:;]/)[0])).toEqual([
+        "proving that the bot is dead",
+        "reading the account at binanceusdm",
+        "round 1",
+        "round 2",
+        "the account is flat",
+        "flat",
+      ]);
       expect(report.after).toEqual({ positions: [], orders: 0 });
       // Two rounds with a cancel each per symbol, one order per symbol, four readings of three calls, the markets.
       expect(report.calls).toBe(20 * 3 + 4 * 3 + 1);

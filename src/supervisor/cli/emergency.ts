@@ -1,6 +1,6 @@
 /**
- * `supervisor emergency plan|close|ack BOT`: shows what would be closed, closes it, and ends its slow rounds. The first two work
- * without a daemon, too.
+ * `supervisor emergency plan|close|ack BOT`: shows what would be closed, closes it, and ends its slow rounds; `report` shows how a
+ * close went. All but `ack` work without a daemon, too.
  */
 import { CLOSE_EXIT, closeReportSchema, type CloseReport } from "../../core/close-job.ts";
 import { plainJson } from "../../core/plain-text.ts";
@@ -58,6 +58,14 @@ export const command: Verb = {
       .option("--testnet", "on the venue's test network, with an order that rests and is cancelled")
       .option("--json", "one JSON object")
       .action((bot: string | undefined, options: PreflightOptions) => preflight(bot, options, io));
+    withConfig(cmd.command("report"))
+      .description(
+        "Shows how a close went: what was open, what was sent and what it cost, what is left, what to do next.",
+      )
+      .argument("[what]", "id of an incident, name of a bot (its newest), or last", "last")
+      .option("--list", "one line for each incident, the newest first")
+      .option("--json", "the report as it is in its file; with --list an array")
+      .action((what: string, options: ReportOptions) => showReport(what, options, io));
   },
 };
 
@@ -139,6 +147,25 @@ async function ack(bot: string, { reason, json = false, ...options }: AckOptions
   }
   if (json) return io.out(plainJson(answer));
   return io.out(`${bot}: acknowledged; it stays locked, and its close is not tried again by itself`);
+}
+
+interface ReportOptions extends PlaceOptions {
+  readonly list?: boolean;
+  readonly json?: boolean;
+}
+
+async function showReport(
+  what: string,
+  { list = false, json = false, ...options }: ReportOptions,
+  io: CliIo,
+): Promise<void> {
+  const { findIncidents, pickIncident } = await import("./incident-files.ts");
+  const { incidentListText, incidentText } = await import("../../report/incident-text.ts");
+  const found = findIncidents(await findPlace(options, io));
+  if (list)
+    return io.out(json ? plainJson(found.map(({ raw }) => raw)) : incidentListText(found.map((one) => one.report)));
+  const { report, raw } = pickIncident(found, what);
+  return io.out(json ? plainJson(raw) : incidentText(report));
 }
 
 function unconfirmed(bot: string): DaemonError {

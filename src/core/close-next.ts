@@ -1,0 +1,21 @@
+/** What a person does after a close, by how it ended; one sentence for the report. */
+import type { CloseOutcome } from "./close-job.ts";
+
+const NEXT: Readonly<Record<CloseOutcome, (bot: string) => string>> = {
+  flat: (bot) => `find out why the bot failed, then: supervisor arm ${bot} --reason TEXT`,
+  cancelled: () => "the positions and their stops are as they were: decide what becomes of them",
+  reduced: () => "the rest of the position is still open: decide what becomes of it",
+  residual: (bot) =>
+    `look at the account at the venue and close the rest by hand; it is tried again by itself until: supervisor emergency ack ${bot} --reason TEXT`,
+  foreign: (bot) => `find and stop what else trades on this account, then: supervisor emergency close ${bot}`,
+  refused: () => "remove what the reason names, then close again; nothing was sent",
+  keyRefused: () => "repair key, secret, passphrase, rights or allowed addresses at the venue; close by hand meanwhile",
+  unreadable: () => "look at the account at the venue by hand: nobody knows what is open; it is tried again by itself",
+  unsupported: () => "close by hand, and give the bot a driver that can",
+  internal: () => "look at the account at the venue by hand, keep the incident's files, and report the mistake",
+  planNotEmpty: (bot) => `nothing was changed; to do it: supervisor emergency close ${bot}`,
+};
+
+export function nextStep(outcome: CloseOutcome, bot: string): string {
+  return NEXT[outcome](bot);
+}

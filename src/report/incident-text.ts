@@ -1,0 +1,157 @@
+/** The report of an emergency close as a page for people, and the list of all of them. */
+import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
+import { nextStep } from "../core/close-next.ts";
+import { counted } from "../core/counted.ts";
+import { plainText } from "../core/plain-text.ts";
+
+/** Orders on the page; the file has the rest. */
+const MAX_SHOWN_ORDERS = 200;
+
+const CAUSES: Readonly<Record<CloseReport["trigger"], string>> = {
+  giveUp: "giveUp: the restart budget was spent",
+  closeAfter: "closeAfter: no healthy bot for too long",
+  operator: "operator: a person asked for it",
+  probe: "probe: a probe with onFailure emergency was unhealthy",
+  file: "file: the emergency file appeared",
+  signal: "signal: SIGUSR2 to the daemon",
+  environment: "environment: BOT_EMERGENCY_SHUTDOWN=true at the start",
+};
+
+/** A report of an incident, whole or, from a file of another version, what is legible of it. */
+export type IncidentReport = CloseReport | LegibleReport;
+interface LegibleReport {
+  readonly incident: string;
+  readonly bot: string;
+  readonly startedAt: string;
+  readonly outcome: string;
+  readonly reason: string;
+}
+
+export function incidentText(report: IncidentReport): string {
+  const lines = "orders" in report ? fullPage(report) : legiblePage(report);
+  return lines.map(plainText).join("\n");
+}
+
+function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleReport): string[] {
+  return [
+    `incident ${incident} of ${bot}: ${outcome}`,
+    `  began   ${startedAt}`,
+    `  result  ${reason}`,
+    "  written by another version; more is in the file itself (--json)",
+  ];
+}
+
+function fullPage(report: CloseReport): string[] {
+  const { incident, bot, outcome, verified, account, exchange, scope = [], trigger, goal, startedAt, endedAt } = report;
+  const { reason, durationMs, quietMs, rounds, calls, fence, next } = report;
+  const proof = fence.proven ? `proven dead in ${fence.ms} ms` : `not proven dead${pidsOf(fence.pids)}`;
+  return [
+    `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
+    `  account  ${account} at ${exchange}, ${scope.length === 0 ? "the whole account" : scope.join(", ")}`,
+    `  cause    ${CAUSES[trigger]}`,
+    ...(goal === undefined ? [] : [`  goal     ${goal.kind}`]),
+    `  time     ${startedAt}${endedAt === undefined ? "" : ` to ${endedAt}`}`,
+    `  took     ${seconds(durationMs)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
+    `  bot      ${proof}`,
+    `  result   ${reason}`,
+    `  next     ${next ?? nextStep(outcome, bot)}`,
+    ...section("before", holdings(report.before)),
+    ...section("after", holdings(report.after)),
+    ...section("timeline", timeline(report)),
+    ...section("orders", orderLines(report)),
+    ...section("left alone and unclear", leftLines(report)),
+    ...section("errors", errorLines(report)),
+  ];
+}
+
+function pidsOf(pids: readonly number[]): string {
+  return pids.length === 0 ? "" : `: pid ${pids.join(", ")}`;
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : ["", title, ...lines.map((line) => `  ${line}`)];
+}
+
+function holdings(held: CloseReport["before"]): string[] {
+  if (held === null) return ["the account could not be read"];
+  const orders = held.orders === 0 ? "no open order" : counted(held.orders, "open order");
+  if (held.positions.length === 0) return [`no position, ${orders}`];
+  return [...table(["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL"], held.positions.map(positionRow)), orders];
+}
+
+function positionRow({ symbol, side, amount, notional }: Position): string[] {
+  return [symbol, side, String(amount), notional === undefined ? "-" : notional.toFixed(2)];
+}
+
+/** Times since the beginning of the run, for that is what people compare. */
+function timeline({ timeline: steps = [] }: CloseReport): string[] {
+  const firstMs = Date.parse(steps[0]?.at ?? "");
+  return steps.map(({ at, text }) => `+${((Date.parse(at) - firstMs) / 1_000).toFixed(3)} s  ${text}`);
+}
+
+function orderLines({ orders, slippage }: CloseReport): string[] {
+  if (orders.length === 0) return ["none was sent"];
+  const shown = orders.slice(-MAX_SHOWN_ORDERS);
+  const head = ["SENT", "ORDER", "SYMBOL", "SIDE", "AMOUNT", "FILLED", "AVERAGE", "SLIPPAGE", "ANSWER", "OUTCOME"];
+  const hidden = orders.length - shown.length;
+  return [
+    ...(hidden === 0 ? [] : [`${counted(hidden, "order")} before these`]),
+    ...table(head, shown.map(orderRow)),
+    ...(slippage === undefined
+      ? []
+      : [`slippage in all: ${slippage.toFixed(2)} (against the price before each order)`]),
+  ];
+}
+
+function orderRow(order: SentOrder): string[] {
+  const { id, symbol, side, amount, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
+  const time = /T([\d:.]+)/.exec(sentAt)?.[1] ?? sentAt;
+  const cost = slippage === undefined ? "-" : slippage.toFixed(2);
+  const end = error === undefined ? outcome : `${outcome} (${error})`;
+  return [time, id, symbol, side, String(amount), told(filled), told(average), cost, `${ackMs} ms`, end];
+}
+
+function told(value: number | undefined): string {
+  return value === undefined ? "-" : String(value);
+}
+
+function leftLines({ dust, foreign, unknown = [] }: CloseReport): string[] {
+  return [
+    ...dust.map((position) => `below the venue's smallest order: ${positionRow(position).join(" ")}`),
+    ...foreign.map((text) => `not ours: ${text}`),
+    ...unknown.map((id) => `the venue never told what became of order ${id}; the positions after it are what counts`),
+  ];
+}
+
+function errorLines({ errors }: CloseReport): string[] {
+  return Object.entries(errors).map(([name, count]) => `${name}: ${count}`);
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1_000).toFixed(2)} s`;
+}
+
+/** One line for each incident. */
+export function incidentListText(reports: readonly IncidentReport[]): string {
+  if (reports.length === 0) return "no incident has a report";
+  const rows = reports.map((report) => {
+    const { incident, bot, startedAt, outcome } = report;
+    if (!("orders" in report)) return [incident, bot, startedAt, "-", outcome, "-", "-", "-"];
+    const { trigger, before, orders, durationMs } = report;
+    const positions = before === null ? "-" : String(before.positions.length);
+    return [incident, bot, startedAt, trigger, outcome, positions, String(orders.length), seconds(durationMs)];
+  });
+  const head = ["INCIDENT", "BOT", "BEGAN", "CAUSE", "OUTCOME", "POSITIONS", "SENT", "TOOK"];
+  return table(head, rows).map(plainText).join("\n");
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const all = [head, ...rows];
+  const widths = head.map((_, column) => Math.max(...all.map((row) => row[column]?.length ?? 0)));
+  return all.map((row) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd(),
+  );
+}

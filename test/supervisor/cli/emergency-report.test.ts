@@ -1,0 +1,120 @@
+/** `supervisor emergency report` reads the files of the incidents, also those that an older version wrote, and needs no daemon. */
+import { expect, test } from "vitest";
+import { command } from "../../../src/supervisor/cli/emergency.ts";
+import { VerbRig } from "./verb-rig.ts";
+
+/** As the first version with reports wrote it: no timeline, no next step, no slippage. */
+const OLD = {
+  version: 1,
+  incident: "old001",
+  bot: "mine",
+  account: "main",
+  trigger: "giveUp",
+  mode: "close",
+  exchange: "binanceusdm",
+  outcome: "flat",
+  reason: "the venue shows no position and no order",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  durationMs: 1_250,
+  rounds: 2,
+  calls: 12,
+  verified: true,
+  quietMs: 1_000,
+  before: {
+    positions: [{ symbol: "BTC/USDT:USDT", side: "long", amount: 2, notional: 56_000, hedged: false }],
+    orders: 1,
+  },
+  after: { positions: [], orders: 0 },
+  orders: [
+    {
+      id: "svold001a",
+      symbol: "BTC/USDT:USDT",
+      side: "sell",
+      positionSide: "long",
+      amount: 2,
+      filled: 2,
+      average: 27_990,
+      outcome: "accepted",
+      sentAt: "2026-01-01T00:00:00.100Z",
+      ackMs: 12,
+    },
+  ],
+  dust: [],
+  foreign: [],
+  errors: {},
+  fence: { proven: true, pids: [], ms: 1 },
+};
+const NEW = {
+  ...OLD,
+  incident: "new002",
+  outcome: "residual",
+  verified: false,
+  startedAt: "2026-02-01T00:00:00.000Z",
+  orders: [{ ...OLD.orders[0], id: "svnew002a", reference: 28_000, slippage: 20 }],
+  slippage: 20,
+  foreign: ["order BTC/USDT:USDT 7"],
+  unknown: ["svnew002b"],
+  errors: { throttled: 3 },
+  timeline: [
+    { at: "2026-02-01T00:00:00.000Z", text: "proving that the bot is dead" },
+    { at: "2026-02-01T00:00:01.250Z", text: "residual: 1 position left" },
+  ],
+  endedAt: "2026-02-01T00:00:01.250Z",
+  next: "look at the account",
+};
+
+function rigWith(...reports: readonly { readonly incident: string }[]): VerbRig {
+  const rig = new VerbRig();
+  for (const report of reports)
+    rig.write(`.supervisor/bots/mine/incidents/${report.incident}.json`, JSON.stringify(report));
+  return rig;
+}
+
+test("emergency report shows the newest incident as a page: cause, time, holdings, timeline, orders and what to do", async () => {
+  await using rig = rigWith(OLD, NEW);
+  const { out, code } = await rig.run(command, "report");
+  expect(code).toBe(0);
+  for (const part of [
+    "incident new002 of mine: residual, not verified",
+    "cause    giveUp: the restart budget was spent",
+    "next     look at the account",
+    "BTC/USDT:USDT  long  2       56000.00",
+    "+0.000 s  proving that the bot is dead",
+    "+1.250 s  residual: 1 position left",
+    "00:00:00.100  svnew002a  BTC/USDT:USDT  sell  2       2       27990    20.00     12 ms   accepted",
+    "slippage in all: 20.00",
+    "not ours: order BTC/USDT:USDT 7",
+    "never told what became of order svnew002b",
+    "throttled: 3",
+  ])
+    expect(out).toContain(part);
+});
+
+test("emergency report shows an older report by its id, and says by itself what to do", async () => {
+  await using rig = rigWith(OLD, NEW);
+  const { out } = await rig.run(command, "report", "old001");
+  expect(out).toContain("incident old001 of mine: flat, verified at the venue");
+  expect(out).toContain("supervisor arm mine --reason TEXT");
+});
+
+test("emergency report shows what is legible of a report in a format that it does not know", async () => {
+  await using rig = rigWith({ ...NEW, version: 9, bot: "mine" } as { incident: string });
+  const { out } = await rig.run(command, "report", "mine");
+  expect(out).toContain("incident new002 of mine: residual");
+  expect(out).toContain("written by another version");
+});
+
+test("emergency report --json is the file, and --list has a line for each incident, the newest first", async () => {
+  await using rig = rigWith(OLD, NEW);
+  rig.write(".supervisor/bots/mine/incidents/broken.json", "{");
+  expect(JSON.parse((await rig.run(command, "report", "old001", "--json")).out)).toEqual(OLD);
+  const lines = (await rig.run(command, "report", "--list")).out.trim().split("\n");
+  expect(lines.map((line) => line.split(/ +/)[0])).toEqual(["INCIDENT", "new002", "old001"]);
+});
+
+test("emergency report names an incident that there is not", async () => {
+  await using rig = rigWith(OLD);
+  await expect(rig.run(command, "report", "nothing")).rejects.toThrow(
+    "cannot find an incident or a bot with one named nothing",
+  );
+});
