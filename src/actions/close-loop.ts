@@ -30,7 +30,8 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
     // Safe: rounds follow each other: each decides by what the one before has left.
     // oxlint-disable-next-line no-await-in-loop
     const reading = await venue.read();
-    const unseen = await venue.closeUnseen?.();
+    // What it is told then is to close everything: no less can be asked of who shows nothing.
+    const unseen = policy.goal.kind === "flat" ? await venue.closeUnseen?.() : undefined;
     if (unseen !== undefined) return unseenVerdict(unseen);
     const atMs = clock.monotonicMs();
     const limits = stop?.aborted === true ? { ...policy, deadlineMs: Math.min(policy.deadlineMs, atMs) } : policy;

@@ -17,6 +17,11 @@ interface Doubt {
   readonly expected: number;
 }
 
+interface Leg {
+  readonly symbol: string;
+  readonly side: string;
+}
+
 /** By position key. */
 export type Doubts = ReadonlyMap<string, Doubt>;
 
@@ -52,6 +57,12 @@ export function settleDoubts(
     if (!over && !shown) doubts.set(key, doubt);
   }
   return doubts;
+}
+
+/** Monotonic ms from which on a reading tells what became of the orders of one position. */
+export function doubtEndMs(doubts: Doubts, { symbol, side }: Leg, lateMs: number): number {
+  const doubt = doubts.get(positionKey(symbol, side));
+  return doubt === undefined ? Number.NEGATIVE_INFINITY : settledAtMs(doubt, lateMs);
 }
 
 /** Monotonic ms from which on a reading tells what became of all orders. */

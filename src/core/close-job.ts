@@ -68,6 +68,8 @@ const ccxtSchema = z.strictObject({
   uid: z.string().optional(),
   /** Where a preflight keeps the venue's markets. */
   marketsFile: z.string().optional(),
+  /** Balances are sold for `quote`, all but those of `keep`; absent: positions of derivatives are closed. */
+  spot: z.strictObject({ quote: z.string(), keep: z.array(z.string()) }).optional(),
 });
 export type CcxtAccess = z.output<typeof ccxtSchema>;
 

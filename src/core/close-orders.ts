@@ -16,6 +16,8 @@ export interface MarketRules {
   /** Largest market order and largest limit order; `undefined`: no limit known. */
   readonly maxMarketAmount: number | undefined;
   readonly maxLimitAmount: number | undefined;
+  /** Smallest value of an order, in the quote currency, where the venue holds closing orders to it; absent: none. */
+  readonly minCost?: number | undefined;
 }
 
 /** A position as read, with what is needed to close it. */
@@ -25,6 +27,10 @@ export interface HeldPosition extends Position {
   /** `isolated` or `cross` for the venues that want it repeated in the order. */
   readonly marginMode: string | undefined;
   readonly rules: MarketRules;
+  /** A balance of the spot wallet, and nothing holds an order back that sells more than this: the part that no open order holds. */
+  readonly free?: number;
+  /** No market sells it for the quote currency. */
+  readonly unsellable?: true;
 }
 
 export interface OpenOrder {
@@ -124,7 +130,9 @@ export function planCancels(
 ): CancelOrders[] {
   const blockedBy = ({ symbol, side }: HeldPosition): boolean =>
     attemptFor(attempts, symbol, side).reduceOnlyRejects >= REJECTS_BEFORE_STOPS_GO;
-  const keeps = new Set(open.filter((position) => !blockedBy(position)).map(({ symbol }) => symbol));
+  // A stop of the spot wallet holds its balance back.
+  const protectedBy = open.filter((position) => position.free === undefined && !blockedBy(position));
+  const keeps = new Set(protectedBy.map(({ symbol }) => symbol));
   const gone = triggers.filter(({ symbol }) => !keeps.has(symbol));
   return [
     ...bySymbol(orders).map(([symbol, list]) => ({ symbol, trigger: false, orders: list })),
@@ -198,6 +206,8 @@ export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendRes
   }
   if (result.kind !== "rejected") return attempt;
   switch (result.why) {
+    case "minimum":
+      return attempt;
     case "size":
       return { ...attempt, maxChunk: order.amount / 2 };
     case "band":
@@ -249,7 +259,7 @@ function planChunks(position: HeldPosition, attempt: Attempt): number[] {
   const { rules } = position;
   const venueMax = limitPrice(position, attempt) === undefined ? rules.maxMarketAmount : rules.maxLimitAmount;
   const largest = Math.min(venueMax ?? Number.POSITIVE_INFINITY, attempt.maxChunk ?? Number.POSITIVE_INFINITY);
-  const total = floorToStep(position.amount, rules.stepAmount);
+  const total = floorToStep(sellable(position), rules.stepAmount);
   const chunk = Math.max(floorToStep(largest, rules.stepAmount), rules.minAmount, rules.stepAmount ?? 0);
   const chunks: number[] = [];
   for (let left = total; left > 0 && left >= rules.minAmount && chunks.length < MAX_CHUNKS;) {
@@ -296,8 +306,23 @@ function notionalOf(position: HeldPosition): number {
 
 /** A position that the venue takes no order for. */
 export function isDust(position: HeldPosition): boolean {
-  const whole = floorToStep(position.amount, position.rules.stepAmount);
-  return whole <= 0 || whole < position.rules.minAmount;
+  return !isWholeOrder(position, position.amount);
+}
+
+/** Whether what no open order holds of it makes an order; always true of a derivative that is no dust. */
+export function isSellable(position: HeldPosition): boolean {
+  return position.unsellable !== true && isWholeOrder(position, sellable(position));
+}
+
+function sellable({ amount, free = amount }: HeldPosition): number {
+  return Math.min(amount, free);
+}
+
+function isWholeOrder({ rules, markPrice }: HeldPosition, amount: number): boolean {
+  const { stepAmount, minAmount, minCost = 0 } = rules;
+  const whole = floorToStep(amount, stepAmount);
+  if (whole <= 0 || whole < minAmount) return false;
+  return markPrice === undefined || whole * markPrice >= minCost;
 }
 
 /** Smallest multiple of `step` that is not below `amount`, safe against binary fractions. */

@@ -6,7 +6,7 @@
  */
 import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "./close-budget.ts";
 import type { Allowance, Sent } from "./close-budget.ts";
-import { doubtSent, lastDoubtEndMs, settleDoubts } from "./close-doubt.ts";
+import { doubtEndMs, doubtSent, lastDoubtEndMs, settleDoubts } from "./close-doubt.ts";
 import type { Doubts } from "./close-doubt.ts";
 import { excessOf, withoutValue } from "./close-excess.ts";
 import { goalText } from "./close-goal.ts";
@@ -19,6 +19,7 @@ import {
   amountsOf,
   attemptFor,
   isDust,
+  isSellable,
   learnFromReading,
   nextAttempt,
   planCancels,
@@ -78,6 +79,8 @@ export interface PlanState {
   readonly doubts: Doubts;
   /** When the last order of an earlier run left whose fate is not known, monotonic ms. */
   readonly unsureBeforeMs: number | undefined;
+  /** Readings in a row that showed open orders. */
+  readonly orderRounds: number;
   /** Ids of orders that were open before the account was flat. */
   readonly seen: ReadonlySet<string>;
   readonly lastSentAtMs: number | undefined;
@@ -102,6 +105,8 @@ const LATE_MARGIN_MS = 2_000;
 const MAX_REFUSALS = 2;
 /** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
 const MAX_SEEN = 20_000;
+/** Readings that still show orders of a balance after which its free part is sold all the same. */
+const CANCEL_ROUNDS = 3;
 const REACHED = { flat: "flat", cancel: "cancelled", reduce: "reduced" } as const satisfies Record<
   CloseGoal["kind"],
   CloseOutcome
@@ -115,6 +120,7 @@ export function startPlan(
     round: 0,
     seq: 0,
     doubts: new Map(),
+    orderRounds: 0,
     unsureBeforeMs: resumed.lastUnknownAtMs,
     allowance: NEW_ALLOWANCE,
     held: [],
@@ -170,6 +176,9 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   if (expired && todo) return { state, decision: residual(policy, work, reading) };
   if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
   if (policy.goal.kind === "reduce" && work.unvalued.length > 0) return { state, decision: unvalued(work) };
+  const stays = work.excess.filter(({ unsellable }) => unsellable === true);
+  if (isComplete(reading) && stays.length > 0 && stays.length === work.excess.length && work.cancels.length === 0)
+    return { state, decision: unsaleable(stays) };
   if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs, readFromMs);
   return act(policy, state, reading, work, { atMs, readFromMs });
 }
@@ -240,7 +249,8 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
   const work = hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
   const endedFlat = state.endedFlat && !work;
   const reopened = state.reopened || (state.endedFlat && work);
-  const next = { ...state, readRefusals, seen, shape, waits, endedFlat, reopened };
+  const orderRounds = (reading.orders ?? []).length === 0 ? 0 : state.orderRounds + 1;
+  const next = { ...state, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
   if (reading.positions === undefined) return next;
   const held = reading.positions;
   const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
@@ -306,15 +316,19 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   const left = ordersLeft(before.allowance);
   if (excess.length > 0 && left === 0 && cancels.length === 0)
     return { state: before, decision: afterCap(policy, before, work, reading, readFromMs) };
-  const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs, readyAtMs(policy, before) - readFromMs);
-  if ((excess.length === 0 || holdMs > 0) && cancels.length === 0) {
-    const ms = excess.length === 0 ? settleMs(before) : Math.min(settleMs(before), holdMs);
+  const held = excess.filter((position) => readyAtMs(policy, before, position) > readFromMs);
+  const ready = excess.filter((position) => !held.includes(position) && isFree(before, position, orders));
+  const firstMs = Math.min(...held.map((position) => readyAtMs(policy, before, position))) - readFromMs;
+  const ownMs = ready.length === 0 && held.length > 0 ? firstMs : 0;
+  const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs, ownMs);
+  if ((ready.length === 0 || holdMs > 0) && cancels.length === 0) {
+    const ms = holdMs > 0 ? Math.min(settleMs(before), holdMs) : settleMs(before);
     return { state: before, decision: { kind: "wait", ms, quiet: false } };
   }
   const round = before.round + 1;
   const { incident, run } = policy;
   const limit = holdMs > 0 ? 0 : left;
-  const { chains, seq } = planChains({ ...before, incident, run, round, open: excess, orders, limit });
+  const { chains, seq } = planChains({ ...before, incident, run, round, open: ready, orders, limit });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",
@@ -327,13 +341,24 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
 }
 
 /**
- * The moment from which on a reading may be followed by an order, monotonic ms. Where whole positions are to go, the venue itself
- * lets no order do more. Where only parts are to go, every order before is over: what one position still has to give depends on all.
+ * The moment from which on a reading may be followed by an order of the position, monotonic ms. Where a whole position is to go, the
+ * venue itself lets no order do more. A balance can be sold twice: its orders before are over. Where only parts are to go, every
+ * order before is over: what one position still has to give depends on all.
  */
-function readyAtMs({ goal, recvWindowMs }: PlanPolicy, { doubts, unsureBeforeMs }: PlanState): number {
-  if (goal.kind !== "reduce") return Number.NEGATIVE_INFINITY;
+function readyAtMs({ goal, recvWindowMs }: PlanPolicy, state: PlanState, position: HeldPosition): number {
   const lateMs = recvWindowMs + LATE_MARGIN_MS;
-  return Math.max(lastDoubtEndMs(doubts, lateMs), (unsureBeforeMs ?? Number.NEGATIVE_INFINITY) + lateMs);
+  const earlier = (state.unsureBeforeMs ?? Number.NEGATIVE_INFINITY) + lateMs;
+  if (goal.kind === "reduce") return Math.max(earlier, lastDoubtEndMs(state.doubts, lateMs));
+  if (position.free === undefined) return Number.NEGATIVE_INFINITY;
+  return Math.max(earlier, doubtEndMs(state.doubts, position, lateMs));
+}
+
+/** An order that holds or refills a balance is cancelled before that is sold; if it cannot be, the free part is sold in the end. */
+function isFree({ orderRounds }: PlanState, position: HeldPosition, orders: readonly OpenOrder[]): boolean {
+  if (position.free === undefined) return true;
+  const [asset = ""] = position.symbol.split("/");
+  const inTheWay = orders.some(({ symbol }) => symbol.split("/").includes(asset));
+  return isSellable(position) && (!inTheWay || orderRounds > CANCEL_ROUNDS);
 }
 
 /** No order may be sent now: the last ones get their time, then the rest is reported. */
@@ -373,6 +398,13 @@ function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<D
 
 function unvalued({ unvalued: [first] }: Work): Decision {
   const reason = `the venue does not tell what the position in ${first?.symbol ?? "a market"} is worth; reduce by hand, or close everything`;
+  return done("residual", reason);
+}
+
+/** Nothing else is left, and time does not make it saleable. */
+function unsaleable(stays: readonly HeldPosition[]): Decision {
+  const names = stays.map(({ symbol, amount }) => `${amount} ${symbol}`).join(", ");
+  const reason = `no market sells ${names} for the quote currency; sell by hand, or name it in emergency.spot.keep`;
   return done("residual", reason);
 }
 

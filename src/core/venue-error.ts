@@ -12,7 +12,7 @@ export interface VenueErrorFacts {
 }
 
 /** Why the venue refused an order, as far as the next attempt can differ. */
-export type RejectReason = "size" | "band" | "reduceOnly" | "positionSide" | "clientId" | "other";
+export type RejectReason = "minimum" | "size" | "band" | "reduceOnly" | "positionSide" | "clientId" | "other";
 
 /**
  * - `throttled`: not executed, the venue wants fewer requests
@@ -43,7 +43,6 @@ const WORDS_OF_KIND: Readonly<Record<VenueFailure["kind"], string>> = {
 /** Codes that say more than their class. Binance USDⓈ-M negative, OKX 5xxxx, Bybit 11xxxx, Bitget 22xxx, KuCoin 300xxx. */
 const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
   "-1111": "size",
-  "-1013": "size",
   "-4003": "size",
   "-4004": "size",
   "-4005": "size",
@@ -75,8 +74,9 @@ const REASON_OF_CODE: Readonly<Record<string, RejectReason>> = {
   "110003": "band",
 };
 
-/** Tried in this order: the first that fits names the reason. */
+/** Tried in this order: the first that fits names the reason. Binance's −1013 names the filter of the spot market in words only. */
 const REASON_OF_WORDS: readonly (readonly [RegExp, RejectReason])[] = [
+  [/filter failure: (min_)?notional/i, "minimum"],
   // Kraken: wouldNotReducePosition; Gate: REDUCE_EXCEEDED.
   [/reduce[ _-]?only|not ?reduce ?position|reduce_exceeded/i, "reduceOnly"],
   [/position ?(side|idx|mode)|pos_?side/i, "positionSide"],

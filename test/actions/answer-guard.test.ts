@@ -6,7 +6,8 @@ import { planChains } from "../../src/core/close-orders.ts";
 import { held } from "../core/model-venue.ts";
 import { QUICK, quickClock, startRig, VENUES } from "./rig.ts";
 
-type VenueName = keyof typeof VENUES;
+/** The venues of derivatives. */
+type VenueName = Exclude<keyof typeof VENUES, "binance-spot">;
 /** What each venue answers where there is nothing. */
 const NOTHING: Readonly<Record<VenueName, string>> = { binance: "[]", okx: '{"code":"0","data":[]}' };
 const BODIES = [

@@ -4,7 +4,8 @@ import type { CloseReport } from "../../src/core/close-job.ts";
 import { bothLegs, holdings, QUICK, quickClock, startRig, VENUES } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
-type VenueName = keyof typeof VENUES;
+/** The venues of derivatives. */
+type VenueName = Exclude<keyof typeof VENUES, "binance-spot">;
 type Labels = (typeof VENUES)[VenueName];
 
 interface Fault {

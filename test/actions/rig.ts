@@ -24,6 +24,14 @@ export const VENUES = {
     cancel: "DELETE /fapi/v1/",
     markets: "GET /fapi/v1/exchangeInfo",
   },
+  "binance-spot": {
+    exchange: "binance",
+    order: "POST /api/v3/order",
+    positions: "GET /api/v3/account",
+    orders: "GET /api/v3/openOrders",
+    cancel: "DELETE /api/v3/",
+    markets: "GET /api/v3/exchangeInfo",
+  },
   okx: {
     exchange: "okx",
     order: "POST /api/v5/trade/batch-orders",
@@ -72,6 +80,7 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
       apiKey: API_KEY,
       apiSecret: API_SECRET,
       ...(exchange === "okx" ? { passphrase: API_PASSPHRASE } : {}),
+      ...(exchange === "binance-spot" ? { spot: { quote: "USDT", keep: [] } } : {}),
       ...venue,
     },
     ...changes,

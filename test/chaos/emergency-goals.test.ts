@@ -1,7 +1,7 @@
 /** What an operator can ask of a close beside "close everything": only cancel, only reduce, only look, and let it be. */
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
-import { emergencyAt, Rig } from "./harness.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
 import { changes, startPaper, type Paper } from "./paper.ts";
 
 function rigOn(paper: Paper, bot: object = {}, emergency: object = {}): Rig {
@@ -112,4 +112,26 @@ test.concurrent("supervisor emergency ack ends the slow rounds, also those of th
   await paper.control("reset", {});
   await paper.control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 1 }] });
   expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+});
+
+test.concurrent("a spot wallet is sold once and for all although the first replies are lost and late, by plan, close and every daemon", async () => {
+  await using paper = await startPaper({ venue: "binance-spot" });
+  await using rig = rigOn(paper, {}, { exchange: "binance", spot: { quote: "USDT", keep: ["BNB"] }, timeout: "60s" });
+  await rig.run();
+  await rig.botIn("running");
+  const plan = await rig.cli("emergency", "plan", "bot");
+  expect(plan.code).toBe(20);
+  expect(plan.out).toMatch(/BTC\/USDT +long +0\.25 +16875\.00 +sell 0\.25/);
+  await paper.control("fault", { kind: "late", match: "POST /api/v3/order", ms: 4_000, times: 2 });
+  process.kill(rig.daemon.pid, "SIGUSR2");
+  await until("an order is on its way", () => (paper.state().requests["POST /api/v3/order"] ?? 0) > 0);
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  expect(await rig.botIn("locked", 60_000)).toMatchObject({ emergency: { state: "flat" } });
+  const { fills, flips, violations, orders, positions } = paper.state();
+  expect({ flips, violations, orders, positions }).toEqual({ flips: [], violations: [], orders: [], positions: [] });
+  expect(fills.map(({ symbol, quantity }) => `${symbol} ${quantity}`).toSorted()).toEqual([
+    "BTCUSDT 0.25",
+    "ETHUSDT 4",
+  ]);
 });

@@ -48,21 +48,31 @@ const CONTRACTS = {
   ],
 };
 
+/** Balances of a spot wallet, one of them partly held back by a resting sale. */
+const BALANCES = {
+  positions: [
+    { symbol: "BTCUSDT", side: "long", amount: 0.25 },
+    { symbol: "ETHUSDT", side: "long", amount: 4 },
+  ],
+  orders: [{ symbol: "ETHUSDT", side: "sell", amount: 1 }],
+};
+
 interface PaperSettings {
   readonly empty?: boolean;
   /** Default binance. */
-  readonly venue?: "binance" | "okx";
+  readonly venue?: "binance" | "binance-spot" | "okx";
 }
 
 /** Starts the exchange; with `empty` the account holds nothing. Prices stand still. */
 export async function startPaper({ empty = false, venue = "binance" }: PaperSettings = {}): Promise<Paper> {
-  const okx = venue === "okx" ? ({ exchange: "okx", apiPassphrase: PASSPHRASE } as const) : {};
-  const exchange: PaperExchange = startPaperExchange({ ...CREDENTIALS, ...okx, tickMs: 0 });
+  const passphrase = venue === "okx" ? { apiPassphrase: PASSPHRASE } : {};
+  const exchange: PaperExchange = startPaperExchange({ ...CREDENTIALS, ...passphrase, exchange: venue, tickMs: 0 });
   const control: Paper["control"] = async (path, body) => {
     const response = await fetch(`${exchange.url}/__paper/${path}`, { method: "POST", body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`cannot set up the paper exchange: ${await response.text()}`);
   };
-  if (!empty) await control("seed", venue === "okx" ? CONTRACTS : HOLDINGS);
+  const holdings = { binance: HOLDINGS, "binance-spot": BALANCES, okx: CONTRACTS }[venue];
+  if (!empty) await control("seed", holdings);
   return {
     url: exchange.url,
     state: () => exchange.state(),

@@ -164,8 +164,13 @@ interface Run {
 }
 
 /** While the outage lasts every order is lost. */
-function play(script: World, policy: PlanPolicy = POLICY, outage: Outage = { untilMs: 0, executes: false }): Run {
-  const venue = new ModelVenue(script.hedge, legsOf(script), script.acknowledgesOnly);
+function play(
+  script: World,
+  policy: PlanPolicy = POLICY,
+  outage: Outage = { untilMs: 0, executes: false },
+  spot = false,
+): Run {
+  const venue = new ModelVenue(script.hedge, legsOf(script), script.acknowledgesOnly, spot);
   const readMs = script.readMs.values();
   const orderFaults = script.orderFaults.values();
   const readFaults = script.readFaults.values();
@@ -251,6 +256,24 @@ function legsOf({ hedge, twins, legs }: World): Leg[] {
 
 /** What an order of ours cannot be blamed for: stops of the account, and venues that execute what they must not. */
 const OTHERS_DOING = new Set(["shrinks", "twice", "afterDeadline"]);
+
+describe("decide() of a spot wallet", () => {
+  test("sells no balance twice, whatever replies are lost or late, and ends flat", () => {
+    fc.assert(
+      fc.property(world, (drawn) => {
+        const legs = drawn.legs.map((leg) => ({ ...leg, amount: Math.abs(leg.amount) }));
+        const orderFaults = drawn.orderFaults.filter(({ kind }) => !OTHERS_DOING.has(kind));
+        const script = { ...drawn, hedge: false, legs, orderFaults };
+        const run = play(script, { ...POLICY, deadlineMs: 900_000 }, undefined, true);
+        expect(run.venue.breaches).toEqual([]);
+        expect(run.chainBreaches).toEqual([]);
+        expect(run.outcome).toBe("flat");
+        expect(run.venue.flat).toBe(true);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
 
 describe("decide() with a goal", () => {
   test("decide() with a goal below what is open reduces to it, and never below it by more than a lot", () => {

@@ -420,3 +420,47 @@ describe("settleMs()", () => {
     expect(settleMs(state)).toBe(20);
   });
 });
+
+function balance(symbol: string, amount: number, more: Partial<HeldPosition> = {}): HeldPosition {
+  return { ...held(symbol, amount), free: amount, ...more };
+}
+
+describe("decide() of a spot wallet", () => {
+  test("ends at once, not flat, when all that is left is an asset that no market sells", () => {
+    const { decision } = decide(POLICY, startPlan(), reading([balance("XYZ", 5, { unsellable: true })]), 0);
+    expect(decision).toMatchObject({ kind: "done", outcome: "residual" });
+    expect(decision).toMatchObject({ reason: expect.stringContaining("no market sells 5 XYZ") });
+  });
+
+  test("cancels every order and stop of an asset before it sells it, and sells others meanwhile", () => {
+    const orders = [rest("1", "A/USDT"), rest("2", "B/A")];
+    const at = reading([balance("A/USDT", 5), balance("C/USDT", 5)], orders, [rest("3", "A/USDT")]);
+    const { chains, cancels } = act(decide(POLICY, startPlan(), at, 0).decision);
+    expect(chains.map(({ symbol }) => symbol)).toEqual(["C/USDT"]);
+    expect(cancels.map(({ symbol, trigger }) => [symbol, trigger])).toEqual([
+      ["A/USDT", false],
+      ["B/A", false],
+      ["A/USDT", true],
+    ]);
+  });
+
+  test("sells what is free when the orders that hold the rest cannot be cancelled", () => {
+    const at = reading([balance("A/USDT", 5, { free: 2 })], [rest("1", "A/USDT")]);
+    let state = startPlan();
+    let sold: number[] = [];
+    for (let n = 0; n < 5 && sold.length === 0; n += 1) {
+      const step = decide(POLICY, state, at, n * 100);
+      sold = act(step.decision).chains.flatMap(({ orders }) => orders.map(({ amount }) => amount));
+      state = step.state;
+    }
+    expect(sold).toEqual([2]);
+  });
+
+  test("waits until an order without answer cannot be executed any more before it sells again", () => {
+    const at = reading([balance("A/USDT", 5)]);
+    const { decision, state } = afterResult({ kind: "unknown" }, at);
+    expect(decision).toMatchObject({ kind: "wait" });
+    expect(decide(POLICY, state, at, 7_005).decision.kind).toBe("wait");
+    expect(firstOrder(decide(POLICY, state, at, 7_011).decision).amount).toBe(5);
+  });
+});

@@ -47,6 +47,7 @@ export class ModelVenue {
   sent = 0;
   readonly #hedge: boolean;
   readonly #acknowledgesOnly: boolean;
+  readonly #spot: boolean;
   readonly #legs = new Map<string, Leg>();
   readonly #late: { atMs: number; order: CloseOrder }[] = [];
   readonly #ids = new Set<string>();
@@ -56,9 +57,10 @@ export class ModelVenue {
   #triggers: OpenOrder[];
   #previous: Reading | undefined;
 
-  /** `acknowledgesOnly`: an accepted order's fill is not told. */
-  constructor(hedge: boolean, legs: readonly Leg[], acknowledgesOnly = false) {
+  /** `acknowledgesOnly`: an accepted order's fill is not told. `spot`: legs are balances, and nothing holds an order to what is there. */
+  constructor(hedge: boolean, legs: readonly Leg[], acknowledgesOnly = false, spot = false) {
     this.#hedge = hedge;
+    this.#spot = spot;
     this.#acknowledgesOnly = acknowledgesOnly;
     for (const leg of legs) this.#legs.set(this.#key(leg.symbol, leg.amount > 0), leg);
     const rest = (kind: string): OpenOrder[] =>
@@ -208,6 +210,10 @@ export class ModelVenue {
     // Taken at its word: an order that forgot reduceOnly opens or turns a position here as it would at a venue.
     if (order.reduceOnly && !reduces) return { kind: "rejected", why: "reduceOnly" };
     const reserved = this.#reserved(order);
+    if (this.#spot && order.amount > Math.abs(before)) {
+      this.breaches.push(`${order.id} sold ${order.amount} of ${before}`);
+      return { kind: "rejected", why: "other" };
+    }
     if (reserved > 0 && reserved + order.amount > Math.abs(before)) return { kind: "rejected", why: "reduceOnly" };
     if (leg !== undefined && leg.hiddenMax > 0 && order.amount > leg.hiddenMax)
       return { kind: "rejected", why: "size" };
@@ -227,8 +233,15 @@ export class ModelVenue {
 
   #open(): HeldPosition[] {
     return [...this.#legs.values()].flatMap(({ symbol, amount }) =>
-      amount === 0 ? [] : [held(symbol, amount, this.#hedge)],
+      amount === 0
+        ? []
+        : [{ ...held(symbol, amount, this.#hedge), ...(this.#spot ? { free: this.#freeOf(symbol, amount) } : {}) }],
     );
+  }
+
+  #freeOf(symbol: string, amount: number): number {
+    const resting = [...this.#rested.values()].filter((order) => order.symbol === symbol && this.#isResting(order));
+    return Math.max(0, amount - resting.reduce((sum, order) => sum + order.amount, 0));
   }
 
   #key(symbol: string, long: boolean): string {

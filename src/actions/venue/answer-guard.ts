@@ -35,6 +35,8 @@ function flawOf(
 ): string | undefined {
   const list = listOf(method, path);
   if (list === "answer") return Array.isArray(answer) ? undefined : "it is no list";
+  if (list === "balances")
+    return Array.isArray(asRecord(answer)["balances"]) ? undefined : "it has no list of balances";
   if (list === "data") return Array.isArray(asRecord(answer)["data"]) ? undefined : "it has no list of data";
   // Whatever changes something may be answered by the status alone; an order needs its id besides.
   if (method !== "GET" && body === "") return undefined;

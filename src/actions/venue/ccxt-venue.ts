@@ -15,6 +15,8 @@ import { describeError } from "./describe-error.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
 import { Limiter } from "./limiter.ts";
 import { useCachedMarkets } from "./market-cache.ts";
+import { readHoldings } from "./holdings.ts";
+import type { SpotPolicy } from "./holdings.ts";
 import { heldPosition, openOrder } from "./normalise.ts";
 import type { ListedOrder } from "./normalise.ts";
 import { readAllPages } from "./open-orders.ts";
@@ -58,7 +60,7 @@ export class CcxtVenue implements Venue {
     this.#options = options;
     this.concurrency = parts.rates.concurrency;
     this.#limiter = parts.limiter;
-    this.#quirks = quirksOf(access.exchange);
+    this.#quirks = quirksOf(access.exchange, access.spot !== undefined);
     this.#clientIds = this.#quirks.clientIds;
     this.#transport = parts.transport;
     this.#exchange = parts.exchange;
@@ -66,7 +68,7 @@ export class CcxtVenue implements Venue {
 
   /** Loads the venue's class; sends nothing. Throws `cannot use exchange …`. */
   static async open(access: CcxtAccess, options: VenueOptions): Promise<CcxtVenue> {
-    const rates = ratesOf(access.exchange);
+    const rates = ratesOf(access.exchange, access.spot !== undefined);
     const limiter = new Limiter(rates, options.clock);
     const transport = createTransport({
       clock: options.clock,
@@ -163,14 +165,17 @@ export class CcxtVenue implements Venue {
   /** Why the job's list of symbols cannot be used, or `undefined`: a misspelt symbol would look like a flat account. */
   symbolProblem(): string | undefined {
     const markets = asRecord(this.#exchange.markets);
-    for (const symbol of this.#access.symbols) {
+    const { spot, symbols, exchange } = this.#access;
+    const [kind, what] = spot === undefined ? (["contract", "contract"] as const) : (["spot", "spot market"] as const);
+    for (const symbol of symbols) {
       const market = asRecord(Object.hasOwn(markets, symbol) ? markets[symbol] : undefined);
-      if (market["contract"] === true) continue;
-      const names = Object.keys(markets).filter((name) => asRecord(markets[name])["contract"] === true);
+      if (market[kind] === true) continue;
+      const names = Object.keys(markets).filter((name) => asRecord(markets[name])[kind] === true);
       const nearest = nearestNames(symbol, names).join(", ");
-      return `cannot use symbol ${symbol}: ${this.#access.exchange} has no contract of that name; the nearest are ${nearest}`;
+      return `cannot use symbol ${symbol}: ${exchange} has no ${what} of that name; the nearest are ${nearest}`;
     }
-    return undefined;
+    if (spot === undefined || hasQuote(markets, spot.quote)) return undefined;
+    return `cannot sell for ${spot.quote}: ${exchange} has no spot market with that quote currency (emergency.spot.quote)`;
   }
 
   /** Positions, orders and conditional orders at once. A wrong clock is set and the reading taken again, once. */
@@ -208,7 +213,8 @@ export class CcxtVenue implements Venue {
   async send(order: CloseOrder): Promise<SendAnswer> {
     const exchange = this.#exchange;
     const params = {
-      reduceOnly: true,
+      // A balance cannot be sold below nothing; the plan sees to it that it is not sold twice.
+      ...(this.#access.spot === undefined ? { reduceOnly: true } : {}),
       ...(order.hedged ? { hedged: true } : {}),
       ...(order.marginMode === undefined ? {} : { marginMode: order.marginMode }),
       ...(this.#clientIds ? { clientOrderId: order.id } : {}),
@@ -308,6 +314,8 @@ export class CcxtVenue implements Venue {
   }
 
   async #readPositions(): Promise<Answer<HeldPosition[]>> {
+    const { spot } = this.#access;
+    if (spot !== undefined) return this.#readHoldings(spot);
     const parts = await Promise.all(
       this.#quirks.positionListings.map(async (params) => {
         const answer = await this.#call("positions", async () => {
@@ -321,6 +329,16 @@ export class CcxtVenue implements Venue {
     for (const { symbol, markPrice } of "value" in answer ? answer.value : [])
       if (markPrice !== undefined) this.#marks.set(symbol, markPrice);
     return answer;
+  }
+
+  async #readHoldings(spot: SpotPolicy): Promise<Answer<HeldPosition[]>> {
+    return this.#call("positions", async () => {
+      const holdings = await readHoldings(this.#exchange, spot, async (call) => {
+        const answer = await this.#call("prices", call);
+        return "value" in answer ? answer.value : undefined;
+      });
+      return holdings.filter(this.#inScope);
+    });
   }
 
   async #readListings(): Promise<Answer<ListedOrder[]>> {
@@ -391,6 +409,12 @@ export class CcxtVenue implements Venue {
       this.#exchange.options["timeDifference"] = this.#transport.skewMs() ?? 0;
     }
   }
+}
+
+function hasQuote(markets: Record<string, unknown>, quote: string): boolean {
+  return Object.values(markets).some(
+    (market) => asRecord(market)["spot"] === true && asRecord(market)["quote"] === quote,
+  );
 }
 
 interface Parts {

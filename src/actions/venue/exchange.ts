@@ -27,6 +27,7 @@ export type VenueExchange = Pick<
   | "loadMarkets"
   | "loadTimeDifference"
   | "fetchPositions"
+  | "fetchTickers"
   | "fetchOpenOrders"
   | "createOrder"
   | "cancelAllOrders"
@@ -62,7 +63,7 @@ export async function openExchange(venue: CcxtAccess, transport: Transport, cloc
     enableRateLimit: false,
     timeout: CCXT_TIMEOUT_MS,
   });
-  configure(exchange);
+  configure(exchange, venue.spot !== undefined);
   nameCredentials(exchange, venue);
   exchange.fetchImplementation = withDeadline(exchange, transport, clock);
   if (venue.sandbox) enterSandbox(exchange);
@@ -107,7 +108,7 @@ function nameCredentials(exchange: VenueExchange, { apiKey, apiSecret }: CcxtAcc
   if (privateKey === true) exchange.privateKey = apiSecret;
 }
 
-function configure(exchange: VenueExchange): void {
+function configure(exchange: VenueExchange, spot: boolean): void {
   const { options, has } = exchange;
   // Both ask for wallet rights that a trading key need not have, inside loadMarkets.
   has["fetchCurrencies"] = false;
@@ -120,8 +121,12 @@ function configure(exchange: VenueExchange): void {
   // Before the first order ccxt would let a third party take fees of this wallet; a close signs orders and nothing else.
   if (exchange.id === "hyperliquid") Reflect.set(exchange, "initializeClient", () => Promise.resolve(true));
   options["recvWindow"] = RECV_WINDOW_MS;
-  // Venues that also have a spot market would list that one.
-  if (has["swap"] === true) options["defaultType"] = "swap";
+  // Venues that have both markets would list the other one.
+  if (spot) {
+    options["defaultType"] = "spot";
+    // Binance would load the lists of its futures as well.
+    options["fetchMarkets"] = { ...asRecord(options["fetchMarkets"]), types: ["spot"] };
+  } else if (has["swap"] === true) options["defaultType"] = "swap";
 }
 
 /** Binance ended its futures testnet for the demo accounts; the others have the classic sandbox. */

@@ -33,7 +33,7 @@ export interface VenueQuirks {
   /** Whether an order must name the margin mode of its position. */
   readonly namesMarginMode: boolean;
   /** Which part of an answer must be a list: without it ccxt would read that there is nothing; `undefined`: not known. */
-  readonly listOf: (method: string, path: string) => "answer" | "data" | undefined;
+  readonly listOf: (method: string, path: string) => "answer" | "data" | "balances" | undefined;
   /** Paths of new orders that take a deadline in a header; `undefined`: ccxt's recvWindow sets it. */
   readonly deadline: { readonly header: string; readonly paths: readonly string[] } | undefined;
 }
@@ -57,10 +57,16 @@ const USUAL: VenueQuirks = {
 
 /** Answers of Binance that are bare lists, on each of its futures interfaces. */
 const BINANCE_LISTS = /\/(positionRisk|openOrders|openAlgoOrders)$/;
+const BINANCE_SPOT_ACCOUNT = /^\/api\/v3\/account$/;
 const BINANCE: VenueQuirks = {
   ...USUAL,
-  listOf: (method, path) => (method === "GET" && BINANCE_LISTS.test(path) ? "answer" : undefined),
+  listOf: (method, path) => {
+    if (method === "GET" && BINANCE_SPOT_ACCOUNT.test(path)) return "balances";
+    return method === "GET" && BINANCE_LISTS.test(path) ? "answer" : undefined;
+  },
 };
+/** Stops of the spot market are in the list of all open orders. */
+const BINANCE_SPOT: VenueQuirks = { ...BINANCE, triggerListings: [] };
 
 /** Each listing shows one type, except for the pair of one-way and two-way stops; ccxt asks for `trigger` alone unless told otherwise. */
 const OKX_TRIGGERS = ["conditional,oco", "trigger", "move_order_stop"];
@@ -136,7 +142,9 @@ const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
   hyperliquid: { ...USUAL, triggerListings: [], oneListing: true, pricedMarketOrders: true, clientIds: false },
 };
 
-export function quirksOf(exchange: string): VenueQuirks {
-  if (exchange.startsWith("binance")) return BINANCE;
-  return (Object.hasOwn(QUIRKS, exchange) ? QUIRKS[exchange] : undefined) ?? USUAL;
+/** `spot`: of the spot wallet; what a venue wants otherwise for its derivatives does not count there. */
+export function quirksOf(exchange: string, spot = false): VenueQuirks {
+  if (exchange.startsWith("binance")) return spot ? BINANCE_SPOT : BINANCE;
+  const quirks = (Object.hasOwn(QUIRKS, exchange) ? QUIRKS[exchange] : undefined) ?? USUAL;
+  return spot && quirks !== OKX ? USUAL : quirks;
 }

@@ -4,6 +4,7 @@ import type { BucketLimits } from "./bucket.ts";
 export type CallKind =
   | "markets"
   | "time"
+  | "prices"
   | "positions"
   | "orders"
   | "triggers"
@@ -41,6 +42,7 @@ const BINANCE: VenueRates = {
   weightOf: {
     markets: 1,
     time: 1,
+    prices: 1,
     positions: 5,
     orders: 40,
     triggers: 40,
@@ -48,6 +50,27 @@ const BINANCE: VenueRates = {
     cancelTriggers: 1,
     order: 1,
     account: 30,
+    countdown: 10,
+  },
+  concurrency: 20,
+};
+
+/** Binance's spot market: 6000 weight a minute, 100 orders in 10 s. 3000 + 50 × 60 = 6000, 60 + 4 × 10 = 100. */
+const BINANCE_SPOT: VenueRates = {
+  requests: { burst: 3_000, perSecond: 50 },
+  orders: { burst: 60, perSecond: 4 },
+  own: {},
+  weightOf: {
+    markets: 20,
+    time: 1,
+    prices: 80,
+    positions: 20,
+    orders: 80,
+    triggers: 80,
+    cancel: 1,
+    cancelTriggers: 1,
+    order: 1,
+    account: 20,
     countdown: 10,
   },
   concurrency: 20,
@@ -76,6 +99,7 @@ const OKX: VenueRates = {
   weightOf: {
     markets: 1,
     time: 1,
+    prices: 1,
     positions: 1,
     orders: 1,
     triggers: 1,
@@ -96,6 +120,7 @@ const CAUTIOUS: VenueRates = {
   weightOf: {
     markets: 1,
     time: 1,
+    prices: 1,
     positions: 1,
     orders: 1,
     triggers: 1,
@@ -108,7 +133,7 @@ const CAUTIOUS: VenueRates = {
   concurrency: 10,
 };
 
-export function ratesOf(exchange: string): VenueRates {
-  if (exchange.startsWith("binance")) return BINANCE;
+export function ratesOf(exchange: string, spot = false): VenueRates {
+  if (exchange.startsWith("binance")) return spot ? BINANCE_SPOT : BINANCE;
   return exchange === "okx" || exchange === "okxus" || exchange === "myokx" ? OKX : CAUTIOUS;
 }

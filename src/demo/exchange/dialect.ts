@@ -42,6 +42,8 @@ export interface Dialect {
   ban: (seconds: number, now: number) => Response;
   /** Places what a triggered conditional order stands for; `false` when the book refused it. */
   fire: (order: AlgoOrder, now: number) => boolean;
+  /** Fills what the mark price has reached, where the books of futures do not say how; absent: they do. */
+  match?: (now: number) => void;
   /** Forgets limits and bans. */
   reset: () => void;
 }

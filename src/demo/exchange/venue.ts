@@ -10,6 +10,8 @@ import { Market, type SymbolSpec } from "./market.ts";
 import { matchOrders, type Books } from "./matching.ts";
 import { okxDialect } from "./okx/dialect.ts";
 import { okxListing } from "./okx/listing.ts";
+import { spotDialect } from "./spot/dialect.ts";
+import { spotListing } from "./spot/listing.ts";
 import { brokenGateway, droppedResponse, html, stalledResponse } from "./transport.ts";
 import { triggerAlgoOrders } from "./triggers.ts";
 import { valueOf } from "./valuation.ts";
@@ -18,6 +20,7 @@ import { valueOf } from "./valuation.ts";
 const PAPER_VENUES = {
   binance: { listing: binanceListing, dialect: binanceDialect },
   okx: { listing: okxListing, dialect: okxDialect },
+  "binance-spot": { listing: spotListing, dialect: spotDialect },
 } as const satisfies Record<
   string,
   { listing: (synthetic: number) => SymbolSpec[]; dialect: (host: DialectHost) => Dialect }
@@ -234,6 +237,7 @@ export class Venue {
   }
 
   #match(): void {
+    if (this.#dialect.match !== undefined) return this.#dialect.match(this.#now());
     triggerAlgoOrders(this.#books, this.#now(), this.#dialect.fire);
     matchOrders(this.#books, this.#now());
   }

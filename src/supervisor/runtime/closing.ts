@@ -162,8 +162,10 @@ function ccxtAccess(
   timeoutMs: number,
 ): VenueAccess {
   const passphrase = secret("passphrase", emergency, env);
-  const { exchange = "", endpoint, sandbox, symbols, uid } = emergency;
-  const markets = `markets-${exchange}${sandbox ? "-sandbox" : ""}.json`;
+  const { exchange = "", endpoint, sandbox, symbols, uid, spot } = emergency;
+  // The markets of the spot wallet are others.
+  const kind = `${spot === undefined ? "" : "-spot"}${sandbox ? "-sandbox" : ""}`;
+  const markets = `markets-${exchange}${kind}.json`;
   return {
     exchange,
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -175,6 +177,7 @@ function ccxtAccess(
     ...(passphrase === undefined ? {} : { passphrase }),
     ...(uid === undefined ? {} : { uid }),
     marketsFile: join(dirname(plan.files.accountLock), markets),
+    ...(spot === undefined ? {} : { spot: { quote: spot.quote, keep: [...spot.keep] } }),
   };
 }
 

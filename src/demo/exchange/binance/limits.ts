@@ -16,6 +16,15 @@ interface Window {
   used: number;
 }
 
+/** Weight a minute, orders in 10 s and in a minute. */
+interface Caps {
+  weight: number;
+  orders10s: number;
+  orders1m: number;
+}
+
+const FUTURES: Caps = { weight: WEIGHT_PER_MINUTE, orders10s: ORDERS_PER_10S, orders1m: ORDERS_PER_MINUTE };
+
 export class Limits {
   #weight: Window = { startMs: 0, used: 0 };
   #orders10s: Window = { startMs: 0, used: 0 };
@@ -23,10 +32,12 @@ export class Limits {
   #refusals: Window = { startMs: 0, used: 0 };
   #bannedUntilMs = 0;
   readonly #speed: number;
+  readonly #caps: Caps;
 
   /** `speed`: how many times faster than the clock windows and bans run. */
-  constructor(speed: number) {
+  constructor(speed: number, caps: Caps = FUTURES) {
     this.#speed = speed;
+    this.#caps = caps;
   }
 
   reset(): void {
@@ -47,17 +58,17 @@ export class Limits {
 
   /** Counts a request; throws 429 (and after many of them 418) when a limit is passed. Such a request is not executed. */
   spend(weight: number, orders: number, nowMs: number): void {
-    if (spendOne(this.#weight, MINUTE_MS / this.#speed, weight, nowMs) > WEIGHT_PER_MINUTE) {
-      const text = `Too many requests; current limit of IP is ${WEIGHT_PER_MINUTE} requests per minute.`;
+    if (spendOne(this.#weight, MINUTE_MS / this.#speed, weight, nowMs) > this.#caps.weight) {
+      const text = `Too many requests; current limit of IP is ${this.#caps.weight} requests per minute.`;
       throw this.#refuse(-1003, text, this.#weight.startMs + MINUTE_MS, nowMs);
     }
     if (orders === 0) return;
-    if (spendOne(this.#orders10s, TEN_SECONDS_MS / this.#speed, orders, nowMs) > ORDERS_PER_10S) {
-      const text = `Too many new orders; current limit is ${ORDERS_PER_10S} orders per 10 SECOND.`;
+    if (spendOne(this.#orders10s, TEN_SECONDS_MS / this.#speed, orders, nowMs) > this.#caps.orders10s) {
+      const text = `Too many new orders; current limit is ${this.#caps.orders10s} orders per 10 SECOND.`;
       throw this.#refuse(-1015, text, this.#orders10s.startMs + TEN_SECONDS_MS, nowMs);
     }
-    if (spendOne(this.#orders1m, MINUTE_MS / this.#speed, orders, nowMs) > ORDERS_PER_MINUTE) {
-      const text = `Too many new orders; current limit is ${ORDERS_PER_MINUTE} orders per 1 MINUTE.`;
+    if (spendOne(this.#orders1m, MINUTE_MS / this.#speed, orders, nowMs) > this.#caps.orders1m) {
+      const text = `Too many new orders; current limit is ${this.#caps.orders1m} orders per 1 MINUTE.`;
       throw this.#refuse(-1015, text, this.#orders1m.startMs + MINUTE_MS, nowMs);
     }
   }

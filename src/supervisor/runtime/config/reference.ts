@@ -76,6 +76,7 @@ export function configReferenceMarkdown(): string {
       "Key and secret each need exactly one of File and Env.\n",
     ),
     ...guardSections(inside(bot, "emergency")),
+    section("`bots.NAME.emergency.spot`", inside(inside(bot, "emergency"), "spot")),
     section(
       "`bots.NAME.probes`",
       { properties: shared, required: ["kind"] },

@@ -158,10 +158,28 @@ export function checkDriver(value: unknown, to: Report): void {
         report(to, [key], `belongs to driver: ${other}, and this is driver: ${driver}; remove it`);
   if (driver !== "ccxt" && given["sandbox"] === true)
     report(to, ["sandbox"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
+  if (driver !== "ccxt" && given["spot"] !== undefined)
+    report(to, ["spot"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
   if (driver === "ccxt") checkEmergencyKeys(given, to);
+  checkSymbols(given, to);
   if (driver === "exec" && given["command"] === undefined)
     report(to, [], "cannot close positions without the program; add command: [PROGRAM, ARGUMENT]");
   if (driver === "webhook") checkWebhook(given, to);
+}
+
+/** A symbol of the other kind would never be found at the venue, and that only in the emergency. */
+function checkSymbols(given: z.output<typeof fields>, to: Report): void {
+  const symbols = Array.isArray(given["symbols"]) ? given["symbols"].map(String) : [];
+  for (const [index, symbol] of symbols.entries()) {
+    if (symbol.includes(":") && given["spot"] !== undefined)
+      report(to, ["symbols", index], `"${symbol}" is a derivative, and spot closes none; write it as BTC/USDT`);
+    if (!symbol.includes(":") && given["spot"] === undefined)
+      report(
+        to,
+        ["symbols", index],
+        `"${symbol}" is not a symbol of a derivative; write it as BTC/USDT:USDT, or add spot`,
+      );
+  }
 }
 
 function checkWebhook(given: z.output<typeof fields>, to: Report): void {

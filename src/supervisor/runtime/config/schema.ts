@@ -117,6 +117,8 @@ const keyFile = (what: string) => path().optional().describe(`File that holds ${
 const keyEnv = (what: string) =>
   envName().optional().describe(`Variable in the supervisor's own environment that holds ${what}.`);
 
+const asset = () => z.string().regex(/^[A-Z0-9]{1,20}$/, "is not an asset; write it in capitals as BTC or USDT");
+
 const emergencySchema = z
   .strictObject({
     closeAfter: positive()
@@ -160,9 +162,21 @@ const emergencySchema = z
     ...guardFields,
     timeout: positive().prefault("300s").describe("Time budget of one close before it goes on in slow rounds."),
     symbols: z
-      .array(filled().regex(/^[^/:]+\/[^/:]+:[^/:]+$/, "is not a symbol of a derivative; write it as BTC/USDT:USDT"))
+      .array(
+        filled().regex(
+          /^[^/:]+\/[^/:]+(:[^/:]+)?$/,
+          "is not a symbol; write it as BTC/USDT:USDT, or BTC/USDT with spot",
+        ),
+      )
       .default([])
       .describe("Unified ccxt symbols to close, for example BTC/USDT:USDT; empty: the whole account."),
+    spot: z
+      .strictObject({
+        quote: asset().default("USDT").describe("What everything is sold for."),
+        keep: z.array(asset()).default([]).describe("Assets that are not sold, beside the quote currency."),
+      })
+      .optional()
+      .describe("The account trades spot: balances are sold, and positions of derivatives are not looked at."),
   })
   .superRefine(checkDriver, always);
 
