@@ -9,6 +9,7 @@ import { benchLoad } from "./load.ts";
 import { machine, table, type Row } from "./measure.ts";
 import { benchNotify } from "./notify.ts";
 import { benchPeers } from "./peers.ts";
+import { benchPostgres } from "./postgres.ts";
 import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
 import { benchStart } from "./start.ts";
@@ -24,6 +25,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   load: { title: "Under load", run: benchLoad, named: true },
   blackbox: { title: "The bot's black box", run: benchBlackbox },
   backup: { title: "Backup of SQLite under a writer", run: benchBackup, named: true },
+  postgres: { title: "Backups of PostgreSQL", run: benchPostgres, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };

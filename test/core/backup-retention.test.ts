@@ -142,3 +142,17 @@ describe("planRetention() of what is damaged, or was made before a restore", () 
     );
   });
 });
+
+test("planRetention() keeps bases of a server and dumps of a database each by the rules, though one is made right after the other", () => {
+  const pairs = Array.from({ length: 60 }, (_, n) => [
+    backup(n * DAY_MS, { id: `base${n}`, kind: "base" }),
+    backup(n * DAY_MS + 60_000, { id: `full${n}` }),
+  ]).flat();
+  const ids = kept(pairs);
+  const bases = ids.filter((id) => id.startsWith("base"));
+  // The one on the edge of 30 days is a minute too old.
+  expect(ids.filter((id) => id.startsWith("full")).map((id) => id.replace("full", "base"))).toEqual(
+    bases.filter((id) => id !== "base30"),
+  );
+  expect(bases.length).toBeGreaterThan(30);
+});

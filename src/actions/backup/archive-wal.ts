@@ -62,8 +62,12 @@ export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
       const lock = tryLock(`${archive.folder}/.lock`);
       if (lock === undefined) throw new Failure("lock", `another process archives the WAL of ${target.name}`);
       try {
-        await renewLostSlot(session, target.name, io);
-        await keepWal(session, target.name);
+        if ((await keepWal(session, target.name)) === "lost")
+          io.write({
+            kind: "walGap",
+            text: "the server has thrown WAL away before it was received",
+            needsBase: true,
+          });
         await receive(job, io, { session, archive, repository, ...server });
       } finally {
         lock.release();
@@ -102,14 +106,6 @@ async function slotOf(session: PsqlSession, target: string): Promise<Slot | unde
      wal_status AS status FROM pg_catalog.pg_replication_slots WHERE slot_name = ${quoteText(slotName(target))}`,
   );
   return slot;
-}
-
-/** A server that must not keep more has thrown WAL away (max_slot_wal_keep_size): only a new base closes that gap. */
-async function renewLostSlot(session: PsqlSession, target: string, io: WalIo): Promise<void> {
-  const slot = await slotOf(session, target);
-  if (slot?.status !== "lost") return;
-  await session.rows(`SELECT pg_catalog.pg_drop_replication_slot(${quoteText(slotName(target))})::text AS dropped`);
-  io.write({ kind: "walGap", text: "the server has thrown WAL away before it was received", needsBase: true });
 }
 
 interface Receiving extends ServerFacts {
@@ -151,6 +147,7 @@ async function receive(
   })();
   const stop = io.signal === undefined ? over.signal : AbortSignal.any([over.signal, io.signal]);
   const reported = new Set<string>();
+  const starts = (): readonly WalSegment[] => startsOf(repository, segmentBytes);
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
       const archived = await archive.archive({
@@ -158,8 +155,8 @@ async function receive(
         recipients: job.recipients,
         now: () => io.clock.wallTime(),
       });
-      if (round % PRUNE_ROUNDS === 0) pruneOld(archive, repository, segmentBytes);
-      for (const [before, after] of gapsIn(archive.segments())) tellGap(before, after, reported, io);
+      if (round % PRUNE_ROUNDS === 0) pruneOld(archive, starts());
+      for (const [before, after] of gapsIn(archive.segments())) tellGap({ before, after }, starts, reported, io);
       if (archived.length > 0 || round % REPORT_ROUNDS === 0)
         await report({ session, archive }, target.name, archived.length, io);
       await sleep(io.clock, io.roundMs ?? ROUND_MS, stop);
@@ -190,10 +187,18 @@ async function report(
     throw new Failure("source", "the replication slot is gone or lost; it is made again");
 }
 
-function tellGap(before: WalSegment, after: WalSegment, reported: Set<string>, io: WalIo): void {
+interface Gap {
+  readonly before: WalSegment;
+  readonly after: WalSegment;
+}
+
+/** One that lies before the newest base is history: another base has closed it. */
+function tellGap({ before, after }: Gap, starts: () => readonly WalSegment[], reported: Set<string>, io: WalIo): void {
   const key = `${before.name} ${after.name}`;
   if (reported.has(key)) return;
   reported.add(key);
+  const newest = starts().at(-1);
+  if (newest !== undefined && newest.number >= after.number) return;
   io.write({
     kind: "walGap",
     text: `the archive has no WAL between ${before.name} and ${after.name}: no instant between them can be restored, nor any later one from a base before`,
@@ -201,13 +206,18 @@ function tellGap(before: WalSegment, after: WalSegment, reported: Set<string>, i
   });
 }
 
-/** WAL before the oldest base leads nowhere. Nothing goes while there is no base. */
-function pruneOld(archive: WalArchive, repository: Repository, segmentBytes: number): void {
+/** Where the WAL of each base begins, the oldest first. */
+function startsOf(repository: Repository, segmentBytes: number): readonly WalSegment[] {
   const starts = repository.list().backups.flatMap(({ manifest }) => {
     const name = manifest.kind === "base" ? manifest.engine["walStart"] : undefined;
     return typeof name === "string" ? (readSegment(name, segmentBytes) ?? []) : [];
   });
-  const [oldest] = starts.toSorted((a, b) => a.number - b.number);
+  return starts.toSorted((a, b) => a.number - b.number);
+}
+
+/** WAL before the oldest base leads nowhere. Nothing goes while there is no base. */
+function pruneOld(archive: WalArchive, starts: readonly WalSegment[]): void {
+  const [oldest] = starts;
   if (oldest !== undefined) archive.prune(oldest);
 }
 

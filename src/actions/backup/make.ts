@@ -204,7 +204,8 @@ function described({ kind, base, snapshotAt }: Captured): Pick<Manifest, "kind" 
 /** Refuses before anything is written when the disk cannot hold the backup beside its reserve. */
 async function checkRoom(job: BackupJob, repository: Repository, source: Source): Promise<void> {
   const room = await stage("source", source.measure);
-  const last = repository.list().backups.findLast(({ manifest }) => manifest.kind === "full")?.manifest;
+  const kind: BackupKind = job.target.kind === "postgres" && job.target.physical === true ? "base" : "full";
+  const last = repository.list().backups.findLast(({ manifest }) => manifest.kind === kind)?.manifest;
   const lastRatio =
     last === undefined || last.raw.bytes === 0
       ? undefined

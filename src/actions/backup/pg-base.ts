@@ -124,12 +124,19 @@ async function capture(target: BaseTarget, { now }: CaptureContext): Promise<Cap
   }
 }
 
-/** Makes the slot before the base: the WAL since then must not be thrown away before it is archived. */
-export async function keepWal(session: PsqlSession, target: string): Promise<void> {
+/**
+ * Makes the slot where there is none: the WAL since a base must not be thrown away before it is archived. One that the server has
+ * given up (max_slot_wal_keep_size) is made anew; says whether it was so: only another base closes that gap.
+ */
+export async function keepWal(session: PsqlSession, target: string): Promise<"kept" | "lost"> {
   const slot = quoteText(slotName(target));
-  await session.rows(
-    `SELECT pg_catalog.pg_create_physical_replication_slot(${slot}, true) AS made WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_replication_slots WHERE slot_name = ${slot})`,
+  const [found] = await session.rows<{ status: string | null }>(
+    `SELECT wal_status AS status FROM pg_catalog.pg_replication_slots WHERE slot_name = ${slot}`,
   );
+  if (found !== undefined && found.status !== "lost") return "kept";
+  if (found !== undefined) await session.rows(`SELECT pg_catalog.pg_drop_replication_slot(${slot})::text AS dropped`);
+  await session.rows(`SELECT pg_catalog.pg_create_physical_replication_slot(${slot}, true)::text AS made`);
+  return found === undefined ? "kept" : "lost";
 }
 
 export const baseProver: Pick<Prover, "parse" | "prove"> = {

@@ -30,8 +30,7 @@ import { readPart, Repository } from "./repository.ts";
 import { say, type RestoreIo } from "./restore-steps.ts";
 import { WalArchive } from "./wal-archive.ts";
 
-/** The log's words of where it stopped (xlogrecovery.c). */
-const STOPPED = /recovery stopping (?:before|after) commit of transaction \d+, time ([^\n]+)/;
+/** The log's words of how far it came (xlogrecovery.c). */
 const LAST = /last completed transaction was at log time ([^\n]+)/;
 const TOO_SHORT = /recovery ended before configured recovery target was reached/;
 
@@ -57,8 +56,8 @@ export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
     say(io, `unpacking and proving ${manifest.id} in ${path}`);
     const raw = decodeStream(manifest, { read: readPart.bind(undefined, folder), identity: job.identity });
     await unpackBase(raw, path, manifest);
-    const missing = await placeWal(job, manifest, path);
-    const { reached, rows } = await play(path, manifest, { at, io, missing });
+    const upTo = await placeWal(job, manifest, path);
+    const { reached, rows, short } = await play(path, manifest, { at, io, upTo });
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
     const lost = Math.max(0, Date.parse(at) - reached);
     const text = Object.entries(rows)
@@ -69,7 +68,7 @@ export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
       `the last transaction in it is of ${new Date(reached).toISOString()}, ${(lost / 1_000).toFixed(3)} s before the wanted instant (RPO); it took ${(durationMs / 1_000).toFixed(1)} s (RTO); ${text}`,
     );
     const common = { id: "", backup: manifest.id, rawBytes: manifest.raw.bytes, durationMs };
-    io.write({ kind: "restored", ...common, aside: [], marked: [], troubles: [] });
+    io.write({ kind: "restored", ...common, aside: [], marked: [], troubles: short === undefined ? [] : [short] });
   } catch (cause) {
     for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
     if (madeHere) rmSync(path, { recursive: true, force: true });
@@ -120,7 +119,7 @@ function prepare(path: string, { raw }: Manifest): boolean {
   return made;
 }
 
-/** Puts the WAL since the base where the server finds it; returns the name of the first segment that is missing. */
+/** Puts the WAL since the base where the server finds it; returns the name of the last segment that is there. */
 async function placeWal({ from, target, identity }: RecoverJob, { engine }: Manifest, path: string): Promise<string> {
   const [segmentBytes, first] = [engine["walSegmentBytes"], engine["walStart"]];
   const start =
@@ -153,12 +152,14 @@ async function placeWal({ from, target, identity }: RecoverJob, { engine }: Mani
     give(join(path, "pg_wal", name));
   }
   const last = usable.at(-1)?.name;
-  return last === undefined ? `segment ${missing}` : `the one after ${last}`;
+  return last ?? `before segment ${missing}`;
 }
 
 interface Played {
   /** Of the last transaction that was played, ms since 1970. */
   readonly reached: number;
+  /** Why not all of it was played. */
+  readonly short: string | undefined;
   readonly rows: Awaited<ReturnType<typeof readDatabases>>;
 }
 
@@ -169,7 +170,7 @@ interface Played {
 async function play(
   path: string,
   manifest: Manifest,
-  { at, io, missing }: { readonly at: string; readonly io: RestoreIo; readonly missing: string },
+  { at, io, upTo }: { readonly at: string; readonly io: RestoreIo; readonly upTo: string },
 ): Promise<Played> {
   const signal = join(path, "recovery.signal");
   writeFileSync(signal, "");
@@ -179,6 +180,7 @@ async function play(
   const settings = { restore_command: "/bin/false", recovery_target_action: "promote", wal_level: "replica" };
   say(io, `playing the WAL up to ${at}`);
   let server: ScratchServer;
+  let short: string | undefined;
   try {
     server = await startOn(path, manifest, {
       ...settings,
@@ -186,24 +188,17 @@ async function play(
     });
   } catch (cause) {
     if (!(cause instanceof Error) || !TOO_SHORT.test(cause.message)) throw cause;
-    say(
-      io,
-      `the WAL ends before ${at}: there is no transaction behind it, or it is not archived (${missing}); all of it is played`,
-    );
+    short = `the WAL ends before ${at}, and all of it was played: nothing was committed since, or it is not archived (it goes up to ${upTo})`;
     server = await startOn(path, manifest, settings);
   }
   try {
-    const found = STOPPED.exec(server.log) ?? undefined;
     const last = LAST.exec(server.log)?.[1];
     // A base in whose WAL nothing was committed holds the state of its own end.
-    const reached =
-      instantOf(last) ??
-      instantOf(found === undefined ? undefined : manifest.snapshotAt) ??
-      Date.parse(manifest.snapshotAt);
+    const reached = instantOf(last) ?? Date.parse(manifest.snapshotAt);
     const rows = await readDatabases(server, manifest);
     await server.stop("stop");
     for (const name of OWN_FILES) rmSync(join(path, name), { force: true });
-    return { reached, rows };
+    return { reached, rows, short };
   } catch (cause) {
     await server.stop();
     throw cause;

@@ -25,7 +25,10 @@ export const command: Verb = {
       .option("--force", "replace an existing file")
       .action((file: string, options: { force?: boolean }) => guard(io, () => init(io, file, options.force === true)));
     readsConfig(parent.command("check").description("Checks the config and what it names on this machine."))
-      .option("--online", "also ask the buckets of backups, with the keys that the config names")
+      .option(
+        "--online",
+        "also ask the buckets and the PostgreSQL servers of backups, with the keys that the config names",
+      )
       .action((_options: unknown, cmd: Command) => guard(io, () => check(io, cmd.optsWithGlobals<ReadOptions>())));
     readsConfig(parent.command("show").description("Prints the config in force, with every default filled in.")).action(
       (_options: unknown, cmd: Command) => guard(io, () => show(io, cmd.optsWithGlobals<ReadOptions>())),
@@ -139,8 +142,8 @@ async function check(io: CliIo, options: ReadOptions): Promise<void> {
 async function online(loaded: LoadedConfig, io: CliIo, { json }: ReadOptions): Promise<void> {
   const { checkOnline } = await import("../runtime/online-check.ts");
   const { systemClock } = await import("../../platform/clock.ts");
-  const stores = await checkOnline(loaded, systemClock);
-  if (json !== true) for (const store of stores) io.out(`the bucket of the store ${store} can be read and written`);
+  const found = await checkOnline(loaded, systemClock);
+  if (json !== true) for (const text of found) io.out(text);
 }
 
 async function show(io: CliIo, options: ReadOptions): Promise<void> {

@@ -66,11 +66,20 @@ async function configFindings(options: Options, io: CliIo): Promise<readonly Fin
   const { loadConfig } = await import("../runtime/config/load.ts");
   const { checkEnvironment } = await import("../runtime/config/environment.ts");
   const { limitWarnings } = await import("../runtime/limit-check.ts");
+  const { postgresProblem, postgresTargets } = await import("../runtime/postgres-check.ts");
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     return [
       ...limitWarnings(loaded).map((text) => warning("limits", text, "docs/limits.md")),
       ...checkEnvironment(loaded).map((text) => warning("config", text, CHECK_CONFIG)),
+      ...(await Promise.all(
+        postgresTargets(loaded).map(async (name) => {
+          const text = await postgresProblem(loaded, name);
+          return text === undefined
+            ? ok("postgres", `the target ${name} can be backed up`)
+            : warning("postgres", `the target ${name} cannot be backed up: ${text}`, "docs/backup.md#postgresql");
+        }),
+      )),
     ];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

@@ -180,6 +180,15 @@ export function withPassword(target: JobTarget, config: TargetConfig | undefined
   return { ...target, password: text.replace(/\r?\n$/, "") };
 }
 
+/** The target as who reads it needs it; `undefined` when there is none of this name. Throws when its password cannot be read. */
+export function targetWithPassword(
+  { config, env }: Pick<LoadedConfig, "config" | "env">,
+  name: string,
+): JobTarget | undefined {
+  const target = config.backups?.targets[name];
+  return target === undefined ? undefined : withPassword(jobTarget(name, target), target, env);
+}
+
 /** Ends what a restore of the target has left on its server. Says how, or why not; never throws. */
 export async function settleOnServer(
   { config, dirs, env }: Pick<LoadedConfig, "config" | "dirs" | "env">,

@@ -1,11 +1,12 @@
 /** Point-in-time recovery of a real PostgreSQL server: base, received WAL, and a chosen millisecond after a table was dropped. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { archiveWal } from "../../../src/actions/backup/archive-wal.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { WalArchive } from "../../../src/actions/backup/wal-archive.ts";
 import type { BackupLine, JobTarget } from "../../../src/core/backup-job.ts";
+import { contiguousFrom, gapsIn, readSegment } from "../../../src/core/wal.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { missing, PgRig, PgServer, WHY } from "./postgres-rig.ts";
 
@@ -37,6 +38,10 @@ class Receiver implements AsyncDisposable {
     const job = { version: 1 as const, target, folder: rig.store, compress: "zstd" as const, recipients: [] };
     const write = (line: BackupLine): void => void this.lines.push(line);
     this.#done = archiveWal(job, { write, clock: systemClock, signal: this.#over.signal, roundMs: 100 });
+  }
+
+  get ended(): Promise<number> {
+    return this.#done;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -109,7 +114,7 @@ test(
         into: { kind: "instant", path: whole, at: new Date(Date.now() + 60_000).toISOString() },
       }),
     ).toBe(0);
-    expect(rig.lines).toContainEqual(expect.objectContaining({ text: expect.stringContaining("all of it is played") }));
+    expect(rig.lines.at(-1)).toMatchObject({ troubles: [expect.stringContaining("all of it was played")] });
     await using all = await PgServer.on(whole);
     expect(all.sql(database, "SELECT count(*) FROM later")).toBe("0");
 
@@ -127,3 +132,65 @@ test(
     expect(existsSync(spoilt)).toBe(false);
   },
 );
+
+test(
+  `archiveWal() says that the server has thrown WAL away, makes the slot anew, and goes on${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    await using small = new PgServer();
+    await small.start(["max_slot_wal_keep_size=48MB", "max_wal_size=32MB", "min_wal_size=32MB"]);
+    const target = { kind: "postgres", name: "ledger", url: small.url("postgres"), physical: true } as const;
+    expect([await rig.backUp(rig.job(target)), rig.failure()?.reason]).toEqual([0, undefined]);
+    for (let n = 0; n < 6; n += 1) small.sql("postgres", `CREATE TABLE t${n} AS SELECT 1; SELECT pg_switch_wal()`);
+    small.sql("postgres", "CHECKPOINT");
+    const status = (): string => small.sql("postgres", "SELECT wal_status FROM pg_replication_slots");
+    expect(status()).toBe("lost");
+    await using receiver = new Receiver(rig, target);
+    await until("it goes on", () => receiver.lines.some((line) => line.kind === "wal"));
+    expect(receiver.lines[0]).toMatchObject({ kind: "walGap", needsBase: true });
+    expect(status()).toBe("reserved");
+    // And one that archives beside it is refused.
+    await using second = new Receiver(rig, target);
+    expect(await second.ended).toBe(7);
+    // Without its server it ends, and says why.
+    await small.stop("SIGKILL");
+    expect(await receiver.ended).toBe(3);
+    expect(receiver.lines.at(-1)).toMatchObject({ kind: "failed", stage: "source" });
+  },
+);
+
+test(`WalArchive keeps what is whole through a kill at any line, and finds a gap${WHY}`, async () => {
+  using rig = new PgRig();
+  const archive = new WalArchive(rig.folder, SEGMENT_BYTES);
+  archive.make();
+  const options = { compress: "zstd", recipients: [], now: () => new Date() } as const;
+  const [first, second, fourth] = [
+    "000000010000000000000001",
+    "000000010000000000000002",
+    "000000010000000000000004",
+  ] as const;
+  for (const name of [first, second]) writeFileSync(join(archive.incoming, name), name.repeat(1_000));
+  expect(await archive.archive(options)).toEqual([first, second]);
+  // The newest whole one stays where the receiver looks for it.
+  expect(names(archive.incoming)).toEqual([second]);
+  expect(await archive.archive(options)).toEqual([]);
+  // Killed while it stored the next one.
+  mkdirSync(join(archive.folder, `.tmp-${fourth}`));
+  writeFileSync(join(archive.incoming, fourth), "4");
+  archive.make();
+  expect(await archive.archive(options)).toEqual([fourth]);
+  expect(gapsIn(archive.segments()).map(([a, b]) => [a.name, b.name])).toEqual([[second, fourth]]);
+  const [start] = archive.segments();
+  expect(contiguousFrom(archive.segments(), start?.number ?? 0).usable.map(({ name }) => name)).toEqual([
+    first,
+    second,
+  ]);
+  const pieces: Uint8Array[] = [];
+  for await (const piece of archive.read(first, undefined)) pieces.push(piece);
+  expect(Buffer.concat(pieces).toString()).toBe(first.repeat(1_000));
+  const from = readSegment(second, SEGMENT_BYTES);
+  if (from === undefined) throw new Error("it is no segment");
+  expect(archive.prune(from)).toBe(1);
+  expect(archive.segments().map(({ name }) => name)).toEqual([second, fourth]);
+});

@@ -3,6 +3,7 @@ import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { pgObstacle } from "../../../src/actions/backup/pg-check.ts";
 import { postgresProver } from "../../../src/actions/backup/postgres.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
@@ -177,4 +178,14 @@ test("postgresProgram() takes the version of the server or the next newer one, a
   expect(() => postgresProgram("pg_dump", 18, folders)).toThrow(
     "pg_dump of PostgreSQL 18 or newer is not installed (there is 13, 16, 17); install postgresql-client-18",
   );
+});
+
+test(`pgObstacle() names what keeps a target from being backed up, or followed${WHY}`, SERVER, async () => {
+  const database = server.makeDatabase(1);
+  server.sql("postgres", "CREATE ROLE plain LOGIN");
+  const plain = { url: server.url(database, "plain") };
+  expect(await pgObstacle(plain, { pitr: false })).toBe(undefined);
+  expect(await pgObstacle(plain, { pitr: true })).toContain("REPLICATION");
+  expect(await pgObstacle({ url: server.url(database) }, { pitr: true })).toBe(undefined);
+  await expect(pgObstacle({ url: server.url("absent") }, { pitr: false })).rejects.toThrow("does not exist");
 });
