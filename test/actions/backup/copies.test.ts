@@ -2,9 +2,12 @@
 import { randomBytes } from "node:crypto";
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { readRecord } from "../../../src/supervisor/runtime/backup-run.ts";
 import { RemoteRig } from "./remote-rig.ts";
+
+/** A machine that is ten times slower is no fault. */
+vi.setConfig({ testTimeout: 120_000 });
 
 test("copying sends the parts first and the manifest last, and the second run sends nothing", async () => {
   await using rig = await RemoteRig.open();

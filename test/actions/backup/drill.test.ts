@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { appendFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { drill } from "../../../src/actions/backup/drill.ts";
 import { readDrillRecord } from "../../../src/actions/backup/drill-record.ts";
 import type { BackupLine } from "../../../src/core/backup-job.ts";
@@ -15,6 +15,9 @@ import {
 } from "../../../src/core/drill.ts";
 import { drillText } from "../../../src/report/drill-text.ts";
 import { hasty, RemoteRig } from "./remote-rig.ts";
+
+/** A machine that is ten times slower is no fault. */
+vi.setConfig({ testTimeout: 120_000 });
 
 const DIE = join(import.meta.dirname, "..", "..", "fixtures", "drill-and-die.ts");
 

@@ -1,11 +1,14 @@
 /** Requests to a store that speaks S3: every one signed right, in time, and tried again when that may help. */
 import { createHash } from "node:crypto";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { Bucket } from "../../../src/actions/backup/s3.ts";
 import type { RemoteSettings } from "../../../src/core/backup-remote.ts";
 import type { Clock } from "../../../src/platform/clock.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { S3Server } from "../../harness/s3-server.ts";
+
+/** A machine that is ten times slower is no fault. */
+vi.setConfig({ testTimeout: 120_000 });
 
 /** Waits between tries are over at once. */
 const hasty: Clock = { ...systemClock, after: (_delay, callback) => systemClock.after(0, callback) };

@@ -6,6 +6,9 @@ import { expect, test, vi } from "vitest";
 import type { RemoteSettings } from "../../../src/core/backup-remote.ts";
 import { RemoteRig } from "./remote-rig.ts";
 
+/** A machine that is ten times slower is no fault. */
+vi.setConfig({ testTimeout: 120_000 });
+
 /** Its program beside its main file. */
 const PROGRAM = join(dirname(createRequire(import.meta.url).resolve("s3rver/package.json")), "bin", "s3rver.js");
 
