@@ -9,6 +9,8 @@ import { copyJob, runRemote } from "./copies.ts";
 
 /** Pause after a failed run, ms: one whose worker cannot even write its record must not be started in a loop. */
 const PAUSE_MS = 60_000;
+/** The same for a place whose keys cannot be read: a person has to do something. */
+const BROKEN_PAUSE_MS = 900_000;
 
 interface CopiesDeps {
   readonly loaded: LoadedConfig;
@@ -22,8 +24,10 @@ export class Copies {
   #places: readonly Place[] = [];
   /** The place whose copies are under way: they share one line, beside the backups, which share a disk. */
   #running: Place | undefined;
-  /** Monotonic time before which nothing is copied, ms. */
-  #pausedUntilMs = 0;
+  /** Monotonic time before which a store is left alone, ms. */
+  readonly #pausedUntilMs = new Map<string, number>();
+  /** Why no worker could be started, by store; no record says it. */
+  readonly #broken = new Map<string, string>();
 
   constructor(deps: CopiesDeps) {
     this.#deps = deps;
@@ -32,6 +36,7 @@ export class Copies {
 
   adopt(loaded: LoadedConfig): void {
     this.#loaded = loaded;
+    this.#pausedUntilMs.clear();
     const { backups } = loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
     this.#places = backups === undefined ? [] : targets.flatMap((target) => copyPlacesOf(backups, target));
@@ -39,8 +44,10 @@ export class Copies {
 
   /** Starts what is due; the longest due goes first, so that a store that is down keeps no other waiting. */
   look(nowMs: number): void {
-    if (this.#running !== undefined || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
+    if (this.#running !== undefined) return;
+    const monotonicMs = this.#deps.clock.monotonicMs();
     const [next] = this.#places
+      .filter(({ store }) => (this.#pausedUntilMs.get(store) ?? 0) <= monotonicMs)
       .map((place) => ({ place, dueMs: copyDueAt(this.#factsOf(place)) ?? Number.POSITIVE_INFINITY }))
       .filter(({ dueMs }) => dueMs <= nowMs)
       .toSorted((a, b) => a.dueMs - b.dueMs);
@@ -51,11 +58,9 @@ export class Copies {
     return this.#places.map((place) => {
       const facts = this.#factsOf(place);
       const running = this.#running === place;
-      return backupStatus(this.#loaded, place, {
-        dueMs: copyDueAt(facts),
-        overdue: isCopyOverdue(facts, nowMs),
-        running,
-      });
+      const overdue = isCopyOverdue(facts, nowMs);
+      const status = backupStatus(this.#loaded, place, { dueMs: copyDueAt(facts), overdue, running });
+      return { ...status, lastError: this.#broken.get(place.store) ?? status.lastError };
     });
   }
 
@@ -74,13 +79,17 @@ export class Copies {
 
   async #run(place: Place): Promise<void> {
     const { clock, say } = this.#deps;
+    const { store } = place;
     this.#running = place;
-    const failure = await this.#copy(place).catch((error: unknown) =>
-      error instanceof Error ? error.message : String(error),
-    );
+    this.#broken.delete(store);
+    const failure = await this.#copy(place).catch((error: unknown) => {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#broken.set(store, why);
+      return why;
+    });
     this.#running = undefined;
     if (failure === undefined) return;
-    this.#pausedUntilMs = clock.monotonicMs() + PAUSE_MS;
+    this.#pausedUntilMs.set(store, clock.monotonicMs() + (this.#broken.has(store) ? BROKEN_PAUSE_MS : PAUSE_MS));
     say("alert", `cannot copy the backups of ${place.target} to ${place.store}: ${failure}`);
   }
 

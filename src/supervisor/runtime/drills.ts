@@ -191,12 +191,12 @@ export class Drills {
     return this.#runs;
   }
 
-  /** Each target has been backed up: before, a drill can only fail. */
+  /** Something has been backed up: before, a drill can only fail. A target that never was is a finding. */
   #hasBackups(): boolean {
     const { config, dirs } = this.#loaded;
     const { backups } = config;
     if (backups === undefined) return false;
-    return Object.keys(backups.targets).every((target) =>
+    return Object.keys(backups.targets).some((target) =>
       placesOf(backups, target).some((place) => (readRecord(dirs.stateDir, place)?.lastSuccess ?? null) !== null),
     );
   }
@@ -204,17 +204,19 @@ export class Drills {
   async #run(): Promise<void> {
     const { clock, say } = this.#deps;
     this.#running = true;
-    const failure = await this.#drill().catch((error: unknown) =>
-      error instanceof Error ? error.message : String(error),
-    );
+    const failure = await this.#drill().catch((error: unknown) => ({
+      why: error instanceof Error ? error.message : String(error),
+      recorded: false,
+    }));
     this.#running = false;
     if (failure === undefined) return;
-    this.#pausedUntilMs = clock.monotonicMs() + PAUSE_MS;
-    say("alert", `the drill failed: ${failure}`);
+    say("alert", `the drill failed: ${failure.why}`);
+    // One that was recorded is tried again as its record says.
+    if (!failure.recorded) this.#pausedUntilMs = clock.monotonicMs() + PAUSE_MS;
   }
 
   /** Says why it failed. */
-  async #drill(): Promise<string | undefined> {
+  async #drill(): Promise<{ readonly why: string; readonly recorded: boolean } | undefined> {
     const { clock, version, say } = this.#deps;
     const store = this.#loaded.config.backups?.drill.store;
     const job = drillJob(this.#loaded, { trigger: "schedule", store, user: "the daemon", version });
@@ -225,8 +227,8 @@ export class Drills {
         if (line.kind === "drilled") report = line.report;
       },
     });
-    if (report === undefined) return failure;
-    if (!report.ok) return faultOf(report) ?? "an objective was missed";
+    if (report === undefined) return { why: failure ?? "its worker said nothing", recorded: false };
+    if (!report.ok) return { why: faultOf(report) ?? "an objective was missed", recorded: true };
     say(
       "info",
       `drill ${report.id}: all ${report.targets.length} targets restored in ${Math.round(report.rtoSeconds)} s`,

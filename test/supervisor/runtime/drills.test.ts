@@ -1,0 +1,96 @@
+/** The daemon's schedule of drills, and the job that it gives: from the bucket where there is one, compared with the target's own promise. */
+import { expect, test } from "vitest";
+import { drillJob, Drills } from "../../../src/supervisor/runtime/drills.ts";
+import { FakeClock } from "../../harness/fake-clock.ts";
+import { scratchFolder } from "../config/folder.ts";
+
+const folder = scratchFolder();
+const DAY_MS = 86_400_000;
+const load = (stateDir: string, drill = "", more = "") =>
+  folder.load(
+    [
+      "version: 1",
+      `stateDir: ${stateDir}`,
+      "bots: { a: { command: [sh] } }",
+      "backups:",
+      "  stores:",
+      "    local: { kind: directory, path: store }",
+      '    away: { kind: s3, endpoint: "http://127.0.0.1:1", bucket: vault, accessKeyIdEnv: ID, secretAccessKeyEnv: KEY }',
+      "  targets:",
+      "    conf: { kind: files, paths: [x], rpo: 26h }",
+      "    here: { kind: files, paths: [x], stores: [local] }",
+      `  drill: { ${drill} }`,
+      more,
+      "",
+    ].join("\n"),
+    { ID: "id", KEY: "secret" },
+  );
+const drillsOf = (loaded: ReturnType<typeof load>, clock: FakeClock) =>
+  new Drills({ loaded, clock, random: () => 0, version: "test", say: () => undefined });
+
+test("drillJob() takes each target from its first bucket, else its directory, and its own promise before the common one", () => {
+  const job = drillJob(load("job"), { trigger: "manual", user: "ops", version: "test" });
+  expect(job.targets).toMatchObject([
+    {
+      target: "conf",
+      store: "away",
+      from: { kind: "bucket", remote: { secretAccessKey: "secret" } },
+      rpoSeconds: 93_600,
+    },
+    { target: "here", store: "local", from: { kind: "folder" }, rpoSeconds: 21_600 },
+  ]);
+  expect(() => drillJob(load("job"), { trigger: "manual", store: "away", user: "ops", version: "test" })).toThrow(
+    "cannot drill here: it does not go to the store away",
+  );
+});
+
+test("Drills is due at the first run of the schedule after it began to count, and overdue an hour later once something was backed up", () => {
+  // The clock of the tests starts on the first of a month.
+  const clock = new FakeClock();
+  clock.advance(DAY_MS);
+  const drills = drillsOf(load("due"), clock);
+  drills.look(clock.wallTime().getTime());
+  expect(drills.status()).toMatchObject({ lastAt: null, nextAt: "2026-02-01T00:00:00.000Z", overdue: false });
+  clock.advance(30 * DAY_MS + 2 * 3_600_000);
+  expect(drills.status()).toMatchObject({ nextAt: "2026-02-01T00:00:00.000Z", overdue: false });
+  const at = clock.wallTime().toISOString();
+  const lastSuccess = {
+    at,
+    id: "conf-full-20260101T000000Z-aaaaaa",
+    snapshotAt: at,
+    durationMs: 1,
+    rawBytes: 1,
+    storedBytes: 1,
+    level: "L1",
+  };
+  const record = {
+    version: 1,
+    target: "conf",
+    store: "local",
+    lastAttemptAt: at,
+    lastSuccess,
+    lastError: null,
+    failuresInRow: 0,
+    failures: {},
+  };
+  folder.write("due/backups/conf@local.json", JSON.stringify(record));
+  expect(drills.status()).toMatchObject({ overdue: true });
+});
+
+test.each([
+  ["the schedule is never", "schedule: never", ""],
+  [
+    "the private key is elsewhere",
+    "",
+    "  encryption: { recipients: [age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq] }",
+  ],
+])("Drills has no schedule where %s", (_, drill, more) => {
+  const clock = new FakeClock();
+  const drills = drillsOf(load("none", drill, more), clock);
+  drills.look(clock.wallTime().getTime());
+  expect(drills.status()).toBeUndefined();
+});
+
+test("a drill from a store that is not there is a mistake", () => {
+  expect(() => load("wrong", "store: nowhere")).toThrow('there is no store "nowhere"; name one of: local, away');
+});
