@@ -12,7 +12,7 @@ const ORDER = `INSERT INTO orders (uid, symbol, side, price, quantity, state, no
   CASE i % 2 WHEN 0 THEN 'buy' ELSE 'sell' END, 20000 + abs(random() % 1000000) / 100.0, abs(random() % 10000) / 1000.0,
   'filled', 'momentum, signal ' || i, datetime(1700000000 + i * 30, 'unixepoch') FROM numbers`;
 const TRADE = `INSERT INTO trades (order_id, price, quantity, fee, created_at)
-  SELECT 1 + abs(random() % (SELECT max(id) FROM orders)), 20000 + abs(random() % 1000000) / 100.0, abs(random() % 10000) / 1000.0,
+  SELECT (SELECT max(id) FROM orders) - i / 2, 20000 + abs(random() % 1000000) / 100.0, abs(random() % 10000) / 1000.0,
   0.1, datetime(1700000000 + i * 15, 'unixepoch') FROM numbers`;
 
 function open(path: string): Database {

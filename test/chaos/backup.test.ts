@@ -1,5 +1,5 @@
 /** Backups on the compiled binary: by hand, by the daemon's schedule, and what status says of them. */
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
@@ -64,4 +64,30 @@ test.concurrent("the daemon makes the backup that its schedule missed, shows it,
   expect(done).toMatchObject({ store: "local", verified: true, overdue: false, lastError: null });
   expect(Date.parse(done.nextAt ?? "")).toBeGreaterThan(Date.now());
   expect((await rig.bot()).pid).toBe(bot.pid);
+});
+
+test.concurrent("selftest passes on scratch copies, touches no target, and fails without a backups section", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  fill(rig);
+  const before = readFileSync(join(rig.folder, "bot.db"));
+  const tested = await rig.cli("selftest");
+  expect(tested).toMatchObject({ code: 0, err: "" });
+  expect(tested.out).toMatch(/Recovery Test Summary\n=+\nTotal tests: \d+\nPassed: \d+\nFailed: 0\n/);
+  expect(readFileSync(join(rig.folder, "bot.db")).equals(before)).toBe(true);
+  expect(existsSync(join(rig.folder, "store"))).toBe(false);
+  await using bare = new Rig({ bots: { bot: { command: STAY } } });
+  const { code, out } = await bare.cli("selftest", "--json");
+  expect([code, JSON.parse(out)]).toMatchObject([1, { failed: 1 }]);
+});
+
+test.concurrent("upgrade backs up first what the config names, and refuses when that fails", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  await rig.run();
+  await rig.bot();
+  expect(await rig.cli("upgrade")).toMatchObject({ code: 1, err: expect.stringContaining("--no-backup") });
+  fill(rig);
+  const done = await rig.cli("upgrade");
+  expect(done).toMatchObject({ code: 0, err: expect.stringMatching(/state-full-.* is stored in local first/) });
+  const { out } = await rig.cli("backup", "list", "state", "--json");
+  expect(JSON.parse(out)).toMatchObject({ backups: [{ trigger: "pre-upgrade", proven: "L1" }] });
 });

@@ -78,7 +78,7 @@ function makeFolder(job: BackupJob, repository: Repository): void {
 async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Success> {
   const startedMs = io.clock.monotonicMs();
   const source = openSource(job.target);
-  await checkRoom(job, repository, source);
+  const measuredBytes = await checkRoom(job, repository, source);
   const [startedAt, random] = [io.clock.wallTime().toISOString(), randomBytes(3).toString("hex")];
   const idOf = (kind: BackupKind): string => backupId(job.target.name, kind, startedAt, random);
   const draft = repository.begin(idOf("full"));
@@ -87,7 +87,7 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
     // What the start has read of our own program is not needed again.
     releaseProgramPages();
     const basis = job.incremental ? basisIn(repository, io) : undefined;
-    const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis });
+    const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis, rawBytes: measuredBytes });
     const level = job.verify;
     const verification = await verifyBackup({
       folder: draft.folder,
@@ -131,9 +131,11 @@ async function fill(
     readonly idOf: (kind: BackupKind) => string;
     readonly startedMs: number;
     readonly basis: Basis | undefined;
+    /** What the source was measured to have. */
+    readonly rawBytes: number;
   },
 ): Promise<Manifest> {
-  const { draft, source, idOf, startedMs, basis } = at;
+  const { draft, source, idOf, startedMs, basis, rawBytes } = at;
   const { signal } = new AbortController();
   const onProgress = (progress: { step: string; doneBytes: number; totalBytes: number }): void =>
     io.write({ kind: "progress", ...progress });
@@ -151,7 +153,7 @@ async function fill(
       signal,
       onProgress: (doneBytes) => {
         refuseFullDisk(draft.folder);
-        onProgress({ step: "storing", doneBytes, totalBytes: doneBytes });
+        onProgress({ step: "storing", doneBytes, totalBytes: Math.max(doneBytes, rawBytes) });
       },
     }),
   );
@@ -202,7 +204,7 @@ function described({ kind, base, snapshotAt }: Captured): Pick<Manifest, "kind" 
 }
 
 /** Refuses before anything is written when the disk cannot hold the backup beside its reserve. */
-async function checkRoom(job: BackupJob, repository: Repository, source: Source): Promise<void> {
+async function checkRoom(job: BackupJob, repository: Repository, source: Source): Promise<number> {
   const room = await stage("source", source.measure);
   const kind: BackupKind = job.target.kind === "postgres" && job.target.physical === true ? "base" : "full";
   const last = repository.list().backups.findLast(({ manifest }) => manifest.kind === kind)?.manifest;
@@ -218,6 +220,7 @@ async function checkRoom(job: BackupJob, repository: Repository, source: Source)
       "space",
       `${job.folder} has ${formatSize(freeBytes)} free, and ${formatSize(needed)} are needed beside a reserve of ${formatSize(reserve)}; make room or name another store`,
     );
+  return room.rawBytes;
 }
 
 /** While it is written: another program may fill the disk too. */

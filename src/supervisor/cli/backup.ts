@@ -21,6 +21,7 @@ import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { Option } from "commander";
 import type { ExportOptions } from "./backup-export.ts";
+import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -188,14 +189,18 @@ async function eachPlace(places: readonly Place[], { json }: Options, io: CliIo,
   let code: number = EXIT.done;
   for (const place of places) {
     const lines: BackupLine[] = [];
+    const progress = new ProgressLine(io);
     // One after the other: they share a disk with the bots.
     // oxlint-disable-next-line no-await-in-loop
     const end = await attempt(() =>
       deed(place, (line) => {
-        if (line.kind !== "progress") lines.push(line);
+        if (line.kind === "progress") return json === true ? undefined : progress.show(line);
+        lines.push(line);
+        progress.clear();
         if (json !== true) tell(place, line, io);
       }),
     );
+    progress.clear();
     if (end.failure !== undefined) io.err(`cannot finish ${place.target} in ${place.store}: ${end.failure}`);
     // What is missing here counts more than what is missing elsewhere.
     if (code === EXIT.done || (code === BACKUP_EXIT.remote && end.code !== EXIT.done)) code = end.code;

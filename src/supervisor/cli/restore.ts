@@ -26,6 +26,7 @@ import { parseSince } from "./arguments.ts";
 import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { storedIn, withFetched } from "./restore-store.ts";
+import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -215,8 +216,11 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
   };
   if (into.kind === "tables") await backUpFirst(loaded, place, io);
   const lines: BackupLine[] = [];
+  const progress = new ProgressLine(io);
   const end = await runRestore(job, loaded, io, (line) => {
-    if (line.kind !== "progress") lines.push(line);
+    if (line.kind === "progress") return options.json === true ? undefined : progress.show(line);
+    lines.push(line);
+    progress.clear();
     if (options.json !== true) tell(line, io);
   });
   const done = lines.find((line) => line.kind === "restored");

@@ -18,6 +18,7 @@ type Answer = z.output<typeof upgradeAnswerSchema>;
 interface Options extends PlaceOptions {
   readonly binary?: string;
   readonly dryRun?: boolean;
+  readonly backup: boolean;
   readonly json?: boolean;
 }
 
@@ -29,6 +30,7 @@ export const command: Verb = {
   configure: (cmd, io) => {
     withConfig(cmd)
       .option("--binary <path>", "the new binary (default: the path by which the daemon was started)")
+      .option("--no-backup", "do not back up first what backups.targets of the config names")
       .option("--dry-run", "check the binary and the moment, and change nothing")
       .option("--json", "one JSON object")
       .action((options: Options) => upgrade(options, io));
@@ -39,6 +41,7 @@ async function upgrade(options: Options, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
   const binary = options.binary === undefined ? {} : { binary: resolve(io.cwd, options.binary) };
   const dryRun = options.dryRun === true;
+  if (!dryRun && options.backup) await backUpFirst(place, { ...binary, dryRun: true }, options, io);
   const answer = upgradeAnswerSchema.parse(await callDaemon(place, "POST", "/v1/upgrade", { ...binary, dryRun }));
   const done = dryRun ? undefined : await takenOver(place, answer);
   if (options.json === true) {
@@ -48,6 +51,19 @@ async function upgrade(options: Options, io: CliIo): Promise<void> {
   if (done === undefined)
     return io.out(`${answer.binary} is version ${answer.to} and could take over from ${answer.from}`);
   return io.out(`upgraded from ${answer.from} to ${done.version}, pid ${done.pid}; the bots run on`);
+}
+
+/** Only for a binary that could take over. A config that cannot be read is no reason to keep an old version. */
+async function backUpFirst(place: Place, question: object, { config }: Options, io: CliIo): Promise<void> {
+  const check = async (): Promise<void> =>
+    void upgradeAnswerSchema.parse(await callDaemon(place, "POST", "/v1/upgrade", question));
+  const { backUpAll } = await import("./backup-before.ts");
+  try {
+    await backUpAll(config, { trigger: "pre-upgrade", deed: "upgrade", flag: "--no-backup", check }, io);
+  } catch (error) {
+    if (error instanceof Error && error.name === "ConfigError") io.err(`nothing is backed up first: ${error.message}`);
+    else throw error;
+  }
 }
 
 /** What the new daemon says of itself. Throws when the old one goes on, the new one dies, or nobody answers in time. */

@@ -32,6 +32,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "drill", summary: "restore for practice, and measure it", load: () => import("./drill.ts") },
   { name: "config", summary: "write, check and show the config", load: () => import("./config.ts") },
   { name: "upgrade", summary: "put a new version in the daemon's place", load: () => import("./upgrade.ts") },
+  { name: "selftest", summary: "test recovery on scratch copies", load: () => import("./selftest.ts") },
   { name: "doctor", summary: "show what this machine offers", load: () => import("./doctor.ts") },
   { name: "demo", summary: "watch the whole story on a local paper exchange", load: () => import("./demo.ts") },
   { name: "version", summary: "show the version", load: () => import("./version.ts") },
