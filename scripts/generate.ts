@@ -7,10 +7,22 @@ import { lifecycleMarkdown } from "../src/report/lifecycle-table.ts";
 import { metricsMarkdown } from "../src/report/metrics-table.ts";
 import { configJsonSchema, configReferenceMarkdown } from "../src/supervisor/runtime/config/reference.ts";
 import { exchangeIdsSource, exchangesMarkdown, exchangesSource } from "./generate-exchanges.ts";
+import { configSchema } from "../src/supervisor/runtime/config/schema.ts";
+import { shapeOf } from "../src/supervisor/runtime/config/shape.ts";
 
 const root = join(import.meta.dirname, "..");
 /** One formatter run takes 0.1 s; a hung one must not hang the check, ms. */
 const FORMAT_TIMEOUT_MS = 20_000;
+
+/** The schema of the config without zod, for the start of the daemon. */
+function plainTableSource(): string {
+  return [
+    "/** What a config must be, printed from its schema by scripts/generate.ts; plain.ts reads it. */",
+    'import type { Shape } from "./plain.ts";',
+    "",
+    `export const PLAIN_TABLE: Shape = ${JSON.stringify(shapeOf(configSchema))};`,
+  ].join("\n");
+}
 
 /** Every generated file, by its path in the repository. */
 const sources: { readonly [path: string]: () => string } = {
@@ -19,6 +31,7 @@ const sources: { readonly [path: string]: () => string } = {
   "docs/config.md": configReferenceMarkdown,
   "docs/exchanges.md": exchangesMarkdown,
   "config/supervisor.schema.json": () => JSON.stringify(configJsonSchema(), null, 2),
+  "src/supervisor/runtime/config/plain-table.ts": plainTableSource,
   "src/core/exchange-ids.ts": exchangeIdsSource,
   "src/actions/venue/exchanges.ts": exchangesSource,
 };

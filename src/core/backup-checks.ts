@@ -4,16 +4,19 @@
  * statements that only read, and judges the answers; who holds the database asks them.
  */
 import * as z from "zod";
+import { later, real } from "./later.ts";
 import { formatDuration } from "./duration.ts";
 import { duration } from "./quantities.ts";
 
 const word = () => z.string().min(1).max(200);
 
-const rows = z.strictObject({
-  kind: z.literal("rows").describe("A table has enough rows."),
-  table: word().describe("Table."),
-  atLeast: z.int().min(1).default(1).describe("Fewest rows."),
-});
+const rows = later(() =>
+  z.strictObject({
+    kind: z.literal("rows").describe("A table has enough rows."),
+    table: word().describe("Table."),
+    atLeast: z.int().min(1).default(1).describe("Fewest rows."),
+  }),
+);
 const fresh = <Span extends z.ZodType>(span: Span) =>
   z.strictObject({
     kind: z.literal("fresh").describe("The newest row is not old."),
@@ -28,29 +31,37 @@ const gaps = <Span extends z.ZodType>(span: Span) =>
     column: word().default("created_at").describe("Column with the time of a row."),
     longest: span.describe("Longest time between two rows."),
   });
-const orphans = z.strictObject({
-  kind: z.literal("orphans").describe("No row refers to one that is not there."),
-  table: word().describe("Table of the referring rows."),
-  column: word().describe("Column that refers."),
-  of: word().describe("Table that is referred to."),
-  key: word().default("id").describe("Its key."),
-});
-const query = z.strictObject({
-  kind: z.literal("query").describe("A statement of your own answers with a number in bounds."),
-  name: word().describe("What it shows, for people."),
-  sql: z.string().min(1).max(4_000).describe("One statement that only reads; the first value of its first row counts."),
-  min: z.number().optional().describe("Smallest number that is well."),
-  max: z.number().optional().describe("Largest number that is well."),
-});
+const orphans = later(() =>
+  z.strictObject({
+    kind: z.literal("orphans").describe("No row refers to one that is not there."),
+    table: word().describe("Table of the referring rows."),
+    column: word().describe("Column that refers."),
+    of: word().describe("Table that is referred to."),
+    key: word().default("id").describe("Its key."),
+  }),
+);
+const query = later(() =>
+  z.strictObject({
+    kind: z.literal("query").describe("A statement of your own answers with a number in bounds."),
+    name: word().describe("What it shows, for people."),
+    sql: z
+      .string()
+      .min(1)
+      .max(4_000)
+      .describe("One statement that only reads; the first value of its first row counts."),
+    min: z.number().optional().describe("Smallest number that is well."),
+    max: z.number().optional().describe("Largest number that is well."),
+  }),
+);
 
 const checkOf = <Span extends z.ZodType>(span: Span) =>
-  z.discriminatedUnion("kind", [rows, fresh(span), gaps(span), orphans, query]);
+  z.discriminatedUnion("kind", [real(rows), fresh(span), gaps(span), real(orphans), real(query)]);
 
 /** Checks in the config. */
-export const checkSchema = checkOf(duration());
+export const checkSchema = later(() => checkOf(duration()));
 export type BackupCheck = z.output<typeof checkSchema>;
 /** The same as a worker gets it: durations in ms. */
-export const checkJobSchema = checkOf(z.number().min(0));
+export const checkJobSchema = later(() => checkOf(z.number().min(0)));
 
 type Dialect = "sqlite" | "postgres";
 

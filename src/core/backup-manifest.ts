@@ -3,6 +3,7 @@
  * learnt about it since. Shapes are stable: a backup must be readable years later, by hand too (docs/restore-by-hand.md).
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 
 export const BACKUP_TYPES = ["sqlite", "postgres", "redis", "files", "secrets"] as const;
 export type BackupType = (typeof BACKUP_TYPES)[number];
@@ -28,83 +29,91 @@ const time = () => z.iso.datetime();
 const sha256 = () => z.string().regex(/^[0-9a-f]{64}$/);
 
 /** A stored file of a backup; the parts one after another are the stored stream. */
-const partSchema = z.object({
-  name: z.string().regex(/^data\.\d{3,6}$/),
-  bytes: z.int().min(0),
-  sha256: sha256(),
-});
+const partSchema = later(() =>
+  z.object({
+    name: z.string().regex(/^data\.\d{3,6}$/),
+    bytes: z.int().min(0),
+    sha256: sha256(),
+  }),
+);
 export type Part = z.output<typeof partSchema>;
 
 const ID = /^([a-z][a-z0-9-]{0,31})-(full|delta|base|wal)-(\d{8}T\d{6}Z)-([0-9a-f]{6})$/;
 
 /** Unknown keys are kept: a newer release may know more of a backup of the same version. */
-export const manifestSchema = z.looseObject({
-  version: z.literal(1),
-  id: z.string().regex(ID),
-  target: z.string(),
-  type: z.enum(BACKUP_TYPES),
-  kind: z.enum(BACKUP_KINDS),
-  /** Backup that this one is nothing without. */
-  base: z.string().regex(ID).nullable(),
-  trigger: z.enum(TRIGGERS),
-  createdAt: time(),
-  /** Instant whose data the backup holds. */
-  snapshotAt: time(),
-  durationMs: z.int().min(0),
-  tool: z.object({ name: z.string(), version: z.string() }),
-  host: z.string(),
-  /** Where the data came from, for people; never with a password. */
-  origin: z.string(),
-  /** The stream before compression, and the file name that it has when it is unpacked by hand. */
-  raw: z.object({ name: z.string(), bytes: z.int().min(0), crc32: z.int().min(0) }),
-  codec: z.object({
-    compress: z.enum(COMPRESSORS),
-    encrypt: z.enum(["age"]).nullable(),
-    recipients: z.array(z.string()),
+export const manifestSchema = later(() =>
+  z.looseObject({
+    version: z.literal(1),
+    id: z.string().regex(ID),
+    target: z.string(),
+    type: z.enum(BACKUP_TYPES),
+    kind: z.enum(BACKUP_KINDS),
+    /** Backup that this one is nothing without. */
+    base: z.string().regex(ID).nullable(),
+    trigger: z.enum(TRIGGERS),
+    createdAt: time(),
+    /** Instant whose data the backup holds. */
+    snapshotAt: time(),
+    durationMs: z.int().min(0),
+    tool: z.object({ name: z.string(), version: z.string() }),
+    host: z.string(),
+    /** Where the data came from, for people; never with a password. */
+    origin: z.string(),
+    /** The stream before compression, and the file name that it has when it is unpacked by hand. */
+    raw: z.object({ name: z.string(), bytes: z.int().min(0), crc32: z.int().min(0) }),
+    codec: z.object({
+      compress: z.enum(COMPRESSORS),
+      encrypt: z.enum(["age"]).nullable(),
+      recipients: z.array(z.string()),
+    }),
+    parts: z.array(partSchema),
+    /** What a restore must show again. */
+    content: z.looseObject({
+      schemaSha256: sha256().optional(),
+      /** Rows, by table. */
+      tables: z.record(z.string(), z.int().min(0)).optional(),
+      files: z.int().min(0).optional(),
+      keys: z.int().min(0).optional(),
+      /** Of the database file that a delta and its base make. */
+      fileSha256: sha256().optional(),
+    }),
+    engine: z.looseObject({
+      name: z.string(),
+      version: z.string(),
+      pageSize: z.int().min(0).optional(),
+      pageCount: z.int().min(0).optional(),
+    }),
+    /** Hashes of the pages of a full backup, for incremental ones; a restore does not need them. */
+    pageTable: z.object({ name: z.literal("pages.xxh64"), bytes: z.int().min(0), sha256: sha256() }).optional(),
   }),
-  parts: z.array(partSchema),
-  /** What a restore must show again. */
-  content: z.looseObject({
-    schemaSha256: sha256().optional(),
-    /** Rows, by table. */
-    tables: z.record(z.string(), z.int().min(0)).optional(),
-    files: z.int().min(0).optional(),
-    keys: z.int().min(0).optional(),
-    /** Of the database file that a delta and its base make. */
-    fileSha256: sha256().optional(),
-  }),
-  engine: z.looseObject({
-    name: z.string(),
-    version: z.string(),
-    pageSize: z.int().min(0).optional(),
-    pageCount: z.int().min(0).optional(),
-  }),
-  /** Hashes of the pages of a full backup, for incremental ones; a restore does not need them. */
-  pageTable: z.object({ name: z.literal("pages.xxh64"), bytes: z.int().min(0), sha256: sha256() }).optional(),
-});
+);
 export type Manifest = z.output<typeof manifestSchema>;
 
-const verificationSchema = z.object({
-  level: z.enum(LEVELS),
-  at: time(),
-  ok: z.boolean(),
-  durationMs: z.int().min(0),
-  /** What was found wrong; `null` when all is well. */
-  detail: z.string().nullable(),
-  /** What the restored data answered, of L3. */
-  checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })).optional(),
-});
+const verificationSchema = later(() =>
+  z.object({
+    level: z.enum(LEVELS),
+    at: time(),
+    ok: z.boolean(),
+    durationMs: z.int().min(0),
+    /** What was found wrong; `null` when all is well. */
+    detail: z.string().nullable(),
+    /** What the restored data answered, of L3. */
+    checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })).optional(),
+  }),
+);
 export type Verification = z.output<typeof verificationSchema>;
 
 /** Verifications remembered of one backup: the newest of each level and outcome are what anyone asks for. */
 const MAX_VERIFICATIONS = 20;
 
-export const stateSchema = z.looseObject({
-  version: z.literal(1),
-  verifications: z.array(verificationSchema),
-  /** Why it must not be deleted; `null`: it may. */
-  pinned: z.string().nullable(),
-});
+export const stateSchema = later(() =>
+  z.looseObject({
+    version: z.literal(1),
+    verifications: z.array(verificationSchema),
+    /** Why it must not be deleted; `null`: it may. */
+    pinned: z.string().nullable(),
+  }),
+);
 export type BackupState = z.output<typeof stateSchema>;
 
 export const emptyState: BackupState = { version: 1, verifications: [], pinned: null };

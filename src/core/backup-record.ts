@@ -3,53 +3,58 @@
  * that status and metrics outlive every process.
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { STAGES } from "./backup-job.ts";
 import { LEVELS, readBackupId, type Level } from "./backup-manifest.ts";
 
 const time = () => z.iso.datetime();
 
-export const backupRecordSchema = z.object({
-  version: z.literal(1),
-  target: z.string(),
-  store: z.string(),
-  lastAttemptAt: time(),
-  lastSuccess: z
-    .object({
-      at: time(),
-      id: z.string(),
-      snapshotAt: time(),
-      durationMs: z.int().min(0),
-      rawBytes: z.int().min(0),
-      storedBytes: z.int().min(0),
-      level: z.enum(LEVELS),
-    })
-    .nullable(),
-  /** Why the last attempt failed; `null` when it succeeded. */
-  lastError: z.object({ stage: z.enum(STAGES), reason: z.string() }).nullable(),
-  failuresInRow: z.int().min(0),
-  /** Since the record began, by stage. */
-  failures: z.partialRecord(z.enum(STAGES), z.int().min(0)),
-  /** Of a store that holds copies. */
-  copies: z
-    .object({
-      /** The last backup that was there to be copied when the last run that succeeded began. */
-      upTo: z.string().nullable(),
-      /** Bytes that the last run left to be copied. */
-      pendingBytes: z.int().min(0),
-      backups: z.int().min(0),
-      storedBytes: z.int().min(0),
-    })
-    .optional(),
-  /** The same of the runs that were to make a full backup, or made one: an incremental one does not stand in for it. */
-  full: z.object({ lastAttemptAt: time(), lastSuccessAt: time().nullable(), failuresInRow: z.int().min(0) }).optional(),
-  /** The last proof of a stored backup, by the level that was asked for. */
-  proofs: z
-    .partialRecord(
-      z.enum(LEVELS),
-      z.object({ at: time(), id: z.string(), ok: z.boolean(), detail: z.string().nullable() }),
-    )
-    .optional(),
-});
+export const backupRecordSchema = later(() =>
+  z.object({
+    version: z.literal(1),
+    target: z.string(),
+    store: z.string(),
+    lastAttemptAt: time(),
+    lastSuccess: z
+      .object({
+        at: time(),
+        id: z.string(),
+        snapshotAt: time(),
+        durationMs: z.int().min(0),
+        rawBytes: z.int().min(0),
+        storedBytes: z.int().min(0),
+        level: z.enum(LEVELS),
+      })
+      .nullable(),
+    /** Why the last attempt failed; `null` when it succeeded. */
+    lastError: z.object({ stage: z.enum(STAGES), reason: z.string() }).nullable(),
+    failuresInRow: z.int().min(0),
+    /** Since the record began, by stage. */
+    failures: z.partialRecord(z.enum(STAGES), z.int().min(0)),
+    /** Of a store that holds copies. */
+    copies: z
+      .object({
+        /** The last backup that was there to be copied when the last run that succeeded began. */
+        upTo: z.string().nullable(),
+        /** Bytes that the last run left to be copied. */
+        pendingBytes: z.int().min(0),
+        backups: z.int().min(0),
+        storedBytes: z.int().min(0),
+      })
+      .optional(),
+    /** The same of the runs that were to make a full backup, or made one: an incremental one does not stand in for it. */
+    full: z
+      .object({ lastAttemptAt: time(), lastSuccessAt: time().nullable(), failuresInRow: z.int().min(0) })
+      .optional(),
+    /** The last proof of a stored backup, by the level that was asked for. */
+    proofs: z
+      .partialRecord(
+        z.enum(LEVELS),
+        z.object({ at: time(), id: z.string(), ok: z.boolean(), detail: z.string().nullable() }),
+      )
+      .optional(),
+  }),
+);
 export type BackupRecord = z.output<typeof backupRecordSchema>;
 export type Proof = NonNullable<NonNullable<BackupRecord["proofs"]>[Level]>;
 type Success = NonNullable<BackupRecord["lastSuccess"]>;

@@ -1,77 +1,82 @@
 /** What a worker must know of a bucket, and which backups are copied to it. */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { checkJobSchema } from "./backup-checks.ts";
 import { LEVELS } from "./backup-manifest.ts";
 import { planRetention, retentionJobSchema, type Kept, type Retention } from "./backup-retention.ts";
 
-export const remoteSchema = z.strictObject({
-  endpoint: z.url(),
-  bucket: z.string().min(1),
-  /** Begins every key; "" or text without a slash at either end. */
-  prefix: z.string(),
-  region: z.string().min(1),
-  accessKeyId: z.string().min(1),
-  secretAccessKey: z.string().min(1),
-  /** Longest wait for the answer to a small request, ms; a file of a backup gets more by its size. */
-  timeoutMs: z.number().positive(),
-});
+export const remoteSchema = later(() =>
+  z.strictObject({
+    endpoint: z.url(),
+    bucket: z.string().min(1),
+    /** Begins every key; "" or text without a slash at either end. */
+    prefix: z.string(),
+    region: z.string().min(1),
+    accessKeyId: z.string().min(1),
+    secretAccessKey: z.string().min(1),
+    /** Longest wait for the answer to a small request, ms; a file of a backup gets more by its size. */
+    timeoutMs: z.number().positive(),
+  }),
+);
 export type RemoteSettings = z.output<typeof remoteSchema>;
 
 const absolute = () => z.string().startsWith("/");
-const common = {
+const common = later(() => ({
   version: z.literal(1),
   /** Name of the target. */
   target: z.string(),
   /** Name of the store. */
   store: z.string(),
   remote: remoteSchema,
-};
+}));
 /** File of the record of target and store (core/backup-record.ts); its lock lies beside it. */
-const record = { record: absolute() };
+const record = later(() => ({ record: absolute() }));
 
 /** One deed on the copies of one target in one bucket. */
-export const remoteJobSchema = z.discriminatedUnion("deed", [
-  z.strictObject({
-    deed: z.literal("copy"),
-    ...common,
-    ...record,
-    /** Folder of the store that is copied. */
-    folder: absolute(),
-    /** The last backup there when the job was given; `null`: nobody knows. */
-    newest: z.string().nullable(),
-    retention: retentionJobSchema,
-  }),
-  z.strictObject({ deed: z.literal("look"), ...common, known: z.array(z.string()) }),
-  z.strictObject({
-    deed: z.literal("verify"),
-    ...common,
-    ...record,
-    level: z.enum(LEVELS),
-    checks: z.array(checkJobSchema),
-    /** Which; empty: the newest. */
-    ids: z.array(z.string()),
-    identity: z.string().optional(),
-    /** Folder with room for the unpacked data. */
-    scratch: absolute(),
-  }),
-  z.strictObject({
-    deed: z.literal("prune"),
-    ...common,
-    ...record,
-    retention: retentionJobSchema,
-    dryRun: z.boolean(),
-    force: z.boolean(),
-  }),
-  z.strictObject({
-    deed: z.literal("fetch"),
-    ...common,
-    id: z.string(),
-    /** Folder of a store of its own, which gets the backup and what it needs. */
-    into: absolute(),
-  }),
-  /** Whether the bucket can be read and written. */
-  z.strictObject({ deed: z.literal("probe"), ...common }),
-]);
+export const remoteJobSchema = later(() =>
+  z.discriminatedUnion("deed", [
+    z.strictObject({
+      deed: z.literal("copy"),
+      ...common,
+      ...record,
+      /** Folder of the store that is copied. */
+      folder: absolute(),
+      /** The last backup there when the job was given; `null`: nobody knows. */
+      newest: z.string().nullable(),
+      retention: retentionJobSchema,
+    }),
+    z.strictObject({ deed: z.literal("look"), ...common, known: z.array(z.string()) }),
+    z.strictObject({
+      deed: z.literal("verify"),
+      ...common,
+      ...record,
+      level: z.enum(LEVELS),
+      checks: z.array(checkJobSchema),
+      /** Which; empty: the newest. */
+      ids: z.array(z.string()),
+      identity: z.string().optional(),
+      /** Folder with room for the unpacked data. */
+      scratch: absolute(),
+    }),
+    z.strictObject({
+      deed: z.literal("prune"),
+      ...common,
+      ...record,
+      retention: retentionJobSchema,
+      dryRun: z.boolean(),
+      force: z.boolean(),
+    }),
+    z.strictObject({
+      deed: z.literal("fetch"),
+      ...common,
+      id: z.string(),
+      /** Folder of a store of its own, which gets the backup and what it needs. */
+      into: absolute(),
+    }),
+    /** Whether the bucket can be read and written. */
+    z.strictObject({ deed: z.literal("probe"), ...common }),
+  ]),
+);
 export type RemoteJob = z.output<typeof remoteJobSchema>;
 export type RemoteDeed<Deed extends RemoteJob["deed"]> = Extract<RemoteJob, { readonly deed: Deed }>;
 

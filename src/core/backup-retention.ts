@@ -4,29 +4,34 @@
  * that was undone: it stays for a week by a rule of its own, and counts for no other. Pure; the words of each reason are for people.
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { duration } from "./quantities.ts";
 import type { BackupKind } from "./backup-manifest.ts";
 
 const span = (standard: string) => duration().prefault(standard);
 
-export const retentionSchema = z.strictObject({
-  hourly: span("7d").describe("Time for which the newest backup of each hour is kept; deltas are kept here only."),
-  daily: span("30d").describe("Time for which the newest backup of each day is kept."),
-  weekly: span("90d").describe("Time for which the newest backup of each week is kept."),
-  monthly: span("365d").describe("Time for which the newest backup of each month is kept."),
-  minKeep: z.int().min(1).default(3).describe("Verified backups that are kept whatever their age."),
-});
+export const retentionSchema = later(() =>
+  z.strictObject({
+    hourly: span("7d").describe("Time for which the newest backup of each hour is kept; deltas are kept here only."),
+    daily: span("30d").describe("Time for which the newest backup of each day is kept."),
+    weekly: span("90d").describe("Time for which the newest backup of each week is kept."),
+    monthly: span("365d").describe("Time for which the newest backup of each month is kept."),
+    minKeep: z.int().min(1).default(3).describe("Verified backups that are kept whatever their age."),
+  }),
+);
 export type Retention = z.output<typeof retentionSchema>;
 
 const spanMs = () => z.number().min(0);
 /** The same as a worker gets it: durations in ms. */
-export const retentionJobSchema: z.ZodType<Retention> = z.strictObject({
-  hourly: spanMs(),
-  daily: spanMs(),
-  weekly: spanMs(),
-  monthly: spanMs(),
-  minKeep: z.int().min(1),
-});
+export const retentionJobSchema: z.ZodType<Retention> = later(() =>
+  z.strictObject({
+    hourly: spanMs(),
+    daily: spanMs(),
+    weekly: spanMs(),
+    monthly: spanMs(),
+    minKeep: z.int().min(1),
+  }),
+);
 
 export interface Kept {
   readonly id: string;

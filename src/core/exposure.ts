@@ -5,6 +5,7 @@
  * nothing is ever judged by it. A cut only reduces: it is never larger than its position.
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { floorToStep } from "./close-orders.ts";
 
 /** A position as the venue shows it. Both legs of a hedge are positions of their own and count in full. */
@@ -83,24 +84,28 @@ function ceilToStep(amount: number, step: number | undefined): number {
 }
 
 /** A loss that a day may bring: an amount in quote currency, or a share of the equity that the day began with. */
-export const lossLimitSchema = z.union([
-  z.number().positive(),
-  z
-    .string()
-    .regex(/^(?:100|\d{1,2}(?:\.\d+)?)%$/, "is neither an amount nor a share; write it as 500 or 5%")
-    .refine((text) => Number.parseFloat(text) > 0, { error: "must be more than 0%" }),
-]);
+export const lossLimitSchema = later(() =>
+  z.union([
+    z.number().positive(),
+    z
+      .string()
+      .regex(/^(?:100|\d{1,2}(?:\.\d+)?)%$/, "is neither an amount nor a share; write it as 500 or 5%")
+      .refine((text) => Number.parseFloat(text) > 0, { error: "must be more than 0%" }),
+  ]),
+);
 export type LossLimit = z.output<typeof lossLimitSchema>;
 
 /** Where a day's loss is counted from: the first reading of the day, and the transfers since are not part of the loss. */
-const dayStartSchema = z.strictObject({
-  /** UTC days since 1970. */
-  day: z.int(),
-  /** Equity in quote currency, unrealised profit included. */
-  equity: z.number(),
-  /** The venue's time of that reading, ms since 1970. */
-  atMs: z.number(),
-});
+const dayStartSchema = later(() =>
+  z.strictObject({
+    /** UTC days since 1970. */
+    day: z.int(),
+    /** Equity in quote currency, unrealised profit included. */
+    equity: z.number(),
+    /** The venue's time of that reading, ms since 1970. */
+    atMs: z.number(),
+  }),
+);
 export type DayStart = z.output<typeof dayStartSchema>;
 
 const DAY_MS = 86_400_000;

@@ -1,51 +1,60 @@
 /** The journal of one incident, `ID.ndjson`: its lines, and their fold, which tells a restarted close where to go on. */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { closeReportSchema } from "./close-job.ts";
 import type { Position, SentOrder } from "./close-job.ts";
 
-const positions = closeReportSchema.shape.dust;
-const order = closeReportSchema.shape.orders.element;
-const counter = z.int().min(0);
+const positions = later(() => closeReportSchema.shape.dust);
+const order = later(() => closeReportSchema.shape.orders.element);
+const counter = later(() => z.int().min(0));
 
-export const incidentLineSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("begin"), version: z.literal(1), at: z.string(), bot: z.string(), exchange: z.string() }),
-  z.object({
-    kind: z.literal("snapshot"),
-    at: z.string(),
-    round: z.int().min(0),
-    positions,
-    /** Open orders of both classes. */
-    orders: z.int().min(0),
-    /** The run's cap of orders. */
-    maxOrders: z.int().min(0),
-  }),
-  /** On disk before the order leaves: an intent without outcome may have been executed. */
-  z.object({ kind: z.literal("intent"), at: z.string(), round: z.int().min(0), seq: z.int().min(0), order }),
-  z.object({ kind: z.literal("outcome"), at: z.string(), order }),
-  /** How a run ended; its full report is `ID.json`. */
-  z.object({
-    kind: z.literal("end"),
-    at: z.string(),
-    outcome: closeReportSchema.shape.outcome,
-    reason: z.string(),
-    rounds: counter,
-    calls: counter,
-    durationMs: z.number(),
-    /** Ids of the orders of this run. */
-    orders: z.array(z.string()),
-  }),
-  /** First line of a journal that was begun anew because the old one had grown too large: what that one folded to, but for its newest orders, which follow. */
-  z.object({
-    kind: z.literal("carried"),
-    at: z.string(),
-    startedAt: z.string().nullable(),
-    before: closeReportSchema.shape.before,
-    lastRound: counter,
-    lastSeq: counter,
-    endedFlat: z.boolean(),
-    reopened: z.boolean(),
-  }),
-]);
+export const incidentLineSchema = later(() =>
+  z.discriminatedUnion("kind", [
+    z.object({
+      kind: z.literal("begin"),
+      version: z.literal(1),
+      at: z.string(),
+      bot: z.string(),
+      exchange: z.string(),
+    }),
+    z.object({
+      kind: z.literal("snapshot"),
+      at: z.string(),
+      round: z.int().min(0),
+      positions,
+      /** Open orders of both classes. */
+      orders: z.int().min(0),
+      /** The run's cap of orders. */
+      maxOrders: z.int().min(0),
+    }),
+    /** On disk before the order leaves: an intent without outcome may have been executed. */
+    z.object({ kind: z.literal("intent"), at: z.string(), round: z.int().min(0), seq: z.int().min(0), order }),
+    z.object({ kind: z.literal("outcome"), at: z.string(), order }),
+    /** How a run ended; its full report is `ID.json`. */
+    z.object({
+      kind: z.literal("end"),
+      at: z.string(),
+      outcome: closeReportSchema.shape.outcome,
+      reason: z.string(),
+      rounds: counter,
+      calls: counter,
+      durationMs: z.number(),
+      /** Ids of the orders of this run. */
+      orders: z.array(z.string()),
+    }),
+    /** First line of a journal that was begun anew because the old one had grown too large: what that one folded to, but for its newest orders, which follow. */
+    z.object({
+      kind: z.literal("carried"),
+      at: z.string(),
+      startedAt: z.string().nullable(),
+      before: closeReportSchema.shape.before,
+      lastRound: counter,
+      lastSeq: counter,
+      endedFlat: z.boolean(),
+      reopened: z.boolean(),
+    }),
+  ]),
+);
 export type IncidentLine = z.output<typeof incidentLineSchema>;
 
 /** What earlier runs of the incident left behind. */

@@ -1,6 +1,8 @@
 /** What a bot may use at most: the limits of the config, which of them this machine can enforce, and when memory counts as high. */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { cpuPercent, duration, size } from "./quantities.ts";
+import { tag } from "./tag.ts";
 import { formatSize } from "./size.ts";
 
 /** Nothing runs in less, and a kernel that is given less kills the start. */
@@ -9,43 +11,48 @@ const MIN_MEMORY_BYTES = 1_024 ** 2;
 const CALM_RATIO = 0.95;
 
 const memorySize = () =>
-  size().refine((bytes) => bytes >= MIN_MEMORY_BYTES, {
-    error: "is too little for any program; make it at least 1MiB",
-  });
+  tag(
+    size().refine((bytes) => bytes >= MIN_MEMORY_BYTES, {
+      error: "is too little for any program; make it at least 1MiB",
+    }),
+    "memory size",
+  );
 
-export const limitsSchema = z.strictObject({
-  memory: memorySize()
-    .optional()
-    .describe("Memory of the whole tree, swap included; the kernel kills what goes beyond it."),
-  memoryHigh: memorySize()
-    .optional()
-    .describe(
-      "Memory above which the bot is told to degrade, before memory kills; with cgroup v2 the kernel also slows it down.",
-    ),
-  cpu: cpuPercent().optional().describe("CPU time of the whole tree; the kernel makes it wait beyond that."),
-  pids: z.int().min(1).max(4_194_304).optional().describe("Processes and threads of the whole tree."),
-  openFiles: z.int().min(3).max(1_073_741_816).optional().describe("Open files of each process."),
-  core: size().optional().describe("Largest core dump of a crashed process; 0B: none."),
-  oomScore: z
-    .int()
-    .min(-1_000)
-    .max(1_000)
-    .optional()
-    .describe("Whom the kernel kills first when the machine is short of memory: 1000 first, -1000 never."),
-  onMemoryHigh: z
-    .enum(["degrade", "restart"])
-    .default("degrade")
-    .describe(
-      "What follows when memory is high or about to reach its limit: only the level degraded, or also a polite restart at a quiet moment.",
-    ),
-  quietTimeout: duration()
-    .prefault("5m")
-    .describe("Longest wait for a quiet moment (X_IN_FLIGHT=0) before that restart."),
-  memoryHorizon: duration()
-    .prefault("15m")
-    .describe("Memory that grows counts as high when it would reach its limit within this time; 0s: never."),
-  strict: z.boolean().default(false).describe("Do not start the bot when one of its limits cannot be enforced here."),
-});
+export const limitsSchema = later(() =>
+  z.strictObject({
+    memory: memorySize()
+      .optional()
+      .describe("Memory of the whole tree, swap included; the kernel kills what goes beyond it."),
+    memoryHigh: memorySize()
+      .optional()
+      .describe(
+        "Memory above which the bot is told to degrade, before memory kills; with cgroup v2 the kernel also slows it down.",
+      ),
+    cpu: cpuPercent().optional().describe("CPU time of the whole tree; the kernel makes it wait beyond that."),
+    pids: z.int().min(1).max(4_194_304).optional().describe("Processes and threads of the whole tree."),
+    openFiles: z.int().min(3).max(1_073_741_816).optional().describe("Open files of each process."),
+    core: size().optional().describe("Largest core dump of a crashed process; 0B: none."),
+    oomScore: z
+      .int()
+      .min(-1_000)
+      .max(1_000)
+      .optional()
+      .describe("Whom the kernel kills first when the machine is short of memory: 1000 first, -1000 never."),
+    onMemoryHigh: z
+      .enum(["degrade", "restart"])
+      .default("degrade")
+      .describe(
+        "What follows when memory is high or about to reach its limit: only the level degraded, or also a polite restart at a quiet moment.",
+      ),
+    quietTimeout: duration()
+      .prefault("5m")
+      .describe("Longest wait for a quiet moment (X_IN_FLIGHT=0) before that restart."),
+    memoryHorizon: duration()
+      .prefault("15m")
+      .describe("Memory that grows counts as high when it would reach its limit within this time; 0s: never."),
+    strict: z.boolean().default(false).describe("Do not start the bot when one of its limits cannot be enforced here."),
+  }),
+);
 export type Limits = z.output<typeof limitsSchema>;
 /** What the supervisor does about limits, and no limit itself; not part of what is started. */
 const POLICY_KEYS = ["onMemoryHigh", "quietTimeout", "memoryHorizon"] as const;

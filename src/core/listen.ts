@@ -1,10 +1,12 @@
 /** Addresses to listen on, as the config writes them: `127.0.0.1:8001`, `[::1]:8001`, `localhost:8001`; `:8001` is every address. */
 import * as z from "zod";
+import { tag } from "./tag.ts";
+import { later } from "./later.ts";
 
 const PATTERN = /^(localhost|[0-9.]+|\[([0-9A-Fa-f:.]+)\])?:([0-9]{1,5})$/;
 const MAX_PORT = 65_535;
-const ipv4 = z.ipv4();
-const ipv6 = z.ipv6();
+const ipv4 = later(() => z.ipv4());
+const ipv6 = later(() => z.ipv6());
 
 export interface ListenAddress {
   /** An IP address without brackets, or `localhost`; `undefined`: every address of the machine. */
@@ -33,13 +35,16 @@ export function isLoopback({ host }: ListenAddress): boolean {
 
 /** A zod type for a listening address; it stays text. */
 export function listenAddress() {
-  return z
-    .string()
-    .meta({ pattern: PATTERN.source, examples: ["127.0.0.1:8001"] })
-    .refine((text) => parseListen(text) !== undefined, {
-      error: ({ input }) =>
-        `"${String(input)}" is not an address to listen on; write it as 127.0.0.1:8001, "[::1]:8001" or :8001 (every address)`,
-    });
+  return tag(
+    z
+      .string()
+      .meta({ pattern: PATTERN.source, examples: ["127.0.0.1:8001"] })
+      .refine((text) => parseListen(text) !== undefined, {
+        error: ({ input }) =>
+          `"${String(input)}" is not an address to listen on; write it as 127.0.0.1:8001, "[::1]:8001" or :8001 (every address)`,
+      }),
+    "listen",
+  );
 }
 
 function isHost(host: string, bracketed: boolean): boolean {

@@ -1,5 +1,6 @@
 /** The lockout file `<stateDir>/bots/NAME/lock.json`: while it exists the bot does not start, whatever restarts. */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { closeGoalSchema } from "./close-goal.ts";
 import { CLOSE_EXIT, closeJobSchema, type CloseOutcome } from "./close-job.ts";
 import { versionOf } from "./file-version.ts";
@@ -10,29 +11,31 @@ const isOutcome = (text: string): text is CloseOutcome => outcomeNames.includes(
 
 const LOCKOUT_VERSION = 1;
 
-const lockoutSchema = z.strictObject({
-  version: z.literal(LOCKOUT_VERSION),
-  bot: z.string(),
-  account: z.string(),
-  incident: z.string(),
-  trigger: closeJobSchema.shape.trigger,
-  reason: z.string(),
-  lockedAt: z.string(),
-  /** How the close ended; null while it has not. */
-  outcome: z
-    .string()
-    .transform((text, ctx): RungOutcome => {
-      if (text === "failed" || text === "lockDamaged" || isOutcome(text)) return text;
-      ctx.addIssue({ code: "custom", message: `"${text}" is not an outcome` });
-      return z.NEVER;
-    })
-    .nullable(),
-  endedAt: z.string().nullable(),
-  /** What its close is to reach; absent: a flat account. */
-  goal: closeGoalSchema.optional(),
-  /** When a person ended the slow rounds of a close that did not end flat. */
-  acknowledgedAt: z.string().optional(),
-});
+const lockoutSchema = later(() =>
+  z.strictObject({
+    version: z.literal(LOCKOUT_VERSION),
+    bot: z.string(),
+    account: z.string(),
+    incident: z.string(),
+    trigger: closeJobSchema.shape.trigger,
+    reason: z.string(),
+    lockedAt: z.string(),
+    /** How the close ended; null while it has not. */
+    outcome: z
+      .string()
+      .transform((text, ctx): RungOutcome => {
+        if (text === "failed" || text === "lockDamaged" || isOutcome(text)) return text;
+        ctx.addIssue({ code: "custom", message: `"${text}" is not an outcome` });
+        return z.NEVER;
+      })
+      .nullable(),
+    endedAt: z.string().nullable(),
+    /** What its close is to reach; absent: a flat account. */
+    goal: closeGoalSchema.optional(),
+    /** When a person ended the slow rounds of a close that did not end flat. */
+    acknowledgedAt: z.string().optional(),
+  }),
+);
 export type Lockout = z.output<typeof lockoutSchema>;
 
 export type LockoutReading =

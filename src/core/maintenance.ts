@@ -4,17 +4,20 @@
  * The file `<stateDir>/maintenance.json` outlives daemon and machine, and its time ends by itself.
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 
 /** Longest maintenance, ms: nobody who forgets it leaves an account unprotected for longer than a day. */
 export const MAX_MAINTENANCE_MS = 24 * 3_600_000;
 
-const maintenanceSchema = z.strictObject({
-  version: z.literal(1),
-  /** Wall-clock times, ms since 1970: they must mean the same after a reboot. */
-  sinceMs: z.number(),
-  untilMs: z.number(),
-  reason: z.string().nullable(),
-});
+const maintenanceSchema = later(() =>
+  z.strictObject({
+    version: z.literal(1),
+    /** Wall-clock times, ms since 1970: they must mean the same after a reboot. */
+    sinceMs: z.number(),
+    untilMs: z.number(),
+    reason: z.string().nullable(),
+  }),
+);
 export type Maintenance = z.output<typeof maintenanceSchema>;
 
 /** Reads the file's text; `undefined` for what cannot be read, and then nothing is suspended. */

@@ -4,6 +4,7 @@
  * FALLOC_FL_COLLAPSE_RANGE). This file holds the index of that stream and the decisions; nothing here touches a file.
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 
 /** Format version of the index; a reader refuses a newer one. */
 const INDEX_VERSION = 1;
@@ -26,42 +27,48 @@ const LEFT_BYTES = 64 * 1024;
 /** Most rotations that `output.keep` may ask for: the index is read whole each time somebody looks at the stream. */
 export const MAX_KEEP = 1_000;
 
-const count = z.int().min(0);
+const count = later(() => z.int().min(0));
 
-const segmentSchema = z.object({
-  /** File name in the folder of the live file. */
-  name: z.string().regex(/^[a-z][a-z0-9-]*\.log\.[0-9TZ.]+(?:-rest|\.zst|\.gz)?$/),
-  /** Offset of its first byte in the stream. */
-  start: count,
-  /** Bytes of output in it, unpacked. */
-  bytes: count,
-  /** Wall time of its last byte, for people. */
-  at: z.string(),
-});
+const segmentSchema = later(() =>
+  z.object({
+    /** File name in the folder of the live file. */
+    name: z.string().regex(/^[a-z][a-z0-9-]*\.log\.[0-9TZ.]+(?:-rest|\.zst|\.gz)?$/),
+    /** Offset of its first byte in the stream. */
+    start: count,
+    /** Bytes of output in it, unpacked. */
+    bytes: count,
+    /** Wall time of its last byte, for people. */
+    at: z.string(),
+  }),
+);
 export type Segment = z.output<typeof segmentSchema>;
 
-const pendingSchema = segmentSchema.pick({ name: true, bytes: true, at: true }).extend({
-  /**
-   * `copy`: the segment is being written, the live file is whole. `published`: the segment is on the disk under its name,
-   * the live file still holds the same bytes. `cut`: they are being taken out; the mark at the head of the live file is
-   * there before that and gone after.
-   */
-  phase: z.enum(["copy", "published", "cut"]),
-  method: z.enum(["collapse", "truncate"]),
-  /** Random, so that no output of a bot equals the mark. */
-  token: z.string(),
-});
+const pendingSchema = later(() =>
+  segmentSchema.pick({ name: true, bytes: true, at: true }).extend({
+    /**
+     * `copy`: the segment is being written, the live file is whole. `published`: the segment is on the disk under its name,
+     * the live file still holds the same bytes. `cut`: they are being taken out; the mark at the head of the live file is
+     * there before that and gone after.
+     */
+    phase: z.enum(["copy", "published", "cut"]),
+    method: z.enum(["collapse", "truncate"]),
+    /** Random, so that no output of a bot equals the mark. */
+    token: z.string(),
+  }),
+);
 export type Pending = z.output<typeof pendingSchema>;
 
-const indexSchema = z.object({
-  version: z.literal(INDEX_VERSION),
-  /** Offset in the stream of the live file's first byte, before a pending cut. */
-  base: count,
-  /** Wall time from which on the live file was written, for `maxAge`. */
-  began: z.string(),
-  segments: z.array(segmentSchema).max(3 * MAX_KEEP),
-  pending: pendingSchema.nullable(),
-});
+const indexSchema = later(() =>
+  z.object({
+    version: z.literal(INDEX_VERSION),
+    /** Offset in the stream of the live file's first byte, before a pending cut. */
+    base: count,
+    /** Wall time from which on the live file was written, for `maxAge`. */
+    began: z.string(),
+    segments: z.array(segmentSchema).max(3 * MAX_KEEP),
+    pending: pendingSchema.nullable(),
+  }),
+);
 export type OutputIndex = z.output<typeof indexSchema>;
 
 /** The index of a stream that was never rotated. */
@@ -157,13 +164,15 @@ export function surplus(segments: readonly Segment[], keep: number): readonly Se
 }
 
 /** Where in the stream one start of the bot began. */
-const runMarkSchema = z.object({
-  v: z.literal(INDEX_VERSION),
-  generation: z.int(),
-  /** Wall time, for people. */
-  at: z.string(),
-  offset: count,
-});
+const runMarkSchema = later(() =>
+  z.object({
+    v: z.literal(INDEX_VERSION),
+    generation: z.int(),
+    /** Wall time, for people. */
+    at: z.string(),
+    offset: count,
+  }),
+);
 export type RunMark = z.output<typeof runMarkSchema>;
 
 /** One line of the file of run marks. */

@@ -1,5 +1,6 @@
 /** What a reload changes: the places where two configs differ, what each means for a living bot, and the answer that tells it. */
 import * as z from "zod";
+import { later } from "./later.ts";
 
 /** `supervisor`: nothing of the reload is done, since the daemon itself would have to be restarted. */
 const MEANINGS = ["in place", "restart", "supervisor"] as const;
@@ -65,37 +66,43 @@ function nameOf(item: unknown): string | undefined {
     : undefined;
 }
 
-const changeSchema = z.strictObject({
-  key: z.string().describe("Keys joined by dots; a probe stands under its name."),
-  before: z.string().nullable().describe("As the config would say it, secrets hidden; null: it was not there."),
-  after: z.string().nullable(),
-  meaning: z.enum(MEANINGS).describe("supervisor: refused, the daemon would have to be restarted."),
-});
+const changeSchema = later(() =>
+  z.strictObject({
+    key: z.string().describe("Keys joined by dots; a probe stands under its name."),
+    before: z.string().nullable().describe("As the config would say it, secrets hidden; null: it was not there."),
+    after: z.string().nullable(),
+    meaning: z.enum(MEANINGS).describe("supervisor: refused, the daemon would have to be restarted."),
+  }),
+);
 export type KeyChange = z.output<typeof changeSchema>;
 
-const botReloadSchema = z.strictObject({
-  name: z.string(),
-  meaning: z.enum(["added", "removed", "restart", "in place"]),
-  changes: z.array(changeSchema),
-  state: z
-    .string()
-    .nullable()
-    .describe("State of the bot when the reload was done; null: it is not there, or nothing was done."),
-  note: z.string().nullable().describe("What a person should know."),
-  error: z.string().nullable().describe("Why this bot is not as the config says."),
-});
+const botReloadSchema = later(() =>
+  z.strictObject({
+    name: z.string(),
+    meaning: z.enum(["added", "removed", "restart", "in place"]),
+    changes: z.array(changeSchema),
+    state: z
+      .string()
+      .nullable()
+      .describe("State of the bot when the reload was done; null: it is not there, or nothing was done."),
+    note: z.string().nullable().describe("What a person should know."),
+    error: z.string().nullable().describe("Why this bot is not as the config says."),
+  }),
+);
 export type BotReload = z.output<typeof botReloadSchema>;
 
 /** What `POST /v1/reload` answers and `supervisor reload --json` prints. */
-export const reloadAnswerSchema = z.strictObject({
-  version: z.literal(1),
-  file: z.string(),
-  applied: z.boolean(),
-  refusal: z.string().nullable().describe("Why it cannot be applied as it is."),
-  changes: z.array(changeSchema).describe("Of the supervisor itself."),
-  bots: z.array(botReloadSchema).describe("Those that differ."),
-  warnings: z.array(z.string()),
-});
+export const reloadAnswerSchema = later(() =>
+  z.strictObject({
+    version: z.literal(1),
+    file: z.string(),
+    applied: z.boolean(),
+    refusal: z.string().nullable().describe("Why it cannot be applied as it is."),
+    changes: z.array(changeSchema).describe("Of the supervisor itself."),
+    bots: z.array(botReloadSchema).describe("Those that differ."),
+    warnings: z.array(z.string()),
+  }),
+);
 export type ReloadAnswer = z.output<typeof reloadAnswerSchema>;
 
 /** Most keys of one bot that the summary names. */

@@ -1,19 +1,22 @@
 /** What the supervisor says to a worker that restores or exports a backup. Secrets travel on the worker's stdin only. */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { COMPRESSORS } from "./backup-manifest.ts";
 import { jobTargetSchema } from "./backup-job.ts";
 
 const absolute = () => z.string().startsWith("/");
 
-const fromSchema = z.discriminatedUnion("kind", [
-  /** `id` of the backups in `folder`, the folder of the store. */
-  z.strictObject({ kind: z.literal("backup"), folder: absolute(), id: z.string() }),
-  /** A file or a backup's folder, wherever it came from. */
-  z.strictObject({ kind: z.literal("file"), path: absolute() }),
-]);
+const fromSchema = later(() =>
+  z.discriminatedUnion("kind", [
+    /** `id` of the backups in `folder`, the folder of the store. */
+    z.strictObject({ kind: z.literal("backup"), folder: absolute(), id: z.string() }),
+    /** A file or a backup's folder, wherever it came from. */
+    z.strictObject({ kind: z.literal("file"), path: absolute() }),
+  ]),
+);
 export type RestoreFrom = z.output<typeof fromSchema>;
 
-const common = {
+const common = later(() => ({
   version: z.literal(1),
   target: jobTargetSchema,
   from: fromSchema,
@@ -21,43 +24,49 @@ const common = {
   identity: z.string().optional(),
   /** Of a file that `openssl enc` made. */
   password: z.string().optional(),
-};
+}));
 
-export const restoreJobSchema = z.strictObject({
-  ...common,
-  into: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("live") }),
-    z.strictObject({ kind: z.literal("folder"), path: absolute() }),
-    /** The whole server as of an instant, in a new data folder: from a base and the archived WAL. */
-    z.strictObject({ kind: z.literal("instant"), path: absolute(), at: z.iso.datetime() }),
-    z.strictObject({ kind: z.literal("tables"), tables: z.array(z.string().min(1)).min(1) }),
-  ]),
-  /** End whoever is connected to the database that is replaced, in the place of refusing. */
-  disconnect: z.boolean().default(false),
-  /** Bots that use the target: stopped meanwhile. */
-  bots: z.array(z.string()),
-  stateDir: absolute(),
-  /** The daemon's control socket, whether there is a daemon or not. */
-  socket: absolute(),
-});
+export const restoreJobSchema = later(() =>
+  z.strictObject({
+    ...common,
+    into: z.discriminatedUnion("kind", [
+      z.strictObject({ kind: z.literal("live") }),
+      z.strictObject({ kind: z.literal("folder"), path: absolute() }),
+      /** The whole server as of an instant, in a new data folder: from a base and the archived WAL. */
+      z.strictObject({ kind: z.literal("instant"), path: absolute(), at: z.iso.datetime() }),
+      z.strictObject({ kind: z.literal("tables"), tables: z.array(z.string().min(1)).min(1) }),
+    ]),
+    /** End whoever is connected to the database that is replaced, in the place of refusing. */
+    disconnect: z.boolean().default(false),
+    /** Bots that use the target: stopped meanwhile. */
+    bots: z.array(z.string()),
+    stateDir: absolute(),
+    /** The daemon's control socket, whether there is a daemon or not. */
+    socket: absolute(),
+  }),
+);
 export type RestoreJob = z.output<typeof restoreJobSchema>;
 
 /** Ends restores on a server that were broken off, and deletes what they have moved aside long enough ago. */
-export const settleJobSchema = z.strictObject({ version: z.literal(1), target: jobTargetSchema, stateDir: absolute() });
+export const settleJobSchema = later(() =>
+  z.strictObject({ version: z.literal(1), target: jobTargetSchema, stateDir: absolute() }),
+);
 export type SettleJob = z.output<typeof settleJobSchema>;
 
 /** Archives the WAL of a target for as long as somebody listens. */
-export const walJobSchema = z.strictObject({
-  version: z.literal(1),
-  target: jobTargetSchema,
-  /** Folder of the store. */
-  folder: absolute(),
-  compress: z.enum(COMPRESSORS),
-  recipients: z.array(z.string()),
-});
+export const walJobSchema = later(() =>
+  z.strictObject({
+    version: z.literal(1),
+    target: jobTargetSchema,
+    /** Folder of the store. */
+    folder: absolute(),
+    compress: z.enum(COMPRESSORS),
+    recipients: z.array(z.string()),
+  }),
+);
 export type WalJob = z.output<typeof walJobSchema>;
 
-export const exportJobSchema = z.strictObject({ ...common, file: absolute() });
+export const exportJobSchema = later(() => z.strictObject({ ...common, file: absolute() }));
 export type ExportJob = z.output<typeof exportJobSchema>;
 
 /** How the data of a file is packed and what it is, by its name; `undefined` for a name that says nothing. */

@@ -3,6 +3,7 @@
  * itself beforehand (its self-check), and what the old one hands over. Both forms are versioned apart from everything else.
  */
 import * as z from "zod";
+import { later } from "./later.ts";
 import { plainText } from "./plain-text.ts";
 
 /** Form of the self-check's report; the old version refuses any other. */
@@ -12,16 +13,18 @@ export const HANDOVER_VERSION = 1;
 /** Longest part of a foreign program's output that is shown, characters. */
 const EXCERPT_CHARS = 200;
 
-const selfCheckSchema = z.object({
-  selfCheck: z.literal(SELF_CHECK_VERSION),
-  name: z.literal("tradingbot-supervisor"),
-  version: z.string().min(1).max(100),
-  handover: z.int(),
-  /** What keeps the new version from running this installation. */
-  problems: z.array(z.string()),
-  /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
-  bots: z.record(z.string(), z.object({ verdict: z.enum(["adopt", "end", "doubt", "none"]), reason: z.string() })),
-});
+const selfCheckSchema = later(() =>
+  z.object({
+    selfCheck: z.literal(SELF_CHECK_VERSION),
+    name: z.literal("tradingbot-supervisor"),
+    version: z.string().min(1).max(100),
+    handover: z.int(),
+    /** What keeps the new version from running this installation. */
+    problems: z.array(z.string()),
+    /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
+    bots: z.record(z.string(), z.object({ verdict: z.enum(["adopt", "end", "doubt", "none"]), reason: z.string() })),
+  }),
+);
 type SelfCheck = z.output<typeof selfCheckSchema>;
 
 /** The report of the version that runs now. */
@@ -87,40 +90,46 @@ function ending({ code, signal, output }: Extract<SelfCheckRun, { kind: "exited"
   return said === "" ? how : `${how} and said: ${said}`;
 }
 
-const exitInfoSchema = z.object({
-  cause: z.string(),
-  code: z.int().nullable(),
-  signal: z.string().nullable(),
-  detail: z.string(),
-  at: z.string().nullable(),
-});
+const exitInfoSchema = later(() =>
+  z.object({
+    cause: z.string(),
+    code: z.int().nullable(),
+    signal: z.string().nullable(),
+    detail: z.string(),
+    at: z.string().nullable(),
+  }),
+);
 
-const carriedBotSchema = z.object({
-  kind: z.enum(["running", "stopped", "halted", "locked"]),
-  /** Why it is halted; empty else. */
-  reason: z.string(),
-  wanted: z.boolean(),
-  attempt: z.int().min(0),
-  restarts: z.int().min(0),
-  /** Ages of the restarts in the budget, ms, oldest first. */
-  restartAgesMs: z.array(z.number()),
-  lastExit: exitInfoSchema.nullable(),
-  /** What is left of `closeAfter`, ms; null while it does not count. */
-  closeAfterLeftMs: z.number().nullable(),
-});
+const carriedBotSchema = later(() =>
+  z.object({
+    kind: z.enum(["running", "stopped", "halted", "locked"]),
+    /** Why it is halted; empty else. */
+    reason: z.string(),
+    wanted: z.boolean(),
+    attempt: z.int().min(0),
+    restarts: z.int().min(0),
+    /** Ages of the restarts in the budget, ms, oldest first. */
+    restartAgesMs: z.array(z.number()),
+    lastExit: exitInfoSchema.nullable(),
+    /** What is left of `closeAfter`, ms; null while it does not count. */
+    closeAfterLeftMs: z.number().nullable(),
+  }),
+);
 /** What a bot's identity on disk does not say. */
 export type CarriedBot = z.output<typeof carriedBotSchema>;
 
-const handoverSchema = z.object({
-  handover: z.literal(HANDOVER_VERSION),
-  /** The daemon's pid, which an exec does not change: proves that the handover is meant for this process. */
-  pid: z.int(),
-  from: z.string(),
-  to: z.string(),
-  bots: z.record(z.string(), carriedBotSchema),
-  /** Commands of probes that run: nobody waits for their answer any more. */
-  commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),
-});
+const handoverSchema = later(() =>
+  z.object({
+    handover: z.literal(HANDOVER_VERSION),
+    /** The daemon's pid, which an exec does not change: proves that the handover is meant for this process. */
+    pid: z.int(),
+    from: z.string(),
+    to: z.string(),
+    bots: z.record(z.string(), carriedBotSchema),
+    /** Commands of probes that run: nobody waits for their answer any more. */
+    commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),
+  }),
+);
 export type HandedOver = z.output<typeof handoverSchema>;
 
 /** Reads a handover; `undefined` for anything else, and for one that is meant for another process. */
@@ -134,21 +143,25 @@ export function readHandover(text: string, pid: number): HandedOver | undefined 
 }
 
 /** What `GET /v1/upgrade` answers. */
-export const upgradeStateSchema = z.object({
-  /** Another one after each start of the daemon, also within the same process. */
-  instance: z.string(),
-  version: z.string(),
-  pid: z.int(),
-  /** Why the last upgrade was not made; null when there was none or it is under way. */
-  failure: z.string().nullable(),
-});
+export const upgradeStateSchema = later(() =>
+  z.object({
+    /** Another one after each start of the daemon, also within the same process. */
+    instance: z.string(),
+    version: z.string(),
+    pid: z.int(),
+    /** Why the last upgrade was not made; null when there was none or it is under way. */
+    failure: z.string().nullable(),
+  }),
+);
 
 /** What `POST /v1/upgrade` answers: the new program is fit, and, unless it was a dry run, takes over at once. */
-export const upgradeAnswerSchema = z.object({
-  from: z.string(),
-  to: z.string(),
-  binary: z.string(),
-  dryRun: z.boolean(),
-  instance: z.string(),
-  pid: z.int(),
-});
+export const upgradeAnswerSchema = later(() =>
+  z.object({
+    from: z.string(),
+    to: z.string(),
+    binary: z.string(),
+    dryRun: z.boolean(),
+    instance: z.string(),
+    pid: z.int(),
+  }),
+);

@@ -70,12 +70,36 @@ const MAX_STOP_ROUNDS = 8;
 export class Census {
   readonly stats: ReadonlyMap<number, ProcessStat> = scan();
   readonly #environ = new Map<number, string | undefined>();
+  readonly #withVariable = new Map<string, readonly number[]>();
 
   /** The environment of one of them, as `readEnvironText` gives it. */
   environ(pid: number): string | undefined {
     if (!this.#environ.has(pid)) this.#environ.set(pid, readEnvironText(pid));
     return this.#environ.get(pid);
   }
+
+  /** Those whose environment has a variable of this name; looked for once for each name. */
+  withVariable(name: string): readonly number[] {
+    const known = this.#withVariable.get(name);
+    if (known !== undefined) return known;
+    const found = [...this.stats.keys()].filter((pid) => this.environ(pid)?.includes(`\0${name}=`));
+    this.#withVariable.set(name, found);
+    return found;
+  }
+}
+
+/** Held weakly: it is of no use for longer than a start takes. */
+let latest: { readonly census: WeakRef<Census>; readonly atMs: number } | undefined;
+
+/** A census that is at most `maxAgeMs` old: many bots that are started together share one. */
+export function recentCensus(clock: Clock, maxAgeMs: number): Census {
+  const nowMs = clock.monotonicMs();
+  const ageMs = latest === undefined ? Number.NaN : nowMs - latest.atMs;
+  const recent = ageMs >= 0 && ageMs <= maxAgeMs ? latest?.census.deref() : undefined;
+  if (recent !== undefined) return recent;
+  const census = new Census();
+  latest = { census: new WeakRef(census), atMs: nowMs };
+  return census;
 }
 
 /** Living processes that carry one of the marks or are in the cgroup, with their descendants. */

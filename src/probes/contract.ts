@@ -1,12 +1,13 @@
 /** What a probe is. A new probe is one file that exports a `ProbeKind`, plus its name in index.ts. */
 import * as z from "zod";
+import { later } from "../core/later.ts";
 import { duration } from "../core/quantities.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { User } from "../platform/user.ts";
 
 /** Fields that every probe has; names and defaults are Kubernetes' where Kubernetes has them. */
-export const common = {
+export const common = later(() => ({
   name: z
     .string()
     .regex(/^[a-z][a-z0-9-]{0,62}$/, "a name is lower-case letters, digits and dashes, at most 63")
@@ -25,7 +26,7 @@ export const common = {
     .enum(["restart", "alert", "degrade", "emergency"])
     .optional()
     .describe("What an unhealthy verdict does; default: restart for startup and liveness, alert for readiness."),
-};
+}));
 
 /** What a probe may know of the one generation of the bot that it was made for. */
 export interface ProbeContext {
@@ -60,6 +61,7 @@ export interface Probe {
 }
 
 export interface ProbeKind<S extends z.ZodObject> {
+  readonly kind: z.output<S>["kind"];
   readonly schema: S;
   readonly create: (config: z.output<S>, context: ProbeContext) => Probe;
 }

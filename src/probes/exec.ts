@@ -1,5 +1,6 @@
 /** `exec`: a command of the user's ends with exit code 0; the kubelet's exec probe, with the command's whole group killed at the timeout. */
 import * as z from "zod";
+import { later } from "../core/later.ts";
 import { formatDuration } from "../core/duration.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import { runCommand } from "../platform/command.ts";
@@ -16,15 +17,18 @@ const KILL_TIME_MS = 2_000;
 const MAX_LINES = 5;
 
 export const exec = defineProbe({
-  schema: z.strictObject({
-    ...common,
-    kind: z.literal("exec").describe("A command ends with exit code 0."),
-    command: z
-      .array(z.string().describe("Program or argument."))
-      .min(1)
-      .describe("Program and arguments; no shell. It runs as the bot's user in the bot's folder and environment."),
-    upstream: upstreamField,
-  }),
+  kind: "exec",
+  schema: later(() =>
+    z.strictObject({
+      ...common,
+      kind: z.literal("exec").describe("A command ends with exit code 0."),
+      command: z
+        .array(z.string().describe("Program or argument."))
+        .min(1)
+        .describe("Program and arguments; no shell. It runs as the bot's user in the bot's folder and environment."),
+      upstream: upstreamField(),
+    }),
+  ),
   create: (config, context) => ({
     run: async (signal) => {
       const { clock, cwd, env, user } = context;

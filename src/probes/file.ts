@@ -7,6 +7,7 @@
 import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import * as z from "zod";
+import { later } from "../core/later.ts";
 import { formatDuration } from "../core/duration.ts";
 import { duration } from "../core/quantities.ts";
 import type { ProbeResult } from "../core/verdict.ts";
@@ -18,12 +19,15 @@ import { errorCode } from "./network.ts";
 const FUTURE_SLACK_MS = 2_000;
 
 export const file = defineProbe({
-  schema: z.strictObject({
-    ...common,
-    kind: z.literal("file").describe("A file was written recently enough."),
-    path: z.string().min(1).describe("The file; a relative path starts at the folder of the config file."),
-    maxAge: duration().describe("The longest time since the file was last written."),
-  }),
+  kind: "file",
+  schema: later(() =>
+    z.strictObject({
+      ...common,
+      kind: z.literal("file").describe("A file was written recently enough."),
+      path: z.string().min(1).describe("The file; a relative path starts at the folder of the config file."),
+      maxAge: duration().describe("The longest time since the file was last written."),
+    }),
+  ),
   create: (config, context) => watchFile(resolve(context.cwd, config.path), config, context),
 });
 

@@ -1,16 +1,20 @@
 /** `heartbeat`: the bot said `WATCHDOG=1` or posted a heartbeat recently enough; systemd's watchdog, sd_notify(3). */
 import * as z from "zod";
+import { later } from "../core/later.ts";
 import { duration } from "../core/quantities.ts";
 import { common, defineProbe } from "./contract.ts";
 import { watchSilence } from "./silence.ts";
 
 export const heartbeat = defineProbe({
-  schema: z.strictObject({
-    ...common,
-    kind: z.literal("heartbeat").describe("The bot says regularly that its loop turns."),
-    timeout: duration().prefault("60s").describe("The longest silence; a bot may replace it by WATCHDOG_USEC."),
-    failureThreshold: common.failureThreshold.default(1),
-  }),
+  kind: "heartbeat",
+  schema: later(() =>
+    z.strictObject({
+      ...common,
+      kind: z.literal("heartbeat").describe("The bot says regularly that its loop turns."),
+      timeout: duration().prefault("60s").describe("The longest silence; a bot may replace it by WATCHDOG_USEC."),
+      failureThreshold: common.failureThreshold.default(1),
+    }),
+  ),
   create: (config, context) =>
     watchSilence(
       {

@@ -1,6 +1,8 @@
 /** `http`: a URL answers with a good status and, if asked for, with a text in its body; redirects are not followed (as the kubelet's off-host rule, made simple). */
 import { resolve } from "node:path";
 import * as z from "zod";
+import { tag } from "../core/tag.ts";
+import { later } from "../core/later.ts";
 import { common, defineProbe } from "./contract.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import { withDeadline } from "./deadline.ts";
@@ -11,38 +13,44 @@ import { isUpstream, upstreamField } from "./upstream.ts";
 /** How much of a body is read, bytes: enough for a health page, and an endless body ends here. */
 const MAX_BODY_BYTES = 64 * 1_024;
 
-const schema = z
-  .strictObject({
-    ...common,
-    kind: z.literal("http").describe("A URL answers with a good status."),
-    url: z.url({ protocol: /^https?$/ }).describe("Address to ask, http or https."),
-    method: z.enum(["GET", "HEAD"]).default("GET").describe("Request method."),
-    headers: z
-      .record(z.string().describe("Header name."), z.string().describe("Header value."))
-      .optional()
-      .describe("Headers to send."),
-    expectStatus: z
-      .array(z.int().min(100).max(599).describe("A status code."))
-      .min(1)
-      .optional()
-      .describe("Status codes that mean success; default: 200 to 399."),
-    expectBody: z.string().min(1).optional().describe("Text that the first 64 KiB of the body must contain."),
-    unixSocket: z
-      .string()
-      .min(1)
-      .optional()
-      .describe(
-        "Unix socket to connect to instead of the URL's host and port; a relative path starts at the folder of the config file.",
-      ),
-    upstream: upstreamField,
-  })
-  .refine((config) => config.method === "GET" || config.expectBody === undefined, {
-    path: ["expectBody"],
-    error: "a HEAD answer has no body; use method: GET or leave expectBody out",
-  });
+const schema = later(() =>
+  tag(
+    z
+      .strictObject({
+        ...common,
+        kind: z.literal("http").describe("A URL answers with a good status."),
+        url: z.url({ protocol: /^https?$/ }).describe("Address to ask, http or https."),
+        method: z.enum(["GET", "HEAD"]).default("GET").describe("Request method."),
+        headers: z
+          .record(z.string().describe("Header name."), z.string().describe("Header value."))
+          .optional()
+          .describe("Headers to send."),
+        expectStatus: z
+          .array(z.int().min(100).max(599).describe("A status code."))
+          .min(1)
+          .optional()
+          .describe("Status codes that mean success; default: 200 to 399."),
+        expectBody: z.string().min(1).optional().describe("Text that the first 64 KiB of the body must contain."),
+        unixSocket: z
+          .string()
+          .min(1)
+          .optional()
+          .describe(
+            "Unix socket to connect to instead of the URL's host and port; a relative path starts at the folder of the config file.",
+          ),
+        upstream: upstreamField(),
+      })
+      .refine((config) => config.method === "GET" || config.expectBody === undefined, {
+        path: ["expectBody"],
+        error: "a HEAD answer has no body; use method: GET or leave expectBody out",
+      }),
+    "body of GET",
+  ),
+);
 type HttpConfig = z.output<typeof schema>;
 
 export const http = defineProbe({
+  kind: "http",
   schema,
   create: (config, { clock, cwd }) => {
     const unix = config.unixSocket === undefined ? undefined : resolve(cwd, config.unixSocket);

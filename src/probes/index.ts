@@ -1,5 +1,6 @@
 /** The probe registry. To add a probe: write its file and add its name to `registry`. */
 import * as z from "zod";
+import { later, real } from "../core/later.ts";
 import type { Probe, ProbeContext } from "./contract.ts";
 import { exec } from "./exec.ts";
 import { file } from "./file.ts";
@@ -15,20 +16,22 @@ const registry = [process, heartbeat, progress, http, tcp, exec, file, resources
 type Schemas<Kinds extends readonly { schema: unknown }[]> = { [I in keyof Kinds]: Kinds[I]["schema"] };
 
 /** One probe as the config writes it: a union over `kind`. */
-export const probeSchema = z.discriminatedUnion(
-  "kind",
-  // Safe: `map` keeps length and order; TypeScript cannot see that for a tuple.
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  registry.map((kind) => kind.schema) as unknown as Schemas<typeof registry>,
+export const probeSchema = later(() =>
+  z.discriminatedUnion(
+    "kind",
+    // Safe: `map` keeps length and order; TypeScript cannot see that for a tuple.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    registry.map(({ schema }) => real<z.ZodObject>(schema)) as unknown as Schemas<typeof registry>,
+  ),
 );
 export type ProbeConfig = z.output<typeof probeSchema>;
 
 /** The names of all kinds, in the order of the documentation. */
-export const probeKinds: readonly ProbeConfig["kind"][] = registry.map((kind) => kind.schema.shape.kind.value);
+export const probeKinds: readonly ProbeConfig["kind"][] = registry.map(({ kind }) => kind);
 
 /** A probe for one generation of one bot; it keeps state between its runs and must not outlive the generation. */
 export function createProbe(config: ProbeConfig, context: ProbeContext): Probe {
-  const kind = registry.find((candidate) => candidate.schema.shape.kind.value === config.kind);
+  const kind = registry.find(({ kind: name }) => name === config.kind);
   if (kind === undefined) throw new Error(`internal error: probe kind ${config.kind} is not in the registry`);
   // Safe: `find` matched the tag, so this kind made this config.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion

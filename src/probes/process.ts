@@ -1,15 +1,19 @@
 /** `process`: the bot's main process is there; every bot has this probe, named or not. */
 import * as z from "zod";
+import { later } from "../core/later.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import { isAlive, readStat } from "../platform/proc.ts";
 import { common, defineProbe, type ProbeContext } from "./contract.ts";
 
 export const process = defineProbe({
-  schema: z.strictObject({
-    ...common,
-    kind: z.literal("process").describe("The bot's main process exists; every bot has this probe."),
-    failureThreshold: common.failureThreshold.default(1),
-  }),
+  kind: "process",
+  schema: later(() =>
+    z.strictObject({
+      ...common,
+      kind: z.literal("process").describe("The bot's main process exists; every bot has this probe."),
+      failureThreshold: common.failureThreshold.default(1),
+    }),
+  ),
   create: (_config, context) => ({ run: () => Promise.resolve(look(context)) }),
 });
 

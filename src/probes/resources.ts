@@ -1,5 +1,7 @@
 /** `resources`: the bot's whole process tree stays below its limits of memory, CPU and open files. */
 import * as z from "zod";
+import { tag } from "../core/tag.ts";
+import { later } from "../core/later.ts";
 import { cpuPercent, duration, size } from "../core/quantities.ts";
 import { formatSize } from "../core/size.ts";
 import type { ProbeResult } from "../core/verdict.ts";
@@ -7,22 +9,30 @@ import { createUsageSampler, type ResourceUsage } from "../platform/usage.ts";
 import { common, defineProbe, type Probe, type ProbeContext } from "./contract.ts";
 import { OWN_STALL_MS, withDeadline } from "./deadline.ts";
 
-const schema = z
-  .strictObject({
-    ...common,
-    kind: z.literal("resources").describe("The bot's whole process tree stays below its limits."),
-    failureThreshold: common.failureThreshold.default(1),
-    maxRss: size().optional().describe("Resident memory of all processes together, for example 1500MiB."),
-    maxCpu: cpuPercent().optional().describe("CPU use of all processes together; 100% is one core."),
-    maxOpenFiles: z.int().min(1).optional().describe("Open file descriptors of all processes together."),
-    for: duration().prefault("60s").describe("How long a limit must be exceeded without a break."),
-  })
-  .refine((config) => config.maxRss !== undefined || config.maxCpu !== undefined || config.maxOpenFiles !== undefined, {
-    error: "a resources probe needs at least one of maxRss, maxCpu, maxOpenFiles",
-  });
+const schema = later(() =>
+  tag(
+    z
+      .strictObject({
+        ...common,
+        kind: z.literal("resources").describe("The bot's whole process tree stays below its limits."),
+        failureThreshold: common.failureThreshold.default(1),
+        maxRss: size().optional().describe("Resident memory of all processes together, for example 1500MiB."),
+        maxCpu: cpuPercent().optional().describe("CPU use of all processes together; 100% is one core."),
+        maxOpenFiles: z.int().min(1).optional().describe("Open file descriptors of all processes together."),
+        for: duration().prefault("60s").describe("How long a limit must be exceeded without a break."),
+      })
+      .refine(
+        (config) => config.maxRss !== undefined || config.maxCpu !== undefined || config.maxOpenFiles !== undefined,
+        {
+          error: "a resources probe needs at least one of maxRss, maxCpu, maxOpenFiles",
+        },
+      ),
+    "some resource",
+  ),
+);
 type ResourcesConfig = z.output<typeof schema>;
 
-export const resources = defineProbe({ schema, create: watchResources });
+export const resources = defineProbe({ kind: "resources", schema, create: watchResources });
 
 function watchResources(config: ResourcesConfig, context: ProbeContext): Probe {
   const { clock } = context;

@@ -1,5 +1,6 @@
 /** `tcp`: a port accepts a connection; the connection is closed at once, nothing is sent. */
 import * as z from "zod";
+import { later } from "../core/later.ts";
 import type { ProbeResult } from "../core/verdict.ts";
 import { common, defineProbe } from "./contract.ts";
 import { withDeadline } from "./deadline.ts";
@@ -7,13 +8,16 @@ import { unreachable } from "./network.ts";
 import { isUpstream, upstreamField } from "./upstream.ts";
 
 export const tcp = defineProbe({
-  schema: z.strictObject({
-    ...common,
-    kind: z.literal("tcp").describe("A TCP port accepts a connection."),
-    host: z.string().min(1).default("127.0.0.1").describe("Host to connect to."),
-    port: z.int().min(1).max(65_535).describe("Port to connect to."),
-    upstream: upstreamField,
-  }),
+  kind: "tcp",
+  schema: later(() =>
+    z.strictObject({
+      ...common,
+      kind: z.literal("tcp").describe("A TCP port accepts a connection."),
+      host: z.string().min(1).default("127.0.0.1").describe("Host to connect to."),
+      port: z.int().min(1).max(65_535).describe("Port to connect to."),
+      upstream: upstreamField(),
+    }),
+  ),
   create: (config, { clock }) => ({
     run: (signal) =>
       withDeadline({ clock, timeoutMs: config.timeout, signal, late: "failure" }, (runSignal) =>

@@ -6,12 +6,13 @@ import { hostname, networkInterfaces } from "node:os";
 import * as z from "zod";
 
 /** The field of kinds that may ask somebody else than the bot. */
-export const upstreamField = z
-  .boolean()
-  .optional()
-  .describe(
-    "What is asked is not the bot but something that it needs, as the exchange: its failure never restarts the bot nor closes positions. Default: whether the target is another machine; exec: false.",
-  );
+export const upstreamField = () =>
+  z
+    .boolean()
+    .optional()
+    .describe(
+      "What is asked is not the bot but something that it needs, as the exchange: its failure never restarts the bot nor closes positions. Default: whether the target is another machine; exec: false.",
+    );
 
 /** The fields of a probe's config that tell. */
 export interface Asking {

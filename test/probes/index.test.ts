@@ -1,3 +1,4 @@
+import { real } from "../../src/core/later.ts";
 import { describe, expect, test } from "vitest";
 import * as z from "zod";
 import { createProbe, onFailureOf, probeKinds, probeName, probeSchema } from "../../src/probes/index.ts";
@@ -57,7 +58,7 @@ describe("probeSchema", () => {
   });
 
   test("describes every field of every kind in its JSON schema", () => {
-    const json = z.toJSONSchema(probeSchema, { io: "input" });
+    const json = z.toJSONSchema(real(probeSchema), { io: "input" });
     const kinds = json.oneOf ?? json.anyOf ?? [];
     expect(kinds).toHaveLength(probeKinds.length);
     const silent = kinds.flatMap((kind) =>

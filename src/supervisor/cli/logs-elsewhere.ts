@@ -55,7 +55,7 @@ export async function refuseElsewhere(
 
 async function targetOf(bot: string, options: PlaceOptions, io: CliIo): Promise<(typeof OUTPUT_TARGETS)[number]> {
   const { readSource } = await import("../runtime/config/read.ts");
-  const { valueAt } = await import("../runtime/config/fields.ts");
+  const { valueAt } = await import("../runtime/config/value-at.ts");
   try {
     const { root } = readSource({ file: options.config, env: io.env, cwd: io.cwd }).source;
     const to = valueAt(root, ["bots", bot, "output", "to"]);

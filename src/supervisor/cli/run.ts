@@ -4,7 +4,9 @@ import { systemClock } from "../../platform/clock.ts";
 import { releaseSignals } from "../../platform/exec.ts";
 import { checkEnvironment } from "../runtime/config/environment.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
-import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
+import { loadPlain, PlaceWantedError } from "../runtime/config/load-plain.ts";
+import type { LoadedConfig } from "../runtime/config/load.ts";
+import type { ReadOptions } from "../runtime/config/read.ts";
 import { Daemon } from "../runtime/daemon.ts";
 import { takeHandover } from "../runtime/handover.ts";
 import { surveyBots } from "../runtime/survey.ts";
@@ -27,10 +29,9 @@ export const command: Verb = {
 
 async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   const handover = takeHandover(process.env);
-  const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
+  const { loaded, held } = await load({ file: options.config, env: io.env, cwd: io.cwd }, io);
   // The version before us has obeyed the switch; bots that were armed since are not to be closed by an upgrade.
   const emergencyAtStart = handover === undefined && readEmergencySwitch(io.env["BOT_EMERGENCY_SHUTDOWN"]);
-  const held = checkMachine(loaded, io);
   const { promise: ended, resolve: end } = Promise.withResolvers<string>();
   const daemon = new Daemon({
     loaded,
@@ -65,6 +66,22 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   await daemon.shutDown(await ended);
   // Whatever else still holds the event loop (a stalled reader of our output) must not keep a stopped daemon alive.
   process.exit(EXIT.done);
+}
+
+/** The config, and why which bots are held back. The loader that knows the place of each mistake is loaded when one is to be told. */
+async function load(
+  options: ReadOptions,
+  io: CliIo,
+): Promise<{ loaded: LoadedConfig; held: ReadonlyMap<string, string> }> {
+  const plain = loadPlain(options);
+  try {
+    if (plain !== undefined) return { loaded: plain, held: checkMachine(plain, io) };
+  } catch (error) {
+    if (!(error instanceof PlaceWantedError)) throw error;
+  }
+  const { loadConfig } = await import("../runtime/config/load.ts");
+  const loaded = loadConfig(options);
+  return { loaded, held: checkMachine(loaded, io) };
 }
 
 /**

@@ -1,90 +1,107 @@
 /** The JSON that goes over the control socket: error shape, request bodies, and answers that are no status. */
 import * as z from "zod";
+import { later } from "../../core/later.ts";
 import { closeGoalSchema } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 
 /** Largest request body read from either socket, bytes. */
 export const MAX_BODY_BYTES = 64 * 1024;
 
-export const armBody = z.strictObject({
-  reason: z.string().min(1).max(500),
-  acceptPositions: z.boolean().default(false),
-});
-
-export const emergencyBody = z.discriminatedUnion("mode", [
-  z.strictObject({ mode: z.literal("plan"), goal: closeGoalSchema.optional() }),
+export const armBody = later(() =>
   z.strictObject({
-    mode: z.literal("close"),
-    goal: closeGoalSchema.optional(),
-    confirm: z.string().optional(),
-    yes: z.boolean().default(false),
-    /** The account that is meant, with `yes`. */
-    account: z.string().optional(),
+    reason: z.string().min(1).max(500),
+    acceptPositions: z.boolean().default(false),
   }),
-]);
+);
 
-export const acknowledgeBody = z.strictObject({ reason: z.string().min(1).max(500) });
+export const emergencyBody = later(() =>
+  z.discriminatedUnion("mode", [
+    z.strictObject({ mode: z.literal("plan"), goal: closeGoalSchema.optional() }),
+    z.strictObject({
+      mode: z.literal("close"),
+      goal: closeGoalSchema.optional(),
+      confirm: z.string().optional(),
+      yes: z.boolean().default(false),
+      /** The account that is meant, with `yes`. */
+      account: z.string().optional(),
+    }),
+  ]),
+);
 
-export const upgradeBody = z.strictObject({
-  binary: z.string().max(4_096).startsWith("/").optional(),
-  dryRun: z.boolean().default(false),
-});
+export const acknowledgeBody = later(() => z.strictObject({ reason: z.string().min(1).max(500) }));
 
-export const maintenanceBody = z.discriminatedUnion("on", [
-  z.strictObject({ on: z.literal(true), forMs: z.int().positive(), reason: z.string().min(1).max(500).optional() }),
-  z.strictObject({ on: z.literal(false) }),
-]);
+export const upgradeBody = later(() =>
+  z.strictObject({
+    binary: z.string().max(4_096).startsWith("/").optional(),
+    dryRun: z.boolean().default(false),
+  }),
+);
+
+export const maintenanceBody = later(() =>
+  z.discriminatedUnion("on", [
+    z.strictObject({ on: z.literal(true), forMs: z.int().positive(), reason: z.string().min(1).max(500).optional() }),
+    z.strictObject({ on: z.literal(false) }),
+  ]),
+);
 
 /** The answer of `/v1/maintenance`. */
-export const maintenanceAnswerSchema = z.object({
-  maintenance: z.object({ since: z.string(), until: z.string(), reason: z.string().nullable() }).nullable(),
-  /** Of a request to end it: whether there was one. */
-  ended: z.boolean().optional(),
-});
+export const maintenanceAnswerSchema = later(() =>
+  z.object({
+    maintenance: z.object({ since: z.string(), until: z.string(), reason: z.string().nullable() }).nullable(),
+    /** Of a request to end it: whether there was one. */
+    ended: z.boolean().optional(),
+  }),
+);
 
-export const preflightBody = z.strictObject({ testnet: z.boolean().default(false) });
+export const preflightBody = later(() => z.strictObject({ testnet: z.boolean().default(false) }));
 
-export const heartbeatBody = z.strictObject({
-  status: z.string().max(4_096).optional(),
-  progress: z.union([z.string(), z.number()]).optional(),
-  inFlight: z.number().int().min(0).optional(),
-  exposure: z.number().optional(),
-  positions: z.number().int().min(0).optional(),
-});
+export const heartbeatBody = later(() =>
+  z.strictObject({
+    status: z.string().max(4_096).optional(),
+    progress: z.union([z.string(), z.number()]).optional(),
+    inFlight: z.number().int().min(0).optional(),
+    exposure: z.number().optional(),
+    positions: z.number().int().min(0).optional(),
+  }),
+);
 
-export const reloadBody = z.strictObject({ dryRun: z.boolean().default(false) });
+export const reloadBody = later(() => z.strictObject({ dryRun: z.boolean().default(false) }));
 
 /** The answer of `POST /v1/bots/NAME/arm`, once the lockout has ended. */
-export const armAnswerSchema = z.object({
-  bot: z.string(),
-  /** State of the bot, as in the status. */
-  state: z.string(),
-  /** The bot is running again; false also where it is not wanted, and then it is stopped, with no reason. Absent: all is well. */
-  started: z.boolean().default(true),
-  /** Why the start that followed failed. */
-  reason: z.string().optional(),
-});
+export const armAnswerSchema = later(() =>
+  z.object({
+    bot: z.string(),
+    /** State of the bot, as in the status. */
+    state: z.string(),
+    /** The bot is running again; false also where it is not wanted, and then it is stopped, with no reason. Absent: all is well. */
+    started: z.boolean().default(true),
+    /** Why the start that followed failed. */
+    reason: z.string().optional(),
+  }),
+);
 
 /** The answer of `GET /v1/bots/NAME/emergency`; a reader takes no offence at fields that it does not know. */
-export const emergencyAnswerSchema = z.object({
-  bot: z.string(),
-  /** State of the bot, as in the status. */
-  state: z.string(),
-  /** Null: the bot is not locked out, and no close is under way. */
-  incident: z.string().nullable(),
-  /** Why the incident was opened. */
-  reason: z.string().nullable(),
-  lockedAt: z.string().nullable(),
-  /** How the close ended, with the time; null while it has not. Another round of the incident sets both back to null. */
-  outcome: z.string().nullable(),
-  endedAt: z.string().nullable(),
-  /** When a person ended the slow rounds of a close that did not end well. */
-  acknowledgedAt: z.string().nullable().default(null),
-  /** What the close is doing, or why it ended so; null when this daemon knows nothing of it. */
-  detail: z.string().nullable(),
-  /** Of the close that ended last; null while one is under way, and after one that made none. */
-  report: closeReportSchema.nullable(),
-});
+export const emergencyAnswerSchema = later(() =>
+  z.object({
+    bot: z.string(),
+    /** State of the bot, as in the status. */
+    state: z.string(),
+    /** Null: the bot is not locked out, and no close is under way. */
+    incident: z.string().nullable(),
+    /** Why the incident was opened. */
+    reason: z.string().nullable(),
+    lockedAt: z.string().nullable(),
+    /** How the close ended, with the time; null while it has not. Another round of the incident sets both back to null. */
+    outcome: z.string().nullable(),
+    endedAt: z.string().nullable(),
+    /** When a person ended the slow rounds of a close that did not end well. */
+    acknowledgedAt: z.string().nullable().default(null),
+    /** What the close is doing, or why it ended so; null when this daemon knows nothing of it. */
+    detail: z.string().nullable(),
+    /** Of the close that ended last; null while one is under way, and after one that made none. */
+    report: closeReportSchema.nullable(),
+  }),
+);
 export type EmergencyAnswer = z.output<typeof emergencyAnswerSchema>;
 
 export interface ApiError {

@@ -1,6 +1,7 @@
 /** The bot's own HTTP socket (`SUPERVISOR_SOCKET`): heartbeats, the demanded level, events. It commands nothing. */
 import { chmodSync, chownSync, rmSync } from "node:fs";
 import * as z from "zod";
+import { later } from "../../core/later.ts";
 import type { Server } from "bun";
 import { spendRestart } from "../../core/budget.ts";
 import { plainText } from "../../core/plain-text.ts";
@@ -14,11 +15,13 @@ const EVENT_CHARS = 1_000;
 const EVENTS_PER_MINUTE = 60;
 const MINUTE_MS = 60_000;
 
-const eventBody = z.strictObject({
-  level: z.enum(["info", "warn", "alert"]).default("info"),
-  // One event is one line of the journal, whatever the bot sends.
-  text: z.string().min(1).max(EVENT_CHARS).transform(plainText),
-});
+const eventBody = later(() =>
+  z.strictObject({
+    level: z.enum(["info", "warn", "alert"]).default("info"),
+    // One event is one line of the journal, whatever the bot sends.
+    text: z.string().min(1).max(EVENT_CHARS).transform(plainText),
+  }),
+);
 
 /** Opens the socket of one bot; only the bot's user and root may connect. */
 export function openBotSocket(bot: Bot, clock: Clock): Server<undefined> {

@@ -62,11 +62,13 @@ interface Member {
 
 export class Fleet {
   readonly #deps: FleetDeps;
+  readonly #installation: string;
   readonly #members = new Map<string, Member>();
   readonly #bots = new Map<string, Bot>();
 
   constructor(deps: FleetDeps) {
     this.#deps = deps;
+    this.#installation = installationOf(deps.dirs.stateDir);
   }
 
   /** The bots by name; the same map for the life of the fleet. */
@@ -95,7 +97,7 @@ export class Fleet {
       get controllers() {
         return controllers();
       },
-      installation: installationOf(dirs.stateDir),
+      installation: this.#installation,
       drain: () => void members.get(name)?.notify?.drain(DRAIN_MS),
       remains,
     });

@@ -2,6 +2,7 @@
 import { closeSync, constants, fstatSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
+import { later } from "../../core/later.ts";
 import { closeGoalSchema, type CloseGoal } from "../../core/close-goal.ts";
 import { closeJobSchema } from "../../core/close-job.ts";
 import { journalEntrySchema, type JournalEntry } from "../../core/journal-entry.ts";
@@ -14,12 +15,14 @@ const MAX_FILE_BYTES = 64 * 1024 ** 2;
 /** End of the journal in which its last decision is, bytes: some hundred lines, most of them shorter than 1 KiB. */
 const TAIL_BYTES = 64 * 1024;
 
-const openingSchema = z.object({
-  kind: z.literal("openIncident"),
-  trigger: closeJobSchema.shape.trigger,
-  reason: z.string(),
-  goal: closeGoalSchema.optional(),
-});
+const openingSchema = later(() =>
+  z.object({
+    kind: z.literal("openIncident"),
+    trigger: closeJobSchema.shape.trigger,
+    reason: z.string(),
+    goal: closeGoalSchema.optional(),
+  }),
+);
 
 export interface JournalReading {
   /** Oldest first. */

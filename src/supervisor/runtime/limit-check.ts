@@ -4,7 +4,8 @@ import { detectCgroup } from "../../platform/cgroup.ts";
 import { findControllers } from "../../platform/controllers.ts";
 import { planFor } from "./bot-limits.ts";
 import { lookUp } from "./bot-setup.ts";
-import { formatWarning, type BotConfig, type LoadedConfig } from "./config/load.ts";
+import { formatWarning } from "./config/issues.ts";
+import type { BotConfig, LoadedConfig } from "./config/load.ts";
 
 interface BotGap extends LimitGap {
   readonly bot: string;

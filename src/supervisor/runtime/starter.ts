@@ -7,6 +7,7 @@ import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
 import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } from "../../platform/spawn.ts";
+import { recentCensus } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
@@ -16,8 +17,8 @@ import { strangersOf } from "./survey.ts";
 
 /**
  * A bot that has been down for longer than this is looked for under other state folders before it is started, ms: another
- * supervisor may have started it meanwhile. The look reads all of /proc, which neither a restart without a delay nor the
- * start of many bots, whose shells have just looked, need wait for.
+ * supervisor may have started it meanwhile. The look reads all of /proc, which a restart without a delay need not wait
+ * for; and for many bots that are started together one look that is no older does.
  */
 const UNWATCHED_MS = 500;
 
@@ -123,7 +124,7 @@ export class Starter {
   #double(): string | undefined {
     const { plan, clock } = this.#deps;
     if (clock.monotonicMs() - this.#downSinceMs < UNWATCHED_MS) return undefined;
-    const pids = strangersOf(plan);
+    const pids = strangersOf(plan, recentCensus(clock, UNWATCHED_MS));
     return pids.length === 0 ? undefined : `cannot start ${plan.name}: ${strangersText(plan, pids)}`;
   }
 

@@ -157,7 +157,8 @@ function processOf(identity: Identity): ProcessId | undefined {
  * socket. They are never ours to kill, and never to be doubled or to be closed beside.
  */
 export function strangersOf(plan: BotPlan, census: Census = new Census()): readonly number[] {
-  return [...census.stats.keys()].filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
+  const marked = census.withVariable("SUPERVISOR_BOT");
+  return marked.filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
 }
 
 /** Whether a process with this environment (`NAME=value`, a NUL before and after each) and working folder is one of `strangersOf`. */

@@ -1,5 +1,6 @@
 /** The config's section `backups`: where backups are stored, of what, when, how long they are kept and how far they are proven. */
 import * as z from "zod";
+import { later, real } from "../../../core/later.ts";
 import { checkSchema } from "../../../core/backup-checks.ts";
 import { WORKER_LEVELS } from "../../../core/backup-job.ts";
 import { COMPRESSORS, LEVELS } from "../../../core/backup-manifest.ts";
@@ -29,50 +30,56 @@ const partName = (what: string) =>
       `a ${what}'s name is lower-case letters, digits and dashes, at most 32, beginning with a letter`,
     );
 
-const storeSchema = z.discriminatedUnion("kind", [
-  z.strictObject({
-    kind: z.literal("directory").describe("Plain folders on this machine."),
-    path: path().describe("Folder of the store; made when it is not there."),
-  }),
-  z.strictObject({
-    kind: z.literal("s3").describe("A bucket that speaks S3, for copies of what lies in the first directory."),
-    endpoint: z
-      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
-      .describe("Address of the service."),
-    bucket: filled()
-      .regex(
-        /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
-        "is not the name of a bucket; it has 3 to 63 of a-z, 0-9, dot and dash",
-      )
-      .describe("Name of the bucket; it must exist."),
-    prefix: z
-      .string()
-      .regex(/^[^\0]*$/, "a NUL character cannot be passed on; remove it")
-      .regex(/^(?!\/)(?!.*\/$)/, "begins or ends with a slash; leave that out")
-      .default("")
-      .describe("Begins every key; of this installation alone."),
-    region: filled().default("us-east-1").describe("Region of the bucket."),
-    accessKeyIdFile: path().optional().describe("File with the access key id."),
-    accessKeyIdEnv: filled().optional().describe("Environment variable with the access key id."),
-    secretAccessKeyFile: path().optional().describe("File with the secret access key."),
-    secretAccessKeyEnv: filled().optional().describe("Environment variable with the secret access key."),
-    timeout: duration()
-      .refine((ms) => ms >= 1_000, "is too short; write at least 1s")
-      .prefault("30s")
-      .describe("Longest wait for an answer; a file gets a second more for each 64 KiB."),
-    retention: retentionSchema.optional().describe("How long copies are kept; default: as backups.retention."),
-  }),
-]);
+const storeSchema = later(() =>
+  z.discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("directory").describe("Plain folders on this machine."),
+      path: path().describe("Folder of the store; made when it is not there."),
+    }),
+    z.strictObject({
+      kind: z.literal("s3").describe("A bucket that speaks S3, for copies of what lies in the first directory."),
+      endpoint: z
+        .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
+        .describe("Address of the service."),
+      bucket: filled()
+        .regex(
+          /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/,
+          "is not the name of a bucket; it has 3 to 63 of a-z, 0-9, dot and dash",
+        )
+        .describe("Name of the bucket; it must exist."),
+      prefix: z
+        .string()
+        .regex(/^[^\0]*$/, "a NUL character cannot be passed on; remove it")
+        .regex(/^(?!\/)(?!.*\/$)/, "begins or ends with a slash; leave that out")
+        .default("")
+        .describe("Begins every key; of this installation alone."),
+      region: filled().default("us-east-1").describe("Region of the bucket."),
+      accessKeyIdFile: path().optional().describe("File with the access key id."),
+      accessKeyIdEnv: filled().optional().describe("Environment variable with the access key id."),
+      secretAccessKeyFile: path().optional().describe("File with the secret access key."),
+      secretAccessKeyEnv: filled().optional().describe("Environment variable with the secret access key."),
+      timeout: duration()
+        .refine((ms) => ms >= 1_000, "is too short; write at least 1s")
+        .prefault("30s")
+        .describe("Longest wait for an answer; a file gets a second more for each 64 KiB."),
+      retention: retentionSchema.optional().describe("How long copies are kept; default: as backups.retention."),
+    }),
+  ]),
+);
 
-const encryptionSchema = z.strictObject({
-  recipients: z
-    .array(filled().regex(/^age1[0-9a-z]+$/, "is not a public key of age; it begins with age1 (age-keygen prints it)"))
-    .min(1)
-    .describe("Public keys of age; whoever has one of their private keys can restore."),
-  identityFile: path()
-    .optional()
-    .describe("File of the private key, as age-keygen writes it; needed to check what is stored, and to restore."),
-});
+const encryptionSchema = later(() =>
+  z.strictObject({
+    recipients: z
+      .array(
+        filled().regex(/^age1[0-9a-z]+$/, "is not a public key of age; it begins with age1 (age-keygen prints it)"),
+      )
+      .min(1)
+      .describe("Public keys of age; whoever has one of their private keys can restore."),
+    identityFile: path()
+      .optional()
+      .describe("File of the private key, as age-keygen writes it; needed to check what is stored, and to restore."),
+  }),
+);
 
 /** A schedule in the five fields of cron, or a nickname of it. */
 const schedule = () =>
@@ -81,7 +88,7 @@ const schedule = () =>
     if (error !== undefined) context.addIssue({ code: "custom", message: error });
   });
 
-const targetFields = {
+const targetFields = later(() => ({
   schedule: schedule()
     .optional()
     .describe('When: five fields of cron ("0 2 * * *") or @hourly, @daily, @weekly, @monthly. Default: only by hand.'),
@@ -98,12 +105,12 @@ const targetFields = {
     .describe(
       "Bots that use it: stopped during a restore, and then held to the level minimal until they are reconciled.",
     ),
-};
+}));
 
 /** Of a database that answers to SQL. */
 const checks = () =>
   z
-    .array(checkSchema)
+    .array(real(checkSchema))
     .optional()
     .describe(
       "What the data must show when it was restored (L3), beside what every database is asked. Default: nothing.",
@@ -125,108 +132,118 @@ const postgresUrl = () =>
     if (error !== undefined) context.addIssue({ code: "custom", message: error });
   });
 
-const targetSchema = z.discriminatedUnion("kind", [
+const targetSchema = later(() =>
+  z.discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
+      path: path().describe("File of the database."),
+      incremental: duration()
+        .refine((ms) => ms >= MIN_INCREMENTAL_MS, "is too often; write at least 1m")
+        .optional()
+        .describe(
+          "Between the full backups, what differs from the newest of them, this long after the last one. Default: none.",
+        ),
+      checks: checks(),
+      ...targetFields,
+    }),
+    z.strictObject({
+      kind: z.literal("redis").describe("All databases of a Redis server, as a dump that it writes."),
+      url: redisUrl().describe(
+        "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
+      ),
+      passwordFile: path().optional().describe("File with the password, where the server asks for one."),
+      stop: command()
+        .optional()
+        .describe("Command that stops the server, as [systemctl, stop, redis-server]; a restore needs it."),
+      start: command().optional().describe("Command that starts it again."),
+      folder: path()
+        .optional()
+        .describe("Its data folder on this machine, where the server says another. Default: what it says."),
+      ...targetFields,
+    }),
+    z.strictObject({
+      kind: z.literal("postgres").describe("One database of a PostgreSQL server, dumped by pg_dump as of one instant."),
+      url: postgresUrl().describe(
+        "postgres://[USER@]HOST[:PORT]/DATABASE, or postgres://[USER@]/DATABASE?host=/SOCKET/FOLDER; also ?sslmode= and ?sslrootcert=; without a password. Default: what $POSTGRES_HOST, $POSTGRES_PORT, $POSTGRES_USER and $POSTGRES_DB say.",
+      ),
+      passwordFile: path()
+        .optional()
+        .describe("File with the password. Without it and passwordEnv: $POSTGRES_PASSWORD, or libpq's own ~/.pgpass."),
+      passwordEnv: filled()
+        .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not the name of a variable")
+        .optional()
+        .describe("Variable in the supervisor's own environment that holds the password."),
+      pitr: z
+        .boolean()
+        .default(false)
+        .describe(
+          "Each run also makes a base backup of the whole server, and the daemon archives its WAL: restores to any instant (--at with --to). In the first directory of its stores.",
+        ),
+      checks: checks(),
+      ...targetFields,
+    }),
+    z.strictObject({
+      kind: z.literal("files").describe("Files and folders as they are, for configuration."),
+      paths: paths(),
+      ...targetFields,
+    }),
+    z.strictObject({
+      kind: z.literal("secrets").describe("Files that are never stored unencrypted."),
+      paths: paths(),
+      ...targetFields,
+    }),
+  ]),
+);
+
+const objectivesSchema = later(() =>
   z.strictObject({
-    kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
-    path: path().describe("File of the database."),
-    incremental: duration()
-      .refine((ms) => ms >= MIN_INCREMENTAL_MS, "is too often; write at least 1m")
+    rto: duration().prefault("4h").describe("Longest time that a restore may take."),
+    rpo: duration().prefault("6h").describe("Longest time whose data a restore may lose."),
+  }),
+);
+
+const drillSchema = later(() =>
+  z.strictObject({
+    schedule: z
+      .union([z.literal("never"), schedule()])
+      .default("@monthly")
+      .describe('When the daemon restores everything into scratch and asks it: cron, @monthly, or "never".'),
+    timezone: filled().default("UTC").describe("Time zone of the schedule, as Europe/Berlin."),
+    jitter: duration().prefault("0s").describe("Each drill is put off by a random part of this."),
+    store: filled()
+      .optional()
+      .describe("Store that it restores from; default: the first bucket of each target, else its first directory."),
+  }),
+);
+
+const verifySchema = later(() =>
+  z.strictObject({
+    every: z.enum(WORKER_LEVELS).default("L1").describe("Proven of each backup before it counts as one."),
+    daily: z.enum(LEVELS).default("L2").describe("Proven of the newest backup once a day."),
+    weekly: z
+      .enum(LEVELS)
+      .default("L3")
+      .describe("Proven of the newest backup once a week; L3 asks the target's checks."),
+  }),
+);
+
+export const backupsSchema = later(() =>
+  z.strictObject({
+    stores: z.record(partName("store"), real(storeSchema)).describe("Where backups are kept, by name."),
+    encryption: encryptionSchema.optional().describe("Keys; needed for targets of kind secrets, then used for all."),
+    targets: z.record(partName("target"), real(targetSchema)).describe("What is backed up, by name."),
+    retention: retentionSchema.prefault({}).describe("How long backups are kept."),
+    verify: verifySchema.prefault({}).describe("How far backups are proven."),
+    compress: z.enum(COMPRESSORS).default("zstd").describe("How backups are packed."),
+    scratch: path()
       .optional()
       .describe(
-        "Between the full backups, what differs from the newest of them, this long after the last one. Default: none.",
+        "Folder with room for what a drill restores, and what is fetched from a bucket; default: backups/scratch in stateDir.",
       ),
-    checks: checks(),
-    ...targetFields,
+    drill: drillSchema.prefault({}).describe("Restores for practice."),
+    objectives: objectivesSchema.prefault({}).describe("What a restore must keep to."),
   }),
-  z.strictObject({
-    kind: z.literal("redis").describe("All databases of a Redis server, as a dump that it writes."),
-    url: redisUrl().describe(
-      "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
-    ),
-    passwordFile: path().optional().describe("File with the password, where the server asks for one."),
-    stop: command()
-      .optional()
-      .describe("Command that stops the server, as [systemctl, stop, redis-server]; a restore needs it."),
-    start: command().optional().describe("Command that starts it again."),
-    folder: path()
-      .optional()
-      .describe("Its data folder on this machine, where the server says another. Default: what it says."),
-    ...targetFields,
-  }),
-  z.strictObject({
-    kind: z.literal("postgres").describe("One database of a PostgreSQL server, dumped by pg_dump as of one instant."),
-    url: postgresUrl().describe(
-      "postgres://[USER@]HOST[:PORT]/DATABASE, or postgres://[USER@]/DATABASE?host=/SOCKET/FOLDER; also ?sslmode= and ?sslrootcert=; without a password. Default: what $POSTGRES_HOST, $POSTGRES_PORT, $POSTGRES_USER and $POSTGRES_DB say.",
-    ),
-    passwordFile: path()
-      .optional()
-      .describe("File with the password. Without it and passwordEnv: $POSTGRES_PASSWORD, or libpq's own ~/.pgpass."),
-    passwordEnv: filled()
-      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "is not the name of a variable")
-      .optional()
-      .describe("Variable in the supervisor's own environment that holds the password."),
-    pitr: z
-      .boolean()
-      .default(false)
-      .describe(
-        "Each run also makes a base backup of the whole server, and the daemon archives its WAL: restores to any instant (--at with --to). In the first directory of its stores.",
-      ),
-    checks: checks(),
-    ...targetFields,
-  }),
-  z.strictObject({
-    kind: z.literal("files").describe("Files and folders as they are, for configuration."),
-    paths: paths(),
-    ...targetFields,
-  }),
-  z.strictObject({
-    kind: z.literal("secrets").describe("Files that are never stored unencrypted."),
-    paths: paths(),
-    ...targetFields,
-  }),
-]);
-
-const objectivesSchema = z.strictObject({
-  rto: duration().prefault("4h").describe("Longest time that a restore may take."),
-  rpo: duration().prefault("6h").describe("Longest time whose data a restore may lose."),
-});
-
-const drillSchema = z.strictObject({
-  schedule: z
-    .union([z.literal("never"), schedule()])
-    .default("@monthly")
-    .describe('When the daemon restores everything into scratch and asks it: cron, @monthly, or "never".'),
-  timezone: filled().default("UTC").describe("Time zone of the schedule, as Europe/Berlin."),
-  jitter: duration().prefault("0s").describe("Each drill is put off by a random part of this."),
-  store: filled()
-    .optional()
-    .describe("Store that it restores from; default: the first bucket of each target, else its first directory."),
-});
-
-const verifySchema = z.strictObject({
-  every: z.enum(WORKER_LEVELS).default("L1").describe("Proven of each backup before it counts as one."),
-  daily: z.enum(LEVELS).default("L2").describe("Proven of the newest backup once a day."),
-  weekly: z
-    .enum(LEVELS)
-    .default("L3")
-    .describe("Proven of the newest backup once a week; L3 asks the target's checks."),
-});
-
-export const backupsSchema = z.strictObject({
-  stores: z.record(partName("store"), storeSchema).describe("Where backups are kept, by name."),
-  encryption: encryptionSchema.optional().describe("Keys; needed for targets of kind secrets, then used for all."),
-  targets: z.record(partName("target"), targetSchema).describe("What is backed up, by name."),
-  retention: retentionSchema.prefault({}).describe("How long backups are kept."),
-  verify: verifySchema.prefault({}).describe("How far backups are proven."),
-  compress: z.enum(COMPRESSORS).default("zstd").describe("How backups are packed."),
-  scratch: path()
-    .optional()
-    .describe(
-      "Folder with room for what a drill restores, and what is fetched from a bucket; default: backups/scratch in stateDir.",
-    ),
-  drill: drillSchema.prefault({}).describe("Restores for practice."),
-  objectives: objectivesSchema.prefault({}).describe("What a restore must keep to."),
-});
+);
 export type BackupsInput = z.output<typeof backupsSchema>;
 export type StoreConfig = z.output<typeof storeSchema>;
 export type TargetConfig = z.output<typeof targetSchema>;

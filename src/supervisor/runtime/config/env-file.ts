@@ -4,6 +4,9 @@
  * What systemd ignores with a warning is an error here.
  */
 
+/** Names that are not of the variables which the supervisor sets for a bot. */
+export const FREE_ENV_NAME = /^(?!(?:NOTIFY_SOCKET|WATCHDOG_USEC|WATCHDOG_PID|INVOCATION_ID)$|SUPERVISOR_)/;
+
 /** Largest file, bytes; the kernel's own bound on an environment is near. */
 export const MAX_ENV_FILE_BYTES = 1_048_576;
 

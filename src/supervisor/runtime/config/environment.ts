@@ -5,11 +5,10 @@ import { readTextIfExists } from "../../../platform/files.ts";
 import { JOURNAL_SOCKET } from "../../../platform/journal-stream.ts";
 import { findProgram } from "../../../platform/program.ts";
 import { lookupGroup, lookupUser, switchUser } from "../../../platform/user.ts";
-import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
-import { configError, type ConfigIssue, type Path } from "./issues.ts";
+import { FREE_ENV_NAME, MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
+import { configError, formatWarning, type ConfigIssue, type Path } from "./issues.ts";
 import type { Dirs } from "./paths.ts";
-import { FREE_ENV_NAME } from "./schema.ts";
-import { formatWarning, type BotConfig, type EmergencyConfig, type LoadedConfig } from "./load.ts";
+import type { BotConfig, EmergencyConfig, LoadedConfig } from "./load.ts";
 
 /** Largest key file, bytes; a PEM key has a few thousand. */
 const MAX_KEY_FILE_BYTES = 65_536;

@@ -1,5 +1,5 @@
 /** Values in messages: short, on one line, and never a secret. */
-import { valueAt } from "./fields.ts";
+import { valueAt } from "./value-at.ts";
 import type { Path } from "./issues.ts";
 import type { ConfigSource } from "./source.ts";
 

@@ -1,7 +1,9 @@
 /** The config's JSON Schema, and the way through it: what stands at a path, and in which unit it is written. */
 import * as z from "zod";
+import { real } from "../../../core/later.ts";
 import { cpuPercent, duration, size } from "../../../core/quantities.ts";
 import type { Path } from "./issues.ts";
+import { valueAt } from "./value-at.ts";
 import { configSchema } from "./schema.ts";
 
 /** The part of JSON Schema (draft 2020-12) that the config's schema uses. */
@@ -33,7 +35,7 @@ let built: Field | undefined;
 export function configField(): Field {
   // Safe: zod writes draft 2020-12, of which `Field` names the keywords that this schema makes it use.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  built ??= z.toJSONSchema(configSchema, { io: "input" }) as Field;
+  built ??= z.toJSONSchema(real(configSchema), { io: "input" }) as Field;
   return built;
 }
 
@@ -55,18 +57,6 @@ export function fieldAt(root: unknown, path: Path): Field | undefined {
     value = valueAt(value, [step]);
   }
   return field === undefined ? undefined : (optionField(field, value) ?? field);
-}
-
-/** The value at `path` below `root`; `undefined` when there is none. */
-export function valueAt(root: unknown, path: Path): unknown {
-  let value = root;
-  for (const step of path) {
-    if (typeof value !== "object" || value === null || !Object.hasOwn(value, step)) return undefined;
-    // Safe: `hasOwn` found the property on the line above.
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    value = (value as Record<string | number, unknown>)[step];
-  }
-  return value;
 }
 
 /** The unit of a text field; durations, sizes and CPU shares are told by their patterns. */

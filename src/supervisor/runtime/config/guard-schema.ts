@@ -1,6 +1,7 @@
 /** The keys of an emergency section that are about quiet days: whose account it is, and the preflight that proves the way out. */
 import * as z from "zod";
 import { duration } from "../../../core/quantities.ts";
+import { tag } from "../../../core/tag.ts";
 import { checkTestnetKeys } from "./rules.ts";
 
 const text = () => z.string().regex(/^[^\0]+$/, "an empty text or one with a NUL character is no use here");
@@ -17,8 +18,10 @@ const keyEnv = (what: string) =>
 const MIN_PREFLIGHT_MS = 60_000;
 
 const preflightSchema = z.strictObject({
-  period: duration()
-    .refine((ms) => ms >= MIN_PREFLIGHT_MS, { error: "must be at least 1m" })
+  period: tag(
+    duration().refine((ms) => ms >= MIN_PREFLIGHT_MS, { error: "must be at least 1m" }),
+    "preflight period",
+  )
     .prefault("1d")
     .describe("Time between two preflights; a failed one is repeated after 15m, or after period if that is shorter."),
   jitter: duration()
@@ -27,20 +30,23 @@ const preflightSchema = z.strictObject({
   allowWithdraw: z.boolean().default(false).describe("Whether a key that may withdraw is no fault."),
 });
 
-const testnetSchema = z
-  .strictObject({
-    apiKeyFile: keyFile("the API key"),
-    apiKeyEnv: keyEnv("the API key"),
-    apiSecretFile: keyFile("the API secret"),
-    apiSecretEnv: keyEnv("the API secret"),
-    passphraseFile: keyFile("the passphrase"),
-    passphraseEnv: keyEnv("the passphrase"),
-    endpoint: z
-      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
-      .optional()
-      .describe("Base address in place of the test network's own."),
-  })
-  .superRefine(checkTestnetKeys, { when: () => true });
+const testnetSchema = tag(
+  z
+    .strictObject({
+      apiKeyFile: keyFile("the API key"),
+      apiKeyEnv: keyEnv("the API key"),
+      apiSecretFile: keyFile("the API secret"),
+      apiSecretEnv: keyEnv("the API secret"),
+      passphraseFile: keyFile("the passphrase"),
+      passphraseEnv: keyEnv("the passphrase"),
+      endpoint: z
+        .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST or http://HOST:PORT" })
+        .optional()
+        .describe("Base address in place of the test network's own."),
+    })
+    .superRefine(checkTestnetKeys, { when: () => true }),
+  "testnet",
+);
 
 export const guardFields = {
   uid: text()

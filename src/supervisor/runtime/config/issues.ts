@@ -45,3 +45,8 @@ function formatIssue({ file, line, path, message }: ConfigIssue): string {
 export function formatPath(path: Path): string {
   return path.join(".");
 }
+
+/** One line for people, in the form of an error but marked. */
+export function formatWarning({ file, line, path, message }: ConfigIssue): string {
+  return `${file}:${line}: warning: ${path}: ${message}`;
+}

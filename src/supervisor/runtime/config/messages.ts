@@ -2,7 +2,8 @@
 import type * as z from "zod";
 import { cpuPercent, duration, size } from "../../../core/quantities.ts";
 import { hideValue, showValue } from "./excerpt.ts";
-import { fieldAt, unitOf, valueAt, type Field, type Unit } from "./fields.ts";
+import { fieldAt, unitOf, type Field, type Unit } from "./fields.ts";
+import { valueAt } from "./value-at.ts";
 import type { Path } from "./issues.ts";
 import { nearest, resembling } from "./nearest.ts";
 import type { ConfigSource } from "./source.ts";

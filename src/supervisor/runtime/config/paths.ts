@@ -30,6 +30,15 @@ export function resolveDirs(
   };
 }
 
+/** The folders of a parsed config that may be wrong elsewhere. */
+export function dirsOf(root: unknown, file: string, env: Environment): Dirs {
+  const text = (key: string): string | undefined => {
+    const value: unknown = typeof root === "object" && root !== null ? Reflect.get(root, key) : undefined;
+    return typeof value === "string" && value !== "" ? value : undefined;
+  };
+  return resolveDirs({ stateDir: text("stateDir"), runtimeDir: text("runtimeDir"), logDir: text("logDir") }, file, env);
+}
+
 /** The control socket of a supervisor. */
 export function controlSocketPath(runtimeDir: string): string {
   return join(runtimeDir, "control.sock");

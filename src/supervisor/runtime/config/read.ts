@@ -2,7 +2,7 @@
 import { readTextIfExists } from "../../../platform/files.ts";
 import { ConfigError, configError, formatPath, type ConfigIssue } from "./issues.ts";
 import { locateConfig, type Located } from "./locate.ts";
-import { resolveDirs, type Dirs } from "./paths.ts";
+import { dirsOf, type Dirs } from "./paths.ts";
 import { parseSource, type ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
 
@@ -39,15 +39,6 @@ export function loadDirs(options: ReadOptions): { readonly file: string; readonl
   if (["stateDir", "runtimeDir", "logDir"].some((key) => source.isUnresolved([key])))
     throw configError(located.shown, sourceIssues(located, source));
   return { file: located.file, shown: located.shown, dirs: dirsOf(source.root, located.file, options.env) };
-}
-
-/** The folders of a parsed config that may be wrong elsewhere. */
-export function dirsOf(root: unknown, file: string, env: Environment): Dirs {
-  const text = (key: string): string | undefined => {
-    const value: unknown = typeof root === "object" && root !== null ? Reflect.get(root, key) : undefined;
-    return typeof value === "string" && value !== "" ? value : undefined;
-  };
-  return resolveDirs({ stateDir: text("stateDir"), runtimeDir: text("runtimeDir"), logDir: text("logDir") }, file, env);
 }
 
 /** What is wrong with the text of the file, before any schema is asked. */

@@ -2,16 +2,15 @@
  * Rules across the fields of one object; each adds issues instead of throwing, and takes input that may be wrong elsewhere,
  * so that one read of the config shows all errors.
  */
-import * as z from "zod";
 import { formatDuration } from "../../../core/duration.ts";
 import { PASSPHRASE_IDS } from "../../../core/exchange-ids.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
 import { orderMistakes } from "../../../core/start-order.ts";
-import { checkStores } from "./store-rules.ts";
+import { list, map, number, word, words } from "./outline.ts";
 
 /** Where a rule reports to; satisfied by zod's refinement context. */
-interface Report {
+export interface Report {
   addIssue(issue: { code: "custom"; message: string; path: (string | number)[] }): void;
 }
 
@@ -21,66 +20,33 @@ const MIN_PROBE_PERIOD_MS = 50;
 /** Kinds whose `timeout` is the longest silence and not the time of one run. */
 const SILENCE_KINDS = new Set(["heartbeat", "progress"]);
 
-const number = z.number().optional().catch(undefined);
-const word = z.string().optional().catch(undefined);
+const limitsOutline = (value: unknown) => {
+  const { memory, memoryHigh, onMemoryHigh } = map(value);
+  return { memory: number(memory), memoryHigh: number(memoryHigh), onMemoryHigh: word(onMemoryHigh) };
+};
 
-const restartOutline = z.looseObject({ base: number, cap: number }).catch({ base: undefined, cap: undefined });
-const limitsOutline = z
-  .looseObject({ memory: number, memoryHigh: number, onMemoryHigh: word })
-  .catch({ memory: undefined, memoryHigh: undefined, onMemoryHigh: undefined });
-const probeOutline = z
-  .looseObject({ kind: word, name: word, role: word, onFailure: word, period: number, timeout: number })
-  .catch({
-    kind: undefined,
-    name: undefined,
-    role: undefined,
-    onFailure: undefined,
-    period: undefined,
-    timeout: undefined,
-  });
-const botOutline = z
-  .looseObject({
-    account: word,
-    ready: word,
-    probes: z.array(probeOutline).catch([]),
-    limits: limitsOutline.optional(),
-    restart: z.looseObject({ policy: word }).optional().catch(undefined),
-    emergency: z.unknown().optional(),
-  })
-  .catch({ account: undefined, ready: undefined, probes: [], emergency: undefined });
-const listenerOutline = z
-  .looseObject({ listen: word, auth: z.unknown().optional() })
-  .catch({ listen: undefined, auth: undefined });
-const listenersOutline = z
-  .looseObject({ http: listenerOutline.optional(), metrics: listenerOutline.optional() })
-  .catch({ http: undefined, metrics: undefined });
-const orderOutline = z.looseObject({ after: z.array(z.string()).catch([]) }).catch({ after: [] });
-const targetOutline = z
-  .looseObject({
-    kind: word,
-    timezone: word,
-    schedule: word,
-    incremental: z.unknown().optional(),
-    stores: z.array(word).optional().catch(undefined),
-    passwordFile: z.unknown().optional(),
-    passwordEnv: z.unknown().optional(),
-  })
-  .catch({ kind: undefined, timezone: undefined, schedule: undefined, incremental: undefined, stores: undefined });
-const backupsOutline = z
-  .looseObject({
-    stores: z.record(z.string(), z.unknown()).catch({}),
-    targets: z.record(z.string(), targetOutline).catch({}),
-    encryption: z.unknown().optional(),
-  })
-  .catch({ stores: {}, targets: {}, encryption: undefined });
-const userOutline = z.looseObject({ bots: z.array(word).catch([]) }).catch({ bots: [] });
-const usersOutline = z
-  .looseObject({
-    bots: z.record(z.string(), z.unknown()).catch({}),
-    backups: z.looseObject({ targets: z.record(z.string(), userOutline).catch({}) }).catch({ targets: {} }),
-  })
-  .catch({ bots: {}, backups: { targets: {} } });
-const fields = z.record(z.string(), z.unknown()).catch({});
+const probeOutline = (value: unknown) => {
+  const { kind, name, role, onFailure, period, timeout } = map(value);
+  return {
+    kind: word(kind),
+    name: word(name),
+    role: word(role),
+    onFailure: word(onFailure),
+    period: number(period),
+    timeout: number(timeout),
+  };
+};
+
+const botOutline = (value: unknown) => {
+  const { ready, probes, limits, restart, emergency } = map(value);
+  return {
+    ready: word(ready),
+    probes: list(probes).map(probeOutline),
+    limits: limitsOutline(limits),
+    restartPolicy: word(map(restart)["policy"]),
+    emergency,
+  };
+};
 
 function report(to: Report, path: (string | number)[], message: string): void {
   to.addIssue({ code: "custom", path, message });
@@ -88,7 +54,8 @@ function report(to: Report, path: (string | number)[], message: string): void {
 
 /** The first delay must not exceed the largest. */
 export function checkRestart(value: unknown, to: Report): void {
-  const { base, cap } = restartOutline.parse(value);
+  const given = map(value);
+  const [base, cap] = [number(given["base"]), number(given["cap"])];
   if (base === undefined || cap === undefined || base <= cap) return;
   report(
     to,
@@ -99,7 +66,7 @@ export function checkRestart(value: unknown, to: Report): void {
 
 /** The kubelet's rule, made strict: a run must be over before the next is due. */
 export function checkProbe(value: unknown, to: Report): void {
-  const { kind, period, timeout } = probeOutline.parse(value);
+  const { kind, period, timeout } = probeOutline(value);
   if (period === undefined) return;
   if (period < MIN_PROBE_PERIOD_MS)
     report(to, ["period"], `period ${formatDuration(period)} is too short; make it at least ${MIN_PROBE_PERIOD_MS}ms`);
@@ -114,7 +81,7 @@ export function checkProbe(value: unknown, to: Report): void {
 
 /** Memory must be able to be high before it is too much. */
 export function checkLimits(value: unknown, to: Report): void {
-  const { memory, memoryHigh, onMemoryHigh } = limitsOutline.parse(value);
+  const { memory, memoryHigh, onMemoryHigh } = limitsOutline(value);
   if (onMemoryHigh === "restart" && memory === undefined && memoryHigh === undefined)
     report(
       to,
@@ -147,7 +114,7 @@ const KEYS_OF_DRIVER = {
 
 /** Each driver has what it needs and nothing that only another one reads. */
 export function checkDriver(value: unknown, to: Report): void {
-  const given = fields.parse(value);
+  const given = map(value);
   const named = given["driver"] ?? "ccxt";
   const driver = (["ccxt", "exec", "webhook"] as const).find((known) => known === named);
   // Another name is refused by itself, and then nobody knows what it needs.
@@ -168,7 +135,7 @@ export function checkDriver(value: unknown, to: Report): void {
 }
 
 /** A symbol of the other kind would never be found at the venue, and that only in the emergency. */
-function checkSymbols(given: z.output<typeof fields>, to: Report): void {
+function checkSymbols(given: Readonly<Record<string, unknown>>, to: Report): void {
   const symbols = Array.isArray(given["symbols"]) ? given["symbols"].map(String) : [];
   for (const [index, symbol] of symbols.entries()) {
     if (symbol.includes(":") && given["spot"] !== undefined)
@@ -182,7 +149,7 @@ function checkSymbols(given: z.output<typeof fields>, to: Report): void {
   }
 }
 
-function checkWebhook(given: z.output<typeof fields>, to: Report): void {
+function checkWebhook(given: Readonly<Record<string, unknown>>, to: Report): void {
   if (given["url"] === undefined)
     report(to, [], "cannot close positions without the address; add url: https://HOST/PATH");
   const [file, env] = [given["secretFile"] !== undefined, given["secretEnv"] !== undefined];
@@ -191,7 +158,7 @@ function checkWebhook(given: z.output<typeof fields>, to: Report): void {
 }
 
 /** Exactly one source for key and secret; for the passphrase at most one, and one where the venue wants it. */
-function checkEmergencyKeys(given: z.output<typeof fields>, to: Report): void {
+function checkEmergencyKeys(given: Readonly<Record<string, unknown>>, to: Report): void {
   if (given["exchange"] === undefined)
     report(to, [], "cannot close positions without the venue; add exchange: ID, for example binanceusdm");
   checkKeys(given, to);
@@ -199,10 +166,10 @@ function checkEmergencyKeys(given: z.output<typeof fields>, to: Report): void {
 
 /** The venue of the test network is that of the section around it. */
 export function checkTestnetKeys(value: unknown, to: Report): void {
-  checkKeys(fields.parse(value), to);
+  checkKeys(map(value), to);
 }
 
-function checkKeys(given: z.output<typeof fields>, to: Report): void {
+function checkKeys(given: Readonly<Record<string, unknown>>, to: Report): void {
   for (const [name, what] of [
     ["apiKey", "API key"],
     ["apiSecret", "API secret"],
@@ -225,8 +192,8 @@ function checkKeys(given: z.output<typeof fields>, to: Report): void {
 
 /** Probe names are unique; what needs a startup probe or an emergency section has one. */
 export function checkBot(value: unknown, to: Report): void {
-  const { probes, ready, emergency, limits, restart } = botOutline.parse(value);
-  if (limits?.onMemoryHigh === "restart" && restart?.policy === "never")
+  const { probes, ready, emergency, limits, restartPolicy } = botOutline(value);
+  if (limits.onMemoryHigh === "restart" && restartPolicy === "never")
     report(
       to,
       ["limits", "onMemoryHigh"],
@@ -253,10 +220,10 @@ export function checkBot(value: unknown, to: Report): void {
 
 /** No two bots on one account: each would trade on what the other does not know. */
 export function checkAccounts(value: unknown, to: Report): void {
-  const bots = Object.entries(fields.parse(value));
+  const bots = Object.entries(map(value));
   const owners = new Map<string, string>();
   for (const [name, bot] of bots) {
-    const account = botOutline.parse(bot).account ?? name;
+    const account = word(map(bot)["account"]) ?? name;
     const owner = owners.get(account);
     if (owner === undefined) owners.set(account, name);
     else
@@ -270,14 +237,15 @@ export function checkAccounts(value: unknown, to: Report): void {
 
 /** The order of the starts must be one: every name a bot's, and no circle. */
 export function checkOrder(value: unknown, to: Report): void {
-  const bots = Object.entries(fields.parse(value));
-  const after = new Map(bots.map(([name, bot]) => [name, orderOutline.parse(bot).after]));
+  const bots = Object.entries(map(value));
+  const after = new Map(bots.map(([name, bot]) => [name, words(map(bot)["after"])]));
   for (const { bot, index, message } of orderMistakes(after)) report(to, [bot, "after", index], message);
 }
 
 /** Whoever can reach the address must know a password: the status tells accounts, positions and how to hurt them. */
 export function checkListener(value: unknown, to: Report): void {
-  const { listen = "", auth } = listenerOutline.parse(value);
+  const { listen: written, auth } = map(value);
+  const listen = word(written) ?? "";
   const address = parseListen(listen);
   if (address === undefined || auth !== undefined || isLoopback(address)) return;
   report(
@@ -289,13 +257,11 @@ export function checkListener(value: unknown, to: Report): void {
 
 /** Keys of the log file and its rotation. */
 const FILE_KEYS = ["maxSize", "maxAge", "keep", "compress"];
-const outputsOutline = z.looseObject({ bots: fields }).catch({ bots: {} });
-const outputOutline = z.looseObject({ output: fields }).catch({ output: {} });
 
 /** Keys as they are written, before defaults, of a log file that is not written; by path. */
 export function outputErrors(root: unknown): readonly { path: (string | number)[]; message: string }[] {
-  return Object.entries(outputsOutline.parse(root).bots).flatMap(([name, bot]) => {
-    const { output } = outputOutline.parse(bot);
+  return Object.entries(map(map(root)["bots"])).flatMap(([name, bot]) => {
+    const output = map(map(bot)["output"]);
     const { to } = output;
     if (to !== "journal" && to !== "inherit") return [];
     return FILE_KEYS.filter((key) => output[key] !== undefined).map((key) => ({
@@ -307,72 +273,9 @@ export function outputErrors(root: unknown): readonly { path: (string | number)[
 
 /** What is wrong with `metrics.listen` beside `http.listen`: two servers cannot have one port. */
 export function listenersError(root: unknown): string | undefined {
-  const { http, metrics } = listenersOutline.parse(root);
-  if (http?.listen === undefined || metrics?.listen !== http.listen) return undefined;
-  if (parseListen(http.listen)?.port === 0) return undefined;
-  return `"${http.listen}" is also the address of http; give metrics another port`;
-}
-
-/** Targets go to stores that exist, at times of a known zone, and secrets only encrypted. */
-export function checkBackups(value: unknown, to: Report): void {
-  checkStores(value, to);
-  const { stores, targets, encryption } = backupsOutline.parse(value);
-  const known = Object.keys(stores);
-  if (known.length === 0)
-    report(to, ["stores"], "there is no store; add one, as local: { kind: directory, path: FOLDER }");
-  if (Object.keys(targets).length === 0) report(to, ["targets"], "there is no target; add one");
-  for (const [name, target] of Object.entries(targets)) {
-    const { kind, timezone, schedule, incremental, stores: wanted = [] } = target;
-    if (target.passwordFile !== undefined && target.passwordEnv !== undefined)
-      report(to, ["targets", name, "passwordEnv"], "the password is in passwordFile already; name one of the two");
-    for (const [index, store] of wanted.entries())
-      if (store !== undefined && !known.includes(store))
-        report(
-          to,
-          ["targets", name, "stores", index],
-          `there is no store "${store}"; name one of: ${known.join(", ")}, or add it under backups.stores`,
-        );
-    if (timezone !== undefined && !isTimeZone(timezone))
-      report(to, ["targets", name, "timezone"], `"${timezone}" is not a time zone; write it as Europe/Berlin, or UTC`);
-    if (incremental !== undefined && schedule === undefined)
-      report(
-        to,
-        ["targets", name, "incremental"],
-        'incremental backups are made between full ones; add the schedule of those, as schedule: "@daily"',
-      );
-    if (kind === "secrets" && encryption === undefined)
-      report(
-        to,
-        ["targets", name, "kind"],
-        "secrets are never stored unencrypted; add backups.encryption with the public key of age-keygen",
-      );
-  }
-}
-
-/** Bots that a target names and that are not there, with the path of each. */
-export function targetBotErrors(
-  root: unknown,
-): readonly { readonly path: (string | number)[]; readonly message: string }[] {
-  const { bots, backups } = usersOutline.parse(root);
-  const known = Object.keys(bots);
-  return Object.entries(backups.targets).flatMap(([name, target]) =>
-    target.bots.flatMap((bot, index) =>
-      bot === undefined || known.includes(bot)
-        ? []
-        : [
-            {
-              path: ["backups", "targets", name, "bots", index],
-              message: `there is no bot "${bot}"; the bots are: ${known.join(", ")}`,
-            },
-          ],
-    ),
-  );
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
-  } catch {
-    return false;
-  }
+  const { http, metrics } = map(root);
+  const listen = word(map(http)["listen"]);
+  if (listen === undefined || map(metrics)["listen"] !== listen) return undefined;
+  if (parseListen(listen)?.port === 0) return undefined;
+  return `"${listen}" is also the address of http; give metrics another port`;
 }

@@ -9,12 +9,14 @@ import { COMPRESSIONS, MAX_KEEP, OUTPUT_TARGETS } from "../../../core/output-log
 import { EXCHANGE_IDS } from "../../../core/exchange-ids.ts";
 import { limitsSchema } from "../../../core/limits.ts";
 import { listenAddress } from "../../../core/listen.ts";
+import { tag } from "../../../core/tag.ts";
 import { probeSchema } from "../../../probes/index.ts";
+import { checkBackups } from "./backup-rules.ts";
+import { FREE_ENV_NAME } from "./env-file.ts";
 import { backupsSchema } from "./backup-schema.ts";
 import { guardFields } from "./guard-schema.ts";
 import {
   checkAccounts,
-  checkBackups,
   checkBot,
   checkDriver,
   checkLimits,
@@ -48,18 +50,23 @@ const envName = () =>
       "a variable name is letters, digits and underscores, not beginning with a digit",
     );
 
-/** Names that are not of the variables which the supervisor sets for a bot. */
-export const FREE_ENV_NAME = /^(?!(?:NOTIFY_SOCKET|WATCHDOG_USEC|WATCHDOG_PID|INVOCATION_ID)$|SUPERVISOR_)/;
-
 const ownEnvName = () => envName().regex(FREE_ENV_NAME, "the supervisor sets this variable itself; remove it");
 
 /** An account names a lock file. */
 const MAX_ACCOUNT_CHARS = 64;
 
 const argv = () => z.array(text()).min(1);
-const command = () => argv().refine((words) => words[0] !== "", { path: [0], error: "the program is empty; name one" });
+const command = () =>
+  tag(
+    argv().refine((words) => words[0] !== "", { path: [0], error: "the program is empty; name one" }),
+    "first word",
+  );
 
-const positive = () => duration().refine((ms) => ms > 0, { error: "must be longer than 0s" });
+const positive = () =>
+  tag(
+    duration().refine((ms) => ms > 0, { error: "must be longer than 0s" }),
+    "positive",
+  );
 
 const restartSchema = z
   .strictObject({
@@ -87,8 +94,10 @@ const outputSchema = z.strictObject({
     .describe(
       "Where the output goes: the log file, systemd's journal under the name tradingbot-NAME, or the supervisor's own output (for containers). The keys below belong to the file alone.",
     ),
-  maxSize: size()
-    .refine((bytes) => bytes >= MIN_OUTPUT_BYTES, { error: "must be at least 64KiB" })
+  maxSize: tag(
+    size().refine((bytes) => bytes >= MIN_OUTPUT_BYTES, { error: "must be at least 64KiB" }),
+    "output size",
+  )
     .prefault("100MiB")
     .describe("Size of the log file from which on its older part is moved into a segment."),
   maxAge: positive().optional().describe("Age from which on the log file is rotated whatever its size; default: none."),
@@ -223,9 +232,11 @@ const botSchema = z
     restart: restartSchema
       .prefault({})
       .describe("When and how fast the bot is started again, and when that is given up."),
-    probes: z.array(probeSchema.superRefine(checkProbe, always)).prefault([]).describe("Checks of the running bot."),
-    limits: limitsSchema
-      .superRefine(checkLimits, always)
+    probes: z
+      .array(tag(probeSchema.superRefine(checkProbe, always), "probe"))
+      .prefault([])
+      .describe("Checks of the running bot."),
+    limits: tag(limitsSchema.superRefine(checkLimits, always), "limits")
       .optional()
       .describe("What the bot may use at most; what this machine cannot enforce is said at the start."),
     output: outputSchema.prefault({}).describe("Where the bot's output goes, and the rotation of its log file."),
@@ -265,6 +276,12 @@ const listenerSchema = z
   })
   .superRefine(checkListener, always);
 
+// The rules of whole sections, by name, for what is derived from this schema.
+tag(restartSchema, "restart");
+tag(emergencySchema, "driver");
+tag(botSchema, "bot");
+tag(listenerSchema, "listener");
+
 export const configSchema = z.strictObject({
   version: z.literal(1).describe("Version of the config format: 1."),
   stateDir: path()
@@ -296,11 +313,10 @@ export const configSchema = z.strictObject({
   emergencyFile: path()
     .optional()
     .describe("A file whose appearance closes the positions of every bot; default: emergency in runtimeDir."),
-  bots: z
-    .record(botName, botSchema)
-    .superRefine(checkAccounts, always)
-    .superRefine(checkOrder, always)
-    .describe("The bots, by name."),
+  bots: tag(
+    tag(z.record(botName, botSchema).superRefine(checkAccounts, always), "accounts").superRefine(checkOrder, always),
+    "order",
+  ).describe("The bots, by name."),
   backups: backupsSchema
     .superRefine(checkBackups, always)
     .optional()

@@ -1,7 +1,7 @@
 /** Variables of the environment that stand in where the config says nothing: the contract's API_HOST, API_PORT and LOG_FILE, and POSTGRES_*. */
 import { join, dirname, resolve } from "node:path";
 import { postgresUrlFrom } from "../../../core/postgres-url.ts";
-import { valueAt } from "./fields.ts";
+import { valueAt } from "./value-at.ts";
 import { formatPath, type Path } from "./issues.ts";
 import type { Dirs } from "./paths.ts";
 import type { Environment } from "./substitute.ts";

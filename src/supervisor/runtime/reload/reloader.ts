@@ -11,10 +11,10 @@ import { definitionNow, missingProgram } from "../bot-setup.ts";
 import type { Bot } from "../bot.ts";
 import { checkEnvironment } from "../config/environment.ts";
 import { ConfigError } from "../config/issues.ts";
-import { loadConfig, type BotConfig, type Config, type Dirs, type LoadedConfig } from "../config/load.ts";
+import type { BotConfig, Config, Dirs, LoadedConfig } from "../config/load.ts";
 import type { Fleet } from "../fleet.ts";
 import { surveyBots } from "../survey.ts";
-import { planReload, type BotChange, type ReloadPlan } from "./plan.ts";
+import type { BotChange, ReloadPlan } from "./plan.ts";
 
 /** Time beyond a bot's own timeouts that it is waited for, ms. */
 const MARGIN_MS = 15_000;
@@ -67,8 +67,8 @@ export class Reloader {
   }
 
   /** What `reload` would do now. Throws `ReloadRefusal` for a file that is no config. */
-  preview(): ReloadAnswer {
-    return this.#read().answer;
+  async preview(): Promise<ReloadAnswer> {
+    return this.#read(await loadTools()).answer;
   }
 
   /** Does it, and answers when every bot has come to rest. Throws `ReloadRefusal` when nothing was changed. */
@@ -80,10 +80,11 @@ export class Reloader {
     this.#busy = true;
     this.#order = undefined;
     try {
+      const tools = await loadTools();
       const obstacle = this.#deps.obstacle();
       if (obstacle !== undefined)
         throw new ReloadRefusal("inProgress", `cannot reload: ${obstacle}`, "try again when the restore has ended");
-      const { loaded, plan, answer } = this.#read();
+      const { loaded, plan, answer } = this.#read(tools);
       if (answer.refusal !== null)
         throw new ReloadRefusal("refused", `cannot reload: ${answer.refusal}`, "nothing was changed");
       say("info", `reloading ${loaded.file}: ${reloadSummary(answer)}`);
@@ -116,10 +117,10 @@ export class Reloader {
     }
   }
 
-  #read(): { loaded: LoadedConfig; plan: ReloadPlan; answer: ReloadAnswer } {
+  #read({ loadConfig, planReload }: Tools): { loaded: LoadedConfig; plan: ReloadPlan; answer: ReloadAnswer } {
     const { current, fleet } = this.#deps;
     const { file, env, config, dirs } = current();
-    const { loaded, warnings } = readAll(file, env);
+    const { loaded, warnings } = readAll(loadConfig, file, env);
     const inForce = Object.fromEntries(fleet.all.map(({ latestPlan }) => [latestPlan.name, latestPlan.config]));
     const plan = planReload({ ...config, bots: inForce }, loaded.config, (after) => staleness(fleet, after, dirs));
     const refusal = refusalOf(plan, loaded.config, fleet) ?? programRefusal(plan, loaded, fleet) ?? null;
@@ -264,7 +265,22 @@ interface Outcome {
 
 const UNTOUCHED = { state: null, note: null, error: null };
 
-function readAll(file: string, env: LoadedConfig["env"]): { loaded: LoadedConfig; warnings: readonly string[] } {
+interface Tools {
+  readonly loadConfig: typeof import("../config/load.ts").loadConfig;
+  readonly planReload: typeof import("./plan.ts").planReload;
+}
+
+/** Loaded when they are needed: schema and YAML parser are large, and a daemon that never reloads has no use for them. */
+async function loadTools(): Promise<Tools> {
+  const [{ loadConfig }, { planReload }] = await Promise.all([import("../config/load.ts"), import("./plan.ts")]);
+  return { loadConfig, planReload };
+}
+
+function readAll(
+  loadConfig: Tools["loadConfig"],
+  file: string,
+  env: LoadedConfig["env"],
+): { loaded: LoadedConfig; warnings: readonly string[] } {
   try {
     const loaded = loadConfig({ file, env });
     return { loaded, warnings: checkEnvironment(loaded) };
