@@ -12,7 +12,11 @@ const SLACK_MS = 3_000;
 const CLOSE_MS = 3 * (KILL_GRACE_MS + 4 * (WORK_MS + SLACK_MS));
 const FOREVER_MS = Number.POSITIVE_INFINITY;
 
-export function stateBoundMs(policy: Policy, state: State, { mainLives }: { mainLives: boolean }): number {
+export function stateBoundMs(
+  policy: Policy,
+  state: State,
+  { mainLives, acknowledged }: { mainLives: boolean; acknowledged: boolean },
+): number {
   switch (state.kind) {
     case "starting":
       return mainLives ? EXTEND_LIMIT_FACTOR * policy.startTimeout + SLACK_MS : SLACK_MS;
@@ -25,7 +29,8 @@ export function stateBoundMs(policy: Policy, state: State, { mainLives }: { main
     case "stuck":
       return UNKILLABLE_MS + SWEEP_RETRY_MS + KILL_GRACE_MS + SLACK_MS;
     case "locked":
-      return retriesByItself(state.outcome) ? CLOSE_RETRY_MS + SLACK_MS : FOREVER_MS;
+      // A person who knows of it has ended the rounds.
+      return retriesByItself(state.outcome) && !acknowledged ? CLOSE_RETRY_MS + SLACK_MS : FOREVER_MS;
     case "running":
       // The kernel's word of the end is on its way.
       return mainLives ? FOREVER_MS : SLACK_MS;

@@ -125,7 +125,8 @@ export class Oracle {
       truth.phase = phase;
       truth.phaseSinceMs = nowMs;
     }
-    const boundMs = stateBoundMs(policy, state, { mainLives });
+    const acknowledged = isAcknowledged(bot);
+    const boundMs = stateBoundMs(policy, state, { mainLives, acknowledged });
     if (nowMs - truth.phaseSinceMs > boundMs) this.complain(`${bot.plan.name} is ${phase} for more than ${boundMs} ms`);
     if (waitsForGood(state)) truth.badSinceMs ??= nowMs;
     else truth.badSinceMs = undefined;
@@ -254,7 +255,8 @@ export class Oracle {
     const is = `${bot.plan.name} is ${state.kind}`;
     if (state.kind === "locked" && (!truth.locked || truth.outcome === null))
       return `${is} and its incident has not ended`;
-    if (state.kind === "locked") return retriesByItself(state.outcome) ? `${is} with ${state.outcome}` : undefined;
+    if (state.kind === "locked")
+      return retriesByItself(state.outcome) && !isAcknowledged(bot) ? `${is} with ${state.outcome}` : undefined;
     if (truth.locked) return `I3: ${is} and not locked`;
     if (state.kind === "running") return undefined;
     if (state.kind !== "stopped" && state.kind !== "halted") return is;
@@ -279,4 +281,9 @@ function describeState(state: State): string {
   const after = "after" in state ? ` then ${state.after.kind}` : "";
   const phase = "phase" in state ? ` ${state.phase}` : "";
   return `${state.kind}${phase}${after} #${state.generation}`;
+}
+
+/** A person knows of it and has ended the rounds of the close. */
+function isAcknowledged(bot: SimulatedBot): boolean {
+  return bot.lockout.current?.acknowledgedAt !== undefined;
 }
