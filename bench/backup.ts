@@ -141,7 +141,7 @@ async function runOurs({ supervisor, config, folder }: Site, writer: Writer): Pr
   const startMs = performance.now();
   const child = Bun.spawn([supervisor, "backup", "run", "state", "--config", config], {
     env: { ...ENV, TMPDIR: folder },
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", "ignore", "ignore"],
   });
   let rssMib = 0;
   while (child.exitCode === null && child.signalCode === null) {

@@ -1,4 +1,4 @@
-/** Variables of the environment that stand in where the config says nothing: the contract's API_HOST, API_PORT and LOG_FILE, and POSTGRES_*. */
+/** Variables of the environment that stand in where the config says nothing: the contract's API_HOST, API_PORT and LOG_FILE, those of backups, and POSTGRES_*. */
 import { join, dirname, resolve } from "node:path";
 import { postgresUrlFrom } from "../../../core/postgres-url.ts";
 import { valueAt } from "./value-at.ts";
@@ -33,9 +33,37 @@ export function withVariables(root: unknown, env: Environment): Completed {
     added["http"] = { ...http, listen };
     words.set("http.listen", " (from $API_HOST and $API_PORT)");
   }
-  const backups = withDatabase(valueAt(root, ["backups"]), env, words);
-  if (backups !== undefined) added["backups"] = backups;
+  const section: unknown = valueAt(root, ["backups"]);
+  if (isMap(section)) {
+    const backups = withPlace(section, env, words);
+    added["backups"] = withDatabase(backups, env, words) ?? backups;
+  }
   return { root: { ...root, ...added }, wordsOf: (path) => words.get(formatPath(path)) ?? "" };
+}
+
+/** Where backups go and how long they stay, and the database, by the variables of older scripts. */
+function withPlace(backups: object, env: Environment, words: Map<string, string>): object {
+  const [folder = "", days = "", path = ""] = [env["BACKUP_DIR"], env["RETENTION_DAYS"], env["DATABASE_PATH"]];
+  const more: Record<string, unknown> = {};
+  if (folder !== "" && valueAt(backups, ["stores"]) === undefined) {
+    more["stores"] = { local: { kind: "directory", path: folder } };
+    words.set("backups.stores.local.path", " (from $BACKUP_DIR)");
+  }
+  if (days !== "" && valueAt(backups, ["retention"]) === undefined) {
+    more["retention"] = { daily: `${days}d` };
+    words.set("backups.retention.daily", " (from $RETENTION_DAYS)");
+  }
+  const targets = valueAt(backups, ["targets"]);
+  if (path !== "" && isMap(targets))
+    more["targets"] = Object.fromEntries(
+      Object.entries(targets).map(([name, target]: [string, unknown]): [string, unknown] => {
+        const lacks =
+          isMap(target) && valueAt(target, ["kind"]) === "sqlite" && valueAt(target, ["path"]) === undefined;
+        if (lacks) words.set(`backups.targets.${name}.path`, " (from $DATABASE_PATH)");
+        return [name, lacks ? { ...target, path } : target];
+      }),
+    );
+  return { ...backups, ...more };
 }
 
 /** The targets of kind postgres with the address and the password that the variables name; `undefined`: nothing to add. */
