@@ -59,14 +59,16 @@ export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
     const upTo = await placeWal(job, manifest, path);
     const { reached, rows, short } = await play(path, manifest, { at, io, upTo });
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
-    const lost = Math.max(0, Date.parse(at) - reached);
-    const text = Object.entries(rows)
+    const held = Object.entries(rows)
       .map(([database, tables]) => `${database}: ${Object.values(tables).reduce((sum, each) => sum + each, 0)} rows`)
       .join(", ");
-    say(
-      io,
-      `the last transaction in it is of ${new Date(reached).toISOString()}, ${(lost / 1_000).toFixed(3)} s before the wanted instant (RPO); it took ${(durationMs / 1_000).toFixed(1)} s (RTO); ${text}`,
-    );
+    const [last, tookSeconds] = [new Date(reached).toISOString(), (durationMs / 1_000).toFixed(1)];
+    const lostSeconds = (Math.max(0, Date.parse(at) - reached) / 1_000).toFixed(3);
+    const loss =
+      short === undefined
+        ? `everything up to ${at} is in it, the last transaction of ${last} (RPO 0 s)`
+        : `the last transaction in it is of ${last}, ${lostSeconds} s before the wanted instant (RPO)`;
+    say(io, `${loss}; it took ${tookSeconds} s (RTO); ${held}`);
     const common = { id: "", backup: manifest.id, rawBytes: manifest.raw.bytes, durationMs };
     io.write({ kind: "restored", ...common, aside: [], marked: [], troubles: short === undefined ? [] : [short] });
   } catch (cause) {
