@@ -108,7 +108,15 @@ async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell 
     const run = runName(randomInt(RUN_NAMES));
     const scope = job.venue.symbols;
     const goal = job.goal ?? FLAT;
-    const policy = { incident: job.incident, run, goal, scope, deadlineMs, recvWindowMs: venue.orderWindowMs };
+    const policy = {
+      ...job.bounds,
+      incident: job.incident,
+      run,
+      goal,
+      scope,
+      deadlineMs,
+      recvWindowMs: venue.orderWindowMs,
+    };
     return closeAccount({ venue, journal, record, clock, policy, stop, tell }, resumedPlan(journal.history, clock));
   });
 }

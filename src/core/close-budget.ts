@@ -60,13 +60,15 @@ const MAX_HOLD_MS = 10_000;
 
 /**
  * 50 + 10 × positions, and two more for each further chunk that a maximum forces, whether the market names it or its refusals
- * taught it: else a position that is big for its market could not be closed in one run. It never shrinks.
+ * taught it: else a position that is big for its market could not be closed in one run. It never shrinks. `fixed`: the config's word.
  */
 export function widenAllowance(
   allowance: Allowance,
   positions: readonly HeldPosition[],
   attempts: Attempts = new Map(),
+  fixed?: number,
 ): Allowance {
+  if (fixed !== undefined) return { ...allowance, max: fixed };
   const further = (position: HeldPosition): number => Math.max(0, countChunks(position, attempts) - 1);
   const max = positions.reduce(
     (sum, position) => sum + ORDERS_PER_POSITION + ORDERS_PER_FURTHER_CHUNK * further(position),

@@ -124,6 +124,15 @@ export const closeJobSchema = z.strictObject({
     processes: z.array(z.strictObject({ pid: z.int(), startTicks: z.number() })),
   }),
   venue: venueSchema,
+  /** What a run may do at most; absent: as the plan has it. */
+  bounds: z
+    .strictObject({
+      /** Orders executed. */
+      maxOrders: z.int().positive().optional(),
+      /** Distance of a fill from the mark price, as ratio. */
+      maxSlippage: z.number().positive().optional(),
+    })
+    .optional(),
 });
 export type CloseJob = z.output<typeof closeJobSchema>;
 

@@ -151,6 +151,8 @@ export interface ChainRequest {
   readonly orders: readonly OpenOrder[];
   /** Orders that may still be sent in this run. */
   readonly limit: number;
+  /** Largest distance of a fill from the mark price, as ratio; `undefined`: what the market takes. */
+  readonly maxSlippage?: number | undefined;
 }
 
 /** The chains of one round, biggest notional first; `seq` of the last order comes back. */
@@ -161,7 +163,9 @@ export function planChains(request: ChainRequest): { chains: CloseChain[]; seq: 
   let { seq, limit } = request;
   for (const position of biggestFirst) {
     const attempt = attemptFor(request.attempts, position.symbol, position.side);
-    const orders = planChunks(position, attempt)
+    // Without a mark price nobody can keep a limit around it.
+    if (request.maxSlippage !== undefined && position.markPrice === undefined) continue;
+    const orders = planChunks(position, attempt, request.maxSlippage)
       .slice(0, limit)
       .map((amount, index) => closeOrder(request, position, attempt, amount, seq + index + 1));
     if (orders.length === 0) continue;
@@ -255,9 +259,10 @@ export function countChunks(position: HeldPosition, attempts: Attempts): number 
 }
 
 /** Never more in sum than the position as read: whatever the venue does with them, together they cannot turn it. */
-function planChunks(position: HeldPosition, attempt: Attempt): number[] {
+function planChunks(position: HeldPosition, attempt: Attempt, maxSlippage?: number): number[] {
   const { rules } = position;
-  const venueMax = limitPrice(position, attempt) === undefined ? rules.maxMarketAmount : rules.maxLimitAmount;
+  const venueMax =
+    limitPrice(position, attempt, maxSlippage) === undefined ? rules.maxMarketAmount : rules.maxLimitAmount;
   const largest = Math.min(venueMax ?? Number.POSITIVE_INFINITY, attempt.maxChunk ?? Number.POSITIVE_INFINITY);
   const total = floorToStep(sellable(position), rules.stepAmount);
   const chunk = Math.max(floorToStep(largest, rules.stepAmount), rules.minAmount, rules.stepAmount ?? 0);
@@ -271,7 +276,7 @@ function planChunks(position: HeldPosition, attempt: Attempt): number[] {
 }
 
 function closeOrder(
-  { incident, run, round }: ChainRequest,
+  { incident, run, round, maxSlippage }: ChainRequest,
   position: HeldPosition,
   attempt: Attempt,
   amount: number,
@@ -289,13 +294,15 @@ function closeOrder(
     marginMode: position.marginMode,
     reduceOnly: true,
     rung: attempt.rung,
-    limitPrice: limitPrice(position, attempt),
+    limitPrice: limitPrice(position, attempt, maxSlippage),
     probe: !attempt.works && (attempt.rung > 0 || attempt.silentRounds > 0),
   };
 }
 
-function limitPrice(position: HeldPosition, attempt: Attempt): number | undefined {
-  const band = BANDS[attempt.rung] ?? 0;
+/** `undefined`: a market order. With a limit of the slippage there is none: the first step takes what is within it. */
+function limitPrice(position: HeldPosition, attempt: Attempt, maxSlippage?: number): number | undefined {
+  const step = BANDS[attempt.rung] ?? 0;
+  const band = maxSlippage === undefined ? step : step === 0 ? maxSlippage : Math.min(step, maxSlippage);
   if (band === 0 || position.markPrice === undefined) return undefined;
   return position.markPrice * (position.side === "long" ? 1 - band : 1 + band);
 }

@@ -55,6 +55,10 @@ export interface PlanPolicy {
   /** Tells the client order ids of this run from those of every other run of the incident. */
   readonly run: string;
   readonly goal: CloseGoal;
+  /** Orders that may be executed in one run; absent: 50 and 10 more for each position. */
+  readonly maxOrders?: number | undefined;
+  /** Largest distance of a fill from the mark price, as ratio; absent: what the market takes. */
+  readonly maxSlippage?: number | undefined;
   /** The symbols that the readings are limited to; empty: the whole account. */
   readonly scope: readonly string[];
   /** Monotonic ms at which the loop gives up. */
@@ -257,7 +261,7 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
   const allowance = refund(state.allowance, held, readFromMs, lateMs);
   const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
   const doubts = settleDoubts(state.doubts, amountsOf(held), readFromMs, lateMs);
-  return { ...next, held, attempts, doubts, allowance: widenAllowance(allowance, held, attempts) };
+  return { ...next, held, attempts, doubts, allowance: widenAllowance(allowance, held, attempts, policy.maxOrders) };
 }
 
 function lastMoment({ deadlineMs }: PlanPolicy, { flatAtMs }: PlanState): number {
@@ -326,9 +330,9 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
     return { state: before, decision: { kind: "wait", ms, quiet: false } };
   }
   const round = before.round + 1;
-  const { incident, run } = policy;
+  const { incident, run, maxSlippage } = policy;
   const limit = holdMs > 0 ? 0 : left;
-  const { chains, seq } = planChains({ ...before, incident, run, round, open: ready, orders, limit });
+  const { chains, seq } = planChains({ ...before, incident, run, round, maxSlippage, open: ready, orders, limit });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",

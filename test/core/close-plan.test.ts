@@ -464,3 +464,29 @@ describe("decide() of a spot wallet", () => {
     expect(firstOrder(decide(POLICY, state, at, 7_011).decision).amount).toBe(5);
   });
 });
+
+test("decide() with a largest slippage sends no market order, and no limit beyond it, and none without a mark price", () => {
+  const policy = { ...POLICY, maxSlippage: 0.01 };
+  let state = startPlan();
+  const prices: (number | undefined)[] = [];
+  for (let n = 0; n < 6; n += 1) {
+    const step = decide(policy, state, reading([held("A", 10)]), n * 100);
+    const order = firstOrder(step.decision);
+    prices.push(order.limitPrice);
+    state = recordRound(step.state, [{ order, result: { kind: "accepted", filled: 0 }, sentAtMs: n * 100 }]);
+  }
+  // Around the mark price of 100.
+  expect(prices).toEqual([99, 99.9, 99.5, 99, 99, 99]);
+  const blind = { ...held("A", 10), markPrice: undefined };
+  expect(act(decide(policy, startPlan(), reading([blind], [rest("1", "B")]), 0).decision).chains).toEqual([]);
+});
+
+test("decide() with a largest number of orders ends residual when they are used up", () => {
+  const policy = { ...POLICY, maxOrders: 1 };
+  const at = reading([held("A", 10)]);
+  const first = decide(policy, startPlan(), at, 0);
+  const sent = { order: firstOrder(first.decision), result: { kind: "accepted", filled: 1 } as const, sentAtMs: 1 };
+  const { decision } = decide(policy, recordRound(first.state, [sent]), at, 7_100);
+  expect(decision).toMatchObject({ kind: "done", outcome: "residual" });
+  expect(decision).toMatchObject({ reason: expect.stringContaining("the cap of 1 orders") });
+});

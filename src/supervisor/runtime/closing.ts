@@ -96,6 +96,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
     version: 1,
     mode,
     ...(goal === undefined ? {} : { goal }),
+    bounds: boundsOf(emergency),
     incident: lockout.incident,
     trigger: lockout.trigger,
     bot: plan.name,
@@ -108,6 +109,13 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
       processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
     },
     venue: venueAccess(plan, emergency, env, timeoutMs),
+  };
+}
+
+function boundsOf({ maxOrders, maxSlippage }: EmergencyConfig): NonNullable<CloseJob["bounds"]> {
+  return {
+    ...(maxOrders === undefined ? {} : { maxOrders }),
+    ...(maxSlippage === undefined ? {} : { maxSlippage }),
   };
 }
 

@@ -2,6 +2,7 @@
 import { chmodSync, chownSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Server } from "bun";
+import { preflightTrouble } from "../../core/preflight.ts";
 import { retriesByItself } from "../../core/ladder.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
@@ -278,8 +279,9 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
       hint: `supervisor emergency plan ${name} shows them; --accept-positions arms it all the same`,
     });
   }
-  const reopened = body.value.acceptPositions ? undefined : await positionsSince(deps, bot);
-  if (reopened !== undefined) return reopened;
+  const { acceptPositions } = body.value;
+  const unfit = acceptPositions ? undefined : ((await positionsSince(deps, bot)) ?? (await preflightRefusal(bot)));
+  if (unfit !== undefined) return unfit;
   // The reading took a moment, in which somebody else may have armed it, or closed again.
   if (bot.loop.state.kind !== "locked")
     return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${bot.loop.state.kind} by now` });
@@ -305,6 +307,19 @@ function armUnlocked(bot: Bot, reason: string): Response {
 function plight({ loop: { state } }: Bot): { state: State["kind"]; reason: string } {
   const reason = "reason" in state ? state.reason : (state.lastExit?.detail ?? "it is not running yet");
   return { state: state.kind, reason };
+}
+
+/** A bot whose next emergency would fail is not let on its account again, unless a person takes that upon himself. */
+async function preflightRefusal(bot: Bot): Promise<Response | undefined> {
+  const { name, policy } = bot.plan;
+  if (policy.emergency === undefined) return undefined;
+  const trouble = preflightTrouble(await bot.guard.preflights.run(false));
+  if (trouble === undefined) return undefined;
+  return refuse(409, {
+    code: "preflight",
+    message: `cannot arm ${name}: an emergency close would not work: ${trouble}`,
+    hint: `repair it, then see: supervisor emergency preflight ${name}; --accept-positions arms it all the same`,
+  });
 }
 
 /** The account was flat when the close ended; a person who arms says that it still is. Read, it may tell otherwise. */

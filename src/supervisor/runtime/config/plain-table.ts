@@ -432,6 +432,8 @@ export const PLAIN_TABLE: Shape = {
                 item: { is: "text", patterns: ["^[^\\0]*$", "^[^/:]+\\/[^/:]+(:[^/:]+)?$"], min: 1 },
                 default: [],
               },
+              maxOrders: { is: "number", whole: true, min: 1, max: 10000, optional: true },
+              maxSlippage: { is: "ask", optional: true },
               spot: {
                 is: "map",
                 keys: {

@@ -179,6 +179,20 @@ const emergencySchema = z
       )
       .default([])
       .describe("Unified ccxt symbols to close, for example BTC/USDT:USDT; empty: the whole account."),
+    maxOrders: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .optional()
+      .describe("Orders executed in one run of a close at most. Default: 50, and 10 more for each position."),
+    maxSlippage: z
+      .string()
+      .regex(/^(?!0+(\.0+)?%)\d{1,2}(\.\d+)?%$/, "is not a share of a price; write it as 2% or 0.5%")
+      .transform((share) => Number(share.slice(0, -1)) / 100)
+      .optional()
+      .describe(
+        "No order is filled further than this from the mark price, and what is left stays open. Default: no limit.",
+      ),
     spot: z
       .strictObject({
         quote: asset().default("USDT").describe("What everything is sold for."),
