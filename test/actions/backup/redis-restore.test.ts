@@ -26,7 +26,9 @@ class RedisRestoreRig extends RedisRig {
     const quoted = words.map((word) => `'${word}'`).join(" ");
     const [stop, start] = [join(this.folder, "stop.sh"), join(this.folder, "start.sh")];
     writeFileSync(stop, `pid=$(cat ${pidFile}) && kill $pid && while [ -e /proc/$pid ]; do sleep 0.02; done\n`);
-    writeFileSync(start, `exec redis-server ${quoted} > /dev/null 2>&1\n`);
+    // As a service manager does it: one that runs is started.
+    const running = `[ -e ${pidFile} ] && [ -e "/proc/$(cat ${pidFile})" ] && exit 0`;
+    writeFileSync(start, `${running}\nexec redis-server ${quoted} > /dev/null 2>&1\n`);
     const password = settings.includes("--requirepass") ? { password: PASSWORD } : {};
     const url = `redis+unix://${this.socket}`;
     return { kind: "redis", name: "cache", url, stop: ["sh", stop], start: ["sh", start], ...password, ...more };
