@@ -76,9 +76,12 @@ export class CloseRecord {
     this.countError(failure.kind === "rejected" ? `rejected:${failure.why}` : failure.kind);
   }
 
-  noteOrder(order: SentOrder): void {
+  /** Takes an order in, and returns it with what it cost. */
+  noteOrder(order: SentOrder): SentOrder {
     const mark = this.#marks.get(positionKey(order.symbol, order.positionSide));
-    this.#orders.set(order.id, mark === undefined ? order : { ...order, ...costOf(order, mark) });
+    const noted = mark === undefined ? order : { ...order, ...costOf(order, mark) };
+    this.#orders.set(order.id, noted);
+    return noted;
   }
 
   /** Adds a line to the timeline. */

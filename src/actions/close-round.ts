@@ -72,19 +72,18 @@ async function runChain(
 async function sendOne({ venue, journal, record, clock }: RoundContext, order: CloseOrder): Promise<Sent> {
   const intendedAt = clock.wallTime().toISOString();
   const { round, seq } = order;
-  const intent = describeOrder(order, intendedAt);
-  record.noteOrder(intent);
+  const intent = record.noteOrder(describeOrder(order, intendedAt));
   journal.append({ kind: "intent", at: intendedAt, round, seq, order: intent });
   await journal.sync();
   const sentAt = clock.wallTime().toISOString();
   const sentAtMs = clock.monotonicMs();
   const answer = await venue.send(order);
-  const done: SentOrder = {
+  // With what it cost, so that the report of a later run tells the same.
+  const done = record.noteOrder({
     ...describeOrder(order, sentAt),
     ...answerFields(answer),
     ackMs: Math.round(clock.monotonicMs() - sentAtMs),
-  };
-  record.noteOrder(done);
+  });
   journal.append({ kind: "outcome", at: clock.wallTime().toISOString(), order: done });
   // Nobody waits for it: a lost outcome reads as unknown, which is only slower, never wrong.
   void journal.sync();
