@@ -67,10 +67,12 @@ test("planCuts() only reduces: no cut is larger than its position, empty, or of 
 test("planCuts() ends at the limit or below, but for what is smaller than the smallest order", () => {
   fc.assert(
     fc.property(account, share, (positions, ratio) => {
-      const max = (exposureOf(positions) ?? 0) * ratio;
+      const before = exposureOf(positions) ?? 0;
+      const max = before * ratio;
       const left = after(positions, planCuts(positions, max));
       const total = exposureOf(left.filter((position) => !isDust(position))) ?? 0;
-      expect(total).toBeLessThanOrEqual(max * (1 + 1e-9) + 1e-9);
+      // The last bits of a sum are noise, and a position that is smaller than them is not seen in it.
+      expect(total).toBeLessThanOrEqual(max * (1 + 1e-9) + 1e-9 + before * 1e-12);
     }),
   );
 });
@@ -78,7 +80,8 @@ test("planCuts() ends at the limit or below, but for what is smaller than the sm
 test("planCuts() asks for nothing more of an account that it has cut", () => {
   fc.assert(
     fc.property(account, share, (positions, ratio) => {
-      const max = (exposureOf(positions) ?? 0) * ratio * (1 + 1e-9) + 1e-9;
+      const before = exposureOf(positions) ?? 0;
+      const max = before * (ratio * (1 + 1e-9) + 1e-12) + 1e-9;
       const left = after(positions, planCuts(positions, max)).filter((position) => !isDust(position));
       expect(planCuts(left, max)).toEqual([]);
       expect(exceedsExposure(exposureOf(left), max)).toBe(false);
