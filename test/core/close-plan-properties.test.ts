@@ -163,6 +163,9 @@ interface Run {
   readonly lowest: number;
 }
 
+/** How far an answer of a venue lags behind its books at most, where that decides, ms. */
+const STALE_MS = 1_000;
+
 /** While the outage lasts every order is lost. */
 function play(
   script: World,
@@ -178,13 +181,18 @@ function play(
   const chainBreaches: string[] = [];
   let state = startPlan();
   let atMs = 0;
+  let lastReadMs = 0;
   let lowest = venue.exposure;
   const look = (): void => {
     lowest = Math.min(lowest, venue.exposure);
   };
   for (let step = 0; step < MAX_STEPS; step += 1) {
     venue.advance(atMs);
-    const reading = venue.read(readFaults.next().value ?? "none");
+    const drawn = readFaults.next().value ?? "none";
+    // Where nothing but time holds an order back, no wait helps against an answer of any age.
+    const tooOld = drawn === "stale" && (spot || policy.goal?.kind === "reduce") && atMs - lastReadMs > STALE_MS;
+    const reading = venue.read(tooOld ? "none" : drawn);
+    lastReadMs = atMs;
     const readFromMs = atMs;
     atMs += readMs.next().value ?? 0;
     venue.advance(atMs);
