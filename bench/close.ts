@@ -11,7 +11,7 @@ const LATENCIES_MS = [0, 100];
 /** Symbols, each with one position and one order. */
 const SYMBOLS = 20;
 const QUICK_SYMBOLS = 4;
-const KEYS = { PAPER_KEY: "bench", PAPER_SECRET: "bench", PAPER_PASSPHRASE: "bench" };
+export const KEYS = { PAPER_KEY: "bench", PAPER_SECRET: "bench", PAPER_PASSPHRASE: "bench" };
 
 interface Times {
   readonly flat: number[];
@@ -50,11 +50,13 @@ export async function benchClose(rig: Rig, options: Options): Promise<readonly R
   return rows;
 }
 
-interface Venue {
+export interface Venue {
   readonly name: Options["venue"];
   readonly url: string;
   readonly latencyMs: number;
   readonly symbols: number;
+  /** Hedge mode with a long and a short leg on each symbol. */
+  readonly bothLegs?: boolean;
 }
 
 async function closeOnce(daemon: Daemon, venue: Venue, times: Times): Promise<void> {
@@ -72,7 +74,7 @@ async function closeOnce(daemon: Daemon, venue: Venue, times: Times): Promise<vo
   await daemon.call("POST", "/v1/bots/bot/arm", { reason: "the next round" });
 }
 
-async function closeNaively(rig: Rig, venue: Venue): Promise<number> {
+export async function closeNaively(rig: Rig, venue: Venue): Promise<number> {
   const { name, url } = venue;
   await prepareVenue(venue);
   const startMs = performance.now();
@@ -84,11 +86,15 @@ async function closeNaively(rig: Rig, venue: Venue): Promise<number> {
 }
 
 /** A fresh venue with one position and one order on each symbol. */
-async function prepareVenue({ url, latencyMs, symbols: count }: Venue): Promise<void> {
+export async function prepareVenue({ url, latencyMs, symbols: count, bothLegs = false }: Venue): Promise<void> {
   const symbols = Array.from({ length: count }, (_, i) => `S${String(i).padStart(2, "0")}USDT`);
   await post(url, "reset", {});
+  if (bothLegs) await post(url, "set", { hedge: true });
   await post(url, "seed", {
-    positions: symbols.map((symbol, i) => ({ symbol, side: i % 2 === 0 ? "long" : "short", amount: 2 })),
+    positions: symbols.flatMap((symbol, i) => {
+      const sides = bothLegs ? ["long", "short"] : [i % 2 === 0 ? "long" : "short"];
+      return sides.map((side) => ({ symbol, side, amount: 2 }));
+    }),
     orders: symbols.map((symbol, i) => ({ symbol, side: i % 2 === 0 ? "buy" : "sell", amount: 1 })),
   });
   await post(url, "set", { latencyMs });

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 
-export type Unit = "ms" | "MiB" | "% of a core" | "/s" | "files" | "s" | "runs" | "events";
+export type Unit = "calls" | "ms" | "MiB" | "% of a core" | "/s" | "files" | "s" | "runs" | "events";
 
 export interface Row {
   readonly what: string;

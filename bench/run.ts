@@ -13,6 +13,7 @@ import { benchPostgres } from "./postgres.ts";
 import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
 import { benchStart } from "./start.ts";
+import { benchWorker } from "./worker.ts";
 
 type Bench = (rig: Rig, options: Options) => Promise<readonly Row[]>;
 
@@ -27,6 +28,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   backup: { title: "Backup of SQLite under a writer", run: benchBackup, named: true },
   postgres: { title: "Backups of PostgreSQL", run: benchPostgres, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
+  worker: { title: "The close worker, from its spawn to its exit", run: benchWorker },
   close: { title: "From the death that spends the restart budget to the flat account", run: benchClose },
 };
 
