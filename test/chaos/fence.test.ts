@@ -24,12 +24,12 @@ test.concurrent("a lockout belongs to the account: it holds under another name, 
   await using rig = new Rig({ bots: { old: bot } });
   await rig.run();
   await until("the old bot runs", async () => (await rig.bot("old")).state === "running");
-  expect((await rig.cli("emergency", "close", "old", "--yes")).code).toBe(0);
+  expect((await rig.cli("emergency", "close", "old", "--yes", "--account", "main")).code).toBe(0);
   await rig.endDaemon("SIGTERM");
   rig.configure({ bot });
   await rig.run();
   expect(await rig.botIn("locked")).toMatchObject({ pid: null, generation: 0, emergency: { state: "flat" } });
-  expect((await rig.cli("arm", "bot", "--reason", "looked at it")).code).toBe(0);
+  expect(await rig.cli("arm", "bot", "--reason", "looked at it")).toMatchObject({ code: 0, err: "" });
   await rig.botIn("running");
   expect(existsSync(rig.state("bots/old/lock.json"))).toBe(false);
 });

@@ -18,6 +18,9 @@ export class Output {
   /** From here on nothing waits for a reader. */
   neverWait(): void {
     this.#streams = true;
+    // Made now, before a bot may inherit them: made at the first word, the runtime leaves a pipe non-blocking.
+    this.#guard(1, process.stdout);
+    this.#guard(2, process.stderr);
   }
 
   out(text: string): void {
@@ -58,9 +61,14 @@ export class Output {
 
   #stream(fd: 1 | 2, text: string): void {
     const stream = fd === 1 ? process.stdout : process.stderr;
-    if (!this.#guarded.has(fd)) stream.on("error", (error) => this.#failed(fd, error));
-    this.#guarded.add(fd);
+    this.#guard(fd, stream);
     stream.write(text);
+  }
+
+  #guard(fd: 1 | 2, stream: NodeJS.WriteStream): void {
+    if (this.#guarded.has(fd)) return;
+    this.#guarded.add(fd);
+    stream.on("error", (error) => this.#failed(fd, error));
   }
 
   /** A reader that goes away ends what only shows something, silently; a deed goes on, and its exit code stays its own. */
