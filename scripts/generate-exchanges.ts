@@ -148,9 +148,16 @@ function derivativeIds(): string[] {
     .toSorted();
 }
 
+/** Each is asked by every list, and making one costs some milliseconds. */
+const instances = new Map<string, Exchange>();
+
 function instanceOf(id: string): Exchange {
+  const known = instances.get(id);
+  if (known !== undefined) return known;
   // Safe: every name in `exchanges` is a class of that name whose constructor needs no argument.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const Class = Reflect.get(ccxt, id) as typeof Exchange;
-  return new Class();
+  const instance = new Class();
+  instances.set(id, instance);
+  return instance;
 }
