@@ -8,6 +8,7 @@ import type { Action } from "./contract.ts";
 /** Loaded only when run: their libraries are heavy. */
 const actions = new Map<string, () => Promise<Action>>([
   ["close-positions", async () => (await import("./close-positions.ts")).closePositionsAction],
+  ["watch-account", async () => (await import("./watch-account.ts")).watchAccountAction],
   ["preflight", async () => (await import("./preflight.ts")).preflightAction],
   ["backup", async () => (await import("./backup/make.ts")).backupAction],
   ["verify-backups", async () => (await import("./backup/check.ts")).verifyAction],

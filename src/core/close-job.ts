@@ -107,7 +107,17 @@ export const closeJobSchema = z.strictObject({
   goal: closeGoalSchema.optional(),
   /** Id of the incident: lower-case letters and digits, at most 12; client order ids derive from it. */
   incident: z.string().regex(/^[a-z0-9]{6,12}$/),
-  trigger: z.enum(["giveUp", "closeAfter", "operator", "probe", "file", "signal", "environment"]),
+  trigger: z.enum([
+    "giveUp",
+    "closeAfter",
+    "operator",
+    "probe",
+    "file",
+    "signal",
+    "environment",
+    "exposure",
+    "dailyLoss",
+  ]),
   bot: z.string(),
   account: z.string(),
   /** Folder of the bot's incidents: `ID.ndjson` is the close journal, `ID.json` the report. */

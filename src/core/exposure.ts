@@ -96,7 +96,7 @@ export const lossLimitSchema = later(() =>
 export type LossLimit = z.output<typeof lossLimitSchema>;
 
 /** Where a day's loss is counted from: the first reading of the day, and the transfers since are not part of the loss. */
-const dayStartSchema = later(() =>
+export const dayStartSchema = later(() =>
   z.strictObject({
     /** UTC days since 1970. */
     day: z.int(),

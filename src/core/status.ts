@@ -92,6 +92,27 @@ const botStatusSchema = z.strictObject({
     reason: z.string().nullable(),
     preflight: z.enum(["ok", "failed", "never"]),
     preflightAt: time.nullable(),
+    limits: z
+      .strictObject({
+        exposure: z.number().nullable().describe("Σ|notional| by the last reading; null: not known."),
+        maxExposure: z.number().nullable(),
+        equity: z.number().nullable(),
+        dailyLoss: z.number().nullable().describe("Since the first reading of the UTC day; negative for a gain."),
+        maxDailyLoss: z.number().nullable().describe("As an amount."),
+        asOf: time,
+        unknown: z.string().nullable().describe("Why the last reading could not be judged; null: it could."),
+      })
+      .nullish()
+      .describe("null: no limits, or no reading yet."),
+    deadman: z
+      .strictObject({
+        state: z.enum(["armed", "disarmed"]),
+        refreshedAt: time.nullable(),
+        ageSeconds: seconds.nullable(),
+        reason: z.string().nullable().describe("Why it is not refreshed; null: it is, or nobody wants it to be."),
+      })
+      .nullish()
+      .describe("The venue's dead-man switch; null: not configured."),
   }),
 });
 export type BotStatus = z.output<typeof botStatusSchema>;

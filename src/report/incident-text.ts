@@ -15,6 +15,8 @@ const CAUSES: Readonly<Record<CloseReport["trigger"], string>> = {
   file: "file: the emergency file appeared",
   signal: "signal: SIGUSR2 to the daemon",
   environment: "environment: BOT_EMERGENCY_SHUTDOWN=true at the start",
+  exposure: "more was open than emergency.limits.maxExposure allows",
+  dailyLoss: "the day lost more than emergency.limits.maxDailyLoss allows",
 };
 
 /** A report of an incident, whole or, from a file of another version, what is legible of it. */

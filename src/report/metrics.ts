@@ -212,6 +212,31 @@ export const METRICS: readonly Row[] = [
     "When the last preflight ended, in seconds since 1970; NaN before the first.",
     ofBot(({ emergency }) => secondsOf(emergency.preflightAt)),
   ),
+  gauge(
+    "supervisor_bot_exposure",
+    "What is open on the account, all notionals added up, in quote currency; NaN while it is not known.",
+    ofBot(({ emergency }) => emergency.limits?.exposure ?? null),
+  ),
+  gauge(
+    "supervisor_bot_exposure_limit",
+    "What may be open on the account, in quote currency; NaN without a limit.",
+    ofBot(({ emergency }) => emergency.limits?.maxExposure ?? null),
+  ),
+  gauge(
+    "supervisor_bot_daily_loss",
+    "What the account has lost since its first reading of the UTC day, in quote currency; negative for a gain, NaN while it is not known.",
+    ofBot(({ emergency }) => emergency.limits?.dailyLoss ?? null),
+  ),
+  gauge(
+    "supervisor_bot_daily_loss_limit",
+    "What the account may lose in a UTC day, in quote currency; NaN without a limit.",
+    ofBot(({ emergency }) => emergency.limits?.maxDailyLoss ?? null),
+  ),
+  gauge(
+    "supervisor_bot_deadman_refresh_age_seconds",
+    "Time since the venue's dead-man switch was refreshed; NaN before the first time, and without one.",
+    ofBot(({ emergency }) => emergency.deadman?.ageSeconds ?? null),
+  ),
 
   gauge("supervisor_probe_verdict", "1 for the verdict of the probe, folded over its thresholds.", {
     labels: ["bot", "account", "probe", "verdict"],

@@ -22,13 +22,13 @@ import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } fro
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
-import { Guard } from "./guard/guard.ts";
+import { Guard, type GuardDeps } from "./guard/guard.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { Dumps } from "./dumps.ts";
 import { FlightRecorder } from "./flight-recorder.ts";
 import { firstState, lastExitOf } from "./handover.ts";
 import { runHook } from "./hooks.ts";
-import { isClosing, isAlive, LivePlan, withPlan } from "./live-plan.ts";
+import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
 import { decisionEntry, outdatedText, verdictFact } from "./narrate.ts";
@@ -106,7 +106,8 @@ export class Bot {
     this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
     const closing = (): boolean => isClosing(this.loop.state);
-    this.guard = new Guard(withPlan(live, { clock, random, env, closing, fact }));
+    const { facts, order } = { facts: this.#guardFacts(), order: this.order.bind(this) };
+    this.guard = new Guard(withPlan(live, { clock, random, env, closing, ...facts, order, fact }));
     this.limits = new BotLimits({
       limits: config.limits,
       controllers: deps.controllers,
@@ -172,6 +173,16 @@ export class Bot {
   /** Maintenance has begun or ended, or the policy is another one. */
   noteMaintenance(): void {
     this.loop.adopt(this.#policy);
+  }
+
+  /** What the account's guard asks of the bot. */
+  #guardFacts(): Pick<GuardDeps, "atRisk" | "healthy" | "restsByWish" | "suspended"> {
+    return {
+      atRisk: () => isAtRisk(this.loop.state),
+      healthy: () => this.loop.state.kind === "running" && this.#generation?.health === "healthy",
+      restsByWish: () => restsByWish(this.loop.state),
+      suspended: () => this.#deps.suspended?.() === true,
+    };
   }
 
   get #policy(): Policy {

@@ -269,6 +269,14 @@ async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Respo
   const { state } = bot.loop;
   const { name } = bot.plan;
   if (isClosing(state)) return closingRefusal(bot, "arm");
+  const early =
+    state.kind === "locked" && state.trigger === "dailyLoss" ? bot.guard.watch.limits.armRefusal() : undefined;
+  if (early !== undefined)
+    return refuse(409, {
+      code: "tooEarly",
+      message: `cannot arm ${name}: ${early}`,
+      hint: "wait; who takes the risk on purpose raises or removes the limit in the config, reloads, and arms then",
+    });
   if (state.kind !== "locked") return armUnlocked(bot, body.value.reason);
   if (state.outcome !== "flat" && !body.value.acceptPositions) {
     const slow = retriesByItself(state.outcome) && bot.lockout?.acknowledgedAt === undefined;

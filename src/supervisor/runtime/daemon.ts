@@ -374,6 +374,7 @@ export class Daemon {
     const archived = this.#backups.end();
     await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
     await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
+    await Promise.all(bots.map((bot) => bot.guard.watch.rest()));
     await archived;
     this.#cancelTick();
     this.#pulse.stop();
@@ -429,7 +430,7 @@ export class Daemon {
       () => this.#order?.look(),
       () => this.#rareDuties(),
       () => void (this.#stopping || this.#backups.tick()),
-      ...this.#fleet.all.map((bot) => () => void (this.#stopping || bot.guard.tick())),
+      ...this.#fleet.all.map((bot) => () => bot.guard.tick(this.#stopping)),
       ...this.#fleet.all.map((bot) => () => bot.output.look()),
       ...this.#fleet.all.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),

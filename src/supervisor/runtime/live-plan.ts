@@ -52,3 +52,15 @@ export function isClosing(state: State): boolean {
   if (state.kind === "recovering") return true;
   return (state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover";
 }
+
+/** Somebody stopped the bot, or it is on its way to where somebody wants it: that is no death of it. */
+export function restsByWish(state: State): boolean {
+  if (state.kind === "stopping") return state.after.kind === "stay" || state.after.kind === "again";
+  return state.kind === "stopped";
+}
+
+/** The account may hold what the bot opened: it lives, comes back, gave up, or its emergency has left something open on purpose. */
+export function isAtRisk(state: State): boolean {
+  if (state.kind === "locked") return state.outcome === "reduced";
+  return !isClosing(state) && !restsByWish(state) && state.kind !== "stuck";
+}

@@ -261,9 +261,28 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
-    "limits that this release has not",
-    ["emergency: { exchange: binance, apiKeyFile: k, apiSecretFile: s, limits: {} }"],
-    ['5: bots.a.emergency.limits: "limits" is not available in this release; remove it'],
+    "a section of limits that names none",
+    ["emergency: { exchange: okx, apiKeyFile: k, apiSecretFile: s, passphraseFile: p, limits: {} }"],
+    ["5: bots.a.emergency.limits: there is no limit in it; add maxExposure, maxDailyLoss, or both"],
+  ],
+  [
+    "a daily loss at a venue whose transfers would look like losses",
+    ["emergency: { exchange: gate, apiKeyFile: k, apiSecretFile: s, limits: { maxDailyLoss: 5% } }"],
+    [
+      "5: bots.a.emergency.limits.maxDailyLoss: the equity and the transfers of gate are not known; it works with binanceusdm, okx, okxus, myokx; remove it",
+    ],
+  ],
+  [
+    "a dead-man switch that one lost refresh fires",
+    ["emergency: { exchange: binanceusdm, apiKeyFile: k, apiSecretFile: s, deadman: { timeout: 60s, refresh: 40s } }"],
+    [
+      "5: bots.a.emergency.deadman.refresh: refresh 40s is more than half of timeout 1m; lower refresh or raise timeout",
+    ],
+  ],
+  [
+    "a dead-man switch of a venue that has none",
+    ["emergency: { exchange: bybit, apiKeyFile: k, apiSecretFile: s, deadman: {} }"],
+    ["5: bots.a.emergency.deadman: bybit has no dead-man switch that a request can arm; remove it"],
   ],
   [
     "a driver that has nothing of what it needs",

@@ -1,8 +1,9 @@
 /** The keys of an emergency section that are about quiet days: whose account it is, and the preflight that proves the way out. */
 import * as z from "zod";
 import { duration } from "../../../core/quantities.ts";
+import { lossLimitSchema } from "../../../core/exposure.ts";
 import { tag } from "../../../core/tag.ts";
-import { checkTestnetKeys } from "./rules.ts";
+import { checkAccountLimits, checkDeadman, checkTestnetKeys } from "./rules.ts";
 
 const text = () => z.string().regex(/^[^\0]+$/, "an empty text or one with a NUL character is no use here");
 const path = () => text().regex(/^(?!~)/, '"~" is not expanded here; write ${HOME} in its place, or an absolute path');
@@ -48,7 +49,55 @@ const testnetSchema = tag(
   "testnet",
 );
 
+/** Each reading is a process of some hundred milliseconds, and costs the venue some calls. */
+const MIN_PERIOD_MS = 5_000;
+const MIN_REFRESH_MS = 1_000;
+
+const limitsSchema = z
+  .strictObject({
+    maxExposure: z
+      .number()
+      .positive()
+      .optional()
+      .describe(
+        "Most that may be open, Σ|notional| in quote currency, both legs of a hedge counted; default: no limit.",
+      ),
+    onExposure: z
+      .enum(["reduce", "close"])
+      .default("reduce")
+      .describe("What becomes of the account when more is open: reduced to maxExposure, or closed."),
+    maxDailyLoss: lossLimitSchema
+      .optional()
+      .describe(
+        "Most that a UTC day may lose of the equity that its first reading showed, unrealised profit included and transfers left out: an amount, or a share such as 5%; default: no limit.",
+      ),
+    period: duration()
+      .refine((ms) => ms >= MIN_PERIOD_MS, { error: "must be at least 5s" })
+      .prefault("30s")
+      .describe("Time between two readings of the account."),
+    cooldown: duration().prefault("60s").describe("Time after a cut in which the exposure is not cut again."),
+  })
+  .superRefine(checkAccountLimits, { when: () => true });
+
+const deadmanSchema = z
+  .strictObject({
+    timeout: duration().prefault("60s").describe("Time without a refresh after which the venue cancels open orders."),
+    refresh: duration()
+      .refine((ms) => ms >= MIN_REFRESH_MS, { error: "must be at least 1s" })
+      .prefault("15s")
+      .describe("Time between two refreshes; at most half of timeout."),
+  })
+  .superRefine(checkDeadman, { when: () => true });
+
 export const guardFields = {
+  limits: limitsSchema
+    .optional()
+    .describe(
+      "Limits of the account; over one the bot is killed, the account reduced or closed, and the bot locked out.",
+    ),
+  deadman: deadmanSchema
+    .optional()
+    .describe("The venue's dead-man switch, which cancels open orders when it is not refreshed; default: off."),
   uid: text()
     .optional()
     .describe(

@@ -18,7 +18,6 @@ export interface Finding {
 /** Keys of the contract that belong to later releases, by the path of their section; `*` stands for any name. */
 const NOT_AVAILABLE: Readonly<Record<string, readonly string[]>> = {
   "": ["alerts"],
-  "bots.*.emergency": ["limits"],
 };
 
 /** Keys that people reach for to write a secret down; their files are read instead. */

@@ -41,8 +41,7 @@ config in force with every default filled in.
 
 const OUTLOOK = `## Not in this release
 
-\`alerts\`; in \`emergency\` \`limits\` and the drivers
-\`exec\` and \`webhook\`. They are refused, not ignored.
+\`alerts\`. It is refused, not ignored.
 `;
 
 /** The reference page: one table for each section, in the order of the schema. */
@@ -90,6 +89,18 @@ export function configReferenceMarkdown(): string {
 
 function guardSections(emergency: Field): readonly string[] {
   return [
+    section(
+      "`bots.NAME.emergency.limits`",
+      inside(emergency, "limits"),
+      "What happens over a limit: [emergency.md](emergency.md#limits-of-the-account).\n",
+      "###",
+    ),
+    section(
+      "`bots.NAME.emergency.deadman`",
+      inside(emergency, "deadman"),
+      "What it does, and at which venue: [emergency.md](emergency.md#dead-man-switch).\n",
+      "###",
+    ),
     section("`bots.NAME.emergency.preflight`", inside(emergency, "preflight"), "", "###"),
     section(
       "`bots.NAME.emergency.testnet`",

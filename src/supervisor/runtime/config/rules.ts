@@ -3,6 +3,7 @@
  * so that one read of the config shows all errors.
  */
 import { formatDuration } from "../../../core/duration.ts";
+import { deadmanRefusal, deadmanSwitchOf } from "../../../core/deadman.ts";
 import { PASSPHRASE_IDS } from "../../../core/exchange-ids.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
 import { formatSize } from "../../../core/size.ts";
@@ -47,6 +48,9 @@ const botOutline = (value: unknown) => {
     emergency,
   };
 };
+
+/** Venues whose equity and transfers the readings know. */
+const EQUITY_IDS: readonly string[] = ["binanceusdm", "okx", "okxus", "myokx"];
 
 function report(to: Report, path: (string | number)[], message: string): void {
   to.addIssue({ code: "custom", path, message });
@@ -127,6 +131,7 @@ export function checkDriver(value: unknown, to: Report): void {
     report(to, ["sandbox"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
   if (driver !== "ccxt" && given["spot"] !== undefined)
     report(to, ["spot"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
+  checkGuards(given, to);
   if (driver === "ccxt") checkEmergencyKeys(given, to);
   checkSymbols(given, to);
   if (driver === "exec" && given["command"] === undefined)
@@ -162,6 +167,51 @@ function checkEmergencyKeys(given: Readonly<Record<string, unknown>>, to: Report
   if (given["exchange"] === undefined)
     report(to, [], "cannot close positions without the venue; add exchange: ID, for example binanceusdm");
   checkKeys(given, to);
+}
+
+/** A section of limits names at least one. */
+export function checkAccountLimits(value: unknown, to: Report): void {
+  const { maxExposure, maxDailyLoss } = map(value);
+  if (maxExposure === undefined && maxDailyLoss === undefined)
+    report(to, [], "there is no limit in it; add maxExposure, maxDailyLoss, or both");
+}
+
+/** A refresh that is lost must not fire the switch. */
+export function checkDeadman(value: unknown, to: Report): void {
+  const given = map(value);
+  const [timeout, refresh] = [number(given["timeout"]), number(given["refresh"])];
+  if (timeout === undefined || refresh === undefined || 2 * refresh <= timeout) return;
+  report(
+    to,
+    ["refresh"],
+    `refresh ${formatDuration(refresh)} is more than half of timeout ${formatDuration(timeout)}; lower refresh or raise timeout`,
+  );
+}
+
+/** What the venue must be able to do for limits and the dead-man switch. */
+function checkGuards(given: Readonly<Record<string, unknown>>, to: Report): void {
+  const { limits, deadman } = given;
+  const driver = word(given["driver"]);
+  const exchange = word(given["exchange"]) ?? "";
+  for (const key of ["limits", "deadman"] as const)
+    if (given[key] !== undefined && driver !== undefined && driver !== "ccxt")
+      return report(to, [key], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
+  if (map(limits)["maxDailyLoss"] !== undefined && !EQUITY_IDS.includes(exchange))
+    report(
+      to,
+      ["limits", "maxDailyLoss"],
+      `the equity and the transfers of ${exchange} are not known; it works with ${EQUITY_IDS.join(", ")}; remove it`,
+    );
+  if (deadman === undefined) return undefined;
+  const found = deadmanSwitchOf(exchange);
+  if (found === undefined) return report(to, ["deadman"], `${deadmanRefusal(exchange, 0) ?? ""}; remove it`);
+  const timeout = number(map(deadman)["timeout"]);
+  if (timeout === undefined || (timeout >= found.minMs && timeout <= found.maxMs)) return undefined;
+  return report(
+    to,
+    ["deadman", "timeout"],
+    `${exchange} takes ${formatDuration(found.minMs)} to ${formatDuration(found.maxMs)}; write a timeout within that`,
+  );
 }
 
 /** The venue of the test network is that of the section around it. */

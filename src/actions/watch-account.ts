@@ -1,0 +1,178 @@
+/**
+ * One look at a bot's account for its limits, and one refresh of its dead-man switch. Sends no order and cancels none.
+ *
+ * A process of some hundred milliseconds: between two looks it costs no memory, and who is killed with the daemon refreshes nothing.
+ */
+import type { CcxtAccess } from "../core/close-job.ts";
+import { deadmanRefusal, deadmanSwitchOf, planCountdowns } from "../core/deadman.ts";
+import { exposureOf } from "../core/exposure.ts";
+import type { Reading } from "../core/close-plan.ts";
+import { describeFailure } from "../core/venue-error.ts";
+import { watchJobSchema } from "../core/watch-job.ts";
+import type { WatchAnswer, WatchJob } from "../core/watch-job.ts";
+import type { Clock } from "../platform/clock.ts";
+import { defineAction } from "./contract.ts";
+import { accountFactsOf, ask } from "./venue/account-facts.ts";
+import { CcxtVenue } from "./venue/ccxt-venue.ts";
+import { describeError } from "./venue/describe-error.ts";
+import { asRecord } from "./venue/exchange.ts";
+
+/** Time after which every call is aborted, ms. */
+const BUDGET_MS = 20_000;
+const WHOLE_ACCOUNT = "*";
+
+export const watchAccountAction = defineAction({
+  jobSchema: watchJobSchema,
+  run: async (job, { write, clock }) => {
+    write(await watchAccount(job, clock));
+    return 0;
+  },
+});
+
+/** Never throws: what could not be read is null, with the reason. */
+export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAnswer> {
+  const troubles: string[] = [];
+  const answer = { version: 1 as const, exposure: null, equity: null, transfers: null, deadman: null };
+  const end = new AbortController();
+  const cancelEnd = clock.after(BUDGET_MS, () => end.abort());
+  const access = job.venue;
+  let venue: CcxtVenue | undefined;
+  let found: Partial<WatchAnswer> = {};
+  try {
+    if (access.driver !== undefined) throw new Error(`cannot look at an account by driver ${access.driver}`);
+    venue = await CcxtVenue.open(access, { clock, signal: end.signal, onFailure: () => undefined });
+    found = await look(venue, access, job, (text) => void troubles.push(text));
+  } catch (error) {
+    troubles.push(describeError(error, access));
+  } finally {
+    cancelEnd();
+    end.abort();
+  }
+  const venueMs = clock.wallTime().getTime() - (venue?.skewMs ?? 0);
+  return { ...answer, venueMs, ...found, trouble: troubles.length === 0 ? null : troubles.join("; ") };
+}
+
+async function look(
+  venue: CcxtVenue,
+  access: CcxtAccess,
+  job: WatchJob,
+  note: (text: string) => void,
+): Promise<Partial<WatchAnswer>> {
+  const unprepared = await venue.prepare();
+  const stranger = venue.accountProblem();
+  const problem = unprepared === undefined ? (stranger ?? venue.symbolProblem()) : describeFailure(unprepared);
+  if (problem !== undefined) {
+    note(problem);
+    return { deadman: job.deadman === null ? null : { done: false, armed: job.deadman.armed, reason: problem } };
+  }
+  // A countdown that is to be stopped does not wait for what the account holds.
+  if (job.deadman?.duty === "disarm") return { deadman: await disarm(venue, job.deadman.armed) };
+  const [reading, money] = await Promise.all([venue.read(), readMoney(venue, access, job.loss, note)]);
+  for (const failure of reading.failures.slice(0, 1)) note(describeFailure(failure));
+  const { deadman } = job;
+  const refreshed = deadman === null ? null : await refresh(venue, access.exchange, deadman, reading);
+  return { ...money, exposure: exposureIn(venue, reading, note), deadman: refreshed };
+}
+
+/** Only contracts that are worth their notional in a dollar can be added up; coin-margined ones tell it in the coin. */
+function exposureIn(venue: CcxtVenue, { positions }: Reading, note: (text: string) => void): number | null {
+  if (positions === undefined) return null;
+  const markets = asRecord(venue.exchange.markets);
+  const total = exposureOf(
+    positions.map(({ symbol, notional }) => ({
+      notional: asRecord(markets[symbol])["linear"] === true ? notional : undefined,
+    })),
+  );
+  if (total === undefined) note("the value of a position is not known in quote currency");
+  return total ?? null;
+}
+
+async function readMoney(
+  venue: CcxtVenue,
+  { exchange }: CcxtAccess,
+  loss: WatchJob["loss"],
+  note: (text: string) => void,
+): Promise<Pick<WatchAnswer, "equity" | "transfers">> {
+  const { money } = accountFactsOf(exchange);
+  if (loss === null) return { equity: null, transfers: null };
+  if (money === undefined) {
+    note(`the equity of ${exchange} is not known`);
+    return { equity: null, transfers: null };
+  }
+  const { sinceMs } = loss;
+  const equity = await venue.ask("account", async () => money.equity(venue.exchange));
+  const transfers =
+    sinceMs === null ? undefined : await venue.ask("account", async () => money.transfers(venue.exchange, sinceMs));
+  for (const part of [equity, transfers])
+    if (part !== undefined && "failure" in part) note(describeFailure(part.failure));
+  return {
+    equity: "value" in equity ? (equity.value ?? null) : null,
+    transfers: transfers !== undefined && "value" in transfers ? (transfers.value ?? null) : null,
+  };
+}
+
+type Deadman = NonNullable<WatchJob["deadman"]>;
+type Refreshed = NonNullable<WatchAnswer["deadman"]>;
+
+async function refresh(
+  venue: CcxtVenue,
+  exchange: string,
+  { armed, timeoutMs }: Deadman,
+  reading: Reading,
+): Promise<Refreshed> {
+  const refusal = deadmanRefusal(exchange, reading.triggers?.length);
+  if (refusal !== undefined) return { ...(await disarm(venue, armed)), done: false, reason: refusal };
+  if (deadmanSwitchOf(exchange)?.per === "account") {
+    const failed = await setCountdown(venue, WHOLE_ACCOUNT, timeoutMs);
+    return {
+      done: failed === undefined,
+      armed: failed === undefined ? [WHOLE_ACCOUNT] : armed,
+      reason: failed ?? null,
+    };
+  }
+  if (reading.orders === undefined) return { done: false, armed, reason: "open orders cannot be listed" };
+  const plan = planCountdowns(
+    armed,
+    reading.orders.map(({ symbol }) => symbol),
+  );
+  const running = new Set(armed);
+  const failures: string[] = [];
+  for (const [symbols, ms] of [
+    [plan.set, timeoutMs],
+    [plan.stop, 0],
+  ] as const)
+    for (const symbol of symbols) {
+      // Safe: one after the other, within the venue's limits.
+      // oxlint-disable-next-line no-await-in-loop
+      const failed = await setCountdown(venue, symbol, ms);
+      if (failed !== undefined) failures.push(failed);
+      else if (ms === 0) running.delete(symbol);
+      else running.add(symbol);
+    }
+  return { done: failures.length === 0, armed: [...running], reason: failures[0] ?? null };
+}
+
+async function disarm(venue: CcxtVenue, armed: readonly string[]): Promise<Refreshed> {
+  const left: string[] = [];
+  let reason: string | null = null;
+  for (const scope of armed) {
+    // Safe: one after the other, within the venue's limits.
+    // oxlint-disable-next-line no-await-in-loop
+    const failed = await setCountdown(venue, scope, 0);
+    if (failed === undefined) continue;
+    left.push(scope);
+    reason = failed;
+  }
+  return { done: left.length === 0, armed: left, reason };
+}
+
+/** Why it failed; `undefined` when it did not. */
+async function setCountdown(venue: CcxtVenue, scope: string, ms: number): Promise<string | undefined> {
+  const { exchange } = venue;
+  const answer = await venue.ask("countdown", async () => {
+    if (scope === WHOLE_ACCOUNT) return exchange.cancelAllOrdersAfter(ms);
+    const market = asRecord(asRecord(exchange.markets)[scope]);
+    return ask(exchange, "fapiPrivatePostCountdownCancelAll", { symbol: market["id"], countdownTime: ms });
+  });
+  return "failure" in answer ? `cannot set the countdown of ${scope}: ${describeFailure(answer.failure)}` : undefined;
+}

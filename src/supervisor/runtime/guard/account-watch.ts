@@ -1,0 +1,94 @@
+/** Looks at the account of one bot for its limits and its dead-man switch, with one short-lived worker at a time. */
+import { sleep } from "../../../platform/clock.ts";
+import type { Worker } from "../../../platform/worker.ts";
+import { DeadmanWatch } from "./deadman-watch.ts";
+import type { GuardDeps } from "./guard.ts";
+import { LimitWatch } from "./limit-watch.ts";
+import { keepWatchState, readWatchState, type WatchState } from "./watch-state.ts";
+import { lookAtAccount } from "./watch-run.ts";
+
+/** Time that the end of the daemon waits for a disarm, and time between two looks whether it is done, ms. */
+const REST_MS = 10_000;
+const REST_LOOK_MS = 50;
+
+export class AccountWatch {
+  readonly limits: LimitWatch;
+  readonly deadman: DeadmanWatch;
+  readonly #deps: GuardDeps;
+  #state: WatchState;
+  #worker: Worker | undefined;
+  #busy = false;
+  /** Counts emergencies: what a worker of before one says is dropped. */
+  #epoch = 0;
+
+  constructor(deps: GuardDeps) {
+    this.#deps = deps;
+    this.#state = readWatchState(deps.plan);
+    this.limits = new LimitWatch(deps, {
+      dayStart: () => this.#state.dayStart,
+      lossDay: () => this.#state.lossDay,
+      keep: (fields) => this.#keep(fields),
+    });
+    this.deadman = new DeadmanWatch(deps, {
+      armed: () => this.#state.armed,
+      keep: (armed) => this.#keepArmed(armed),
+    });
+  }
+
+  /** Each second: one worker does what is due, unless an emergency is under way. */
+  tick(): void {
+    if (this.#busy || this.#deps.closing()) return;
+    const reads = this.#deps.atRisk() && this.limits.isDue();
+    const deadman = this.deadman.job();
+    if (reads || deadman !== null) void this.#look(reads, deadman);
+  }
+
+  /** Ends the worker at once: nothing shares the venue's limits with a close, and a countdown that runs is left to fire. */
+  yield(): void {
+    this.#epoch += 1;
+    this.#worker?.kill();
+  }
+
+  /** The daemon ends: a countdown that runs is stopped, so that the venue cancels nothing of a bot that was stopped in order. */
+  async rest(): Promise<void> {
+    const { clock, closing } = this.#deps;
+    const endMs = clock.monotonicMs() + REST_MS;
+    while (this.#state.armed.length > 0 && !closing() && clock.monotonicMs() < endMs) {
+      this.tick();
+      // Safe: a wait between two looks.
+      // oxlint-disable-next-line no-await-in-loop
+      await sleep(clock, REST_LOOK_MS);
+    }
+  }
+
+  async #look(reads: boolean, deadman: ReturnType<DeadmanWatch["job"]>): Promise<void> {
+    this.#busy = true;
+    const epoch = this.#epoch;
+    const loss = reads ? this.limits.question : null;
+    const answer = await lookAtAccount(this.#deps, { loss, deadman }, (worker) => {
+      this.#worker = worker;
+    });
+    this.#worker = undefined;
+    this.#busy = false;
+    if (epoch !== this.#epoch) return;
+    if (deadman !== null) this.deadman.take(deadman.duty, answer);
+    // A worker that only disarms reads nothing.
+    if (reads && deadman?.duty !== "disarm") this.limits.take(answer);
+  }
+
+  #keepArmed(armed: readonly string[]): void {
+    if (armed.join(" ") !== this.#state.armed.join(" ")) this.#keep({ armed: [...armed] });
+  }
+
+  #keep(fields: Partial<WatchState>): void {
+    this.#state = { ...this.#state, ...fields };
+    try {
+      keepWatchState(this.#deps.plan, this.#state);
+    } catch (error) {
+      this.#deps.fact(
+        "alert",
+        `cannot keep the account's watch: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  }
+}

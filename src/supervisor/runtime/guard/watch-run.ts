@@ -1,0 +1,56 @@
+/** Runs one look at the account in a worker. */
+import { join } from "node:path";
+import { watchAnswerSchema, type WatchAnswer, type WatchJob } from "../../../core/watch-job.ts";
+import { startWorker, type Worker } from "../../../platform/worker.ts";
+import { venueAccess } from "../closing.ts";
+import type { GuardDeps } from "./guard.ts";
+
+/** The worker's own budget is 20 s; a venue class takes its time to load on a busy machine, ms. */
+const DEADLINE_MS = 60_000;
+/** Markets of the largest venue and ccxt, bytes. */
+const MEMORY_BYTES = 384 * 1_024 ** 2;
+
+export interface Look {
+  readonly loss: WatchJob["loss"];
+  readonly deadman: WatchJob["deadman"];
+}
+
+/** The answer, or why there is none. Never throws. */
+export async function lookAtAccount(
+  { plan, clock, env }: Pick<GuardDeps, "plan" | "clock" | "env">,
+  look: Look,
+  onStart: (worker: Worker) => void,
+): Promise<WatchAnswer | { readonly failed: string }> {
+  try {
+    const { emergency } = plan.config;
+    if (emergency === undefined) return { failed: "there is no emergency section" };
+    const job: WatchJob = { version: 1, venue: venueAccess(plan, emergency, env), ...look };
+    let answer: WatchAnswer | undefined;
+    const worker = startWorker({
+      args: ["__action", "watch-account"],
+      job: JSON.stringify(job),
+      deadlineMs: DEADLINE_MS,
+      memory: MEMORY_BYTES,
+      clock,
+      stderrPath: join(plan.files.dir, "watch.log"),
+      onLine: (text) => {
+        answer = answerOf(text) ?? answer;
+      },
+    });
+    onStart(worker);
+    const { code, signal, timedOut } = await worker.done;
+    const how = timedOut ? "overran its deadline" : `ended with ${signal ?? `code ${code}`}`;
+    return answer ?? { failed: `the worker that looks at the account ${how}` };
+  } catch (error) {
+    return { failed: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function answerOf(text: string): WatchAnswer | undefined {
+  try {
+    const parsed = watchAnswerSchema.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,167 @@
+/** `emergency.limits` and `emergency.deadman` on the compiled binary, against both paper exchanges. */
+import { existsSync } from "node:fs";
+import { expect, test } from "vitest";
+import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
+import { STAY } from "./fixture.ts";
+import { changes, PASSPHRASE, startPaper, type Paper } from "./paper.ts";
+
+type Venue = "binance" | "okx";
+const VENUES = ["binance", "okx"] as const;
+/** A cut, its confirmation and the close behind it, on a machine that does much else. */
+const PATIENCE_MS = 60_000;
+
+function rigOn(venue: Venue, paper: Paper, emergency: object, bot: BotSettings = {}): Rig {
+  const okx = venue === "okx" ? { exchange: "okx", passphraseFile: "paper.passphrase" } : {};
+  const rig = new Rig();
+  rig.write("paper.passphrase", PASSPHRASE);
+  rig.configure({ bot: { command: STAY, ...bot, emergency: emergencyAt(paper.url, { ...okx, ...emergency }) } });
+  return rig;
+}
+
+const exposure = (paper: Paper): number => paper.state().positions.reduce((sum, { notional }) => sum + notional, 0);
+const locked = (rig: Rig) => rig.botIn("locked", PATIENCE_MS);
+
+for (const venue of VENUES) {
+  test.concurrent(`an exposure over its limit at ${venue} ends the bot first and is cut to the limit, stops kept`, async () => {
+    await using paper = await startPaper({ venue });
+    const maxExposure = Math.round(exposure(paper) * 0.5);
+    await using rig = rigOn(venue, paper, { limits: { maxExposure, period: "5s" } });
+    await rig.run();
+    const bot = await locked(rig);
+    expect(bot.reason).toContain("more than emergency.limits.maxExposure");
+    expect(bot.pid).toBeNull();
+    expect(exposure(paper)).toBeLessThanOrEqual(maxExposure);
+    expect(exposure(paper)).toBeGreaterThan(0);
+    expect(paper.state()).toMatchObject({ flips: [], orders: [], algoOrders: [{}] });
+    const texts = rig.journal.map(({ text }) => text);
+    const killed = texts.findIndex((text) => text.includes("the process tree is proven gone"));
+    expect(killed).toBeGreaterThan(texts.findIndex((text) => text.includes("looking again before anything is done")));
+    expect(texts.findIndex((text) => text.includes("closing positions (exposure)"))).toBe(killed);
+  });
+
+  test.concurrent(`a daily loss over its limit at ${venue} closes, and a person cannot arm on the same UTC day`, async () => {
+    await using paper = await startPaper({ venue });
+    await using rig = rigOn(venue, paper, { limits: { maxDailyLoss: "0.5%", period: "5s" } });
+    await rig.run();
+    await rig.botUntil(
+      "the day has begun",
+      ({ emergency }) => (emergency.limits?.maxDailyLoss ?? null) !== null,
+      PATIENCE_MS,
+    );
+    // Money that leaves is no loss.
+    await paper.control("set", { transfer: -5_000 });
+    await rig.botUntil(
+      "the transfer is seen and no loss",
+      ({ emergency }) =>
+        (emergency.limits?.equity ?? 1e9) < 96_000 && Math.abs(emergency.limits?.dailyLoss ?? 1e9) < 100,
+      PATIENCE_MS,
+    );
+    expect(changes(paper.state())).toBe(0);
+    await paper.control("set", { prices: { BTCUSDT: 60_000 } });
+    const bot = await locked(rig);
+    expect(bot).toMatchObject({ emergency: { state: "flat" } });
+    expect(bot.reason).toContain("since 00:00 UTC");
+    expect(paper.state()).toMatchObject({ flat: true, flips: [] });
+    const arm = await rig.cli("arm", "bot", "--reason", "wanted");
+    expect(arm.code).toBe(1);
+    expect(arm.err).toContain("it stays locked until");
+  });
+
+  test.concurrent(`a daemon killed with SIGKILL lets the dead-man switch of ${venue} cancel what rests, and keep the stops`, async () => {
+    await using paper = await startPaper({ venue });
+    await using rig = rigOn(venue, paper, { deadman: { timeout: "10s", refresh: "2s" } });
+    await rig.run();
+    await until("the switch is armed", () => Object.keys(paper.state().countdowns).length > 0, PATIENCE_MS);
+    await rig.botUntil("the status says so", ({ emergency }) => emergency.deadman?.state === "armed", PATIENCE_MS);
+    expect(paper.state().orders).toHaveLength(1);
+    await rig.endDaemon("SIGKILL");
+    await until("the venue cancels", () => paper.state().orders.length === 0, PATIENCE_MS);
+    expect(paper.state()).toMatchObject({ algoOrders: [{}], positions: [{}, {}], fills: [] });
+    // Takes the bot up that the killed daemon left, so that the end of the test ends it.
+    await rig.run();
+  });
+}
+
+test.concurrent("the next UTC day and a person end the lockout of a daily loss", async (context) => {
+  const library = ["x86_64", "aarch64"]
+    .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
+    .find((path) => existsSync(path));
+  if (library === undefined) return context.skip("libfaketime is not installed");
+  await using paper = await startPaper();
+  await using rig = rigOn("binance", paper, { limits: { maxDailyLoss: 100, period: "5s" } });
+  await rig.run();
+  await rig.botUntil("the day has begun", ({ emergency }) => (emergency.limits ?? null) !== null, PATIENCE_MS);
+  await paper.control("set", { prices: { BTCUSDT: 60_000 } });
+  await locked(rig);
+  await rig.endDaemon("SIGTERM");
+  await rig.run();
+  expect((await rig.cli("arm", "bot", "--reason", "the same day")).code).toBe(1);
+  await rig.endDaemon("SIGTERM");
+  await paper.control("set", { skewMs: 86_400_000 });
+  await rig.run({ LD_PRELOAD: library, FAKETIME: "+1d", FAKETIME_DONT_FAKE_MONOTONIC: "1" });
+  expect(await locked(rig)).toMatchObject({ generation: 1 });
+  const arm = await rig.cli("arm", "bot", "--reason", "a new day", "--accept-positions");
+  expect(arm.err).toBe("");
+  expect(arm.code).toBe(0);
+  expect((await rig.botIn("running")).generation).toBe(2);
+});
+
+test.concurrent("a venue that cannot be read never trips a limit, and is an alert when it lasts", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn("binance", paper, { limits: { maxExposure: 1, period: "5s" } });
+  await paper.control("fault", { kind: "http", match: "GET /fapi/v3/positionRisk", status: 503, times: 100_000 });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await until(
+    "it is an alert",
+    () => rig.journal.some(({ text }) => text.startsWith("the limits cannot be judged")),
+    PATIENCE_MS,
+  );
+  expect(await rig.bot()).toMatchObject({ state: "running", pid, emergency: { limits: { exposure: null } } });
+  expect(changes(paper.state())).toBe(0);
+});
+
+test.concurrent("the dead-man switch is disarmed by maintenance and by a stop, and let run for a bot that is not healthy", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig();
+  const broken = rig.path("broken");
+  const probe = {
+    kind: "exec",
+    command: ["test", "!", "-e", broken],
+    period: "1s",
+    timeout: "900ms",
+    failureThreshold: 1,
+    onFailure: "alert",
+  };
+  const deadman = { timeout: "2m", refresh: "1s" };
+  rig.configure({
+    bot: { command: STAY, probes: [probe], emergency: emergencyAt(paper.url, { closeAfter: "10m", deadman }) },
+  });
+  await rig.run();
+  const armed = () => Object.keys(paper.state().countdowns).length > 0;
+  await until("it is armed", armed, PATIENCE_MS);
+  await rig.cli("maintenance", "on", "--for", "1h");
+  await until("maintenance disarms it", () => !armed(), PATIENCE_MS);
+  await rig.cli("maintenance", "off");
+  await until("it is armed again", armed, PATIENCE_MS);
+  rig.write("broken", "");
+  const missing = () =>
+    rig.journal.some(
+      ({ level, text }) => level === "alert" && text.includes("is not refreshed: the bot is not healthy"),
+    );
+  await until("a missing refresh is an alert", missing, PATIENCE_MS);
+  expect(armed()).toBe(true);
+  await Bun.file(broken).delete();
+  await until(
+    "it is refreshed again",
+    () => rig.journal.some(({ text }) => text.includes("is refreshed again")),
+    PATIENCE_MS,
+  );
+  await rig.cli("stop", "bot");
+  await until("the stop disarms it", () => !armed(), PATIENCE_MS);
+  await rig.cli("start", "bot");
+  await until("it is armed for the new start", armed, PATIENCE_MS);
+  await rig.endDaemon("SIGTERM");
+  expect(armed()).toBe(false);
+  expect(paper.state().orders).toHaveLength(1);
+});
