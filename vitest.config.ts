@@ -1,5 +1,12 @@
-/** Three suites: `unit` is part of `bun run check`; `chaos` drives the compiled binary and takes minutes; `systemd` boots the shipped unit. */
+/** Four suites: `unit` is part of `bun run check`; `servers` is what needs database servers of its own and takes long; `chaos` drives the compiled binary and takes minutes; `systemd` boots the shipped unit. */
 import { defineConfig } from "vitest/config";
+
+/** Tests that start PostgreSQL and Redis servers again and again. */
+const servers = [
+  "test/actions/backup/postgres*.test.ts",
+  "test/actions/backup/redis-restore.test.ts",
+  "test/actions/backup/drill-kinds.test.ts",
+];
 
 export default defineConfig({
   test: {
@@ -10,9 +17,13 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/**/*.test.ts"],
-          exclude: ["test/chaos/**", "test/systemd/**"],
+          exclude: ["test/chaos/**", "test/systemd/**", ...servers],
           testTimeout: 20_000,
         },
+      },
+      {
+        extends: true,
+        test: { name: "servers", include: servers, testTimeout: 120_000, hookTimeout: 120_000 },
       },
       {
         extends: true,

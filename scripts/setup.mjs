@@ -75,6 +75,7 @@ switch (task) {
   case "test":
     build();
     run("bun", ["run", "check"]);
+    run("bun", ["run", "servers"]);
     run("bun", ["run", "simulate"]);
     run("bun", ["run", "chaos"]);
     // Another seed each time; it is printed, and repeats the run.
