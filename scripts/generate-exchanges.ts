@@ -46,9 +46,9 @@ export function exchangeIdsSource(): string {
   ].join("\n");
 }
 
-/** Closed against a paper exchange of this repository under every fault, and against recorded replies. */
+/** Closed against a paper exchange of this repository under every fault, and against the fields of the venue's recorded replies. */
 const SIMULATED = ["binanceusdm", "okx"];
-/** Their recorded replies and requests are read and sent as test/actions/recorded-replies.test.ts says. */
+/** Replies in their documented shapes are read, and requests sent, as test/actions/recorded-replies.test.ts says. */
 const RECORDED = ["bitget", "bybit", "gate", "hyperliquid", "krakenfutures", "kucoinfutures"];
 
 /** What is read of the account, where that is not everything or not ccxt's default (src/actions/venue/quirks.ts). */
@@ -109,8 +109,8 @@ export function exchangesMarkdown(): string {
     "",
     "| tier | means |",
     "| --- | --- |",
-    "| A | every fault of the paper exchange ended flat, and recorded replies of the venue are read as they should be |",
-    "| B, replies | no paper exchange; recorded replies of the venue are read, and our orders and cancels are the requests it wants |",
+    "| A | every fault of the paper exchange ended flat, and its replies have the fields that were recorded from the venue |",
+    "| B, replies | no paper exchange; replies in its documented shapes, written by hand, are read, and our orders and cancels are the requests it wants |",
     "| B | closes by what ccxt says that it can do, untested |",
     "| C | ccxt cannot show positions or send orders: [a hook](emergency.md#drivers) closes |",
     "",

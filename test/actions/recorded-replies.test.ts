@@ -1,4 +1,4 @@
-/** What the venues' recorded replies become on their way through ccxt and our normaliser, and what our orders and cancels become as requests. */
+/** What replies in the venues' documented shapes become on their way through ccxt and our normaliser, and what our orders and cancels become as requests. */
 import { describe, expect, test } from "vitest";
 import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import type { CancelOrders, CloseOrder, HeldPosition } from "../../src/core/close-orders.ts";
