@@ -1,0 +1,35 @@
+/** What breakers, budgets and orders need of a store: types alone, so that a store and its users know only this page. */
+import type { LevelProposal } from "../core/gate.ts";
+import type { SavedBreaker } from "../core/circuit.ts";
+import type { IntentOutcome, OrderIntent } from "../core/order-intent.ts";
+import type { SavedBudget } from "../core/retry-budget.ts";
+
+export type { Action, Gate, GateAnswer, Level, LevelProposal } from "../core/gate.ts";
+export type { BreakerTotals, SavedBreaker, SavedCall } from "../core/circuit.ts";
+export type { IntentOutcome, IntentStatus, OrderIntent } from "../core/order-intent.ts";
+export type { SavedBudget } from "../core/retry-budget.ts";
+
+/** Keeps breakers. `save` may return before the disk has it: it is called on each transition and now and then. Neither throws. */
+export interface BreakerStore {
+  load(name: string): SavedBreaker | undefined;
+  save(name: string, saved: SavedBreaker): void;
+}
+
+/** Keeps retry budgets. Neither throws. */
+export interface BudgetStore {
+  load(name: string): SavedBudget | undefined;
+  save(name: string, saved: SavedBudget): void;
+}
+
+/** Keeps intents of orders. A rejected promise of `begin` means that the order is not sent. */
+export interface IntentLog {
+  /** Resolves when the intent would survive a power cut. The same id once more is the same intent, not an error. */
+  begin(intent: OrderIntent): Promise<void>;
+  /** Notes what became of it; resolves when that is durable. `sent` and `unknown` leave it unfinished. */
+  settle(clientOrderId: string, outcome: IntentOutcome): Promise<void>;
+  /** Intents without an end, oldest first: those that were begun only, `sent` and `unknown`. */
+  unfinished(): Promise<readonly OrderIntent[]>;
+}
+
+/** Takes proposals for the degradation level, for example of an order whose fate is unknown. Never throws. */
+export type ProposeLevel = (proposal: LevelProposal) => void;
