@@ -1,12 +1,12 @@
 /** What breakers, budgets and orders need of a store: types alone, so that a store and its users know only this page. */
 import type { LevelProposal } from "../core/gate.ts";
 import type { SavedBreaker } from "../core/circuit.ts";
-import type { IntentOutcome, OrderIntent } from "../core/order-intent.ts";
+import type { IntentOutcome, KnownIntent, OrderIntent } from "../core/order-intent.ts";
 import type { SavedBudget } from "../core/retry-budget.ts";
 
 export type { Action, Gate, GateAnswer, Level, LevelProposal } from "../core/gate.ts";
 export type { BreakerTotals, SavedBreaker, SavedCall } from "../core/circuit.ts";
-export type { IntentOutcome, IntentStatus, OrderIntent } from "../core/order-intent.ts";
+export type { IntentOutcome, IntentStatus, KnownIntent, OrderIntent } from "../core/order-intent.ts";
 export type { SavedBudget } from "../core/retry-budget.ts";
 
 /** Keeps breakers. `save` may return before the disk has it: it is called on each transition and now and then. Neither throws. */
@@ -23,8 +23,12 @@ export interface BudgetStore {
 
 /** Keeps intents of orders. A rejected promise of `begin` means that the order is not sent. */
 export interface IntentLog {
-  /** Resolves when the intent would survive a power cut. The same id once more is the same intent, not an error. */
-  begin(intent: OrderIntent): Promise<void>;
+  /**
+   * Resolves when the intent would survive a power cut: with `undefined` for a new one. Where the id is known already
+   * (kept for at least 7 days after its end), it changes nothing and resolves with what is known: the caller then asks
+   * the venue instead of sending it once more.
+   */
+  begin(intent: OrderIntent): Promise<KnownIntent | undefined>;
   /** Notes what became of it; resolves when that is durable. `sent` and `unknown` leave it unfinished. */
   settle(clientOrderId: string, outcome: IntentOutcome): Promise<void>;
   /** Intents without an end, oldest first: those that were begun only, `sent` and `unknown`. */

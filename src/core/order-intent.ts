@@ -41,3 +41,10 @@ export interface IntentOutcome {
   /** Wall time, ms since 1970 UTC. */
   readonly at: number;
 }
+
+/** An intent that a log knew already. */
+export interface KnownIntent {
+  readonly intent: OrderIntent;
+  /** `null` while nothing is noted: it may have been sent, for a process can die between the two. */
+  readonly outcome: IntentOutcome | null;
+}
