@@ -34,6 +34,8 @@ const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 5_000;
 /** While the next file cannot be made, the current one may grow to this many times `maxBytes`. */
 const OVERSHOOT_FACTOR = 2;
+/** Time between two looks for whether the file was deleted, ms: what was written since the last look is gone with it anyway. */
+const LOOK_MS = 50;
 const FILE_NAME = /^(\d{6,9})\.ndjson$/;
 const NEWLINE = 10;
 
@@ -50,6 +52,7 @@ export class AppendLog {
   #freshFile = false;
   #retryDelayMs = 0;
   #retryAtMs = 0;
+  #lookedAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: AppendLogOptions) {
     this.#options = options;
@@ -70,7 +73,8 @@ export class AppendLog {
       return false;
     }
     try {
-      this.#write(Buffer.from(`${line}\n`));
+      if (sync) this.#lookedAtMs = Number.NEGATIVE_INFINITY;
+      this.#write(`${line}\n`);
       if (sync) this.#sync();
       this.#retryDelayMs = 0;
       this.#retryAtMs = 0;
@@ -88,18 +92,19 @@ export class AppendLog {
     this.#fd = undefined;
   }
 
-  #write(bytes: Buffer): void {
-    const fd = this.#fileFor(bytes.length);
+  #write(text: string): void {
+    const fd = this.#fileFor(Buffer.byteLength(text));
     // A line cut short by a full disk or a power cut is ended first, so that the next one can be parsed.
-    const output = this.#torn ? Buffer.concat([Buffer.of(NEWLINE), bytes]) : bytes;
+    const output = this.#torn ? `\n${text}` : text;
+    const bytes = Buffer.byteLength(output);
     const written = writeSync(fd, output);
     this.#bytes += written;
-    if (written === output.length) {
+    if (written === bytes) {
       this.#torn = false;
       return;
     }
     if (written > 0) this.#torn = true;
-    throw new Error(`cannot append to ${this.path}: only ${written} of ${output.length} bytes were written`);
+    throw new Error(`cannot append to ${this.path}: only ${written} of ${bytes} bytes were written`);
   }
 
   #sync(): void {
@@ -117,12 +122,20 @@ export class AppendLog {
 
   /** Descriptor with room for `bytes` more: reopened when the file was deleted, followed by the next file when full. */
   #fileFor(bytes: number): number {
-    if (this.#fd !== undefined && fstatSync(this.#fd).nlink === 0) this.close();
+    this.#lookForFile();
     if (this.#fd === undefined) this.#openLast();
     const fits = this.#bytes === 0 || this.#bytes + bytes <= this.#options.maxBytes;
     if (!fits) this.#rotate();
     if (this.#fd === undefined) throw new Error(`internal error: ${this.path} is not open`);
     return this.#fd;
+  }
+
+  /** Lets go of a file that somebody has deleted. */
+  #lookForFile(): void {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#fd === undefined || nowMs - this.#lookedAtMs < LOOK_MS) return;
+    this.#lookedAtMs = nowMs;
+    if (fstatSync(this.#fd).nlink === 0) this.close();
   }
 
   #openLast(): void {

@@ -70,6 +70,16 @@ export function sealBlackbox({ blackbox, sealed }: BlackboxFolders, generation: 
   return moved;
 }
 
+/** Whether there is nothing at all in the folder. Throws when it cannot be read. */
+export function isEmpty(folder: string): boolean {
+  const dir = opendirSync(folder);
+  try {
+    return dir.readSync() === null;
+  } finally {
+    dir.closeSync();
+  }
+}
+
 /** Removes the oldest sealed starts beyond what is kept. Throws when one cannot be removed. */
 export function pruneSealed({ sealed }: Pick<BlackboxFolders, "sealed">): void {
   const starts = sealedStarts(sealed);

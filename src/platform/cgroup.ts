@@ -85,6 +85,17 @@ export function createBotCgroup(base: string, name: string): string | undefined 
   }
 }
 
+/** A cgroup of a name that none ever had, below one that exists; `undefined` when it cannot be made. */
+export function createFreshCgroup(base: string, name: string): string | undefined {
+  const path = join(base, name);
+  try {
+    mkdirSync(path);
+    return path;
+  } catch {
+    return undefined;
+  }
+}
+
 /** Removes the cgroup and those below it; `false` while a process is left in one. A cgroup that is already gone is removed. */
 export function removeCgroup(path: string, depth = MAX_DEPTH): boolean {
   if (!existsSync(path)) return true;

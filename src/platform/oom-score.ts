@@ -1,5 +1,6 @@
 /** How willingly the kernel ends a process for want of memory: /proc/PID/oom_score_adj of proc(5), inherited by children. */
 import { writeFileSync } from "node:fs";
+import { systemClock } from "./clock.ts";
 import { readProc } from "./proc.ts";
 
 /** From -1000 (never) to 1000 (first); `undefined` when the process is gone. */
@@ -24,6 +25,16 @@ export function setOomScoreAdj(pid: number, score: number): boolean {
  * child has set for itself stays.
  */
 export function withdrawOomProtection(pid: number): void {
-  const own = oomScoreAdj("self") ?? 0;
+  const own = ownScore();
   if (own < 0 && oomScoreAdj(pid) === own) setOomScoreAdj(pid, 0);
+}
+
+/** For how long our own score is believed, ms: `systemctl set-property` or a person may change it. */
+const OWN_SCORE_MS = 1_000;
+let own = { score: 0, atMs: Number.NEGATIVE_INFINITY };
+
+function ownScore(): number {
+  const nowMs = systemClock.monotonicMs();
+  if (nowMs - own.atMs >= OWN_SCORE_MS) own = { score: oomScoreAdj("self") ?? 0, atMs: nowMs };
+  return own.score;
 }

@@ -74,6 +74,14 @@ export function isMarked(fd: number, { pending }: OutputIndex): boolean {
   return head.subarray(0, read).equals(mark);
 }
 
+/** Where the stream ends now, as `viewOutput` has it. Throws when the files cannot be read. */
+export function endOfOutput(files: OutputFiles): number {
+  // Before the first rotation the file is the stream; a rotation writes its index before it cuts the file.
+  if (existsSync(files.index)) return viewOutput(files).end;
+  const bytes = sizeOf(files.log);
+  return existsSync(files.index) ? viewOutput(files).end : bytes;
+}
+
 /** A consistent view of the stream. Throws when the files cannot be read. */
 export function viewOutput(files: OutputFiles): OutputView {
   let last = look(files);

@@ -29,14 +29,18 @@ export interface ProcessHandle extends ProcessId {
 }
 
 /** A handle on the running process, or `undefined` when it is gone or the pid now belongs to another. */
-export function openProcess({ pid, startTicks }: ProcessId): ProcessHandle | undefined {
+export function openProcess(id: ProcessId): ProcessHandle | undefined {
+  const handle = openOwnChild(id);
+  // The descriptor is opened first: if the pid still has our start time now, the descriptor is of our process.
+  if (isLive(id.pid, id.startTicks)) return handle;
+  handle.close();
+  return undefined;
+}
+
+/** A handle on a child of ours in the very turn that started it: until we wait for it, its pid goes to nobody else. */
+export function openOwnChild({ pid, startTicks }: ProcessId): ProcessHandle {
   const c = libc();
   let pidfd = c === undefined ? -1 : c.pidfdOpen(pid);
-  // The descriptor is opened first: if the pid still has our start time now, the descriptor is of our process.
-  if (!isLive(pid, startTicks)) {
-    if (c !== undefined && pidfd >= 0) c.close(pidfd);
-    return undefined;
-  }
   let closed = false;
   return {
     pid,

@@ -1,5 +1,5 @@
 /** Finds what a command would start, before it is started, so that a mistake is named and not only counted as a crash (execve(2), execvp(3)). */
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from "node:fs";
+import { accessSync, closeSync, constants, existsSync, openSync, readSync, statSync, type Stats } from "node:fs";
 import { delimiter, resolve } from "node:path";
 import type { User } from "./user.ts";
 
@@ -23,45 +23,54 @@ const HEAD_BYTES = 256;
 export function findProgram({ command, cwd, env, user }: ProgramRequest): Program {
   const name = command[0] ?? "";
   if (name === "") return missing("cannot start the bot: the command is empty");
-  const folder = kindOf(cwd);
+  const folder = lookAt(cwd).kind;
   if (folder !== "folder") {
     const why = folder === "nothing" ? "does not exist" : folder === "file" ? "is not a folder" : "cannot be read";
     return missing(`cannot start ${name}: working folder ${cwd} ${why}`);
   }
-  if (name.includes("/")) return judge(name, resolve(cwd, name), user);
+  if (name.includes("/")) {
+    const path = resolve(cwd, name);
+    return judge(name, path, lookAt(path), user);
+  }
   const searched = env["PATH"] ?? DEFAULT_PATH;
   let denied: string | undefined;
   for (const place of searched.split(delimiter)) {
     const path = resolve(cwd, place, name);
-    if (kindOf(path) !== "file") continue;
-    if (executable(path, user)) return judge(name, path, user);
+    // Most places do not have it, and this says so at a third of the price.
+    if (!existsSync(path)) continue;
+    const found = lookAt(path);
+    if (found.kind !== "file") continue;
+    if (executable(path, user)) return judge(name, path, found, user);
     denied ??= path;
   }
   if (denied !== undefined) return missing(`cannot start "${name}": permission denied for ${denied}`);
   return missing(`cannot start "${name}": not found in PATH (${searched})`);
 }
 
-function judge(name: string, path: string, user: User | undefined): Program {
-  const kind = kindOf(path);
+function judge(name: string, path: string, { kind, stat }: Found, user: User | undefined): Program {
   if (kind === "nothing") return missing(`cannot start ${name}: no such file`);
   if (kind === "folder") return missing(`cannot start ${name}: it is a folder`);
   if (kind === "denied" || !executable(path, user)) return missing(`cannot start ${name}: permission denied`);
-  const head = readHead(path);
-  const interpreter = /^#![ \t]*([^ \t\n]+)/.exec(head)?.[1];
-  if (interpreter !== undefined && kindOf(interpreter) === "nothing") {
+  const interpreter = interpreterOf(path, stat);
+  if (interpreter !== undefined && lookAt(interpreter).kind === "nothing") {
     return missing(`cannot start ${name}: its interpreter ${interpreter} does not exist`);
   }
   return { kind: "found", path };
 }
 
-function kindOf(path: string): "file" | "folder" | "nothing" | "denied" {
+interface Found {
+  readonly kind: "file" | "folder" | "nothing" | "denied";
+  readonly stat?: Stats;
+}
+
+function lookAt(path: string): Found {
   try {
     const stat = statSync(path, { throwIfNoEntry: false });
-    if (stat === undefined) return "nothing";
-    return stat.isDirectory() ? "folder" : "file";
+    if (stat === undefined) return { kind: "nothing" };
+    return { kind: stat.isDirectory() ? "folder" : "file", stat };
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-    return code === "ENOENT" || code === "ENOTDIR" ? "nothing" : "denied";
+    return { kind: code === "ENOENT" || code === "ENOTDIR" ? "nothing" : "denied" };
   }
 }
 
@@ -77,6 +86,17 @@ function executable(path: string, user: User | undefined): boolean {
   } catch {
     return false;
   }
+}
+
+/** The interpreter of the last program that was looked at, and which version of which file that was. */
+let lastHead: { readonly version: string; readonly interpreter: string | undefined } | undefined;
+
+/** What the first line of a script names; read anew only when the file is another one than last time, or was changed. */
+function interpreterOf(path: string, stat: Stats | undefined): string | undefined {
+  const version = `${path} ${stat?.dev} ${stat?.ino} ${stat?.size} ${stat?.mtimeMs} ${stat?.ctimeMs}`;
+  if (lastHead?.version !== version)
+    lastHead = { version, interpreter: /^#![ \t]*([^ \t\n]+)/.exec(readHead(path))?.[1] };
+  return lastHead.interpreter;
 }
 
 function readHead(path: string): string {

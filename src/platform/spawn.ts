@@ -1,9 +1,9 @@
 /** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
-import { closeSync, constants, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
+import { closeSync, constants, existsSync, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
 import { withdrawOomProtection } from "./oom-score.ts";
 import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
-import { openProcess, signalName } from "./process-handle.ts";
+import { openOwnChild, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
 import { findProgram } from "./program.ts";
 import { botPids, ownPids } from "./subreaper.ts";
@@ -94,7 +94,7 @@ function start(
   const { command, cwd, env, user, cgroup, onExit, before = [] } = request;
   const { prefix: switching, spawnOptions } = switchUser(user);
   const prefix = [...before, ...switching];
-  if (cgroup !== undefined) mkdirSync(cgroup, { recursive: true });
+  if (cgroup !== undefined && !existsSync(cgroup)) mkdirSync(cgroup, { recursive: true });
   let handle: ProcessHandle | undefined;
   let returned = false;
   const child = Bun.spawn({
@@ -119,7 +119,7 @@ function start(
   botPids.add(child.pid);
   withdrawOomProtection(child.pid);
   const id = { pid: child.pid, startTicks: identify(child) };
-  handle = openProcess(id);
+  handle = openOwnChild(id);
   returned = true;
   return { ...id, pidfd: handle?.pidfd, signal: (name) => handle?.signal(name) ?? false };
 }
@@ -138,8 +138,9 @@ function identify(child: { pid: number; kill(signal: "SIGKILL"): void }): number
 function openOutput(path: string, user: User | undefined): { fd: number | undefined; error: string | undefined } {
   try {
     // A FIFO without a reader would block us in open(2) for ever.
-    if (statSync(path, { throwIfNoEntry: false })?.isFIFO() === true) throw new Error("it is a FIFO");
-    const fresh = statSync(path, { throwIfNoEntry: false }) === undefined;
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there?.isFIFO() === true) throw new Error("it is a FIFO");
+    const fresh = there === undefined;
     const fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT, 0o640);
     if (fresh) fchmodSync(fd, 0o640);
     // The bot's user owns the file, so that a bot can open /dev/stdout and /dev/stderr, which are this file to it.

@@ -71,11 +71,18 @@ export class Census {
   readonly stats: ReadonlyMap<number, ProcessStat> = scan();
   readonly #environ = new Map<number, string | undefined>();
   readonly #withVariable = new Map<string, readonly number[]>();
+  #ancestors: ReadonlySet<number> | undefined;
 
   /** The environment of one of them, as `readEnvironText` gives it. */
   environ(pid: number): string | undefined {
     if (!this.#environ.has(pid)) this.#environ.set(pid, readEnvironText(pid));
     return this.#environ.get(pid);
+  }
+
+  /** This process, PID 1 and everybody between: killing one of them would take us along. */
+  get ancestors(): ReadonlySet<number> {
+    this.#ancestors ??= ancestors();
+    return this.#ancestors;
   }
 
   /** Those whose environment has a variable of this name; looked for once for each name. */
@@ -113,7 +120,7 @@ export function listMarked(environ: readonly string[], cgroup: string | undefine
  */
 export function listTree(marks: TreeMarks, census: Census = new Census()): Member[] {
   const { stats } = census;
-  const excluded = ancestors();
+  const excluded = census.ancestors;
   const inside = membership(marks, census);
   const members = new Set([...stats.values()].filter((stat) => !excluded.has(stat.pid) && inside(stat)));
   addDescendants(members, stats, excluded);
@@ -249,7 +256,6 @@ function addDescendants(
   }
 }
 
-/** This process, PID 1 and everybody between: killing one of them would take us along. */
 function ancestors(): Set<number> {
   const found = new Set<number>([0, 1]);
   for (let pid = process.pid; !found.has(pid);) {

@@ -8,7 +8,7 @@ import { endsWait } from "../../core/start-order.ts";
 import { adoptProcess, takeExit } from "../../platform/adopt.ts";
 import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import { isProvenGone, type Census, type TreeMarks } from "../../platform/tree.ts";
+import type { Census, TreeMarks } from "../../platform/tree.ts";
 import type { MachineReading } from "../../platform/sample-file.ts";
 import type { User } from "../../platform/user.ts";
 import { createUsageSampler } from "../../platform/usage.ts";
@@ -75,7 +75,8 @@ export class Bot {
   #generation: Generation | undefined;
   /** What earlier supervisors, or this account's bot under another name, may have left alive; empty once that is ended. */
   #earlier: Fence;
-  #hook = new AbortController();
+  /** Ends the `preStop` that runs; `undefined` while none does. */
+  #hook: AbortController | undefined;
   #lastExitAt: Date | undefined;
   #outdated = false;
   #exited: Promise<void> = Promise.resolve();
@@ -470,7 +471,8 @@ export class Bot {
   }
 
   async #sweep(): Promise<void> {
-    this.#hook.abort();
+    this.#hook?.abort();
+    this.#hook = undefined;
     const { generation } = this.loop.state;
     // The usual end: the main process died and left nobody behind.
     if (this.#isProvenGone()) return this.#settleGone(generation);
@@ -495,18 +497,19 @@ export class Bot {
 
   /** Whether the kernel's books already prove the end of everything that the fence looks for. */
   #isProvenGone(): boolean {
-    return this.#earlier.length === 0 && this.#generation !== undefined && isProvenGone(this.#generation.marks);
+    return this.#earlier.length === 0 && this.#generation?.provenGone === true;
   }
 
   async #runHook(hook: Hook): Promise<void> {
     const { generation, lastExit } = this.loop.state;
-    this.#hook = new AbortController();
+    const hooked = new AbortController();
+    this.#hook = hooked;
     const trouble = await runHook(hook, {
       plan: this.plan,
       env: this.#generation?.env ?? {},
       user: this.#user,
       reason: lastExit?.cause ?? "stopped",
-      signal: this.#hook.signal,
+      signal: hooked.signal,
       clock: this.#deps.clock,
     });
     if (trouble !== undefined) this.fact("warn", trouble);

@@ -2,13 +2,16 @@
  * What is kept of a bot for the time after its death: its black box, taken out of its reach when a start has ended, and the
  * supervisor's own readings of it. None of it ever stops the next step.
  */
-import { pruneSealed, sealBlackbox } from "../../platform/blackbox-files.ts";
+import { statSync } from "node:fs";
+import { isEmpty, pruneSealed, sealBlackbox } from "../../platform/blackbox-files.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readSample, SampleFile, type MachineReading, type Sampled } from "../../platform/sample-file.ts";
 import type { BotPlan } from "./bot-plan.ts";
 
 /** Old starts are removed this much after a new one was sealed, ms: a restart must not wait for that. */
 const PRUNE_DELAY_MS = 1_000;
+/** A folder that was changed longer ago than this shows every later change by another time, ms: many ticks of any file system. */
+const SETTLED_MS = 100;
 
 export interface FlightRecorderDeps {
   readonly plan: { readonly files: Pick<BotPlan["files"], "blackbox" | "sealedBlackbox" | "samples"> };
@@ -20,6 +23,7 @@ export class FlightRecorder {
   readonly #deps: FlightRecorderDeps;
   readonly #file: SampleFile;
   #cancelPrune: (() => void) | undefined;
+  #emptySinceMs: number | undefined;
   /** Last trouble that was told: the same one every second must not fill the journal. */
   #trouble: string | undefined;
 
@@ -31,9 +35,22 @@ export class FlightRecorder {
   /** Nothing lives of the start: what it has recorded is put where the next one cannot touch it. Some renames; never throws. */
   seal(generation: number): void {
     this.#try("seal the black box", () => {
-      if (sealBlackbox(this.#folders, generation) === 0) return;
+      if (this.#isStillEmpty() || sealBlackbox(this.#folders, generation) === 0) return;
       this.#cancelPrune ??= this.#deps.clock.after(PRUNE_DELAY_MS, () => this.#prune());
     });
+  }
+
+  /**
+   * The folder was empty at the last look and is as it was: most bots record nothing, and a restart waits for this. A
+   * change in the same tick of the file system's clock as the look would not show, so only an older state is believed.
+   */
+  #isStillEmpty(): boolean {
+    const { blackbox } = this.#folders;
+    const changedMs = statSync(blackbox, { throwIfNoEntry: false })?.ctimeMs;
+    if (changedMs !== undefined && changedMs === this.#emptySinceMs) return true;
+    const settled = changedMs !== undefined && this.#deps.clock.wallTime().getTime() - changedMs > SETTLED_MS;
+    this.#emptySinceMs = settled && isEmpty(blackbox) ? changedMs : undefined;
+    return this.#emptySinceMs !== undefined;
   }
 
   /** Once a second: one reading of the living start. Never throws. */

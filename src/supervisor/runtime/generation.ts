@@ -8,7 +8,7 @@ import type { Clock } from "../../platform/clock.ts";
 import type { Datagram } from "../../platform/notify-socket.ts";
 import { isLive, type ProcessId } from "../../platform/proc.ts";
 import type { SpawnedChild } from "../../platform/spawn.ts";
-import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, listTree, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import type { createProbe } from "../../probes/index.ts";
 import type { Input } from "./loop.ts";
@@ -74,6 +74,7 @@ export class Generation {
   readonly #speakers: Speakers;
   #armedAtMs: number;
   #known: readonly ProcessId[] = [];
+  #gone = false;
 
   constructor(deps: GenerationDeps) {
     const { plan, clock, generation } = deps;
@@ -119,6 +120,15 @@ export class Generation {
       orphans: alone(),
       begunHere: !this.adopted,
     };
+  }
+
+  /**
+   * Whether the kernel's books prove that nothing of it lives. Once they do they are not asked again: nobody is left who
+   * could fork, and what we start carries the marks of a later start, or none.
+   */
+  get provenGone(): boolean {
+    this.#gone ||= isProvenGone(this.marks);
+    return this.#gone;
   }
 
   /** A datagram of the bot's notify socket; only the bot's own tree may speak. */

@@ -1,12 +1,12 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
-import { appendFileSync, lstatSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, lstatSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine, type RunMark } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { readTextIfExists, replaceFile } from "../../platform/files.ts";
-import { readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
+import { readTextIfExists, removeIfThere, replaceFile } from "../../platform/files.ts";
+import { endOfOutput, readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
 
@@ -27,6 +27,8 @@ const LAST_WORDS_BYTES = 64 * 1024;
 const LAST_WORDS_DELAY_MS = 20;
 /** Run marks are some 80 bytes each; from this size on the older half is dropped. */
 const MAX_RUNS_BYTES = 64 * 1024;
+/** Starts between two looks at their size: they add 2 KiB. */
+const RUNS_BETWEEN_LOOKS = 25;
 
 export interface OutputDeps {
   readonly plan: {
@@ -99,13 +101,13 @@ export class Output {
   /** A start comes: notes where its output begins. Never throws. */
   begin(generation: number): void {
     this.#tryDisk("note the start in the run marks", () => {
-      const offset = viewOutput(this.#files).end;
+      const offset = endOfOutput(this.#files);
       this.#closeEnded(offset);
       this.#start = { generation, offset };
       const { runs } = this.#deps.plan.files;
       const at = this.#deps.clock.wallTime().toISOString();
       appendFileSync(runs, runMarkLine({ generation, at, offset }), { mode: 0o644 });
-      if (statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
+      if (generation % RUNS_BETWEEN_LOOKS === 0 && statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
     });
   }
 
@@ -130,7 +132,7 @@ export class Output {
     const keep = (): void =>
       this.#tryDisk("keep the last words", () => {
         const { generation, from } = ended;
-        this.#keepLastWords(generation, from ?? this.#markOf(generation), to ?? viewOutput(this.#files).end);
+        this.#keepLastWords(generation, from ?? this.#markOf(generation), to ?? endOfOutput(this.#files));
       });
     if (to === undefined) keep();
     else clock.after(LAST_WORDS_DELAY_MS, keep);
@@ -156,7 +158,9 @@ export class Output {
 
   #keepLastWords(generation: number, from: number, to: number): void {
     const { config, files } = this.#deps.plan;
-    rmSync(join(files.exits, `${generation - config.output.keep}.log`), { force: true });
+    const oldest = generation - config.output.keep;
+    if (oldest > 0) removeIfThere(join(files.exits, `${oldest}.log`));
+    if (from >= to) return;
     const view = viewOutput(this.#files);
     const start = Math.max(from, view.liveStart, to - LAST_WORDS_BYTES);
     if (start >= to) return;

@@ -2,7 +2,7 @@
  * The mark of a bot whose data was restored (core/restore-journal.ts): its records are older than its account, so the level
  * that is demanded of it is at least `minimal` until it, or a person, says that they agree again.
  */
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { RESTORED_MARK, restoredMarkSchema, type RestoredMark } from "../../core/restore-journal.ts";
 import { readTextIfExists, syncDir } from "../../platform/files.ts";
@@ -22,7 +22,8 @@ export class RestoredBot {
   /** Reads it anew, as before each start: a worker may have written it meanwhile. One that cannot be read counts as one. */
   look(): void {
     try {
-      const text = readTextIfExists(this.#path, MAX_BYTES);
+      // Absent but for once in a bot's life; the check costs less than an exception.
+      const text = existsSync(this.#path) ? readTextIfExists(this.#path, MAX_BYTES) : undefined;
       this.#mark = text === undefined ? undefined : restoredMarkSchema.parse(JSON.parse(text));
     } catch {
       this.#mark = "unreadable";

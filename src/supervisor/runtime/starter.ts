@@ -1,7 +1,7 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
-import { createBotCgroup, removeCgroup } from "../../platform/cgroup.ts";
+import { createBotCgroup, createFreshCgroup, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
@@ -12,6 +12,7 @@ import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
+import type { BotConfig } from "./config/load.ts";
 import { withOutput } from "./output-target.ts";
 import { strangersOf } from "./survey.ts";
 
@@ -69,6 +70,7 @@ export class Starter {
   /** Cgroups of starts that may still exist, the present one last. */
   readonly #used: string[] = [];
   #held: string | undefined;
+  #defined: { readonly config: BotConfig; readonly fileEnv: object; readonly definition: string } | undefined;
   #downSinceMs: number;
 
   constructor(deps: StarterDeps) {
@@ -110,7 +112,7 @@ export class Starter {
       const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
-      const definition = definitionOf(plan, fileEnv);
+      const definition = this.#define(fileEnv);
       this.#writeIdentity({ generation, restarts, invocationId, definition }, outcome.child);
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
@@ -140,7 +142,7 @@ export class Starter {
   prepare(): void {
     if (this.cgroup === undefined || this.#prepared !== undefined) return;
     const invocationId = newInvocationId();
-    const cgroup = createBotCgroup(this.cgroup, invocationId);
+    const cgroup = createFreshCgroup(this.cgroup, invocationId);
     if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
     const past = this.#used.splice(0, this.#used.length - 1);
     this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
@@ -260,6 +262,17 @@ export class Starter {
     } catch (error) {
       this.#complain(error);
     }
+  }
+
+  /** The fingerprint of this start: made anew only when what it is made of has changed. */
+  #define(fileEnv: Readonly<Record<string, string>>): string {
+    const { plan } = this.#deps;
+    const { config } = plan;
+    const last = this.#defined;
+    if (last?.config === config && Bun.deepEquals(last.fileEnv, fileEnv)) return last.definition;
+    const definition = definitionOf(plan, fileEnv);
+    this.#defined = { config, fileEnv, definition };
+    return definition;
   }
 
   /** The bot's marks in its environment still tell its processes from others. */
