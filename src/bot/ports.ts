@@ -1,11 +1,11 @@
 /** What breakers, budgets and orders need of a store: types alone, so that a store and its users know only this page. */
 import type { LevelProposal } from "../core/gate.ts";
-import type { SavedBreaker } from "../core/circuit.ts";
+import type { SavedBreaker } from "../core/circuit-parts.ts";
 import type { IntentOutcome, KnownIntent, OrderIntent } from "../core/order-intent.ts";
 import type { SavedBudget } from "../core/retry-budget.ts";
 
 export type { Action, Gate, GateAnswer, Level, LevelProposal } from "../core/gate.ts";
-export type { BreakerTotals, SavedBreaker, SavedCall } from "../core/circuit.ts";
+export type { BreakerTotals, SavedBreaker, SavedCall } from "../core/circuit-parts.ts";
 export type { IntentOutcome, IntentStatus, KnownIntent, OrderIntent } from "../core/order-intent.ts";
 export type { SavedBudget } from "../core/retry-budget.ts";
 
