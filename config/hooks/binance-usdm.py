@@ -97,9 +97,14 @@ def rules_of(market):
     }
 
 
+def native(symbol):
+    """Beside the driver ccxt (emergency.hook) symbols are spelled as ccxt does: BTC/USDT:USDT."""
+    return symbol.split(":")[0].replace("/", "")
+
+
 def cancel(request):
     path = "/fapi/v1/algoOpenOrders" if request.get("trigger") else "/fapi/v1/allOpenOrders"
-    call("DELETE", path, symbol=request["symbol"])
+    call("DELETE", path, symbol=native(request["symbol"]))
     return {"ok": True}
 
 
@@ -108,7 +113,7 @@ def close(request):
     hedged = request["hedged"]
     limit = request.get("limitPrice")
     order = call(
-        "POST", "/fapi/v1/order", symbol=request["symbol"], side=request["side"].upper(),
+        "POST", "/fapi/v1/order", symbol=native(request["symbol"]), side=request["side"].upper(),
         type="MARKET" if limit is None else "LIMIT", quantity=f"{request['amount']:.8f}".rstrip("0").rstrip("."),
         price=limit, timeInForce=None if limit is None else "IOC",
         positionSide=request["positionSide"].upper() if hedged else None, reduceOnly=None if hedged else "true",

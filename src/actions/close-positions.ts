@@ -9,6 +9,8 @@ import type { CloseJob, CloseReport, WorkerLine } from "../core/close-job.ts";
 import { FLAT } from "../core/close-goal.ts";
 import { startPlan } from "../core/close-plan.ts";
 import type { PlanState } from "../core/close-plan.ts";
+import { hookTakesOver } from "../core/ladder.ts";
+import type { LastStep } from "../core/ladder.ts";
 import { RUN_NAMES, runName } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -22,8 +24,14 @@ import { CloseRecord } from "./close-record.ts";
 import type { Verdict } from "./close-record.ts";
 import { defineAction } from "./contract.ts";
 import { IncidentJournal } from "./incident-journal.ts";
+import type { Venue } from "./venue/contract.ts";
 import { describeError } from "./venue/describe-error.ts";
 import { openWorkerLog } from "./worker-log.ts";
+
+/** A hook that stands beside the driver goes on when the venue cannot be read for this long, ms: a hiccup is over by then. */
+const UNREADABLE_BEFORE_HOOK_MS = 30_000;
+/** The hook has this at least, also when the driver has used the time up, ms: within the daemon's margin for a worker. */
+const HOOK_BUDGET_MS = 15_000;
 
 export const closePositionsAction = defineAction({
   jobSchema: closeJobSchema,
@@ -93,7 +101,7 @@ async function runToVerdict(job: CloseJob, io: CloseIo, parts: RunParts): Promis
   let verdict: Verdict;
   try {
     parts.tell("fencing", "proving that the bot is dead");
-    verdict = proveFence(job, io.clock, record) ?? (await closeAtVenue(job, io, parts));
+    verdict = proveFence(job, io.clock, record) ?? (await closeByDriver(job, io, parts));
   } catch (error) {
     verdict = { outcome: "internal", reason: `internal error: ${describeError(error, job.venue)}` };
   }
@@ -101,10 +109,41 @@ async function runToVerdict(job: CloseJob, io: CloseIo, parts: RunParts): Promis
   return record.report(verdict);
 }
 
-async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell }: RunParts): Promise<Verdict> {
-  const { clock, signal: stop } = io;
+/** By the driver, and where that one cannot see the account or must not touch it, by the hook beside it: the last rung of all. */
+async function closeByDriver(job: CloseJob, io: CloseIo, parts: RunParts): Promise<Verdict> {
+  const { clock, signal } = io;
   const deadlineMs = clock.monotonicMs() + job.venue.timeoutMs;
-  return withVenue(job, io, record, { deadlineMs, overtimeMs: CLOSE_OVERTIME_MS, tell }, async (venue) => {
+  const { hook } = job;
+  if (hook === undefined) return closeAtVenue(job, io, parts, deadlineMs);
+  const failed = await closeAtVenue(job, io, parts, deadlineMs).catch((error: unknown): Verdict => ({
+    outcome: "internal",
+    reason: `internal error: ${describeError(error, job.venue)}`,
+  }));
+  if (!hookTakesOver(failed.outcome) || signal?.aborted === true) return failed;
+  parts.tell("closing", `${failed.outcome}: ${failed.reason}; the hook goes on`);
+  const { record } = parts;
+  record.earlierCalls = record.calls;
+  record.calls = 0;
+  const lastMs = Math.max(deadlineMs, clock.monotonicMs() + HOOK_BUDGET_MS);
+  const { hook: _, ...alone } = job;
+  const byHook = await closeAtVenue({ ...alone, venue: hook }, io, parts, lastMs);
+  return {
+    ...byHook,
+    reason: `${byHook.reason}; the hook closed, since ${job.venue.exchange} did not: ${failed.reason}`,
+  };
+}
+
+async function closeAtVenue(
+  job: CloseJob,
+  io: CloseIo,
+  { record, journal, tell }: RunParts,
+  deadlineMs: number,
+): Promise<Verdict> {
+  const { clock, signal: stop } = io;
+  const unreadableMs = job.hook === undefined ? undefined : UNREADABLE_BEFORE_HOOK_MS;
+  const givesUpMs = unreadableMs === undefined ? deadlineMs : Math.min(deadlineMs, clock.monotonicMs() + unreadableMs);
+  const tries = { deadlineMs: givesUpMs, overtimeMs: deadlineMs - givesUpMs + CLOSE_OVERTIME_MS, tell };
+  return withVenue(job, io, record, tries, async (venue) => {
     const run = runName(randomInt(RUN_NAMES));
     const scope = job.venue.symbols;
     const goal = job.goal ?? FLAT;
@@ -116,22 +155,34 @@ async function closeAtVenue(job: CloseJob, io: CloseIo, { record, journal, tell 
       scope,
       deadlineMs,
       recvWindowMs: venue.orderWindowMs,
+      last: lastSteps(job, venue),
+      unreadableMs,
     };
-    return closeAccount({ venue, journal, record, clock, policy, stop, tell }, resumedPlan(journal.history, clock));
+    return closeAccount(
+      { venue, journal, record, clock, policy, stop, tell },
+      resumedPlan(journal.history, clock, record),
+    );
   });
 }
 
+/** What there is beside orders of ours. */
+function lastSteps({ hook }: CloseJob, { closesWhole }: Venue): LastStep[] {
+  return [...(closesWhole === true ? (["venue"] as const) : []), ...(hook === undefined ? [] : (["hook"] as const))];
+}
+
 /** The plan of a restarted close: numbers go on, the allowance of orders is new, and an order without outcome may still be executed. */
-function resumedPlan(history: IncidentHistory, clock: Clock): PlanState {
+function resumedPlan(history: IncidentHistory, clock: Clock, { ownOrders, rounds }: CloseRecord): PlanState {
   const nowMs = clock.monotonicMs();
   const wallMs = clock.wallTime().getTime();
   const unknownAtMs = history.orders
     .filter(({ outcome }) => outcome === "unknown")
     // The age by wall time; a clock that was set back must not make it younger than now.
     .map(({ sentAt }) => nowMs - Math.max(0, wallMs - Date.parse(sentAt)));
+  // What the driver before the hook has sent may still be executed.
+  if (ownOrders.length > 0) unknownAtMs.push(nowMs);
   return startPlan({
-    round: history.lastRound,
-    seq: history.lastSeq,
+    round: rounds,
+    seq: history.lastSeq + ownOrders.length,
     endedFlat: history.endedFlat,
     reopened: history.reopened,
     lastUnknownAtMs: unknownAtMs.length === 0 ? undefined : Math.max(...unknownAtMs),

@@ -8,7 +8,7 @@ import type { CloseIo, Teller } from "./close-io.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
 import { describeError } from "./venue/describe-error.ts";
 import type { Venue, VenueOptions } from "./venue/contract.ts";
-import { openVenue } from "./venue/open.ts";
+import { openWithHook } from "./venue/open.ts";
 
 const FIRST_WAIT_MS = 50;
 const MAX_WAIT_MS = 2_000;
@@ -64,7 +64,7 @@ export async function withVenue(
 
 async function tryToOpen(job: CloseJob, options: VenueOptions): Promise<Venue | Verdict> {
   try {
-    return await openVenue(job.venue, job.incident, options);
+    return await openWithHook(job.venue, job.hook, job.incident, options);
   } catch (error) {
     return { outcome: "unsupported", reason: describeError(error, job.venue).replace(/^Error: /, "") };
   }

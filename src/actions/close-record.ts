@@ -33,6 +33,8 @@ export class CloseRecord {
   rounds = 0;
   quietMs = 0;
   calls = 0;
+  /** Of a driver that this run has given up. */
+  earlierCalls = 0;
   journalFailures = 0;
   fence: CloseReport["fence"] = { proven: false, pids: [], ms: 0 };
   readonly #job: CloseJob;
@@ -140,7 +142,7 @@ export class CloseRecord {
       startedAt: this.#startedAt,
       durationMs: Math.round(this.#clock.monotonicMs() - this.#startMs),
       rounds: this.rounds,
-      calls: this.calls,
+      calls: this.earlierCalls + this.calls,
       verified: outcome === "flat" || outcome === "cancelled" || outcome === "reduced",
       quietMs: Math.round(this.quietMs),
       before: this.#before,

@@ -58,9 +58,9 @@ async function runChain(
   const { venue } = context;
   if (chain.cancelFirst.length > 0) await cancelOnce(chain);
   for (const order of chain.orders) {
-    // A pause that the venue asked for makes the plan old: it is made anew when the pause is over.
+    // A pause that the venue asked for makes the plan old: it is made anew when the pause is over. A hook has nothing to do with it.
     // oxlint-disable-next-line no-await-in-loop
-    if (venue.paused || !(await venue.admitOrder())) return;
+    if ((venue.paused && order.by !== "hook") || !(await venue.admitOrder(order))) return;
     // Safe: pieces of one position follow each other, each by what the last one left.
     // oxlint-disable-next-line no-await-in-loop
     const outcome = await sendOne(context, order);
@@ -92,8 +92,9 @@ async function sendOne({ venue, journal, record, clock }: RoundContext, order: C
 
 /** The order as if its reply were lost: what the journal says until the outcome is known. */
 function describeOrder(order: CloseOrder, sentAt: string): SentOrder {
-  const { id, symbol, side, positionSide, amount } = order;
-  return { id, symbol, side, positionSide, amount, outcome: "unknown", sentAt, ackMs: 0 };
+  const { id, symbol, side, positionSide, amount, by } = order;
+  const who = by === undefined ? {} : { by };
+  return { id, symbol, side, positionSide, amount, ...who, outcome: "unknown", sentAt, ackMs: 0 };
 }
 
 function answerFields({ result, average, error }: SendAnswer): Partial<SentOrder> & Pick<SentOrder, "outcome"> {

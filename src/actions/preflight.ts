@@ -67,7 +67,7 @@ export async function preflight(job: PreflightJob, clock: Clock): Promise<Prefli
   try {
     const venue = await openVenue(job.venue, INCIDENT, { clock, signal: end.signal, onFailure: () => undefined });
     flight = { job, clock, venue, note, firstReplyMs: undefined, refused: false };
-    await fly(flight);
+    await Promise.all([fly(flight), checkHook(flight, end.signal)]);
   } catch (error) {
     note("venue", "failed", describeError(error, job.venue));
   } finally {
@@ -90,6 +90,20 @@ export async function preflight(job: PreflightJob, clock: Clock): Promise<Prefli
     calls: flight?.venue.calls ?? 0,
     checks,
   };
+}
+
+/** What the hook beside the driver says of itself; it is asked nothing else. */
+async function checkHook({ job, clock, note }: Flight, signal: AbortSignal): Promise<void> {
+  const { hook } = job;
+  if (hook === undefined) return undefined;
+  try {
+    const venue = await openVenue(hook, INCIDENT, { clock, signal, onFailure: () => undefined });
+    const trouble = await venue.preflight?.();
+    if (trouble === undefined) return note("hook", "ok", `the ${hook.driver} hook answers`);
+    return note("hook", "failed", `the ${hook.driver} hook: ${describeFailure(trouble)}`);
+  } catch (error) {
+    return note("hook", "failed", describeError(error, hook));
+  }
 }
 
 /** In the order of a close: markets, reading, and what only a preflight asks. */

@@ -134,6 +134,8 @@ export const closeJobSchema = z.strictObject({
     processes: z.array(z.strictObject({ pid: z.int(), startTicks: z.number() })),
   }),
   venue: venueSchema,
+  /** Stands beside the driver ccxt, for what that one cannot close. */
+  hook: z.union([execSchema, webhookSchema]).optional(),
   /** What a run may do at most; absent: as the plan has it. */
   bounds: z
     .strictObject({
@@ -164,6 +166,8 @@ const sentOrderSchema = z.strictObject({
   side: z.enum(["buy", "sell"]),
   positionSide: z.enum(["long", "short"]),
   amount: z.number(),
+  /** Who closed in place of an order of ours: the venue by itself, or the hook; absent: an order of ours. */
+  by: z.enum(["venue", "hook"]).optional(),
   filled: z.number().optional(),
   average: z.number().optional(),
   /** Price of the position in the reading that the order was planned on; absent where the venue told none. */

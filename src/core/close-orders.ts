@@ -5,6 +5,8 @@
  */
 import type { Position } from "./close-job.ts";
 import { clientOrderId } from "./incident.ts";
+import { bandAt, FIRST_LAST_RUNG, lastStepAt, rungAbove, STUBBORN_ROUNDS } from "./ladder.ts";
+import type { LastStep } from "./ladder.ts";
 import type { VenueFailure } from "./venue-error.ts";
 
 /** Limits of a market, in the unit of position amounts. */
@@ -53,6 +55,10 @@ export interface CloseOrder {
   readonly reduceOnly: true;
   /** Step of the ladder that the order was planned on. */
   readonly rung: number;
+  /** The last steps of this position's ladder. */
+  readonly last: readonly LastStep[];
+  /** Who closes: `venue` is told to close what there is of the position, `hook` gets the order in our place; absent: an order of ours. */
+  readonly by?: LastStep;
   /** Price of an immediate-or-cancel limit order; `undefined`: market order. */
   readonly limitPrice: number | undefined;
   /** Nothing shows yet that orders on this step are executed: without a word of a fill the rest of the chain waits for the next reading. */
@@ -77,8 +83,10 @@ export interface CancelOrders {
 
 /** What earlier orders of a position taught. */
 export interface Attempt {
-  /** Step of the ladder: 0 market, then the bands. */
+  /** Step of the ladder: 0 market, then the bands, then the last steps. */
   readonly rung: number;
+  /** Orders in a row that were refused for no reason that another price or size cures, or whose replies were lost. */
+  readonly stubborn: number;
   readonly maxChunk: number | undefined;
   readonly flipHedged: boolean;
   readonly reduceOnlyRejects: number;
@@ -93,14 +101,13 @@ export interface Attempt {
 
 /** A resting stop that reserves the position shows as repeated reduce-only refusals. */
 const REJECTS_BEFORE_STOPS_GO = 2;
-/** Distance of the limit from the mark price by rung, as ratio; rung 0 is the market order. */
-const BANDS = [0, 0.001, 0.005, 0.02, 0.05] as const;
 /** Orders of one position in one round: more than any cap allows, and an end for a step of nearly zero. */
 const MAX_CHUNKS = 500;
 /** Venues that only acknowledge may drop a market order afterwards (no counterparty within their price limit): from the third such round on, limits are tried. */
 const SILENT_ROUNDS_BEFORE_LIMITS = 3;
 const FIRST_ATTEMPT: Attempt = {
   rung: 0,
+  stubborn: 0,
   maxChunk: undefined,
   flipHedged: false,
   reduceOnlyRejects: 0,
@@ -153,6 +160,8 @@ export interface ChainRequest {
   readonly limit: number;
   /** Largest distance of a fill from the mark price, as ratio; `undefined`: what the market takes. */
   readonly maxSlippage?: number | undefined;
+  /** What there is beside orders of ours; absent: nothing. */
+  readonly last?: readonly LastStep[] | undefined;
 }
 
 /** The chains of one round, biggest notional first; `seq` of the last order comes back. */
@@ -165,7 +174,7 @@ export function planChains(request: ChainRequest): { chains: CloseChain[]; seq: 
     const attempt = attemptFor(request.attempts, position.symbol, position.side);
     // Without a mark price nobody can keep a limit around it.
     if (request.maxSlippage !== undefined && position.markPrice === undefined) continue;
-    const orders = planChunks(position, attempt, request.maxSlippage)
+    const orders = amountsFor(request, position, attempt)
       .slice(0, limit)
       .map((amount, index) => closeOrder(request, position, attempt, amount, seq + index + 1));
     if (orders.length === 0) continue;
@@ -176,6 +185,17 @@ export function planChains(request: ChainRequest): { chains: CloseChain[]; seq: 
     chains.push({ symbol: position.symbol, cancelFirst, orders });
   }
   return { chains, seq };
+}
+
+/** The venue closes a position in one go, whatever its size. */
+function amountsFor({ last = [], maxSlippage }: ChainRequest, position: HeldPosition, attempt: Attempt): number[] {
+  if (lastStepAt(attempt.rung, lastStepsOf(last, position)) === "venue") return [position.amount];
+  return planChunks(position, attempt, maxSlippage);
+}
+
+/** A venue has no way of its own to sell a balance. */
+function lastStepsOf(last: readonly LastStep[], { free }: HeldPosition): readonly LastStep[] {
+  return free === undefined ? last : last.filter((step) => step !== "venue");
 }
 
 /** Whether the rest of a chain is pointless: it was planned on this order's success. */
@@ -191,39 +211,60 @@ export function isSilent(result: SendResult): boolean {
   return result.kind === "accepted" && (result.filled ?? 0) <= 0;
 }
 
-/** The next attempt on a position learns from this one; only refusals and empty fills change how it is tried. */
+/** The next attempt on a position learns from this one. */
 export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendResult): Attempt {
-  // From the order's own rung: several orders of one round must not climb several steps.
-  const climbed = (order.rung + 1) % BANDS.length;
-  if (result.kind === "accepted") {
-    const told = { ...attempt, reduceOnlyRejects: 0 };
-    if (!isSilent(result)) return { ...told, silentRounds: 0, silentRung: undefined, works: true };
-    const learnt = { ...told, silentRung: order.rung, works: false };
-    // It found nobody, or nobody tells: if the position is still there, the next limit goes further.
-    if (order.limitPrice !== undefined) return { ...learnt, rung: climbed };
-    if (order.round === attempt.silentRound) return learnt;
-    const silentRounds = attempt.silentRounds + 1;
-    const silent = { ...learnt, silentRound: order.round };
-    return silentRounds < SILENT_ROUNDS_BEFORE_LIMITS
-      ? { ...silent, silentRounds }
-      : { ...silent, silentRounds: 0, rung: climbed };
-  }
-  if (result.kind !== "rejected") return attempt;
+  if (result.kind === "accepted") return afterAccepted({ ...attempt, stubborn: 0 }, order, result);
+  // The venue's limits and a wrong clock say nothing about the order.
+  if (result.kind === "throttled" || result.kind === "clock") return attempt;
+  // A last step that failed in whatever way is not insisted on: the next one may work.
+  if (order.by !== undefined) return { ...attempt, rung: rungAbove(order.rung, order.last), stubborn: 0, works: false };
+  if (result.kind === "auth") return byHook(attempt, order);
+  if (result.kind !== "rejected") return stubborn(attempt, order);
   switch (result.why) {
     case "minimum":
       return attempt;
     case "size":
       return { ...attempt, maxChunk: order.amount / 2 };
     case "band":
-      return { ...attempt, rung: climbed, works: false };
+      return { ...attempt, rung: rungAbove(order.rung, order.last), works: false };
     case "reduceOnly":
-      return { ...attempt, reduceOnlyRejects: attempt.reduceOnlyRejects + 1 };
+      return { ...stubborn(attempt, order), reduceOnlyRejects: attempt.reduceOnlyRejects + 1 };
     case "positionSide":
-      return { ...attempt, flipHedged: !attempt.flipHedged };
+      return { ...stubborn(attempt, order), flipHedged: !attempt.flipHedged };
     case "clientId":
     case "other":
-      return attempt;
+      return stubborn(attempt, order);
   }
+}
+
+function afterAccepted(attempt: Attempt, order: CloseOrder, result: SendResult): Attempt {
+  // From the order's own rung: several orders of one round must not climb several steps.
+  const climbed = rungAbove(order.rung, order.last);
+  const told = { ...attempt, reduceOnlyRejects: 0 };
+  if (!isSilent(result)) return { ...told, silentRounds: 0, silentRung: undefined, works: true };
+  const learnt = { ...told, silentRung: order.rung, works: false };
+  // It found nobody, or nobody tells: if the position is still there, the next step goes further.
+  if (order.limitPrice !== undefined || order.by !== undefined) return { ...learnt, rung: climbed };
+  if (order.round === attempt.silentRound) return learnt;
+  const silentRounds = attempt.silentRounds + 1;
+  const silent = { ...learnt, silentRound: order.round };
+  return silentRounds < SILENT_ROUNDS_BEFORE_LIMITS
+    ? { ...silent, silentRounds }
+    : { ...silent, silentRounds: 0, rung: climbed };
+}
+
+/** Tried again as it is, until it has failed so often that something else is to be tried, where there is anything. */
+function stubborn(attempt: Attempt, { last }: CloseOrder): Attempt {
+  if (last.length === 0) return attempt;
+  const rounds = attempt.stubborn + 1;
+  if (rounds < STUBBORN_ROUNDS) return { ...attempt, stubborn: rounds };
+  return { ...attempt, rung: FIRST_LAST_RUNG, stubborn: 0, works: false };
+}
+
+/** A key that the venue refuses closes nothing; the hook has keys of its own. */
+function byHook(attempt: Attempt, { last }: CloseOrder): Attempt {
+  const at = last.indexOf("hook");
+  return at < 0 ? attempt : { ...attempt, rung: FIRST_LAST_RUNG + at, stubborn: 0, works: false };
 }
 
 /**
@@ -276,12 +317,14 @@ function planChunks(position: HeldPosition, attempt: Attempt, maxSlippage?: numb
 }
 
 function closeOrder(
-  { incident, run, round, maxSlippage }: ChainRequest,
+  { incident, run, round, maxSlippage, last: steps = [] }: ChainRequest,
   position: HeldPosition,
   attempt: Attempt,
   amount: number,
   seq: number,
 ): CloseOrder {
+  const last = lastStepsOf(steps, position);
+  const by = lastStepAt(attempt.rung, last);
   return {
     id: clientOrderId(incident, run, seq),
     round,
@@ -294,6 +337,8 @@ function closeOrder(
     marginMode: position.marginMode,
     reduceOnly: true,
     rung: attempt.rung,
+    last,
+    ...(by === undefined ? {} : { by }),
     limitPrice: limitPrice(position, attempt, maxSlippage),
     probe: !attempt.works && (attempt.rung > 0 || attempt.silentRounds > 0),
   };
@@ -301,7 +346,7 @@ function closeOrder(
 
 /** `undefined`: a market order. With a limit of the slippage there is none: the first step takes what is within it. */
 function limitPrice(position: HeldPosition, attempt: Attempt, maxSlippage?: number): number | undefined {
-  const step = BANDS[attempt.rung] ?? 0;
+  const step = bandAt(attempt.rung);
   const band = maxSlippage === undefined ? step : step === 0 ? maxSlippage : Math.min(step, maxSlippage);
   if (band === 0 || position.markPrice === undefined) return undefined;
   return position.markPrice * (position.side === "long" ? 1 - band : 1 + band);

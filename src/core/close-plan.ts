@@ -28,6 +28,7 @@ import {
 } from "./close-orders.ts";
 import type { Attempts, CancelOrders, CloseChain, HeldPosition, OpenOrder } from "./close-orders.ts";
 import { orderIdPrefix } from "./incident.ts";
+import type { LastStep } from "./ladder.ts";
 import { unreachableText } from "./venue-error.ts";
 import type { VenueFailure } from "./venue-error.ts";
 
@@ -59,6 +60,10 @@ export interface PlanPolicy {
   readonly maxOrders?: number | undefined;
   /** Largest distance of a fill from the mark price, as ratio; absent: what the market takes. */
   readonly maxSlippage?: number | undefined;
+  /** What there is beside orders of ours, when these do not close a position; absent: nothing. */
+  readonly last?: readonly LastStep[] | undefined;
+  /** The loop gives up when the positions could not be read for this long, ms; absent: only at the deadline. */
+  readonly unreadableMs?: number | undefined;
   /** The symbols that the readings are limited to; empty: the whole account. */
   readonly scope: readonly string[];
   /** Monotonic ms at which the loop gives up. */
@@ -91,6 +96,8 @@ export interface PlanState {
   readonly lastUnknownAtMs: number | undefined;
   /** Waits since the last progress. */
   readonly waits: number;
+  /** Since when the positions cannot be read, monotonic ms. */
+  readonly unreadSinceMs: number | undefined;
   readonly readRefusals: number;
   readonly orderRefusals: number;
   readonly flatAtMs: number | undefined;
@@ -135,6 +142,7 @@ export function startPlan(
     lastSentAtMs: undefined,
     lastUnknownAtMs: undefined,
     waits: 0,
+    unreadSinceMs: undefined,
     readRefusals: 0,
     orderRefusals: 0,
     flatAtMs: undefined,
@@ -170,6 +178,9 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   if (state.readRefusals >= MAX_REFUSALS || state.orderRefusals >= MAX_REFUSALS) {
     return { state, decision: done("keyRefused", "the venue refuses the key; give the bot a key that may trade") };
   }
+  const { unreadableMs = Number.POSITIVE_INFINITY } = policy;
+  if (state.unreadSinceMs !== undefined && atMs - state.unreadSinceMs >= unreadableMs)
+    return { state, decision: unreadable(reading) };
   const work = workOf(policy, state, reading);
   if (state.flatAtMs !== undefined) {
     const foreign = foreignActivity(policy, state, reading, work.open);
@@ -254,7 +265,8 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
   const endedFlat = state.endedFlat && !work;
   const reopened = state.reopened || (state.endedFlat && work);
   const orderRounds = (reading.orders ?? []).length === 0 ? 0 : state.orderRounds + 1;
-  const next = { ...state, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
+  const unreadSinceMs = reading.positions === undefined ? (state.unreadSinceMs ?? readFromMs) : undefined;
+  const next = { ...state, unreadSinceMs, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
   if (reading.positions === undefined) return next;
   const held = reading.positions;
   const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
@@ -331,8 +343,19 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   }
   const round = before.round + 1;
   const { incident, run, maxSlippage } = policy;
+  const last = lastSteps(policy);
   const limit = holdMs > 0 ? 0 : left;
-  const { chains, seq } = planChains({ ...before, incident, run, round, maxSlippage, open: ready, orders, limit });
+  const { chains, seq } = planChains({
+    ...before,
+    incident,
+    run,
+    round,
+    maxSlippage,
+    last,
+    open: ready,
+    orders,
+    limit,
+  });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",
@@ -342,6 +365,11 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   };
   // Working again: what is flat later has to be quiet anew.
   return { state: { ...before, round, seq, flatAtMs: undefined }, decision };
+}
+
+/** A venue that closes a position by itself closes all of it, at any price. */
+function lastSteps({ goal, maxSlippage, last = [] }: PlanPolicy): readonly LastStep[] {
+  return goal.kind === "flat" && maxSlippage === undefined ? last : last.filter((step) => step !== "venue");
 }
 
 /**

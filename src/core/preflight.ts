@@ -11,6 +11,7 @@ export const preflightJobSchema = z.strictObject({
   bot: z.string(),
   account: z.string(),
   venue: closeJobSchema.shape.venue,
+  hook: closeJobSchema.shape.hook,
   /** A key that may withdraw is no fault. */
   allowWithdraw: z.boolean(),
   /** Only in the sandbox: place an order that rests far away, see it, cancel it. */
@@ -28,6 +29,7 @@ const CHECKS = [
   "clock",
   "markets",
   "plan",
+  "hook",
   "drill",
 ] as const;
 

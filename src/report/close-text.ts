@@ -81,7 +81,10 @@ function positionText({ symbol, side, amount, notional }: Position): string {
   return `${symbol} ${side} ${amount}${notional === undefined ? "" : ` (notional ${notional.toFixed(2)})`}`;
 }
 
-function orderText({ id, symbol, side, amount, filled, average, outcome, error }: SentOrder): string {
+const BY = { venue: "the venue closes it by itself", hook: "by the hook" } as const;
+
+function orderText({ id, symbol, side, amount, by, filled, average, outcome, error }: SentOrder): string {
+  const who = by === undefined ? "" : `, ${BY[by]}`;
   const fill = filled === undefined ? "" : `, filled ${filled}${average === undefined ? "" : ` at ${average}`}`;
-  return `${id} ${side} ${amount} ${symbol}: ${outcome}${fill}${error === undefined ? "" : ` (${error})`}`;
+  return `${id} ${side} ${amount} ${symbol}${who}: ${outcome}${fill}${error === undefined ? "" : ` (${error})`}`;
 }

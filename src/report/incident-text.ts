@@ -106,10 +106,11 @@ function orderLines({ orders, slippage }: CloseReport): string[] {
 }
 
 function orderRow(order: SentOrder): string[] {
-  const { id, symbol, side, amount, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
+  const { id, symbol, side, amount, by, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
   const time = /T([\d:.]+)/.exec(sentAt)?.[1] ?? sentAt;
   const cost = slippage === undefined ? "-" : slippage.toFixed(2);
-  const end = error === undefined ? outcome : `${outcome} (${error})`;
+  const who = by === undefined ? "" : ` by the ${by}`;
+  const end = `${outcome}${who}${error === undefined ? "" : ` (${error})`}`;
   return [time, id, symbol, side, String(amount), told(filled), told(average), cost, `${ackMs} ms`, end];
 }
 

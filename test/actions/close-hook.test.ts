@@ -195,3 +195,63 @@ describe.concurrent("driver webhook", () => {
     REAL_DEADLINE_MS,
   );
 });
+
+/** Orders of ccxt, whose query begins so; the Python hook's begins with the symbol. */
+const CCXT_ORDER = "POST /fapi/v1/order?timestamp=";
+
+describe("a hook beside ccxt", () => {
+  const missing = PYTHON === undefined ? " (skipped: there is no python3)" : "";
+  const python = (rig: Rig): ExecAccess => ({
+    driver: "exec",
+    exchange: "exec",
+    symbols: [],
+    timeoutMs: 30_000,
+    command: [PYTHON ?? "", HOOK],
+    cwd: "/",
+    env: { EXCHANGE_URL: rig.paper.url, EXCHANGE_KEY: API_KEY, EXCHANGE_SECRET: API_SECRET },
+  });
+
+  test.skipIf(PYTHON === undefined).each([
+    { name: "refuses", fault: { kind: "apiCode", code: -1116, msg: "Invalid orderType." } },
+    { name: "loses", fault: { kind: "dropBefore" } },
+  ])(
+    `closePositions() gives the hook the orders that the venue $name for ever, and reads the account itself${missing}`,
+    async ({ fault }) => {
+      await using rig = startRig({ symbols: 4 });
+      await rig.control("seed", holdings(2));
+      await rig.control("fault", { match: CCXT_ORDER, times: 1_000, ...fault });
+      const report = await rig.close({ hook: python(rig) });
+      expect(report).toMatchObject({ outcome: "flat", exchange: "binanceusdm", verified: true });
+      const accepted = report.orders.filter(({ outcome }) => outcome === "accepted");
+      expect(accepted.map(({ by }) => by)).toEqual(["hook", "hook"]);
+      expect(rig.paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+    },
+    REAL_DEADLINE_MS,
+  );
+
+  test.skipIf(PYTHON === undefined)(
+    `closePositions() leaves the whole close to the hook when the venue refuses the key${missing}`,
+    async () => {
+      await using rig = startRig({ symbols: 4 });
+      await rig.control("seed", holdings(2));
+      const report = await rig.close({ venue: { apiKey: "wrong" }, hook: python(rig) });
+      expect(report).toMatchObject({ outcome: "flat", verified: true });
+      expect(report.reason).toContain("the hook closed, since binanceusdm did not");
+      expect(rig.paper.state()).toMatchObject({ flat: true, flips: [] });
+    },
+    REAL_DEADLINE_MS,
+  );
+
+  test(
+    "closePositions() tells the hook nothing when the driver closes by itself",
+    async () => {
+      await using rig = startRig({ symbols: 4 });
+      await rig.control("seed", holdings(2));
+      const asked = join(rig.folder, "asked");
+      const hook = { ...python(rig), ...shellHook(`cat >> ${asked}`) };
+      expect(await rig.close({ hook })).toMatchObject({ outcome: "flat" });
+      expect(existsSync(asked)).toBe(false);
+    },
+    REAL_DEADLINE_MS,
+  );
+});

@@ -113,6 +113,36 @@ test.concurrent("closePositions() halves what the venue finds too large (51202),
   expectSound(rig);
 });
 
+test.concurrent.each([
+  { name: "a net position", hedge: false, seed: { side: "long", amount: 5 } },
+  { name: "an isolated one", hedge: false, seed: { side: "short", amount: 5, marginMode: "isolated" } },
+  { name: "both legs", hedge: true, seed: { side: "long", amount: 5 } },
+])("closePositions() has OKX itself close $name when every order is refused", async ({ hedge, seed }) => {
+  await using rig = startOkx();
+  await rig.control("set", { hedge });
+  const legs = hedge ? [seed, { ...seed, side: "short", amount: 7 }] : [seed];
+  await rig.control("seed", {
+    positions: legs.map((leg) => ({ symbol: "S00USDT", ...leg })),
+    orders: [{ symbol: "S00USDT", side: "buy", amount: 1, ...(hedge ? { positionSide: "LONG" } : {}) }],
+  });
+  await rig.control("fault", { match: ORDER, kind: "apiCode", code: 51000, msg: "Parameter error", times: 1_000 });
+  const report = await rig.close({}, io);
+  expect(report).toMatchObject({ outcome: "flat", after: { positions: [], orders: 0 } });
+  const accepted = report.orders.filter(({ outcome }) => outcome === "accepted");
+  expect(accepted.map(({ by }) => by)).toEqual(legs.map(() => "venue"));
+  expect(rig.paper.state().requests["POST /api/v5/trade/close-position"]).toBe(legs.length);
+  expectSound(rig);
+});
+
+test.concurrent("closePositions() never has OKX close what is only to be reduced", async () => {
+  await using rig = startOkx();
+  await rig.control("seed", { positions: [{ symbol: "S00USDT", side: "long", amount: 5 }] });
+  await rig.control("fault", { match: ORDER, kind: "apiCode", code: 51000, msg: "Parameter error", times: 1_000 });
+  const report = await rig.close({ goal: { kind: "reduce", exposure: 1 }, venue: { timeoutMs: 3_000 } }, io);
+  expect(report).toMatchObject({ outcome: "residual" });
+  expect(rig.paper.state().requests["POST /api/v5/trade/close-position"]).toBeUndefined();
+});
+
 test.concurrent("closePositions() names the margin mode of an isolated position", async () => {
   await using rig = startOkx();
   await rig.control("seed", {

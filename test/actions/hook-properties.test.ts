@@ -264,6 +264,6 @@ function orderOf(request: HookRequest): CloseOrder {
     limitPrice,
     reduceOnly,
   } = request;
-  const rest = { round: 0, seq: 0, rung: 0, probe: false, marginMode: undefined, limitPrice };
+  const rest = { round: 0, seq: 0, last: [], rung: 0, probe: false, marginMode: undefined, limitPrice };
   return { id, symbol, side, positionSide, amount, hedged, reduceOnly, ...rest };
 }

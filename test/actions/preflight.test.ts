@@ -3,7 +3,7 @@ import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { preflight } from "../../src/actions/preflight.ts";
-import type { CcxtAccess } from "../../src/core/close-job.ts";
+import type { CcxtAccess, ExecAccess } from "../../src/core/close-job.ts";
 import type { PreflightJob, PreflightReport } from "../../src/core/preflight.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { holdings, speedClock, startRig, VENUES, type Rig } from "./rig.ts";
@@ -158,4 +158,23 @@ test.concurrent("preflight() ends within its budget at a venue that never answer
   await using rig = startRig();
   await rig.control("fault", { kind: "stallBody", match: "GET /fapi", times: 1_000 });
   expect(await fly(rig, {}, speedClock(30))).toMatchObject({ ok: false, exitCode: 14 });
+});
+
+/** A hook of one line of shell. */
+const saying = (text: string): ExecAccess => ({
+  driver: "exec",
+  exchange: "exec",
+  symbols: [],
+  timeoutMs: 1_000,
+  cwd: "/",
+  env: {},
+  command: ["/bin/sh", "-c", `cat > /dev/null; echo '${text}'`],
+});
+
+test.concurrent("preflight() asks the hook beside the driver what it says of itself, and nothing else", async () => {
+  await using rig = startRig();
+  const good = await fly(rig, { hook: saying('{"ok":true}') });
+  expect([good.exitCode, of(good, "hook")?.result]).toEqual([0, "ok"]);
+  const bad = await fly(rig, { hook: saying('{"ok":false,"error":{"class":"auth"}}') });
+  expect([bad.exitCode, of(bad, "hook")?.result]).toEqual([1, "failed"]);
 });

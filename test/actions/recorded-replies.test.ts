@@ -152,6 +152,7 @@ function orderFor({ symbol, side, amount, hedged, marginMode }: HeldPosition): C
     round: 1,
     seq: 1,
     reduceOnly: true,
+    last: [],
     rung: 0,
     limitPrice: undefined,
     probe: false,

@@ -2,10 +2,12 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { endsChain } from "../../src/core/close-orders.ts";
+import type { CloseOrder } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
 import type { PlanPolicy } from "../../src/core/close-plan.ts";
 import type { Sent } from "../../src/core/close-budget.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
+import type { LastStep } from "../../src/core/ladder.ts";
 import { ModelVenue } from "./model-venue.ts";
 import type { Leg, OrderFault, ReadFault } from "./model-venue.ts";
 
@@ -72,6 +74,8 @@ const world = fc.record({
   failedCancels: fc.integer({ min: 0, max: 8 }),
   /** Orders of a round arrive at the venue in any order of the chains. */
   shuffle: fc.integer({ min: 0, max: 3 }),
+  /** What there is beside orders of ours. */
+  last: fc.constantFrom<readonly LastStep[]>([], ["venue"], ["hook"], ["venue", "hook"]),
   /** A reading is as old as this when it is judged. */
   readMs: fc.array(fc.integer({ min: 0, max: 3_000 }), { maxLength: 20 }),
 });
@@ -87,6 +91,7 @@ const QUIET_WORLD: World = {
   readFaults: [],
   failedCancels: 0,
   shuffle: 0,
+  last: [],
   readMs: [],
 };
 /** Seeds under which some version of the plan failed. */
@@ -167,15 +172,26 @@ interface Run {
 const STALE_MS = 1_000;
 
 /** While the outage lasts every order is lost. */
+function drawFaults({ orderFaults }: World, outage: Outage, sparesLast: boolean) {
+  const faults = orderFaults.values();
+  return ({ by }: CloseOrder, atMs: number): OrderFault => {
+    if (atMs < outage.untilMs) return { kind: outage.executes ? "lostAfter" : "lostBefore" };
+    return (sparesLast && by !== undefined ? undefined : faults.next().value) ?? { kind: "none" };
+  };
+}
+
 function play(
   script: World,
-  policy: PlanPolicy = POLICY,
+  given: PlanPolicy = POLICY,
   outage: Outage = { untilMs: 0, executes: false },
   spot = false,
+  /** Faults meet orders of ours alone. */
+  sparesLast = false,
 ): Run {
+  const policy = { ...given, last: script.last };
   const venue = new ModelVenue(script.hedge, legsOf(script), script.acknowledgesOnly, spot);
   const readMs = script.readMs.values();
-  const orderFaults = script.orderFaults.values();
+  const faultOf = drawFaults(script, outage, sparesLast);
   const readFaults = script.readFaults.values();
   let { failedCancels } = script;
   const chainBreaches: string[] = [];
@@ -224,9 +240,7 @@ function play(
       if (position === undefined || sum > position.amount) chainBreaches.push(`${chain.symbol}: ${sum}`);
       if (chain.cancelFirst.length > 0) cancel(chain.symbol, false);
       for (const order of chain.orders) {
-        const lost: OrderFault = { kind: outage.executes ? "lostAfter" : "lostBefore" };
-        const fault = atMs < outage.untilMs ? lost : (orderFaults.next().value ?? { kind: "none" });
-        const result = venue.send(order, fault, atMs);
+        const result = venue.send(order, faultOf(order, atMs), atMs);
         look();
         sent.push({ order, result, sentAtMs: atMs });
         if (endsChain(order, result)) break;
@@ -317,6 +331,30 @@ describe("decide() with a goal", () => {
   });
 });
 
+describe("decide() with last steps", () => {
+  const refusals = fc.array(
+    fc.constantFrom<OrderFault>(
+      { kind: "rejected", why: "other" },
+      { kind: "rejected", why: "reduceOnly" },
+      { kind: "lostBefore" },
+      { kind: "ackDropped" },
+    ),
+    { minLength: 60, maxLength: 60 },
+  );
+  test("decide() comes to the venue's own close, or to the hook, where orders of ours are refused for ever", () => {
+    const steps = fc.constantFrom<readonly LastStep[]>(["venue"], ["hook"], ["venue", "hook"]);
+    fc.assert(
+      fc.property(refusals, steps, fc.integer({ min: 1, max: 100 }), (faults, last, amount) => {
+        const legs = [{ symbol: "S0", amount, hiddenMax: 0, band: 0 }];
+        const run = play({ ...QUIET_WORLD, legs, last, orderFaults: faults }, POLICY, undefined, false, true);
+        expect(run.outcome).toBe("flat");
+        expect(run.venue.breaches).toEqual([]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
 describe("decide()", () => {
   test("decide() never opens or turns a position, sends no more than it read, and ends flat once the venue answers", () => {
     fc.assert(fc.property(world, expectClosed), { numRuns: 1_000 });
@@ -367,6 +405,7 @@ describe("decide()", () => {
           readFaults: Array.from({ length: 2_000 }, () => hidden),
           failedCancels: 0,
           shuffle: 0,
+          last: ["venue", "hook"],
           twins: false,
           readMs: [],
         });

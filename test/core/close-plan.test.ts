@@ -309,6 +309,7 @@ test("decide() goes on counting where an earlier run of the incident stopped", (
 /** A position on which nothing was learnt yet. */
 const TRIED: Attempt = {
   rung: 0,
+  stubborn: 0,
   maxChunk: undefined,
   flipHedged: false,
   reduceOnlyRejects: 0,

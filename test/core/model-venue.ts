@@ -200,7 +200,19 @@ export class ModelVenue {
     this.#legs.set(key, { ...leg, amount: Math.sign(leg.amount) * change(Math.abs(leg.amount)) });
   }
 
+  /** The venue closes what there is, whatever was asked and whatever rests; at any time, and never more. */
+  #closeWhole(order: CloseOrder): SendResult {
+    const key = this.#key(order.symbol, order.positionSide === "long");
+    const leg = this.#legs.get(key);
+    if (this.#spot) this.breaches.push(`${order.id} closed a balance`);
+    if (leg === undefined || leg.amount === 0) return { kind: "rejected", why: "reduceOnly" };
+    this.#filled.add(order.id);
+    this.#legs.set(key, { ...leg, amount: 0 });
+    return { kind: "accepted", filled: undefined };
+  }
+
   #execute(order: CloseOrder, ratio: number): SendResult {
+    if (order.by === "venue") return this.#closeWhole(order);
     if (order.hedged !== this.#hedge) return { kind: "rejected", why: "positionSide" };
     const key = this.#key(order.symbol, order.positionSide === "long");
     const leg = this.#legs.get(key);

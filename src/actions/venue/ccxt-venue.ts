@@ -49,6 +49,7 @@ export class CcxtVenue implements Venue {
   #syncedAtMs = Number.NEGATIVE_INFINITY;
   /** Newest price of each position, for venues whose market orders need one. */
   readonly #marks = new Map<string, number>();
+  #closingAll: Promise<unknown> | undefined;
   #clientIds: boolean;
   /** Where the markets are from; `outdated`: from the file, and a refusal says that it may be too old. */
   #markets: "none" | "file" | "outdated" | "venue" = "none";
@@ -209,30 +210,19 @@ export class CcxtVenue implements Venue {
     return this.#limiter.takeOrder(this.#options.signal);
   }
 
-  /** Sends a reduce-only order, once. The caller has asked `admitOrder`. */
+  /**
+   * The venue closes a position by itself, or all of them where nothing but the whole account is to be closed: what it cannot do for one
+   * it must not do to symbols that are to stay.
+   */
+  get closesWhole(): boolean {
+    const { has } = this.#exchange;
+    if (this.#access.spot !== undefined) return false;
+    return has["closePosition"] === true || (has["closeAllPositions"] === true && this.#access.symbols.length === 0);
+  }
+
+  /** Sends a reduce-only order, or has the venue close the whole position, once. The caller has asked `admitOrder`. */
   async send(order: CloseOrder): Promise<SendAnswer> {
-    const exchange = this.#exchange;
-    const params = {
-      // A balance cannot be sold below nothing; the plan sees to it that it is not sold twice.
-      ...(this.#access.spot === undefined ? { reduceOnly: true } : {}),
-      ...(order.hedged ? { hedged: true } : {}),
-      ...(order.marginMode === undefined ? {} : { marginMode: order.marginMode }),
-      ...(this.#clientIds ? { clientOrderId: order.id } : {}),
-      ...(order.limitPrice === undefined ? {} : { timeInForce: "IOC" }),
-    };
-    const { symbol, side, amount, limitPrice } = order;
-    const type = limitPrice === undefined ? "market" : "limit";
-    const answer = await this.#answer(async () => {
-      // Inside: it throws for a symbol that is not listed, and a failing order must not end the round.
-      const reference = this.#quirks.pricedMarketOrders ? this.#marks.get(symbol) : undefined;
-      const priced = limitPrice ?? reference;
-      const price = priced === undefined ? undefined : Number(exchange.priceToPrecision(symbol, priced));
-      const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
-      if (placed.status === "rejected") throw new RejectedOrderError(placed.info);
-      // Not an acknowledgement, whatever it is: the order may have been executed.
-      if (placed.id === undefined && placed.clientOrderId === undefined) throw new Error("the answer names no order");
-      return placed;
-    });
+    const answer = await this.#answer(() => (order.by === "venue" ? this.#closeWhole(order) : this.#place(order)));
     if ("value" in answer) {
       const { filled, average } = answer.value;
       return { result: { kind: "accepted", filled }, average, error: undefined };
@@ -244,6 +234,53 @@ export class CcxtVenue implements Venue {
     // Perhaps its lot is another one by now.
     if (failure.kind === "rejected" && this.#markets === "file") this.#markets = "outdated";
     return { result: failure, average: undefined, error: text };
+  }
+
+  async #place(order: CloseOrder): Promise<Pick<Order, "filled" | "average">> {
+    const exchange = this.#exchange;
+    const params = {
+      // A balance cannot be sold below nothing; the plan sees to it that it is not sold twice.
+      ...(this.#access.spot === undefined ? { reduceOnly: true } : {}),
+      ...(order.hedged ? { hedged: true } : {}),
+      ...(order.marginMode === undefined ? {} : { marginMode: order.marginMode }),
+      ...(this.#clientIds ? { clientOrderId: order.id } : {}),
+      ...(order.limitPrice === undefined ? {} : { timeInForce: "IOC" }),
+    };
+    const { symbol, side, amount, limitPrice } = order;
+    const type = limitPrice === undefined ? "market" : "limit";
+    // Nothing of this outside of a try: it throws for a symbol that is not listed, and a failing order must not end the round.
+    const reference = this.#quirks.pricedMarketOrders ? this.#marks.get(symbol) : undefined;
+    const priced = limitPrice ?? reference;
+    const price = priced === undefined ? undefined : Number(exchange.priceToPrecision(symbol, priced));
+    const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
+    if (placed.status === "rejected") throw new RejectedOrderError(placed.info);
+    // Not an acknowledgement, whatever it is: the order may have been executed.
+    if (placed.id === undefined && placed.clientOrderId === undefined) throw new Error("the answer names no order");
+    return placed;
+  }
+
+  /** The next reading tells what came of it: what venues answer to this is seldom an order. */
+  async #closeWhole({
+    id,
+    symbol,
+    positionSide,
+    hedged,
+    marginMode,
+  }: CloseOrder): Promise<Partial<Pick<Order, "filled" | "average">>> {
+    const exchange = this.#exchange;
+    const { closesBy } = this.#quirks;
+    if (exchange.has["closePosition"] !== true) {
+      // One call for all positions of a round.
+      this.#closingAll ??= exchange.closeAllPositions().finally(() => (this.#closingAll = undefined));
+      await this.#closingAll;
+      return {};
+    }
+    const side = hedged && closesBy.includes("side") ? positionSide : undefined;
+    await exchange.closePosition(symbol, side, {
+      ...(marginMode !== undefined && closesBy.includes("marginMode") ? { marginMode } : {}),
+      ...(this.#clientIds && closesBy.includes("clientOrderId") ? { clientOrderId: id } : {}),
+    });
+    return {};
   }
 
   /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */

@@ -43,9 +43,11 @@ export interface Venue {
   accountProblem?(): string | undefined;
   /** Positions, orders and conditional orders. */
   read(): Promise<Reading>;
+  /** Whether `send` can let the venue itself close a position (`by: venue`); absent: it cannot. */
+  readonly closesWhole?: boolean;
   /** Waits until an order may be sent; `false` when that will not be before the end. */
-  admitOrder(): Promise<boolean>;
-  /** Sends a reduce-only order, once. The caller has asked `admitOrder`. */
+  admitOrder(order: CloseOrder): Promise<boolean>;
+  /** Sends a reduce-only order, or what stands in its place (`by`), once. The caller has asked `admitOrder`. */
   send(order: CloseOrder): Promise<SendAnswer>;
   /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
   cancel(cancel: CancelOrders): Promise<VenueFailure[]>;

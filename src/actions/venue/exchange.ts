@@ -30,6 +30,8 @@ export type VenueExchange = Pick<
   | "fetchTickers"
   | "fetchOpenOrders"
   | "createOrder"
+  | "closePosition"
+  | "closeAllPositions"
   | "cancelAllOrders"
   | "cancelOrders"
   | "cancelOrder"

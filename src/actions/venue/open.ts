@@ -3,6 +3,19 @@ import type { HookAccess, VenueAccess } from "../../core/close-job.ts";
 import type { Venue, VenueOptions } from "./contract.ts";
 import type { HookPort } from "./hook-venue.ts";
 
+/** The account of `access`, with the hook beside it that the config names, if any. Sends nothing; throws as `openVenue` does. */
+export async function openWithHook(
+  access: VenueAccess,
+  hook: HookAccess | undefined,
+  incident: string,
+  options: VenueOptions,
+): Promise<Venue> {
+  const venue = await openVenue(access, incident, options);
+  if (hook === undefined) return venue;
+  const { HookedVenue } = await import("./hooked-venue.ts");
+  return new HookedVenue(venue, await openVenue(hook, incident, options));
+}
+
 /** Sends nothing. Throws `cannot use exchange …` where the driver cannot close. */
 export async function openVenue(access: VenueAccess, incident: string, options: VenueOptions): Promise<Venue> {
   switch (access.driver) {

@@ -32,6 +32,8 @@ export interface VenueQuirks {
   readonly triggerCancelBatch: number;
   /** Whether an order must name the margin mode of its position. */
   readonly namesMarginMode: boolean;
+  /** What ccxt's way of closing a whole position takes besides the symbol. */
+  readonly closesBy: readonly ("clientOrderId" | "marginMode" | "side")[];
   /** Which part of an answer must be a list: without it ccxt would read that there is nothing; `undefined`: not known. */
   readonly listOf: (method: string, path: string) => "answer" | "data" | "balances" | undefined;
   /** Paths of new orders that take a deadline in a header; `undefined`: ccxt's recvWindow sets it. */
@@ -51,6 +53,7 @@ const USUAL: VenueQuirks = {
   cancelBatch: 20,
   triggerCancelBatch: 20,
   namesMarginMode: false,
+  closesBy: [],
   listOf: () => undefined,
   deadline: undefined,
 };
@@ -85,6 +88,7 @@ const OKX: VenueQuirks = {
   cancelBatch: 20,
   triggerCancelBatch: 10,
   namesMarginMode: true,
+  closesBy: ["clientOrderId", "marginMode", "side"],
   // Every answer of the interface, also to an order and a cancel.
   listOf: () => "data",
   // A signed request is good for 30 s; this header is what makes an order whose reply was lost die sooner.
@@ -126,6 +130,7 @@ const BITGET: VenueQuirks = {
     BITGET_PLANS.map((planType) => ({ params: { trigger: true, planType, ...product }, unknownType: undefined })),
   ),
   namesMarginMode: true,
+  closesBy: ["side"],
 };
 
 const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
@@ -136,8 +141,10 @@ const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
   bybitid: BYBIT,
   gate: GATE,
   bitget: BITGET,
-  kucoin: { ...USUAL, namesMarginMode: true },
-  kucoinfutures: { ...USUAL, namesMarginMode: true },
+  kucoin: { ...USUAL, namesMarginMode: true, closesBy: ["clientOrderId"] },
+  kucoinfutures: { ...USUAL, namesMarginMode: true, closesBy: ["clientOrderId"] },
+  coinbase: { ...USUAL, closesBy: ["clientOrderId"] },
+  mudrex: { ...USUAL, closesBy: ["side"] },
   krakenfutures: { ...USUAL, triggerListings: [], oneListing: true },
   hyperliquid: { ...USUAL, triggerListings: [], oneListing: true, pricedMarketOrders: true, clientIds: false },
 };

@@ -8,6 +8,7 @@ import {
   workerLineSchema,
   type CloseJob,
   type CloseReport,
+  type HookAccess,
   type VenueAccess,
   type WorkerLine,
 } from "../../core/close-job.ts";
@@ -109,7 +110,46 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
       processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
     },
     venue: venueAccess(plan, emergency, env, timeoutMs),
+    ...hookIfAny(plan, emergency, env, timeoutMs),
   };
+}
+
+/** The hook beside the driver. Throws when its secret cannot be read. */
+export function hookBeside(
+  plan: BotPlan,
+  { hook, symbols, timeout }: EmergencyConfig,
+  env: CloseRequest["env"],
+  timeoutMs: number = timeout,
+): HookAccess | undefined {
+  return hook === undefined ? undefined : hookAccess(plan, { ...hook, symbols }, env, timeoutMs);
+}
+
+/** A hook whose secret is gone must not keep the driver from closing. */
+function hookIfAny(...asked: Parameters<typeof hookBeside>): { readonly hook?: HookAccess } {
+  try {
+    const hook = hookBeside(...asked);
+    return hook === undefined ? {} : { hook };
+  } catch {
+    return {};
+  }
+}
+
+interface HookSection {
+  readonly command?: readonly string[] | undefined;
+  readonly passEnv?: readonly string[] | undefined;
+  readonly url?: string | undefined;
+  readonly secretFile?: string | undefined;
+  readonly secretEnv?: string | undefined;
+  readonly symbols: readonly string[];
+}
+
+function hookAccess(plan: BotPlan, section: HookSection, env: CloseRequest["env"], timeoutMs: number): HookAccess {
+  const { command, passEnv = [], url = "", symbols } = section;
+  const driver = command === undefined ? "webhook" : "exec";
+  const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
+  if (command === undefined) return { ...shared, driver: "webhook", url, secret: secret("secret", section, env) ?? "" };
+  const cwd = plan.config.cwd;
+  return { ...shared, driver: "exec", command: [...command], cwd, env: passedOn(["PATH", ...passEnv], env) };
 }
 
 function boundsOf({ maxOrders, maxSlippage }: EmergencyConfig): NonNullable<CloseJob["bounds"]> {
@@ -130,26 +170,14 @@ export function venueAccess(
   env: CloseRequest["env"],
   timeoutMs: number = emergency.timeout,
 ): VenueAccess {
-  const { driver, symbols } = emergency;
+  const { driver, command = [] } = emergency;
   switch (driver) {
     case "ccxt":
       return ccxtAccess(plan, emergency, env, timeoutMs);
-    case "exec": {
-      const { command = [], passEnv = [] } = emergency;
-      const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
-      return {
-        driver,
-        ...shared,
-        command: [...command],
-        cwd: plan.config.cwd,
-        env: passedOn(["PATH", ...passEnv], env),
-      };
-    }
-    case "webhook": {
-      const { url = "" } = emergency;
-      const shared = { exchange: driver, symbols: [...symbols], timeoutMs };
-      return { driver, ...shared, url, secret: secret("secret", emergency, env) ?? "" };
-    }
+    case "exec":
+      return hookAccess(plan, { ...emergency, command }, env, timeoutMs);
+    case "webhook":
+      return hookAccess(plan, { ...emergency, command: undefined }, env, timeoutMs);
   }
 }
 
@@ -192,11 +220,15 @@ function ccxtAccess(
 const SECRETS = { apiKey: "API key", apiSecret: "API secret", passphrase: "passphrase", secret: "secret" } as const;
 
 /** Read at each use, so that a key renewed on disk is used at once. The value never appears in a message. */
-function secret(name: keyof typeof SECRETS, emergency: EmergencyConfig, env: CloseRequest["env"]): string | undefined {
+function secret(
+  name: keyof typeof SECRETS,
+  section: Readonly<Partial<Record<`${keyof typeof SECRETS}${"File" | "Env"}`, string | undefined>>>,
+  env: CloseRequest["env"],
+): string | undefined {
   const what = SECRETS[name];
-  const file = emergency[`${name}File`];
+  const file = section[`${name}File`];
   if (file !== undefined) return readKey(file, `${what} from ${file} (emergency.${name}File)`);
-  const variable = emergency[`${name}Env`];
+  const variable = section[`${name}Env`];
   if (variable === undefined) return undefined;
   const value = env[variable];
   if (value === undefined || value === "")

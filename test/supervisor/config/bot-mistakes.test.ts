@@ -313,6 +313,20 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
+    "a hook beside ccxt that is none",
+    ["emergency: { exchange: binanceusdm, apiKeyFile: k, apiSecretFile: s, hook: {} }"],
+    ["5: bots.a.emergency.hook: names no hook; add command: [PROGRAM] or url: https://HOST/PATH"],
+  ],
+  [
+    "a hook beside ccxt with keys of the other kind, and beside another driver",
+    ["emergency: { driver: exec, command: [x], hook: { url: 'https://x/y', passEnv: [K] } }"],
+    [
+      "5: bots.a.emergency.hook: belongs to driver: ccxt, and this is driver: exec; remove it",
+      "5: bots.a.emergency.hook: cannot sign requests without a secret; add secretFile: FILE or secretEnv: NAME",
+      "5: bots.a.emergency.hook.passEnv: belongs to a hook with command, and this one has url; remove it",
+    ],
+  ],
+  [
     "a webhook by ftp with two secrets",
     ["emergency: { driver: webhook, url: ftp://x/y, secretFile: k, secretEnv: K }"],
     [

@@ -70,6 +70,42 @@ export function placeOrder(books: Books, params: Params, now: number, bend: Bend
   return order;
 }
 
+/**
+ * Closes what there is of a position at the market, whatever its size and whatever rests on its symbol, as OKX's "Close positions"
+ * page has it; throws 51023 when there is none.
+ */
+export function closeWhole(books: Books, params: Params, now: number, bend: Bend = {}): Order {
+  const { account, market } = books;
+  const { symbol } = readSpec(market, params);
+  const positionSide = readPositionSide(account.hedge, params);
+  const marginMode = readMarginMode(params, "mgnMode");
+  const clientOrderId = readClientId(params, "clOrdId");
+  const position = account.position(symbol, positionSide);
+  if (position === undefined || position.marginMode !== marginMode || bend.rejectReduceOnly === true)
+    throw new ItemError("51023", "Position does not exist.");
+  const order: Order = {
+    orderId: account.nextId(),
+    clientOrderId,
+    symbol,
+    side: position.amount > 0 ? "SELL" : "BUY",
+    positionSide,
+    type: "market",
+    timeInForce: "IOC",
+    price: 0,
+    quantity: Math.abs(position.amount),
+    executed: 0,
+    quote: 0,
+    reduceOnly: true,
+    closePosition: true,
+    marginMode,
+    status: "NEW",
+    time: now,
+    updateTime: now,
+  };
+  fillMarket(books, order, bend.fillRatio ?? 1, now);
+  return order;
+}
+
 function readRequest(books: Books, params: Params): Request {
   const { account, market } = books;
   const spec = readSpec(market, params);

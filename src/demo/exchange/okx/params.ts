@@ -50,9 +50,9 @@ export function readPositionSide(hedge: boolean, params: Params): PositionSide {
   throw wrongParameter("posSide");
 }
 
-export function readMarginMode(params: Params): MarginMode {
-  const text = params.get("tdMode");
-  if (text !== "cross" && text !== "isolated") throw wrongParameter("tdMode");
+export function readMarginMode(params: Params, name: "tdMode" | "mgnMode" = "tdMode"): MarginMode {
+  const text = params.get(name);
+  if (text !== "cross" && text !== "isolated") throw wrongParameter(name);
   return text;
 }
 

@@ -5,7 +5,7 @@ import { WHOLE_ACCOUNT } from "../countdowns.ts";
 import { cancelAlgoOrder, listAlgoOrders, placeAlgoOrder, queryAlgoOrder } from "./algo.ts";
 import { ItemError, wrongParameter } from "./errors.ts";
 import type { EndpointLimit } from "./limits.ts";
-import { cancelOrder, placeOrder, queryOrder } from "./orders.ts";
+import { cancelOrder, closeWhole, placeOrder, queryOrder } from "./orders.ts";
 import { kindOf } from "./listing.ts";
 import { readPositive, readSpec, type Params } from "./params.ts";
 import { publicRoutes } from "./public-routes.ts";
@@ -15,6 +15,7 @@ import {
   balanceShape,
   billShape,
   cancelAck,
+  closeAck,
   configShape,
   fillShape,
   orderAck,
@@ -55,6 +56,10 @@ const cancel = ({ books, params, now }: Call): unknown[] => [cancelAck(cancelOrd
 const tradeRoutes: Readonly<Record<string, Route>> = {
   "POST /api/v5/trade/order": { limit: requests(60), batch: 1, order: true, handle: place },
   "POST /api/v5/trade/batch-orders": { limit: orders(300), batch: 20, order: true, handle: place },
+  "POST /api/v5/trade/close-position": {
+    limit: byUser(20),
+    handle: ({ books, params, now, bend }) => [closeAck(closeWhole(books, params, now, bend))],
+  },
   "POST /api/v5/trade/cancel-order": { limit: requests(60), batch: 1, handle: cancel },
   "POST /api/v5/trade/cancel-batch-orders": { limit: orders(300), batch: 20, handle: cancel },
   "POST /api/v5/trade/order-algo": {

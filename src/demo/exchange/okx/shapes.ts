@@ -87,6 +87,11 @@ export function orderShape({ account }: Books, order: Order): Json {
   };
 }
 
+/** What POST /trade/close-position answers: no id of an order. */
+export function closeAck({ symbol, positionSide, clientOrderId }: Order): Json {
+  return { clOrdId: clientOrderId, instId: symbol, posSide: posSide(positionSide), tag: "" };
+}
+
 export function algoShape({ account, market }: Books, order: AlgoOrder): Json {
   const type = okxType(order);
   const price = String(order.triggerPrice);

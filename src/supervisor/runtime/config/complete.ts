@@ -123,10 +123,11 @@ function completeListener({ listen, auth }: ListenerConfig, folder: string): Lis
 
 function completeEmergency(emergency: EmergencyConfig, folder: string): EmergencyConfig {
   const keys = ["apiKeyFile", "apiSecretFile", "passphraseFile"] as const;
-  const { testnet } = emergency;
+  const { testnet, hook } = emergency;
   return {
     ...emergency,
     ...absolute(emergency, [...keys, "secretFile"], folder),
+    ...(hook === undefined ? {} : { hook: { ...hook, ...absolute(hook, ["secretFile"], folder) } }),
     ...(testnet === undefined ? {} : { testnet: { ...testnet, ...absolute(testnet, keys, folder) } }),
   };
 }
@@ -173,6 +174,11 @@ export function warningsOf(config: Config): { path: Path; message: string }[] {
     if (emergency.url !== undefined && sendsInClear(emergency.url))
       warnings.push({
         path: [...path, "url"],
+        message: "positions and orders travel unencrypted over http; use https",
+      });
+    if (emergency.hook?.url !== undefined && sendsInClear(emergency.hook.url))
+      warnings.push({
+        path: [...path, "hook", "url"],
         message: "positions and orders travel unencrypted over http; use https",
       });
     if (emergency.endpoint !== undefined && sendsInClear(emergency.endpoint))

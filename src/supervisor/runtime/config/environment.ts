@@ -8,7 +8,7 @@ import { lookupGroup, lookupUser, switchUser } from "../../../platform/user.ts";
 import { FREE_ENV_NAME, MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
 import { configError, formatWarning, type ConfigIssue, type Path } from "./issues.ts";
 import type { Dirs } from "./paths.ts";
-import type { BotConfig, EmergencyConfig, LoadedConfig } from "./load.ts";
+import type { BotConfig, LoadedConfig } from "./load.ts";
 
 /** Largest key file, bytes; a PEM key has a few thousand. */
 const MAX_KEY_FILE_BYTES = 65_536;
@@ -96,6 +96,8 @@ function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings)
   if (bot.emergency === undefined) return;
   for (const what of ["apiKey", "apiSecret", "passphrase", "secret"] as const)
     checkKey(bot.emergency, what, [...path, "emergency"], loaded, findings);
+  const { hook } = bot.emergency;
+  if (hook !== undefined) checkKey(hook, "secret", [...path, "emergency", "hook"], loaded, findings);
 }
 
 /** Warns of programs that a start would not find now; they may be there when it comes. */
@@ -109,24 +111,27 @@ function checkPrograms(bot: BotConfig, { env: own }: LoadedConfig, findings: Fin
   };
   for (const key of ["command", "preStop", "postStop"] as const) look(bot[key], ["bots", bot.name, key]);
   look(bot.emergency?.command, ["bots", bot.name, "emergency", "command"]);
+  look(bot.emergency?.hook?.command, ["bots", bot.name, "emergency", "hook", "command"]);
   for (const [index, probe] of bot.probes.entries())
     if (probe.kind === "exec") look(probe.command, ["bots", bot.name, "probes", index, "command"]);
 }
 
+type SecretKey = "apiKey" | "apiSecret" | "passphrase" | "secret";
+
 function checkKey(
-  emergency: EmergencyConfig,
-  what: "apiKey" | "apiSecret" | "passphrase" | "secret",
+  section: Readonly<Partial<Record<`${SecretKey}${"File" | "Env"}`, string | undefined>>>,
+  what: SecretKey,
   path: Path,
   loaded: LoadedConfig,
   findings: Findings,
 ): void {
-  const name = emergency[`${what}Env`];
+  const name = section[`${what}Env`];
   if (name !== undefined && (loaded.env[name] ?? "").trim() === "")
     findings.error(
       [...path, `${what}Env`],
       `the environment variable ${name} is not set; set it for the supervisor, or use ${what}File`,
     );
-  const file = emergency[`${what}File`];
+  const file = section[`${what}File`];
   if (file === undefined) return;
   checkSecretFile(file, "key", [...path, `${what}File`], findings);
 }

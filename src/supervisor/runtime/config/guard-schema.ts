@@ -3,15 +3,20 @@ import * as z from "zod";
 import { duration } from "../../../core/quantities.ts";
 import { lossLimitSchema } from "../../../core/exposure.ts";
 import { tag } from "../../../core/tag.ts";
-import { checkAccountLimits, checkDeadman, checkTestnetKeys } from "./rules.ts";
+import { checkAccountLimits, checkDeadman, checkHook, checkTestnetKeys } from "./rules.ts";
 
 const text = () => z.string().regex(/^[^\0]+$/, "an empty text or one with a NUL character is no use here");
 const path = () => text().regex(/^(?!~)/, '"~" is not expanded here; write ${HOME} in its place, or an absolute path');
 const keyFile = (what: string) => path().optional().describe(`File that holds ${what} of the test network.`);
-const keyEnv = (what: string) =>
+const variable = () =>
   z
     .string()
-    .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, "a variable name is letters, digits and underscores, not beginning with a digit")
+    .regex(
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      "a variable name is letters, digits and underscores, not beginning with a digit",
+    );
+const keyEnv = (what: string) =>
+  variable()
     .optional()
     .describe(`Variable in the supervisor's own environment that holds ${what} of the test network.`);
 
@@ -89,7 +94,37 @@ const deadmanSchema = z
   })
   .superRefine(checkDeadman, { when: () => true });
 
+const hookSchema = z
+  .strictObject({
+    command: z
+      .array(z.string().regex(/^[^\0]*$/, "a text with a NUL character is no use here"))
+      .min(1)
+      .refine(([program]) => program !== "", { error: "names no program; write [PROGRAM, ARGUMENT]" })
+      .optional()
+      .describe(
+        "Program and arguments, run without a shell in the bot's working folder, one process for each request.",
+      ),
+    passEnv: z
+      .array(variable())
+      .optional()
+      .describe("Variables of the supervisor's own environment that the program gets beside PATH."),
+    url: z
+      .url({ protocol: /^https?$/, error: "is not an address; write it as https://HOST/PATH" })
+      .optional()
+      .describe("In place of command: where each request is posted."),
+    secretFile: path().optional().describe("With url: file that holds the secret which signs requests."),
+    secretEnv: variable()
+      .optional()
+      .describe("With url: variable in the supervisor's own environment that holds that secret."),
+  })
+  .superRefine(checkHook, { when: () => true });
+
 export const guardFields = {
+  hook: hookSchema
+    .optional()
+    .describe(
+      "Beside the driver ccxt: a hook that closes what ccxt cannot, asked as the drivers exec and webhook are; symbols are spelled as ccxt does.",
+    ),
   limits: limitsSchema
     .optional()
     .describe(

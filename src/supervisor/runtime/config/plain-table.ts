@@ -402,6 +402,7 @@ export const PLAIN_TABLE: Shape = {
               secretEnv: { is: "text", patterns: ["^[A-Za-z_][A-Za-z0-9_]*$"], optional: true },
               endpoint: { is: "text", rules: ["plain url"], optional: true },
               sandbox: { is: "flag", default: false },
+              hook: { is: "ask", optional: true },
               limits: { is: "ask", optional: true },
               deadman: { is: "ask", optional: true },
               uid: { is: "text", patterns: ["^[^\\0]+$"], optional: true },

@@ -75,6 +75,12 @@ export function configReferenceMarkdown(): string {
       "Key and secret each need exactly one of File and Env.\n",
     ),
     ...guardSections(inside(bot, "emergency")),
+    section(
+      "`bots.NAME.emergency.hook`",
+      inside(inside(bot, "emergency"), "hook"),
+      "A program or an address. When it is asked, and what it answers: [emergency.md](emergency.md#a-hook-beside-ccxt).\n",
+      "###",
+    ),
     section("`bots.NAME.emergency.spot`", inside(inside(bot, "emergency"), "spot")),
     section(
       "`bots.NAME.probes`",

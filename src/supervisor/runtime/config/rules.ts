@@ -129,8 +129,9 @@ export function checkDriver(value: unknown, to: Report): void {
         report(to, [key], `belongs to driver: ${other}, and this is driver: ${driver}; remove it`);
   if (driver !== "ccxt" && given["sandbox"] === true)
     report(to, ["sandbox"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
-  if (driver !== "ccxt" && given["spot"] !== undefined)
-    report(to, ["spot"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
+  for (const key of ["spot", "hook"] as const)
+    if (driver !== "ccxt" && given[key] !== undefined)
+      report(to, [key], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
   checkGuards(given, to);
   if (driver === "ccxt") checkEmergencyKeys(given, to);
   checkSymbols(given, to);
@@ -152,6 +153,29 @@ function checkSymbols(given: Readonly<Record<string, unknown>>, to: Report): voi
         `"${symbol}" is not a symbol of a derivative; write it as BTC/USDT:USDT, or add spot`,
       );
   }
+}
+
+/** A hook beside the driver is a program or an address, with what that one needs and nothing of the other. */
+export function checkHook(value: unknown, to: Report): void {
+  const given = map(value);
+  const [command, url] = [given["command"] !== undefined, given["url"] !== undefined];
+  if (command === url)
+    return report(
+      to,
+      command ? ["url"] : [],
+      command
+        ? "stands beside command; keep one of the two"
+        : "names no hook; add command: [PROGRAM] or url: https://HOST/PATH",
+    );
+  for (const key of command ? (["secretFile", "secretEnv"] as const) : (["passEnv"] as const))
+    if (given[key] !== undefined)
+      report(
+        to,
+        [key],
+        `belongs to a hook with ${command ? "url" : "command"}, and this one has ${command ? "command" : "url"}; remove it`,
+      );
+  if (url) checkWebhook(given, to);
+  return undefined;
 }
 
 function checkWebhook(given: Readonly<Record<string, unknown>>, to: Report): void {

@@ -10,7 +10,7 @@ import type { Clock } from "../../../platform/clock.ts";
 import { readTextIfExists, replaceFile } from "../../../platform/files.ts";
 import { startWorker, type Worker } from "../../../platform/worker.ts";
 import type { BotPlan } from "../bot-plan.ts";
-import { venueAccess } from "../closing.ts";
+import { hookBeside, venueAccess } from "../closing.ts";
 import type { EmergencyConfig } from "../config/load.ts";
 
 /** The worker's own budget is 60 s; a venue class takes its time to load on a busy machine, ms. */
@@ -89,6 +89,7 @@ function jobOf({ plan, env, testnet }: PreflightDeps): PreflightJob | { readonly
     bot: plan.name,
     account: plan.account,
     venue: venueAccess(plan, where, env),
+    ...(testnet || emergency.hook === undefined ? {} : { hook: hookBeside(plan, emergency, env) }),
     allowWithdraw: emergency.preflight.allowWithdraw,
     drill: testnet,
   };
