@@ -6,5 +6,6 @@ export { CircuitOpenError, judgeError, retryAfterMsOf } from "./errors.ts";
 export type { BreakerConfig } from "../core/circuit-parts.ts";
 export type { BreakerState } from "../core/circuit.ts";
 export type { CallVerdict } from "../core/call-error.ts";
+export { createLevels, type Levels, type LevelChange, type LevelStore, type LevelsOptions } from "./levels.ts";
 export { createNotifier, type Notifier, type NotifyFields } from "./notify.ts";
 export type * from "./ports.ts";

@@ -1,4 +1,5 @@
 /** What a bot is told through files: the level that is demanded of it, and that it must send no new orders (contract, "What a bot gets"). */
+import { utimesSync } from "node:fs";
 import { removeIfThere, replaceFile } from "../../platform/files.ts";
 import type { BotFiles } from "./bot-plan.ts";
 
@@ -27,6 +28,15 @@ export class BotSigns {
   renew(level: Level): void {
     this.#level = undefined;
     this.demand(level);
+  }
+
+  /** Shows that somebody stands behind the level: to be called at least each 10 s (docs/levels.md). */
+  touch(now: Date): void {
+    try {
+      utimesSync(this.#files.level, now, now);
+    } catch {
+      // A file that is gone is given anew by whoever finds it gone; a bot without a sign of life trades with more care.
+    }
   }
 
   forbidOrders(): void {

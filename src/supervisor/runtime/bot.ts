@@ -325,8 +325,9 @@ export class Bot {
     this.#deps.onChange();
   }
 
-  /** Once in a while: remembers the tree, so that whoever escapes from it later is still known. */
+  /** Once in 10 s: remembers the tree, so that whoever escapes from it later is still known. */
   tick(): void {
+    this.#signs.touch(this.#deps.clock.wallTime());
     this.#generation?.remember();
   }
 
