@@ -4,6 +4,7 @@ import { Circuit, REJECTED, type BreakerState } from "../core/circuit.ts";
 import type { CallVerdict } from "../core/call-error.ts";
 import { CircuitOpenError, judgeError, retryAfterMsOf } from "./errors.ts";
 import type { BreakerStore } from "./ports.ts";
+import { turnMs } from "./turn-clock.ts";
 
 /** What a breaker is connected to; every part has a default. */
 export interface BreakerWiring {
@@ -65,6 +66,8 @@ export class Breaker {
   readonly #circuit: Circuit;
   readonly #wiring: BreakerWiring;
   readonly #now: () => number;
+  /** For calls that wait, while closed; else the exact time: a loop that only gets rejections must see the time pass. */
+  readonly #turnMs: () => number;
   readonly #hooks = new Set<(change: BreakerChange) => void>();
   #saveDueMs = Number.POSITIVE_INFINITY;
   #lastError: unknown;
@@ -76,6 +79,7 @@ export class Breaker {
     this.config = checked;
     this.#wiring = wiring;
     this.#now = wiring.now ?? monotonicMs;
+    this.#turnMs = wiring.now ?? turnMs;
     this.#circuit = new Circuit(checked);
     this.#draw();
     if (wiring.store !== undefined) this.#load(wiring.store);
@@ -87,11 +91,11 @@ export class Breaker {
 
   /** Calls `fn` and answers as it does; rejects with CircuitOpenError without calling it while open. */
   call<T>(fn: () => PromiseLike<T> | T): Promise<T> {
-    const from = this.#now();
+    const from = this.#circuit.state === "closed" ? this.#turnMs() : this.#now();
     const permit = this.#enter(from);
     // oxlint-disable-next-line typescript/prefer-promise-reject-errors
     if (permit === REJECTED) return Promise.reject(this.#rejection(from));
-    let result: PromiseLike<T> | T;
+    let result;
     try {
       result = fn();
     } catch (error) {
@@ -114,7 +118,7 @@ export class Breaker {
       this.#failed(permit, from, error);
       throw error;
     }
-    this.#succeeded(permit, from);
+    this.#succeeded(permit, from, this.#now());
     return result;
   }
 
@@ -141,7 +145,9 @@ export class Breaker {
     };
     return {
       exit: (...given) =>
-        once(() => (given[0] === undefined ? this.#succeeded(permit, from) : this.#failed(permit, from, given[0]))),
+        once(() =>
+          given[0] === undefined ? this.#succeeded(permit, from, this.#now()) : this.#failed(permit, from, given[0]),
+        ),
       abandon: () => once(() => this.#moved((atMs) => this.#circuit.abandon(permit, atMs))),
     };
   }
@@ -210,14 +216,14 @@ export class Breaker {
 
   #settle<T>(result: PromiseLike<T> | T, permit: number, from: number): Promise<T> {
     if (!isThenable(result)) {
-      this.#succeeded(permit, from);
+      this.#succeeded(permit, from, this.#now());
       return Promise.resolve(result);
     }
     // No async function here: each costs a frame and a turn of the queue per call.
     const promise: Promise<T> = result instanceof Promise ? result : Promise.resolve(result);
     return promise.then(
       (value) => {
-        this.#succeeded(permit, from);
+        this.#succeeded(permit, from, this.#turnMs());
         return value;
       },
       (error: unknown) => {
@@ -227,8 +233,7 @@ export class Breaker {
     );
   }
 
-  #succeeded(permit: number, from: number): void {
-    const atMs = this.#now();
+  #succeeded(permit: number, from: number, atMs: number): void {
     const before = this.#circuit.state;
     this.#circuit.succeed(permit, atMs - from, atMs);
     if (this.#circuit.state !== before || atMs >= this.#saveDueMs) this.#changed(before, atMs);
