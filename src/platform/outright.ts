@@ -19,15 +19,17 @@ export interface WholeTree {
 /**
  * Kills everything in the cgroup, if the kernel's lists of children say that nobody who descends from the main process is
  * outside. False, with nothing killed, where that cannot be told; the cgroup may then be frozen. It proves nothing: who
- * lives is to be looked for afterwards.
+ * lives is to be looked for afterwards. `whileStanding` is called right before the kill, when nobody runs; it must not throw.
  */
-export function killOutright({ cgroup, root, begunHere }: WholeTree): boolean {
+export function killOutright({ cgroup, root, begunHere }: WholeTree, whileStanding?: () => void): boolean {
   if (begunHere !== true || cgroup === undefined || root === undefined) return false;
   try {
     // From here on nobody inside moves out or forks.
     freezeCgroup(cgroup, true);
     const inside = new Set(cgroupPids(cgroup));
-    return inside.has(root.pid) && holdsLine(root.pid, inside) && killCgroup(cgroup);
+    if (!inside.has(root.pid) || !holdsLine(root.pid, inside)) return false;
+    whileStanding?.();
+    return killCgroup(cgroup);
   } catch {
     // What cannot be read may be outside.
     return false;

@@ -4,12 +4,14 @@
  * A group kill misses what called setsid(2), a walk by parent misses what was orphaned, a look for the environment misses what
  * cleared it: so membership is the union of cgroup, parents, session, environment marks and what was a member before.
  */
-import { cgroupPids, freezeCgroup, killCgroup } from "./cgroup.ts";
+import { existsSync } from "node:fs";
+import { cgroupPids, freezeCgroup, isUnpopulated, killCgroup } from "./cgroup.ts";
 import { sleep } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { isAlive, listPids, readEnvironText, readStat } from "./proc.ts";
 import type { ProcessId, ProcessStat } from "./proc.ts";
 import { isLineEnded, isTreeEnded } from "./descent.ts";
+import { guardKill, type KillGuard } from "./kill-guard.ts";
 import { killOutright } from "./outright.ts";
 import { signalProcess } from "./process-handle.ts";
 import { ownPids, reapOrphans } from "./subreaper.ts";
@@ -45,6 +47,11 @@ export interface KillOptions {
   readonly rounds?: number;
   /** Total time for the killed to disappear, ms; default 2000. */
   readonly graceMs?: number;
+  /**
+   * Called at most once, when the tree is stopped and before it is killed; not where nothing lives. Short, and it must not throw: the
+   * bot neither trades nor dies meanwhile. Should we die in it, the cgroup is killed all the same.
+   */
+  readonly whileStanding?: () => void;
 }
 
 /** A forker needs two rounds to lose against stop-then-kill; more only help on a machine that schedules us late. */
@@ -148,7 +155,17 @@ export function isProvenGone(marks: TreeMarks): boolean {
  * Never throws: where processes cannot be listed, the answer holds one stand-in of pid 0 that says why.
  */
 export async function killTree(marks: TreeMarks, options: KillOptions): Promise<Member[]> {
+  const guard = guardOf(marks.cgroup);
+  try {
+    return await killGuarded(marks, options);
+  } finally {
+    guard?.sendAway();
+  }
+}
+
+async function killGuarded(marks: TreeMarks, options: KillOptions): Promise<Member[]> {
   const { clock, rounds = DEFAULT_ROUNDS, graceMs = DEFAULT_GRACE_MS } = options;
+  const whileStanding = once(options.whileStanding);
   const seen = new Map<number, ProcessId>();
   const current = (): Member[] => {
     const members = listTree({ ...marks, known: [...marks.known, ...seen.values()] });
@@ -156,7 +173,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
     return members;
   };
   const startMs = clock.monotonicMs();
-  let provenEmpty = killOutright(marks) && (await untilProvenGone(marks, clock));
+  let provenEmpty = killOutright(marks, whileStanding) && (await untilProvenGone(marks, clock));
   if (provenEmpty) {
     freezeCgroup(marks.cgroup ?? "", false);
     return [];
@@ -168,6 +185,7 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
       const members = stopAll(current, marks.cgroup);
       provenEmpty = members.length === 0 && (await confirmEmpty(marks, current, clock));
       if (provenEmpty) break;
+      if (members.length > 0) whileStanding();
       killAll(members, marks.cgroup);
       await waitUntilGone(members, clock, startMs + (graceMs * round) / rounds);
     } catch {
@@ -178,6 +196,20 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
   if (marks.cgroup !== undefined) freezeCgroup(marks.cgroup, false);
   reapQuietly();
   return provenEmpty ? [] : await lastLook(marks, current, clock);
+}
+
+function once(deed: (() => void) | undefined): () => void {
+  let left = deed;
+  return () => {
+    const now = left;
+    left = undefined;
+    now?.();
+  };
+}
+
+/** Only where somebody is to be frozen: the sweep after a clean end needs no guard. */
+function guardOf(cgroup: string | undefined): KillGuard | undefined {
+  return cgroup === undefined || isUnpopulated(cgroup) || !existsSync(cgroup) ? undefined : guardKill(cgroup);
 }
 
 /** Waits a moment for the kernel's books to prove the end; they do once the runtime has waited for the main process. */

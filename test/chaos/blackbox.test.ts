@@ -1,10 +1,11 @@
 /** The black box on the compiled binary: what a bot recorded is there after its death, whoever was killed, and the next start cannot touch it. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parseEvent, type BlackboxEvent } from "../../src/core/blackbox.ts";
 import { readSamples } from "../../src/platform/sample-file.ts";
 import { program } from "./fixture.ts";
-import { Rig, until } from "./harness.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
+import { startPaper } from "./paper.ts";
 import { processesIn } from "./processes.ts";
 
 const RECORDING = program("record-and-stay.ts");
@@ -48,6 +49,16 @@ test.concurrent("what a bot recorded whose daemon was killed before it is sealed
   process.kill(pid ?? 0, "SIGKILL");
   await rig.run();
   await rig.botUntil("the next start records", () => existsSync(rig.path("recorded-2")));
+  expect((await eventsOf(rig, "--run", "1")).map(({ type }) => type)).toEqual(["start", "order.sent"]);
+});
+
+test.concurrent("an emergency seals the black box of the bot that it ends", async () => {
+  await using paper = await startPaper({ empty: true });
+  await using rig = new Rig({ bots: { bot: { command: RECORDING, emergency: emergencyAt(paper.url) } } });
+  await rig.run();
+  await rig.botUntil("it records", () => existsSync(rig.path("recorded-1")));
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  expect(readdirSync(rig.state("bots/bot/blackbox"))).toEqual([]);
   expect((await eventsOf(rig, "--run", "1")).map(({ type }) => type)).toEqual(["start", "order.sent"]);
 });
 

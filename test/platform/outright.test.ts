@@ -1,6 +1,6 @@
 /** That a tree is killed in one call where it is wholly in its cgroup, and left alone where it is not; on real processes. */
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { createBotCgroup, detectCgroup, freezeCgroup, removeCgroup } from "../../src/platform/cgroup.ts";
@@ -46,6 +46,39 @@ test.skipIf(base === undefined)("killOutright() kills a tree that is wholly in i
   expect(killOutright({ cgroup, root, begunHere: true })).toBe(true);
   await until("the end of both", () => (lives(root) || lives(child) ? undefined : true));
 });
+
+test.skipIf(base === undefined)(
+  "killTree() gives the moment between freeze and kill: all stand, all live, then all are dead",
+  async () => {
+    const { root, child } = await startPair();
+    const seen: unknown[] = [];
+    const whileStanding = (): void => {
+      seen.push(readFileSync(join(cgroup, "cgroup.freeze"), "utf8").trim(), lives(root), lives(child));
+    };
+    const marks = { environ: [`INVOCATION_ID=${mark}`], cgroup, root, known: [] };
+    expect(await killTree({ ...marks, begunHere: true }, { clock, whileStanding })).toEqual([]);
+    expect(seen).toEqual(["1", true, true]);
+    expect([lives(root), lives(child)]).toEqual([false, false]);
+    // Nobody lives: there is no such moment.
+    expect(await killTree(marks, { clock, whileStanding })).toEqual([]);
+    expect(seen).toHaveLength(3);
+  },
+);
+
+test.skipIf(base === undefined)(
+  "killTree() leaves nobody frozen and alive when its process dies between freeze and kill",
+  async () => {
+    const { root, child } = await startPair();
+    const fixture = join(import.meta.dirname, "../fixtures/freeze-and-die.ts");
+    const killer = Bun.spawn([process.execPath, fixture, String(root.pid), String(root.startTicks), cgroup], {
+      stdio: ["ignore", "pipe", "ignore"],
+    });
+    expect(await new Response(killer.stdout).text()).toBe("standing\n");
+    await killer.exited;
+    expect(killer.signalCode).toBe("SIGKILL");
+    await until("the end of both", () => (lives(root) || lives(child) ? undefined : true));
+  },
+);
 
 test.skipIf(base === undefined)("killOutright() kills nobody where a descendant is in another cgroup", async () => {
   const { root, child } = await startPair();

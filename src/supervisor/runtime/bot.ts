@@ -478,7 +478,8 @@ export class Bot {
     // The usual end: the main process died and left nobody behind.
     if (this.#isProvenGone()) return this.#settleGone(generation);
     this.#starter.distrustPrepared();
-    const survivors = await killAll(this.fence, this.#deps.clock);
+    // Frozen, then sealed, then killed: nothing of the bot can touch what it has recorded once its end is decided.
+    const survivors = await killAll(this.fence, this.#deps.clock, () => this.recorder.seal(generation));
     const waited = new AbortController();
     await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS, waited.signal)]);
     waited.abort();

@@ -11,13 +11,21 @@ export function livingIn(fence: Fence, census: Census = new Census()): readonly 
   return [...new Set(fence.flatMap((marks) => listTree(marks, census).map((member) => member.pid)))];
 }
 
-/** Kills everything of every set and returns the pids that survived; empty is the proof of death. Never throws. */
-export async function killAll(fence: Fence, clock: Clock): Promise<readonly number[]> {
+/**
+ * Kills everything of every set and returns the pids that survived; empty is the proof of death. Never throws. `whileStanding` is
+ * called when a set is stopped and before it is killed.
+ */
+export async function killAll(fence: Fence, clock: Clock, whileStanding?: () => void): Promise<readonly number[]> {
   const survivors = new Set<number>();
   for (const marks of fence) {
     // Safe: one set of marks after the other: each kill may change what the next finds.
     // oxlint-disable-next-line no-await-in-loop
-    for (const member of await killTree(marks, { clock, graceMs: KILL_GRACE_MS })) survivors.add(member.pid);
+    const killed = await killTree(marks, {
+      clock,
+      graceMs: KILL_GRACE_MS,
+      ...(whileStanding === undefined ? {} : { whileStanding }),
+    });
+    for (const member of killed) survivors.add(member.pid);
   }
   return [...survivors];
 }
