@@ -75,14 +75,21 @@ async function closeOnce(daemon: Daemon, venue: Venue, times: Times): Promise<vo
 }
 
 export async function closeNaively(rig: Rig, venue: Venue): Promise<number> {
+  return (await timeNaively(rig, venue)).flatMs;
+}
+
+/** Times from the spawn of the script to its first signed reply and to the flat account, ms. */
+export async function timeNaively(rig: Rig, venue: Venue): Promise<{ firstMs: number; flatMs: number }> {
   const { name, url } = venue;
   await prepareVenue(venue);
   const startMs = performance.now();
   const script = rig.spawnSource("naive-close.ts", [], { ...KEYS, PAPER_EXCHANGE: name, PAPER_URL: url });
+  await firstLine(script);
+  const firstMs = performance.now() - startMs;
   await untilFlat(url);
-  const tookMs = performance.now() - startMs;
+  const flatMs = performance.now() - startMs;
   await script.exited;
-  return tookMs;
+  return { firstMs, flatMs };
 }
 
 /** A fresh venue with one position and one order on each symbol. */

@@ -30,6 +30,8 @@ venue.fetchImplementation = (url: string, init: RequestInit) => fetch(`${base}/$
 
 await venue.loadMarkets();
 const orders = await venue.fetchOpenOrders();
+// Whoever measures the first signed reply waits for this line.
+console.log("signed");
 if (onOkx) {
   // It has no call that cancels all.
   for (const { id, symbol } of orders) await venue.cancelOrder(String(id), String(symbol));

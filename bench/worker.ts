@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { CloseReport } from "../src/core/close-job.ts";
-import { closeNaively, KEYS, prepareVenue, type Venue } from "./close.ts";
+import { KEYS, prepareVenue, timeNaively, type Venue } from "./close.ts";
 import type { Row } from "./measure.ts";
 import { ENV, firstLine, type Options, type Rig } from "./rig.ts";
 
@@ -39,7 +39,12 @@ interface Run {
   /** Spawn to the first reply to a signed request, ms. */
   readonly firstMs: number;
   readonly peakMiB: number;
+  /** User and system, ms: unlike the times it hardly depends on what else the machine does. */
+  readonly cpuMs: number;
 }
+
+/** Readings of the account by the worker of the limits. */
+const LOOKS = 9;
 
 export async function benchWorker(rig: Rig, options: Options): Promise<readonly Row[]> {
   const { venue: name } = options;
@@ -49,15 +54,16 @@ export async function benchWorker(rig: Rig, options: Options): Promise<readonly 
     "pipe",
   );
   const url = /http:\S+/.exec(await firstLine(exchange))?.[0] ?? "";
-  const rows: Row[] = [];
+  const rows: Row[] = [...(await benchLooks(rig, options, { name, url, latencyMs: 10, symbols: 20 }))];
   for (const { symbols, latencyMs, rounds, target, naive, bothLegs } of options.quick ? QUICK_CASES : CASES) {
     const venue = { name, url, latencyMs, symbols, bothLegs };
     const runs: Run[] = [];
-    const baseline: number[] = [];
+    const baseline: { firstMs: number; flatMs: number }[] = [];
+    await keepMarkets(rig, options, venue);
     for (let round = 0; round < rounds; round += 1) {
       await prepareVenue(venue);
       runs.push(await closeByWorker(rig, options, venue, `${symbols}x${latencyMs}x${round}`));
-      if (naive) baseline.push(await closeNaively(rig, venue));
+      if (naive) baseline.push(await timeNaively(rig, venue));
     }
     const positions = bothLegs ? symbols * 2 : symbols;
     const what = `${name}: ${positions} positions and ${symbols} orders, answers after ${latencyMs} ms`;
@@ -68,7 +74,14 @@ export async function benchWorker(rig: Rig, options: Options): Promise<readonly 
         unit: "ms",
         values: values("workMs"),
         target,
-        ...(naive ? { baseline: { name: "ccxt script, sequential, its limiter on, flat", values: baseline } } : {}),
+        ...(naive
+          ? {
+              baseline: {
+                name: "ccxt script, sequential, its limiter on, flat",
+                values: baseline.map(({ flatMs }) => flatMs),
+              },
+            }
+          : {}),
       },
       { what: `${what}: quiet period`, unit: "ms", values: values("quietMs") },
       { what: `${what}: requests`, unit: "calls", values: values("calls"), ...(symbols === 20 ? { target: 70 } : {}) },
@@ -77,7 +90,9 @@ export async function benchWorker(rig: Rig, options: Options): Promise<readonly 
         unit: "ms",
         values: values("firstMs"),
         ...(latencyMs === 10 ? { target: 130 } : {}),
+        ...(naive ? { baseline: { name: "the same script", values: baseline.map(({ firstMs }) => firstMs) } } : {}),
       },
+      { what: `${what}: CPU time`, unit: "ms", values: values("cpuMs") },
       { what: `${what}: peak of resident memory`, unit: "MiB", values: values("peakMiB"), target: 110 },
     );
   }
@@ -96,16 +111,7 @@ async function closeByWorker(rig: Rig, options: Options, { name, url }: Venue, i
     incidentsDir: join(folder, "incidents"),
     accountLock: join(folder, "account.lock"),
     fence: { environ: [`INVOCATION_ID=${crypto.randomUUID()}`], cgroups: [], processes: [] },
-    venue: {
-      exchange: name === "okx" ? "okx" : "binanceusdm",
-      endpoint: url,
-      sandbox: false,
-      symbols: [],
-      timeoutMs: 60_000,
-      apiKey: "bench",
-      apiSecret: "bench",
-      ...(name === "okx" ? { passphrase: "bench" } : {}),
-    },
+    venue: accessTo(rig, { name, url }),
   };
   const bornAtMs = Date.now();
   const startMs = performance.now();
@@ -125,7 +131,77 @@ async function closeByWorker(rig: Rig, options: Options, { name, url }: Venue, i
   const report = reportOf(lines);
   if (report.outcome !== "flat") throw new Error(`cannot measure: the close ended ${report.outcome}: ${report.reason}`);
   const { quietMs, calls } = report;
-  return { workMs: tookMs - quietMs, quietMs, calls, firstMs: firstSignedAtMs(log) - bornAtMs, peakMiB: peak() };
+  const cpuMs = Number(worker.resourceUsage()?.cpuTime.total ?? 0) / 1_000;
+  return { workMs: tookMs - quietMs, quietMs, calls, firstMs: firstSignedAtMs(log) - bornAtMs, peakMiB: peak(), cpuMs };
+}
+
+/** With the markets that the daily preflight keeps. */
+function accessTo(rig: Rig, { name, url }: Pick<Venue, "name" | "url">): object {
+  return {
+    exchange: name === "okx" ? "okx" : "binanceusdm",
+    endpoint: url,
+    sandbox: false,
+    symbols: [],
+    timeoutMs: 60_000,
+    apiKey: "bench",
+    apiSecret: "bench",
+    ...(name === "okx" ? { passphrase: "bench" } : {}),
+    marketsFile: join(rig.folder, `markets-${name}.json`),
+  };
+}
+
+async function keepMarkets(rig: Rig, options: Options, venue: Venue): Promise<void> {
+  await prepareVenue(venue);
+  const access = accessTo(rig, venue);
+  await runAction(options, "preflight", {
+    bot: "bot",
+    account: "bot",
+    venue: access,
+    allowWithdraw: true,
+    drill: false,
+  });
+}
+
+/** One action as the daemon starts it; its CPU time and peak, and what it said. */
+async function runAction(
+  options: Options,
+  action: string,
+  job: object,
+): Promise<{ cpuMs: number; peakMiB: number; said: string }> {
+  const worker = Bun.spawn({
+    cmd: [options.supervisor, "__action", action],
+    env: ENV,
+    stdio: [Buffer.from(`${JSON.stringify({ version: 1, ...job })}\n`), "ignore", "ignore", "pipe"],
+  });
+  const said = await new Response(Bun.file(worker.stdio[3] ?? -1).stream()).text();
+  await worker.exited;
+  const usage = worker.resourceUsage();
+  return {
+    cpuMs: Number(usage?.cpuTime.total ?? 0) / 1_000,
+    // The kernel's high-water mark (ru_maxrss, getrusage(2)), which Bun gives in bytes.
+    peakMiB: (usage?.maxRSS ?? 0) / 1_048_576,
+    said,
+  };
+}
+
+/** One reading of the limits: what the daemon's worker costs every `emergency.limits.period`. */
+async function benchLooks(rig: Rig, options: Options, venue: Venue): Promise<readonly Row[]> {
+  await keepMarkets(rig, options, venue);
+  const looks: Awaited<ReturnType<typeof runAction>>[] = [];
+  for (let n = 0; n < (options.quick ? 1 : LOOKS); n += 1) {
+    const look = await runAction(options, "watch-account", {
+      venue: accessTo(rig, venue),
+      loss: { sinceMs: null },
+      deadman: null,
+    });
+    if (!look.said.includes('"exposure":')) throw new Error(`cannot measure: the reading failed: ${look.said}`);
+    looks.push(look);
+  }
+  const what = `${venue.name}: one reading for the limits, 20 positions`;
+  return [
+    { what: `${what}: CPU time (of 30 s by default)`, unit: "ms", values: looks.map(({ cpuMs }) => cpuMs) },
+    { what: `${what}: peak of resident memory`, unit: "MiB", values: looks.map(({ peakMiB }) => peakMiB), target: 110 },
+  ];
 }
 
 function reportOf(lines: string): CloseReport {

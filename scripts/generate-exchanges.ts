@@ -25,7 +25,33 @@ import type { ExchangeClass } from "./exchange.ts";
 export const EXCHANGES: Readonly<Record<string, () => Promise<ExchangeClass>>> = {
 ${lines.join("\n")}
 };
+
+/** Where the venues' signed requests go, as far as that is one place: the connection is begun before the class is loaded. */
+export const ORIGINS: Readonly<Record<string, string>> = {
+${closableIds()
+  .flatMap((id) => originOf(id) ?? [])
+  .join("\n")}
+};
 `;
+}
+
+/** Of venues with several addresses, that of the accounts which are closed there. */
+const ADDRESS_OF: Readonly<Record<string, string>> = {
+  binance: "private",
+  binanceusdm: "fapiPrivate",
+  binancecoinm: "dapiPrivate",
+};
+
+function originOf(id: string): string | undefined {
+  const exchange = instanceOf(id);
+  const api = Object.entries(Object(Reflect.get(exchange.urls, "api")));
+  const texts = (value: unknown): string[] =>
+    typeof value === "string" ? [value] : Object.values(Object(value)).flatMap(texts);
+  const wanted = ADDRESS_OF[id];
+  const found = api.filter(([name]) => wanted === undefined || name === wanted).flatMap(([, value]) => texts(value));
+  const origins = new Set(found.map((url) => URL.parse(exchange.implodeHostname(url))?.origin));
+  const [origin] = origins;
+  return origins.size === 1 && origin !== undefined ? `  ${id}: "${origin}",` : undefined;
 }
 
 /** Text of `src/core/exchange-ids.ts` for the installed ccxt, as oxfmt leaves it. */

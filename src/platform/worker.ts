@@ -1,6 +1,8 @@
 /** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
 import { closeSync, constants, openSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createBotCgroup, removeCgroup } from "./cgroup.ts";
 import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { LineSplitter } from "./line-splitter.ts";
@@ -26,6 +28,11 @@ export interface WorkerRequest {
   readonly env?: Readonly<Record<string, string>>;
   /** File that stderr is appended to; without it, or when it cannot be opened, stderr is lost. */
   readonly stderrPath?: string;
+  /**
+   * cgroup of its own, made for it and removed after it: it then shares neither limits nor an end for want of memory with us or a bot.
+   * Where it cannot be had, the worker is started where we are.
+   */
+  readonly cgroup?: string | undefined;
   /** Program to start instead of our own, for tests. */
   readonly program?: readonly string[];
 }
@@ -77,6 +84,7 @@ export function startWorker(request: WorkerRequest): Worker {
   const done = child.exited.then(async () => {
     stopWatching();
     await lines.end(clock);
+    if (request.cgroup !== undefined) removeCgroup(request.cgroup);
     const signal = signalName(child.signalCode);
     return { code: signal === null ? child.exitCode : null, signal, ...fate };
   });
@@ -84,9 +92,21 @@ export function startWorker(request: WorkerRequest): Worker {
 }
 
 function start(request: WorkerRequest) {
+  const { cgroup } = request;
+  const own = cgroup === undefined ? undefined : createBotCgroup(dirname(cgroup), basename(cgroup));
+  if (own === undefined) return startIn(request, undefined);
+  try {
+    return startIn(request, own);
+  } catch {
+    return startIn(request, undefined);
+  }
+}
+
+function startIn(request: WorkerRequest, cgroup: string | undefined) {
   const stderr = openStderr(request.stderrPath);
   try {
     const child = Bun.spawn({
+      ...(cgroup === undefined ? {} : { cgroup }),
       cmd: [...(request.program ?? ownProgram()), ...request.args],
       env: { ...minimalEnvironment(), ...request.env },
       detached: true,

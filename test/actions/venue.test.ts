@@ -1,10 +1,12 @@
 /** The way to the venue: rate, deadline, redirection, names and what is read from a reply. */
 import { readFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import type { Order, Position } from "ccxt";
 import { describe, expect, test } from "vitest";
 import { Bucket } from "../../src/actions/venue/bucket.ts";
 import { describeError } from "../../src/actions/venue/describe-error.ts";
+import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import { Limiter } from "../../src/actions/venue/limiter.ts";
 import { readAllPages } from "../../src/actions/venue/open-orders.ts";
 import type { OpenOrder } from "../../src/core/close-orders.ts";
@@ -16,6 +18,7 @@ import { createTransport, redirect, retryAfterMs } from "../../src/actions/venue
 import { systemClock } from "../../src/platform/clock.ts";
 import { exchangesSource } from "../../scripts/generate-exchanges.ts";
 import { FakeClock } from "../harness/fake-clock.ts";
+import { until } from "../platform/until.ts";
 import { quickClock } from "./rig.ts";
 
 /** Whether a take is granted without any time passing. */
@@ -291,4 +294,23 @@ describe("heldPosition()", () => {
     expect(openOrder(order({ side: "buy", info: { posSide: "long" } }))).toMatchObject({ reduceOnly: false });
     expect(() => openOrder(order({ symbol: undefined }))).toThrow("without id or symbol");
   });
+});
+
+test("CcxtVenue.open() begins the connection, and sends nothing", async () => {
+  let connections = 0;
+  let bytes = 0;
+  const server = createServer((socket) => {
+    connections += 1;
+    socket.on("data", (chunk) => (bytes += chunk.length));
+    socket.on("error", () => undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+  const address = server.address();
+  const port = typeof address === "object" && address !== null ? address.port : 0;
+  const access = { exchange: "okx", sandbox: false, symbols: [], timeoutMs: 1_000, apiKey: "k", apiSecret: "s" };
+  const options = { clock: systemClock, signal: new AbortController().signal, onFailure: () => undefined };
+  await CcxtVenue.open({ ...access, passphrase: "p", endpoint: `http://127.0.0.1:${port}` }, options);
+  await until("a connection", () => connections > 0);
+  expect({ connections, bytes }).toEqual({ connections: 1, bytes: 0 });
+  server.close();
 });

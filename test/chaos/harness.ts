@@ -287,7 +287,7 @@ export class Rig implements AsyncDisposable {
     if (base === undefined) return;
     const mark = `-${installationOf(this.path(".supervisor"))}`;
     for (const name of readdirSync(base))
-      if (name.startsWith("bot-") && name.endsWith(mark)) removeCgroup(join(base, name));
+      if (/^(bot|close)-/.test(name) && name.endsWith(mark)) removeCgroup(join(base, name));
   }
 }
 

@@ -1,9 +1,10 @@
 /** Workers get their job and little else, report in lines, and end at their deadline. */
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import * as z from "zod";
+import { cgroupPids, detectCgroup } from "../../src/platform/cgroup.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
 import { startWorker } from "../../src/platform/worker.ts";
 import type { WorkerRequest } from "../../src/platform/worker.ts";
@@ -47,6 +48,24 @@ test("startWorker() gives job, arguments and a minimal environment, and hands on
   expect(lines.slice(1)).toEqual(["last"]);
   expect(readFileSync(join(folder, "err"), "utf8")).toBe("to stderr\n");
   expect(session).toBe(pid);
+});
+
+const { base } = detectCgroup();
+test.skipIf(base === undefined)(
+  "startWorker() starts the worker in a cgroup of its own and removes that after it",
+  async () => {
+    const cgroup = join(base ?? "", `test-worker-${crypto.randomUUID()}`);
+    const { pid, done } = start(["hang"], { cgroup });
+    expect(cgroupPids(cgroup)).toContain(pid);
+    process.kill(pid, "SIGKILL");
+    await done;
+    expect(existsSync(cgroup)).toBe(false);
+  },
+);
+
+test("startWorker() starts the worker where we are when there is no such cgroup", async () => {
+  const { done } = start(["__action", "x"], { cgroup: join(folder, "a file", "no-cgroup") });
+  expect(await done).toMatchObject({ code: 5 });
 });
 
 test("startWorker() kills at the deadline and says so", async () => {

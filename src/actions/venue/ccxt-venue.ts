@@ -12,6 +12,7 @@ import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";
 import { asRecord, nearestNames, openExchange, RECV_WINDOW_MS } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
+import { ORIGINS } from "./exchanges.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
 import { Limiter } from "./limiter.ts";
 import { useCachedMarkets } from "./market-cache.ts";
@@ -69,6 +70,7 @@ export class CcxtVenue implements Venue {
 
   /** Loads the venue's class; sends nothing. Throws `cannot use exchange …`. */
   static async open(access: CcxtAccess, options: VenueOptions): Promise<CcxtVenue> {
+    beginConnection(access);
     const rates = ratesOf(access.exchange, access.spot !== undefined);
     const limiter = new Limiter(rates, options.clock);
     const transport = createTransport({
@@ -445,6 +447,16 @@ export class CcxtVenue implements Venue {
     } else {
       this.#exchange.options["timeDifference"] = this.#transport.skewMs() ?? 0;
     }
+  }
+}
+
+/** Name, connection and TLS take their time while the venue's class and the markets are loaded; whether it works, the first call tells. */
+function beginConnection({ exchange, endpoint, sandbox }: CcxtAccess): void {
+  const origin = endpoint ?? (sandbox || !Object.hasOwn(ORIGINS, exchange) ? undefined : ORIGINS[exchange]);
+  try {
+    if (origin !== undefined) fetch.preconnect(origin);
+  } catch {
+    // The first call connects by itself.
   }
 }
 

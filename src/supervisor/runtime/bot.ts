@@ -1,4 +1,5 @@
 /** One bot of the daemon: its lifecycle loop, and the deeds that the loop's effects ask for. It decides nothing itself. */
+import { join } from "node:path";
 import { FLAT } from "../../core/close-goal.ts";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Hook, Policy, State } from "../../core/lifecycle-types.ts";
@@ -104,8 +105,10 @@ export class Bot {
     this.dumps = new Dumps(withPlan(live, { clock, fact, version, secrets, status: () => botStatus(this, clock) }));
     const kin = kinOf(this.plan, remains, deps.configured);
     const locks = inheritedLocks(kin, deps.configured);
-    this.emergency = new Emergency(withPlan(live, { clock, random, env, ...locks, fact }));
     const cgroupName = `bot-${name}-${deps.installation}`;
+    const { cgroupBase: base } = deps;
+    const workerCgroup = base === undefined ? undefined : join(base, `close-${name}-${deps.installation}`);
+    this.emergency = new Emergency(withPlan(live, { clock, random, env, workerCgroup, ...locks, fact }));
     const closing = (): boolean => isClosing(this.loop.state);
     const { facts, order } = { facts: this.#guardFacts(), order: this.order.bind(this) };
     this.guard = new Guard(withPlan(live, { clock, random, env, closing, ...facts, order, fact }));

@@ -48,6 +48,8 @@ export interface CloseRequest {
   readonly fence: Fence;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
+  /** A cgroup for the worker alone; absent: it is started where we are. */
+  readonly cgroup?: string | undefined;
   /** The worker is running: from here on it goes on without us. */
   readonly onStarted?: () => void;
   readonly onProgress: (line: Extract<WorkerLine, { kind: "progress" }>) => void;
@@ -72,6 +74,7 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
       job: JSON.stringify(job),
       deadlineMs: 2 * job.venue.timeoutMs + WORKER_MARGIN_MS,
       memory: WORKER_MEMORY_BYTES,
+      cgroup: request.cgroup,
       clock,
       stderrPath: join(plan.files.incidents, `${lockout.incident}.log`),
       onLine: (text) => {

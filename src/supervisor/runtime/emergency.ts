@@ -32,6 +32,8 @@ export interface EmergencyDeps {
   /** In [0, 1). */
   readonly random: () => number;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** cgroup of the close worker; `undefined` where there are none. */
+  readonly workerCgroup: string | undefined;
   /** Lockout files of bots that the config no longer names but whose account is this bot's. */
   readonly inherited: readonly string[];
   /** Lockout files of bots that the config names under another account now; read, and never removed. */
@@ -89,7 +91,7 @@ export class Emergency {
 
   /** Runs the close worker to its end. Never throws. */
   async close(fence: Fence): Promise<RungOutcome> {
-    const { plan, clock, env } = this.#deps;
+    const { plan, clock, env, workerCgroup: cgroup } = this.#deps;
     const lockout = this.lockout.current;
     if (lockout === undefined) return "failed";
     // The loop proved the bot gone; whatever was born since (a stray child of a hook) is ended before the worker looks.
@@ -109,7 +111,19 @@ export class Emergency {
     };
     const { goal } = lockout;
     const slow = this.lockout.isSlowRound;
-    const end = await this.#run({ plan, mode: "close", lockout, goal, slow, fence, env, clock, onProgress, onStarted });
+    const end = await this.#run({
+      plan,
+      mode: "close",
+      lockout,
+      goal,
+      slow,
+      fence,
+      env,
+      clock,
+      cgroup,
+      onProgress,
+      onStarted,
+    });
     if (end.kind === "failed") return this.#ended("failed", end.reason);
     return this.#ended(end.report.outcome, end.report.reason, end.report);
   }
