@@ -55,3 +55,29 @@ test.skipIf(Bun.which("python3") === null)(
     expect(trade({})).toBe("trading\n");
   },
 );
+
+test.skipIf(Bun.which("python3") === null)(
+  "the Python sample of any-language.md trades, with and without a supervisor",
+  () => {
+    const [sample = ""] = samples("any-language.md", "python");
+    const venue = "class Venue:\n    def price(self, symbol): return 100\n    def buy(self, *order): print(*order)";
+    const program = `${sample}\n${venue}\nrun(Venue(), 1)\n`;
+    const path = join(folder.dir, "sample.sock");
+    const next = receiveDatagrams(path);
+    const PYTHONPATH = join(import.meta.dirname, "..", "clients", "python");
+    const trade = (more: Record<string, string>): string =>
+      spawnSync("python3", ["-c", program], {
+        env: { PYTHONPATH, PYTHONDONTWRITEBYTECODE: "1", ...more },
+        timeout: PYTHON_TIMEOUT_MS,
+        encoding: "utf8",
+      }).stdout;
+    expect(trade({ NOTIFY_SOCKET: path })).toBe("BTCUSDT 0.01 py-1\n");
+    expect([next(), next(), next()]).toEqual([
+      "READY=1",
+      "WATCHDOG=1\nX_PROGRESS=0\nSTATUS=level normal",
+      "STOPPING=1",
+    ]);
+    next.die();
+    expect(trade({})).toBe("BTCUSDT 0.01 py-1\n");
+  },
+);

@@ -1,0 +1,60 @@
+/** A bot in Python with the one-file client on the compiled binary: it is heard, asked, degraded, recorded and dumped as one in TypeScript. */
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { CREDENTIALS, Rig, until, type BotSettings } from "./harness.ts";
+import { ordersSent, startPaper } from "./paper.ts";
+
+const BOT = join(import.meta.dirname, "..", "..", "clients", "python", "example_bot.py");
+const python = Bun.which("python3");
+
+/** The example bot, quick, on the paper exchange at `url`. */
+function exampleBot(url: string, more: BotSettings, env: Readonly<Record<string, string>> = {}): BotSettings {
+  return {
+    command: [python ?? "", "-u", BOT],
+    ready: "notify",
+    env: {
+      PYTHONDONTWRITEBYTECODE: "1",
+      VENUE_URL: url,
+      VENUE_KEY: CREDENTIALS.apiKey,
+      VENUE_SECRET: CREDENTIALS.apiSecret,
+      TICK_SECONDS: "0.05",
+      ...env,
+    },
+    dump: { minFree: "1KiB" },
+    ...more,
+  };
+}
+
+test
+  .runIf(python !== null)
+  .concurrent(
+    "the Python bot trades, is heard, and does less while its venue is down instead of being restarted",
+    async () => {
+      await using paper = await startPaper({ empty: true });
+      const probes = [
+        { kind: "heartbeat", timeout: "20s" },
+        { kind: "progress", timeout: "600s" },
+      ];
+      await using rig = new Rig({ bots: { bot: exampleBot(paper.url, { probes }, { BREAKER_OPEN_MS: "500" }) } });
+      await rig.run();
+      const first = await rig.botUntil(
+        "it trades",
+        ({ heartbeat, ready }) => ready && / [2-9] orders/.test(heartbeat?.status ?? ""),
+      );
+      expect(first.health).toBe("healthy");
+      expect(ordersSent(paper.state())).toBeGreaterThanOrEqual(2);
+
+      await paper.control("fault", { match: "GET /fapi/v1/ticker/price", kind: "http", status: 503, times: 12 });
+      await rig.botUntil("it is degraded", ({ heartbeat }) => heartbeat?.status?.startsWith("level degraded") === true);
+      await until("its breaker closes again", async () => {
+        const { out } = await rig.cli("blackbox", "grep", "bot", "venue.market", "--type", "breaker", "--json");
+        return out.includes('"to":"open"') && out.includes('"to":"closed"');
+      });
+      const last = await rig.bot();
+      expect(last).toMatchObject({ pid: first.pid, health: "healthy" });
+      const tail = await rig.cli("blackbox", "tail", "bot", "-n", "500");
+      expect(tail).toMatchObject({ code: 0, err: "" });
+      expect(tail.out).toContain("order.sent");
+      expect(tail.out).not.toMatch(/missing|lost/);
+    },
+  );
