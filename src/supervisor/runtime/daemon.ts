@@ -5,7 +5,7 @@ import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
-import { sleep, type Clock } from "../../platform/clock.ts";
+import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
@@ -14,12 +14,12 @@ import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/tree.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { Backups } from "./backups.ts";
-import type { Bot } from "./bot.ts";
 import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
+import { endBots } from "./end-bots.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
@@ -30,7 +30,7 @@ import { MaintenanceWatch } from "./maintenance.ts";
 import type { Mirror } from "./mirror.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
-import { StartOrder, stopInOrder } from "./start-order.ts";
+import { StartOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
 import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
@@ -38,11 +38,10 @@ import { EmergencyFile } from "./triggers.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
 import { endCommands, type Handover } from "./handover.ts";
+import { Ticker, type Duty } from "./ticker.ts";
 import { Upgrader } from "./upgrade.ts";
 import { openWeb, type Web } from "./web.ts";
 
-/** The daemon's heartbeat, ms: emergency file, orphans, watchdog of systemd, snapshot of the status. */
-const TICK_MS = 1_000;
 /** Every so many ticks each bot's process tree is looked at. */
 const REMEMBER_TICKS = 10;
 /** After so many ticks the program pages that only the start needed are given back, and then each minute. */
@@ -50,13 +49,8 @@ const RELEASE_TICK = 3;
 const RELEASE_EVERY_TICKS = 60;
 /** Longest part of a stack trace that goes into one journal line, characters. */
 const MAX_STACK_CHARS = 4_000;
-/** Time beyond the bots' own timeouts that the daemon waits for them at its end, ms. */
-const SHUTDOWN_MARGIN_MS = 15_000;
-
 /** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
 const STOPPING_SIGN_MS = 15_000;
-/** Time between two looks whether a close has its worker, ms. */
-const LOOK_MS = 50;
 
 interface Stoppable {
   readonly stop: (closeActive?: boolean) => unknown;
@@ -103,8 +97,7 @@ export class Daemon {
   #control: Stoppable | undefined;
   #order: StartOrder | undefined;
   #web: Web | undefined;
-  #cancelTick = (): void => {};
-  #ticks = 0;
+  readonly #ticker: Ticker;
   #changed = true;
   #started = false;
   #stopping = false;
@@ -134,6 +127,11 @@ export class Daemon {
       start: (bot) => this.#fleet.bots.get(bot)?.loop.post({ kind: "start" }),
     });
     this.#pulse = new Pulse(clock);
+    this.#ticker = new Ticker({
+      clock,
+      duties: (tick) => this.#duties(tick),
+      onError: (error) => this.reportInternalError(error),
+    });
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#maintenance = new MaintenanceWatch({
       stateDir,
@@ -272,7 +270,7 @@ export class Daemon {
     if (emergency?.trigger === "file") this.#consumeFile();
     this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
     this.#started = true;
-    this.#tick();
+    this.#ticker.start();
   }
 
   /** An order to close everything that was there before us: then no bot is started first. */
@@ -372,11 +370,14 @@ export class Daemon {
     const bots = this.#fleet.all;
     this.#order?.close();
     const archived = this.#backups.end();
-    await stopInOrder(bots, (bot) => this.#stopBot(bot), this.#hurried.promise);
-    await Promise.all(bots.map((bot) => this.#untilClosed(bot)));
+    await endBots(bots, {
+      clock: this.#deps.clock,
+      hurried: this.#hurried.promise,
+      say: (level, text) => this.#say(level, text),
+    });
     await Promise.all(bots.map((bot) => bot.guard.watch.rest()));
     await archived;
-    this.#cancelTick();
+    this.#ticker.stop();
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
     await this.#fleet.shutDown();
@@ -388,61 +389,33 @@ export class Daemon {
     this.#lock.release();
   }
 
-  async #stopBot({ loop, plan }: Bot): Promise<void> {
-    loop.post({ kind: "stop" });
-    const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
-    await loop.settles(down, 3 * plan.policy.stopTimeout + SHUTDOWN_MARGIN_MS);
-  }
-
-  /** Until the close has ended, or at least has a worker that goes on without us. */
-  async #untilClosed({ loop, plan, emergency }: Bot): Promise<void> {
-    if (loop.state.kind !== "recovering") return;
-    this.#say("warn", `waiting for the close of ${plan.name}; a second signal leaves it to its worker`);
-    const ended = loop.settles((state) => state.kind !== "recovering", plan.config.emergency?.timeout ?? 0);
-    await Promise.race([ended, this.#hurried.promise]);
-    const { clock } = this.#deps;
-    const endMs = clock.monotonicMs() + SHUTDOWN_MARGIN_MS;
-    while (loop.state.kind === "recovering" && !emergency.working && clock.monotonicMs() < endMs)
-      // Safe: a wait between two looks.
-      // oxlint-disable-next-line no-await-in-loop
-      await sleep(clock, LOOK_MS);
-  }
-
   /** Puts what no code expected into the journal; never throws. */
   reportInternalError(error: unknown): void {
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  /** Each duty by itself: one that fails must not cost the next, nor the next tick. */
-  #tick(): void {
-    this.#ticks += 1;
+  /** What is done each second, in this order. */
+  #duties(tick: number): readonly Duty[] {
     let machine: MachineReading | undefined;
-    const duties: readonly (() => void)[] = [
+    const bots = this.#fleet.all;
+    return [
       () => this.#lookForEmergencyFile(),
       () => this.#machine.look(),
       () => this.#maintenance.tick(),
       ...this.#fleet.drains(),
       () => void reapOrphans(this.#deps.clock),
       () => this.#pingSystemd(),
-      ...this.#fleet.all.map((bot) => () => bot.look()),
-      ...this.#fleet.all.map((bot) => () => bot.sample((machine ??= readMachine()))),
+      ...bots.map((bot) => () => bot.look()),
+      ...bots.map((bot) => () => bot.sample((machine ??= readMachine()))),
       () => this.#order?.look(),
-      () => this.#rareDuties(),
+      () => this.#rareDuties(tick),
       () => void (this.#stopping || this.#backups.tick()),
-      ...this.#fleet.all.map((bot) => () => bot.guard.tick(this.#stopping)),
-      ...this.#fleet.all.map((bot) => () => bot.output.look()),
-      ...this.#fleet.all.map((bot) => () => bot.settle()),
+      ...bots.map((bot) => () => bot.guard.tick(this.#stopping)),
+      ...bots.map((bot) => () => bot.output.look()),
+      ...bots.map((bot) => () => bot.settle()),
       () => void (this.#changed && this.#snapshot()),
     ];
-    for (const duty of duties) {
-      try {
-        duty();
-      } catch (error) {
-        this.reportInternalError(error);
-      }
-    }
-    this.#cancelTick = this.#deps.clock.after(TICK_MS, () => this.#tick());
   }
 
   /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
@@ -452,13 +425,13 @@ export class Daemon {
     if (!this.#stopping && this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
   }
 
-  #rareDuties(): void {
-    if (this.#ticks % RELEASE_EVERY_TICKS === RELEASE_TICK) {
+  #rareDuties(tick: number): void {
+    if (tick % RELEASE_EVERY_TICKS === RELEASE_TICK) {
       Bun.gc(true);
       Bun.shrink();
       releaseProgramPages();
     }
-    if (this.#ticks % REMEMBER_TICKS !== 0) return;
+    if (tick % REMEMBER_TICKS !== 0) return;
     for (const bot of this.#fleet.all) bot.tick();
     if (!this.#stopping) this.#web?.retry();
     if (!this.#stopping) this.#renewRuntimeFolder();
