@@ -32,7 +32,7 @@ const layers: { readonly [folder: string]: Layer } = {
   // node:util is for styleText alone: it is pure and knows NO_COLOR.
   "src/report": { imports: ground, packages: ["zod", "node:util"] },
   "src/demo": { imports: ["src/bot", "src/core"], packages: ["zod", "ccxt", "bun", "better-sqlite3", "node:*"] },
-  "src/bot": { imports: ["src/core"], packages: ["node:*", "bun:ffi"] },
+  "src/bot": { imports: ["src/core"], packages: ["node:*", "bun:ffi", "better-sqlite3"] },
   "src/platform": {
     imports: ["src/core"],
     packages: ["node:*", "bun", "bun:*", "systeminformation", "better-sqlite3"],

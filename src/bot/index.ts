@@ -9,3 +9,6 @@ export type { CallVerdict } from "../core/call-error.ts";
 export { createLevels, type Levels, type LevelChange, type LevelStore, type LevelsOptions } from "./levels.ts";
 export { createNotifier, type Notifier, type NotifyFields } from "./notify.ts";
 export type * from "./ports.ts";
+export { openStore, type StateOptions, type StateStore } from "./state/store.ts";
+export type { SavedDay, SavedPosition, SavedTrade } from "./state/books.ts";
+export type { OpenReport } from "./state/report.ts";

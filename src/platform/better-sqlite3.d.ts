@@ -4,6 +4,8 @@ declare namespace BetterSqlite3 {
   interface Statement {
     run(...values: (string | number | null)[]): { changes: number };
     all(...values: (string | number | null)[]): unknown[];
+    /** The first row; `undefined` when there is none. */
+    get(...values: (string | number | null)[]): unknown;
     raw(on: boolean): Statement;
     /** It answers with rows. */
     readonly reader: boolean;
@@ -15,6 +17,7 @@ declare namespace BetterSqlite3 {
     readonly remainingPages: number;
   }
   interface Database {
+    readonly inTransaction: boolean;
     exec(sql: string): void;
     pragma(text: string, options?: { simple: boolean }): unknown;
     prepare(sql: string): Statement;
