@@ -60,8 +60,11 @@ export async function closePositions(job: CloseJob, io: CloseIo): Promise<CloseR
 
 async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): Promise<CloseReport> {
   const say = createTeller(io);
+  let journal: IncidentJournal | undefined;
   const tell: Teller = (state, text) => {
-    record.noteStep(text);
+    const step = record.noteStep(text);
+    // Nobody waits for it: a line that is lost costs a line of the timeline.
+    if (step !== undefined) journal?.append({ kind: "step", ...step });
     say(state, text);
   };
   const lock = await lockAccount(job, io, record, tell);
@@ -69,22 +72,23 @@ async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): 
     const reason = `another close of the account holds ${job.accountLock}; wait for it or look at its report`;
     return record.report({ outcome: "refused", reason });
   }
-  const journal = IncidentJournal.open(job.incidentsDir, job.incident, io.clock, lock !== undefined);
+  const opened = IncidentJournal.open(job.incidentsDir, job.incident, io.clock, lock !== undefined);
+  journal = opened;
   try {
     // Also of an incident that ended flat: what the account holds now only the venue knows.
-    record.resume(journal.history);
-    journal.append({
+    record.resume(opened.history);
+    opened.append({
       kind: "begin",
       version: 1,
       at: io.clock.wallTime().toISOString(),
       bot: job.bot,
       exchange: job.venue.exchange,
     });
-    const report = await runToVerdict(job, io, { record, journal, tell });
-    await journal.finish(report, record.ownOrders);
+    const report = await runToVerdict(job, io, { record, journal: opened, tell });
+    await opened.finish(report, record.ownOrders);
     return report;
   } finally {
-    journal.close();
+    opened.close();
     lock?.release();
   }
 }

@@ -5,7 +5,7 @@ import { isDust, positionKey } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan.ts";
 import { counted } from "../core/counted.ts";
-import { MAX_KEPT_ORDERS } from "../core/incident.ts";
+import { FURTHER_RUN, MAX_KEPT_ORDERS } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -17,7 +17,7 @@ export interface Verdict {
   readonly foreign?: readonly string[];
 }
 
-/** Lines of the timeline that are kept; the first tell most, and the last is the verdict. */
+/** Lines of one run that the timeline keeps; the first tell most, and the last is the verdict. */
 const MAX_TIMELINE = 200;
 
 /** What a price of a position means in quote currency. */
@@ -51,6 +51,8 @@ export class CloseRecord {
   readonly #errors = new Map<string, number>();
   readonly #marks = new Map<string, Mark>();
   readonly #timeline: { at: string; text: string }[] = [];
+  /** Of the runs before this one. */
+  #earlierSteps: IncidentHistory["steps"] = [];
 
   constructor(job: CloseJob, clock: Clock) {
     this.#job = job;
@@ -64,6 +66,8 @@ export class CloseRecord {
     this.#startedAt = history.startedAt ?? this.#startedAt;
     this.#before = history.before ?? null;
     this.rounds = history.lastRound;
+    this.#earlierSteps = history.steps;
+    if (history.startedAt !== undefined) this.#timeline.unshift({ at: this.#now(), text: FURTHER_RUN });
     for (const order of history.orders) {
       this.#orders.set(order.id, order);
       this.#earlier.add(order.id);
@@ -86,10 +90,16 @@ export class CloseRecord {
     return noted;
   }
 
-  /** Adds a line to the timeline. */
-  noteStep(text: string): void {
-    if (this.#timeline.length >= MAX_TIMELINE) return;
-    this.#timeline.push({ at: this.#clock.wallTime().toISOString(), text });
+  /** Adds a line to the timeline, and returns it unless there are too many. */
+  noteStep(text: string): { readonly at: string; readonly text: string } | undefined {
+    if (this.#timeline.length >= MAX_TIMELINE) return undefined;
+    const step = { at: this.#now(), text };
+    this.#timeline.push(step);
+    return step;
+  }
+
+  #now(): string {
+    return this.#clock.wallTime().toISOString();
   }
 
   /** Ids of the orders of this run, in the sequence of their intents. */
@@ -152,7 +162,7 @@ export class CloseRecord {
       foreign: [...foreign],
       unknown: orders.flatMap((order) => (order.outcome === "unknown" ? [order.id] : [])).slice(-MAX_KEPT_ORDERS),
       ...(slippages.length === 0 ? {} : { slippage: roundQuote(slippages.reduce((sum, cost) => sum + cost, 0)) }),
-      timeline: [...this.#timeline, { at: endedAt, text: `${outcome}: ${reason}` }],
+      timeline: [...this.#earlierSteps, ...this.#timeline, { at: endedAt, text: `${outcome}: ${reason}` }],
       endedAt,
       next: nextStep(outcome, this.#job.bot),
       errors,

@@ -7,6 +7,7 @@ import type { Position, SentOrder } from "./close-job.ts";
 const positions = later(() => closeReportSchema.shape.dust);
 const order = later(() => closeReportSchema.shape.orders.element);
 const counter = later(() => z.int().min(0));
+const step = later(() => z.object({ at: z.string(), text: z.string() }));
 
 export const incidentLineSchema = later(() =>
   z.discriminatedUnion("kind", [
@@ -30,6 +31,8 @@ export const incidentLineSchema = later(() =>
     /** On disk before the order leaves: an intent without outcome may have been executed. */
     z.object({ kind: z.literal("intent"), at: z.string(), round: z.int().min(0), seq: z.int().min(0), order }),
     z.object({ kind: z.literal("outcome"), at: z.string(), order }),
+    /** A line of the timeline. */
+    z.object({ kind: z.literal("step"), at: z.string(), text: z.string() }),
     /** How a run ended; its full report is `ID.json`. */
     z.object({
       kind: z.literal("end"),
@@ -52,6 +55,7 @@ export const incidentLineSchema = later(() =>
       lastSeq: counter,
       endedFlat: z.boolean(),
       reopened: z.boolean(),
+      steps: z.array(step).optional(),
     }),
   ]),
 );
@@ -70,14 +74,24 @@ export interface IncidentHistory {
   readonly endedFlat: boolean;
   /** A run that ended flat was followed by one that found something open. */
   readonly reopened: boolean;
+  /** What was done when, in all runs: the oldest 100 lines and the newest 300. */
+  readonly steps: readonly Step[];
   /** Lines that could not be read: the torn last one, or damage. */
   readonly damaged: number;
 }
 
-type Facts = Omit<IncidentHistory, "orders">;
+interface Step {
+  readonly at: string;
+  readonly text: string;
+}
+
+type Facts = Omit<IncidentHistory, "orders" | "steps">;
 
 /** Orders kept: a report names no more, and a journal of weeks must not fill the memory. */
 export const MAX_KEPT_ORDERS = 1_000;
+/** Lines of the timeline: how it began and how it stands tell most. */
+const OLDEST_STEPS = 100;
+const NEWEST_STEPS = 300;
 const NOTHING: Facts = {
   startedAt: undefined,
   before: undefined,
@@ -92,6 +106,7 @@ const NOTHING: Facts = {
 export class IncidentFold {
   #facts: Facts = NOTHING;
   readonly #orders = new Map<string, SentOrder>();
+  readonly #steps: Step[] = [];
 
   /** Takes one line without its newline; an empty one is none. */
   add(raw: string): void {
@@ -101,6 +116,7 @@ export class IncidentFold {
       this.#facts = { ...this.#facts, damaged: this.#facts.damaged + 1 };
       return;
     }
+    this.#addSteps(line);
     this.#facts = foldLine(this.#facts, line);
     if (line.kind !== "intent" && line.kind !== "outcome") return;
     this.#orders.set(line.order.id, line.order);
@@ -109,17 +125,45 @@ export class IncidentFold {
   }
 
   get history(): IncidentHistory {
-    return { ...this.#facts, orders: [...this.#orders.values()] };
+    return { ...this.#facts, orders: [...this.#orders.values()], steps: [...this.#steps] };
+  }
+
+  #addSteps(line: IncidentLine): void {
+    for (const each of stepsOf(line, this.#facts)) {
+      this.#steps.push(each);
+      if (this.#steps.length > OLDEST_STEPS + NEWEST_STEPS) this.#steps.splice(OLDEST_STEPS, 1);
+    }
   }
 }
 
 /** The lines that a journal begun anew starts with: they fold to the same history, but for damage. */
 export function carryHistory(history: IncidentHistory, at: string): IncidentLine[] {
-  const { startedAt = null, before = null, lastRound, lastSeq, endedFlat, reopened } = history;
+  const { startedAt = null, before = null, lastRound, lastSeq, endedFlat, reopened, steps } = history;
   return [
-    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened },
+    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened, steps: [...steps] },
     ...history.orders.map((sent): IncidentLine => ({ kind: "outcome", at, order: sent })),
   ];
+}
+
+/** Said at the begin of every run but the first. */
+export const FURTHER_RUN = "a further run begins";
+
+/** What a line adds to the timeline; journals of before have none but the ends of runs. */
+function stepsOf(line: IncidentLine, { startedAt }: Facts): readonly Step[] {
+  switch (line.kind) {
+    case "begin":
+      return startedAt === undefined ? [] : [{ at: line.at, text: FURTHER_RUN }];
+    case "step":
+      return [{ at: line.at, text: line.text }];
+    case "end":
+      return [{ at: line.at, text: `${line.outcome}: ${line.reason}` }];
+    case "carried":
+      return line.steps ?? [];
+    case "snapshot":
+    case "intent":
+    case "outcome":
+      return [];
+  }
 }
 
 function foldLine(facts: Facts, line: IncidentLine): Facts {
@@ -139,6 +183,7 @@ function foldLine(facts: Facts, line: IncidentLine): Facts {
         lastSeq: Math.max(facts.lastSeq, line.seq),
       };
     case "outcome":
+    case "step":
       return facts;
     case "end":
       return { ...facts, endedFlat: line.outcome === "flat" };

@@ -370,3 +370,16 @@ test.concurrent("closePositions() in mode plan reads, reports and changes nothin
   const { requests } = rig.paper.state();
   expect(Object.keys(requests).filter((name) => !name.startsWith("GET "))).toEqual([]);
 });
+
+test.concurrent("closePositions() reports the timeline of all runs of the incident", async () => {
+  await using rig = startRig({ symbols: 2 });
+  await rig.control("seed", holdings(2));
+  await rig.control("fault", { match: ORDER, kind: "http", status: 503, times: 1_000 });
+  await rig.close({ venue: { timeoutMs: 300 } });
+  const second = await rig.close({ venue: { timeoutMs: 300 } });
+  const texts = second.timeline?.map(({ text }) => text) ?? [];
+  expect(texts.filter((text) => text === "a further run begins")).toHaveLength(1);
+  expect(texts.filter((text) => text === "proving that the bot is dead")).toHaveLength(2);
+  expect(texts.filter((text) => text.startsWith("residual: "))).toHaveLength(2);
+  expect(texts.at(-1)).toMatch(/^residual: /);
+});

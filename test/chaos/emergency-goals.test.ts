@@ -135,3 +135,17 @@ test.concurrent("a spot wallet is sold once and for all although the first repli
     "ETHUSDT 4",
   ]);
 });
+
+test.concurrent("a close in a thin book is an alert that names the worst fill, once", async () => {
+  await using paper = await startPaper();
+  await paper.control("set", { impact: 0.03 });
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  const told = rig.journal.filter(
+    (entry) => entry.kind === "fact" && entry.text.includes("worse than the price before it"),
+  );
+  expect(told).toMatchObject([{ level: "alert", text: expect.stringMatching(/3\.\d\d % worse/) as unknown }]);
+  expect(paper.state()).toMatchObject({ flat: true, flips: [] });
+});

@@ -45,6 +45,26 @@ describe("IncidentFold", () => {
     });
   });
 
+  test("IncidentFold tells the timeline of all runs, the oldest and the newest lines of it, also when it was carried", () => {
+    const run = (n: number): IncidentLine[] => [
+      { kind: "begin", version: 1, at: AT, bot: "momentum", exchange: "binanceusdm" },
+      { kind: "step", at: AT, text: `round ${n}` },
+      end("residual"),
+    ];
+    const all = fold(text([...run(1), ...run(2)]));
+    expect(all.steps.map((each) => each.text)).toEqual([
+      "round 1",
+      "residual: ",
+      "a further run begins",
+      "round 2",
+      "residual: ",
+    ]);
+    const long = fold(text(Array.from({ length: 1_000 }, (_, n) => run(n)).flat()));
+    expect(long.steps).toHaveLength(400);
+    expect([long.steps[0]?.text, long.steps.at(-2)?.text]).toEqual(["round 0", "round 999"]);
+    expect(fold(text(carryHistory(long, AT))).steps).toEqual(long.steps);
+  });
+
   test("IncidentFold never throws on a journal cut at any byte, and loses at most the last line", () => {
     const whole = text(lines);
     fc.assert(

@@ -18,6 +18,12 @@ const setSchema = z.strictObject({
   skewMs: z.int().min(-86_400_000).max(86_400_000).optional().describe("How far the venue's clock is ahead."),
   hedge: z.boolean().optional().describe("Hedge mode; needs a flat account."),
   canTrade: z.boolean().optional().describe("Whether the key may trade; it always reads."),
+  impact: z
+    .number()
+    .min(0)
+    .max(0.5)
+    .optional()
+    .describe("How much worse than the mark price market orders are filled, as ratio."),
   canWithdraw: z.boolean().optional().describe("Whether the key may withdraw."),
   transfer: z.number().optional().describe("Money moved into the account, or out of it when negative, USDT."),
   prices: z.record(z.string(), positive).optional().describe("Mark prices; orders they reach are filled at once."),

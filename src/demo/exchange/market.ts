@@ -43,6 +43,8 @@ const PULL_RATIO = 0.002;
 
 export class Market {
   readonly specs: ReadonlyMap<string, SymbolSpec>;
+  /** How much worse than the mark price market orders are filled, as ratio: a thin book. */
+  impact = 0;
   readonly #seed: number;
   readonly #prices = new Map<string, number>();
   readonly #rolls = new Map<string, () => number>();
@@ -56,6 +58,7 @@ export class Market {
 
   /** Back to the start prices and the start of the walk. */
   reset(): void {
+    this.impact = 0;
     let index = 0;
     for (const spec of this.specs.values()) {
       this.#prices.set(spec.symbol, spec.startPrice);
@@ -69,6 +72,12 @@ export class Market {
     const price = this.#prices.get(symbol);
     if (price === undefined) throw new Error(`internal error: no price of ${symbol}`);
     return price;
+  }
+
+  /** What a market order gets. */
+  takerPrice(symbol: string, side: "BUY" | "SELL"): number {
+    const price = this.price(symbol) * (side === "BUY" ? 1 + this.impact : 1 - this.impact);
+    return this.impact === 0 ? this.price(symbol) : round(price, digitsOf(this.specs.get(symbol)?.tickSize ?? "1"));
   }
 
   /** Moves one price; rounded to the tick. */

@@ -47,7 +47,7 @@ export function fillMarket(books: Books, order: Order, fillRatio: number, now: n
   const wanted = order.reduceOnly ? Math.min(order.quantity, held) : order.quantity;
   order.quantity = wanted;
   const quantity = fillRatio >= 1 ? wanted : floorToStep(wanted * fillRatio, spec);
-  if (quantity > 0) account.fill(order, spec, market.price(order.symbol), quantity, false, now);
+  if (quantity > 0) account.fill(order, spec, market.takerPrice(order.symbol, order.side), quantity, false, now);
   account.finish(order, order.executed >= order.quantity ? "FILLED" : "EXPIRED", now);
   expireOrphans(account, order.symbol, now);
 }

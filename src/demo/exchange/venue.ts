@@ -213,6 +213,7 @@ export class Venue {
     this.#skewMs = settings.skewMs ?? this.#skewMs;
     account.hedge = settings.hedge ?? account.hedge;
     account.canTrade = settings.canTrade ?? account.canTrade;
+    market.impact = settings.impact ?? market.impact;
     account.canWithdraw = settings.canWithdraw ?? account.canWithdraw;
     if (settings.transfer !== undefined) account.transfer(settings.transfer, this.#now());
     for (const [symbol, price] of prices) market.setPrice(symbol, price);

@@ -3,6 +3,7 @@ import type { CloseGoal } from "../../core/close-goal.ts";
 import type { CloseReport } from "../../core/close-job.ts";
 import { isReached, type RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
+import { badFillText, SLIPPAGE_ALERT_RATIO, worstFill } from "../../core/slippage.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
@@ -46,6 +47,8 @@ export class Emergency {
   readonly #deps: EmergencyDeps;
   #view: CloseView | undefined;
   #working = false;
+  /** The order whose bad fill was told last. */
+  #toldOrder: string | undefined;
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
@@ -143,7 +146,16 @@ export class Emergency {
     this.#view = { state: "ended", text, report };
     this.#working = false;
     this.#deps.fact(isReached(outcome) ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
+    if (report !== undefined) this.#tellSlippage(report);
     return outcome;
+  }
+
+  /** Once for each fill: the report of a further run has the orders of all. */
+  #tellSlippage({ orders }: CloseReport): void {
+    const worst = worstFill(orders, this.#deps.plan.config.emergency?.maxSlippage ?? SLIPPAGE_ALERT_RATIO);
+    if (worst === undefined || worst.order.id === this.#toldOrder) return;
+    this.#toldOrder = worst.order.id;
+    this.#deps.fact("alert", `closing positions: ${badFillText(worst)}`);
   }
 
   /** The time in base 36 orders the incidents of an account. */
