@@ -1,12 +1,15 @@
 /** The supervisor is killed at every line that it journals, and its close worker at every line of the incident: the next one goes on. */
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { eachOf, killAtEveryLine, linesOf, watch, type Stage } from "./every-line.ts";
 import { script } from "./fixture.ts";
 import { emergencyAt, Rig } from "./harness.ts";
 import { checkJournal } from "./invariants.ts";
 import { startPaper, type Paper } from "./paper.ts";
 import { processesOfBot } from "./processes.ts";
+
+// Some thirty lives each, all at once: on a machine with other work to do they take minutes.
+vi.setConfig({ testTimeout: 400_000 });
 
 /** One bot at a time, ever; none now; and a journal without a gap. */
 function checkLife(rig: Rig): void {
