@@ -1,12 +1,15 @@
 /** Opens a state to write: makes it, takes it as it is, or recovers it; then this process is its one writer. */
 import { randomUUID } from "node:crypto";
 import { mkdirSync, renameSync } from "node:fs";
-import { isForgotten } from "../../core/state-merge.ts";
+import { isForgotten, mergeFound } from "../../core/state-merge.ts";
+import { TABLES } from "../../core/state-tables.ts";
 import { lookAtState } from "./check.ts";
 import { migrate, openToWrite, provenRows, readMeta, writeMeta, type Database } from "./database.ts";
 import { syncFile, syncFolder, writeSidecar, readSidecar, type StateFiles } from "./files.ts";
 import { recoverState, removeScratch } from "./recover.ts";
 import type { OpenReport } from "./report.ts";
+import { hashOf, upsertSql } from "./rows.ts";
+import { secondCopyRows } from "./second-copy.ts";
 
 export interface OpenedState {
   readonly database: Database;
@@ -31,11 +34,9 @@ export async function openState(
     case "whole": {
       const { uuid, clean, full, notes } = condition;
       if (typeof readSidecar(files.sidecar) !== "object") writeSidecar(files.sidecar, { uuid, created: options.now });
-      return lead(
-        files,
-        { ...base, kind: clean ? "clean" : "unclean", uuid, findings: notes },
-        { now: options.now, full },
-      );
+      const report: OpenReport = { ...base, kind: clean ? "clean" : "unclean", uuid, findings: notes };
+      const opened = await lead(files, report, { now: options.now, full });
+      return clean ? opened : withSecondCopy(files, opened);
     }
     case "damaged": {
       const recovery = await recoverState(files, condition, options);
@@ -86,6 +87,31 @@ async function lead(
     database.close();
     throw error;
   }
+}
+
+/**
+ * Takes over what the second copy has newer: it is flushed before the database, so a process that died between the two leaves
+ * it ahead by a group, and a disk that lied about a flush may have kept the one and lost the other.
+ */
+async function withSecondCopy(files: StateFiles, opened: OpenedState): Promise<OpenedState> {
+  const { rows } = await secondCopyRows(files.second);
+  const { database, report } = opened;
+  let taken = 0;
+  database.exec("BEGIN IMMEDIATE");
+  for (const row of mergeFound([{ from: "second", rows: rows.map((each) => each.row) }]).rows) {
+    const key = TABLES[row.table].columns[0];
+    const known = database
+      .prepare(`SELECT version FROM ${row.table} WHERE ${key} = ?`)
+      .raw(true)
+      .get(row.cells[0] ?? null);
+    if (Array.isArray(known) && Number(known[0]) >= row.version) continue;
+    database.prepare(upsertSql(row.table)).run(...row.cells, row.version, hashOf(row));
+    taken += 1;
+  }
+  database.exec("COMMIT");
+  if (taken === 0) return opened;
+  const findings = [...report.findings, `${taken} rows of the second copy were newer`];
+  return { ...opened, report: { ...report, findings } };
 }
 
 function forgetOldOrders(database: Database, now: number): void {
