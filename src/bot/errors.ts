@@ -103,3 +103,41 @@ function read(from: object, key: string): unknown {
 function textOf(value: unknown): string | undefined {
   return typeof value === "string" ? value : undefined;
 }
+
+/**
+ * Why a call was given up: no attempt was left (`exhausted`), no retry in the budget (`budget`), its breaker is `open`, it
+ * was `aborted`, the venue refuses it (`fatal`), the level forbids it (`gate`), or nobody knows whether it was executed
+ * (`ambiguous`): then it must not be made again before the venue was read.
+ */
+export type GiveUpReason = "exhausted" | "budget" | "open" | "aborted" | "fatal" | "gate" | "ambiguous";
+
+export class ResilienceError extends Error {
+  override readonly name = "ResilienceError";
+  readonly reason: GiveUpReason;
+  /** Calls that were made. */
+  readonly attempts: number;
+  /** The id of the order, where it was one. */
+  readonly clientOrderId: string | undefined;
+
+  constructor(
+    what: string,
+    reason: GiveUpReason,
+    attempts: number,
+    why: string,
+    more: { readonly cause?: unknown; readonly clientOrderId?: string } = {},
+  ) {
+    super(`cannot ${what}: ${why}`, { cause: more.cause });
+    this.reason = reason;
+    this.attempts = attempts;
+    this.clientOrderId = more.clientOrderId;
+  }
+}
+
+/** Longest text of another error in ours, characters. */
+const EXCERPT_CHARS = 200;
+
+/** "NetworkError: no route", for the texts of our errors. */
+export function excerptOf(error: unknown): string {
+  const { name, message } = factsOf(error);
+  return `${name === "" ? "" : `${name}: `}${message}`.slice(0, EXCERPT_CHARS);
+}

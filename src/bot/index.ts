@@ -2,7 +2,30 @@
 export { createBlackbox, type Blackbox, type BlackboxOptions, type RecordOptions } from "./blackbox.ts";
 export { Breaker, type BreakerChange, type BreakerStats, type BreakerWiring, type Passage } from "./breaker.ts";
 export { breakerStats, createBreakers, getBreaker, guard, type Breakers } from "./breakers.ts";
-export { CircuitOpenError, judgeError, retryAfterMsOf } from "./errors.ts";
+export { proposeWhileOpen } from "./breaker-level.ts";
+export { Budget, type BudgetWiring } from "./budget.ts";
+export { ccxtOrders, type CcxtExchange } from "./ccxt-orders.ts";
+export { CircuitOpenError, judgeError, ResilienceError, retryAfterMsOf, type GiveUpReason } from "./errors.ts";
+export {
+  clientOrderIdOf,
+  createExecutor,
+  type CallContext,
+  type CallOp,
+  type CallOptions,
+  type ChangeOptions,
+  type Executed,
+  type ExecutedOrder,
+  type Executor,
+  type ExecutorWiring,
+  type OrderOptions,
+  type OrderRequest,
+  type ReadOptions,
+} from "./execute.ts";
+export { openFileStore, type FileStore, type FileStoreOptions } from "./file-store.ts";
+export { openIntentFile, type IntentFile } from "./intent-file.ts";
+export type { OrderContext, OrderOp, OrderReader, SettledIntent } from "./order.ts";
+export type { VenueOrder } from "../core/order-intent.ts";
+export type { RetryBudgetConfig, RetryPriority, Withdrawal } from "../core/retry-budget.ts";
 export type { BreakerConfig } from "../core/circuit-parts.ts";
 export type { BreakerState } from "../core/circuit.ts";
 export type { CallVerdict } from "../core/call-error.ts";

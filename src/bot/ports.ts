@@ -25,7 +25,7 @@ export interface BudgetStore {
 export interface IntentLog {
   /**
    * Resolves when the intent would survive a power cut: with `undefined` for a new one. Where the id is known already
-   * (kept for at least 7 days after its end), it changes nothing and resolves with what is known: the caller then asks
+   * (the log decides how long it remembers those that have ended), it changes nothing and resolves with what is known: the caller then asks
    * the venue instead of sending it once more.
    */
   begin(intent: OrderIntent): Promise<KnownIntent | undefined>;

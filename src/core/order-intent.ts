@@ -23,8 +23,8 @@ export interface OrderIntent {
 }
 
 /**
- * What became of an intent. `sent` is noted in front of each request and leaves the intent unfinished, as `unknown` does;
- * everything else ends it. `absent`: the venue has no such order, and it will not be sent any more.
+ * What became of an intent. `sent` (it may be on its way) and `unknown` leave it unfinished; everything else ends it.
+ * `absent`: the venue has no such order, and nothing is on its way.
  */
 export type IntentStatus = "sent" | "acked" | "partial" | "filled" | "cancelled" | "rejected" | "absent" | "unknown";
 
@@ -47,4 +47,99 @@ export interface KnownIntent {
   readonly intent: OrderIntent;
   /** `null` while nothing is noted: it may have been sent, for a process can die between the two. */
   readonly outcome: IntentOutcome | null;
+}
+
+/** Whether an intent with this outcome is still to be asked about. */
+export function isUnfinished(outcome: IntentOutcome | null): boolean {
+  return outcome === null || outcome.status === "sent" || outcome.status === "unknown";
+}
+
+/** Whether it is certain that nothing of it was executed and nothing will be: the same order may be sent again. */
+export function isUndone(outcome: IntentOutcome): boolean {
+  return outcome.status === "absent" || outcome.status === "rejected";
+}
+
+/** An order as the venue shows it; ccxt's orders are of this shape. */
+export interface VenueOrder {
+  readonly id: string;
+  readonly clientOrderId?: string | undefined;
+  /** `open`, `closed`, `canceled`, `expired` or `rejected`. */
+  readonly status?: string | undefined;
+  readonly filled?: number | string | undefined;
+  readonly average?: number | string | undefined;
+}
+
+/** What an order that the venue shows makes of its intent. */
+export function outcomeOf(order: VenueOrder, attempts: number, at: number): IntentOutcome {
+  return {
+    status: statusOf(order),
+    exchangeOrderId: order.id,
+    filled: decimalText(order.filled),
+    avgPrice: decimalText(order.average),
+    attempts,
+    error: null,
+    at,
+  };
+}
+
+/** An intent that ended without an order, or whose end nobody knows. */
+export function outcomeWithout(
+  status: "absent" | "rejected" | "sent" | "unknown",
+  attempts: number,
+  error: string | null,
+  at: number,
+): IntentOutcome {
+  const excerpt = error === null ? null : error.slice(0, ERROR_CHARS);
+  return { status, exchangeOrderId: null, filled: null, avgPrice: null, attempts, error: excerpt, at };
+}
+
+/** What an outcome that was kept says of the order. */
+export function orderOf(clientOrderId: string, outcome: IntentOutcome): VenueOrder {
+  const status = STATUS_OF_INTENT[outcome.status];
+  return {
+    id: outcome.exchangeOrderId ?? "",
+    clientOrderId,
+    status,
+    ...(outcome.filled === null ? {} : { filled: outcome.filled }),
+    ...(outcome.avgPrice === null ? {} : { average: outcome.avgPrice }),
+  };
+}
+
+/** `factor` of a decimal text, to 12 significant digits: an order is rounded to its lot by whoever sends it. */
+export function scaleQuantity(quantity: string, factor: number): string {
+  return factor === 1 ? quantity : (decimalText(Number((Number(quantity) * factor).toPrecision(12))) ?? quantity);
+}
+
+/** Longest text of an error that is kept, characters. */
+const ERROR_CHARS = 300;
+
+const STATUS_OF_INTENT: Readonly<Record<IntentStatus, string | undefined>> = {
+  sent: undefined,
+  unknown: undefined,
+  acked: "open",
+  partial: "open",
+  filled: "closed",
+  cancelled: "canceled",
+  rejected: "rejected",
+  absent: "rejected",
+};
+
+const STATUS_OF_VENUE: Readonly<Record<string, IntentStatus>> = {
+  closed: "filled",
+  canceled: "cancelled",
+  expired: "cancelled",
+  rejected: "rejected",
+};
+
+function statusOf({ status, filled }: VenueOrder): IntentStatus {
+  return STATUS_OF_VENUE[status ?? ""] ?? (Number(filled ?? 0) > 0 ? "partial" : "acked");
+}
+
+/** Without an exponent: 1e-7 is 0.0000001. */
+function decimalText(value: number | string | undefined): string | null {
+  if (value === undefined || value === "") return null;
+  if (typeof value === "string") return value;
+  if (!Number.isFinite(value)) return null;
+  const text = String(value);
+  return /e/.test(text) ? value.toFixed(20).replace(/\.?0+$/, "") : text;
 }
