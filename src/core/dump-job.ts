@@ -1,8 +1,6 @@
 /** What the daemon and the workers that make crash dumps say to each other. */
 import * as z from "zod";
-
-const STACK_MODES = ["auto", "node-cdp", "none"] as const;
-const stackModeSchema = z.enum(STACK_MODES);
+import { STACK_MODES } from "./stack-choice.ts";
 
 const secrets = z.strictObject({
   /** Words that must not stand in the dump. */
@@ -21,7 +19,11 @@ export const captureJobSchema = z.strictObject({
   folder: z.string(),
   /** File with the key of the tags that stand for values of variables; made when absent. */
   tagKey: z.string(),
-  stack: stackModeSchema,
+  stack: z.enum(STACK_MODES),
+  /** It gives no sign of life or progress. */
+  hung: z.boolean(),
+  /** Where its output goes, if that is a file. */
+  output: z.strictObject({ log: z.string(), index: z.string() }).optional(),
   secrets,
 });
 export type CaptureJob = z.output<typeof captureJobSchema>;
@@ -53,6 +55,7 @@ export const packJobSchema = z.strictObject({
     maxTotal: z.int().min(1),
     maxAge: z.int().min(1),
     minFree: z.int().min(0),
+    minFreeRatio: z.number().min(0).max(1),
   }),
 });
 export type PackJob = z.output<typeof packJobSchema>;

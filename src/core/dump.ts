@@ -67,6 +67,14 @@ export function parseDumpName(name: string, parse: (text: string) => number): Du
   return { bot, at: parse(`${y}-${mo}-${d}T${h}:${mi}:${s}Z`), reason, signature, id };
 }
 
+/** Free bytes below which no dump is made: the larger of `minFree` and of that share of the disk. */
+export function roomWanted(
+  policy: { readonly minFree: number; readonly minFreeRatio: number },
+  diskBytes: number,
+): number {
+  return Math.max(policy.minFree, Math.ceil(policy.minFreeRatio * diskBytes));
+}
+
 export interface DumpPolicy {
   /** Dumps of one bot. */
   readonly keep: number;

@@ -12,7 +12,7 @@ import { eventLine } from "./event-text.ts";
 const TIMELINE_LINES = 20;
 const EVENT_LINES = 20;
 const OUTPUT_LINES = 15;
-const STACK_LINES = 20;
+const STACK_LINES = 40;
 /** Columns of a trend. */
 const TREND_COLUMNS = 48;
 const BARS = "▁▂▃▄▅▆▇█";
@@ -30,7 +30,7 @@ export interface DumpView {
 export function dumpReport(view: DumpView): readonly string[] {
   const sections: readonly (readonly [string, readonly string[]])[] = [
     ["What the bot was doing", view.instruments],
-    ["Stack", lastLines(view.text("stacks/node.txt"), STACK_LINES)],
+    ["Stack", stackLines(view.text)],
     ["Its last events", eventLines(view.text("blackbox/events.ndjson"))],
     ["Its last words", lastLines(view.text("output.tail"), OUTPUT_LINES)],
     ["Threads", threadLines(view.text("threads.json"))],
@@ -95,6 +95,13 @@ function timelineLines(text: string | undefined, bot: string): readonly string[]
 
 function lastLines(text: string | undefined, count: number): readonly string[] {
   return (text ?? "").split("\n").filter(Boolean).slice(-count);
+}
+
+/** Entries with stacks, of which one dump has one; the innermost frames come first in each. */
+const STACKS = ["stacks/node.txt", "stacks/python.txt", "stacks/quit.txt"];
+
+function stackLines(text: DumpView["text"]): readonly string[] {
+  return STACKS.flatMap((path) => (text(path) ?? "").split("\n").filter(Boolean).slice(0, STACK_LINES));
 }
 
 /** How many threads are in which state, and where the first of them waits. */
@@ -164,7 +171,7 @@ function nextSteps({ manifest, instruments, text }: DumpView): readonly string[]
     steps.push("it was killed for want of memory: look at the trend above; raise limits.memory, or find what grows");
   if (reason === "heartbeat" || reason === "progress")
     steps.push(
-      instruments.some((line) => line.startsWith("in progress")) || text("stacks/node.txt") !== undefined
+      instruments.some((line) => line.startsWith("in progress")) || stackLines(text).length > 0
         ? "it hung where it is shown above: give that operation a deadline"
         : "it hung; record operations in its black box to see in which (docs/blackbox.md)",
     );

@@ -18,7 +18,7 @@ const HANG = join(import.meta.dirname, "..", "fixtures", "hang.mjs");
 
 /** A bot whose environment and key file hold planted secrets. */
 function bot(settings: BotSettings): BotSettings {
-  return { env: { API_TOKEN: TOKEN }, dump: { minFree: "1KiB" }, ...settings };
+  return { env: { API_TOKEN: TOKEN }, dump: { minFree: "1KiB", minFreeRatio: 0 }, ...settings };
 }
 
 function dumpsOf(rig: Rig): string[] {
@@ -114,4 +114,22 @@ test.concurrent("a dump that is damaged is told apart, and one that may not be m
   rig.configure({ bot: bot({ command: ["sleep", "600"], dump: { minFree: "1000000GiB" } }) });
   expect(await rig.cli("reload")).toMatchObject({ code: 0 });
   expect(await rig.cli("dump", "now", "bot")).toMatchObject({ code: 1, err: expect.stringContaining("dump.minFree") });
+});
+
+test.concurrent("a daemon that ends waits for the dump that somebody asked for", async () => {
+  await using rig = new Rig({ bots: { bot: bot({ command: ["sleep", "600"] }) } });
+  await rig.run();
+  await rig.botIn("running");
+  const asked = rig.cli("dump", "now", "bot");
+  await until(
+    "it has begun",
+    () => readdirSync(rig.path(".supervisor")).includes("dumps") && readdirSync(rig.state("dumps")).length > 0,
+  );
+  await rig.endDaemon("SIGTERM");
+  await asked;
+  const [name = ""] = dumpsOf(rig);
+  expect(await rig.cli("dump", "verify", name)).toMatchObject({ code: 0 });
+  expect(
+    readdirSync(rig.state("dumps")).filter((file) => file.startsWith(".capture") || file.endsWith(".partial")),
+  ).toEqual([]);
 });

@@ -1,4 +1,5 @@
 /** A bot in Python with the one-file client on the compiled binary: it is heard, asked, degraded, recorded and dumped as one in TypeScript. */
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { CREDENTIALS, Rig, until, type BotSettings } from "./harness.ts";
@@ -20,7 +21,7 @@ function exampleBot(url: string, more: BotSettings, env: Readonly<Record<string,
       TICK_SECONDS: "0.05",
       ...env,
     },
-    dump: { minFree: "1KiB" },
+    dump: { minFree: "1KiB", minFreeRatio: 0 },
     ...more,
   };
 }
@@ -56,5 +57,31 @@ test
       expect(tail).toMatchObject({ code: 0, err: "" });
       expect(tail.out).toContain("order.sent");
       expect(tail.out).not.toMatch(/missing|lost/);
+    },
+  );
+
+test
+  .runIf(python !== null)
+  .concurrent(
+    "the dump of the Python bot that hangs in an order names the operation, the order and the line",
+    async () => {
+      await using paper = await startPaper({ empty: true });
+      const probes = [{ kind: "heartbeat", timeout: "5s" }];
+      await using rig = new Rig();
+      const env = { HANG_FILE: rig.path("hang") };
+      rig.configure({ bot: exampleBot(paper.url, { probes }, env) });
+      await rig.run();
+      await rig.botUntil("it trades", ({ heartbeat }) => / [2-9] orders/.test(heartbeat?.status ?? ""));
+      rig.write("hang", "");
+      const folder = rig.state("dumps");
+      await until(
+        "it is dumped",
+        () => existsSync(folder) && readdirSync(folder).some((name) => name.endsWith(".zst")),
+      );
+      const { out } = await rig.cli("dump", "show", "bot");
+      expect(out).toMatch(/in progress since .*: place_order \(py-1-\d+-\d+\)/);
+      expect(out).toMatch(/example_bot\.py", line \d+ in hang_if_asked\n.*in place/);
+      expect(out).toContain("order.sent");
+      expect(out).not.toContain(CREDENTIALS.apiSecret);
     },
   );

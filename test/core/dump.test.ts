@@ -7,6 +7,7 @@ import {
   isDeath,
   judgeDeath,
   parseDumpName,
+  roomWanted,
   type Dumped,
   type StoredDump,
 } from "../../src/core/dump.ts";
@@ -116,4 +117,9 @@ test("chooseDumps() keeps the newest, holds the limits, and gives up the first a
       expect(!gone.some(telling) || repeating.length === 0).toBe(true);
     }),
   );
+});
+
+test("roomWanted() is the larger of the size and of the share of the disk", () => {
+  const policy = { minFree: 2_000, minFreeRatio: 0.05 };
+  expect([roomWanted(policy, 10_000), roomWanted(policy, 100_000)]).toEqual([2_000, 5_000]);
 });

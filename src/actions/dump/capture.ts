@@ -4,12 +4,14 @@
  */
 import { captureJobSchema, type CaptureJob, type CaptureLine } from "../../core/dump-job.ts";
 import { secretValues } from "../../core/redact.ts";
+import { chooseStack } from "../../core/stack-choice.ts";
 import { isLive, readEnviron } from "../../platform/proc.ts";
 import { defineAction } from "../contract.ts";
 import { readTagKey, shownEnvironment, variablesOf } from "./environment.ts";
 import { DumpFolder } from "./folder.ts";
-import { canAskNode, nodeStack } from "./node-stack.ts";
+import { nodeStack } from "./node-stack.ts";
 import { addCgroup, addHost, addMaps, addProcess } from "./proc-set.ts";
+import { programFacts, stackBySignal } from "./signal-stack.ts";
 
 export const captureAction = defineAction({
   jobSchema: captureJobSchema,
@@ -20,7 +22,7 @@ export const captureAction = defineAction({
 });
 
 async function capture(job: CaptureJob, write: (line: CaptureLine) => void): Promise<void> {
-  const { pid, startTicks, cgroup, stack } = job;
+  const { pid, startTicks, cgroup } = job;
   // A pid that was given to another process since is none of ours.
   if (!isLive(pid, startTicks)) return;
   const variables = variablesOf(readEnviron(pid) ?? []);
@@ -29,8 +31,22 @@ async function capture(job: CaptureJob, write: (line: CaptureLine) => void): Pro
   folder.add("proc/environ", () => shownEnvironment(variables, readTagKey(job.tagKey)));
   if (cgroup !== undefined) addCgroup(folder, cgroup);
   addHost(folder);
-  // Its own bound is shorter than the daemon's patience.
-  if (stack !== "none" && canAskNode(pid)) await folder.addLater("stacks/node.txt", () => nodeStack(pid));
+  await addStack(folder, job);
   write({ kind: "read" });
   addMaps(folder, pid);
+}
+
+/** The bounds of both ways are shorter than the daemon's patience. */
+async function addStack(folder: DumpFolder, { pid, startTicks, stack, hung, output }: CaptureJob): Promise<void> {
+  const choice = chooseStack(stack, programFacts(pid, { hung, heard: output !== undefined }));
+  switch (choice.kind) {
+    case "node":
+      return folder.addLater("stacks/node.txt", () => nodeStack(pid));
+    case "signal":
+      if (output === undefined) return undefined;
+      return folder.addLater(choice.entry, () => stackBySignal(pid, startTicks, choice.signal, output));
+    case "none":
+      if (choice.why !== undefined) folder.note("stacks", new Error(choice.why));
+      return undefined;
+  }
 }

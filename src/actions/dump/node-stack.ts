@@ -2,14 +2,10 @@
  * The JavaScript stack of a hung Node.js process, asked through its inspector (Chrome DevTools Protocol): SIGUSR1 opens it on
  * loopback, also while the event loop is busy. Only for a process that is about to be ended, since the port stays open.
  */
-import { readlinkSync } from "node:fs";
-import { basename } from "node:path";
 import * as z from "zod";
 import { sleep, systemClock } from "../../platform/clock.ts";
 import { listeningPorts } from "../../platform/proc-net.ts";
-import { caughtSignals } from "../../platform/proc.ts";
 
-const SIGUSR1 = 10;
 /** Time for all of it, ms. */
 const DEADLINE_MS = 1_500;
 const POLL_MS = 20;
@@ -33,16 +29,7 @@ const parsedSchema = z.looseObject({
   params: z.looseObject({ scriptId: z.string(), url: z.string() }),
 });
 
-/** Whether asking is possible: another program, or a Node without its handler, would be killed by the signal. */
-export function canAskNode(pid: number): boolean {
-  try {
-    return basename(readlinkSync(`/proc/${pid}/exe`)) === "node" && caughtSignals(pid)?.has(SIGUSR1) === true;
-  } catch {
-    return false;
-  }
-}
-
-/** One frame a line, innermost first. Rejects when the process does not answer in time. */
+/** One frame a line, innermost first. The process must handle SIGUSR1: another is killed by it. Rejects when the process does not answer in time. */
 export async function nodeStack(pid: number): Promise<string> {
   const endMs = systemClock.monotonicMs() + DEADLINE_MS;
   const before = listeningPorts(pid);

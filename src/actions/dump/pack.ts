@@ -19,6 +19,7 @@ import { create } from "tar";
 import { orderEvents } from "../../core/blackbox.ts";
 import { dumpManifestSchema, type DumpManifest } from "../../core/dump-manifest.ts";
 import { packJobSchema, type PackJob, type PackLine } from "../../core/dump-job.ts";
+import { roomWanted } from "../../core/dump.ts";
 import { parseRunMarks, rangeOfRun } from "../../core/output-log.ts";
 import { formatSize } from "../../core/size.ts";
 import { readStart, recordedStarts } from "../../platform/blackbox-files.ts";
@@ -76,9 +77,12 @@ function versionsOf({ manifest }: PackJob): object {
 }
 
 function littleRoom({ dumps, policy }: PackJob): string | undefined {
-  const { bsize, bavail } = statfsSync(dumps);
+  const { bsize, bavail, blocks } = statfsSync(dumps);
   const free = bsize * bavail;
-  return free >= policy.minFree ? undefined : `${formatSize(free)} are free in ${dumps}, less than dump.minFree`;
+  const wanted = roomWanted(policy, bsize * blocks);
+  if (free >= wanted) return undefined;
+  const rule = wanted === policy.minFree ? "minFree" : "minFreeRatio";
+  return `${formatSize(free)} are free in ${dumps}, less than dump.${rule} wants (${formatSize(wanted)})`;
 }
 
 async function addRemains(folder: DumpFolder, job: PackJob): Promise<void> {

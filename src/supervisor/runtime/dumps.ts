@@ -25,6 +25,8 @@ const END_MS = 5_000;
 const WORKER_MEMORY_BYTES = 512 * 1024 ** 2;
 /** The packing begins this much after a death, ms: the next start comes first, and the last words are on file by then. */
 const PACK_DELAY_MS = 100;
+/** A death waits for what is being made, as a dump that somebody asked for, but not for more than this. */
+const MAX_WAITING = 1;
 /** Kinds of death that are remembered; of more the longest unseen is forgotten, and dumped again. */
 const MAX_KINDS = 64;
 /** Bytes of chance in a dump's id. */
@@ -82,7 +84,8 @@ export class Dumps {
     if (!this.#judge(deathSignature(exit)).dump) return;
     const read = new AbortController();
     try {
-      this.#capture = this.#startCapture(generation, this.#stack, () => read.abort());
+      const hung = exit.cause === "heartbeat" || exit.cause === "progress";
+      this.#capture = this.#startCapture(generation, { stack: this.#stack, hung }, () => read.abort());
       void this.#capture.worker.done.then(() => read.abort());
       await sleep(this.#deps.clock, READ_MS, read.signal);
     } catch (error) {
@@ -100,20 +103,31 @@ export class Dumps {
     const repeats = this.#deaths.get(signature)?.repeats ?? 0;
     const { dump, next } = this.#judge(signature);
     this.#remember(signature, next);
-    if (!this.#wanted || !dump || this.#making.size > 0) return this.#discardSoon(captured);
+    if (!this.#wanted || !dump || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
     const status = this.#deps.status();
     const death: Death = { exit, reason: exit.cause, signature, repeats, captured, status };
+    const earlier = Promise.allSettled(this.#making);
     return this.#keep(
-      sleep(this.#deps.clock, PACK_DELAY_MS).then(() => this.#make({ generation, restarts, level }, death)),
+      sleep(this.#deps.clock, PACK_DELAY_MS)
+        .then(() => earlier)
+        .then(() => this.#make({ generation, restarts, level }, death)),
     );
   }
 
   /** Dumps the living bot, which goes on. Never rejects. */
   async now(subject: Subject): Promise<DumpAnswer> {
+    if (this.#closed) return { kind: "failed", reason: "the supervisor is about to end" };
     if (this.#making.size > 0) return { kind: "failed", reason: "another dump of this bot is being made" };
+    // Held on to, so that a daemon that ends waits for it.
+    const made = this.#makeNow(subject);
+    this.#keep(made);
+    return made;
+  }
+
+  async #makeNow(subject: Subject): Promise<DumpAnswer> {
     try {
       // Not the stack: asking for it opens the inspector of a bot that lives on.
-      const capture = this.#startCapture(subject.generation, "none", () => undefined);
+      const capture = this.#startCapture(subject.generation, { stack: "none", hung: false }, () => undefined);
       await capture.worker.done;
       const signature = deathSignature({ cause: "stopped", code: null, signal: null, detail: "manual" });
       const status = this.#deps.status();
@@ -187,8 +201,8 @@ export class Dumps {
     rmSync(captured.folder, { recursive: true, force: true });
   }
 
-  #startCapture(generation: Generation, stack: CaptureJob["stack"], onRead: () => void): Capture {
-    const { files } = this.#deps.plan;
+  #startCapture(generation: Generation, how: Pick<CaptureJob, "stack" | "hung">, onRead: () => void): Capture {
+    const { files, config } = this.#deps.plan;
     const { child } = generation;
     ensureDir(files.dumps, 0o700);
     const folder = join(files.dumps, `.capture-${newId()}`);
@@ -200,7 +214,8 @@ export class Dumps {
       ...(cgroup === undefined ? {} : { cgroup }),
       folder,
       tagKey: join(files.dumps, ".tag-key"),
-      stack,
+      ...how,
+      ...(config.output.to === "file" ? { output: { log: files.log, index: files.outputIndex } } : {}),
       secrets: this.#secretsOf(generation),
     };
     const worker = this.#start({

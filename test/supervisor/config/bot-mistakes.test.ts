@@ -257,7 +257,7 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ["dump: { keep: 0, stack: gdb }"],
     [
       "5: bots.a.dump.keep: 0 is out of range; write a whole number from 1 to 1000",
-      '5: bots.a.dump.stack: "gdb" is not known here; write auto, node-cdp or none',
+      '5: bots.a.dump.stack: "gdb" is not known here; write auto, node-cdp, abrt, quit or none',
     ],
   ],
   [

@@ -49,6 +49,7 @@ const DEFAULTS = {
         maxTotal: 1024 ** 3,
         maxAge: 30 * 86_400_000,
         minFree: 2 * 1024 ** 3,
+        minFreeRatio: 0.05,
         stack: "auto",
       },
       emergency: {

@@ -305,7 +305,8 @@ export const PLAIN_TABLE: Shape = {
               maxTotal: { is: "size", default: 1073741824 },
               maxAge: { is: "duration", rules: ["positive"], default: 2592000000 },
               minFree: { is: "size", default: 2147483648 },
-              stack: { is: "one", of: ["auto", "node-cdp", "none"], default: "auto" },
+              minFreeRatio: { is: "number", min: 0, max: 0.5, default: 0.05 },
+              stack: { is: "one", of: ["auto", "node-cdp", "abrt", "quit", "none"], default: "auto" },
             },
             default: {
               enabled: true,
@@ -313,6 +314,7 @@ export const PLAIN_TABLE: Shape = {
               maxTotal: 1073741824,
               maxAge: 2592000000,
               minFree: 2147483648,
+              minFreeRatio: 0.05,
               stack: "auto",
             },
           },

@@ -116,10 +116,16 @@ const dumpSchema = z.strictObject({
   maxTotal: size().prefault("1GiB").describe("Size of all crash dumps of this bot above which the oldest go."),
   maxAge: positive().prefault("30d").describe("Age at which a crash dump goes; the newest stays."),
   minFree: size().prefault("2GiB").describe("Free space of the state folder's disk below which none is made."),
+  minFreeRatio: z
+    .number()
+    .min(0)
+    .max(0.5)
+    .default(0.05)
+    .describe("The same as a share of the disk; the larger counts."),
   stack: z
-    .enum(["auto", "node-cdp", "none"])
+    .enum(["auto", "node-cdp", "abrt", "quit", "none"])
     .default("auto")
-    .describe("Ask a hung Node.js for its stack by its inspector before it is ended; none: do not."),
+    .describe("How a bot that is to be ended is asked for its stack; auto: as its language has it; none: not at all."),
 });
 
 const keyFile = (what: string) => path().optional().describe(`File that holds ${what} and nothing else.`);
