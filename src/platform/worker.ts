@@ -7,7 +7,7 @@ import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { signalName } from "./process-handle.ts";
-import { readStat } from "./proc.ts";
+import { readProc, readStat } from "./proc.ts";
 import type { ProcessStat } from "./proc.ts";
 import { ownPids } from "./subreaper.ts";
 import { killTree } from "./tree.ts";
@@ -19,7 +19,7 @@ export interface WorkerRequest {
   readonly job: string;
   /** The worker is killed this long after its start, ms. */
   readonly deadlineMs: number;
-  /** Resident memory above which it is killed, bytes; looked at each second. */
+  /** Resident memory of its own, mapped files left out, above which it is killed, bytes; looked at each second. */
   readonly memory?: number;
   /** Called for each whole line on descriptor 3, without its newline; longer lines than 1 MiB are dropped. */
   readonly onLine: (line: string) => void;
@@ -157,8 +157,10 @@ function watch(
   };
 }
 
+/** What the kernel can take back at any time, as the pages of mapped files, is no memory that somebody needs (proc_pid_statm(5)). */
 function residentBytes(pid: number): number {
-  return (identify(pid)?.rssPages ?? 0) * PAGE_BYTES;
+  const [, resident = 0, shared = 0] = (readProc(`/proc/${pid}/statm`) ?? "").split(" ").map(Number);
+  return (resident - shared) * PAGE_BYTES;
 }
 
 function identify(pid: number): ProcessStat | undefined {

@@ -6,7 +6,7 @@ import { defineAction } from "../contract.ts";
 import type { Proof } from "../../core/backup-record.ts";
 import { failed, Failure } from "./failure.ts";
 import { writeProof } from "./record.ts";
-import { Repository, type StoredBackup } from "./repository.ts";
+import { Repository, type DamagedBackup, type StoredBackup } from "./repository.ts";
 import { verifyBackup } from "./verify.ts";
 
 interface CheckIo {
@@ -39,7 +39,7 @@ export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number>
 
 async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository): Promise<number> {
   const { backups, damaged } = repository.list();
-  const wanted = chosen(job, backups);
+  const wanted = chosen(job, backups, damaged);
   if (wanted.length + damaged.length === 0)
     throw new Failure("verify", `no backup of ${job.target.name} is stored in ${repository.folder}`);
   const all = job.ids.length > 0;
@@ -72,8 +72,12 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
   return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
 }
 
-/** The named ones, or the newest that a restore would take. Throws for a name that is not there. */
-function chosen({ ids }: VerifyJob, backups: readonly StoredBackup[]): readonly StoredBackup[] {
+/** The whole ones of those named, or the newest that a restore would take. Throws for a name that is not there. */
+function chosen(
+  { ids }: VerifyJob,
+  backups: readonly StoredBackup[],
+  damaged: readonly DamagedBackup[],
+): readonly StoredBackup[] {
   if (ids.length === 0) {
     const own = backups.filter(({ manifest }) => manifest.trigger !== "pre-restore");
     // The newest of both: a base of a server says nothing of a dump.
@@ -81,7 +85,7 @@ function chosen({ ids }: VerifyJob, backups: readonly StoredBackup[]): readonly 
     return newest.filter((each) => each !== undefined);
   }
   const found = backups.filter(({ id }) => ids.includes(id));
-  const missing = ids.filter((id) => !backups.some((each) => each.id === id));
+  const missing = ids.filter((id) => ![...backups, ...damaged].some((each) => each.id === id));
   if (missing.length > 0) throw new Failure("source", `there is no backup ${missing.join(", ")}`);
   return found;
 }

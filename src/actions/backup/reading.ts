@@ -4,7 +4,7 @@
  */
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import type { BackupType, Manifest } from "../../core/backup-manifest.ts";
+import { provenLevel, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
 import { formatOf, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
 import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
@@ -31,6 +31,8 @@ export interface Reading {
   readonly content: Manifest["content"] | undefined;
   /** What it was made of; `undefined` for a plain file. */
   readonly engine?: Manifest["engine"];
+  /** These very bytes stood L2 before: what their database holds was looked up in every index, and need not be again. */
+  readonly stood: boolean;
   readonly open: () => AsyncIterable<Uint8Array>;
 }
 
@@ -44,7 +46,8 @@ export function openReading(from: RestoreFrom, target: string, keys: Keys): Read
   if (from.kind === "backup") {
     const found = new Repository(from.folder, target).list().backups.find(({ id }) => id === from.id);
     if (found === undefined) throw new Failure("source", `there is no whole backup ${from.id} in ${from.folder}`);
-    return ofBackup(found.folder, found.manifest, keys);
+    const level = provenLevel(found.state);
+    return { ...ofBackup(found.folder, found.manifest, keys), stood: level !== undefined && level >= "L2" };
   }
   const stats = statSync(from.path, { throwIfNoEntry: false });
   if (stats === undefined) throw new Failure("source", `there is no file ${from.path}`);
@@ -62,7 +65,7 @@ function manifestIn(folder: string): Manifest {
 
 function ofBackup(folder: string, manifest: Manifest, { identity }: Keys): Reading {
   const { id, kind, type, raw, snapshotAt, content, engine } = manifest;
-  const common = { label: id, holds: holdsOf(type), type, snapshotAt, content, engine };
+  const common = { label: id, holds: holdsOf(type), type, snapshotAt, content, engine, stood: false };
   const streamOf = (place: string, of: Manifest): AsyncGenerator<Uint8Array> =>
     decodeStream(of, { read: readPart.bind(undefined, place), identity });
   if (kind === "full")
@@ -121,6 +124,7 @@ function ofFile(path: string, bytes: number, { password }: Keys): Reading {
     rawBytes: compress === "none" ? bytes : bytes * GUESSED_RATIO,
     snapshotAt: null,
     content: undefined,
+    stood: false,
     open: () => decompressed(plainOf(path, openssl, password), compress),
   };
 }

@@ -48,7 +48,7 @@ export interface StoredBackup {
   readonly state: BackupState;
 }
 
-interface DamagedBackup {
+export interface DamagedBackup {
   readonly id: string;
   readonly folder: string;
   readonly reason: string;
@@ -173,7 +173,7 @@ export class Draft {
     rmSync(join(this.folder, "scratch"), { recursive: true, force: true });
     const text = `${JSON.stringify(manifest, null, 2)}\n`;
     writeState(this.folder, state);
-    writeFileAtomic(join(this.folder, MANIFEST_SUM), `${sumOf(text)}  ${MANIFEST}\n`, FILE_MODE);
+    writeFileAtomic(join(this.folder, MANIFEST_SUM), manifestSum(text), FILE_MODE);
     // The manifest last: without it the folder is no backup even under its final name.
     writeFileAtomic(join(this.folder, MANIFEST), text, FILE_MODE);
     const parent = dirname(this.folder);
@@ -201,8 +201,8 @@ export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Arr
 /** The manifest of a backup's folder, wherever it lies; with `id`, of this very backup. Throws when it is not whole. */
 export function readManifest(folder: string, id?: string): Manifest {
   const text = manifestText(folder);
-  const sum = readTextIfExists(join(folder, MANIFEST_SUM), MAX_JSON_BYTES)?.split(/\s/)[0];
-  if (sum !== sumOf(text)) throw new Error(`${MANIFEST} is not the one that was written: ${MANIFEST_SUM} differs`);
+  if (readTextIfExists(join(folder, MANIFEST_SUM), MAX_JSON_BYTES) !== manifestSum(text))
+    throw new Error(`${MANIFEST} is not the one that was written: ${MANIFEST_SUM} differs`);
   const manifest = manifestSchema.parse(JSON.parse(text));
   if (id !== undefined && manifest.id !== id) throw new Error(`it is ${manifest.id} under another name`);
   return manifest;
@@ -213,7 +213,7 @@ function readState(folder: string): BackupState {
   const path = join(folder, STATE);
   try {
     const text = readTextIfExists(path, MAX_JSON_BYTES);
-    return text === undefined ? emptyState : stateSchema.parse(JSON.parse(text));
+    return text === undefined ? emptyState : parseState(text);
   } catch (cause) {
     try {
       setAside(path, messageOf(cause));
@@ -224,8 +224,24 @@ function readState(folder: string): BackupState {
   }
 }
 
+/** Throws for a file of which a byte has changed: a pin that is lost, or a proof that never was, costs a backup. */
+function parseState(text: string): BackupState {
+  const parsed: unknown = JSON.parse(text);
+  const state = stateSchema.parse(parsed);
+  // As it was written: the schema has an order of its own. Files of older versions have no checksum.
+  const rest = JSON.stringify(parsed, (key, value: unknown) => (key === "sha256" ? undefined : value));
+  if (state.sha256 !== undefined && state.sha256 !== sumOf(rest)) throw new Error("it is not the one that was written");
+  return { ...state, sha256: undefined };
+}
+
 function writeState(folder: string, state: BackupState): void {
-  writeFileAtomic(join(folder, STATE), `${JSON.stringify(state, null, 2)}\n`, FILE_MODE);
+  const text = JSON.stringify({ ...state, sha256: sumOf(JSON.stringify(state)) }, null, 2);
+  writeFileAtomic(join(folder, STATE), `${text}\n`, FILE_MODE);
+}
+
+/** As `sha256sum` writes it. */
+function manifestSum(text: string): string {
+  return `${sumOf(text)}  ${MANIFEST}\n`;
 }
 
 function byTime(a: StoredBackup, b: StoredBackup): number {

@@ -8,7 +8,7 @@ import { askDatabase } from "../../platform/sqlite-ask.ts";
 import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Basis } from "./basis.ts";
 import { askChecks } from "./checks.ts";
-import { differ, pageStream, parsePages, readHashed, rebuilt } from "./pages.ts";
+import { differ, pageStream, parsePages, readHashed, rebuilt, type FileSums } from "./pages.ts";
 import type { Captured, Prover, Source } from "./source.ts";
 
 /** First bytes of every database file (https://sqlite.org/fileformat.html). */
@@ -59,7 +59,8 @@ function captureFrom(
     raw: pageStream(file, found.changed),
     facts: async () => {
       const { content, engine } = await facts();
-      return { content: { ...content, fileSha256: found.sha256 }, engine };
+      const { sha256: fileSha256, crc32: fileCrc32 } = found.sums;
+      return { content: { ...content, fileSha256, fileCrc32 }, engine };
     },
   };
 }
@@ -68,12 +69,12 @@ function captureFrom(
 function differenceTo(
   file: { readonly path: string; readonly pageSize: number; readonly pageCount: number },
   { id, table }: Basis,
-): { readonly base: string; readonly changed: readonly number[]; readonly sha256: string } | string {
+): { readonly base: string; readonly changed: readonly number[]; readonly sums: FileSums } | string {
   if (table.pageSize !== file.pageSize)
     return `the database has pages of ${file.pageSize} bytes now, and had such of ${table.pageSize} in ${id}`;
   const difference = differ(file, table);
   if (difference.kind === "tooMuch") return `more than half of the database differs from ${id}`;
-  return { base: id, changed: difference.changed, sha256: difference.sha256 };
+  return { base: id, changed: difference.changed, sums: difference.sums };
 }
 
 export const sqliteProver: Prover = {
@@ -124,11 +125,11 @@ interface StoredStream {
  */
 export function rebuiltDatabase(delta: StoredStream, base: StoredStream): AsyncGenerator<Uint8Array> {
   const { id, content } = delta.manifest;
-  const { fileSha256: sha256 } = content;
+  const { fileSha256: sha256, fileCrc32: crc32 } = content;
   if (delta.manifest.kind !== "delta" || sha256 === undefined) throw new Error(`${id} is no incremental backup`);
   if (delta.manifest.base !== base.manifest.id)
     throw new Error(`${id} is made against ${delta.manifest.base}, not against ${base.manifest.id}`);
-  return rebuilt({ base: base.raw, delta: delta.raw, sha256 });
+  return rebuilt({ base: base.raw, delta: delta.raw, sums: { sha256, crc32 } });
 }
 
 /** Throws when a database does not hold what the manifest says. */

@@ -39,7 +39,7 @@ type Write = (line: BackupLine) => void;
 export async function unpackDatabase(reading: Reading, file: string, write: Write): Promise<void> {
   await writeStream(reading, file, write);
   try {
-    const findings = await checkDatabase(file, { quick: false });
+    const findings = await checkDatabase(file, { quick: reading.stood });
     if (findings.length > 0) throw new Error(findings.join("; "));
     const found = await readContent(file);
     if (reading.content !== undefined) compareContent({ content: reading.content }, found);

@@ -43,7 +43,7 @@ async function roundTrip(old: Awaited<ReturnType<typeof write>>, now: typeof old
   const difference = differ(now, await tableOf(old));
   if (difference.kind === "tooMuch") return undefined;
   const delta = await collect(pageStream(now, difference.changed));
-  return collect(rebuilt({ base: inPieces(base, piece), delta: inPieces(delta, piece), sha256: difference.sha256 }));
+  return collect(rebuilt({ base: inPieces(base, piece), delta: inPieces(delta, piece), sums: difference.sums }));
 }
 
 const page = fc.integer({ min: 0, max: 3 });
@@ -81,15 +81,19 @@ test("rebuilt() refuses a base that is another one, pages that are missing, and 
   const now = write("now", [1, 2, 3, 5]);
   const difference = differ(now, await tableOf(write("old", [1, 2, 3, 4])));
   if (difference.kind === "tooMuch") throw new Error("it is one page");
-  const { changed, sha256 } = difference;
+  const { changed, sums } = difference;
   expect(changed).toEqual([4]);
   const delta = await collect(pageStream(now, changed));
   const base = readFileSync(write("old", [1, 2, 3, 4]).path);
   const other = readFileSync(write("old", [1, 7, 3, 4]).path);
-  const make = (from: Uint8Array, pages: Uint8Array) =>
-    collect(rebuilt({ base: inPieces(from, 100), delta: inPieces(pages, 100), sha256 }));
+  const make = (from: Uint8Array, pages: Uint8Array, by = sums) =>
+    collect(rebuilt({ base: inPieces(from, 100), delta: inPieces(pages, 100), sums: by }));
   await expect(make(base, delta)).resolves.toBeDefined();
   await expect(make(other, delta)).rejects.toThrow("do not make the database");
+  // Of a backup whose manifest has no CRC yet.
+  const old = { sha256: sums.sha256, crc32: undefined };
+  await expect(make(base, delta, old)).resolves.toBeDefined();
+  await expect(make(other, delta, old)).rejects.toThrow("do not make the database");
   await expect(make(base, delta.subarray(0, -1))).rejects.toThrow("are missing");
   await expect(make(base, Buffer.concat([delta, Buffer.of(0)]))).rejects.toThrow("goes on");
   await expect(parsePages(inPieces(Buffer.from("no pages"), 3))).rejects.toThrow("does not begin");
