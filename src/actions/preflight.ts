@@ -175,8 +175,8 @@ async function checkMarkets({ venue, note, access, clock }: CcxtFlight): Promise
 
 /** What the venue says of the key; where it says nothing of trading, an order that is only tested may. */
 async function checkRights(flight: CcxtFlight): Promise<void> {
-  const { venue, note, job } = flight;
-  const { rights } = accountFactsOf(job.venue.exchange);
+  const { venue, note, job, access } = flight;
+  const { rights } = accountFactsOf(access.exchange, access.spot !== undefined);
   const answer = rights === undefined ? undefined : await venue.ask("account", async () => rights(venue.exchange));
   const told = answer !== undefined && "value" in answer ? answer.value : undefined;
   const why =
@@ -195,26 +195,34 @@ async function checkRights(flight: CcxtFlight): Promise<void> {
 }
 
 /** Binance validates such an order and never gives it to the book; any refusal but one of the key shows that the key got through. */
-async function testOrder({ venue, job }: CcxtFlight): Promise<"accepted" | "refused" | "unknown"> {
-  if (job.venue.exchange !== "binanceusdm") return "unknown";
-  const id = smallestOrder(venue.exchange);
+async function testOrder({ venue, access }: CcxtFlight): Promise<"accepted" | "refused" | "unknown"> {
+  const { exchange, spot } = access;
+  const spotToo = exchange === "binance" && spot !== undefined;
+  if (exchange !== "binanceusdm" && !spotToo) return "unknown";
+  const id = smallestOrder(venue.exchange, spotToo ? "spot" : "contract");
   if (id === undefined) return "unknown";
   const params = { ...id, side: "SELL", type: "MARKET" };
-  const answer = await venue.ask("order", async () => ask(venue.exchange, "fapiPrivatePostOrderTest", params));
+  const call = spotToo ? "privatePostOrderTest" : "fapiPrivatePostOrderTest";
+  const answer = await venue.ask("order", async () => ask(venue.exchange, call, params));
   if ("value" in answer) return "accepted";
   if (answer.failure.kind === "auth") return "refused";
   return answer.failure.kind === "rejected" ? "accepted" : "unknown";
 }
 
-function smallestOrder(exchange: VenueExchange): { symbol: unknown; quantity: unknown } | undefined {
+function smallestOrder(
+  exchange: VenueExchange,
+  kind: "spot" | "contract",
+): { symbol: unknown; quantity: unknown } | undefined {
   const markets = Object.values(asRecord(exchange.markets)).map(asRecord);
-  const market = markets.find(({ contract, active }) => contract === true && active !== false);
+  const market = markets.find((each) => each[kind] === true && each["active"] !== false);
   const { min } = asRecord(asRecord(market?.["limits"])["amount"]);
   return market === undefined || min === undefined ? undefined : { symbol: market["id"], quantity: min };
 }
 
-async function checkPositionMode({ venue, note }: CcxtFlight): Promise<void> {
+async function checkPositionMode({ venue, note, access }: CcxtFlight): Promise<void> {
   const { exchange } = venue;
+  // Balances have none.
+  if (access.spot !== undefined) return undefined;
   if (exchange.has["fetchPositionMode"] !== true)
     return note("positionMode", "unknown", "the venue does not tell; each position says it of itself");
   const answer = await venue.ask("account", async () => exchange.fetchPositionMode());

@@ -74,14 +74,15 @@ async function look(
   return { ...money, exposure: exposureIn(venue, reading, note), deadman: refreshed };
 }
 
-/** Only contracts that are worth their notional in a dollar can be added up; coin-margined ones tell it in the coin. */
+/** Balances, and contracts that are worth their notional in a dollar, can be added up; coin-margined ones tell it in the coin. */
 function exposureIn(venue: CcxtVenue, { positions }: Reading, note: (text: string) => void): number | null {
   if (positions === undefined) return null;
   const markets = asRecord(venue.exchange.markets);
   const total = exposureOf(
-    positions.map(({ symbol, notional }) => ({
-      notional: asRecord(markets[symbol])["linear"] === true ? notional : undefined,
-    })),
+    positions.map(({ symbol, notional }) => {
+      const { linear, spot } = asRecord(markets[symbol]);
+      return { notional: linear === true || spot === true ? notional : undefined };
+    }),
   );
   if (total === undefined) note("the value of a position is not known in quote currency");
   return total ?? null;
@@ -89,11 +90,11 @@ function exposureIn(venue: CcxtVenue, { positions }: Reading, note: (text: strin
 
 async function readMoney(
   venue: CcxtVenue,
-  { exchange }: CcxtAccess,
+  { exchange, spot }: CcxtAccess,
   loss: WatchJob["loss"],
   note: (text: string) => void,
 ): Promise<Pick<WatchAnswer, "equity" | "transfers">> {
-  const { money } = accountFactsOf(exchange);
+  const { money } = accountFactsOf(exchange, spot !== undefined);
   if (loss === null) return { equity: null, transfers: null };
   if (money === undefined) {
     note(`the equity of ${exchange} is not known`);

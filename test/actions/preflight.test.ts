@@ -178,3 +178,19 @@ test.concurrent("preflight() asks the hook beside the driver what it says of its
   const bad = await fly(rig, { hook: saying('{"ok":false,"error":{"class":"auth"}}') });
   expect([bad.exitCode, of(bad, "hook")?.result]).toEqual([1, "failed"]);
 });
+
+test.concurrent("preflight() of a spot wallet knows the rights of its key, and sends an order that is only tested", async () => {
+  await using rig = startRig({ exchange: "binance-spot", symbols: 2 });
+  await rig.control("seed", { positions: [{ symbol: "S00USDT", side: "long", amount: 5 }] });
+  const good = await fly(rig, { venue: { uid: "1" } });
+  expect(good).toMatchObject({ ok: true, exitCode: 0 });
+  expect(good.checks.map(({ name, result }) => [name, result])).toEqual(
+    expect.arrayContaining(
+      ["account", "read", "trade", "withdraw", "clock", "markets", "plan"].map((name) => [name, "ok"]),
+    ),
+  );
+  expect(changing(rig)).toEqual([]);
+  await rig.control("set", { canTrade: false, canWithdraw: true });
+  const bad = await fly(rig);
+  expect([bad.exitCode, of(bad, "trade")?.result, of(bad, "withdraw")?.result]).toEqual([13, "failed", "failed"]);
+});

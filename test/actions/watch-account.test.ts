@@ -106,3 +106,10 @@ test.concurrent("watchAccount() of another account than the configured one reads
   expect(answer).toMatchObject({ exposure: null, deadman: { done: false } });
   expect(rig.paper.state().countdowns).toEqual({});
 });
+
+test.concurrent("watchAccount() adds up what the balances of a spot wallet are worth, without the quote currency", async () => {
+  await using rig = startRig({ exchange: "binance-spot" });
+  await rig.control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 0.5 }] });
+  const [held] = rig.paper.state().positions;
+  expect(await look(rig)).toMatchObject({ exposure: held?.notional, trouble: null });
+});

@@ -153,6 +153,103 @@ test.concurrent("a supervisor killed at any line of an emergency by order closes
   expect(await killAtEveryLine(ordered)).toBeGreaterThan(15);
 });
 
+/** What a close is to come to, and how the account is then. */
+interface Aim {
+  readonly args: readonly string[];
+  readonly state: string;
+  readonly check: (paper: Paper) => void;
+}
+
+/** Half of what is held is to go, each position by its share, in one order. */
+const HALF: Aim = {
+  args: ["--reduce-to", "14000"],
+  state: "residual",
+  check: (paper) => {
+    const state = paper.state();
+    expect(state).toMatchObject({ flips: [], violations: [], orders: [] });
+    const left = state.positions.reduce((sum, { notional }) => sum + notional, 0);
+    expect(left).toBeLessThanOrEqual(14_000 * 1.005);
+    // A lot of Bitcoin is the dearest.
+    expect(left).toBeGreaterThan(14_000 - 100);
+  },
+};
+
+/** Everything is sold, and nothing twice. */
+const SOLD: Aim = {
+  args: [],
+  state: "flat",
+  check: (paper) => {
+    const state = paper.state();
+    expect(state).toMatchObject({ positions: [], orders: [], flips: [], violations: [] });
+    expect(state.fills.map(({ symbol, quantity }) => `${quantity} ${symbol}`).toSorted()).toEqual([
+      "0.25 BTCUSDT",
+      "4 ETHUSDT",
+    ]);
+  },
+};
+
+/** Closes by the command with a kill of the worker, or of worker and daemon, at a line (0: none), and waits until the account is as aimed at. */
+async function aimedOnce(
+  { rig, paper }: { rig: Rig; paper: Paper },
+  aim: Aim,
+  line: number,
+  daemonToo: boolean,
+): Promise<number> {
+  await rig.run();
+  await rig.botIn("running");
+  const asked = rig.cli("emergency", "close", "bot", ...aim.args, "--yes");
+  const { emergency } = await rig.botUntil("the close has begun", (bot) => bot.emergency.incident !== null);
+  const journal = rig.state(`bots/bot/incidents/${emergency.incident}.ndjson`);
+  const watcher = watch(journal, line, "worker", rig.folder);
+  try {
+    if (line > 0) await watcher.exited;
+    if (daemonToo) {
+      await rig.endDaemon("SIGKILL");
+      await rig.run();
+    }
+    await asked;
+    await rig.botUntil(
+      "the close has ended",
+      (bot) => bot.state === "locked" && bot.emergency.state === aim.state,
+      AIM_PATIENCE_MS,
+    );
+  } finally {
+    watcher.kill();
+  }
+  aim.check(paper);
+  checkJournal(rig.journal);
+  return linesOf(journal);
+}
+
+/** An order of unknown fate is waited out, each time. */
+const AIM_PATIENCE_MS = 60_000;
+
+async function killWorkerOnTheWayTo(aim: Aim, venue: "binance" | "binance-spot"): Promise<number> {
+  const open = async (line: number, daemonToo = false): Promise<number> => {
+    await using paper = await startPaper({ venue });
+    await using rig = new Rig();
+    const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
+    const spot = venue === "binance" ? {} : { exchange: "binance", spot: {} };
+    rig.configure({ bot: { command, emergency: emergencyAt(paper.url, spot) } });
+    writeFileSync(rig.path("sound"), "");
+    return await aimedOnce({ rig, paper }, aim, line, daemonToo);
+  };
+  const lines = await open(0);
+  // Each line twice: the worker alone, and the daemon with it.
+  await eachOf(2 * lines, async (n) => {
+    await open(Math.ceil(n / 2), n % 2 === 0);
+  });
+  return lines;
+}
+
+test.concurrent("a close worker killed at any line on the way to a smaller exposure, with or without its supervisor, is followed by one that goes there, and not below it", async () => {
+  expect(await killWorkerOnTheWayTo(HALF, "binance")).toBeGreaterThan(5);
+});
+
+test.concurrent("a close worker killed at any line of the sale of a spot wallet, with or without its supervisor, is followed by one that sells the rest, and nothing twice", async () => {
+  expect(await killWorkerOnTheWayTo(SOLD, "binance-spot")).toBeGreaterThan(5);
+});
+
 /** Closes the account; the incident's journal is where the watcher, which is started first, waits for it. */
 async function closeOnce(rig: Rig, line: number, daemonToo: boolean): Promise<string> {
   await rig.run();

@@ -59,6 +59,31 @@ describe("excessOf()", () => {
     ]);
   });
 
+  test("cuts whole lots that the venue takes, and nothing more of what it has cut", () => {
+    fc.assert(
+      fc.property(positions, fc.double({ min: 0.001, max: 1.2, noNaN: true }), (all, ratio) => {
+        const exposure = exposureOf(all) * ratio;
+        for (const { amount, rules } of excessOf({ kind: "reduce", exposure }, all)) {
+          const lots = amount / (rules.stepAmount ?? 1);
+          expect(Math.abs(lots - Math.round(lots))).toBeLessThan(1e-6 * Math.max(1, lots));
+          expect(amount).toBeGreaterThanOrEqual(rules.minAmount);
+        }
+        const rest = left(all, exposure).filter(({ amount, rules }) => amount >= rules.minAmount);
+        expect(excessOf({ kind: "reduce", exposure }, rest)).toEqual([]);
+      }),
+    );
+  });
+
+  test("stops once rounding up has cut enough", () => {
+    const whole = { minAmount: 1, stepAmount: 1 };
+    const two = [
+      { ...held("A", 1, false, whole), notional: 1_000, markPrice: 1_000 },
+      { ...held("B", 1, false, whole), notional: 900, markPrice: 900 },
+    ];
+    const parts = excessOf({ kind: "reduce", exposure: 1_800 }, two);
+    expect(parts.map(({ symbol, amount }) => [symbol, amount])).toEqual([["A", 1]]);
+  });
+
   test("leaves an exposure alone that is a half percent above the asked one, for prices move", () => {
     expect(excessOf({ kind: "reduce", exposure: 996 }, [held("A", 10)])).toEqual([]);
   });

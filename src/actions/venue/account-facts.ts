@@ -85,9 +85,24 @@ const OKX: AccountFacts = {
   },
 };
 
+/** The spot wallet; its worth would need a price of every asset. */
+const BINANCE_SPOT: AccountFacts = {
+  rights: async (exchange) => {
+    const answer = asRecord(await ask(exchange, "sapiGetAccountApiRestrictions"));
+    return { trade: flag(answer["enableSpotAndMarginTrading"]), withdraw: flag(answer["enableWithdrawals"]) };
+  },
+  uid: async (exchange) => {
+    const { uid } = asRecord(await ask(exchange, "privateGetAccount"));
+    return typeof uid === "number" ? String(uid) : text(uid);
+  },
+  money: undefined,
+};
+
 const NOTHING: AccountFacts = { rights: undefined, uid: undefined, money: undefined };
 
-export function accountFactsOf(exchange: string): AccountFacts {
+/** `spot`: of the spot wallet. */
+export function accountFactsOf(exchange: string, spot = false): AccountFacts {
+  if (exchange === "binance" && spot) return BINANCE_SPOT;
   if (exchange === "binanceusdm") return BINANCE;
   return exchange === "okx" || exchange === "okxus" || exchange === "myokx" ? OKX : NOTHING;
 }

@@ -148,7 +148,7 @@ export class CcxtVenue implements Venue {
   }
 
   async #readUid(): Promise<VenueFailure | undefined> {
-    const readUid = accountFactsOf(this.#access.exchange).uid;
+    const readUid = accountFactsOf(this.#access.exchange, this.#access.spot !== undefined).uid;
     if (this.#access.uid === undefined || this.#uid !== undefined) return undefined;
     const answer = await this.ask("account", async () => readUid?.(this.#exchange));
     if ("failure" in answer) return answer.failure;

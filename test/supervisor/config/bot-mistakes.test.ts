@@ -313,6 +313,13 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
+    "a spot wallet at a venue of futures alone",
+    ["emergency: { exchange: binanceusdm, apiKeyFile: k, apiSecretFile: s, spot: {} }"],
+    [
+      "5: bots.a.emergency.spot: binanceusdm has no spot market; name the venue that has it, for example binance, or remove spot",
+    ],
+  ],
+  [
     "a hook beside ccxt that is none",
     ["emergency: { exchange: binanceusdm, apiKeyFile: k, apiSecretFile: s, hook: {} }"],
     ["5: bots.a.emergency.hook: names no hook; add command: [PROGRAM] or url: https://HOST/PATH"],

@@ -8,6 +8,7 @@ import { cancelAllOrders, cancelOrder, placeOrder, queryOrder, testOrder } from 
 import { publicRoutes } from "./public-routes.ts";
 import { readFlag, readNumber, readOptionalSpec, readSpec } from "./rules.ts";
 import {
+  apiRestrictions,
   accountShape,
   algoShape,
   balanceShape,
@@ -154,7 +155,10 @@ const accountRoutes: Record<string, Route> = {
   "GET /fapi/v1/income": { weight: () => 30, handle: income },
   "GET /sapi/v1/capital/config/getall": { weight: () => 10, handle: () => [] },
   "GET /sapi/v1/margin/allPairs": { weight: () => 1, handle: () => [] },
-  "GET /sapi/v1/account/apiRestrictions": { weight: () => 1, handle: apiRestrictions },
+  "GET /sapi/v1/account/apiRestrictions": {
+    weight: () => 1,
+    handle: ({ books, now }) => apiRestrictions(books.account, now, "futures"),
+  },
 };
 
 /** All endpoints, keyed "METHOD /path". */
@@ -282,25 +286,6 @@ function leverageBrackets({ books, params }: Call): unknown {
         },
       ],
     }));
-}
-
-/** The rights of the key: it trades futures and cannot withdraw. */
-function apiRestrictions({ books, now }: Call): unknown {
-  return {
-    ipRestrict: true,
-    createTime: now,
-    enableReading: true,
-    enableWithdrawals: books.account.canWithdraw,
-    enableInternalTransfer: false,
-    enableMargin: false,
-    enableFutures: books.account.canTrade,
-    permitsUniversalTransfer: false,
-    enableVanillaOptions: false,
-    enableFixApiTrade: false,
-    enableFixReadOnly: false,
-    enableSpotAndMarginTrading: false,
-    enablePortfolioMarginTrading: false,
-  };
 }
 
 function matches(only: { symbol: string } | undefined, entry: { symbol: string }): boolean {

@@ -1,5 +1,5 @@
 /** The venue's reply objects. Key sets are those of replies recorded from Binance (ccxt's static response fixtures). */
-import type { AlgoOrder, Fill, Order, Position, Transfer } from "../account.ts";
+import type { Account, AlgoOrder, Fill, Order, Position, Transfer } from "../account.ts";
 import { digitsOf } from "../decimal.ts";
 import type { Market } from "../market.ts";
 import { specOf, type Books } from "../matching.ts";
@@ -256,4 +256,23 @@ export function balanceShape(books: Books, now: number): Json[] {
       updateTime: now,
     },
   ];
+}
+
+/** GET /sapi/v1/account/apiRestrictions: the rights of a key that trades on one of the markets. */
+export function apiRestrictions({ canTrade, canWithdraw }: Account, now: number, market: "futures" | "spot"): unknown {
+  return {
+    ipRestrict: true,
+    createTime: now,
+    enableReading: true,
+    enableWithdrawals: canWithdraw,
+    enableInternalTransfer: false,
+    enableMargin: false,
+    enableFutures: canTrade && market === "futures",
+    permitsUniversalTransfer: false,
+    enableVanillaOptions: false,
+    enableFixApiTrade: false,
+    enableFixReadOnly: false,
+    enableSpotAndMarginTrading: canTrade && market === "spot",
+    enablePortfolioMarginTrading: false,
+  };
 }

@@ -2,6 +2,7 @@
 import type { Dialect, DialectHost, Incoming } from "../dialect.ts";
 import { VenueError } from "../binance/errors.ts";
 import { Limits } from "../binance/limits.ts";
+import { apiRestrictions } from "../binance/shapes.ts";
 import { readOptionalSpec, readSpec } from "../binance/rules.ts";
 import { checkSigned, parseParams, type Params } from "../binance/signing.ts";
 import type { Order } from "../account.ts";
@@ -43,6 +44,20 @@ const routes: Readonly<Record<string, Route>> = {
     order: true,
     handle: ({ books, params, now, bend }) =>
       spotOrderReply(placeSpotOrder(books, params, now, bend), books.account.fills),
+  },
+  "POST /api/v3/order/test": {
+    weight: 1,
+    signed: true,
+    trades: true,
+    handle: ({ books, params }) => {
+      readSpec(books.market, params);
+      return {};
+    },
+  },
+  "GET /sapi/v1/account/apiRestrictions": {
+    weight: 1,
+    signed: true,
+    handle: ({ books, now }) => apiRestrictions(books.account, now, "spot"),
   },
   "DELETE /api/v3/order": {
     weight: 1,

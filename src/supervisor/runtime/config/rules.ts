@@ -50,6 +50,8 @@ const botOutline = (value: unknown) => {
 };
 
 /** Venues whose equity and transfers the readings know. */
+/** ccxt's classes of the futures alone. */
+const FUTURES_IDS: readonly string[] = ["binanceusdm", "binancecoinm", "krakenfutures", "kucoinfutures"];
 const EQUITY_IDS: readonly string[] = ["binanceusdm", "okx", "okxus", "myokx"];
 
 function report(to: Report, path: (string | number)[], message: string): void {
@@ -133,6 +135,12 @@ export function checkDriver(value: unknown, to: Report): void {
     if (driver !== "ccxt" && given[key] !== undefined)
       report(to, [key], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
   checkGuards(given, to);
+  if (given["spot"] !== undefined && FUTURES_IDS.includes(String(given["exchange"])))
+    report(
+      to,
+      ["spot"],
+      `${String(given["exchange"])} has no spot market; name the venue that has it, for example binance, or remove spot`,
+    );
   if (driver === "ccxt") checkEmergencyKeys(given, to);
   checkSymbols(given, to);
   if (driver === "exec" && given["command"] === undefined)
