@@ -20,7 +20,7 @@ const ground = ["src/platform", "src/core"];
 const layers: { readonly [folder: string]: Layer } = {
   "src/supervisor": { imports: ["src/supervisor/cli", ...ground], packages: ["node:*"] },
   "src/supervisor/cli": {
-    imports: ["src/supervisor/runtime", ...neighbours, "src/demo", ...ground],
+    imports: ["src/supervisor/runtime", ...neighbours, "src/demo", "src/bot", ...ground],
     packages: ["commander", "zod", "node:*", "package.json"],
   },
   "src/supervisor/runtime": {
@@ -51,6 +51,11 @@ const doors: readonly { readonly to: RegExp; readonly from: RegExp; readonly rul
     to: /^src\/demo\//,
     from: /^src\/(demo\/|supervisor\/cli\/demo[^/]*\.ts$)/,
     rule: "only cli/demo*.ts uses src/demo",
+  },
+  {
+    to: /^src\/bot\//,
+    from: /^src\/(bot\/|demo\/|supervisor\/cli\/state[^/]*\.ts$)/,
+    rule: "only cli/state*.ts uses src/bot",
   },
   {
     to: /^bun:ffi$/,
@@ -237,6 +242,7 @@ const planted = [
   ],
   ["src/tools/x.ts", "export const a = 1;", "src/tools/x.ts is in no layer"],
   ["src/supervisor/cli/run.ts", 'await import("../../demo/bot.ts");', "only cli/demo*.ts uses src/demo"],
+  ["src/supervisor/cli/run.ts", 'await import("../../bot/index.ts");', "only cli/state*.ts uses src/bot"],
   ["src/platform/x.ts", 'import { dlopen } from "bun:ffi";', "only platform/libc.ts uses bun:ffi"],
   ["src/probes/x.ts", 'import { setTimeout as s } from "node:timers/promises";', "only platform/clock.ts uses timers"],
   ["src/probes/x.ts", "setTimeout(() => {}, 1);", "src/probes must not use setTimeout"],

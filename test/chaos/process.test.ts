@@ -177,6 +177,7 @@ test.concurrent("supervisor run gives a bot what the config names, PATH, HOME, L
     INVOCATION_ID: expect.stringMatching(/^[0-9a-f]{32}$/),
     SUPERVISOR_LEVEL_FILE: `${run}/bot.level`,
     SUPERVISOR_BLACKBOX_DIR: rig.state("bots/bot/blackbox"),
+    SUPERVISOR_STATE_DIR: rig.state("bots/bot/state"),
     SUPERVISOR_NO_NEW_ORDERS: `${run}/bot.no-new-orders`,
   });
   expect(readFileSync(`${run}/bot.level`, "utf8")).toBe("normal\n");

@@ -64,7 +64,8 @@ interface Gathered {
   readonly notes: readonly string[];
 }
 
-async function gather(
+/** Everything that is proven, of the state that is expected or, if that is not known, of the first that is found. */
+export async function gather(
   files: StateFiles,
   expected: string | undefined,
   backups: readonly string[],
@@ -107,7 +108,7 @@ function uuidIn(rows: Iterable<Row>): string | undefined {
 }
 
 /** Writes the rows into a new database, proves it, and puts it in place. Answers how many gaps the chain of trades has. */
-async function rebuild(
+export async function rebuild(
   files: StateFiles,
   rows: readonly Row[],
   options: { readonly uuid: string; readonly now: number; readonly reason: string },

@@ -36,8 +36,8 @@ import type { OpenReport } from "./report.ts";
 import { intentOf, knownIntent } from "./orders.ts";
 
 export interface StateOptions {
-  /** Folder of the state, on a local disk; it is made if need be. */
-  readonly folder: string;
+  /** Folder of the state, on a local disk; it is made if need be. Default: `SUPERVISOR_STATE_DIR` of the environment. */
+  readonly folder?: string;
   /** File with the keys for `secret:*` values, one a line, the current one first; default: systemd's credential `state-key`. */
   readonly keyFile?: string;
   /** Further copies of the database to recover from, for example a restored backup. */
@@ -89,13 +89,14 @@ const MAX_PENDING = 100_000;
 const THREAD_NAME = /\/thread[^/]*\.(ts|js|mjs)$/;
 
 /** Opens the state of a bot, makes it, or recovers it. Rejects where that cannot be done; nothing was changed then. */
-export async function openStore(options: StateOptions): Promise<StateStore> {
+export async function openStore(options: StateOptions = {}): Promise<StateStore> {
   const { threadUrl } = await import("./thread.ts");
   if (!THREAD_NAME.test(threadUrl))
     throw new Error(
       "cannot start the thread of the state: the bot is bundled into one file; bundle it with --splitting",
     );
-  const { folder, keyFile, backups = [] } = options;
+  const { folder = process.env["SUPERVISOR_STATE_DIR"], keyFile, backups = [] } = options;
+  if (folder === undefined || folder === "") throw new Error("cannot open the state: no folder is given");
   const workerData: ThreadInput = { purpose: THREAD_PURPOSE, folder, keyFile, backups };
   const worker = new Worker(new URL(threadUrl), { workerData });
   const opened = await new Promise<Extract<FromThread, { kind: "open" }>>((resolve, reject) => {

@@ -20,6 +20,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "events", summary: "show what the supervisor decided and why", load: () => import("./events.ts") },
   { name: "blackbox", summary: "show what a bot has recorded of itself", load: () => import("./blackbox.ts") },
   { name: "dump", summary: "make, show and thin out crash dumps", load: () => import("./dump.ts") },
+  { name: "state", summary: "show, check and salvage what a bot keeps", load: () => import("./state.ts") },
   { name: "emergency", summary: "plan or do the closing of positions", load: () => import("./emergency.ts") },
   {
     name: "maintenance",
@@ -37,6 +38,7 @@ export const verbs: readonly VerbEntry[] = [
   { name: "demo", summary: "watch the whole story on a local paper exchange", load: () => import("./demo.ts") },
   { name: "version", summary: "show the version", load: () => import("./version.ts") },
   { name: "__action", summary: "run one action as a worker", hidden: true, load: () => import("./action.ts") },
+  { name: "__state", summary: "look at a bot's state", hidden: true, load: () => import("./state-worker.ts") },
   { name: "__self-check", summary: "could it take over?", hidden: true, load: () => import("./self-check.ts") },
   { name: "__end-bots", summary: "end what a dead daemon left", hidden: true, load: () => import("./end-bots.ts") },
   { name: "__paper-exchange", summary: "the demo's exchange", hidden: true, load: () => import("./demo-exchange.ts") },

@@ -20,6 +20,8 @@ export interface BotFiles {
   /** The bot's own folder, and the supervisor's for what ended starts have recorded. */
   readonly blackbox: string;
   readonly sealedBlackbox: string;
+  /** The folder for the bot's state, which is its own affair (docs/state.md). */
+  readonly state: string;
   /** What the supervisor has seen of the bot in the last quarter of an hour, a reading a second. */
   readonly samples: string;
   /** Crash dumps of all bots. */
@@ -88,6 +90,7 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     incidents: join(dir, "incidents"),
     blackbox: join(dir, "blackbox"),
     sealedBlackbox: join(dir, "blackbox-sealed"),
+    state: join(dir, "state"),
     samples: join(run, `${name}.samples`),
     dumps: join(dirs.stateDir, "dumps"),
     journal: join(dirs.stateDir, "journal"),
@@ -141,6 +144,7 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
     INVOCATION_ID: invocationId,
     SUPERVISOR_LEVEL_FILE: files.level,
     SUPERVISOR_BLACKBOX_DIR: files.blackbox,
+    SUPERVISOR_STATE_DIR: files.state,
     SUPERVISOR_NO_NEW_ORDERS: files.noNewOrders,
   };
 }
@@ -175,6 +179,7 @@ export function foldersOf(files: BotFiles): readonly { path: string; mode: numbe
     { path: files.dir, mode: 0o711, forBot: false },
     { path: files.incidents, mode: 0o700, forBot: false },
     { path: files.blackbox, mode: 0o700, forBot: true },
+    { path: files.state, mode: 0o700, forBot: true },
     { path: files.exits, mode: 0o750, forBot: false },
     { path: dirname(files.accountLock), mode: 0o700, forBot: false },
     { path: dirname(files.socket), mode: 0o711, forBot: false },

@@ -1,0 +1,148 @@
+/** `supervisor state`: whether a bot's state is whole, what it holds, and what of it can be saved; needs no daemon. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { InvalidArgumentError, type Command } from "commander";
+import { EXIT } from "../../core/exit-code.ts";
+import { plainJson, plainText } from "../../core/plain-text.ts";
+import { startWorker } from "../../platform/worker.ts";
+import { filesOf } from "../runtime/bot-plan.ts";
+import { refuseUnknownBot } from "./known-bots.ts";
+import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import { stateAnswerSchema, type StateAnswer, type StateJob } from "./state-job.ts";
+import type { CliIo, Verb } from "./verb.ts";
+
+interface Options extends PlaceOptions {
+  readonly json?: true;
+}
+
+interface SalvageOptions extends Options {
+  readonly to: string;
+  readonly backup: readonly string[];
+}
+
+/** A state of some gigabytes is read in minutes. */
+const DEADLINE_MS = 1_800_000;
+
+class StateError extends Error {
+  readonly exitCode = EXIT.failed;
+}
+
+export const command: Verb = {
+  name: "state",
+  summary: "Shows, checks and salvages the state that a bot keeps with the SDK.",
+  configure: (cmd, io) => {
+    sub(cmd, "show", "what it holds: positions, orders, level, breakers; of values only how many").action(
+      (bot: string, options: Options) => show(bot, options, io),
+    );
+    sub(
+      cmd,
+      "doctor",
+      "whether it is whole, and what there is to recover it from; exits 1 when a person should look",
+    ).action((bot: string, options: Options) => doctor(bot, options, io));
+    sub(cmd, "salvage", "make a new state from everything that can be proven; the old one is not changed")
+      .requiredOption("--to <folder>", "into this empty folder")
+      .option("--backup <file>", "also from this copy of its database; may be repeated", collect, [])
+      .action((bot: string, options: SalvageOptions) => salvage(bot, options, io));
+  },
+};
+
+function sub(cmd: Command, name: string, what: string): Command {
+  return withConfig(cmd.command(name))
+    .description(what)
+    .argument("<bot>", "name of the bot in the config, or the folder of a state (with a slash)")
+    .option("--json", "one JSON object");
+}
+
+function collect(file: string, before: readonly string[]): readonly string[] {
+  if (file === "") throw new InvalidArgumentError("a file has a name");
+  return [...before, file];
+}
+
+async function folderOf(bot: string, options: Options, io: CliIo): Promise<string> {
+  if (bot.includes("/")) return resolve(io.cwd, bot);
+  const place = await findPlace(options, io);
+  await refuseUnknownBot(bot, place, options, io);
+  return filesOf(bot, bot, place.dirs).state;
+}
+
+async function show(bot: string, options: Options, io: CliIo): Promise<void> {
+  const answer = await ask({ what: "show", folder: await folderOf(bot, options, io) });
+  if (answer.what !== "show") return;
+  const { view } = answer;
+  if (options.json === true) return io.out(plainJson(view));
+  const { level, needsReconcile, damagedRows, positions, orders, breakers, rows } = view;
+  io.out(`level ${level?.level ?? "normal"}${level?.reason ? `: ${plainText(level.reason)}` : ""}`);
+  if (needsReconcile !== null) io.out(`to be reconciled since ${plainText(needsReconcile)}`);
+  if (damagedRows > 0) io.out(`${damagedRows} rows are damaged: supervisor state doctor`);
+  for (const { id, symbol, side, quantity, stopLoss, status } of positions)
+    io.out(plainText(`position ${id}  ${side} ${quantity} ${symbol}  stop ${stopLoss ?? "-"}  ${status}`));
+  for (const { id, symbol, side, quantity, status, createdAt } of orders)
+    io.out(
+      plainText(`order ${id}  ${side} ${quantity} ${symbol}  ${status}  since ${new Date(createdAt).toISOString()}`),
+    );
+  for (const { name, state } of breakers) io.out(plainText(`breaker ${name}  ${state}`));
+  return io.out(`${rows["trades"] ?? 0} trades, ${rows["daily"] ?? 0} days, ${rows["kv"] ?? 0} values`);
+}
+
+async function doctor(bot: string, options: Options, io: CliIo): Promise<void> {
+  const folder = await folderOf(bot, options, io);
+  const answer = await ask({ what: "doctor", folder });
+  if (answer.what !== "doctor") return;
+  const { examination } = answer;
+  const { condition, findings, needsReconcile, secondCopy, backup, quarantines } = examination;
+  const flawed = backup !== null && backup.flaws.length > 0;
+  if (condition !== "whole" || needsReconcile !== null || flawed || secondCopy.torn > 1) io.setExitCode(EXIT.failed);
+  if (options.json === true) return io.out(plainJson({ folder, ...examination }));
+  const conditions = { fresh: "there is no state", whole: "the state is whole", damaged: "the state is damaged" };
+  io.out(`${conditions[condition]}: ${folder}`);
+  for (const finding of findings) io.out(plainText(`  ${finding}`));
+  if (needsReconcile !== null) io.out(plainText(`it is to be reconciled since ${needsReconcile}`));
+  io.out(`second copy: ${secondCopy.rows} rows${secondCopy.torn > 0 ? `, ${secondCopy.torn} damaged lines` : ""}`);
+  if (backup === null) io.out("backup: none");
+  else io.out(plainText(`backup: of ${backup.madeAt}, ${flawed ? backup.flaws.join("; ") : "whole"}`));
+  for (const { folder: aside, recovered } of quarantines)
+    io.out(`moved aside: ${aside}${recovered ? "" : ", not recovered from yet"}`);
+  if (condition === "damaged")
+    io.out("the bot recovers it at its next start; to try it first: supervisor state salvage --to FOLDER");
+}
+
+async function salvage(bot: string, options: SalvageOptions, io: CliIo): Promise<void> {
+  const folder = await folderOf(bot, options, io);
+  const backups = options.backup.map((file) => resolve(io.cwd, file));
+  const answer = await ask({ what: "salvage", folder, to: resolve(io.cwd, options.to), backups });
+  if (answer.what !== "salvage") return;
+  const { salvage: done } = answer;
+  if (options.json === true) return io.out(plainJson(done));
+  for (const note of done.notes) io.out(plainText(note));
+  for (const [from, count] of Object.entries(done.taken)) io.out(plainText(`${count} rows from ${from}`));
+  if (done.gaps > 0) io.out(`the chain of trades has ${done.gaps} gaps: trades are missing`);
+  const { positions = 0, orders = 0, trades = 0, kv = 0 } = done.rows;
+  io.out(
+    `${done.folder} holds ${positions} positions, ${orders} orders, ${trades} trades, ${kv} values; reconcile before anything is opened`,
+  );
+}
+
+/** In a process of its own: SQLite is heavy, and unpacks itself into a temporary folder that nobody else may reach. */
+async function ask(job: StateJob): Promise<StateAnswer> {
+  const folder = mkdtempSync(join(tmpdir(), "supervisor-state-"));
+  const lines: string[] = [];
+  try {
+    const worker = startWorker({
+      args: ["__state"],
+      job: `${JSON.stringify(job)}\n`,
+      deadlineMs: DEADLINE_MS,
+      onLine: (line) => lines.push(line),
+      env: { TMPDIR: folder },
+    });
+    const { code, signal } = await worker.done;
+    const [line] = lines;
+    if (line === undefined)
+      throw new StateError(`cannot look at the state in ${job.folder}: the worker ended with ${signal ?? code}`);
+    const answer = stateAnswerSchema.parse(JSON.parse(line));
+    if (answer.what === "failed") throw new StateError(answer.error);
+    return answer;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
