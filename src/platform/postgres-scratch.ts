@@ -2,6 +2,7 @@
  * A PostgreSQL server of our own on a folder of ours: reachable only there, and gone when we are. The server refuses to run as root,
  * so it then runs as another user, who reaches the folder through a descriptor whatever the rights of the folders above.
  */
+import { NotJudgedError } from "../core/not-judged.ts";
 import { chownSync, closeSync, openSync } from "node:fs";
 import { sleep, systemClock } from "./clock.ts";
 import { postgresProgram } from "./postgres-tools.ts";
@@ -177,7 +178,7 @@ export function scratchUser(): User | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const user = OTHER_USERS.map((name) => lookupUser(name)).find((each) => each !== undefined);
   if (user === undefined)
-    throw new Error("PostgreSQL does not run as root, and there is no user postgres or nobody to run it");
+    throw new NotJudgedError("PostgreSQL does not run as root, and there is no user postgres or nobody to run it");
   return user;
 }
 

@@ -1,4 +1,5 @@
 /** PostgreSQL's own programs as they are installed, by version: a server is dumped by a program as new as itself, or newer. */
+import { NotJudgedError } from "../core/not-judged.ts";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import type { PostgresPlace } from "../core/postgres-url.ts";
@@ -69,7 +70,7 @@ export function postgresProgram(name: string, major: number, folders: readonly P
   if (found !== undefined) return join(found.folder, name);
   const others = having.map((each) => each.major).join(", ");
   const server = ["initdb", "postgres"].includes(name);
-  throw new Error(
+  throw new NotJudgedError(
     `${name} of PostgreSQL ${major} or newer is not installed${others === "" ? "" : ` (there is ${others})`}; install postgresql-${server ? "" : "client-"}${major} (Debian, Ubuntu)`,
   );
 }
@@ -78,7 +79,7 @@ export function postgresProgram(name: string, major: number, folders: readonly P
 export function newestProgram(name: string, folders: readonly PgFolder[] = postgresFolders()): string {
   const found = folders.findLast(({ folder }) => existsSync(join(folder, name)));
   if (found !== undefined) return join(found.folder, name);
-  throw new Error(`${name} is not installed; install postgresql-client (Debian, Ubuntu)`);
+  throw new NotJudgedError(`${name} is not installed; install postgresql-client (Debian, Ubuntu)`);
 }
 
 /** How a program of PostgreSQL reaches a database: by the environment, since every user of the machine can read arguments. */

@@ -1,4 +1,5 @@
 /** Redis' own programs, where they are installed: its checker of dumps, its client that fetches one, and a server on scratch. */
+import { NotJudgedError } from "../core/not-judged.ts";
 import { closeSync, openSync } from "node:fs";
 import type { RedisPlace } from "../core/redis-url.ts";
 import { sleep, systemClock } from "./clock.ts";
@@ -90,7 +91,9 @@ export async function loadDump(
 ): Promise<LoadedDump> {
   const program = Bun.which("redis-server");
   if (program === null)
-    throw new Error(`redis-server is not installed, which a proof of this level needs; install ${SERVER_PACKAGE}`);
+    throw new NotJudgedError(
+      `redis-server is not installed, which a proof of this level needs; install ${SERVER_PACKAGE}`,
+    );
   const settings = { port: "0", unixsocket: "./s", unixsocketperm: "700", dir: folder, dbfilename: "dump.rdb" };
   const options = {
     ...settings,

@@ -2,6 +2,7 @@
  * How a stream is stored: frames that are compressed each by itself, encrypted as one stream, cut into files.
  * `cat data.* | age -d -i KEY | zstd -d` reads it back without this program.
  */
+import { NotJudgedError } from "../../core/not-judged.ts";
 import { createHash } from "node:crypto";
 import { closeSync, constants, fchmodSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
@@ -221,7 +222,7 @@ async function decrypted(
   identity: string | undefined,
 ): Promise<AsyncIterable<Uint8Array>> {
   if (identity === undefined)
-    throw new Error(
+    throw new NotJudgedError(
       "it is encrypted, and no identityFile is given; name the file of its private key under backups.encryption",
     );
   const { Decrypter } = await import("age-encryption");

@@ -1,4 +1,5 @@
 /** A failed backup: in which stage, why, and what the worker's exit code says. */
+import { NotJudgedError } from "../../core/not-judged.ts";
 import { BACKUP_EXIT, type BackupLine, type STAGES } from "../../core/backup-job.ts";
 
 export type Stage = (typeof STAGES)[number];
@@ -31,9 +32,36 @@ export class Failure extends Error {
 
   /** A full disk is one in whatever stage it shows. */
   static of(stage: Stage, cause: unknown): Failure {
-    const full = cause instanceof Error && "code" in cause && (cause.code === "ENOSPC" || cause.code === "EDQUOT");
-    return new Failure(full ? "space" : stage, cause instanceof Error ? cause.message : String(cause), { cause });
+    return new Failure(isFullDisk(cause) ? "space" : stage, cause instanceof Error ? cause.message : String(cause), {
+      cause,
+    });
   }
+
+  /** Of a proof that could not be made; `undefined`: what was thrown is the outcome of one. */
+  static ofProof(cause: unknown): Failure | undefined {
+    if (cause instanceof Failure && cause.stage !== "verify") return cause;
+    if (isFullDisk(cause)) return Failure.of("space", cause);
+    const known = causesOf(cause).some((each) => each instanceof NotJudgedError);
+    return known ? Failure.of("source", cause) : undefined;
+  }
+}
+
+const FULL_CODES: readonly unknown[] = ["ENOSPC", "EDQUOT", "SQLITE_FULL"];
+/** As strerror(3) has it, in the words of a program that we ran. */
+const FULL_WORDS = /No space left on device|Disk quota exceeded/;
+/** A cause has one of its own, and so on. */
+const MAX_CAUSES = 8;
+
+function isFullDisk(cause: unknown): boolean {
+  return causesOf(cause).some(
+    (each) => ("code" in each && FULL_CODES.includes(each.code)) || FULL_WORDS.test(each.message),
+  );
+}
+
+function causesOf(cause: unknown): readonly Error[] {
+  const causes: Error[] = [];
+  for (let each = cause; each instanceof Error && causes.length < MAX_CAUSES; each = each.cause) causes.push(each);
+  return causes;
 }
 
 /** Tells the failure and returns the exit code of its stage. */

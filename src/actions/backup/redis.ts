@@ -2,6 +2,7 @@
  * Redis as a source of backups: a dump of all databases that the server writes at our request, read through a descriptor
  * that outlives the file's next replacement, and proven by its checksum, by Redis' checker and by a server on scratch.
  */
+import { NotJudgedError } from "../../core/not-judged.ts";
 import { closeSync, constants, createReadStream, createWriteStream, openSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
@@ -301,7 +302,7 @@ export function refuseScarceMemory(usedBytes: number): void {
   const needed = usedBytes * SCRATCH_MEMORY_FACTOR + SCRATCH_MEMORY_BYTES;
   const free = freeMemoryBytes();
   if (free < needed)
-    throw new Error(
+    throw new NotJudgedError(
       `there is no memory to load it: ${formatSize(free)} are free, and ${formatSize(Math.ceil(needed))} are needed; prove it to L1 here and to L2 on another machine`,
     );
 }

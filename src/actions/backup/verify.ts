@@ -6,6 +6,7 @@ import type { Level, Manifest, Part, Verification } from "../../core/backup-mani
 import type { Clock } from "../../platform/clock.ts";
 import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream } from "./encode.ts";
+import { Failure } from "./failure.ts";
 import { readPart } from "./repository.ts";
 import { proverOf } from "./sources.ts";
 
@@ -28,7 +29,10 @@ export interface VerifyOptions {
   readonly clock: Clock;
 }
 
-/** What the verification found; never throws. L3 says L2 when it is the backup that does not stand, and not what it holds. */
+/**
+ * What the verification found. Throws `Failure` when it could not be made, since its disk is full or a program is missing:
+ * that refutes no backup. L3 says L2 when it is the backup that does not stand, and not what it holds.
+ */
 export async function verifyBackup(options: VerifyOptions): Promise<Verification> {
   const { level, clock } = options;
   const startedMs = clock.monotonicMs();
@@ -73,6 +77,8 @@ async function findFault(
     }
     return null;
   } catch (cause) {
+    const unmade = Failure.ofProof(cause);
+    if (unmade !== undefined) throw unmade;
     return cause instanceof Error ? cause.message : String(cause);
   }
 }

@@ -1,0 +1,161 @@
+/** The disk of the repository, or of the data, fills up at each stage: what was there stays whole, and the next run works once there is room. */
+import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { checkBackups } from "../../../src/actions/backup/check.ts";
+import { pruneBackups } from "../../../src/actions/backup/prune.ts";
+import { BACKUP_STEPS } from "../../../src/actions/backup/make.ts";
+import { RESTORE_STEPS } from "../../../src/actions/backup/restore-steps.ts";
+import { pruneJobSchema, type VerifyJob } from "../../../src/core/backup-job.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { query, RestoreRig, rowsOf } from "./restore-rig.ts";
+
+/** Larger than the reserve that a backup leaves free; pages that nobody writes cost nothing. */
+const ROOMY = "4g";
+const TMPFS_PAGE_BYTES = 4_096;
+
+const base = mkdtempSync(join(tmpdir(), "full-"));
+const mayMount =
+  process.getuid?.() === 0 &&
+  Bun.spawnSync({ cmd: ["mount", "-t", "tmpfs", "-o", `size=${ROOMY}`, "tmpfs", base], stderr: "ignore" }).exitCode ===
+    0;
+const WHY = mayMount ? "" : " [skipped: no right to mount a tmpfs]";
+
+let temporary: string | undefined;
+beforeAll(() => {
+  temporary = process.env["TMPDIR"];
+  // The rig makes its folder there.
+  process.env["TMPDIR"] = base;
+});
+afterAll(() => {
+  if (temporary === undefined) delete process.env["TMPDIR"];
+  else process.env["TMPDIR"] = temporary;
+  if (mayMount) Bun.spawnSync(["umount", "-l", base]);
+  rmdirSync(base);
+});
+
+function resize(size: string): void {
+  const { exitCode, stderr } = Bun.spawnSync(["mount", "-o", `remount,size=${size}`, base]);
+  if (exitCode !== 0) throw new Error(`cannot resize the tmpfs: ${stderr.toString()}`);
+}
+
+/** Not one page more than is in use. */
+function fillUp(): void {
+  const used = Bun.spawnSync(["df", "--output=used", "-B1", base]).stdout.toString().trim().split("\n").at(-1) ?? "0";
+  resize(String(Math.max(TMPFS_PAGE_BYTES, Number(used))));
+}
+
+/** The deed with the disk full from the step on. */
+function fullAfter(step: string): (done: string) => void {
+  return (done) => {
+    if (done === step) fillUp();
+  };
+}
+
+/** A database, one backup of it, and orders since. */
+async function stage(rig: RestoreRig): Promise<string> {
+  rig.fill(3_000).close();
+  const rows = rowsOf(rig.database);
+  expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+  query(rig.database, "PRAGMA journal_mode = DELETE; DELETE FROM orders WHERE id % 2 = 0");
+  return rows;
+}
+
+const hidden = (rig: RestoreRig): readonly string[] =>
+  readdirSync(rig.repository().folder).filter((name) => /^\.(tmp|del)-/.test(name));
+
+describe.runIf(mayMount)("on a disk that is full", () => {
+  // What is left to write after the proof is small, and the copy on scratch that is gone made room.
+  test.each(BACKUP_STEPS.map((step) => [step, ["verified", "published", "pruned"].includes(step) ? 0 : 5] as const))(
+    "makeBackup() after %s leaves the backups that were there, and no half of one",
+    async (step, code) => {
+      using rig = new RestoreRig();
+      await stage(rig);
+      const [before] = rig.repository().list().backups;
+      const ended = await rig.backUp(rig.job(rig.sqlite, { verify: "L2" }), { onStep: fullAfter(step) });
+      resize(ROOMY);
+      expect(ended).toBe(code);
+      const { backups, damaged } = rig.repository().list();
+      expect({ first: backups[0]?.id, count: backups.length, damaged }).toEqual({
+        first: before?.id,
+        count: code === 0 ? 2 : 1,
+        damaged: [],
+      });
+      expect(hidden(rig)).toEqual([]);
+      expect(await rig.backUp(rig.job(rig.sqlite, { verify: "L2" }))).toBe(0);
+    },
+    60_000,
+  );
+});
+
+describe.runIf(mayMount)("on a disk of data that is full", () => {
+  const steps = RESTORE_STEPS.flatMap((step) => (step === "moved" ? ["moved:1", "moved:2"] : [step]));
+  test.each(steps)(
+    "restoreBackup() after %s leaves the old data or the new as a whole",
+    async (step) => {
+      using rig = new RestoreRig();
+      const backedUp = await stage(rig);
+      const old = rowsOf(rig.database);
+      const [wanted, nth = "1"] = step.split(":");
+      let seen = 0;
+      const ended = await rig.restore(rig.restoreJob(rig.sqlite), {
+        onStep: (done) => {
+          if (done === wanted && (seen += 1) === Number(nth)) fillUp();
+        },
+      });
+      resize(ROOMY);
+      rig.settle();
+      expect(rowsOf(rig.database)).toBe(ended === 0 || ended === 9 ? backedUp : old);
+      expect(rig.journals).toEqual([]);
+      expect(rig.traces.filter((name) => name.startsWith(".restore"))).toEqual([]);
+      expect(await rig.restore(rig.restoreJob(rig.sqlite))).toBe(0);
+      expect(rowsOf(rig.database)).toBe(backedUp);
+    },
+    60_000,
+  );
+});
+
+describe.runIf(mayMount)("with no room left", () => {
+  test("checkBackups() says so, and refutes no backup that was proven", async () => {
+    using rig = new RestoreRig();
+    await stage(rig);
+    const { id, state } = rig.stored();
+    const job: VerifyJob = {
+      version: 1,
+      target: rig.sqlite,
+      store: "local",
+      folder: rig.store,
+      level: "L2",
+      ids: [id],
+    };
+    fillUp();
+    const code = await checkBackups(job, { write: (line) => void rig.lines.push(line), clock: systemClock });
+    resize(ROOMY);
+    expect([code, rig.failure()?.stage]).toEqual([5, "space"]);
+    expect(rig.stored().state).toEqual(state);
+  }, 60_000);
+
+  test("pruneBackups() needs no room: it makes some", async () => {
+    using rig = new RestoreRig();
+    await stage(rig);
+    for (let n = 0; n < 3; n += 1) {
+      // One after the other: each is newer than the last.
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+    }
+    const retention = { hourly: 0, daily: 0, weekly: 0, monthly: 0, minKeep: 1 };
+    const place = { version: 1, target: rig.sqlite, store: "local", folder: rig.store };
+    const job = pruneJobSchema.parse({ ...place, retention, dryRun: false, force: true });
+    fillUp();
+    const code = await pruneBackups(job, { write: (line) => void rig.lines.push(line), clock: systemClock });
+    resize(ROOMY);
+    expect(code).toBe(0);
+    const { backups, damaged } = rig.repository().list();
+    expect([backups.length, damaged, hidden(rig)]).toEqual([1, [], []]);
+  }, 60_000);
+});
+
+test.skipIf(mayMount)(`makeBackup() and restoreBackup() on a full disk${WHY}`, () => {
+  expect(mayMount).toBe(true);
+});
