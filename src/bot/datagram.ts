@@ -1,5 +1,5 @@
 /** Sends datagrams to an AF_UNIX socket, which Bun has no call for: socket(2), sendto(2) and unix(7) through bun:ffi. */
-import { dlopen, ptr } from "bun:ffi";
+import { createRequire } from "node:module";
 
 export interface DatagramSender {
   /** `false` when the receiver is gone or its queue is full; never waits. */
@@ -19,8 +19,9 @@ const MAX_PATH_BYTES = 108;
 /** A sender to `address` (a path, or an abstract name that starts with `@`); `undefined` where that does not work here. */
 export function datagramSender(address: string): DatagramSender | undefined {
   const target = socketAddress(address);
-  if (target === undefined) return undefined;
+  if (target === undefined || typeof Bun === "undefined") return undefined;
   try {
+    const { dlopen, ptr } = loadFfi();
     // No FFI under a strict memory limit, no libc.so.6 on musl: the caller falls back.
     const { symbols: libc } = dlopen("libc.so.6", {
       socket: { args: ["i32", "i32", "i32"], returns: "i32" },
@@ -45,6 +46,12 @@ export function datagramSender(address: string): DatagramSender | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** Loaded when it is needed: other runtimes refuse a module that imports it. */
+function loadFfi(): typeof import("bun:ffi") {
+  const require = createRequire(import.meta.url);
+  return require("bun:ffi");
 }
 
 /** A sockaddr_un: family, then the path with its final zero, or a zero and the abstract name without one. */

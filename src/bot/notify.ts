@@ -55,14 +55,9 @@ function heartbeatNotifier(socket: string): Notifier {
     // At most one under way: a supervisor that hangs must not make the bot pile up requests.
     if (busy || closed.signal.aborted) return false;
     busy = true;
-    void fetch("http://supervisor/v1/heartbeat", {
-      unix: socket,
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(heartbeatBody(fields)),
-      signal: AbortSignal.any([closed.signal, AbortSignal.timeout(HEARTBEAT_TIMEOUT_MS)]),
-    })
-      .then((response) => response.arrayBuffer())
+    const signal = AbortSignal.any([closed.signal, AbortSignal.timeout(HEARTBEAT_TIMEOUT_MS)]);
+    const post = typeof Bun === "undefined" ? postByHttp : postByFetch;
+    void post(socket, JSON.stringify(heartbeatBody(fields)), signal)
       .catch(() => undefined)
       .finally(() => {
         busy = false;
@@ -70,6 +65,37 @@ function heartbeatNotifier(socket: string): Notifier {
     return true;
   };
   return { via: "heartbeat", send, ready: () => send({ READY: 1 }), close: () => closed.abort() };
+}
+
+const HEARTBEAT_PATH = "/v1/heartbeat";
+const HEADERS = { "Content-Type": "application/json" };
+
+async function postByFetch(socket: string, body: string, signal: AbortSignal): Promise<void> {
+  const response = await fetch(`http://supervisor${HEARTBEAT_PATH}`, {
+    unix: socket,
+    method: "POST",
+    headers: HEADERS,
+    body,
+    signal,
+  });
+  await response.arrayBuffer();
+}
+
+/** For Node, whose fetch knows no unix sockets. */
+async function postByHttp(socket: string, body: string, signal: AbortSignal): Promise<void> {
+  const { request } = await import("node:http");
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const posted = request(
+    { socketPath: socket, path: HEARTBEAT_PATH, method: "POST", headers: HEADERS, signal },
+    (response) => {
+      response.resume();
+      response.on("end", resolve);
+      response.on("error", reject);
+    },
+  );
+  posted.on("error", reject);
+  posted.end(body);
+  return promise;
 }
 
 /** The fields that a heartbeat has a place for. */

@@ -101,7 +101,8 @@ export class Circuit {
     // Only a failure is a reason to open: a call that has just worked is none, also where it makes up the minimum.
     const { calls, failures } = this.#window;
     if (this.consecutive >= this.config.failureThreshold) {
-      this.#open(atMs, `${this.consecutive} failures in a row, the last ${why}`);
+      const row = this.consecutive === 1 ? "a failure: it" : `${this.consecutive} failures in a row, the last`;
+      this.#open(atMs, `${row} ${why}`);
     } else if (calls >= this.config.minimumCalls && failures / calls >= this.config.failureRate) {
       this.#open(atMs, `${failures} of ${calls} calls failed, the last ${why}`);
     }
