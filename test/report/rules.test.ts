@@ -13,7 +13,7 @@ test.each([RULES, "docs/monitoring.md"])("%s names only metrics that there are",
   const text = readFileSync(join(root, file), "utf8");
   const named = [
     ...text.matchAll(
-      /\b(?:supervisor_(?:bot|backup|drill|probe|journal|build|health|uptime)|trading_bot|process)_[a-z_]+\b/g,
+      /\b(?:supervisor_(?:bot|backup|drill|probe|journal|build|health|uptime|maintenance)|trading_bot|process)_[a-z_]+\b|\bsupervisor_maintenance\b/g,
     ),
   ];
   const known = new Set(METRICS.map(({ name }) => name));
@@ -43,6 +43,14 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     [`supervisor_bot_state{${bot},state="halted"}`]: "0",
     [`supervisor_bot_emergency_state{${bot},state="residual"}`]: "0",
     [`supervisor_bot_heartbeat_age_seconds{${bot}}`]: "NaN",
+    [`supervisor_bot_emergency_preflight_ok{${bot}}`]: "1",
+    [`supervisor_bot_emergency_preflight_timestamp_seconds{${bot}}`]: "0",
+    [`supervisor_bot_exposure{${bot}}`]: "800",
+    [`supervisor_bot_exposure_limit{${bot}}`]: "1000",
+    [`supervisor_bot_daily_loss{${bot}}`]: "-5",
+    [`supervisor_bot_daily_loss_limit{${bot}}`]: "100",
+    [`supervisor_bot_deadman_refresh_age_seconds{${bot}}`]: "15",
+    supervisor_maintenance: "0",
     [`supervisor_bot_restarts_in_period{${bot}}`]: "0",
     [`supervisor_bot_restart_intensity{${bot}}`]: "0",
     [`supervisor_probe_verdict{${bot},probe="web",verdict="unhealthy"}`]: "0",
@@ -74,6 +82,37 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
     "a backup failed",
     { 'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0 0 1 1 1 1 1 1 1 1 1" },
     ["BackupFailed"],
+  ],
+  [
+    "a close would not work",
+    { 'supervisor_bot_emergency_preflight_ok{bot="a",account="x"}': "0" },
+    ["BotEmergencyPreflightFailed"],
+  ],
+  [
+    "no preflight was flown for days",
+    { 'supervisor_bot_emergency_preflight_timestamp_seconds{bot="a",account="x"}': "-300000" },
+    ["BotEmergencyPreflightOld"],
+  ],
+  [
+    "a bot without limits, preflight and dead-man switch has none of their series' values",
+    {
+      'supervisor_bot_emergency_preflight_ok{bot="a",account="x"}': "NaN",
+      'supervisor_bot_emergency_preflight_timestamp_seconds{bot="a",account="x"}': "NaN",
+      'supervisor_bot_exposure{bot="a",account="x"}': "NaN",
+      'supervisor_bot_exposure_limit{bot="a",account="x"}': "NaN",
+      'supervisor_bot_daily_loss{bot="a",account="x"}': "NaN",
+      'supervisor_bot_daily_loss_limit{bot="a",account="x"}': "NaN",
+      'supervisor_bot_deadman_refresh_age_seconds{bot="a",account="x"}': "NaN",
+    },
+    [],
+  ],
+  ["much is open", { 'supervisor_bot_exposure{bot="a",account="x"}': "950" }, ["BotExposureNearLimit"]],
+  ["nobody knows what is open", { 'supervisor_bot_exposure{bot="a",account="x"}': "NaN" }, ["BotExposureUnknown"]],
+  ["much was lost", { 'supervisor_bot_daily_loss{bot="a",account="x"}': "90" }, ["BotDailyLossNearLimit"]],
+  [
+    "the dead-man switch runs out",
+    { 'supervisor_bot_deadman_refresh_age_seconds{bot="a",account="x"}': "121" },
+    ["BotDeadmanNotRefreshed"],
   ],
   ["a bot is not ready", { 'supervisor_bot_ready{bot="a",account="x"}': "0" }, ["BotNotReady"]],
   ["a bot is halted", { 'supervisor_bot_state{bot="a",account="x",state="halted"}': "1" }, ["BotGivenUp"]],
