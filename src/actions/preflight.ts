@@ -15,6 +15,7 @@ import type { Clock } from "../platform/clock.ts";
 import { defineAction } from "./contract.ts";
 import { drillChecks } from "./preflight-drill.ts";
 import { accountFactsOf, ask } from "./venue/account-facts.ts";
+import { BothMarkets } from "./venue/both-markets.ts";
 import { CcxtVenue } from "./venue/ccxt-venue.ts";
 import type { Venue } from "./venue/contract.ts";
 import { openVenue } from "./venue/open.ts";
@@ -122,18 +123,30 @@ async function fly(flight: Flight): Promise<void> {
   if (problem !== undefined) return note("venue", "failed", problem);
   const reading = await readAccount(flight);
   if (reading !== undefined) checkPlan(flight, reading);
-  if (access.driver === undefined)
-    return venue instanceof CcxtVenue ? askVenue({ ...flight, venue, access }, flight) : undefined;
+  if (access.driver === undefined) return askCcxt(flight, access);
   const trouble = "preflight" in venue ? await venue.preflight?.() : undefined;
   if (trouble !== undefined) return note("venue", "failed", describeFailure(trouble));
   return note("trade", "unknown", `only the ${access.driver} knows what its key may do`);
+}
+
+/** Of an account with both markets each is asked for itself. */
+async function askCcxt(flight: Flight, access: CcxtAccess): Promise<void> {
+  const { venue } = flight;
+  if (venue instanceof CcxtVenue) return askVenue({ ...flight, venue, access }, flight);
+  if (!(venue instanceof BothMarkets)) return undefined;
+  for (const view of [venue.derivatives, venue.wallet]) {
+    // Safe: one after the other, within the venue's limits.
+    // oxlint-disable-next-line no-await-in-loop
+    await askVenue({ ...flight, venue: view, access: view.access }, flight);
+  }
+  return undefined;
 }
 
 /** What only a preflight asks; whether the key was refused is noted in the flight that began. */
 async function askVenue(flight: CcxtFlight, begun: Flight): Promise<void> {
   await checkMarkets(flight);
   await Promise.all([checkRights(flight), checkPositionMode(flight), checkClock(flight)]);
-  begun.refused = flight.refused;
+  begun.refused ||= flight.refused;
   if (!flight.job.drill) return;
   for (const { name, result, detail } of await drillChecks(flight.venue)) flight.note(name, result, detail);
 }

@@ -13,6 +13,7 @@ import type { WatchAnswer, WatchJob } from "../core/watch-job.ts";
 import type { Clock } from "../platform/clock.ts";
 import { defineAction } from "./contract.ts";
 import { accountFactsOf, ask } from "./venue/account-facts.ts";
+import { BothMarkets } from "./venue/both-markets.ts";
 import { CcxtVenue } from "./venue/ccxt-venue.ts";
 import { describeError } from "./venue/describe-error.ts";
 import { asRecord } from "./venue/exchange.ts";
@@ -40,8 +41,10 @@ export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAn
   let found: Partial<WatchAnswer> = {};
   try {
     if (access.driver !== undefined) throw new Error(`cannot look at an account by driver ${access.driver}`);
-    venue = await CcxtVenue.open(access, { clock, signal: end.signal, onFailure: () => undefined });
-    found = await look(venue, access, job, (text) => void troubles.push(text));
+    const options = { clock, signal: end.signal, onFailure: () => undefined };
+    const both = access.spot?.derivatives === true ? await BothMarkets.open(access, options) : undefined;
+    venue = both?.derivatives ?? (await CcxtVenue.open(access, options));
+    found = await look(venue, both, job, (text) => void troubles.push(text));
   } catch (error) {
     troubles.push(describeError(error, access));
   } finally {
@@ -54,33 +57,39 @@ export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAn
 
 async function look(
   venue: CcxtVenue,
-  access: CcxtAccess,
+  both: BothMarkets | undefined,
   job: WatchJob,
   note: (text: string) => void,
 ): Promise<Partial<WatchAnswer>> {
-  const unprepared = await venue.prepare();
-  const stranger = venue.accountProblem();
-  const problem = unprepared === undefined ? (stranger ?? venue.symbolProblem()) : describeFailure(unprepared);
+  const account = both ?? venue;
+  const { access } = venue;
+  const unprepared = await account.prepare();
+  const stranger = account.accountProblem();
+  const problem = unprepared === undefined ? (stranger ?? account.symbolProblem()) : describeFailure(unprepared);
   if (problem !== undefined) {
     note(problem);
     return { deadman: job.deadman === null ? null : { done: false, armed: job.deadman.armed, reason: problem } };
   }
   // A countdown that is to be stopped does not wait for what the account holds.
   if (job.deadman?.duty === "disarm") return { deadman: await disarm(venue, job.deadman.armed) };
-  const [reading, money] = await Promise.all([venue.read(), readMoney(venue, access, job.loss, note)]);
+  const [reading, money] = await Promise.all([account.read(), readMoney(venue, access, job.loss, note)]);
   for (const failure of reading.failures.slice(0, 1)) note(describeFailure(failure));
   const { deadman } = job;
   const refreshed = deadman === null ? null : await refresh(venue, access.exchange, deadman, reading);
-  return { ...money, exposure: exposureIn(venue, reading, note), deadman: refreshed };
+  return {
+    ...money,
+    exposure: exposureIn([venue, ...(both === undefined ? [] : [both.wallet])], reading, note),
+    deadman: refreshed,
+  };
 }
 
 /** Balances, and contracts that are worth their notional in a dollar, can be added up; coin-margined ones tell it in the coin. */
-function exposureIn(venue: CcxtVenue, { positions }: Reading, note: (text: string) => void): number | null {
+function exposureIn(views: readonly CcxtVenue[], { positions }: Reading, note: (text: string) => void): number | null {
   if (positions === undefined) return null;
-  const markets = asRecord(venue.exchange.markets);
+  const markets = views.map(({ exchange }) => asRecord(exchange.markets));
   const total = exposureOf(
     positions.map(({ symbol, notional }) => {
-      const { linear, spot } = asRecord(markets[symbol]);
+      const { linear, spot } = asRecord(markets.find((listed) => Object.hasOwn(listed, symbol))?.[symbol]);
       return { notional: linear === true || spot === true ? notional : undefined };
     }),
   );

@@ -68,8 +68,10 @@ const ccxtSchema = z.strictObject({
   uid: z.string().optional(),
   /** Where a preflight keeps the venue's markets. */
   marketsFile: z.string().optional(),
-  /** Balances are sold for `quote`, all but those of `keep`; absent: positions of derivatives are closed. */
-  spot: z.strictObject({ quote: z.string(), keep: z.array(z.string()) }).optional(),
+  /** Balances are sold for `quote`, all but those of `keep`; absent: positions of derivatives are closed. `derivatives`: both are. */
+  spot: z
+    .strictObject({ quote: z.string(), keep: z.array(z.string()), derivatives: z.boolean().optional() })
+    .optional(),
 });
 export type CcxtAccess = z.output<typeof ccxtSchema>;
 

@@ -124,6 +124,11 @@ export function attemptFor(attempts: Attempts, symbol: string, side: string): At
   return attempts.get(positionKey(symbol, side)) ?? FIRST_ATTEMPT;
 }
 
+/** By ccxt's spelling: a derivative names its settlement currency, as in BTC/USDT:USDT. */
+export function isDerivative(symbol: string): boolean {
+  return symbol.includes(":");
+}
+
 export function positionKey(symbol: string, side: string): string {
   return `${symbol} ${side}`;
 }

@@ -18,6 +18,7 @@ import { counted } from "./counted.ts";
 import {
   amountsOf,
   attemptFor,
+  isDerivative,
   isDust,
   isSellable,
   learnFromReading,
@@ -389,7 +390,7 @@ function readyAtMs({ goal, recvWindowMs }: PlanPolicy, state: PlanState, positio
 function isFree({ orderRounds }: PlanState, position: HeldPosition, orders: readonly OpenOrder[]): boolean {
   if (position.free === undefined) return true;
   const [asset = ""] = position.symbol.split("/");
-  const inTheWay = orders.some(({ symbol }) => symbol.split("/").includes(asset));
+  const inTheWay = orders.some(({ symbol }) => !isDerivative(symbol) && symbol.split("/").includes(asset));
   return isSellable(position) && (!inTheWay || orderRounds > CANCEL_ROUNDS);
 }
 

@@ -93,6 +93,11 @@ export class CcxtVenue implements Venue {
     return this.#limiter.paused;
   }
 
+  /** What it was opened with. */
+  get access(): CcxtAccess {
+    return this.#access;
+  }
+
   /** ccxt's own object, for what only some venues can be asked. */
   get exchange(): VenueExchange {
     return this.#exchange;
@@ -326,6 +331,11 @@ export class CcxtVenue implements Venue {
     const { triggerListings, oneListing } = this.#quirks;
     const likely = triggerListings.filter((listing) => !this.#emptyListings.has(listing));
     const unlikely = triggerListings.filter((listing) => this.#emptyListings.has(listing));
+    if (this.#listedElsewhere) {
+      const held = await this.#readPositions();
+      const [positions, failures] = "value" in held ? [held.value, []] : [undefined, [held.failure]];
+      return { positions, orders: [], triggers: [], failures };
+    }
     const [positions, listed, some] = await Promise.all([
       this.#readPositions(),
       this.#readListings(),
@@ -350,6 +360,12 @@ export class CcxtVenue implements Venue {
         : seen.flatMap((part) => part ?? []).filter(({ id }) => !known.has(id)),
       failures,
     };
+  }
+
+  /** The view of the derivatives beside this one shows the wallet's orders, too: asking twice would only cost the venue's limits. */
+  get #listedElsewhere(): boolean {
+    const { spot, symbols } = this.#access;
+    return spot?.derivatives === true && symbols.length === 0 && this.#quirks.listsBothMarkets;
   }
 
   async #readPositions(): Promise<Answer<HeldPosition[]>> {

@@ -129,6 +129,11 @@ function configure(exchange: VenueExchange, spot: boolean): void {
     // Binance would load the lists of its futures as well.
     options["fetchMarkets"] = { ...asRecord(options["fetchMarkets"]), types: ["spot"] };
   } else if (has["swap"] === true) options["defaultType"] = "swap";
+  // The class of all of Binance's markets would list the open orders of the spot market, whatever the default type.
+  if (!spot && exchange.id === "binance") {
+    options["defaultSubType"] = "linear";
+    options["fetchMarkets"] = { ...asRecord(options["fetchMarkets"]), types: ["linear"] };
+  }
 }
 
 /** Binance ended its futures testnet for the demo accounts; the others have the classic sandbox. */

@@ -20,6 +20,8 @@ export async function openWithHook(
 export async function openVenue(access: VenueAccess, incident: string, options: VenueOptions): Promise<Venue> {
   switch (access.driver) {
     case undefined:
+      if (access.spot?.derivatives === true)
+        return (await import("./both-markets.ts")).BothMarkets.open(access, options);
       return (await import("./ccxt-venue.ts")).CcxtVenue.open(access, options);
     case "exec":
       return openHook(access, incident, options, (await import("./exec-hook.ts")).createExecPort(access, options));

@@ -32,6 +32,8 @@ export interface VenueQuirks {
   readonly triggerCancelBatch: number;
   /** Whether an order must name the margin mode of its position. */
   readonly namesMarginMode: boolean;
+  /** Open orders of derivatives and spot stand in the same lists. */
+  readonly listsBothMarkets: boolean;
   /** What ccxt's way of closing a whole position takes besides the symbol. */
   readonly closesBy: readonly ("clientOrderId" | "marginMode" | "side")[];
   /** Which part of an answer must be a list: without it ccxt would read that there is nothing; `undefined`: not known. */
@@ -53,6 +55,7 @@ const USUAL: VenueQuirks = {
   cancelBatch: 20,
   triggerCancelBatch: 20,
   namesMarginMode: false,
+  listsBothMarkets: false,
   closesBy: [],
   listOf: () => undefined,
   deadline: undefined,
@@ -88,6 +91,7 @@ const OKX: VenueQuirks = {
   cancelBatch: 20,
   triggerCancelBatch: 10,
   namesMarginMode: true,
+  listsBothMarkets: true,
   closesBy: ["clientOrderId", "marginMode", "side"],
   // Every answer of the interface, also to an order and a cancel.
   listOf: () => "data",

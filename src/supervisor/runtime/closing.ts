@@ -7,6 +7,7 @@ import type { CloseGoal } from "../../core/close-goal.ts";
 import {
   workerLineSchema,
   type CloseJob,
+  type CcxtAccess,
   type CloseReport,
   type HookAccess,
   type VenueAccess,
@@ -202,8 +203,8 @@ function ccxtAccess(
 ): VenueAccess {
   const passphrase = secret("passphrase", emergency, env);
   const { exchange = "", endpoint, sandbox, symbols, uid, spot } = emergency;
-  // The markets of the spot wallet are others.
-  const kind = `${spot === undefined ? "" : "-spot"}${sandbox ? "-sandbox" : ""}`;
+  // The markets of the spot wallet are others; with both, its file is named after that of the derivatives.
+  const kind = `${spot === undefined || spot.derivatives ? "" : "-spot"}${sandbox ? "-sandbox" : ""}`;
   const markets = `markets-${exchange}${kind}.json`;
   return {
     exchange,
@@ -216,8 +217,12 @@ function ccxtAccess(
     ...(passphrase === undefined ? {} : { passphrase }),
     ...(uid === undefined ? {} : { uid }),
     marketsFile: join(dirname(plan.files.accountLock), markets),
-    ...(spot === undefined ? {} : { spot: { quote: spot.quote, keep: [...spot.keep] } }),
+    ...(spot === undefined ? {} : { spot: spotOf(spot) }),
   };
+}
+
+function spotOf({ quote, keep, derivatives }: NonNullable<EmergencyConfig["spot"]>): CcxtAccess["spot"] {
+  return { quote, keep: [...keep], ...(derivatives ? { derivatives } : {}) };
 }
 
 const SECRETS = { apiKey: "API key", apiSecret: "API secret", passphrase: "passphrase", secret: "secret" } as const;

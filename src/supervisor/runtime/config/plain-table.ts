@@ -444,6 +444,7 @@ export const PLAIN_TABLE: Shape = {
                 keys: {
                   quote: { is: "text", patterns: ["^[A-Z0-9]{1,20}$"], default: "USDT" },
                   keep: { is: "list", item: { is: "text", patterns: ["^[A-Z0-9]{1,20}$"] }, default: [] },
+                  derivatives: { is: "flag", default: false },
                 },
                 optional: true,
               },

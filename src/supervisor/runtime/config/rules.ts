@@ -151,9 +151,14 @@ export function checkDriver(value: unknown, to: Report): void {
 /** A symbol of the other kind would never be found at the venue, and that only in the emergency. */
 function checkSymbols(given: Readonly<Record<string, unknown>>, to: Report): void {
   const symbols = Array.isArray(given["symbols"]) ? given["symbols"].map(String) : [];
+  if (map(given["spot"])["derivatives"] === true) return;
   for (const [index, symbol] of symbols.entries()) {
     if (symbol.includes(":") && given["spot"] !== undefined)
-      report(to, ["symbols", index], `"${symbol}" is a derivative, and spot closes none; write it as BTC/USDT`);
+      report(
+        to,
+        ["symbols", index],
+        `"${symbol}" is a derivative, and spot closes none; write it as BTC/USDT, or add derivatives: true to spot`,
+      );
     if (!symbol.includes(":") && given["spot"] === undefined)
       report(
         to,

@@ -203,9 +203,15 @@ const emergencySchema = z
       .strictObject({
         quote: asset().default("USDT").describe("What everything is sold for."),
         keep: z.array(asset()).default([]).describe("Assets that are not sold, beside the quote currency."),
+        derivatives: z
+          .boolean()
+          .default(false)
+          .describe("Positions of derivatives of the same account are closed in the same close."),
       })
       .optional()
-      .describe("The account trades spot: balances are sold, and positions of derivatives are not looked at."),
+      .describe(
+        "The account trades spot: balances are sold, and positions of derivatives only with derivatives: true.",
+      ),
   })
   .superRefine(checkDriver, always);
 
