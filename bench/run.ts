@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { benchBlackbox } from "./blackbox.ts";
 import { benchBackup } from "./backup.ts";
 import { benchClose } from "./close.ts";
+import { benchDump } from "./dump.ts";
 import { benchIdle } from "./idle.ts";
 import { benchLoad } from "./load.ts";
 import { machine, table, type Row } from "./measure.ts";
@@ -25,6 +26,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   peers: { title: "Beside other supervisors", run: benchPeers, named: true },
   load: { title: "Under load", run: benchLoad, named: true },
   blackbox: { title: "The bot's black box", run: benchBlackbox },
+  dump: { title: "Crash dump of a hung bot", run: benchDump },
   backup: { title: "Backup of SQLite under a writer", run: benchBackup, named: true },
   postgres: { title: "Backups of PostgreSQL", run: benchPostgres, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },
