@@ -1,9 +1,9 @@
-/** The sample bot of `supervisor demo`: trades on the paper exchange, keeps a ledger, and tells its supervisor how it is. */
+/** The sample bot of `supervisor demo`: trades on the paper exchange with all that the SDK has, and tells its supervisor how it is. */
 import { existsSync } from "node:fs";
 import { createNotifier, type Notifier } from "../bot/index.ts";
-import { openLedger } from "./bot/ledger.ts";
+import { openSafety, type Safety } from "./bot/safety.ts";
 import { Trader } from "./bot/trader.ts";
-import { connectVenue, type Venue, type VenueName } from "./bot/venue.ts";
+import { connectVenue, orderReader, type Venue, type VenueName } from "./bot/venue.ts";
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -17,11 +17,14 @@ interface Settings {
   httpPort: number;
   tickMs: number;
   symbols: string[];
-  ledgerPath: string;
+  /** Folder of what must survive. */
+  stateFolder: string;
   /** While this file exists, no new orders. */
   noNewOrders: string | undefined;
   /** While this file exists, the bot dies at start. */
   crashFile: string | undefined;
+  /** While this file exists, an order under way turns in circles. */
+  hangFile: string | undefined;
 }
 
 const DEFAULT_TICK_MS = 500;
@@ -36,13 +39,13 @@ const LOAD_PAUSE_MS = 500;
 /** How long a request under way may go on after SIGTERM, and when the process ends at the latest, ms. */
 const STOP_GRACE_MS = 500;
 const STOP_HARD_MS = 900;
-/** Ticks that may fail in a row before the health endpoint says so. */
+/** Ticks that may be missing before the health endpoint says so. */
 const HEALTHY_TICKS = 10;
 
 /**
  * Runs until SIGTERM or SIGINT, then returns within a second and leaves positions and orders as they are. Reads PAPER_URL,
- * PAPER_KEY, PAPER_SECRET (all needed), PAPER_EXCHANGE (binance or okx; default binance), PAPER_PASSPHRASE, BOT_HTTP_PORT (0), BOT_TICK_MS (500), BOT_SYMBOLS, BOT_LEDGER (ledger.db),
- * BOT_CRASH_FILE, and the supervisor's NOTIFY_SOCKET, SUPERVISOR_SOCKET and SUPERVISOR_NO_NEW_ORDERS. Ends the process with
+ * PAPER_KEY, PAPER_SECRET (all needed), PAPER_EXCHANGE (binance or okx; default binance), PAPER_PASSPHRASE, BOT_HTTP_PORT (0), BOT_TICK_MS (500), BOT_SYMBOLS, BOT_STATE (bot-state),
+ * BOT_CRASH_FILE, BOT_HANG_FILE, and what the supervisor sets. Ends the process with
  * code 78 when settings are wrong and with 1 when it cannot start.
  */
 export async function runSampleBot(env: Env): Promise<void> {
@@ -59,7 +62,7 @@ export async function runSampleBot(env: Env): Promise<void> {
   }
   const stop = watchForStop();
   try {
-    await trade(settings, createNotifier(env), stop);
+    await trade(settings, env, stop);
   } catch (error) {
     if (!stop.asked.aborted) {
       print(`cannot go on: ${error instanceof Error ? error.message : String(error)}`);
@@ -90,48 +93,45 @@ function watchForStop(): Stop {
   return { asked: asked.signal, forced: forced.signal };
 }
 
-async function trade(settings: Settings, notifier: Notifier, stop: Stop): Promise<void> {
+async function trade(settings: Settings, env: Env, stop: Stop): Promise<void> {
+  const notifier = createNotifier(env);
   const pulse = { atMs: performance.now() };
   const health = serveHealth(settings, pulse);
-  const ledger = await openLedger(settings.ledgerPath);
+  const venue = await connectVenue({ ...settings, signal: stop.forced });
+  const { stateFolder: folder, hangFile } = settings;
+  const safety = await openSafety({ env, folder, reader: orderReader(venue), stop: stop.asked, print });
   try {
-    const venue = await connectVenue({ ...settings, signal: stop.forced });
     await loadMarkets(venue, stop);
     const frozen = (): boolean => settings.noNewOrders !== undefined && existsSync(settings.noNewOrders);
-    const trader = new Trader({ venue, ledger, symbols: settings.symbols, frozen, print });
+    const trader = new Trader({ venue, safety, symbols: settings.symbols, frozen, hangFile, print });
     if (!stop.asked.aborted) await trader.start();
     print(`trading ${settings.symbols.join(", ")} on ${settings.url}, supervisor told by ${notifier.via}`);
     notifier.ready();
-    await tickForEver(trader, settings, notifier, pulse, stop);
+    await tickForEver({ trader, safety, settings, notifier, pulse, stop });
   } finally {
     notifier.send({ STOPPING: 1 });
     notifier.close();
-    ledger.close();
+    await safety.close();
     await health?.stop(true);
   }
 }
 
-async function tickForEver(
-  trader: Trader,
-  settings: Settings,
-  notifier: Notifier,
-  pulse: { atMs: number },
-  stop: Stop,
-): Promise<void> {
+interface Trading {
+  readonly trader: Trader;
+  readonly safety: Safety;
+  readonly settings: Settings;
+  readonly notifier: Notifier;
+  readonly pulse: { atMs: number };
+  readonly stop: Stop;
+}
+
+async function tickForEver({ trader, safety, settings, notifier, pulse, stop }: Trading): Promise<void> {
   let ticks = 0;
   let failing = false;
   while (!stop.asked.aborted) {
     try {
-      const { positions, exposure } = await trader.tick();
+      await trader.tick();
       ticks += 1;
-      pulse.atMs = performance.now();
-      // Only a round that worked is a sign of life: a bot that cannot reach its venue must not look healthy.
-      notifier.send({
-        WATCHDOG: 1,
-        STATUS: `${positions} positions open`,
-        X_PROGRESS: ticks,
-        X_EXPOSURE: exposure.toFixed(2),
-      });
       if (failing) print("ticks work again");
       failing = false;
     } catch (error) {
@@ -139,6 +139,16 @@ async function tickForEver(
         print(`tick failed: ${error instanceof Error ? error.message : String(error)}`);
       failing = true;
     }
+    pulse.atMs = performance.now();
+    const { positions, exposure } = trader.holdings;
+    const { level } = safety.levels;
+    // It beats at every level, also while its venue is down: a restart would not repair the venue. Progress is made by rounds that worked.
+    notifier.send({
+      WATCHDOG: 1,
+      STATUS: `${level === "normal" ? "" : `level ${level}, `}${positions} positions open`,
+      X_PROGRESS: ticks,
+      X_EXPOSURE: exposure.toFixed(2),
+    });
     await pause(settings.tickMs, stop.asked);
   }
 }
@@ -181,9 +191,10 @@ function readSettings(env: Env): Settings {
     httpPort: whole(env, "BOT_HTTP_PORT", 0, { from: 0, to: 65_535 }),
     tickMs: whole(env, "BOT_TICK_MS", DEFAULT_TICK_MS, { from: MIN_TICK_MS, to: MAX_TICK_MS }),
     symbols: (env["BOT_SYMBOLS"] || DEFAULT_SYMBOLS).split(",").map((symbol) => symbol.trim()),
-    ledgerPath: env["BOT_LEDGER"] || "ledger.db",
+    stateFolder: env["BOT_STATE"] || "bot-state",
     noNewOrders: env["SUPERVISOR_NO_NEW_ORDERS"] || undefined,
     crashFile: env["BOT_CRASH_FILE"] || undefined,
+    hangFile: env["BOT_HANG_FILE"] || undefined,
   };
 }
 

@@ -3,13 +3,13 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { openLedger } from "../../src/demo/bot/ledger.ts";
+import { openStore } from "../../src/bot/index.ts";
+import { differences } from "../../src/demo/bot/books.ts";
 import { decideTrade } from "../../src/demo/bot/strategy.ts";
 import { receiveDatagrams } from "./datagram-receiver.ts";
 import { OKX_CREDENTIALS, startOkxPaper } from "./okx-paper.ts";
 import { CREDENTIALS, startPaper, until, type Paper } from "./paper.ts";
 
-const SYMBOLS = "BTC/USDT:USDT,ETH/USDT:USDT";
 const RUN_BOT = `import { runSampleBot } from ${JSON.stringify(join(import.meta.dirname, "../../src/demo/bot.ts"))};
 await runSampleBot(process.env);`;
 
@@ -70,7 +70,7 @@ test("runSampleBot() opens, protects and reports its positions, and leaves them 
   const dir = scratch();
   const address = `@${join(dir, "notify")}`;
   const next = receiveDatagrams(address);
-  const bot = startBot(paper, { NOTIFY_SOCKET: address, BOT_LEDGER: join(dir, "trades.db") }, dir);
+  const bot = startBot(paper, { NOTIFY_SOCKET: address, BOT_STATE: join(dir, "books") }, dir);
   await heard(next, "READY=1", bot);
   const beat = await heard(next, "WATCHDOG=1", bot);
   expect(beat).toMatch(/^WATCHDOG=1\nSTATUS=2 positions open\nX_PROGRESS=\d+\nX_EXPOSURE=\d+\.\d\d$/);
@@ -85,10 +85,15 @@ test("runSampleBot() opens, protects and reports its positions, and leaves them 
   expect(await bot.process.exited).toBe(0);
   expect(performance.now() - asked).toBeLessThan(1_500);
   expect(paper.exchange.state().flat).toBe(false);
-  const ledger = await openLedger(join(dir, "trades.db"));
-  expect(ledger.unsettled()).toEqual([]);
-  expect(ledger.lastFillAtMs("BTC/USDT:USDT")).toBeGreaterThan(0);
-  ledger.close();
+  const store = await openStore({ folder: join(dir, "books") });
+  expect(store.report).toMatchObject({ kind: "clean", findings: [] });
+  expect((await store.positions()).map(({ symbol, side }) => ({ symbol, side }))).toEqual([
+    { symbol: "BTC/USDT:USDT", side: "long" },
+    { symbol: "ETH/USDT:USDT", side: "short" },
+  ]);
+  expect(await store.intents.unfinished()).toEqual([]);
+  expect((await store.trades(0)).length).toBeGreaterThanOrEqual(2);
+  await store.close();
 });
 
 test("runSampleBot() trades contracts on OKX, protects both positions, and takes them over after SIGKILL", async () => {
@@ -132,7 +137,8 @@ test("runSampleBot() takes its positions over after SIGKILL instead of opening t
   const after = paper.exchange.state();
   expect([after.positions.length, after.orders.length, after.algoOrders.length]).toEqual([2, 2, 2]);
   expect(after.fills).toEqual(before.fills);
-  expect(existsSync(join(dir, "ledger.db"))).toBe(true);
+  expect(second.output()).toContain("reconciled: 2 positions at the venue, 0 differences");
+  expect(existsSync(join(dir, "bot-state", "state.db"))).toBe(true);
 });
 
 test("runSampleBot() learns what became of an order whose reply was lost", async () => {
@@ -143,12 +149,13 @@ test("runSampleBot() learns what became of an order whose reply was lost", async
   const next = receiveDatagrams(address);
   const bot = startBot(paper, { NOTIFY_SOCKET: address, BOT_SYMBOLS: "BTC/USDT:USDT" }, dir);
   await heard(next, "READY=1", bot);
-  expect(bot.output()).toContain("outcome unknown");
-  await until(() => bot.output().includes("found at the venue, closed"), "the lost order");
-  expect(paper.exchange.state().fills).toHaveLength(1);
+  expect(bot.output()).toMatch(/buy market BTC\/USDT:USDT: accepted as sv[0-9a-f]{30}/);
+  const { fills, requests } = paper.exchange.state();
+  // Asked about, not sent again.
+  expect([fills.length, requests["GET /fapi/v1/order"]]).toEqual([1, 1]);
 });
 
-test("runSampleBot() gives no sign of life while its venue does not answer", async () => {
+test("runSampleBot() lives on without progress and degrades while its venue is down, and spares the venue", async () => {
   const paper = startPaper();
   const dir = scratch();
   const address = `@${join(dir, "notify")}`;
@@ -156,13 +163,24 @@ test("runSampleBot() gives no sign of life while its venue does not answer", asy
   const bot = startBot(paper, { NOTIFY_SOCKET: address }, dir);
   await heard(next, "WATCHDOG=1", bot);
   await paper.control("fault", { match: "/fapi/", kind: "http", status: 503, times: 100_000 });
-  await until(() => bot.output().includes("tick failed"), "a failed tick");
+  await until(() => bot.output().includes("breaker venue.market: closed → open"), `an open breaker; ${bot.output()}`);
   while (next() !== undefined);
-  const asked = paper.exchange.state().requests["GET /fapi/v1/ticker/24hr"] ?? 0;
-  await until(() => (paper.exchange.state().requests["GET /fapi/v1/ticker/24hr"] ?? 0) > asked + 3, "more ticks");
-  expect(next()).toBeUndefined();
+  const beat = await heard(next, "level degraded, 2 positions open", bot);
+  const progress = /X_PROGRESS=(\d+)/.exec(beat)?.[1] ?? "";
+  const asked = (): number => paper.exchange.state().requests["GET /fapi/v1/ticker/24hr"] ?? 0;
+  const before = asked();
+  let beats = 0;
+  while (beats < 20) {
+    const one = await heard(next, "WATCHDOG=1", bot);
+    expect(/X_PROGRESS=(\d+)/.exec(one)?.[1]).toBe(progress);
+    beats += 1;
+  }
+  // Twenty rounds, of which most asked nothing.
+  expect(asked() - before).toBeLessThan(10);
   await paper.control("reset", {});
-  await heard(next, "WATCHDOG=1", bot);
+  await until(() => bot.output().includes("ticks work again"), `a tick that works; ${bot.output()}`);
+  expect(bot.output()).toMatch(/breaker venue\.market: half-open → closed/);
+  expect(paper.exchange.state().violations).toEqual([]);
 });
 
 test("runSampleBot() places no order while the no-new-orders file exists", async () => {
@@ -212,18 +230,20 @@ test("decideTrade() buys below the average, sells above it and stays inside its 
   expect(decideTrade(prices, 101, "short", 1_000)).toBe("sell");
 });
 
-test("openLedger() keeps intents, outcomes and each fill once, also when it is opened again", async () => {
-  const path = join(scratch(), "ledger.db");
-  const ledger = await openLedger(path);
-  const intent = { clientId: "bot-1", symbol: SYMBOLS, side: "buy", type: "market", amount: 1, price: null } as const;
-  ledger.intend(intent, 1_000);
-  ledger.intend({ ...intent, clientId: "bot-2" }, 2_000);
-  ledger.settle("bot-2", "accepted", { orderId: "9" }, 2_001);
-  const fill = { tradeId: "1", orderId: "9", symbol: SYMBOLS, side: "buy", price: 2, amount: 1, fee: 0.1, atMs: 5 };
-  expect([ledger.addFill(fill), ledger.addFill(fill)]).toEqual([true, false]);
-  ledger.close();
-  const again = await openLedger(path);
-  expect(again.unsettled()).toEqual([{ clientId: "bot-1", symbol: SYMBOLS, type: "market", createdAtMs: 1_000 }]);
-  expect([again.lastFillAtMs(SYMBOLS), again.lastFillAtMs("none")]).toEqual([5, undefined]);
-  again.close();
+function position(symbol: string, side: "long" | "short", amount: number) {
+  return { symbol, side, amount, notional: 0, entryPrice: undefined } as const;
+}
+
+test("differences() takes the venue's word, and one lot for none", () => {
+  const saved = [
+    { symbol: "A", side: "long", quantity: "1.0" },
+    { symbol: "B", side: "short", quantity: "2" },
+    { symbol: "C", side: "long", quantity: "3" },
+  ] as const;
+  const venue = [position("A", "long", 1.01), position("B", "long", 2), position("D", "short", 1)];
+  expect(differences(saved, venue, () => 0.01)).toEqual([
+    "B: kept -2, the venue has 2; the venue is right",
+    "C: kept 3, the venue has 0; the venue is right",
+    "D: kept 0, the venue has -1; the venue is right",
+  ]);
 });

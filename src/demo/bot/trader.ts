@@ -1,16 +1,20 @@
-/** The sample bot's trading: it opens its positions once, protects them, trades around a moving average and keeps its ledger true. */
-import { ExchangeError, OrderNotFound } from "../../../node_modules/ccxt/js/src/base/errors.js";
-import type { Intent, Ledger, OpenIntent } from "./ledger.ts";
+/** The sample bot's trading: it opens its positions once, protects them, trades around a moving average and keeps its books true. */
+import { existsSync } from "node:fs";
+import { ResilienceError, type OrderRequest, type VenueOrder } from "../../bot/index.ts";
+import { Books, heldIn, type Held } from "./books.ts";
+import type { Safety } from "./safety.ts";
 import { decideTrade, OPEN_NOTIONAL, pushPrice, TRADE_NOTIONAL, type Direction } from "./strategy.ts";
-import type { Venue } from "./venue.ts";
+import { venueOrder, type Venue } from "./venue.ts";
 
 export interface TraderOptions {
   venue: Venue;
-  ledger: Ledger;
+  safety: Safety;
   /** Unified symbols; the first is held long, the second short, and so on in turn. */
   symbols: readonly string[];
   /** Whether new orders are forbidden just now. */
   frozen: () => boolean;
+  /** While this file exists, an order under way turns in circles. */
+  hangFile: string | undefined;
   print: (line: string) => void;
 }
 
@@ -35,24 +39,35 @@ const STOP_RATIO = 0.05;
 const TRADE_EVERY_TICKS = 8;
 const LOOK_EVERY_TICKS = 4;
 const SYNC_EVERY_TICKS = 10;
-/** Age at which an order the venue does not know can no longer arrive, ms: ccxt's recvWindow of 10 s and a margin. */
-const GIVE_UP_MS = 15_000;
 const MAX_TRADES = 500;
+
+interface Order {
+  readonly symbol: string;
+  readonly action: OrderRequest["action"];
+  readonly side: "buy" | "sell";
+  readonly type: "market" | "limit" | "stop";
+  readonly amount: number;
+  readonly price: number | null;
+}
 
 export class Trader {
   readonly #venue: Venue;
-  readonly #ledger: Ledger;
+  readonly #safety: Safety;
+  readonly #books: Books;
   readonly #options: TraderOptions;
   readonly #watched: Watched[];
   readonly #idPrefix = `bot${Date.now().toString(36)}`;
   #orders = 0;
   #ticks = 0;
+  /** Orders whose fate is not known are asked about. */
+  #unknown = true;
   #holdings: Holdings = { positions: 0, exposure: 0 };
 
   constructor(options: TraderOptions) {
     this.#options = options;
     this.#venue = options.venue;
-    this.#ledger = options.ledger;
+    this.#safety = options.safety;
+    this.#books = new Books(options.safety, "paper");
     this.#watched = options.symbols.map((symbol, index) => ({
       symbol,
       direction: index % 2 === 0 ? "long" : "short",
@@ -61,10 +76,15 @@ export class Trader {
     }));
   }
 
-  /** Brings ledger and account together, then opens what is not open yet; an account with positions is taken over as it is. */
+  /** What the last look at the account has shown. */
+  get holdings(): Holdings {
+    return this.#holdings;
+  }
+
+  /** Brings books and account together, then opens what is not open yet; an account with positions is taken over as it is. */
   async start(): Promise<void> {
+    await this.#settle();
     await this.#reconcile();
-    await this.#look();
     for (const watched of this.#watched) if (!this.#options.frozen()) await this.#open(watched);
     await this.#syncFills();
     await this.#look();
@@ -75,14 +95,14 @@ export class Trader {
     this.#ticks += 1;
     let traded = false;
     for (const [index, watched] of this.#watched.entries()) {
-      const { last } = await this.#venue.client.fetchTicker(watched.symbol);
-      if (last === undefined) throw new Error(`cannot read the price of ${watched.symbol}: the ticker has none`);
+      const last = await this.#price(watched.symbol);
       const due = (this.#ticks + index) % TRADE_EVERY_TICKS === 0;
       const side = due && !this.#options.frozen() ? this.#decide(watched, last) : undefined;
       pushPrice(watched.prices, last);
       if (side === undefined) continue;
       await this.#send({
         symbol: watched.symbol,
+        action: (side === "buy") === (watched.direction === "long") ? "increase" : "reduce",
         side,
         type: "market",
         amount: this.#sizeOf(watched.symbol, TRADE_NOTIONAL / last),
@@ -91,7 +111,7 @@ export class Trader {
       traded = true;
     }
     if (traded || this.#ticks % SYNC_EVERY_TICKS === 0) await this.#syncFills();
-    if (this.#ticks % SYNC_EVERY_TICKS === 0) await this.#reconcile();
+    if (this.#ticks % SYNC_EVERY_TICKS === 0) await this.#settle();
     if (traded || this.#ticks % LOOK_EVERY_TICKS === 1) await this.#look();
     return this.#holdings;
   }
@@ -101,32 +121,33 @@ export class Trader {
   }
 
   async #open({ symbol, direction, notional }: Watched): Promise<void> {
-    const { last } = await this.#venue.client.fetchTicker(symbol);
-    if (last === undefined) throw new Error(`cannot read the price of ${symbol}: the ticker has none`);
+    const last = await this.#price(symbol);
     const [enter, leave, sign] = direction === "long" ? (["buy", "sell", 1] as const) : (["sell", "buy", -1] as const);
     const { stopListing } = this.#venue;
     if (notional === 0) {
       await this.#send({
         symbol,
+        action: "open",
         side: enter,
         type: "market",
         amount: this.#sizeOf(symbol, OPEN_NOTIONAL / last),
         price: null,
       });
     }
-    if ((await this.#venue.client.fetchOpenOrders(symbol)).length === 0) {
+    if ((await this.#openOrders(symbol)) === 0) {
       const price = last * (1 - sign * RESTING_RATIO);
       await this.#send({
         symbol,
+        action: "increase",
         side: enter,
         type: "limit",
         amount: this.#sizeOf(symbol, TRADE_NOTIONAL / price),
         price,
       });
     }
-    if ((await this.#venue.client.fetchOpenOrders(symbol, undefined, undefined, stopListing)).length === 0) {
+    if ((await this.#openOrders(symbol, stopListing)) === 0) {
       const price = last * (1 - sign * STOP_RATIO);
-      await this.#send({ symbol, side: leave, type: "stop", amount: 0, price });
+      await this.#send({ symbol, action: "close", side: leave, type: "stop", amount: 0, price });
     }
   }
 
@@ -135,79 +156,100 @@ export class Trader {
     return base / (this.#venue.client.market(symbol)["contractSize"] ?? 1);
   }
 
-  /** Writes the intent, sends the order, writes the outcome. A refusal and an unknown outcome are recorded, not thrown. */
-  async #send(order: Omit<Intent, "clientId">): Promise<void> {
+  async #price(symbol: string): Promise<number> {
+    const { last } = await this.#safety.market("read_price", () => this.#venue.client.fetchTicker(symbol));
+    if (last === undefined) throw new Error(`cannot read the price of ${symbol}: the ticker has none`);
+    return last;
+  }
+
+  async #openOrders(symbol: string, listing: Readonly<Record<string, unknown>> = {}): Promise<number> {
+    const { client } = this.#venue;
+    const read = () => client.fetchOpenOrders(symbol, undefined, undefined, listing);
+    return (await this.#safety.account("read_orders", read)).length;
+  }
+
+  /** Sends the order once, whatever is lost in between. A refusal and an unknown outcome are said, not thrown. */
+  async #send(order: Order): Promise<void> {
     this.#orders += 1;
-    // Letters and digits only: OKX takes nothing else.
-    const clientId = `${this.#idPrefix}x${this.#orders}`;
-    this.#ledger.intend({ ...order, clientId }, Date.now());
-    const what = `${order.side} ${order.type} ${order.symbol}`;
+    const { symbol, action, side, type, amount, price } = order;
+    const what = `${side} ${type} ${symbol}`;
+    const request: OrderRequest = {
+      key: `${this.#idPrefix}x${this.#orders}`,
+      action,
+      symbol,
+      side,
+      type,
+      quantity: amount,
+      ...(price === null ? {} : { price }),
+    };
     try {
-      const orderId = await this.#create(clientId, order);
-      this.#ledger.settle(clientId, "accepted", { orderId }, Date.now());
-      this.#options.print(`${what}: accepted as ${clientId}`);
+      const { clientOrderId } = await this.#safety.order(request, ({ clientOrderId: id, intent }) =>
+        this.#create(id, { ...order, amount: Number(intent.quantity) }),
+      );
+      this.#options.print(`${what}: accepted as ${clientOrderId}`);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      // Only the venue's own refusal proves that nothing was placed; after a lost reply the order may exist.
-      const refused = error instanceof ExchangeError;
-      this.#ledger.settle(clientId, refused ? "rejected" : "unknown", { error: message }, Date.now());
-      this.#options.print(`${what}: ${refused ? "refused" : "outcome unknown"}: ${message}`);
+      if (!(error instanceof ResilienceError)) throw error;
+      const ambiguous = error.reason === "ambiguous";
+      this.#unknown ||= ambiguous;
+      this.#options.print(`${what}: ${ambiguous ? "outcome unknown" : "not placed"}: ${error.message}`);
     }
   }
 
-  async #create(clientId: string, { symbol, side, type, amount, price }: Omit<Intent, "clientId">): Promise<string> {
+  async #create(clientId: string, { symbol, side, type, amount, price }: Order): Promise<VenueOrder> {
+    hangWhile(this.#options.hangFile);
     const params = { clientOrderId: clientId, ...(type === "stop" ? this.#venue.stopParams(price) : {}) };
     const limit = type === "limit" && price !== null ? price : undefined;
-    const placed = await this.#venue.client.createOrder(
-      symbol,
-      limit === undefined ? "market" : "limit",
-      side,
-      amount,
-      limit,
-      params,
-    );
-    return placed.id ?? "";
+    const kind = limit === undefined ? "market" : "limit";
+    return venueOrder(await this.#venue.client.createOrder(symbol, kind, side, amount, limit, params), clientId);
   }
 
-  /** Asks the venue what became of orders whose reply was lost, also those of a run that was killed. */
-  async #reconcile(): Promise<void> {
-    for (const intent of this.#ledger.unsettled()) {
-      try {
-        const params = { clientOrderId: intent.clientId, ...(intent.type === "stop" ? { trigger: true } : {}) };
-        const found = await this.#venue.client.fetchOrder("", intent.symbol, params);
-        this.#ledger.settle(intent.clientId, "accepted", { orderId: found.id ?? "" }, Date.now());
-        this.#options.print(`${intent.clientId}: found at the venue, ${found.status ?? "state unknown"}`);
-      } catch (error) {
-        if (!(error instanceof OrderNotFound)) throw error;
-        this.#giveUp(intent);
-      }
+  /** Asks the venue what became of orders whose fate is not known, also those of a run that was killed. */
+  async #settle(): Promise<void> {
+    if (!this.#unknown) return;
+    const settled = await this.#safety.settle();
+    this.#unknown = settled.some(({ outcome }) => outcome.status === "unknown");
+    for (const { intent, outcome } of settled) {
+      const { status } = outcome;
+      const fate = status === "absent" ? "never reached the venue" : `found at the venue, ${status}`;
+      this.#options.print(`${intent.clientOrderId}: ${status === "unknown" ? "outcome still unknown" : fate}`);
     }
   }
 
-  #giveUp(intent: OpenIntent): void {
-    if (Date.now() - intent.createdAtMs < GIVE_UP_MS) return;
-    this.#ledger.settle(intent.clientId, "rejected", { error: "the venue does not know it" }, Date.now());
-    this.#options.print(`${intent.clientId}: never reached the venue`);
-  }
-
-  /** Writes every fill since the newest one in the ledger. */
+  /** Keeps every fill since the newest one in the books. */
   async #syncFills(): Promise<void> {
     for (const { symbol } of this.#watched) {
-      const trades = await this.#venue.client.fetchMyTrades(symbol, this.#ledger.lastFillAtMs(symbol), MAX_TRADES);
-      for (const { id, order, side, price, amount, fee, timestamp } of trades) {
-        if (id === undefined || price === undefined || amount === undefined) continue;
-        const atMs = timestamp ?? Date.now();
-        const fill = { tradeId: id, orderId: order ?? "", symbol, side: String(side), price, amount, atMs };
-        const added = this.#ledger.addFill({ ...fill, fee: fee?.cost ?? 0 });
-        if (added) this.#options.print(`filled: ${String(side)} ${amount} ${symbol} at ${price}`);
+      const since = this.#books.lastFillAtMs(symbol);
+      const read = () => this.#venue.client.fetchMyTrades(symbol, since, MAX_TRADES);
+      for (const trade of await this.#safety.account("read_fills", read)) {
+        if (await this.#books.addFill(symbol, trade))
+          this.#options.print(`filled: ${String(trade.side)} ${trade.amount} ${symbol} at ${trade.price}`);
       }
     }
+  }
+
+  async #reconcile(): Promise<void> {
+    const held = await this.#positions();
+    const lotOf = (symbol: string): number => this.#venue.client.market(symbol).precision.amount ?? 0;
+    const found = await this.#books.reconcile(held, lotOf);
+    for (const text of found) this.#options.print(text);
+    this.#options.print(`reconciled: ${held.length} positions at the venue, ${found.length} differences`);
   }
 
   async #look(): Promise<void> {
-    const positions = await this.#venue.client.fetchPositions();
-    const sizes = new Map(positions.map(({ symbol, notional }) => [symbol, Math.abs(notional ?? 0)]));
-    for (const watched of this.#watched) watched.notional = sizes.get(watched.symbol) ?? 0;
-    this.#holdings = { positions: sizes.size, exposure: [...sizes.values()].reduce((sum, size) => sum + size, 0) };
+    await this.#books.keep(await this.#positions());
   }
+
+  async #positions(): Promise<readonly Held[]> {
+    const held = heldIn(await this.#safety.account("read_positions", () => this.#venue.client.fetchPositions()));
+    for (const watched of this.#watched)
+      watched.notional = held.find(({ symbol }) => symbol === watched.symbol)?.notional ?? 0;
+    this.#holdings = { positions: held.length, exposure: held.reduce((sum, { notional }) => sum + notional, 0) };
+    return held;
+  }
+}
+
+/** For trying out what a dump shows of a bot that hangs in an order. */
+function hangWhile(file: string | undefined): void {
+  if (file === undefined) return;
+  while (existsSync(file));
 }

@@ -1,5 +1,7 @@
 /** The sample bot's way to the exchange: unmodified ccxt, sent to the paper exchange and to nowhere else. */
-import type { Exchange } from "ccxt";
+import type { Exchange, Order } from "ccxt";
+import { OrderNotFound } from "../../../node_modules/ccxt/js/src/base/errors.js";
+import type { OrderReader, VenueOrder } from "../../bot/index.ts";
 
 export type VenueName = "binance" | "okx";
 
@@ -39,12 +41,34 @@ export interface VenueOptions {
 
 /** Deadline of a whole request, body included, ms; ccxt's own timeout ends at the headers. */
 const REQUEST_TIMEOUT_MS = 5_000;
+/** How long after it was signed Binance executes a request, ms: it is next door. */
+const RECV_WINDOW_MS = 2_000;
 /** Binance grants 2400 weight a minute: one each 25 ms. */
 const BINANCE_WEIGHT_INTERVAL_MS = 25;
 const LIVE_BASE: Readonly<Record<VenueName, string>> = {
   binance: "https://fapi.binance.com/",
   okx: "https://www.okx.com/",
 };
+
+/** An order of ccxt as the SDK takes it. */
+export function venueOrder({ id, status, filled, average }: Order, clientOrderId: string): VenueOrder {
+  return { id: id ?? "", clientOrderId, status, filled, average };
+}
+
+/** Reads orders by their client ids; stops are in a list of their own. */
+export function orderReader({ client }: Venue): OrderReader {
+  return {
+    async find({ clientOrderId, symbol, type }) {
+      const params = { clientOrderId, ...(type === "stop" ? { trigger: true } : {}) };
+      try {
+        return venueOrder(await client.fetchOrder("", symbol, params), clientOrderId);
+      } catch (error) {
+        if (error instanceof OrderNotFound) return undefined;
+        throw error;
+      }
+    },
+  };
+}
 
 /** A client for the paper exchange; loads no markets yet. */
 export async function connectVenue(options: VenueOptions): Promise<Venue> {
@@ -65,6 +89,7 @@ async function binance({ apiKey, apiSecret }: VenueOptions): Promise<Venue> {
     has: { fetchCurrencies: false },
     options: {
       adjustForTimeDifference: true,
+      recvWindow: RECV_WINDOW_MS,
       fetchMargins: false,
       leverageBrackets: {},
       fetchOpenOrders: { warnWithoutSymbol: false },

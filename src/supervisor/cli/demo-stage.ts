@@ -180,7 +180,7 @@ function writeConfig(
         restart: { base: "500ms", factor: 2, cap: "10s", jitter: 0.1, resetAfter: "1s", intensity: 5, period: "10m" },
         probes: [
           { kind: "heartbeat", timeout: "3s" },
-          { kind: "progress", name: "ticks", timeout: "30s" },
+          { kind: "progress", name: "ticks", timeout: "2m" },
         ],
         emergency: {
           closeAfter: "60s",
