@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
+import { missing } from "../actions/backup/postgres-rig.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
 
@@ -73,6 +74,9 @@ test.concurrent("selftest passes on scratch copies, touches no target, and fails
   const tested = await rig.cli("selftest");
   expect(tested).toMatchObject({ code: 0, err: "" });
   expect(tested.out).toMatch(/Recovery Test Summary\n=+\nTotal tests: \d+\nPassed: \d+\nFailed: 0\n/);
+  expect(tested.out).toContain("PASS  circuit breaker: it opens after 5 failures");
+  const outcome = missing === undefined ? "PASS  PostgreSQL backup and restore: ledger-full-" : "SKIP  PostgreSQL";
+  expect(tested.out).toContain(outcome);
   expect(readFileSync(join(rig.folder, "bot.db")).equals(before)).toBe(true);
   expect(existsSync(join(rig.folder, "store"))).toBe(false);
   await using bare = new Rig({ bots: { bot: { command: STAY } } });

@@ -6,6 +6,7 @@ import { EXIT } from "../../core/exit-code.ts";
 import { resultLine, summarize, summaryText, type SelftestResult } from "../../core/selftest.ts";
 import { loadConfig } from "../runtime/config/load.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
+import { breaker } from "./selftest/breaker.ts";
 import { configured, logrotate, restorable, Skip, unitFiles } from "./selftest/installed.ts";
 import { Scratch } from "./selftest/scratch.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -39,6 +40,8 @@ async function selftest(options: Options, io: CliIo): Promise<void> {
       ["damage is found", () => scratch.findsDamage()],
       ["retention", () => scratch.retains()],
       ["files backup and restore", () => scratch.keepsFiles()],
+      ["PostgreSQL backup and restore", () => scratch.keepsPostgres()],
+      ["circuit breaker", breaker],
       ["systemd units", unitFiles],
       ["logrotate", logrotate],
     ];

@@ -1,14 +1,17 @@
 /** The tests of a selftest that make and restore backups: of a database and files of their own in a scratch folder, by the same workers as the real ones. */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupJob, BackupLine, JobTarget, PruneJob, VerifyJob } from "../../../core/backup-job.ts";
 import { BACKUP_EXIT } from "../../../core/backup-job.ts";
 import type { RestoreJob } from "../../../core/restore-job.ts";
 import { systemClock } from "../../../platform/clock.ts";
+import { scratchUser, ScratchServer } from "../../../platform/postgres-scratch.ts";
+import { postgresFolders, postgresProgram } from "../../../platform/postgres-tools.ts";
 import { askDatabase } from "../../../platform/sqlite-ask.ts";
 import { openToWrite } from "../../../platform/sqlite.ts";
 import { runDeed } from "../../runtime/backup-run.ts";
 import { VERSION } from "../build-info.ts";
+import { Skip } from "./installed.ts";
 
 const ROWS = 1_000;
 /** Backups that the retention is tried on, and those that it must leave. */
@@ -89,6 +92,29 @@ export class Scratch {
     return `${id} brought back its files`;
   }
 
+  /** A server of its own on scratch; its database is backed up, spoilt and restored. */
+  async keepsPostgres(): Promise<string> {
+    const major = serverVersion();
+    const folder = join(this.#folder, "data");
+    mkdirSync(folder, { mode: 0o700 });
+    // Whoever runs the server must get there.
+    chmodSync(this.#folder, 0o711);
+    const server = await ScratchServer.make(folder, major);
+    try {
+      await answerOf(server, "postgres", "CREATE DATABASE ledger");
+      await answerOf(server, "ledger", `CREATE TABLE orders AS SELECT n AS id FROM generate_series(1, ${ROWS}) n`);
+      const target: JobTarget = { kind: "postgres", name: "ledger", url: `postgres://postgres@/ledger?host=${folder}` };
+      await this.#backUp(target);
+      await answerOf(server, "ledger", "DELETE FROM orders WHERE id > 10");
+      const id = await this.#restore(target, { kind: "live" });
+      const rows = await answerOf(server, "ledger", "SELECT count(*) AS rows FROM orders");
+      if (rows !== JSON.stringify([{ rows: ROWS }])) throw new Error(`${rows} was restored instead of ${ROWS} rows`);
+      return `${id} of a server of version ${major} stands L2 and brought back ${ROWS} rows`;
+    } finally {
+      await server.stop();
+    }
+  }
+
   async #backUp(target: JobTarget): Promise<{ readonly id: string }> {
     const job: BackupJob = {
       ...this.#common(target),
@@ -162,6 +188,31 @@ export class Scratch {
     return askDatabase(this.#database, async ({ ask }) =>
       JSON.stringify(ask("SELECT count(*), group_concat(id || note, ';') FROM (SELECT * FROM orders ORDER BY id)")),
     );
+  }
+}
+
+/** The newest that is installed with all that a server takes. Throws `Skip`. */
+function serverVersion(): number {
+  const newest = postgresFolders().at(-1);
+  try {
+    if (newest === undefined) throw new Error("PostgreSQL is not installed");
+    for (const name of ["initdb", "postgres", "pg_dump", "pg_restore", "psql"]) postgresProgram(name, newest.major);
+    scratchUser();
+    return newest.major;
+  } catch (cause) {
+    throw new Skip(cause instanceof Error ? cause.message : String(cause));
+  }
+}
+
+/** Returns the rows as JSON. */
+async function answerOf(server: ScratchServer, database: string, sql: string): Promise<string> {
+  const session = await server.psql(database);
+  try {
+    if (sql.startsWith("SELECT")) return JSON.stringify(await session.rows<object>(sql));
+    await session.run(sql);
+    return "";
+  } finally {
+    await session.close();
   }
 }
 
