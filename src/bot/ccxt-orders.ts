@@ -8,6 +8,7 @@ import type { OrderReader } from "./order.ts";
 
 /** What is used of a ccxt exchange. */
 export interface CcxtExchange {
+  readonly id: string;
   readonly has: Readonly<Record<string, unknown>>;
   fetchOrder(id: string, symbol: string, params: Record<string, unknown>): Promise<VenueOrder>;
   fetchOpenOrders(symbol: string): Promise<readonly VenueOrder[]>;
@@ -20,6 +21,22 @@ const SKEW_MS = 60_000;
 /** A list of so many orders may be one page of more: then it proves nothing. */
 const FULL_PAGE = 50;
 
+/**
+ * Whose `fetchOrder` in ccxt 4.5 asks the venue for the client id that it is given. Some others drop it and report what the
+ * venue says of no id at all, or an order of theirs: from them "not found" is no answer, and an order that was executed at
+ * once is in no list of open ones.
+ */
+const KNOWS_CLIENT_IDS: ReadonlySet<string> = new Set([
+  "binance",
+  "binanceusdm",
+  "binancecoinm",
+  "binanceus",
+  "okx",
+  "myokx",
+  "okxus",
+  "bitget",
+]);
+
 /** A reader for `createExecutor`. */
 export function ccxtOrders(exchange: CcxtExchange): OrderReader {
   return {
@@ -30,11 +47,11 @@ export function ccxtOrders(exchange: CcxtExchange): OrderReader {
       const ours = (orders: readonly VenueOrder[]): VenueOrder | undefined =>
         orders.find((order) => order.clientOrderId === clientOrderId);
       const open = ours(await exchange.fetchOpenOrders(symbol));
-      if (open !== undefined || byId === "absent") return open;
+      if (open !== undefined || (byId === "absent" && KNOWS_CLIENT_IDS.has(exchange.id))) return open;
       const since = createdAt - SKEW_MS;
       if (!can(exchange, "fetchOrders") && !can(exchange, "fetchClosedOrders"))
         throw new Error(
-          `cannot tell whether order ${clientOrderId} exists: the venue shows neither one by client id nor those that have ended`,
+          `cannot tell whether order ${clientOrderId} exists: the venue does not show those that have ended, and is not known to look up client ids`,
         );
       const ended = can(exchange, "fetchOrders")
         ? await exchange.fetchOrders(symbol, since)

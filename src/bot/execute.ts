@@ -214,7 +214,7 @@ class Execution implements Executor {
     const action = options.kind === "read" ? "read" : options.action;
     const settings = settingsOf(name, options, action);
     passGate(this.#ports, name, action);
-    const error = await this.#tries(op, settings, options.kind !== "once");
+    const error = await this.#tries(op, settings, action, options.kind !== "once");
     if (!(error instanceof ResilienceError)) return error;
     const { fallback } = options;
     if (fallback === undefined || error.reason === "ambiguous" || error.reason === "aborted") throw error;
@@ -231,11 +231,18 @@ class Execution implements Executor {
   }
 
   /** What came of it, or why it was given up. */
-  async #tries<T>(op: CallOp<T>, settings: CallSettings, repeatable: boolean): Promise<Executed<T> | ResilienceError> {
+  async #tries<T>(
+    op: CallOp<T>,
+    settings: CallSettings,
+    action: Action,
+    repeatable: boolean,
+  ): Promise<Executed<T> | ResilienceError> {
     const { name, signal } = settings;
     if (signal?.aborted === true) return gaveUp(name, "aborted", 0, signal.reason);
     const retries = new Retries(this.#ports, settings);
     for (;;) {
+      // The first has passed; while it was waited for the next, the level may have risen.
+      if (retries.attempts > 0) passGate(this.#ports, name, action, retries.attempts);
       try {
         const value = await attempt(this.#ports, settings, (own) => {
           retries.attempts += 1;
@@ -255,7 +262,9 @@ class Execution implements Executor {
     const settings = settingsOf(name, options, request.action);
     const send = async (wanted: OrderRequest, how: CallSettings, sender: OrderOp): Promise<ExecutedOrder> => {
       const intent = this.#intentOf(name, wanted);
-      const { order, attempts, repeated } = await sendOrder(ports, how, intent, sender, fallback === undefined);
+      const quantityAt = (factor: number): string => scaleQuantity(String(wanted.quantity), factor);
+      const full = { intent, quantityAt };
+      const { order, attempts, repeated } = await sendOrder(ports, how, full, sender, fallback === undefined);
       return { value: order, degraded: false, attempts, repeated, clientOrderId: intent.clientOrderId };
     };
     try {

@@ -14,7 +14,7 @@ import {
   type OrderIntent,
   type VenueOrder,
 } from "../core/order-intent.ts";
-import { attempt, gaveUp, Retries, type CallPorts, type CallSettings } from "./call.ts";
+import { attempt, gaveUp, passGate, Retries, type CallPorts, type CallSettings } from "./call.ts";
 import { excerptOf, judgeError, ResilienceError, retryAfterMsOf, type GiveUpReason } from "./errors.ts";
 import { callBounded, sleep } from "./machine.ts";
 import type { IntentLog } from "./ports.ts";
@@ -70,22 +70,31 @@ type Fate =
   | { readonly kind: "absent" }
   | { readonly kind: "unknown"; readonly error: unknown };
 
+/** An order as it is wanted: its intent, and what of it a level allows that leaves this share of its size. */
+export interface WantedOrder {
+  readonly intent: OrderIntent;
+  readonly quantityAt: (sizeFactor: number) => string;
+}
+
 /** `again`: an order that was given up in an earlier call may be sent now; not where its fallback may stand in its place. */
 export async function sendOrder(
   ports: OrderPorts,
   settings: CallSettings,
-  wanted: OrderIntent,
+  wanted: WantedOrder,
   op: OrderOp,
   again: boolean,
 ): Promise<SentOrder> {
-  const id = wanted.clientOrderId;
+  const id = wanted.intent.clientOrderId;
+  // Also one that was given up, while an attempt of it is not over: that may still leave.
   if (ports.underWay.has(id))
-    throw new ResilienceError(settings.name, "fatal", 0, `order ${id} is under way already`, { clientOrderId: id });
+    throw new ResilienceError(settings.name, "ambiguous", 0, `order ${id} is under way already`, { clientOrderId: id });
   ports.underWay.add(id);
+  const sending = new Sending(ports, settings, wanted, op);
   try {
-    return await new Sending(ports, settings, wanted, op).run(again);
+    return await sending.run(again);
   } finally {
-    ports.underWay.delete(id);
+    if (sending.isOver) ports.underWay.delete(id);
+    else void sending.over.then(() => ports.underWay.delete(id));
   }
 }
 
@@ -93,18 +102,30 @@ class Sending {
   readonly #ports: OrderPorts;
   readonly #settings: CallSettings;
   readonly #op: OrderOp;
+  readonly #quantityAt: WantedOrder["quantityAt"];
   #intent: OrderIntent;
   #attempts = 0;
   /** The last attempt's real end, maybe after its deadline, and what it gave. */
   #over: Promise<VenueOrder | undefined> = Promise.resolve(undefined);
   /** When that was; `undefined` while it is not over. */
-  #overAtMs: number | undefined;
+  #overAtMs: number | undefined = 0;
 
-  constructor(ports: OrderPorts, settings: CallSettings, wanted: OrderIntent, op: OrderOp) {
+  constructor(ports: OrderPorts, settings: CallSettings, { intent, quantityAt }: WantedOrder, op: OrderOp) {
     this.#ports = ports;
     this.#settings = settings;
-    this.#intent = wanted;
+    this.#intent = intent;
+    this.#quantityAt = quantityAt;
     this.#op = op;
+  }
+
+  /** Nothing of it can leave any more. */
+  get isOver(): boolean {
+    return this.#overAtMs !== undefined;
+  }
+
+  /** Resolves when its last attempt has ended; never, where that hangs for ever. */
+  get over(): Promise<unknown> {
+    return this.#over;
   }
 
   async run(again: boolean): Promise<SentOrder> {
@@ -126,6 +147,7 @@ class Sending {
     if (this.#settings.signal?.aborted === true) throw await this.#undone("aborted", this.#settings.signal.reason);
     const retries = new Retries(this.#ports, this.#settings);
     for (;;) {
+      await this.#fitLevel();
       const { order, error, verdict } = await this.#sendOnce();
       if (order !== undefined) return this.#done(order, false);
       const contradiction = isDuplicate(error);
@@ -137,6 +159,20 @@ class Sending {
       const reason = await retries.next(error, true, verdict);
       if (reason !== undefined) throw await this.#undone(reason, error, verdict);
     }
+  }
+
+  /** The level may have risen since the intent was made: what leaves now is what it allows now, and never more than was meant. */
+  async #fitLevel(): Promise<void> {
+    const { action, quantity } = this.#intent;
+    let factor: number;
+    try {
+      factor = passGate(this.#ports, this.#settings.name, action, this.#attempts);
+    } catch (error) {
+      throw await this.#undone("gate", error);
+    }
+    if (action !== "open" && action !== "increase") return;
+    const allowed = this.#quantityAt(factor);
+    if (Number(allowed) < Number(quantity)) this.#intent = { ...this.#intent, quantity: allowed };
   }
 
   /** The intent on the disk, before anything leaves. */

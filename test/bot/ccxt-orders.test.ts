@@ -22,9 +22,17 @@ const intent: OrderIntent = {
 
 const refuse = () => Promise.reject(named("NotSupported"));
 /** A venue that fails in all that is not given. */
-const venue = (given: Partial<Omit<CcxtExchange, "has">>): CcxtExchange => {
+const venue = ({ id = "someone", ...given }: Partial<Omit<CcxtExchange, "has">>): CcxtExchange => {
   const has = Object.fromEntries(Object.keys(given).map((method) => [method, true]));
-  return { has, fetchOrder: refuse, fetchOpenOrders: refuse, fetchOrders: refuse, fetchClosedOrders: refuse, ...given };
+  return {
+    id,
+    has,
+    fetchOrder: refuse,
+    fetchOpenOrders: refuse,
+    fetchOrders: refuse,
+    fetchClosedOrders: refuse,
+    ...given,
+  };
 };
 const find = (given: Partial<Omit<CcxtExchange, "has">>) =>
   ccxtOrders(venue(given)).find(intent, new AbortController().signal);
@@ -48,13 +56,25 @@ test.each([
     "among all, where the venue takes no client ids",
     { fetchOrder: fail("ArgumentsRequired"), fetchOpenOrders: give([]), fetchOrders: give([ours]) },
   ],
+  [
+    "among those that have ended, where ccxt may not have asked for the id",
+    {
+      id: "krakenfutures",
+      fetchOrder: fail("OrderNotFound"),
+      fetchOpenOrders: give([]),
+      fetchClosedOrders: give([ours]),
+    },
+  ],
   ["among those that have ended", { fetchOpenOrders: give([]), fetchClosedOrders: give([other, ours]) }],
 ])("ccxtOrders() finds an order %s", async (_, given) => {
   expect(await find(given)).toEqual(ours);
 });
 
 test.each([
-  ["it is neither found by id nor open", { fetchOrder: fail("OrderNotFound"), fetchOpenOrders: give([other]) }],
+  [
+    "a venue that looks up client ids does not find it, and it is not open",
+    { id: "binanceusdm", fetchOrder: fail("OrderNotFound"), fetchOpenOrders: give([other]) },
+  ],
   ["no list has it", { fetchOpenOrders: give([]), fetchOrders: give([other]) }],
 ])("ccxtOrders() says that there is no order when %s", async (_, given) => {
   expect(await find(given)).toBeUndefined();
@@ -67,7 +87,12 @@ test.each([
     { fetchOrder: fail("OrderNotFound"), fetchOpenOrders: fail("RequestTimeout") },
     "RequestTimeout",
   ],
-  ["the venue shows no ended orders", { fetchOpenOrders: give([]) }, "the venue shows neither"],
+  ["the venue shows no ended orders", { fetchOpenOrders: give([]) }, "does not show those that have ended"],
+  [
+    "not being found may mean that nobody asked for the id",
+    { fetchOrder: fail("OrderNotFound"), fetchOpenOrders: give([]) },
+    "not known to look up client ids",
+  ],
   [
     "a list may be cut off",
     { fetchOpenOrders: give([]), fetchOrders: give(Array.from({ length: 50 }, () => other)) },

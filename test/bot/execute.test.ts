@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { Breaker } from "../../src/bot/breaker.ts";
 import { Budget } from "../../src/bot/budget.ts";
 import { ResilienceError } from "../../src/bot/errors.ts";
-import { createExecutor, type ExecutorWiring, type OrderRequest } from "../../src/bot/execute.ts";
+import { createExecutor, type ExecutorWiring, type OrderOptions, type OrderRequest } from "../../src/bot/execute.ts";
 import type { LevelProposal } from "../../src/bot/ports.ts";
 import type { KnownIntent } from "../../src/core/order-intent.ts";
 import { memoryLog, named, World } from "./order-sim.ts";
@@ -275,6 +275,62 @@ test("execute() of an order that is aborted on its way asks what became of it", 
   };
   const end = await ended(executor.execute(op, "place_order", { kind: "order", order, signal: controller.signal }));
   expect(end).toMatchObject({ value: { value: answer, attempts: 1 } });
+});
+
+test("execute() of an order sends nothing under its id while an attempt that was given up may still leave", async () => {
+  const { executor, ended, world } = rig();
+  const left: string[] = [];
+  const late = async (): Promise<typeof answer> => {
+    await world.wait(600_000);
+    left.push("first");
+    return answer;
+  };
+  const second = () => {
+    left.push("second");
+    return answer;
+  };
+  const fallback = { order: { ...order, quantity: "0.25" }, op: second };
+  const call = (op: () => typeof answer | Promise<typeof answer>) =>
+    ended(executor.execute(op, "place_order", { kind: "order", order, fallback }));
+  expect(await call(late)).toMatchObject({ error: { reason: "ambiguous" } });
+  expect(await call(second)).toMatchObject({ error: { reason: "ambiguous", attempts: 0 } });
+  expect(await ended(executor.settleUnfinished())).toMatchObject({ value: [] });
+  await world.play(new Promise(() => undefined));
+  expect(left).toEqual(["first"]);
+});
+
+test.each([
+  ["an order", { kind: "order", order }, { reason: "gate", attempts: 1 }],
+  ["a call that opens", { kind: "idempotent", action: "open" }, { reason: "gate", attempts: 1 }],
+] as const)("execute() of %s asks the level again before each retry", async (_, options, error) => {
+  let allowed = true;
+  const gate = () =>
+    allowed ? ({ allowed, sizeFactor: 1 } as const) : ({ allowed, level: "emergency", reason: "a loss" } as const);
+  const { executor, ended } = rig({ gate });
+  let count = 0;
+  const op = (): never => {
+    count += 1;
+    allowed = false;
+    throw Object.assign(named("RateLimitExceeded"), { retryAfterMs: 3_600_000 });
+  };
+  // Safe: each case has the options of its own overload.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  expect(await ended(executor.execute(op, "place_order", options as OrderOptions))).toMatchObject({ error });
+  expect(count).toBe(1);
+});
+
+test("execute() of an order that is tried again is no larger than the level allows by then", async () => {
+  let sizeFactor = 1;
+  const { executor, ended } = rig({ gate: () => ({ allowed: true, sizeFactor }) });
+  const quantities: string[] = [];
+  const op = ({ intent }: { readonly intent: { readonly quantity: string } }) => {
+    quantities.push(intent.quantity);
+    if (quantities.length > 1) return answer;
+    sizeFactor = 0.5;
+    throw named("RateLimitExceeded");
+  };
+  await ended(executor.execute(op, "place_order", { kind: "order", order }));
+  expect(quantities).toEqual(["0.5", "0.25"]);
 });
 
 test("execute() refuses an order without a log", async () => {
