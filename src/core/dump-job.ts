@@ -43,6 +43,8 @@ export const packJobSchema = z.strictObject({
   file: z.string(),
   manifest: z.looseObject({ id: z.string(), bot: z.string() }),
   blackbox: z.strictObject({ blackbox: z.string(), sealed: z.string() }),
+  /** Folder of the state that the bot keeps, if it does. */
+  state: z.string(),
   samples: z.string(),
   output: z.strictObject({ log: z.string(), index: z.string(), runs: z.string() }),
   journal: z.string(),

@@ -44,7 +44,7 @@ const HEALTHY_TICKS = 10;
 
 /**
  * Runs until SIGTERM or SIGINT, then returns within a second and leaves positions and orders as they are. Reads PAPER_URL,
- * PAPER_KEY, PAPER_SECRET (all needed), PAPER_EXCHANGE (binance or okx; default binance), PAPER_PASSPHRASE, BOT_HTTP_PORT (0), BOT_TICK_MS (500), BOT_SYMBOLS, BOT_STATE (bot-state),
+ * PAPER_KEY, PAPER_SECRET (all needed), PAPER_EXCHANGE (binance or okx; default binance), PAPER_PASSPHRASE, BOT_HTTP_PORT (0), BOT_TICK_MS (500), BOT_SYMBOLS, BOT_STATE (SUPERVISOR_STATE_DIR, else bot-state),
  * BOT_CRASH_FILE, BOT_HANG_FILE, and what the supervisor sets. Ends the process with
  * code 78 when settings are wrong and with 1 when it cannot start.
  */
@@ -191,7 +191,7 @@ function readSettings(env: Env): Settings {
     httpPort: whole(env, "BOT_HTTP_PORT", 0, { from: 0, to: 65_535 }),
     tickMs: whole(env, "BOT_TICK_MS", DEFAULT_TICK_MS, { from: MIN_TICK_MS, to: MAX_TICK_MS }),
     symbols: (env["BOT_SYMBOLS"] || DEFAULT_SYMBOLS).split(",").map((symbol) => symbol.trim()),
-    stateFolder: env["BOT_STATE"] || "bot-state",
+    stateFolder: env["BOT_STATE"] || env["SUPERVISOR_STATE_DIR"] || "bot-state",
     noNewOrders: env["SUPERVISOR_NO_NEW_ORDERS"] || undefined,
     crashFile: env["BOT_CRASH_FILE"] || undefined,
     hangFile: env["BOT_HANG_FILE"] || undefined,

@@ -13,6 +13,7 @@ const TIMELINE_LINES = 20;
 const EVENT_LINES = 20;
 const OUTPUT_LINES = 15;
 const STACK_LINES = 40;
+const STATE_LINES = 10;
 /** Columns of a trend. */
 const TREND_COLUMNS = 48;
 const BARS = "▁▂▃▄▅▆▇█";
@@ -31,6 +32,7 @@ export function dumpReport(view: DumpView): readonly string[] {
   const sections: readonly (readonly [string, readonly string[]])[] = [
     ["What the bot was doing", view.instruments],
     ["Stack", stackLines(view.text)],
+    ["What its state says it holds", stateLines(view.text("state/summary.json"))],
     ["Its last events", eventLines(view.text("blackbox/events.ndjson"))],
     ["Its last words", lastLines(view.text("output.tail"), OUTPUT_LINES)],
     ["Threads", threadLines(view.text("threads.json"))],
@@ -102,6 +104,22 @@ const STACKS = ["stacks/node.txt", "stacks/python.txt", "stacks/quit.txt"];
 
 function stackLines(text: DumpView["text"]): readonly string[] {
   return STACKS.flatMap((path) => (text(path) ?? "").split("\n").filter(Boolean).slice(0, STACK_LINES));
+}
+
+/** Positions and unfinished orders, as the bot has kept them last; the venue may say otherwise. */
+function stateLines(text: string | undefined): readonly string[] {
+  const state = parseJson(text ?? "");
+  if (typeof state !== "object" || state === null) return [];
+  const words = (each: object, ...keys: string[]): string => keys.map((key) => stringOf(each, key)).join(" ");
+  const positions = listOf(Reflect.get(state, "positions"));
+  const orders = listOf(Reflect.get(state, "orders"));
+  const reconcile = stringOf(state, "needsReconcile");
+  return [
+    ...(reconcile === "" ? [] : [`to be reconciled since ${reconcile}`]),
+    ...positions.slice(0, STATE_LINES).map((each) => `position ${words(each, "side", "quantity", "symbol", "status")}`),
+    ...orders.slice(0, STATE_LINES).map((each) => `order ${words(each, "id", "side", "quantity", "symbol", "status")}`),
+    ...(positions.length + orders.length === 0 ? ["no position and no unfinished order"] : []),
+  ];
 }
 
 /** How many threads are in which state, and where the first of them waits. */
@@ -195,7 +213,10 @@ function formatBytes(bytes: number): string {
 }
 
 function listIn(text: string | undefined): readonly object[] {
-  const value = parseJson(text ?? "");
+  return listOf(parseJson(text ?? ""));
+}
+
+function listOf(value: unknown): readonly object[] {
   return Array.isArray(value)
     ? value.filter((each: unknown): each is object => typeof each === "object" && each !== null)
     : [];

@@ -30,6 +30,7 @@ import { readProc } from "../../platform/proc.ts";
 import { readSamples } from "../../platform/sample-file.ts";
 import { defineAction } from "../contract.ts";
 import { DumpFolder } from "./folder.ts";
+import { stateSummary } from "./state-summary.ts";
 import { pruneDumps } from "./store.ts";
 
 /** The last of everything: events of the bot, bytes of its output, lines of the supervisor's journal. */
@@ -97,6 +98,7 @@ async function addRemains(folder: DumpFolder, job: PackJob): Promise<void> {
   folder.add("supervisor.ndjson", () => journalOf(journal, manifest.bot));
   addBlackbox(folder, job, generation);
   await folder.addLater("output.tail", () => outputOf(job, generation));
+  await folder.addLater("state/summary.json", () => stateSummary(job.state, job.dumps));
 }
 
 function addBlackbox(folder: DumpFolder, { blackbox }: PackJob, generation: number): void {

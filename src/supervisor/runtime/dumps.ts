@@ -282,6 +282,7 @@ export class Dumps {
         versions: { supervisor: version, runtime: `Bun ${Bun.version}` },
       },
       blackbox: { blackbox: files.blackbox, sealed: files.sealedBlackbox },
+      state: files.state,
       samples: files.samples,
       output: { log: files.log, index: files.outputIndex, runs: files.runs },
       journal: files.journal,
