@@ -101,18 +101,7 @@ export async function benchWorker(rig: Rig, options: Options): Promise<readonly 
 
 async function closeByWorker(rig: Rig, options: Options, { name, url }: Venue, id: string): Promise<Run> {
   const folder = rig.folderFor(id);
-  const job = {
-    version: 1,
-    mode: "close",
-    incident: "bench01",
-    trigger: "operator",
-    bot: "bot",
-    account: "bot",
-    incidentsDir: join(folder, "incidents"),
-    accountLock: join(folder, "account.lock"),
-    fence: { environ: [`INVOCATION_ID=${crypto.randomUUID()}`], cgroups: [], processes: [] },
-    venue: accessTo(rig, { name, url }),
-  };
+  const job = closeJob(rig, folder, { name, url });
   const bornAtMs = Date.now();
   const startMs = performance.now();
   const worker = Bun.spawn({
@@ -198,10 +187,44 @@ async function benchLooks(rig: Rig, options: Options, venue: Venue): Promise<rea
     looks.push(look);
   }
   const what = `${venue.name}: one reading for the limits, 20 positions`;
+  const refused = await benchRefusal(rig, options, venue);
   return [
+    refused,
     { what: `${what}: CPU time (of 30 s by default)`, unit: "ms", values: looks.map(({ cpuMs }) => cpuMs) },
     { what: `${what}: peak of resident memory`, unit: "MiB", values: looks.map(({ peakMiB }) => peakMiB), target: 110 },
   ];
+}
+
+/** A key that may only read: the spawn to the exit with 13. */
+async function benchRefusal(rig: Rig, options: Options, venue: Venue): Promise<Row> {
+  const values: number[] = [];
+  for (let n = 0; n < (options.quick ? 1 : LOOKS); n += 1) {
+    await prepareVenue(venue);
+    await fetch(`${venue.url}/__paper/set`, { method: "POST", body: JSON.stringify({ canTrade: false }) });
+    const folder = rig.folderFor(`refused-${n}`);
+    const startMs = performance.now();
+    const { said } = await runAction(options, "close-positions", closeJob(rig, folder, venue));
+    values.push(performance.now() - startMs);
+    const { outcome } = reportOf(said);
+    if (outcome !== "keyRefused") throw new Error(`cannot measure: the close ended ${outcome}`);
+  }
+  const what = `${venue.name}: a key without the right to trade, spawn to exit with 13, answers after ${venue.latencyMs} ms`;
+  return { what, unit: "ms", values, target: 2_000 };
+}
+
+function closeJob(rig: Rig, folder: string, venue: Pick<Venue, "name" | "url">): object {
+  return {
+    version: 1,
+    mode: "close",
+    incident: "bench01",
+    trigger: "operator",
+    bot: "bot",
+    account: "bot",
+    incidentsDir: join(folder, "incidents"),
+    accountLock: join(folder, "account.lock"),
+    fence: { environ: [`INVOCATION_ID=${crypto.randomUUID()}`], cgroups: [], processes: [] },
+    venue: accessTo(rig, venue),
+  };
 }
 
 function reportOf(lines: string): CloseReport {

@@ -137,6 +137,13 @@ const BITGET: VenueQuirks = {
   closesBy: ["side"],
 };
 
+/** ccxt lists the open orders of their spot market unless it is told otherwise, whatever its default type is. */
+const TOLD_SWAP: VenueQuirks = {
+  ...USUAL,
+  orderListings: [{ type: "swap" }],
+  triggerListings: [{ params: { type: "swap", trigger: true }, unknownType: undefined }],
+};
+
 const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
   okx: OKX,
   okxus: OKX,
@@ -147,6 +154,8 @@ const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
   bitget: BITGET,
   kucoin: { ...USUAL, namesMarginMode: true, closesBy: ["clientOrderId"] },
   kucoinfutures: { ...USUAL, namesMarginMode: true, closesBy: ["clientOrderId"] },
+  btse: TOLD_SWAP,
+  hashkey: TOLD_SWAP,
   coinbase: { ...USUAL, closesBy: ["clientOrderId"] },
   mudrex: { ...USUAL, closesBy: ["side"] },
   krakenfutures: { ...USUAL, triggerListings: [], oneListing: true },
