@@ -33,5 +33,20 @@ export { createLevels, type Levels, type LevelChange, type LevelStore, type Leve
 export { createNotifier, type Notifier, type NotifyFields } from "./notify.ts";
 export type * from "./ports.ts";
 export { openStore, type StateOptions, type StateStore } from "./state/store.ts";
-export type { SavedDay, SavedPosition, SavedTrade } from "./state/books.ts";
+export type { SavedDay, SavedPosition, SavedTrade } from "../core/books.ts";
 export type { OpenReport } from "./state/report.ts";
+export {
+  checkLimits,
+  reconcileBot,
+  type ReconcileOptions,
+  type ReconcileReport,
+  type ReconcileVenue,
+} from "./reconcile.ts";
+export type {
+  BotLimits,
+  Finding,
+  MissingStop,
+  ReconcilePolicy,
+  RestingOrder,
+  VenuePosition,
+} from "../core/reconcile.ts";

@@ -9,17 +9,8 @@ import type { SavedBudget } from "../../core/retry-budget.ts";
 import type { Cell } from "../../core/state-tables.ts";
 import type { LevelStore } from "../levels.ts";
 import type { BreakerStore, BudgetStore, IntentLog, KnownIntent, ProposeLevel } from "../ports.ts";
-import {
-  dayCells,
-  dayOf,
-  positionCells,
-  positionOf,
-  tradeCells,
-  tradeOf,
-  type SavedDay,
-  type SavedPosition,
-  type SavedTrade,
-} from "./books.ts";
+import type { SavedDay, SavedPosition, SavedTrade } from "../../core/books.ts";
+import { dayCells, dayOf, positionCells, positionOf, tradeCells, tradeOf } from "./books.ts";
 import {
   THREAD_PURPOSE,
   type Ask,
