@@ -13,6 +13,7 @@ import { benchPeers } from "./peers.ts";
 import { benchPostgres } from "./postgres.ts";
 import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
+import { benchSdk } from "./sdk.ts";
 import { benchStart } from "./start.ts";
 import { benchWorker } from "./worker.ts";
 
@@ -27,6 +28,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   load: { title: "Under load", run: benchLoad, named: true },
   blackbox: { title: "The bot's black box", run: benchBlackbox },
   dump: { title: "Crash dump of a hung bot", run: benchDump },
+  sdk: { title: "The bot's SDK", run: benchSdk, named: true },
   backup: { title: "Backup of SQLite under a writer", run: benchBackup, named: true },
   postgres: { title: "Backups of PostgreSQL", run: benchPostgres, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },

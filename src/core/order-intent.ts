@@ -61,7 +61,8 @@ export function isUndone(outcome: IntentOutcome): boolean {
 
 /** An order as the venue shows it; ccxt's orders are of this shape. */
 export interface VenueOrder {
-  readonly id: string;
+  /** The venue's own id. */
+  readonly id?: string | undefined;
   readonly clientOrderId?: string | undefined;
   /** `open`, `closed`, `canceled`, `expired` or `rejected`. */
   readonly status?: string | undefined;
@@ -73,7 +74,7 @@ export interface VenueOrder {
 export function outcomeOf(order: VenueOrder, attempts: number, at: number): IntentOutcome {
   return {
     status: statusOf(order),
-    exchangeOrderId: order.id,
+    exchangeOrderId: order.id ?? null,
     filled: decimalText(order.filled),
     avgPrice: decimalText(order.average),
     attempts,
@@ -97,7 +98,7 @@ export function outcomeWithout(
 export function orderOf(clientOrderId: string, outcome: IntentOutcome): VenueOrder {
   const status = STATUS_OF_INTENT[outcome.status];
   return {
-    id: outcome.exchangeOrderId ?? "",
+    ...(outcome.exchangeOrderId === null ? {} : { id: outcome.exchangeOrderId }),
     clientOrderId,
     status,
     ...(outcome.filled === null ? {} : { filled: outcome.filled }),
