@@ -123,18 +123,27 @@ async function closeByDriver(job: CloseJob, io: CloseIo, parts: RunParts): Promi
     outcome: "internal",
     reason: `internal error: ${describeError(error, job.venue)}`,
   }));
-  if (!hookTakesOver(failed.outcome) || signal?.aborted === true) return failed;
+  if (!mayTakeOver(job, failed) || signal?.aborted === true) return failed;
   parts.tell("closing", `${failed.outcome}: ${failed.reason}; the hook goes on`);
   const { record } = parts;
   record.earlierCalls = record.calls;
   record.calls = 0;
   const lastMs = Math.max(deadlineMs, clock.monotonicMs() + HOOK_BUDGET_MS);
   const { hook: _, ...alone } = job;
-  const byHook = await closeAtVenue({ ...alone, venue: hook }, io, parts, lastMs);
+  const byHook = await closeAtVenue({ ...alone, venue: hook }, io, parts, lastMs, true);
   return {
     ...byHook,
     reason: `${byHook.reason}; the hook closed, since ${job.venue.exchange} did not: ${failed.reason}`,
   };
+}
+
+/**
+ * A name that the venue has not would make the hook look at nothing and call that flat; and of a wallet only the driver knows
+ * what is to be kept and what is sold for what.
+ */
+function mayTakeOver({ venue }: CloseJob, { outcome, misconfigured }: Verdict): boolean {
+  const wallet = venue.driver === undefined && venue.spot !== undefined;
+  return hookTakesOver(outcome) && misconfigured !== true && !wallet;
 }
 
 async function closeAtVenue(
@@ -142,6 +151,7 @@ async function closeAtVenue(
   io: CloseIo,
   { record, journal, tell }: RunParts,
   deadlineMs: number,
+  takenOver = false,
 ): Promise<Verdict> {
   const { clock, signal: stop } = io;
   const unreadableMs = job.hook === undefined ? undefined : UNREADABLE_BEFORE_HOOK_MS;
@@ -164,7 +174,7 @@ async function closeAtVenue(
     };
     return closeAccount(
       { venue, journal, record, clock, policy, stop, tell },
-      resumedPlan(journal.history, clock, record),
+      resumedPlan(journal.history, clock, record, takenOver),
     );
   });
 }
@@ -175,7 +185,12 @@ function lastSteps({ hook }: CloseJob, { closesWhole }: Venue): LastStep[] {
 }
 
 /** The plan of a restarted close: numbers go on, the allowance of orders is new, and an order without outcome may still be executed. */
-function resumedPlan(history: IncidentHistory, clock: Clock, { ownOrders, rounds }: CloseRecord): PlanState {
+function resumedPlan(
+  history: IncidentHistory,
+  clock: Clock,
+  { ownOrders, rounds }: CloseRecord,
+  takenOver: boolean,
+): PlanState {
   const nowMs = clock.monotonicMs();
   const wallMs = clock.wallTime().getTime();
   const unknownAtMs = history.orders
@@ -187,8 +202,9 @@ function resumedPlan(history: IncidentHistory, clock: Clock, { ownOrders, rounds
   return startPlan({
     round: rounds,
     seq: history.lastSeq + ownOrders.length,
-    endedFlat: history.endedFlat,
-    reopened: history.reopened,
+    // What the driver before the hook has seen or sent counts: an account that it found open again was not left flat.
+    endedFlat: history.endedFlat && !takenOver,
+    reopened: history.reopened || (history.endedFlat && ownOrders.length > 0),
     lastUnknownAtMs: unknownAtMs.length === 0 ? undefined : Math.max(...unknownAtMs),
   });
 }

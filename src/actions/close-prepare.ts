@@ -52,7 +52,9 @@ export async function withVenue(
       const stranger = venue.accountProblem?.();
       if (stranger !== undefined) return { outcome: "refused", reason: `${stranger}; nothing was sent` };
       const problem = venue.symbolProblem();
-      return problem === undefined ? await deed(venue) : { outcome: "unsupported", reason: problem };
+      return problem === undefined
+        ? await deed(venue)
+        : { outcome: "unsupported", reason: problem, misconfigured: true };
     } finally {
       record.calls = venue.calls;
     }

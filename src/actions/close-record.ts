@@ -15,6 +15,8 @@ export interface Verdict {
   /** One sentence for people. */
   readonly reason: string;
   readonly foreign?: readonly string[];
+  /** What the config says of the account is wrong: nobody else may go on with it. */
+  readonly misconfigured?: true;
 }
 
 /** Lines of one run that the timeline keeps; the first tell most, and the last is the verdict. */

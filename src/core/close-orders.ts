@@ -219,8 +219,8 @@ export function isSilent(result: SendResult): boolean {
 /** The next attempt on a position learns from this one. */
 export function nextAttempt(attempt: Attempt, order: CloseOrder, result: SendResult): Attempt {
   if (result.kind === "accepted") return afterAccepted({ ...attempt, stubborn: 0 }, order, result);
-  // The venue's limits and a wrong clock say nothing about the order.
-  if (result.kind === "throttled" || result.kind === "clock") return attempt;
+  // The venue's limits and a wrong clock say nothing about the order; a hook that pleads them is not waited for.
+  if ((result.kind === "throttled" || result.kind === "clock") && order.by !== "hook") return attempt;
   // A last step that failed in whatever way is not insisted on: the next one may work.
   if (order.by !== undefined) return { ...attempt, rung: rungAbove(order.rung, order.last), stubborn: 0, works: false };
   if (result.kind === "auth") return byHook(attempt, order);

@@ -2,14 +2,16 @@
  * Ends a frozen cgroup when its supervisor dies before it has killed it: what is frozen for the kill must not stay so, for a frozen
  * bot neither trades nor protects, and nothing but a reboot would end it where no other supervisor comes.
  */
-import { join } from "node:path";
 import { ownPids } from "./subreaper.ts";
 
 /**
- * The end of its input is our death: a frozen process dies of `cgroup.kill` as any other (cgroups(7)). The file is opened before, so that
- * a late guard can only kill this cgroup, and not one that was made anew under its name.
+ * The end of its input is our death: a frozen process dies of `cgroup.kill` as any other (cgroups(7)); before Linux 5.14, which has
+ * none, it is let go on, and the next supervisor ends it. The file is opened before, so that a late guard can only reach this
+ * cgroup, and not one that was made anew under its name.
  */
-const SCRIPT = `exec 3> "$1"; read -r line; echo 1 >&3`;
+const SCRIPT = `file=$1/cgroup.kill word=1
+[ -e "$file" ] || file=$1/cgroup.freeze word=0
+exec 3> "$file"; read -r line; echo $word >&3`;
 
 export interface KillGuard {
   /** The kill is done. The guard goes before its input ends, so that it kills nothing of a later start. */
@@ -20,7 +22,7 @@ export interface KillGuard {
 export function guardKill(cgroup: string): KillGuard | undefined {
   try {
     const guard = Bun.spawn({
-      cmd: ["/bin/sh", "-c", SCRIPT, "sh", join(cgroup, "cgroup.kill")],
+      cmd: ["/bin/sh", "-c", SCRIPT, "sh", cgroup],
       cwd: "/",
       env: {},
       detached: true,

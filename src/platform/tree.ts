@@ -165,14 +165,18 @@ export async function killTree(marks: TreeMarks, options: KillOptions): Promise<
 
 async function killGuarded(marks: TreeMarks, options: KillOptions): Promise<Member[]> {
   const { clock, rounds = DEFAULT_ROUNDS, graceMs = DEFAULT_GRACE_MS } = options;
-  const whileStanding = once(options.whileStanding);
+  let startMs = clock.monotonicMs();
+  // The dying have their time from the kill on, however long that was held up.
+  const whileStanding = once(() => {
+    options.whileStanding?.();
+    startMs = clock.monotonicMs();
+  });
   const seen = new Map<number, ProcessId>();
   const current = (): Member[] => {
     const members = listTree({ ...marks, known: [...marks.known, ...seen.values()] });
     for (const { pid, startTicks } of members) seen.set(pid, { pid, startTicks });
     return members;
   };
-  const startMs = clock.monotonicMs();
   let provenEmpty = killOutright(marks, whileStanding) && (await untilProvenGone(marks, clock));
   if (provenEmpty) {
     freezeCgroup(marks.cgroup ?? "", false);
@@ -198,8 +202,8 @@ async function killGuarded(marks: TreeMarks, options: KillOptions): Promise<Memb
   return provenEmpty ? [] : await lastLook(marks, current, clock);
 }
 
-function once(deed: (() => void) | undefined): () => void {
-  let left = deed;
+function once(deed: () => void): () => void {
+  let left: (() => void) | undefined = deed;
   return () => {
     const now = left;
     left = undefined;

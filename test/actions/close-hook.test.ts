@@ -199,18 +199,18 @@ describe.concurrent("driver webhook", () => {
 /** Orders of ccxt, whose query begins so; the Python hook's begins with the symbol. */
 const CCXT_ORDER = "POST /fapi/v1/order?timestamp=";
 
+const python = (rig: Rig): ExecAccess => ({
+  driver: "exec",
+  exchange: "exec",
+  symbols: [],
+  timeoutMs: 30_000,
+  command: [PYTHON ?? "", HOOK],
+  cwd: "/",
+  env: { EXCHANGE_URL: rig.paper.url, EXCHANGE_KEY: API_KEY, EXCHANGE_SECRET: API_SECRET },
+});
+
 describe("a hook beside ccxt", () => {
   const missing = PYTHON === undefined ? " (skipped: there is no python3)" : "";
-  const python = (rig: Rig): ExecAccess => ({
-    driver: "exec",
-    exchange: "exec",
-    symbols: [],
-    timeoutMs: 30_000,
-    command: [PYTHON ?? "", HOOK],
-    cwd: "/",
-    env: { EXCHANGE_URL: rig.paper.url, EXCHANGE_KEY: API_KEY, EXCHANGE_SECRET: API_SECRET },
-  });
-
   test.skipIf(PYTHON === undefined).each([
     { name: "refuses", fault: { kind: "apiCode", code: -1116, msg: "Invalid orderType." } },
     { name: "loses", fault: { kind: "dropBefore" } },
@@ -255,3 +255,22 @@ describe("a hook beside ccxt", () => {
     REAL_DEADLINE_MS,
   );
 });
+
+test.each([
+  ["names that the venue has not", "binance", { symbols: ["BTC/USDT:TYPO"] }, "unsupported"],
+  ["a wallet, of which it does not know what is to be kept", "binance-spot", { apiKey: "wrong" }, "keyRefused"],
+] as const)(
+  "closePositions() does not leave the account to the hook for %s",
+  async (_, exchange, { ...venue }, outcome) => {
+    await using rig = startRig({ symbols: 4, exchange });
+    const asked = join(rig.folder, "asked");
+    const symbols = "symbols" in venue ? [...venue.symbols] : [];
+    const report = await rig.close({
+      venue: { ...venue, symbols },
+      hook: { ...python(rig), ...shellHook(`cat >> ${asked}`), symbols },
+    });
+    expect(report).toMatchObject({ outcome, verified: false });
+    expect(existsSync(asked)).toBe(false);
+  },
+  REAL_DEADLINE_MS,
+);

@@ -2,7 +2,7 @@
  * What is kept of a bot for the time after its death: its black box, taken out of its reach when a start has ended, and the
  * supervisor's own readings of it. None of it ever stops the next step.
  */
-import { statSync } from "node:fs";
+import { lstatSync } from "node:fs";
 import { isEmpty, pruneSealed, sealBlackbox } from "../../platform/blackbox-files.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readSample, SampleFile, type MachineReading, type Sampled } from "../../platform/sample-file.ts";
@@ -10,8 +10,8 @@ import type { BotPlan } from "./bot-plan.ts";
 
 /** Old starts are removed this much after a new one was sealed, ms: a restart must not wait for that. */
 const PRUNE_DELAY_MS = 1_000;
-/** A folder that was changed longer ago than this shows every later change by another time, ms: many ticks of any file system. */
-const SETTLED_MS = 100;
+/** A folder that was changed longer ago than this shows every later change by another time, ms: more than a tick of any file system, of which some count whole seconds. */
+const SETTLED_MS = 3_000;
 
 export interface FlightRecorderDeps {
   readonly plan: { readonly files: Pick<BotPlan["files"], "blackbox" | "sealedBlackbox" | "samples"> };
@@ -35,7 +35,10 @@ export class FlightRecorder {
   /** Nothing lives of the start: what it has recorded is put where the next one cannot touch it. Some renames; never throws. */
   seal(generation: number): void {
     this.#try("seal the black box", () => {
-      if (this.#isStillEmpty() || sealBlackbox(this.#folders, generation) === 0) return;
+      // Behind a link may be a file system that does not answer, and a kill waits for this.
+      const stat = lstatSync(this.#deps.plan.files.blackbox, { throwIfNoEntry: false });
+      if (stat?.isDirectory() !== true || this.#isStillEmpty(stat.ctimeMs)) return;
+      if (sealBlackbox(this.#folders, generation) === 0) return;
       this.#cancelPrune ??= this.#deps.clock.after(PRUNE_DELAY_MS, () => this.#prune());
     });
   }
@@ -44,12 +47,10 @@ export class FlightRecorder {
    * The folder was empty at the last look and is as it was: most bots record nothing, and a restart waits for this. A
    * change in the same tick of the file system's clock as the look would not show, so only an older state is believed.
    */
-  #isStillEmpty(): boolean {
-    const { blackbox } = this.#folders;
-    const changedMs = statSync(blackbox, { throwIfNoEntry: false })?.ctimeMs;
-    if (changedMs !== undefined && changedMs === this.#emptySinceMs) return true;
-    const settled = changedMs !== undefined && this.#deps.clock.wallTime().getTime() - changedMs > SETTLED_MS;
-    this.#emptySinceMs = settled && isEmpty(blackbox) ? changedMs : undefined;
+  #isStillEmpty(changedMs: number): boolean {
+    if (changedMs === this.#emptySinceMs) return true;
+    const settled = this.#deps.clock.wallTime().getTime() - changedMs > SETTLED_MS;
+    this.#emptySinceMs = settled && isEmpty(this.#folders.blackbox) ? changedMs : undefined;
     return this.#emptySinceMs !== undefined;
   }
 

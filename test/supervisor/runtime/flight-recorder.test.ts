@@ -6,7 +6,7 @@ import { systemClock, type Clock } from "../../../src/platform/clock.ts";
 import { FlightRecorder } from "../../../src/supervisor/runtime/flight-recorder.ts";
 
 /** Later than now by as much as the file system's clock may be behind. */
-const settled: Clock = { ...systemClock, wallTime: () => new Date(Date.now() + 1_000), after: () => () => {} };
+const settled: Clock = { ...systemClock, wallTime: () => new Date(Date.now() + 10_000), after: () => () => {} };
 
 class Place implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), "fr-"));
