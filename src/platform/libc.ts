@@ -42,6 +42,9 @@ export interface Libc {
   readonly errno: () => number;
 }
 
+/** Command of fcntl(2) that sets the bytes which a pipe holds. */
+export const F_SETPIPE_SZ = 1_031;
+
 /** Error numbers that callers tell apart (asm-generic/errno-base.h; the same on x86-64 and arm64). */
 export const ERRNO = { EINTR: 4, EAGAIN: 11, ESRCH: 3, ECHILD: 10 } as const;
 

@@ -72,10 +72,22 @@ async function settle({ command }: PipeRequest, { child, said, fed }: Running): 
     throw source.cause;
   }
   const code = await child.exited;
-  if (code === 0 && child.signalCode === null) return;
-  const words = lastLines(await said);
-  const how = child.signalCode === null ? `with ${code}` : `by ${child.signalCode}`;
-  throw new Error(`${command[0].replace(/^.*\//, "")} ended ${how}${words === "" ? "" : `: ${words}`}`);
+  const words = await said;
+  const failure = programFailure(command[0], code, child.signalCode, () => words);
+  if (failure !== undefined) throw failure;
+}
+
+/** `undefined` when it ended with 0. */
+export function programFailure(
+  program: string,
+  code: number,
+  signal: number | string | null,
+  said: () => string,
+): Error | undefined {
+  if (code === 0 && signal === null) return undefined;
+  const words = lastLines(said());
+  const how = signal === null ? `with ${code}` : `by ${signal}`;
+  return new Error(`${program.replace(/^.*\//, "")} ended ${how}${words === "" ? "" : `: ${words}`}`);
 }
 
 /** Throws what the stream throws. A program that reads no further is no error here: its code says why. */

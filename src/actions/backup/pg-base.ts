@@ -7,7 +7,8 @@ import { join } from "node:path";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { giveAway, ScratchServer, scratchUser } from "../../platform/postgres-scratch.ts";
 import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
-import { feedProgram, outputOf } from "../../platform/program-pipe.ts";
+import { bulkOutputOf } from "../../platform/program-bulk.ts";
+import { feedProgram } from "../../platform/program-pipe.ts";
 import type { PsqlSession } from "../../platform/psql.ts";
 import { quoteText } from "../../platform/psql.ts";
 import { Failure } from "./failure.ts";
@@ -58,7 +59,7 @@ const FACTS = `SELECT pg_catalog.current_setting('server_version') AS version,
 const WAL_NOW =
   "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) AS name, pg_catalog.pg_current_wal_lsn()::text AS lsn";
 
-async function capture(target: BaseTarget, { now }: CaptureContext): Promise<Captured> {
+async function capture(target: BaseTarget, { now, scratch }: CaptureContext): Promise<Captured> {
   const session = await openSession(target);
   try {
     const [facts] = await session.rows<ServerFacts>(FACTS);
@@ -82,7 +83,11 @@ async function capture(target: BaseTarget, { now }: CaptureContext): Promise<Cap
       "--no-password",
       "--manifest-checksums=SHA256",
     ];
-    const stream = outputOf({ command: [program, ...options], env: connectionEnv(placeOf(target), target.password) });
+    const stream = bulkOutputOf({
+      command: [program, ...options],
+      env: connectionEnv(placeOf(target), target.password),
+      folder: scratch,
+    });
     async function* whole(): AsyncGenerator<Uint8Array> {
       try {
         yield* stream;

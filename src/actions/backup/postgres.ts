@@ -9,7 +9,8 @@ import type { Manifest } from "../../core/backup-manifest.ts";
 import { parsePostgresUrl, type PostgresPlace } from "../../core/postgres-url.ts";
 import { ScratchServer } from "../../platform/postgres-scratch.ts";
 import { connectionEnv, majorOf, newestProgram, postgresProgram } from "../../platform/postgres-tools.ts";
-import { feedProgram, outputOf } from "../../platform/program-pipe.ts";
+import { bulkOutputOf } from "../../platform/program-bulk.ts";
+import { feedProgram } from "../../platform/program-pipe.ts";
 import { PsqlSession, quoteName, quoteText } from "../../platform/psql.ts";
 import { askChecks } from "./checks.ts";
 import { Failure } from "./failure.ts";
@@ -74,7 +75,7 @@ const FACTS = `SELECT pg_catalog.current_setting('server_version') AS version, d
   pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype,
   pg_catalog.pg_database_size(d.oid) AS bytes FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`;
 
-async function capture(target: PostgresTarget, { now }: CaptureContext): Promise<Captured> {
+async function capture(target: PostgresTarget, { now, scratch }: CaptureContext): Promise<Captured> {
   const session = await openSession(target);
   try {
     const { program, major: dumpedBy } = await dumpProgram(session);
@@ -96,9 +97,10 @@ async function capture(target: PostgresTarget, { now }: CaptureContext): Promise
       rawName: DUMP_NAME,
       raw: heldBy(
         session,
-        outputOf({
+        bulkOutputOf({
           command: [program, ...options, `--snapshot=${exported.id}`],
           env: connectionEnv(placeOf(target), target.password),
+          folder: scratch,
         }),
       ),
       facts: async () => ({ content, engine: { name: "PostgreSQL", version, dumpedBy, ...rest } }),

@@ -1,0 +1,84 @@
+/**
+ * What a program prints, where it is gigabytes in small pieces: read from a pipe by calls that wait, for a fifth of the processor
+ * time that a stream of events takes. Only for workers: nothing else runs in this process meanwhile.
+ */
+import { closeSync, constants, openSync, readFileSync, readSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { F_SETPIPE_SZ, libc } from "./libc.ts";
+import { runCommand } from "./command.ts";
+import { systemClock } from "./clock.ts";
+import { programFailure } from "./program-pipe.ts";
+
+/** Bytes handed on at once. */
+const BLOCK_BYTES = 1_024 ** 2;
+/** The most that a user may have without further rights (fs.pipe-max-size): the program seldom waits. */
+const PIPE_BYTES = 1_024 ** 2;
+const MKFIFO_MS = 30_000;
+
+export interface BulkRequest {
+  readonly command: readonly [string, ...string[]];
+  /** The whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Ours alone, for the pipe and for what the program says of its troubles. */
+  readonly folder: string;
+}
+
+/** All in one buffer: each piece is gone when the next is asked for. Throws at its end what the program said, unless it ended with 0. */
+export async function* bulkOutputOf({ command, env, folder }: BulkRequest): AsyncGenerator<Uint8Array> {
+  const saidPath = join(folder, "said");
+  // Not a pipe: the program would wait for us to read it, while we wait for the other one.
+  const said = openSync(saidPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+  const { from, to } = await makePipe(join(folder, "pipe"));
+  let child: Bun.Subprocess | undefined;
+  try {
+    child = Bun.spawn({ cmd: [...command], cwd: "/", env: { ...env }, stdio: ["ignore", to, said] });
+    closeSync(to);
+    yield* blocksOf(from);
+    const code = await child.exited;
+    const failure = programFailure(command[0], code, child.signalCode, () => readFileSync(saidPath, "utf8"));
+    if (failure !== undefined) throw failure;
+  } finally {
+    closeSync(from);
+    closeSync(said);
+    if (child === undefined) closeSync(to);
+    child?.kill("SIGKILL");
+    await child?.exited;
+    rmSync(saidPath, { force: true });
+  }
+}
+
+function* blocksOf(fd: number): Generator<Uint8Array> {
+  const block = new Uint8Array(BLOCK_BYTES);
+  for (;;) {
+    let filled = 0;
+    for (let got = -1; got !== 0 && filled < block.length; filled += got)
+      got = readSync(fd, block, filled, block.length - filled, null);
+    if (filled === 0) return;
+    yield block.subarray(0, filled);
+  }
+}
+
+/** Bun makes sockets where others make pipes, and those hand on each small piece by itself. */
+async function makePipe(path: string): Promise<{ readonly from: number; readonly to: number }> {
+  const made = await runCommand({
+    command: ["mkfifo", "-m", "600", path],
+    cwd: "/",
+    env: { PATH: "/usr/bin:/bin" },
+    timeoutMs: MKFIFO_MS,
+    clock: systemClock,
+    maxOutputBytes: 1_024,
+  });
+  if (made.kind !== "exited" || made.code !== 0)
+    throw new Error(`cannot make the pipe ${path}: ${made.kind === "exited" ? made.output.trim() : made.kind}`);
+  // One end by itself opens at once only where it does not wait for the other; it is then opened anew, to wait for data.
+  const first = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const to = openSync(path, constants.O_WRONLY);
+    const from = openSync(path, constants.O_RDONLY);
+    libc()?.fcntl(from, F_SETPIPE_SZ, PIPE_BYTES);
+    return { from, to };
+  } finally {
+    closeSync(first);
+    rmSync(path);
+  }
+}

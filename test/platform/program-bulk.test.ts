@@ -1,0 +1,43 @@
+/** Programs whose output is read by calls that wait. */
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { bulkOutputOf } from "../../src/platform/program-bulk.ts";
+
+const PATH = "/usr/bin:/bin";
+let folder = "";
+beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "bulk-"))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const run = (script: string) => bulkOutputOf({ command: ["/bin/sh", "-c", script], env: { PATH }, folder });
+
+async function sizeOf(pieces: AsyncIterable<Uint8Array>): Promise<number> {
+  let bytes = 0;
+  for await (const piece of pieces) bytes += piece.length;
+  return bytes;
+}
+
+test("bulkOutputOf() hands on every byte, and leaves nothing in its folder", async () => {
+  const script = "i=0; while [ $i -lt 300 ]; do head -c 8191 /dev/zero; i=$((i+1)); done";
+  expect(await sizeOf(run(script))).toBe(300 * 8_191);
+  expect(await sizeOf(run(":"))).toBe(0);
+  expect(readdirSync(folder)).toEqual([]);
+}, 60_000);
+
+test("bulkOutputOf() throws at its end what the program said, however much that was", async () => {
+  const script = "echo begun; head -c 1000000 /dev/zero >&2; echo 'connection lost' >&2; exit 3";
+  await expect(sizeOf(run(script))).rejects.toThrow(/^sh ended with 3: .*connection lost$/);
+  await expect(sizeOf(run("kill -9 $$"))).rejects.toThrow("sh ended by SIGKILL");
+  expect(readdirSync(folder)).toEqual([]);
+}, 60_000);
+
+test("bulkOutputOf() ends a program whose reader has left, and says that one is not there", async () => {
+  for await (const piece of run("exec yes")) {
+    expect(piece.length).toBe(1_024 ** 2);
+    break;
+  }
+  const none = bulkOutputOf({ command: ["/nowhere/at/all"], env: { PATH }, folder });
+  await expect(sizeOf(none)).rejects.toThrow("/nowhere/at/all");
+  expect(readdirSync(folder)).toEqual([]);
+}, 60_000);
