@@ -15,6 +15,7 @@ import { benchRestart } from "./restart.ts";
 import { withRig, type Options, type Rig } from "./rig.ts";
 import { benchSdk } from "./sdk.ts";
 import { benchStart } from "./start.ts";
+import { benchStore } from "./store.ts";
 import { benchWorker } from "./worker.ts";
 
 type Bench = (rig: Rig, options: Options) => Promise<readonly Row[]>;
@@ -29,6 +30,7 @@ const benches: Readonly<Record<string, { readonly title: string; readonly run: B
   blackbox: { title: "The bot's black box", run: benchBlackbox },
   dump: { title: "Crash dump of a hung bot", run: benchDump },
   sdk: { title: "The bot's SDK", run: benchSdk, named: true },
+  store: { title: "The bot's state store", run: benchStore },
   backup: { title: "Backup of SQLite under a writer", run: benchBackup, named: true },
   postgres: { title: "Backups of PostgreSQL", run: benchPostgres, named: true },
   notify: { title: "Burst of 20 000 notify datagrams", run: benchNotify },

@@ -18,7 +18,7 @@ const CALLS = "pwrite64,write,fsync,fdatasync,ftruncate";
 const mayTrace = spawnSync("strace", ["-o", "/dev/null", "true"]).status === 0;
 const COUNT = 300;
 /** Every so manieth acknowledgement is a crash. */
-const EVERY = 15;
+const EVERY = 20;
 
 let place: ReturnType<typeof makeFolder>;
 
