@@ -50,3 +50,17 @@ test.concurrent("a state that was emptied is told by doctor, salvaged beside it,
   const after = await rig.cli("state", "show", "bot", "--json");
   expect(parsed(after.out)).toMatchObject({ needsReconcile: expect.any(String), rows: { positions: 1, orders: 1 } });
 });
+
+test.concurrent("state level sets what a stopped bot begins with, and is refused while it runs", async () => {
+  await using rig = new Rig({ bots: { bot: { command: KEEPING } } });
+  await rig.run();
+  await rig.botUntil("it keeps something", () => existsSync(rig.path("opened-1")));
+  const early = await rig.cli("state", "level", "bot", "minimal", "--reason", "x");
+  expect(early).toMatchObject({ code: 1, err: expect.stringContaining("the state is in use; stop the bot first") });
+  expect(await rig.cli("state", "level", "bot", "rubbish", "--reason", "x")).toMatchObject({ code: 2 });
+  expect(await rig.cli("stop", "bot")).toMatchObject({ code: 0 });
+  const done = await rig.cli("state", "level", "bot", "minimal", "--reason", "looked at it");
+  expect(done).toMatchObject({ code: 0, err: "" });
+  expect((await rig.cli("state", "show", "bot")).out).toContain("level minimal: looked at it");
+  expect((await rig.cli("state", "doctor", "bot", "--json")).out).toContain('"condition":"whole"');
+});

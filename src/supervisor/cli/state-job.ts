@@ -4,6 +4,12 @@ import * as z from "zod";
 export const stateJobSchema = z.discriminatedUnion("what", [
   z.strictObject({ what: z.literal("show"), folder: z.string() }),
   z.strictObject({ what: z.literal("doctor"), folder: z.string() }),
+  z.strictObject({
+    what: z.literal("level"),
+    folder: z.string(),
+    level: z.enum(["normal", "degraded", "minimal", "emergency"]),
+    reason: z.string(),
+  }),
   z.strictObject({ what: z.literal("salvage"), folder: z.string(), to: z.string(), backups: z.array(z.string()) }),
 ]);
 export type StateJob = z.output<typeof stateJobSchema>;
@@ -62,6 +68,7 @@ export const stateAnswerSchema = z.discriminatedUnion("what", [
   z.object({ what: z.literal("show"), view }),
   z.object({ what: z.literal("doctor"), examination }),
   z.object({ what: z.literal("salvage"), salvage }),
+  z.object({ what: z.literal("level") }),
   z.object({ what: z.literal("failed"), error: z.string() }),
 ]);
 export type StateAnswer = z.output<typeof stateAnswerSchema>;

@@ -47,6 +47,11 @@ async function done(job: StateJob): Promise<StateAnswer> {
       const plain = { ...rest, findings: [...findings], quarantines: [...quarantines] };
       return { what: "doctor", examination: { ...plain, backup: backup && { ...backup, flaws: [...backup.flaws] } } };
     }
+    case "level": {
+      const { setSavedLevel } = await import("../../bot/state/set-level.ts");
+      await setSavedLevel(job.folder, job.level, job.reason, now);
+      return { what: "level" };
+    }
     case "salvage": {
       const { notes, ...rest } = await salvageState(job.folder, job.to, job.backups, now);
       return { what: "salvage", salvage: { ...rest, notes: [...notes] } };

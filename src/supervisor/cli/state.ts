@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { InvalidArgumentError, type Command } from "commander";
+import { LEVELS } from "../../core/degradation.ts";
 import { EXIT } from "../../core/exit-code.ts";
+import type { Level } from "../../core/gate.ts";
 import { plainJson, plainText } from "../../core/plain-text.ts";
 import { startWorker } from "../../platform/worker.ts";
 import { filesOf } from "../runtime/bot-plan.ts";
@@ -21,6 +23,10 @@ interface SalvageOptions extends Options {
   readonly backup: readonly string[];
 }
 
+interface LevelOptions extends Options {
+  readonly reason: string;
+}
+
 /** A state of some gigabytes is read in minutes. */
 const DEADLINE_MS = 1_800_000;
 
@@ -30,7 +36,7 @@ class StateError extends Error {
 
 export const command: Verb = {
   name: "state",
-  summary: "Shows, checks and salvages the state that a bot keeps with the SDK.",
+  summary: "Shows, checks and salvages the state that a bot keeps with the SDK, and sets its level.",
   configure: (cmd, io) => {
     sub(cmd, "show", "what it holds: positions, orders, level, breakers; of values only how many").action(
       (bot: string, options: Options) => show(bot, options, io),
@@ -44,8 +50,18 @@ export const command: Verb = {
       .requiredOption("--to <folder>", "into this empty folder")
       .option("--backup <file>", "also from this copy of its database; may be repeated", collect, [])
       .action((bot: string, options: SalvageOptions) => salvage(bot, options, io));
+    sub(cmd, "level", "set the level that a stopped bot begins with, also out of an emergency")
+      .argument("<level>", "normal, degraded, minimal or emergency", parseLevel)
+      .requiredOption("--reason <text>", "why; the bot shows it")
+      .action((bot: string, level: Level, options: LevelOptions) => setLevel(bot, level, options, io));
   },
 };
+
+function parseLevel(text: string): Level {
+  const level = LEVELS.find((each) => each === text);
+  if (level === undefined) throw new InvalidArgumentError(`"${text}" is none of ${LEVELS.join(", ")}`);
+  return level;
+}
 
 function sub(cmd: Command, name: string, what: string): Command {
   return withConfig(cmd.command(name))
@@ -120,6 +136,17 @@ async function salvage(bot: string, options: SalvageOptions, io: CliIo): Promise
   const { positions = 0, orders = 0, trades = 0, kv = 0 } = done.rows;
   io.out(
     `${done.folder} holds ${positions} positions, ${orders} orders, ${trades} trades, ${kv} values; reconcile before anything is opened`,
+  );
+}
+
+async function setLevel(bot: string, level: Level, options: LevelOptions, io: CliIo): Promise<void> {
+  const folder = await folderOf(bot, options, io);
+  const { reason } = options;
+  await ask({ what: "level", folder, level, reason });
+  io.out(
+    options.json === true
+      ? plainJson({ folder, level, reason })
+      : `${bot} begins its next start at ${level}, or at what the supervisor demands`,
   );
 }
 
