@@ -5,7 +5,7 @@ import { FLAT } from "../../src/core/close-goal.ts";
 import { endsChain, floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
 import type { Attempt, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { Decision, PlanState, Reading } from "../../src/core/close-plan.ts";
+import type { Decision, PlanPolicy, PlanState, Reading } from "../../src/core/close-plan.ts";
 import { held } from "./model-venue.ts";
 
 const POLICY = { incident: "abc123", run: "run001", goal: FLAT, scope: [], deadlineMs: 60_000, recvWindowMs: 5_000 };
@@ -490,4 +490,31 @@ test("decide() with a largest number of orders ends residual when they are used 
   const { decision } = decide(policy, recordRound(first.state, [sent]), at, 7_100);
   expect(decision).toMatchObject({ kind: "done", outcome: "residual" });
   expect(decision).toMatchObject({ reason: expect.stringContaining("the cap of 1 orders") });
+});
+
+test("decide() gives up an account that it cannot read for the time after which a hook goes on, and not before", () => {
+  const hidden = { positions: undefined, orders: undefined, triggers: undefined, failures: [] };
+  const policy = { ...POLICY, unreadableMs: 30_000 };
+  const first = decide(policy, startPlan(), hidden, 0);
+  const before = decide(policy, first.state, hidden, 29_999);
+  expect(before.decision.kind).not.toBe("done");
+  expect(decide(policy, before.state, hidden, 30_000).decision).toMatchObject({ kind: "done", outcome: "unreadable" });
+  const seen = decide(policy, before.state, reading([held("A", 1)]), 29_999);
+  expect(decide(policy, seen.state, hidden, 59_998).decision.kind).not.toBe("done");
+});
+
+test("decide() leaves what a venue closes by itself to whole positions at any price", () => {
+  const ladder = Array.from({ length: 4 }, () => ({ kind: "rejected", why: "other" }) as const);
+  const orderAfterRefusals = (more: Partial<PlanPolicy>): CloseOrder => {
+    const policy: PlanPolicy = { ...POLICY, last: ["venue"], ...more };
+    let step = decide(policy, startPlan(), reading([held("A", 10)]), 0);
+    for (const result of ladder) {
+      const order = firstOrder(step.decision);
+      step = decide(policy, recordRound(step.state, [{ order, result, sentAtMs: 0 }]), reading([held("A", 10)]), 1);
+    }
+    return firstOrder(step.decision);
+  };
+  expect(orderAfterRefusals({})).toMatchObject({ by: "venue", amount: 10 });
+  expect(orderAfterRefusals({ maxSlippage: 0.02 })).not.toHaveProperty("by");
+  expect(orderAfterRefusals({ goal: { kind: "reduce", exposure: 100 } })).not.toHaveProperty("by");
 });

@@ -114,7 +114,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
       processes: fence.flatMap(({ root, known }) => [...(root === undefined ? [] : [root]), ...known]).map(identityOf),
     },
     venue: venueAccess(plan, emergency, env, timeoutMs),
-    ...hookIfAny(plan, emergency, env, timeoutMs),
+    ...hookIfAny(request, emergency, timeoutMs),
   };
 }
 
@@ -128,12 +128,18 @@ export function hookBeside(
   return hook === undefined ? undefined : hookAccess(plan, { ...hook, symbols }, env, timeoutMs);
 }
 
-/** A hook whose secret is gone must not keep the driver from closing. */
-function hookIfAny(...asked: Parameters<typeof hookBeside>): { readonly hook?: HookAccess } {
+/** A hook whose secret is gone must not keep the driver from closing; that it is gone is said. */
+function hookIfAny(
+  { plan, env, onProgress }: CloseRequest,
+  emergency: EmergencyConfig,
+  timeoutMs: number,
+): { readonly hook?: HookAccess } {
   try {
-    const hook = hookBeside(...asked);
+    const hook = hookBeside(plan, emergency, env, timeoutMs);
     return hook === undefined ? {} : { hook };
-  } catch {
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    onProgress({ kind: "progress", state: "fencing", text: `the hook beside ccxt cannot be used: ${why}` });
     return {};
   }
 }
