@@ -94,7 +94,8 @@ async function lead(
  * it ahead by a group, and a disk that lied about a flush may have kept the one and lost the other.
  */
 async function withSecondCopy(files: StateFiles, opened: OpenedState): Promise<OpenedState> {
-  const { rows } = await secondCopyRows(files.second);
+  const old = await secondCopyRows(files.secondOld);
+  const rows = [...old.rows, ...(await secondCopyRows(files.second)).rows];
   const { database, report } = opened;
   let taken = 0;
   database.exec("BEGIN IMMEDIATE");

@@ -2,10 +2,11 @@
  * The thread that owns a state's database, so that no flush of a busy disk ever stops the bot's loop. What arrives while a
  * group is being written becomes the next group: the more there is to do, the fewer flushes it takes.
  */
+import { statSync } from "node:fs";
 import { isMainThread, parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { backUp } from "./backup.ts";
 import { writeMeta } from "./database.ts";
-import { stateFiles, sizeOf, type StateFiles } from "./files.ts";
+import { stateFiles, type StateFiles } from "./files.ts";
 import { openState, type OpenedState } from "./open.ts";
 import {
   THREAD_PURPOSE,
@@ -50,7 +51,9 @@ class StateThread {
     const keys = loadKeys(input.keyFile, process.env);
     this.#writer = new StateWriter({ database, second: this.#second, uuid, epoch, keys });
     this.#timer = setInterval(() => this.#backUpSoon(), BACKUP_MS);
-    if (sizeOf(files.backup) === undefined || state.report.kind === "recovered") this.#backUpSoon();
+    const madeAt = statSync(files.backup, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    // Also for a bot that never runs for an hour.
+    if (Math.abs(Date.now() - madeAt) > BACKUP_MS || state.report.kind === "recovered") this.#backUpSoon();
   }
 
   take(message: ToThread): void {

@@ -1,8 +1,10 @@
 /** The state store: what a promise of it is worth, the intents, the chain of trades, the one writer, secrets. */
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openStore, type StateOptions, type StateStore } from "../../../src/bot/index.ts";
+import { positionCells } from "../../../src/bot/state/books.ts";
+import { hashOf, lineOf } from "../../../src/bot/state/rows.ts";
 import { intent, makeFolder, position, trade } from "./rig.ts";
 
 let place: ReturnType<typeof makeFolder>;
@@ -118,6 +120,20 @@ test("breakers, budgets and the level are there at once at the next start", asyn
     level,
     undefined,
   ]);
+});
+
+test("openStore() takes over what the second copy has newer after an unclean end", async () => {
+  const first = await start();
+  await first.putPosition(position(1));
+  const copy = join(place.folder, "copy");
+  mkdirSync(copy);
+  for (const name of ["state.db", "state.db-wal", "state.db.id", "intents.ndjson"])
+    copyFileSync(join(place.folder, name), join(copy, name));
+  const row = { table: "positions", cells: positionCells(position(2)), version: 1 } as const;
+  appendFileSync(join(copy, "intents.ndjson"), lineOf({ row, hash: hashOf(row) }));
+  const again = await start({ folder: copy });
+  expect(again.report).toMatchObject({ kind: "unclean", findings: ["1 rows of the second copy were newer"] });
+  expect((await again.positions()).map(({ id }) => id)).toEqual(["p1", "p2"]);
 });
 
 test("put() of secret:* writes nothing readable, and get() reads it with its key", async () => {
