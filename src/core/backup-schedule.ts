@@ -20,9 +20,19 @@ const RETRIES_MS = [MINUTE_MS, 5 * MINUTE_MS, 15 * MINUTE_MS];
 /** Time after which a run that was to be there is missed by people: a long backup takes an hour. */
 const OVERDUE_MS = 3_600_000;
 
+/** A clock that is kept in step goes back by less. */
+const SLEW_MS = MINUTE_MS;
+
+/** `undefined` for a time of before the clock was set back: taken at its word, nothing would be done until the clock is there again. */
+function ifPast(atMs: number | undefined, nowMs: number): number | undefined {
+  return atMs !== undefined && atMs - nowMs <= SLEW_MS ? atMs : undefined;
+}
+
 /** Instant of the next run, ms since 1970; in the past when it was missed. `undefined`: none will come. */
-export function dueAt(facts: ScheduleFacts): number | undefined {
-  const { previousMs, nextMs, lastAttemptMs, lastSuccessMs, failuresInRow, delayMs } = facts;
+export function dueAt(facts: ScheduleFacts, nowMs: number): number | undefined {
+  const { previousMs, nextMs, failuresInRow, delayMs } = facts;
+  const lastAttemptMs = ifPast(facts.lastAttemptMs, nowMs);
+  const lastSuccessMs = ifPast(facts.lastSuccessMs, nowMs);
   const regular = nextMs === undefined ? undefined : nextMs + delayMs;
   if (previousMs === undefined) return regular;
   const served = lastSuccessMs !== undefined && lastSuccessMs >= previousMs;
@@ -49,7 +59,7 @@ export interface Due {
 
 /** The next backup of a target; a full one goes first when both are due. `undefined`: none will come. */
 export function nextDue(full: ScheduleFacts, incremental: IncrementalFacts, nowMs: number): Due | undefined {
-  const fullMs = dueAt(full);
+  const fullMs = dueAt(full, nowMs);
   const { everyMs, lastAttemptMs } = incremental;
   // Before the first attempt the full backup is due anyway.
   if (everyMs === undefined || lastAttemptMs === undefined)
@@ -67,7 +77,9 @@ export function isIncrementalOverdue({ everyMs, lastSuccessMs }: IncrementalFact
 }
 
 /** A run of the schedule has not been served for so long that somebody must look. */
-export function isOverdue({ previousMs, lastSuccessMs, delayMs }: ScheduleFacts, nowMs: number): boolean {
+export function isOverdue(facts: ScheduleFacts, nowMs: number): boolean {
+  const { previousMs, delayMs } = facts;
+  const lastSuccessMs = ifPast(facts.lastSuccessMs, nowMs);
   if (previousMs === undefined || (lastSuccessMs !== undefined && lastSuccessMs >= previousMs)) return false;
   return nowMs - previousMs > delayMs + OVERDUE_MS;
 }

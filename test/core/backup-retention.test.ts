@@ -156,3 +156,20 @@ test("planRetention() keeps bases of a server and dumps of a database each by th
   );
   expect(bases.length).toBeGreaterThan(30);
 });
+
+test("planRetention() deletes no more of the good ones for a clock that is set forward, and none of the future for one that is set back", () => {
+  const backups = hourly(60);
+  const today = kept(backups);
+  fc.assert(
+    fc.property(fc.integer({ min: -400 * 24, max: 4_000 * 24 }), (hours) => {
+      const now = NOW_MS + hours * HOUR_MS;
+      const left = kept(backups, now);
+      expect(hours < 0 || left.join() === today.join()).toBe(true);
+      expect(left).toEqual(
+        expect.arrayContaining(backups.filter(({ snapshotMs }) => snapshotMs > now).map(({ id }) => id)),
+      );
+      expect(left.length).toBeGreaterThanOrEqual(policy.minKeep);
+    }),
+    { numRuns: 40 },
+  );
+});

@@ -1,4 +1,5 @@
 /** When a backup is due, and when it is overdue. */
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
   copyDueAt,
@@ -31,15 +32,26 @@ test.each<[string, Partial<ScheduleFacts>, number | undefined]>([
   ["a minute after the first failure", { lastSuccessMs: 90 * HOUR_MS, failuresInRow: 1 }, 101 * HOUR_MS + MINUTE_MS],
   ["15 minutes after the third", { lastSuccessMs: 90 * HOUR_MS, failuresInRow: 3 }, 101 * HOUR_MS + 15 * MINUTE_MS],
   ["at its next run after the fourth", { lastSuccessMs: 90 * HOUR_MS, failuresInRow: 4 }, 124 * HOUR_MS],
+  [
+    "at once when the last success is of before the clock was set back",
+    { lastSuccessMs: 900 * HOUR_MS, lastAttemptMs: 900 * HOUR_MS },
+    100 * HOUR_MS,
+  ],
+  [
+    "at its next run when the clock went back by a second alone",
+    { lastSuccessMs: 102 * HOUR_MS + 1_000 },
+    124 * HOUR_MS,
+  ],
   ["never when the schedule has no run", { previousMs: undefined, nextMs: undefined }, undefined],
 ])("dueAt() is %s", (_, facts, expected) => {
-  expect(dueAt({ ...base, ...facts })).toBe(expected);
+  expect(dueAt({ ...base, ...facts }, 102 * HOUR_MS)).toBe(expected);
 });
 
 test.each([
   ["not after a success", 101 * HOUR_MS, 123 * HOUR_MS, false],
   ["not within the hour of its run", 90 * HOUR_MS, 101 * HOUR_MS, false],
   ["after that hour", 90 * HOUR_MS, 101 * HOUR_MS + 1, true],
+  ["when the last success is of before the clock was set back", 900 * HOUR_MS, 101 * HOUR_MS + 1, true],
 ])("isOverdue() is %s", (_, lastSuccessMs, nowMs, expected) => {
   expect(isOverdue({ ...base, lastSuccessMs }, nowMs)).toBe(expected);
 });
@@ -89,6 +101,34 @@ test.each<[string, Partial<ScheduleFacts>, Partial<IncrementalFacts>, number, ob
   ],
 ])("nextDue() is %s", (_, full, incremental, nowMs, expected) => {
   expect(nextDue({ ...base, ...full }, { ...often, ...incremental }, nowMs)).toEqual(expected);
+});
+
+test("dueAt() makes one backup for each run that a clock passes, however it jumps, and none is put off for longer than a period", () => {
+  const jumps = fc.array(fc.integer({ min: -400 * 24, max: 400 * 24 }), { minLength: 1, maxLength: 20 });
+  fc.assert(
+    fc.property(jumps, (hours) => {
+      let nowMs = 1_000 * 24 * HOUR_MS;
+      let lastMs: number | undefined;
+      for (const jump of hours) {
+        nowMs += jump * HOUR_MS;
+        const previousMs = Math.floor(nowMs / (24 * HOUR_MS)) * 24 * HOUR_MS;
+        const facts = {
+          ...base,
+          previousMs,
+          nextMs: previousMs + 24 * HOUR_MS,
+          lastAttemptMs: lastMs,
+          lastSuccessMs: lastMs,
+        };
+        const dueMs = dueAt(facts, nowMs);
+        expect(dueMs).toBeLessThanOrEqual(facts.nextMs);
+        // Only one of this very day, and of no other time, stands for its run.
+        const served = lastMs !== undefined && lastMs >= previousMs && lastMs <= nowMs + MINUTE_MS;
+        expect((dueMs ?? 0) <= nowMs).toBe(!served);
+        if (!served) lastMs = nowMs;
+        expect(dueAt({ ...facts, lastAttemptMs: lastMs, lastSuccessMs: lastMs }, nowMs)).toBe(facts.nextMs);
+      }
+    }),
+  );
 });
 
 test("isIncrementalOverdue() is an hour after the time of an incremental backup", () => {

@@ -116,7 +116,7 @@ export class Drills {
   look(nowMs: number): void {
     if (this.#running || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
     const facts = this.#factsOf(this.#deps.clock.wallTime(), true);
-    const dueMs = facts === undefined ? undefined : dueAt(facts);
+    const dueMs = facts === undefined ? undefined : dueAt(facts, nowMs);
     if (dueMs !== undefined && dueMs <= nowMs && this.#hasBackups()) void this.#run();
   }
 
@@ -125,7 +125,7 @@ export class Drills {
     const facts = this.#factsOf(now, false);
     const record = this.#record();
     if (facts === undefined && (record?.last ?? null) === null) return undefined;
-    const dueMs = facts === undefined ? undefined : dueAt(facts);
+    const dueMs = facts === undefined ? undefined : dueAt(facts, now.getTime());
     const last = record?.last ?? null;
     return {
       id: last?.id ?? null,
