@@ -85,7 +85,7 @@ test.concurrent("a bot that hangs in an order: the dump names it, and the next s
   expect(out).toContain("it hung where it is shown above");
   expect(out).toMatch(/position long 0\.\d+ BTC\/USDT:USDT open/);
   expect(out).toMatch(/order sv[0-9a-f]{30} (buy|sell) .* (intent|sent)/);
-  await until("the next start reconciles", () => rig.log.includes("reconciled: 2 positions at the venue"));
+  await until("the next start reconciles", () => rig.log.includes("reconciled: 2 positions in the books"));
   expect(rig.log).toMatch(/sv[0-9a-f]{30}: never reached the venue/);
   await rig.botUntil("it trades again", (bot) => bot.generation >= 2 && bot.heartbeat.status === "2 positions open");
   expect(paper.state().violations).toEqual([]);

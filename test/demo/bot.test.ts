@@ -4,11 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { openStore } from "../../src/bot/index.ts";
-import { differences } from "../../src/demo/bot/books.ts";
 import { decideTrade } from "../../src/demo/bot/strategy.ts";
 import { receiveDatagrams } from "./datagram-receiver.ts";
 import { OKX_CREDENTIALS, startOkxPaper } from "./okx-paper.ts";
-import { CREDENTIALS, startPaper, until, type Paper } from "./paper.ts";
+import { ccxtFor, CREDENTIALS, startPaper, until, type Paper } from "./paper.ts";
 
 const RUN_BOT = `import { runSampleBot } from ${JSON.stringify(join(import.meta.dirname, "../../src/demo/bot.ts"))};
 await runSampleBot(process.env);`;
@@ -119,6 +118,7 @@ test("runSampleBot() trades contracts on OKX, protects both positions, and takes
   const after = paper.exchange.state();
   expect([after.positions.length, after.orders.length, after.algoOrders.length]).toEqual([2, 2, 2]);
   expect(after.fills).toEqual(held.fills);
+  expect(second.output()).toContain("reconciled: 2 positions in the books, 0 findings");
 });
 
 test("runSampleBot() takes its positions over after SIGKILL instead of opening them again", async () => {
@@ -137,8 +137,27 @@ test("runSampleBot() takes its positions over after SIGKILL instead of opening t
   const after = paper.exchange.state();
   expect([after.positions.length, after.orders.length, after.algoOrders.length]).toEqual([2, 2, 2]);
   expect(after.fills).toEqual(before.fills);
-  expect(second.output()).toContain("reconciled: 2 positions at the venue, 0 differences");
+  expect(second.output()).toContain("reconciled: 2 positions in the books, 0 findings");
   expect(existsSync(join(dir, "bot-state", "state.db"))).toBe(true);
+});
+
+test("runSampleBot() makes up for a stop that vanished while it was dead, and opens nothing until that is long over", async () => {
+  const paper = startPaper();
+  const dir = scratch();
+  const address = `@${join(dir, "notify")}`;
+  const next = receiveDatagrams(address);
+  const first = startBot(paper, { NOTIFY_SOCKET: address }, dir);
+  await heard(next, "READY=1", first);
+  first.process.kill("SIGKILL");
+  await first.process.exited;
+  while (next() !== undefined);
+  await ccxtFor(paper.exchange.url).cancelAllOrders("BTC/USDT:USDT", { trigger: true });
+  expect(paper.exchange.state().algoOrders).toHaveLength(1);
+  const second = startBot(paper, { NOTIFY_SOCKET: address }, dir);
+  await heard(next, "READY=1", second);
+  expect(second.output()).toMatch(/long 0\.\d+ BTC\/USDT:USDT: 0\.\d+ has no stop at the venue; it belongs at \d+/);
+  expect(paper.exchange.state().algoOrders).toHaveLength(2);
+  expect(await heard(next, "WATCHDOG=1", second)).toContain("STATUS=level minimal, 2 positions open");
 });
 
 test("runSampleBot() learns what became of an order whose reply was lost", async () => {
@@ -228,22 +247,4 @@ test("decideTrade() buys below the average, sells above it and stays inside its 
   expect(decideTrade(prices, 99, "long", 2_300)).toBeUndefined();
   expect(decideTrade(prices, 101, "long", 1_000)).toBeUndefined();
   expect(decideTrade(prices, 101, "short", 1_000)).toBe("sell");
-});
-
-function position(symbol: string, side: "long" | "short", amount: number) {
-  return { symbol, side, amount, notional: 0, entryPrice: undefined } as const;
-}
-
-test("differences() takes the venue's word, and one lot for none", () => {
-  const saved = [
-    { symbol: "A", side: "long", quantity: "1.0" },
-    { symbol: "B", side: "short", quantity: "2" },
-    { symbol: "C", side: "long", quantity: "3" },
-  ] as const;
-  const venue = [position("A", "long", 1.01), position("B", "long", 2), position("D", "short", 1)];
-  expect(differences(saved, venue, () => 0.01)).toEqual([
-    "B: kept -2, the venue has 2; the venue is right",
-    "C: kept 3, the venue has 0; the venue is right",
-    "D: kept 0, the venue has -1; the venue is right",
-  ]);
 });

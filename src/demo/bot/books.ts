@@ -1,4 +1,4 @@
-/** The sample bot's books: what it holds and what was filled, kept in its state and held against the venue at each start. */
+/** The sample bot's books: what it holds and what was filled, kept in its state. */
 import type { Position, Trade } from "ccxt";
 import type { SavedPosition } from "../../bot/index.ts";
 import type { Safety } from "./safety.ts";
@@ -24,50 +24,22 @@ export function heldIn(positions: readonly Position[]): readonly Held[] {
   });
 }
 
-/** How what was kept differs from what the venue says, one sentence each; a difference of one lot is none. Pure. */
-export function differences(
-  saved: readonly Pick<SavedPosition, "symbol" | "side" | "quantity">[],
-  held: readonly Held[],
-  lotOf: (symbol: string) => number,
-): readonly string[] {
-  const signed = new Map<string, { kept: number; venue: number }>();
-  const at = (symbol: string): { kept: number; venue: number } => {
-    const found = signed.get(symbol) ?? { kept: 0, venue: 0 };
-    signed.set(symbol, found);
-    return found;
-  };
-  for (const { symbol, side, quantity } of saved) at(symbol).kept += (side === "short" ? -1 : 1) * Number(quantity);
-  for (const { symbol, side, amount } of held) at(symbol).venue += (side === "short" ? -1 : 1) * amount;
-  return [...signed].flatMap(([symbol, { kept, venue }]) =>
-    // The sum of floats is off by far less than a hundredth of a lot.
-    Math.abs(kept - venue) <= lotOf(symbol) * 1.01
-      ? []
-      : [`${symbol}: kept ${kept}, the venue has ${venue}; the venue is right`],
-  );
-}
-
 export class Books {
-  readonly #safety: Pick<Safety, "store" | "blackbox">;
+  readonly #safety: Pick<Safety, "store">;
   readonly #account: string;
   #kept = new Map<string, SavedPosition>();
   readonly #lastFillAtMs = new Map<string, number>();
 
-  constructor(safety: Pick<Safety, "store" | "blackbox">, account: string) {
+  constructor(safety: Pick<Safety, "store">, account: string) {
     this.#safety = safety;
     this.#account = account;
   }
 
-  /** Reads what was kept, and returns how the venue differs. From then on the venue's word is kept. */
-  async reconcile(held: readonly Held[], lotOf: (symbol: string) => number): Promise<readonly string[]> {
-    const { store, blackbox } = this.#safety;
-    const saved = await store.positions();
-    this.#kept = new Map(saved.map((position) => [position.id, position]));
+  /** Takes on what was kept, once it agrees with the venue. */
+  async open(): Promise<void> {
+    const { store } = this.#safety;
+    this.#kept = new Map((await store.positions()).map((position) => [position.id, position]));
     for (const { symbol, at } of await store.trades(Date.now() - DAY_MS)) this.#lastFillAtMs.set(symbol, at);
-    const found = differences(saved, held, lotOf);
-    for (const text of found) blackbox.record("position.mismatch", undefined, { sev: "warn", msg: text });
-    await this.keep(held);
-    await store.reconciled();
-    return found;
   }
 
   /** Keeps what the venue says, where it is news. */

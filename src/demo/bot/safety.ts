@@ -6,6 +6,7 @@ import {
   createExecutor,
   createLevels,
   openStore,
+  reconcileBot,
   proposeWhileOpen,
   type Blackbox,
   type Breaker,
@@ -15,9 +16,12 @@ import {
   type OrderOp,
   type OrderReader,
   type OrderRequest,
+  type ReconcileReport,
+  type ReconcileVenue,
   type SettledIntent,
   type StateStore,
 } from "../../bot/index.ts";
+import { STOP_RATIO } from "./strategy.ts";
 
 export interface SafetyOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -41,6 +45,8 @@ export interface Safety {
   readonly order: (order: OrderRequest, send: OrderOp) => Promise<ExecutedOrder>;
   /** Asks the venue about orders whose fate is not known. */
   readonly settle: () => Promise<readonly SettledIntent[]>;
+  /** Brings the books to what the account holds. */
+  readonly reconcile: (venue: ReconcileVenue) => Promise<ReconcileReport>;
   readonly close: () => Promise<void>;
 }
 
@@ -49,6 +55,17 @@ const BREAKER = { openMs: 1_000, openFactor: 2, openMaxMs: 5_000 };
 const READ = { kind: "read", maxRetries: 2, baseDelayMs: 200, timeoutMs: 6_000 } as const;
 /** As long as the venue may execute a late request: `RECV_WINDOW_MS` of the venue's client. */
 const ORDER_WINDOW_MS = 2_000;
+
+const POLICY = {
+  account: "paper",
+  isOwn: (clientOrderId: string) => /^sv[0-9a-f]{30}$/.test(clientOrderId),
+  stopRatio: STOP_RATIO,
+};
+
+function fateOf(status: string): string {
+  if (status === "unknown") return "outcome still unknown";
+  return status === "absent" ? "never reached the venue" : `found at the venue, ${status}`;
+}
 
 /** Opens all of it. Rejects when the state cannot be opened: without it a bot does not know what it has sent. */
 export async function openSafety({ env, folder, reader, stop, print }: SafetyOptions): Promise<Safety> {
@@ -88,6 +105,11 @@ export async function openSafety({ env, folder, reader, stop, print }: SafetyOpt
     propose: levels.propose,
     blackbox,
   });
+  const settle = async (): Promise<readonly SettledIntent[]> => {
+    const settled = await executor.settleUnfinished();
+    for (const { intent, outcome } of settled) print(`${intent.clientOrderId}: ${fateOf(outcome.status)}`);
+    return settled;
+  };
   const reading =
     (through: Breaker) =>
     async <T>(name: string, read: () => Promise<T>): Promise<T> =>
@@ -107,7 +129,9 @@ export async function openSafety({ env, folder, reader, stop, print }: SafetyOpt
         maxRetries: 1,
         baseDelayMs: 200,
       }),
-    settle: () => executor.settleUnfinished(),
+    settle,
+    reconcile: (venue) =>
+      reconcileBot({ store, venue, policy: POLICY, settle, propose: levels.propose, blackbox, env }),
     close: async () => {
       levels.close();
       blackbox.close();

@@ -10,6 +10,8 @@ const ENTRY_RATIO = 0.000_3;
 export const TRADE_NOTIONAL = 150;
 /** Notional that the bot opens with, USDT. */
 export const OPEN_NOTIONAL = 1_500;
+/** Distance of a protective stop from the price, as a share of it. */
+export const STOP_RATIO = 0.05;
 /** The band a position stays in, USDT: it neither vanishes nor grows without end. */
 const MIN_NOTIONAL = 900;
 const MAX_NOTIONAL = 2_400;

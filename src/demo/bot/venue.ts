@@ -1,7 +1,7 @@
 /** The sample bot's way to the exchange: unmodified ccxt, sent to the paper exchange and to nowhere else. */
-import type { Exchange, Order } from "ccxt";
+import type { Exchange, Order, Position } from "ccxt";
 import { OrderNotFound } from "../../../node_modules/ccxt/js/src/base/errors.js";
-import type { OrderReader, VenueOrder } from "../../bot/index.ts";
+import type { OrderReader, RestingOrder, VenueOrder, VenuePosition } from "../../bot/index.ts";
 
 export type VenueName = "binance" | "okx";
 
@@ -53,6 +53,39 @@ const LIVE_BASE: Readonly<Record<VenueName, string>> = {
 /** An order of ccxt as the SDK takes it. */
 export function venueOrder({ id, status, filled, average }: Order, clientOrderId: string): VenueOrder {
   return { id: id ?? "", clientOrderId, status, filled, average };
+}
+
+/** A position with the rules of its market; `undefined` for one that is empty. */
+export function venuePosition({ client }: Venue, position: Position): VenuePosition | undefined {
+  const { symbol, side, contracts, entryPrice, markPrice, notional } = position;
+  if (symbol === undefined || contracts === undefined || contracts === 0) return undefined;
+  const { precision, limits } = client.market(symbol);
+  return {
+    symbol,
+    side: side === "short" ? "short" : "long",
+    amount: contracts,
+    entryPrice,
+    markPrice,
+    notional: notional === undefined ? undefined : Math.abs(notional),
+    rules: { minAmount: limits.amount?.min ?? 0, stepAmount: precision.amount, stepPrice: precision.price },
+  };
+}
+
+/** An open order; every stop of this bot closes whatever there is. */
+export function restingOrder(order: Order): RestingOrder | undefined {
+  const { id, clientOrderId, symbol, side, remaining, triggerPrice, stopLossPrice, reduceOnly } = order;
+  if (id === undefined || symbol === undefined || (side !== "buy" && side !== "sell")) return undefined;
+  const stopPrice = triggerPrice ?? stopLossPrice;
+  const stop = stopPrice !== undefined && stopPrice > 0;
+  return {
+    id,
+    clientOrderId,
+    symbol,
+    side,
+    reduceOnly: stop || reduceOnly === true,
+    remaining: stop ? undefined : remaining,
+    stopPrice: stop ? stopPrice : undefined,
+  };
 }
 
 /** Reads orders by their client ids; stops are in a list of their own. */
