@@ -15,6 +15,8 @@ const LEAF_HEADER_BYTES = 8;
 /** Longest row that is put together, bytes: a damaged length must not take all memory. */
 const MAX_ROW_BYTES = 16 * 1_024 ** 2;
 const MAX_COLUMNS = 64;
+/** Pages of one row, at 4 KiB of the longest. */
+const MAX_CHAIN = 4_200;
 
 /** The rows of the page, if it is a leaf of a table; the number of the page says only whether the file's header comes first. */
 export function rowsOfPage(page: Uint8Array, pageNumber: number, pageOf: PageOf): PageCell[][] {
@@ -50,16 +52,26 @@ function payloadAt(page: Uint8Array, start: number, size: number, pageOf: PageOf
   const fitting = least + ((size - least) % (usable - 4));
   const local = fitting <= most ? fitting : least;
   if (start + local + 4 > usable) return undefined;
-  const whole = new Uint8Array(size);
-  whole.set(page.subarray(start, start + local));
+  // Put together only once all of it was found: a damaged page may claim any length, thousands of times.
+  const parts = [page.subarray(start, start + local)];
   let next = uint32(page, start + local);
   for (let filled = local; filled < size;) {
     const more = pageOf(next);
-    if (next === 0 || more === undefined || more.byteLength < usable) return undefined;
+    if (next === 0 || more === undefined || more.byteLength < usable || parts.length > MAX_CHAIN) return undefined;
     const part = more.subarray(4, Math.min(usable, 4 + size - filled));
-    whole.set(part, filled);
+    parts.push(part);
     filled += part.byteLength;
     next = uint32(more, 0);
+  }
+  return joined(parts, size);
+}
+
+function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
+  const whole = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
   }
   return whole;
 }
