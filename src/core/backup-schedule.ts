@@ -120,9 +120,11 @@ const COPY_OVERDUE_MS = 6 * 3_600_000;
 const COPY_RETRY_MS = 60 * MINUTE_MS;
 
 /** When what is new is to be copied: at once, and after a failure a while later. `undefined`: nothing is new. */
-export function copyDueAt({ newest, upTo, lastAttemptMs, failuresInRow }: CopyFacts): number | undefined {
+export function copyDueAt(facts: CopyFacts, nowMs: number): number | undefined {
+  const { newest, upTo, failuresInRow } = facts;
   if (newest === undefined || newest.id === upTo) return undefined;
-  if (failuresInRow === 0 || lastAttemptMs === undefined) return newest.atMs;
+  const lastAttemptMs = ifPast(facts.lastAttemptMs, nowMs);
+  if (failuresInRow === 0 || lastAttemptMs === undefined) return ifPast(newest.atMs, nowMs) ?? nowMs;
   return lastAttemptMs + (RETRIES_MS[failuresInRow - 1] ?? COPY_RETRY_MS);
 }
 

@@ -1,5 +1,5 @@
 /** Backups on the compiled binary: by hand, by the daemon's schedule, and what status says of them. */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
@@ -65,6 +65,19 @@ test.concurrent("the daemon makes the backup that its schedule missed, shows it,
   expect(done).toMatchObject({ store: "local", verified: true, overdue: false, lastError: null });
   expect(Date.parse(done.nextAt ?? "")).toBeGreaterThan(Date.now());
   expect((await rig.bot()).pid).toBe(bot.pid);
+});
+
+test.concurrent("of backup runs at once each makes a whole backup or is refused with 7", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  fill(rig);
+  const ended = await Promise.all([1, 2, 3].map(() => rig.cli("backup", "run", "state")));
+  const made = ended.filter(({ code }) => code === 0).length;
+  expect(made).toBeGreaterThan(0);
+  expect(ended.filter(({ code }) => code !== 0).map(({ code }) => code)).toEqual(Array(3 - made).fill(7));
+  const names = readdirSync(join(rig.folder, "store", "state")).filter((name) => name !== ".lock");
+  expect(names.filter((name) => name.startsWith("state-full-"))).toHaveLength(made);
+  expect(names).toHaveLength(made);
+  expect((await rig.cli("backup", "verify", "state", "--level", "L2")).code).toBe(0);
 });
 
 test.concurrent("selftest passes on scratch copies, touches no target, and fails without a backups section", async () => {

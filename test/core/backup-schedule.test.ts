@@ -158,8 +158,14 @@ test.each([
   ["a minute after the first failure", { lastAttemptMs: 101 * HOUR_MS, failuresInRow: 1 }, 101 * HOUR_MS + 60_000],
   ["15 minutes after the third", { lastAttemptMs: 101 * HOUR_MS, failuresInRow: 3 }, 101.25 * HOUR_MS],
   ["an hour after each later one", { lastAttemptMs: 101 * HOUR_MS, failuresInRow: 40 }, 102 * HOUR_MS],
+  [
+    "at once when the last attempt is of before the clock was set back",
+    { failuresInRow: 1, lastAttemptMs: 900 * HOUR_MS },
+    100 * HOUR_MS,
+  ],
 ])("copyDueAt() is %s", (_, more, expected) => {
-  expect(copyDueAt({ newest, upTo: "a", lastAttemptMs: undefined, failuresInRow: 0, ...more })).toBe(expected);
+  const facts = { newest, upTo: "a", lastAttemptMs: undefined, failuresInRow: 0, ...more };
+  expect(copyDueAt(facts, 150 * HOUR_MS)).toBe(expected);
 });
 
 test("isCopyOverdue() is six hours after a backup that is nowhere else", () => {

@@ -48,7 +48,7 @@ export class Copies {
     const monotonicMs = this.#deps.clock.monotonicMs();
     const [next] = this.#places
       .filter(({ store }) => (this.#pausedUntilMs.get(store) ?? 0) <= monotonicMs)
-      .map((place) => ({ place, dueMs: copyDueAt(this.#factsOf(place)) ?? Number.POSITIVE_INFINITY }))
+      .map((place) => ({ place, dueMs: copyDueAt(this.#factsOf(place), nowMs) ?? Number.POSITIVE_INFINITY }))
       .filter(({ dueMs }) => dueMs <= nowMs)
       .toSorted((a, b) => a.dueMs - b.dueMs);
     if (next !== undefined) void this.#run(next.place);
@@ -59,7 +59,7 @@ export class Copies {
       const facts = this.#factsOf(place);
       const running = this.#running === place;
       const overdue = isCopyOverdue(facts, nowMs);
-      const status = backupStatus(this.#loaded, place, { dueMs: copyDueAt(facts), overdue, running });
+      const status = backupStatus(this.#loaded, place, { dueMs: copyDueAt(facts, nowMs), overdue, running });
       return { ...status, lastError: this.#broken.get(place.store) ?? status.lastError };
     });
   }
