@@ -221,6 +221,8 @@ async function aimedOnce(
   return linesOf(journal);
 }
 
+/** Some thirty stories, four at a time beside those of the other tests. */
+const AIMED_DEADLINE_MS = 600_000;
 /** An order of unknown fate is waited out, each time. */
 const AIM_PATIENCE_MS = 60_000;
 
@@ -242,13 +244,21 @@ async function killWorkerOnTheWayTo(aim: Aim, venue: "binance" | "binance-spot")
   return lines;
 }
 
-test.concurrent("a close worker killed at any line on the way to a smaller exposure, with or without its supervisor, is followed by one that goes there, and not below it", async () => {
-  expect(await killWorkerOnTheWayTo(HALF, "binance")).toBeGreaterThan(5);
-});
+test.concurrent(
+  "a close worker killed at any line on the way to a smaller exposure, with or without its supervisor, is followed by one that goes there, and not below it",
+  async () => {
+    expect(await killWorkerOnTheWayTo(HALF, "binance")).toBeGreaterThan(5);
+  },
+  AIMED_DEADLINE_MS,
+);
 
-test.concurrent("a close worker killed at any line of the sale of a spot wallet, with or without its supervisor, is followed by one that sells the rest, and nothing twice", async () => {
-  expect(await killWorkerOnTheWayTo(SOLD, "binance-spot")).toBeGreaterThan(5);
-});
+test.concurrent(
+  "a close worker killed at any line of the sale of a spot wallet, with or without its supervisor, is followed by one that sells the rest, and nothing twice",
+  async () => {
+    expect(await killWorkerOnTheWayTo(SOLD, "binance-spot")).toBeGreaterThan(5);
+  },
+  AIMED_DEADLINE_MS,
+);
 
 /** Closes the account; the incident's journal is where the watcher, which is started first, waits for it. */
 async function closeOnce(rig: Rig, line: number, daemonToo: boolean): Promise<string> {
