@@ -99,24 +99,28 @@ class BotLevels implements Levels {
   readonly gate: Gate = (action) => gateAt(this.#state, action);
 
   readonly propose = (proposal: LevelProposal): void => {
-    this.#become(proposeLevel(this.#state, proposal, performance.now()));
+    // One reading of the clock for both: a proposal that holds for a moment must not be over before it is looked at.
+    const nowMs = performance.now();
+    this.#become(proposeLevel(this.#state, proposal, nowMs), nowMs);
   };
 
   set(level: Level, reason: string): void {
-    this.#become(setLevel(this.#state, level, reason, performance.now()));
+    const nowMs = performance.now();
+    this.#become(setLevel(this.#state, level, reason, nowMs), nowMs);
   }
 
   look(): void {
-    this.#become(setFloor(this.#state, this.#floor.read(performance.now())));
+    const nowMs = performance.now();
+    this.#become(setFloor(this.#state, this.#floor.read(nowMs)), nowMs);
   }
 
   close(): void {
     clearInterval(this.#timer);
   }
 
-  #become(next: Degradation): void {
+  #become(next: Degradation, nowMs: number): void {
     const before = this.#state;
-    this.#state = settleLevel(next, performance.now(), Math.random());
+    this.#state = settleLevel(next, nowMs, Math.random());
     if (this.#state.level !== before.level) this.#tell(before.level);
     else if (this.#state.latched !== before.latched || this.#state.reason !== before.reason) this.#save();
   }
