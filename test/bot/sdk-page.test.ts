@@ -32,6 +32,8 @@ beforeAll(() => {
   const build = spawnSync(process.execPath, [join(root, "scripts", "build-sdk.ts"), built], { encoding: "utf8" });
   if (build.status !== 0) throw new Error(`cannot build the SDK: ${build.stdout}${build.stderr}`);
   for (const file of ["package.json", "src"]) symlinkSync(join(root, file), join(built, "..", "..", file));
+  // Types name it; a package manager installs it beside the package, since it is one of its dependencies.
+  symlinkSync(join(root, "node_modules", "zod"), join(folder, "node_modules", "zod"));
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
   copyFileSync(join(root, "test", "fixtures", "sdk-exchange.ts"), join(folder, "exchange.ts"));
   examples.forEach((code, n) => writeFileSync(join(folder, `example-${n}.ts`), code));
