@@ -141,7 +141,7 @@ export function exchangesMarkdown(): string {
     "| B | closes by what ccxt says that it can do, untested |",
     "| C | ccxt cannot show positions or send orders: [a hook](emergency.md#drivers) closes |",
     "",
-    "Of the replies of _B, replies_ these have field by field what was recorded from the venue (ccxt's static response fixtures): positions, open orders and order replies of `hyperliquid`, open orders of `krakenfutures` and `kucoinfutures`, conditional orders of `gate`; positions of `bybit` follow its reference. All of `bitget`, and what is not named here, was written after ccxt's parsers alone.",
+    "Of the replies of _B, replies_ these have field by field what was recorded from the venue (ccxt's static response fixtures): positions, the rows of orders and order replies of `hyperliquid`, open orders of `krakenfutures` and `kucoinfutures`, conditional orders of `gate`; positions of `bybit` follow its reference. All of `bitget`, and what is not named here, was written after ccxt's parsers alone.",
     "",
     "Whatever the tier: run `supervisor emergency plan` on the real account, and close a small position once, before you rely on it.",
     "",
