@@ -1,4 +1,4 @@
-/** Builds dist/bot, what `tradingbot-supervisor/bot` gives to programs that do not run under Bun: one file of JavaScript, and types. */
+/** Builds dist/bot, what `tradingbot-supervisor/bot` gives to programs that do not run under Bun: JavaScript in some files, and types. */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 
@@ -16,7 +16,8 @@ function run(...command: readonly string[]): void {
 mkdirSync(work, { recursive: true });
 // better-sqlite3 stays outside: it is of the bot's machine, and only a bot that keeps its state needs it.
 const bundle = ["--target=node", "--format=esm", "--external=better-sqlite3", "--external=bun:ffi"];
-run(process.execPath, "build", ...bundle, `--outfile=${join(work, "index.js")}`, "src/bot/index.ts");
+// Split, since the state is kept by a thread that has a file of its own.
+run(process.execPath, "build", ...bundle, "--splitting", `--outdir=${work}`, "src/bot/index.ts");
 run(process.execPath, "x", "tsc", "-p", "scripts/tsconfig.sdk.json", "--outDir", join(work, "types"));
 // The compiler rewrites the endings of imports in JavaScript only.
 for (const file of new Bun.Glob("types/**/*.d.ts").scanSync({ cwd: work, absolute: true }))

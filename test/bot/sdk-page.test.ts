@@ -33,7 +33,8 @@ beforeAll(() => {
   if (build.status !== 0) throw new Error(`cannot build the SDK: ${build.stdout}${build.stderr}`);
   for (const file of ["package.json", "src"]) symlinkSync(join(root, file), join(built, "..", "..", file));
   // Types name it; a package manager installs it beside the package, since it is one of its dependencies.
-  symlinkSync(join(root, "node_modules", "zod"), join(folder, "node_modules", "zod"));
+  for (const name of ["zod", "better-sqlite3"])
+    symlinkSync(join(root, "node_modules", name), join(folder, "node_modules", name));
   writeFileSync(join(folder, "package.json"), '{"type":"module"}');
   copyFileSync(join(root, "test", "fixtures", "sdk-exchange.ts"), join(folder, "exchange.ts"));
   examples.forEach((code, n) => writeFileSync(join(folder, `example-${n}.ts`), code));
@@ -98,5 +99,32 @@ test.skipIf(node === undefined)(
       status: 0,
       lines: promised(examples[orders] ?? ""),
     });
+  },
+);
+
+const KEEPS_STATE = `import { openStore } from "tradingbot-supervisor/bot";
+const open = () => openStore({ folder: "kept-" + process.argv[2] });
+const first = await open();
+await first.put("strategy", "momentum");
+await first.close();
+const second = await open();
+console.log(await second.get("strategy"), second.report.kind);
+await second.close();
+`;
+
+function keepState(program: string, name: string) {
+  writeFileSync(join(folder, "keeps.mjs"), KEEPS_STATE.replace("tradingbot-supervisor/bot", `${built}/index.js`));
+  return run(program, ["keeps.mjs", name]);
+}
+const KEPT = { stdout: "momentum clean\n", stderr: "", status: 0 };
+
+test("the built package keeps a bot's state", () => {
+  expect(keepState(process.execPath, "bun")).toEqual(KEPT);
+});
+
+test.skipIf(node === undefined)(
+  "the built package keeps a bot's state under Node 22 (skipped where there is none)",
+  () => {
+    expect(keepState(node ?? "", "node")).toEqual(KEPT);
   },
 );

@@ -101,7 +101,8 @@ export async function openStore(options: StateOptions = {}): Promise<StateStore>
     worker.once("error", reject);
     worker.once("exit", (code) => reject(new Error(`cannot open the state: its thread ended with ${code}`)));
   });
-  worker.removeAllListeners();
+  // By name: Node's own listeners, which start the port for those that come, must stay.
+  for (const event of ["message", "error", "exit"] as const) worker.removeAllListeners(event);
   return new ThreadStore(worker, opened.report, opened.snapshot, options);
 }
 
