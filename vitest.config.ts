@@ -1,5 +1,4 @@
 /** Four suites: `unit` is part of `bun run check`; `servers` is what needs database servers of its own and takes long; `chaos` drives the compiled binary and takes minutes; `systemd` boots the shipped unit. */
-import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 /** Tests that start PostgreSQL and Redis servers again and again. */
@@ -19,8 +18,6 @@ export default defineConfig({
           name: "unit",
           include: ["test/**/*.test.ts"],
           exclude: ["test/chaos/**", "test/systemd/**", ...servers],
-          // Most of them wait for a process or a server; vitest's own choice leaves one of two cores idle.
-          maxWorkers: availableParallelism() + 1,
           testTimeout: 20_000,
         },
       },
