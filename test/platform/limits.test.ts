@@ -15,6 +15,7 @@ import {
 } from "../../src/platform/cgroup-limits.ts";
 import { findControllers } from "../../src/platform/controllers.ts";
 import { hardLimit, limitPrefix, processPowers } from "../../src/platform/process-limits.ts";
+import { until } from "./until.ts";
 
 const HYBRID = [
   "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct",
@@ -120,26 +121,35 @@ const [memory, cpu, pids] = [places.memory, places.cpu, places.pids].map((place)
 );
 
 /** A cgroup below `folder`, removed at the end. */
-function scratch(folder: string): { path: string; [Symbol.dispose]: () => void } {
+function scratch(folder: string): AsyncDisposable & { readonly path: string } {
   const path = join(folder, `test-${randomUUID()}`);
   mkdirSync(path);
-  return { path, [Symbol.dispose]: () => expect(removeCgroup(path)).toBe(true) };
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      // What a shell leaves behind may still be on its way out.
+      await until("an empty cgroup", () => removeCgroup(path));
+    },
+  };
 }
 
 const started = (cgroup: string, script: string) =>
   Bun.spawnSync({ cmd: [...limitPrefix({}, [join(cgroup, "cgroup.procs")], {}), "sh", "-c", script], stderr: "pipe" });
 
-test.skipIf(memory === undefined)("limitMemory() lets the kernel kill a hog, and countOomKills() counts it", () => {
-  using cgroup = scratch(memory ?? "");
-  limitMemory("v1", cgroup.path, { memoryBytes: 32 * 1_024 ** 2 });
-  expect(countOomKills("v1", cgroup.path)).toBe(0);
-  expect(usedMemory("v1", cgroup.path)).toBeLessThan(1_024 ** 2);
-  expect(started(cgroup.path, "exec tail /dev/zero").signalCode).toBe("SIGKILL");
-  expect(countOomKills("v1", cgroup.path)).toBe(1);
-});
+test.skipIf(memory === undefined)(
+  "limitMemory() lets the kernel kill a hog, and countOomKills() counts it",
+  async () => {
+    await using cgroup = scratch(memory ?? "");
+    limitMemory("v1", cgroup.path, { memoryBytes: 32 * 1_024 ** 2 });
+    expect(countOomKills("v1", cgroup.path)).toBe(0);
+    expect(usedMemory("v1", cgroup.path)).toBeLessThan(1_024 ** 2);
+    expect(started(cgroup.path, "exec tail /dev/zero").signalCode).toBe("SIGKILL");
+    expect(countOomKills("v1", cgroup.path)).toBe(1);
+  },
+);
 
-test.skipIf(cpu === undefined)("limitCpu() makes a busy process wait", () => {
-  using cgroup = scratch(cpu ?? "");
+test.skipIf(cpu === undefined)("limitCpu() makes a busy process wait", async () => {
+  await using cgroup = scratch(cpu ?? "");
   limitCpu("v1", cgroup.path, 10);
   started(cgroup.path, "i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done");
   expect(
@@ -147,8 +157,8 @@ test.skipIf(cpu === undefined)("limitCpu() makes a busy process wait", () => {
   ).toBeGreaterThan(0);
 });
 
-test.skipIf(pids === undefined)("limitPids() refuses the fork beyond the limit", () => {
-  using cgroup = scratch(pids ?? "");
+test.skipIf(pids === undefined)("limitPids() refuses the fork beyond the limit", async () => {
+  await using cgroup = scratch(pids ?? "");
   limitPids(cgroup.path, 2);
   const { exitCode, stderr } = started(cgroup.path, "(sleep 0; true); true | cat");
   expect(exitCode).not.toBe(0);

@@ -40,7 +40,7 @@ describe("resources", () => {
     clock.advance(10_000);
     const result = await run();
     expect(result.kind === "failure" ? result.reason : "").toMatch(
-      /^memory [\d.]+ MiB is above maxRss 1\.0 MiB for 20 s$/,
+      /^memory [\d.]+ [MG]iB is above maxRss 1\.0 MiB for 20 s$/,
     );
   });
 

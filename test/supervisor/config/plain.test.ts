@@ -136,6 +136,10 @@ test("parsePlain() takes no text for plain that the YAML parser refuses or reads
   );
 });
 
+test("parsePlain() leaves a comment in the middle of a value between brackets to the YAML parser", () => {
+  expect(parsePlain('{\n  "a": 1 00\n#00\n}')).toBeUndefined();
+});
+
 test("parsePlain() reads a usual config", () => {
   const usual = `# a bot\nversion: 1\nbots:\n  momentum:\n    command: [python3, -u, "bot.py"]   # no shell\n    cwd: /opt/momentum\n    env:\n      MODE: 'live'\n    probes:\n      - { kind: heartbeat, timeout: 60s }\n      - kind: http\n        url: http://127.0.0.1:8001/livez\n    restart:\n      jitter: 0.2\n    after:\n    - other\n`;
   expect(parsePlain(usual)).toEqual(parsed(usual));

@@ -37,7 +37,9 @@ export function parsePlain(written: string): unknown {
   try {
     const start = text.search(/\S/);
     if (start < 0) return undefined;
-    return text[start] === "{" ? new Flow(text, start).whole() : new Block(text).whole();
+    if (text[start] !== "{") return new Block(text).whole();
+    // Between brackets a value may go on below a comment line, or must not.
+    return text === written ? new Flow(text, start).whole() : undefined;
   } catch (error) {
     if (error instanceof NotPlain) return undefined;
     throw error;
