@@ -93,6 +93,7 @@ export class Breaker {
   call<T>(fn: () => PromiseLike<T> | T): Promise<T> {
     const from = this.#circuit.state === "closed" ? this.#turnMs() : this.#now();
     const permit = this.#enter(from);
+    // Safe: it is a CircuitOpenError.
     // oxlint-disable-next-line typescript/prefer-promise-reject-errors
     if (permit === REJECTED) return Promise.reject(this.#rejection(from));
     let result;
@@ -100,6 +101,7 @@ export class Breaker {
       result = fn();
     } catch (error) {
       this.#failed(permit, from, error);
+      // Safe: whatever `fn` has thrown is the caller's.
       // oxlint-disable-next-line typescript/prefer-promise-reject-errors
       return Promise.reject(error);
     }
@@ -126,6 +128,7 @@ export class Breaker {
   wrap<This, A extends unknown[], T>(
     fn: (this: This, ...args: A) => PromiseLike<T> | T,
   ): (this: This, ...args: A) => Promise<T> {
+    // Safe: the function below has a `this` of its own, the caller's.
     // oxlint-disable-next-line typescript/no-this-alias
     const breaker = this;
     return function guarded(this: This, ...args: A): Promise<T> {

@@ -15,6 +15,12 @@ const LOCK_EX = 2;
 const LOCK_NB = 4;
 /** Attempts when the file is removed or replaced between opening and locking it. */
 const MAX_ATTEMPTS = 5;
+/**
+ * Looks at a lock that is held, and the time between two of them, ms: a program that the last holder has just started keeps it
+ * for the instant until its exec has closed what it does not inherit, which comes after the holder goes on (execve(2)).
+ */
+const LOOKS = 5;
+const LOOK_MS = 5;
 /** A lock file holds one pid; more is somebody else's file. */
 const MAX_LOCK_FILE_BYTES = 64;
 
@@ -25,7 +31,7 @@ const MAX_LOCK_FILE_BYTES = 64;
 export function tryLock(path: string): Lock | undefined {
   for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
     const fd = openLockFile(path);
-    if (!flockNow(fd)) {
+    if (!flockSoon(fd)) {
       closeSync(fd);
       return undefined;
     }
@@ -63,6 +69,14 @@ function openLockFile(path: string): number {
       cause,
     });
   }
+}
+
+function flockSoon(fd: number): boolean {
+  for (let look = 1; look < LOOKS; look += 1) {
+    if (flockNow(fd)) return true;
+    Bun.sleepSync(LOOK_MS);
+  }
+  return flockNow(fd);
 }
 
 /** flock by libc; without FFI the tool flock(1) locks the same open file on our behalf and leaves it locked. */

@@ -71,6 +71,7 @@ test("checkBackups() finds at L0 each flipped bit, cut and loss in each file tha
         writeFileSync(path, whole);
         tried += 1;
       }
+      // Safe: one look after the other.
       // oxlint-disable-next-line no-await-in-loop
       expect(await check(rig, id, "L0")).toEqual({ code: 0, detail: null });
     }

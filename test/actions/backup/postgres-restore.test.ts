@@ -10,6 +10,7 @@ import type { BackupLine } from "../../../src/core/backup-job.ts";
 import { exportJobSchema, type RestoreJob } from "../../../src/core/restore-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { missing, PgRig, PgServer, WHY } from "./postgres-rig.ts";
+import { until } from "../../platform/until.ts";
 
 const SERVER = { concurrent: true, skip: missing !== undefined, timeout: 120_000 };
 const DAY_MS = 86_400_000;
@@ -151,7 +152,7 @@ test(
       stderr: "ignore",
     });
     const connected = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'exporter'`;
-    while (server.sql("postgres", connected) === "0") await Bun.sleep(20);
+    await until("the exporter is connected", () => server.sql("postgres", connected) !== "0", 60_000);
     expect(await at.rig.restore(at.job)).toBe(3);
     expect(at.rig.failure()?.reason).toMatch(/^exporter of postgres \(backend \d+\) is connected to ledger/);
     expect(server.contentOf(at.database)).toBe(at.old);
