@@ -6,6 +6,7 @@ import * as z from "zod";
 import { checkJobSchema } from "./backup-checks.ts";
 import { BACKUP_TYPES } from "./backup-manifest.ts";
 import { remoteSchema } from "./backup-remote.ts";
+import { later } from "./later.ts";
 
 const time = () => z.iso.datetime();
 const seconds = () => z.number().min(0);
@@ -14,114 +15,124 @@ const sha256 = () => z.string().regex(/^[0-9a-f]{64}$/);
 export const DRILL_STEPS = ["find", "fetch", "restore", "clean"] as const;
 export type DrillStep = (typeof DRILL_STEPS)[number];
 
-const objectivesSchema = z.object({ rtoSeconds: seconds(), rpoSeconds: seconds() });
+const objectivesSchema = later(() => z.object({ rtoSeconds: seconds(), rpoSeconds: seconds() }));
 
 /** A step of one target: what was done and what came of it. */
-const stepSchema = z.object({
-  name: z.enum(DRILL_STEPS),
-  startedAt: time(),
-  seconds: seconds(),
-  ok: z.boolean(),
-  detail: z.string(),
-});
+const stepSchema = later(() =>
+  z.object({
+    name: z.enum(DRILL_STEPS),
+    startedAt: time(),
+    seconds: seconds(),
+    ok: z.boolean(),
+    detail: z.string(),
+  }),
+);
 
-const drilledSchema = z.object({
-  target: z.string(),
-  kind: z.enum(BACKUP_TYPES),
-  store: z.string(),
-  /** Bucket or folder, for people. */
-  place: z.string(),
-  /** What was restored, an incremental backup after its full one; empty: nothing was found. */
-  backups: z.array(
-    z.object({ id: z.string(), manifestSha256: sha256(), storedBytes: z.int(), parts: z.array(sha256()) }),
-  ),
-  snapshotAt: time().nullable(),
-  steps: z.array(stepSchema),
-  checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })),
-  /** From the begin of its first step to the proof of what was restored; `null`: it was not. */
-  rtoSeconds: seconds().nullable(),
-  /** From the instant of the backup to the begin of the drill. */
-  rpoSeconds: seconds().nullable(),
-  /** Longest that is well for this target. */
-  rpoObjectiveSeconds: seconds(),
-  ok: z.boolean(),
-});
+const drilledSchema = later(() =>
+  z.object({
+    target: z.string(),
+    kind: z.enum(BACKUP_TYPES),
+    store: z.string(),
+    /** Bucket or folder, for people. */
+    place: z.string(),
+    /** What was restored, an incremental backup after its full one; empty: nothing was found. */
+    backups: z.array(
+      z.object({ id: z.string(), manifestSha256: sha256(), storedBytes: z.int(), parts: z.array(sha256()) }),
+    ),
+    snapshotAt: time().nullable(),
+    steps: z.array(stepSchema),
+    checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })),
+    /** From the begin of its first step to the proof of what was restored; `null`: it was not. */
+    rtoSeconds: seconds().nullable(),
+    /** From the instant of the backup to the begin of the drill. */
+    rpoSeconds: seconds().nullable(),
+    /** Longest that is well for this target. */
+    rpoObjectiveSeconds: seconds(),
+    ok: z.boolean(),
+  }),
+);
 export type Drilled = z.output<typeof drilledSchema>;
 
-export const drillReportSchema = z.object({
-  version: z.literal(1),
-  id: z.string(),
-  startedAt: time(),
-  endedAt: time(),
-  trigger: z.enum(["schedule", "manual"]),
-  by: z.object({ user: z.string(), host: z.string(), tool: z.string(), config: z.string() }),
-  objectives: objectivesSchema,
-  targets: z.array(drilledSchema),
-  /** All targets one after the other. */
-  rtoSeconds: seconds(),
-  /** The worst of the targets; `null`: of one nothing was restored. */
-  rpoSeconds: seconds().nullable(),
-  rtoMet: z.boolean(),
-  rpoMet: z.boolean(),
-  /** Every step of every target was well, and both objectives are met. */
-  ok: z.boolean(),
-  /** SHA-256 of the line of the drill before: a record that was changed afterwards shows. */
-  previousSha256: sha256().nullable(),
-});
+export const drillReportSchema = later(() =>
+  z.object({
+    version: z.literal(1),
+    id: z.string(),
+    startedAt: time(),
+    endedAt: time(),
+    trigger: z.enum(["schedule", "manual"]),
+    by: z.object({ user: z.string(), host: z.string(), tool: z.string(), config: z.string() }),
+    objectives: objectivesSchema,
+    targets: z.array(drilledSchema),
+    /** All targets one after the other. */
+    rtoSeconds: seconds(),
+    /** The worst of the targets; `null`: of one nothing was restored. */
+    rpoSeconds: seconds().nullable(),
+    rtoMet: z.boolean(),
+    rpoMet: z.boolean(),
+    /** Every step of every target was well, and both objectives are met. */
+    ok: z.boolean(),
+    /** SHA-256 of the line of the drill before: a record that was changed afterwards shows. */
+    previousSha256: sha256().nullable(),
+  }),
+);
 export type DrillReport = z.output<typeof drillReportSchema>;
 
 /** What a worker must know. Secrets are in it, so it travels on standard input only. */
-export const drillJobSchema = z.strictObject({
-  version: z.literal(1),
-  trigger: z.enum(["schedule", "manual"]),
-  by: drillReportSchema.shape.by,
-  objectives: objectivesSchema,
-  /** Folder for the scratch place, which is made in it and removed. */
-  scratch: z.string().startsWith("/"),
-  identity: z.string().optional(),
-  /** Folder of the records of drills. */
-  records: z.string().startsWith("/"),
-  targets: z
-    .array(
-      z.strictObject({
-        target: z.string(),
-        kind: z.enum(BACKUP_TYPES),
-        store: z.string(),
-        from: z.discriminatedUnion("kind", [
-          z.strictObject({ kind: z.literal("folder"), folder: z.string().startsWith("/") }),
-          z.strictObject({ kind: z.literal("bucket"), remote: remoteSchema, known: z.array(z.string()) }),
-        ]),
-        checks: z.array(checkJobSchema),
-        rpoSeconds: seconds(),
-      }),
-    )
-    .min(1),
-});
+export const drillJobSchema = later(() =>
+  z.strictObject({
+    version: z.literal(1),
+    trigger: z.enum(["schedule", "manual"]),
+    by: drillReportSchema.shape.by,
+    objectives: objectivesSchema,
+    /** Folder for the scratch place, which is made in it and removed. */
+    scratch: z.string().startsWith("/"),
+    identity: z.string().optional(),
+    /** Folder of the records of drills. */
+    records: z.string().startsWith("/"),
+    targets: z
+      .array(
+        z.strictObject({
+          target: z.string(),
+          kind: z.enum(BACKUP_TYPES),
+          store: z.string(),
+          from: z.discriminatedUnion("kind", [
+            z.strictObject({ kind: z.literal("folder"), folder: z.string().startsWith("/") }),
+            z.strictObject({ kind: z.literal("bucket"), remote: remoteSchema, known: z.array(z.string()) }),
+          ]),
+          checks: z.array(checkJobSchema),
+          rpoSeconds: seconds(),
+        }),
+      )
+      .min(1),
+  }),
+);
 export type DrillJob = z.output<typeof drillJobSchema>;
 export type DrillTarget = DrillJob["targets"][number];
 
 /** What is remembered of drills for status and metrics. */
-export const drillRecordSchema = z.object({
-  version: z.literal(1),
-  /** When the schedule of drills began to count here. */
-  since: time(),
-  last: z
-    .object({
-      id: z.string(),
-      at: time(),
-      ok: z.boolean(),
-      /** Every step was well; the objectives may have been missed. */
-      done: z.boolean(),
-      rtoSeconds: seconds(),
-      rpoSeconds: seconds().nullable(),
-      rtoMet: z.boolean(),
-      rpoMet: z.boolean(),
-      error: z.string().nullable(),
-    })
-    .nullable(),
-  lastSuccessAt: time().nullable(),
-  failuresInRow: z.int().min(0),
-});
+export const drillRecordSchema = later(() =>
+  z.object({
+    version: z.literal(1),
+    /** When the schedule of drills began to count here. */
+    since: time(),
+    last: z
+      .object({
+        id: z.string(),
+        at: time(),
+        ok: z.boolean(),
+        /** Every step was well; the objectives may have been missed. */
+        done: z.boolean(),
+        rtoSeconds: seconds(),
+        rpoSeconds: seconds().nullable(),
+        rtoMet: z.boolean(),
+        rpoMet: z.boolean(),
+        error: z.string().nullable(),
+      })
+      .nullable(),
+    lastSuccessAt: time().nullable(),
+    failuresInRow: z.int().min(0),
+  }),
+);
 export type DrillRecord = z.output<typeof drillRecordSchema>;
 
 type Unjudged = Omit<DrillReport, "rpoSeconds" | "rtoMet" | "rpoMet" | "ok">;

@@ -5,18 +5,21 @@
  */
 import * as z from "zod";
 import { closeJobSchema } from "./close-job.ts";
+import { later } from "./later.ts";
 
-export const preflightJobSchema = z.strictObject({
-  version: z.literal(1),
-  bot: z.string(),
-  account: z.string(),
-  venue: closeJobSchema.shape.venue,
-  hook: closeJobSchema.shape.hook,
-  /** A key that may withdraw is no fault. */
-  allowWithdraw: z.boolean(),
-  /** Only in the sandbox: place an order that rests far away, see it, cancel it. */
-  drill: z.boolean(),
-});
+export const preflightJobSchema = later(() =>
+  z.strictObject({
+    version: z.literal(1),
+    bot: z.string(),
+    account: z.string(),
+    venue: closeJobSchema.shape.venue,
+    hook: closeJobSchema.shape.hook,
+    /** A key that may withdraw is no fault. */
+    allowWithdraw: z.boolean(),
+    /** Only in the sandbox: place an order that rests far away, see it, cancel it. */
+    drill: z.boolean(),
+  }),
+);
 export type PreflightJob = z.output<typeof preflightJobSchema>;
 
 const CHECKS = [
@@ -33,29 +36,35 @@ const CHECKS = [
   "drill",
 ] as const;
 
-const checkSchema = z.strictObject({
-  name: z.enum(CHECKS),
-  result: z.enum(["ok", "failed", "unknown"]).describe("unknown: this venue does not tell, or it could not be asked."),
-  detail: z.string(),
-});
+const checkSchema = later(() =>
+  z.strictObject({
+    name: z.enum(CHECKS),
+    result: z
+      .enum(["ok", "failed", "unknown"])
+      .describe("unknown: this venue does not tell, or it could not be asked."),
+    detail: z.string(),
+  }),
+);
 export type PreflightCheck = z.output<typeof checkSchema>;
 
-export const preflightReportSchema = z.strictObject({
-  version: z.literal(1),
-  bot: z.string(),
-  account: z.string(),
-  exchange: z.string(),
-  sandbox: z.boolean(),
-  /** RFC 3339 UTC, of its end. */
-  at: z.string(),
-  ok: z.boolean().describe("No check failed; what is unknown is no failure."),
-  exitCode: z.int().min(0),
-  durationMs: z.number().min(0),
-  /** From the start of the worker to the first answer to a signed request, ms; null: none came. */
-  firstReplyMs: z.number().min(0).nullable(),
-  calls: z.int().min(0),
-  checks: z.array(checkSchema),
-});
+export const preflightReportSchema = later(() =>
+  z.strictObject({
+    version: z.literal(1),
+    bot: z.string(),
+    account: z.string(),
+    exchange: z.string(),
+    sandbox: z.boolean(),
+    /** RFC 3339 UTC, of its end. */
+    at: z.string(),
+    ok: z.boolean().describe("No check failed; what is unknown is no failure."),
+    exitCode: z.int().min(0),
+    durationMs: z.number().min(0),
+    /** From the start of the worker to the first answer to a signed request, ms; null: none came. */
+    firstReplyMs: z.number().min(0).nullable(),
+    calls: z.int().min(0),
+    checks: z.array(checkSchema),
+  }),
+);
 export type PreflightReport = z.output<typeof preflightReportSchema>;
 
 /** Exit codes of the contract for a failed check, the gravest first; any other failed check is 1. */
