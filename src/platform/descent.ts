@@ -12,16 +12,12 @@
  */
 import { readdirSync } from "node:fs";
 import { isUnpopulated } from "./cgroup.ts";
-import { ERRNO, libc } from "./libc.ts";
+import { lookAtChildren } from "./child-look.ts";
 import { isAlive, readEnvironText, readKernelFile, readStat, type ProcessId } from "./proc.ts";
 import { botPids, isReaper, ownPids } from "./subreaper.ts";
 
 /** Looks at our children until two in a row agree that only zombies are left. */
 const MAX_LOOKS = 4;
-
-/** WNOHANG, WEXITED, WNOWAIT and __WALL of waitid(2): says whether there is a child, waits for none and takes none. */
-const LOOK_ONLY = 0x1 | 0x4 | 0x0100_0000 | 0x4000_0000;
-const SIGINFO_BYTES = 128;
 
 /** A tree that one main process of ours has begun. */
 export interface Descent {
@@ -37,7 +33,7 @@ export function isLineEnded({ root, environ }: Descent): boolean {
   // Before the runtime has waited for the main process, its children may be on their way to us.
   if (!isReaper() || root === undefined || ownPids.has(root.pid)) return false;
   try {
-    return isChildless() || onlyDeadStrays(environ);
+    return lookAtChildren() === "none" || onlyDeadStrays(environ);
   } catch {
     // Descriptors or memory are short, or a thread of ours has just ended: other evidence must do.
     return false;
@@ -47,13 +43,6 @@ export function isLineEnded({ root, environ }: Descent): boolean {
 /** Whether both facts prove it. Never throws. */
 export function isTreeEnded(descent: Descent): boolean {
   return descent.cgroup !== undefined && isUnpopulated(descent.cgroup) && isLineEnded(descent);
-}
-
-/** We have no child at all, neither living nor dead: the kernel's own word, in one call that looks under its lock. */
-function isChildless(): boolean {
-  const c = libc();
-  if (c === undefined) return false;
-  return c.waitidAny(new Uint8Array(SIGINFO_BYTES), LOOK_ONLY) === -1 && c.errno() === ERRNO.ECHILD;
 }
 
 /** A look that finds dead strays is repeated: what they leave behind came to us at the latest when they died. */
