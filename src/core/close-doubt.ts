@@ -6,7 +6,9 @@
  * first: there the fate of every order is known before the next one leaves.
  */
 import type { Sent } from "./close-budget.ts";
+import { isRepay, loanKey } from "./close-loans.ts";
 import { isSilent, positionKey } from "./close-orders.ts";
+import type { CloseOrder } from "./close-orders.ts";
 
 interface Doubt {
   /** When the last order left whose fate nobody told, monotonic ms. Only time ends that: the venue executes nothing after its window. */
@@ -25,6 +27,8 @@ interface Leg {
 /** By position key. */
 export type Doubts = ReadonlyMap<string, Doubt>;
 
+/** Above the fees of any venue for those who take. */
+const MAX_FEE_RATIO = 0.01;
 /** Fractions of lots that binary arithmetic leaves. */
 const EPSILON = 1e-9;
 
@@ -32,15 +36,24 @@ const EPSILON = 1e-9;
 export function doubtSent(before: Doubts, sent: readonly Sent[], held: ReadonlyMap<string, number>): Doubts {
   const doubts = new Map(before);
   for (const { order, result, sentAtMs } of sent) {
-    const key = positionKey(order.symbol, order.positionSide);
+    const key = keyOf(order);
     const known = doubts.get(key);
     const last = { unsureAtMs: known?.unsureAtMs, soldAtMs: known?.soldAtMs };
     const expected = known?.expected ?? held.get(key) ?? 0;
     if (result.kind === "unknown" || isSilent(result)) doubts.set(key, { ...last, expected, unsureAtMs: sentAtMs });
     else if (result.kind === "accepted")
-      doubts.set(key, { ...last, expected: expected - (result.filled ?? 0), soldAtMs: sentAtMs });
+      doubts.set(key, { ...last, expected: expected - (result.filled ?? 0) * shownRatio(order), soldAtMs: sentAtMs });
   }
   return doubts;
+}
+
+function keyOf(order: CloseOrder): string {
+  return isRepay(order) ? loanKey(order.symbol) : positionKey(order.symbol, order.positionSide);
+}
+
+/** What is bought comes less the fee where the venue takes that in kind. */
+function shownRatio(order: CloseOrder): number {
+  return order.side === "buy" && !isRepay(order) ? 1 - MAX_FEE_RATIO : 1;
 }
 
 /** Forgets what a reading, begun at `readFromMs`, settles: orders that are over by then, and executions that it shows. */
@@ -62,6 +75,12 @@ export function settleDoubts(
 /** Monotonic ms from which on a reading tells what became of the orders of one position. */
 export function doubtEndMs(doubts: Doubts, { symbol, side }: Leg, lateMs: number): number {
   const doubt = doubts.get(positionKey(symbol, side));
+  return doubt === undefined ? Number.NEGATIVE_INFINITY : settledAtMs(doubt, lateMs);
+}
+
+/** The same for what was sent for a loan. */
+export function loanDoubtEndMs(doubts: Doubts, symbol: string, lateMs: number): number {
+  const doubt = doubts.get(loanKey(symbol));
   return doubt === undefined ? Number.NEGATIVE_INFINITY : settledAtMs(doubt, lateMs);
 }
 

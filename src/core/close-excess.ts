@@ -20,12 +20,12 @@ export function excessOf(goal: CloseGoal, positions: readonly HeldPosition[]): H
 
 /** Positions whose value the venue does not tell: nobody can say what reducing them would leave. */
 export function withoutValue(positions: readonly HeldPosition[]): HeldPosition[] {
-  return positions.filter((position) => !isDust(position) && valueOf(position) === undefined);
+  return positions.filter((position) => isExposed(position) && !isDust(position) && valueOf(position) === undefined);
 }
 
 /** Sum of all notionals, long and short alike; positions without a value count as nothing. */
 export function exposureOf(positions: readonly HeldPosition[]): number {
-  return positions.reduce((sum, position) => sum + (valueOf(position) ?? 0), 0);
+  return positions.filter(isExposed).reduce((sum, position) => sum + (valueOf(position) ?? 0), 0);
 }
 
 /**
@@ -38,7 +38,7 @@ function reduction(positions: readonly HeldPosition[], exposure: number): HeldPo
   const ratio = 1 - exposure / total;
   const cuts: HeldPosition[] = [];
   let tooMuch = total - exposure;
-  for (const position of positions.toSorted((a, b) => (valueOf(b) ?? 0) - (valueOf(a) ?? 0))) {
+  for (const position of positions.filter(isExposed).toSorted((a, b) => (valueOf(b) ?? 0) - (valueOf(a) ?? 0))) {
     const value = valueOf(position) ?? 0;
     if (value === 0 || isDust(position) || tooMuch <= 0) continue;
     const price = value / position.amount;
@@ -47,6 +47,11 @@ function reduction(positions: readonly HeldPosition[], exposure: number): HeldPo
     cuts.push({ ...position, amount, notional: amount * price });
   }
   return cuts;
+}
+
+/** Owing the quote currency is no bet on a price. */
+function isExposed({ owed }: HeldPosition): boolean {
+  return owed !== "quote";
 }
 
 function wholeLots({ amount, rules }: HeldPosition, wanted: number): number {

@@ -184,6 +184,8 @@ const sentOrderSchema = later(() =>
     amount: z.number(),
     /** Who closed in place of an order of ours: the venue by itself, or the hook; absent: an order of ours. */
     by: z.enum(["venue", "hook"]).optional(),
+    /** It repaid a loan of this asset and was no order; absent: an order. */
+    repay: z.string().optional(),
     filled: z.number().optional(),
     average: z.number().optional(),
     /** Price of the position in the reading that the order was planned on; absent where the venue told none. */

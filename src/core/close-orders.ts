@@ -29,8 +29,10 @@ export interface HeldPosition extends Position {
   /** `isolated` or `cross` for the venues that want it repeated in the order. */
   readonly marginMode: string | undefined;
   readonly rules: MarketRules;
-  /** A balance of the spot wallet, and nothing holds an order back that sells more than this: the part that no open order holds. */
+  /** A balance, and nothing holds an order back that trades more than this: what no open order holds, or what can be paid for. */
   readonly free?: number;
+  /** Short because it is borrowed: bought back rounded up to the lot; of the quote currency, nothing buys it. */
+  readonly owed?: "base" | "quote";
   /** No market sells it for the quote currency. */
   readonly unsellable?: true;
 }
@@ -59,6 +61,8 @@ export interface CloseOrder {
   readonly last: readonly LastStep[];
   /** Who closes: `venue` is told to close what there is of the position, `hook` gets the order in our place; absent: an order of ours. */
   readonly by?: LastStep;
+  /** No order but the repayment of a loan, of the pair's own wallet where one is named; absent: an order. */
+  readonly repay?: { readonly asset: string; readonly pair?: string };
   /** Price of an immediate-or-cancel limit order; `undefined`: market order. */
   readonly limitPrice: number | undefined;
   /** Nothing shows yet that orders on this step are executed: without a word of a fill the rest of the chain waits for the next reading. */
@@ -310,7 +314,7 @@ function planChunks(position: HeldPosition, attempt: Attempt, maxSlippage?: numb
   const venueMax =
     limitPrice(position, attempt, maxSlippage) === undefined ? rules.maxMarketAmount : rules.maxLimitAmount;
   const largest = Math.min(venueMax ?? Number.POSITIVE_INFINITY, attempt.maxChunk ?? Number.POSITIVE_INFINITY);
-  const total = floorToStep(sellable(position), rules.stepAmount);
+  const total = wholeLots(position, position.free);
   const chunk = Math.max(floorToStep(largest, rules.stepAmount), rules.minAmount, rules.stepAmount ?? 0);
   const chunks: number[] = [];
   for (let left = total; left > 0 && left >= rules.minAmount && chunks.length < MAX_CHUNKS;) {
@@ -363,23 +367,25 @@ function notionalOf(position: HeldPosition): number {
 
 /** A position that the venue takes no order for. */
 export function isDust(position: HeldPosition): boolean {
-  return !isWholeOrder(position, position.amount);
+  return !isWholeOrder(position, Number.POSITIVE_INFINITY);
 }
 
-/** Whether what no open order holds of it makes an order; always true of a derivative that is no dust. */
+/** Whether what no open order holds of it, or what can be paid for, makes an order; always true of a derivative that is no dust. */
 export function isSellable(position: HeldPosition): boolean {
-  return position.unsellable !== true && isWholeOrder(position, sellable(position));
+  return position.unsellable !== true && isWholeOrder(position, position.free);
 }
 
-function sellable({ amount, free = amount }: HeldPosition): number {
-  return Math.min(amount, free);
+/** Whole lots of what may be traded now; what is owed is rounded up, since less would leave a loan, as far as it can be paid for. */
+function wholeLots({ amount, owed, rules: { stepAmount } }: HeldPosition, free = Number.POSITIVE_INFINITY): number {
+  if (owed !== "base") return floorToStep(Math.min(amount, free), stepAmount);
+  return Math.min(ceilToStep(amount, stepAmount), floorToStep(free, stepAmount));
 }
 
-function isWholeOrder({ rules, markPrice }: HeldPosition, amount: number): boolean {
-  const { stepAmount, minAmount, minCost = 0 } = rules;
-  const whole = floorToStep(amount, stepAmount);
+function isWholeOrder(position: HeldPosition, free: number | undefined): boolean {
+  const { minAmount, minCost = 0 } = position.rules;
+  const whole = wholeLots(position, free);
   if (whole <= 0 || whole < minAmount) return false;
-  return markPrice === undefined || whole * markPrice >= minCost;
+  return position.markPrice === undefined || whole * position.markPrice >= minCost;
 }
 
 /** Smallest multiple of `step` that is not below `amount`, safe against binary fractions. */

@@ -6,9 +6,11 @@
  */
 import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "./close-budget.ts";
 import type { Allowance, Sent } from "./close-budget.ts";
-import { doubtEndMs, doubtSent, lastDoubtEndMs, settleDoubts } from "./close-doubt.ts";
+import { doubtEndMs, doubtSent, lastDoubtEndMs, loanDoubtEndMs, settleDoubts } from "./close-doubt.ts";
 import type { Doubts } from "./close-doubt.ts";
 import { excessOf, withoutValue } from "./close-excess.ts";
+import { dueLoans, isRepay, loanAmounts, planRepays } from "./close-loans.ts";
+import type { Loan } from "./close-loans.ts";
 import { goalText } from "./close-goal.ts";
 import type { CloseGoal } from "./close-goal.ts";
 import { CLOSE_OVERTIME_MS } from "./close-job.ts";
@@ -39,6 +41,8 @@ export interface Reading {
   readonly orders: readonly OpenOrder[] | undefined;
   /** Conditional orders: stops, take-profits, trailing. */
   readonly triggers: readonly OpenOrder[] | undefined;
+  /** What a margin wallet owes, read together with its positions; absent: it is none. */
+  readonly loans?: readonly Loan[];
   readonly failures: readonly VenueFailure[];
 }
 
@@ -80,6 +84,8 @@ export interface PlanState {
   readonly allowance: Allowance;
   /** Positions of the last reading that showed them. */
   readonly held: readonly HeldPosition[];
+  /** Loans of the same reading. */
+  readonly owed: readonly Loan[];
   /** An earlier run of the incident ended flat and nothing was seen open since: one look that shows the same is enough. */
   readonly endedFlat: boolean;
   /** Something was open although the incident had ended flat. */
@@ -136,6 +142,7 @@ export function startPlan(
     unsureBeforeMs: resumed.lastUnknownAtMs,
     allowance: NEW_ALLOWANCE,
     held: [],
+    owed: [],
     endedFlat: false,
     reopened: false,
     attempts: new Map(),
@@ -188,12 +195,13 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
     if (foreign.length > 0) return { state, decision: foreignDecision(policy, foreign) };
   }
   const expired = atMs >= lastMoment(policy, state);
-  const todo = reading.positions !== undefined && work.excess.length + work.cancels.length > 0;
+  const { excess, cancels, loans } = work;
+  const todo = reading.positions !== undefined && excess.length + cancels.length + loans.length > 0;
   if (expired && todo) return { state, decision: residual(policy, work, reading) };
   if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
   if (policy.goal.kind === "reduce" && work.unvalued.length > 0) return { state, decision: unvalued(work) };
-  const stays = work.excess.filter(({ unsellable }) => unsellable === true);
-  if (isComplete(reading) && stays.length > 0 && stays.length === work.excess.length && work.cancels.length === 0)
+  const stays = isSettled(policy, state, readFromMs) ? excess.filter(stuck) : excess.filter(isUnsellable);
+  if (isComplete(reading) && stays.length > 0 && stays.length === excess.length && cancels.length + loans.length === 0)
     return { state, decision: unsaleable(stays) };
   if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs, readFromMs);
   return act(policy, state, reading, work, { atMs, readFromMs });
@@ -206,14 +214,17 @@ interface Work {
   readonly excess: readonly HeldPosition[];
   readonly unvalued: readonly HeldPosition[];
   readonly cancels: readonly CancelOrders[];
+  /** Loans that there is something to repay with. */
+  readonly loans: readonly Loan[];
 }
 
 function workOf({ goal }: PlanPolicy, { attempts }: PlanState, reading: Reading): Work {
   const { positions = [], orders = [], triggers = [] } = reading;
+  const loans = goal.kind === "flat" && reading.positions !== undefined ? dueLoans(reading.loans ?? []) : [];
   const open = positions.filter((position) => !isDust(position));
   // Without the positions nobody knows which stops protect something.
   const cancels = planCancels(attempts, open, orders, reading.positions === undefined ? [] : triggers);
-  return { open, excess: excessOf(goal, positions), unvalued: withoutValue(positions), cancels };
+  return { open, excess: excessOf(goal, positions), unvalued: withoutValue(positions), cancels, loans };
 }
 
 /** Folds how the orders of one round ended; `cancels` are the failures of its cancels. */
@@ -226,10 +237,12 @@ export function recordRound(
   let { lastUnknownAtMs, lastSentAtMs } = before;
   for (const { order, result, sentAtMs } of sent) {
     const { symbol, positionSide } = order;
-    attempts.set(
-      positionKey(symbol, positionSide),
-      nextAttempt(attemptFor(attempts, symbol, positionSide), order, result),
-    );
+    // A loan knows neither size nor price that would have to be learnt.
+    if (!isRepay(order))
+      attempts.set(
+        positionKey(symbol, positionSide),
+        nextAttempt(attemptFor(attempts, symbol, positionSide), order, result),
+      );
     if (result.kind === "unknown") lastUnknownAtMs = Math.max(lastUnknownAtMs ?? sentAtMs, sentAtMs);
     lastSentAtMs = Math.max(lastSentAtMs ?? sentAtMs, sentAtMs);
   }
@@ -238,7 +251,7 @@ export function recordRound(
   const refused = answers.length > 0 && answers.every(({ kind }) => kind === "auth");
   const orderRefusals = refused ? before.orderRefusals + 1 : answers.length > 0 ? 0 : before.orderRefusals;
   const allowance = spend(before.allowance, sent, before.held);
-  const doubts = doubtSent(before.doubts, sent, amountsOf(before.held));
+  const doubts = doubtSent(before.doubts, sent, amountsIn(before.held, before.owed));
   return { ...before, attempts, doubts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
 }
 
@@ -254,6 +267,7 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
     reading.positions?.map(({ symbol, side, amount }) => [symbol, side, amount]) ?? null,
     reading.orders?.length ?? null,
     reading.triggers?.length ?? null,
+    reading.loans?.map(({ symbol, amount }) => [symbol, amount]) ?? null,
   ]);
   const seen = new Set(state.seen);
   if (state.flatAtMs === undefined) {
@@ -262,7 +276,8 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
     }
   }
   const waits = shape === state.shape ? state.waits + 1 : 1;
-  const work = hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
+  const owes = dueLoans(reading.loans ?? []).length > 0;
+  const work = owes || hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
   const endedFlat = state.endedFlat && !work;
   const reopened = state.reopened || (state.endedFlat && work);
   const orderRounds = (reading.orders ?? []).length === 0 ? 0 : state.orderRounds + 1;
@@ -270,11 +285,39 @@ function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFrom
   const next = { ...state, unreadSinceMs, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
   if (reading.positions === undefined) return next;
   const held = reading.positions;
+  const owed = reading.loans ?? [];
   const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
   const allowance = refund(state.allowance, held, readFromMs, lateMs);
   const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
-  const doubts = settleDoubts(state.doubts, amountsOf(held), readFromMs, lateMs);
-  return { ...next, held, attempts, doubts, allowance: widenAllowance(allowance, held, attempts, policy.maxOrders) };
+  const doubts = settleDoubts(state.doubts, amountsIn(held, owed), readFromMs, lateMs);
+  return {
+    ...next,
+    held,
+    owed,
+    attempts,
+    doubts,
+    allowance: widenAllowance(allowance, held, attempts, policy.maxOrders),
+  };
+}
+
+function amountsIn(held: readonly HeldPosition[], owed: readonly Loan[]): Map<string, number> {
+  return new Map([...amountsOf(held), ...loanAmounts(owed)]);
+}
+
+/** No order of ours may still change what the reading shows. */
+function isSettled({ recvWindowMs }: PlanPolicy, { doubts, unsureBeforeMs }: PlanState, readFromMs: number): boolean {
+  return (
+    doubts.size === 0 && (unsureBeforeMs ?? Number.NEGATIVE_INFINITY) + recvWindowMs + LATE_MARGIN_MS <= readFromMs
+  );
+}
+
+function isUnsellable({ unsellable, owed }: HeldPosition): boolean {
+  return unsellable === true && owed === undefined;
+}
+
+/** Time changes nothing: no market trades it, or there is nothing left to pay for it. */
+function stuck(position: HeldPosition): boolean {
+  return position.unsellable === true || (position.owed !== undefined && !isSellable(position));
 }
 
 function lastMoment({ deadlineMs }: PlanPolicy, { flatAtMs }: PlanState): number {
@@ -331,32 +374,25 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   const { orders = [] } = reading;
   const { excess, cancels } = work;
   const left = ordersLeft(before.allowance);
-  if (excess.length > 0 && left === 0 && cancels.length === 0)
+  if (excess.length + work.loans.length > 0 && left === 0 && cancels.length === 0)
     return { state: before, decision: afterCap(policy, before, work, reading, readFromMs) };
   const held = excess.filter((position) => readyAtMs(policy, before, position) > readFromMs);
   const ready = excess.filter((position) => !held.includes(position) && isFree(before, position, orders));
-  const firstMs = Math.min(...held.map((position) => readyAtMs(policy, before, position))) - readFromMs;
-  const ownMs = ready.length === 0 && held.length > 0 ? firstMs : 0;
+  const loans = work.loans.filter((loan) => loanReadyAtMs(policy, before, loan) <= readFromMs && loan.repayable > 0);
+  const idle = ready.length + loans.length === 0;
+  const waiting = [
+    ...held.map((position) => readyAtMs(policy, before, position)),
+    ...work.loans.map((loan) => loanReadyAtMs(policy, before, loan)).filter((ms) => ms > readFromMs),
+  ];
+  const ownMs = idle && waiting.length > 0 ? Math.min(...waiting) - readFromMs : 0;
   const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs, ownMs);
-  if ((ready.length === 0 || holdMs > 0) && cancels.length === 0) {
+  if ((idle || holdMs > 0) && cancels.length === 0) {
     const ms = holdMs > 0 ? Math.min(settleMs(before), holdMs) : settleMs(before);
     return { state: before, decision: { kind: "wait", ms, quiet: false } };
   }
   const round = before.round + 1;
-  const { incident, run, maxSlippage } = policy;
-  const last = lastSteps(policy);
   const limit = holdMs > 0 ? 0 : left;
-  const { chains, seq } = planChains({
-    ...before,
-    incident,
-    run,
-    round,
-    maxSlippage,
-    last,
-    open: ready,
-    orders,
-    limit,
-  });
+  const { chains, seq } = chainsOf(policy, before, { round, limit, ready, orders, loans });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",
@@ -366,6 +402,33 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   };
   // Working again: what is flat later has to be quiet anew.
   return { state: { ...before, round, seq, flatAtMs: undefined }, decision };
+}
+
+interface Ready {
+  readonly round: number;
+  readonly limit: number;
+  readonly ready: readonly HeldPosition[];
+  readonly orders: readonly OpenOrder[];
+  readonly loans: readonly Loan[];
+}
+
+/** Loans first: what they take is not for sale, and what they need is not for buying. */
+function chainsOf(policy: PlanPolicy, before: PlanState, { round, limit, ready, orders, loans }: Ready) {
+  const { incident, run, maxSlippage } = policy;
+  const repays = planRepays({ incident, run, round, seq: before.seq, limit }, loans);
+  const closes = planChains({
+    attempts: before.attempts,
+    incident,
+    run,
+    round,
+    maxSlippage,
+    last: lastSteps(policy),
+    open: ready,
+    orders,
+    seq: repays.seq,
+    limit: limit - repays.chains.length,
+  });
+  return { chains: [...repays.chains, ...closes.chains], seq: closes.seq };
 }
 
 /** A venue that closes a position by itself closes all of it, at any price. */
@@ -384,6 +447,13 @@ function readyAtMs({ goal, recvWindowMs }: PlanPolicy, state: PlanState, positio
   if (goal.kind === "reduce") return Math.max(earlier, lastDoubtEndMs(state.doubts, lateMs));
   if (position.free === undefined) return Number.NEGATIVE_INFINITY;
   return Math.max(earlier, doubtEndMs(state.doubts, position, lateMs));
+}
+
+/** As of a position: what was sent for a loan is over before the next repayment leaves. */
+function loanReadyAtMs({ recvWindowMs }: PlanPolicy, state: PlanState, { symbol }: Loan): number {
+  const lateMs = recvWindowMs + LATE_MARGIN_MS;
+  const earlier = (state.unsureBeforeMs ?? Number.NEGATIVE_INFINITY) + lateMs;
+  return Math.max(earlier, loanDoubtEndMs(state.doubts, symbol, lateMs));
 }
 
 /** An order that holds or refills a balance is cancelled before that is sold; if it cannot be, the free part is sold in the end. */
@@ -423,7 +493,9 @@ function foreignDecision({ goal, scope }: PlanPolicy, foreign: readonly string[]
 function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<Decision, { kind: "done" }> {
   const all = (reading.orders ?? []).length + (reading.triggers ?? []).length;
   const due = work.cancels.reduce((sum, { orders }) => sum + orders.length, 0);
-  const left = `${counted(work.excess.length, "position")} and ${counted(goal.kind === "flat" ? all : due, "order")}`;
+  const owed = work.loans.length === 0 ? "" : `, ${counted(work.loans.length, "loan")} (${owedText(work.loans)})`;
+  const open = counted(work.excess.length, "position");
+  const left = `${open}${owed} and ${counted(goal.kind === "flat" ? all : due, "order")}`;
   if (goal.kind === "flat")
     return done("residual", `${left} are still open; close them by hand or run the close again`);
   return done("residual", `${left} are still to be worked on, to ${goalText(goal)}; do it by hand or run it again`);
@@ -436,9 +508,25 @@ function unvalued({ unvalued: [first] }: Work): Decision {
 
 /** Nothing else is left, and time does not make it saleable. */
 function unsaleable(stays: readonly HeldPosition[]): Decision {
-  const names = stays.map(({ symbol, amount }) => `${amount} ${symbol}`).join(", ");
-  const reason = `no market sells ${names} for the quote currency; sell by hand, or name it in emergency.spot.keep`;
-  return done("residual", reason);
+  const owed = stays.filter((position) => position.owed !== undefined);
+  const sold = stays.filter((position) => position.owed === undefined);
+  const parts = [
+    ...(sold.length === 0
+      ? []
+      : [`no market sells ${namesOf(sold)} for the quote currency; sell by hand, or name it in the section's keep`]),
+    ...(owed.length === 0
+      ? []
+      : [`${namesOf(owed)} stays owed, and nothing is left to pay for it; transfer it in and repay by hand`]),
+  ];
+  return done("residual", parts.join("; "));
+}
+
+function namesOf(positions: readonly HeldPosition[]): string {
+  return positions.map(({ symbol, amount }) => `${amount} ${symbol}`).join(", ");
+}
+
+function owedText(loans: readonly Loan[]): string {
+  return loans.map(({ symbol, amount }) => `${amount} ${symbol}`).join(", ");
 }
 
 function unreadable(reading: Reading): Decision {
