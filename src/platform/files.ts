@@ -243,11 +243,15 @@ function messageOf(cause: unknown): string {
 
 /**
  * Makes a file of `bytes` with its room on the disk taken, for `overwrite`: `text` and zeros after it. An existing one of
- * that size is left as it is.
+ * that size is left as it is. An empty one is not forced to the disk: whether its file outlives a power cut is told by
+ * `true`, and left to the caller.
  */
-export function reserveFile(path: string, bytes: number, text = ""): void {
-  if (existsSync(path) && statSync(path).size === bytes) return;
-  writeFileAtomic(path, `${text}${"\0".repeat(Math.max(0, bytes - Buffer.byteLength(text)))}`);
+export function reserveFile(path: string, bytes: number, text = ""): boolean {
+  if (existsSync(path) && statSync(path).size === bytes) return true;
+  const whole = `${text}${"\0".repeat(Math.max(0, bytes - Buffer.byteLength(text)))}`;
+  if (text === "") replaceFile(path, whole);
+  else writeFileAtomic(path, whole);
+  return text !== "";
 }
 
 /** Writes `text` over the start of a reserved file and zeros over its rest, and forces it to the disk; takes no new room. */

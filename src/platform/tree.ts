@@ -130,7 +130,7 @@ export function listTree(marks: TreeMarks, census: Census = new Census()): Membe
   const excluded = census.ancestors;
   const inside = membership(marks, census);
   const members = new Set([...stats.values()].filter((stat) => !excluded.has(stat.pid) && inside(stat)));
-  addDescendants(members, stats, excluded);
+  if (members.size > 0) addDescendants(members, census);
   return [...members].sort((a, b) => a.pid - b.pid);
 }
 
@@ -280,11 +280,7 @@ function isAdopted({ pid, ppid }: ProcessStat): boolean {
   return ppid === process.pid && !ownPids.has(pid);
 }
 
-function addDescendants(
-  members: Set<ProcessStat>,
-  stats: ReadonlyMap<number, ProcessStat>,
-  excluded: ReadonlySet<number>,
-): void {
+function addDescendants(members: Set<ProcessStat>, { stats, ancestors: excluded }: Census): void {
   const byParent = Map.groupBy(stats.values(), (stat) => stat.ppid);
   // A Set iterates over what is added meanwhile, so this is the whole closure; each process is added once.
   for (const member of members) {

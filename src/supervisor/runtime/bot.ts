@@ -357,6 +357,7 @@ export class Bot {
   /** Each second: forces to the disk what was written in a hurry. */
   settle(): void {
     this.#starter.settle();
+    this.emergency.lockout.settle();
   }
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */

@@ -11,7 +11,15 @@ import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { overwrite, readTextIfExists, reserveFile, setAside, syncDir, writeFileAtomic } from "../../platform/files.ts";
+import {
+  overwrite,
+  readTextIfExists,
+  reserveFile,
+  setAside,
+  syncDir,
+  syncFile,
+  writeFileAtomic,
+} from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { moveAway } from "./quarantine.ts";
 
@@ -45,6 +53,8 @@ export class LockoutStore {
   readonly #slot: string;
   #current: Lockout | undefined;
   #slow = false;
+  /** The slot is new, and a power cut may still lose it. */
+  #unsettled = false;
 
   /** Reads what holds, and reserves the slot. Throws when the room for it cannot be had: no bot starts without it. */
   constructor(deps: LockoutDeps) {
@@ -62,6 +72,15 @@ export class LockoutStore {
   /** The lockout that holds now; `undefined` when the bot is not locked. */
   get current(): Lockout | undefined {
     return this.#current;
+  }
+
+  /** Forces a new slot to the disk. Its room is taken at once, so that this need not be waited for before a bot starts. */
+  settle(): void {
+    if (!this.#unsettled) return;
+    this.#unsettled = false;
+    syncFile(this.#slot).catch((error: unknown) =>
+      this.#deps.onTrouble(`cannot force the lockout slot ${this.#slot} to the disk: ${messageOf(error)}`),
+    );
   }
 
   /** The close that was opened last follows one of the same incident by itself: one of the slow rounds. */
@@ -189,7 +208,8 @@ export class LockoutStore {
 
   /** One of another size is made anew with what it holds: it may be the only copy. */
   #reserveSlot(): void {
-    reserveFile(this.#slot, SLOT_BYTES, this.#current === undefined ? "" : JSON.stringify(this.#current));
+    const text = this.#current === undefined ? "" : JSON.stringify(this.#current);
+    if (!reserveFile(this.#slot, SLOT_BYTES, text)) this.#unsettled = true;
   }
 
   /**
@@ -198,9 +218,10 @@ export class LockoutStore {
    */
   #save(lockout: Lockout): boolean {
     const { files } = this.#deps.plan;
-    const inSlot = this.#attempt(`write the lockout slot ${this.#slot}`, () =>
-      overwrite(this.#slot, JSON.stringify(lockout)),
-    );
+    const inSlot = this.#attempt(`write the lockout slot ${this.#slot}`, () => {
+      overwrite(this.#slot, JSON.stringify(lockout));
+      if (this.#unsettled) syncDir(files.dir);
+    });
     const text = textOf(lockout);
     const inFile = this.#attempt(`write the lockout ${files.lockout}`, () => writeFileAtomic(files.lockout, text));
     if (inSlot || inFile) {

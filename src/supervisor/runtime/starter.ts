@@ -1,7 +1,7 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
-import { createBotCgroup, createFreshCgroup, removeCgroup } from "../../platform/cgroup.ts";
+import { createBotCgroup, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
@@ -78,6 +78,8 @@ export class Starter {
     const { cgroupBase, cgroupName, clock } = deps;
     this.#downSinceMs = clock.monotonicMs();
     this.cgroup = cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, cgroupName);
+    // Nobody lives in it, so it was made just now, and nothing was ever killed in it.
+    if (this.cgroup !== undefined && isUnpopulated(this.cgroup)) this.prepare();
   }
 
   /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
