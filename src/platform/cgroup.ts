@@ -77,7 +77,7 @@ function folderIn(
 export function createBotCgroup(base: string, name: string): string | undefined {
   const path = join(base, name);
   try {
-    if (cgroupPids(path).length === 0) removeCgroup(path);
+    if (existsSync(path) && cgroupPids(path).length === 0) removeCgroup(path);
     mkdirSync(path, { recursive: true });
     return path;
   } catch {
@@ -98,8 +98,14 @@ export function createFreshCgroup(base: string, name: string): string | undefine
 
 /** Removes the cgroup and those below it; `false` while a process is left in one. A cgroup that is already gone is removed. */
 export function removeCgroup(path: string, depth = MAX_DEPTH): boolean {
-  if (!existsSync(path)) return true;
-  if (depth > 0) for (const child of childCgroups(path)) removeCgroup(child, depth - 1);
+  // At once, as most have none below them: each restart waits for the removal of the last start's.
+  if (tryRemove(path)) return true;
+  if (depth === 0) return false;
+  for (const child of childCgroups(path)) removeCgroup(child, depth - 1);
+  return tryRemove(path);
+}
+
+function tryRemove(path: string): boolean {
   try {
     rmdirSync(path);
     return true;
