@@ -1,6 +1,6 @@
 /** Reads the account, asks the plan, does what it says, until the plan is done. Holds no rule of its own: those are in core/close-plan.ts. */
 import { decide, recordRound, settleMs } from "../core/close-plan.ts";
-import type { Decision, PlanPolicy, PlanState, Reading } from "../core/close-plan.ts";
+import type { Decision, PlanPolicy, PlanState, Reading } from "../core/close-plan-types.ts";
 import { flatText } from "../core/close-scope.ts";
 import { counted } from "../core/counted.ts";
 import { sleep } from "../platform/clock.ts";

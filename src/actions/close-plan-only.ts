@@ -4,7 +4,7 @@ import { FLAT } from "../core/close-goal.ts";
 import type { CloseGoal } from "../core/close-goal.ts";
 import type { CloseJob, CloseReport } from "../core/close-job.ts";
 import { isDust, planCancels } from "../core/close-orders.ts";
-import type { Reading } from "../core/close-plan.ts";
+import type { Reading } from "../core/close-plan-types.ts";
 import { flatText } from "../core/close-scope.ts";
 import { counted } from "../core/counted.ts";
 import { unreachableText } from "../core/venue-error.ts";

@@ -8,7 +8,7 @@ import { CLOSE_EXIT, CLOSE_OVERTIME_MS, closeJobSchema } from "../core/close-job
 import type { CloseJob, CloseReport, WorkerLine } from "../core/close-job.ts";
 import { FLAT } from "../core/close-goal.ts";
 import { startPlan } from "../core/close-plan.ts";
-import type { PlanState } from "../core/close-plan.ts";
+import type { PlanState } from "../core/close-plan-types.ts";
 import { hookTakesOver } from "../core/ladder.ts";
 import type { LastStep } from "../core/ladder.ts";
 import { RUN_NAMES, runName } from "../core/incident.ts";

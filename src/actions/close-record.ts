@@ -3,7 +3,7 @@ import type { CloseJob, CloseOutcome, CloseReport, Position, SentOrder } from ".
 import { nextStep } from "../core/close-next.ts";
 import { isDust, positionKey } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
-import type { Reading } from "../core/close-plan.ts";
+import type { Reading } from "../core/close-plan-types.ts";
 import { counted } from "../core/counted.ts";
 import { FURTHER_RUN, MAX_KEPT_ORDERS } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";

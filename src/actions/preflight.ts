@@ -5,7 +5,7 @@
  */
 import { FLAT } from "../core/close-goal.ts";
 import { decide, startPlan } from "../core/close-plan.ts";
-import type { Reading } from "../core/close-plan.ts";
+import type { Reading } from "../core/close-plan-types.ts";
 import { counted } from "../core/counted.ts";
 import type { CcxtAccess } from "../core/close-job.ts";
 import { preflightExitCode, preflightJobSchema } from "../core/preflight.ts";

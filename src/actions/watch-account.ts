@@ -6,7 +6,7 @@
 import type { CcxtAccess } from "../core/close-job.ts";
 import { deadmanRefusal, deadmanSwitchOf, planCountdowns } from "../core/deadman.ts";
 import { exposureOf } from "../core/exposure.ts";
-import type { Reading } from "../core/close-plan.ts";
+import type { Reading } from "../core/close-plan-types.ts";
 import { describeFailure } from "../core/venue-error.ts";
 import { watchJobSchema } from "../core/watch-job.ts";
 import type { WatchAnswer, WatchJob } from "../core/watch-job.ts";

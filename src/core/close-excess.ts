@@ -1,7 +1,8 @@
 /** Which parts of the positions are to go for the goal of a close. */
 import type { CloseGoal } from "./close-goal.ts";
-import { ceilToStep, floorToStep, isDust } from "./close-orders.ts";
+import { isDust } from "./close-orders.ts";
 import type { HeldPosition } from "./close-orders.ts";
+import { ceilToStep, floorToStep } from "./lots.ts";
 
 /** Prices move while the last orders are looked at: an exposure within this share of the asked one is not reduced any more. */
 const REACHED_RATIO = 1.005;

@@ -5,7 +5,7 @@
  */
 import * as z from "zod";
 import type { CloseOrder, HeldPosition, OpenOrder, SendResult } from "./close-orders.ts";
-import type { Reading } from "./close-plan.ts";
+import type { Reading } from "./close-plan-types.ts";
 import type { RejectReason, VenueFailure } from "./venue-error.ts";
 
 /** One request; for exec a JSON line on standard input, for webhook the body. */

@@ -5,7 +5,7 @@
  * orders: nothing is sent for a loan before the fate of what was sent for it is known.
  */
 import type { CloseChain, CloseOrder } from "./close-orders.ts";
-import { floorToStep } from "./close-orders.ts";
+import { floorToStep } from "./lots.ts";
 import { clientOrderId } from "./incident.ts";
 
 /** What is owed of one asset, interest included. */

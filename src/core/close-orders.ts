@@ -7,6 +7,7 @@ import type { Position } from "./close-job.ts";
 import { clientOrderId } from "./incident.ts";
 import { bandAt, FIRST_LAST_RUNG, lastStepAt, rungAbove, STUBBORN_ROUNDS } from "./ladder.ts";
 import type { LastStep } from "./ladder.ts";
+import { ceilToStep, floorToStep } from "./lots.ts";
 import type { VenueFailure } from "./venue-error.ts";
 
 /** Limits of a market, in the unit of position amounts. */
@@ -386,19 +387,6 @@ function isWholeOrder(position: HeldPosition, free: number | undefined): boolean
   const whole = wholeLots(position, free);
   if (whole <= 0 || whole < minAmount) return false;
   return position.markPrice === undefined || whole * position.markPrice >= minCost;
-}
-
-/** Smallest multiple of `step` that is not below `amount`, safe against binary fractions. */
-export function ceilToStep(amount: number, step: number | undefined): number {
-  if (step === undefined || step <= 0) return amount;
-  return Number((Math.ceil(amount / step - 1e-9) * step).toPrecision(12));
-}
-
-/** Largest multiple of `step` that is not above `amount`, safe against binary fractions: 0.3 of step 0.1 stays 0.3. */
-export function floorToStep(amount: number, step: number | undefined): number {
-  if (step === undefined || step <= 0) return amount;
-  const whole = Math.floor(amount / step + 1e-9) * step;
-  return Math.min(amount, Number(whole.toPrecision(12)));
 }
 
 function bySymbol(orders: readonly OpenOrder[]): [string, OpenOrder[]][] {

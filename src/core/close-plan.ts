@@ -4,125 +4,48 @@
  * Rules: every order only reduces; an order whose fate is unknown is never sent again from memory, only after the
  * positions were read anew; protective stops of a symbol go last; "flat" is believed after a quiet period only.
  */
-import { NEW_ALLOWANCE, ordersLeft, refund, spend, widenAllowance } from "./close-budget.ts";
-import type { Allowance, Sent } from "./close-budget.ts";
-import { doubtEndMs, doubtSent, lastDoubtEndMs, loanDoubtEndMs, settleDoubts } from "./close-doubt.ts";
-import type { Doubts } from "./close-doubt.ts";
+import { NEW_ALLOWANCE, ordersLeft, spend } from "./close-budget.ts";
+import type { Sent } from "./close-budget.ts";
+import { doubtEndMs, doubtSent, lastDoubtEndMs, loanDoubtEndMs } from "./close-doubt.ts";
+import {
+  done,
+  foreignActivity,
+  foreignDecision,
+  residual,
+  shownFlat,
+  unreadable,
+  unsaleable,
+  unvalued,
+} from "./close-end.ts";
 import { excessOf, withoutValue } from "./close-excess.ts";
-import { dueLoans, isRepay, loanAmounts, planRepays } from "./close-loans.ts";
-import type { Loan } from "./close-loans.ts";
-import { goalText } from "./close-goal.ts";
 import type { CloseGoal } from "./close-goal.ts";
 import { CLOSE_OVERTIME_MS } from "./close-job.ts";
 import type { CloseOutcome } from "./close-job.ts";
-import { flatText } from "./close-scope.ts";
-import { counted } from "./counted.ts";
+import { dueLoans, isRepay, planRepays } from "./close-loans.ts";
+import type { Loan } from "./close-loans.ts";
+import { amountsIn, LATE_MARGIN_MS, notice } from "./close-notice.ts";
 import {
-  amountsOf,
   attemptFor,
   isDerivative,
   isDust,
   isSellable,
-  learnFromReading,
   nextAttempt,
   planCancels,
   planChains,
   positionKey,
 } from "./close-orders.ts";
-import type { Attempts, CancelOrders, CloseChain, HeldPosition, OpenOrder } from "./close-orders.ts";
-import { orderIdPrefix } from "./incident.ts";
+import type { HeldPosition, OpenOrder } from "./close-orders.ts";
+import type { Decision, PlanPolicy, PlanState, Reading, Work } from "./close-plan-types.ts";
 import type { LastStep } from "./ladder.ts";
-import { unreachableText } from "./venue-error.ts";
 import type { VenueFailure } from "./venue-error.ts";
-
-/** One look at the account; a part that could not be read is `undefined`. */
-export interface Reading {
-  readonly positions: readonly HeldPosition[] | undefined;
-  readonly orders: readonly OpenOrder[] | undefined;
-  /** Conditional orders: stops, take-profits, trailing. */
-  readonly triggers: readonly OpenOrder[] | undefined;
-  /** What a margin wallet owes, read together with its positions; absent: it is none. */
-  readonly loans?: readonly Loan[];
-  readonly failures: readonly VenueFailure[];
-}
-
-export type Decision =
-  | { readonly kind: "act"; readonly chains: readonly CloseChain[]; readonly cancels: readonly CancelOrders[] }
-  | { readonly kind: "wait"; readonly ms: number; readonly quiet: boolean }
-  | {
-      readonly kind: "done";
-      readonly outcome: CloseOutcome;
-      readonly reason: string;
-      readonly foreign: readonly string[];
-    };
-
-export interface PlanPolicy {
-  readonly incident: string;
-  /** Tells the client order ids of this run from those of every other run of the incident. */
-  readonly run: string;
-  readonly goal: CloseGoal;
-  /** Orders that may be executed in one run; absent: 50 and 10 more for each position. */
-  readonly maxOrders?: number | undefined;
-  /** Largest distance of a fill from the mark price, as ratio; absent: what the market takes. */
-  readonly maxSlippage?: number | undefined;
-  /** What there is beside orders of ours, when these do not close a position; absent: nothing. */
-  readonly last?: readonly LastStep[] | undefined;
-  /** The loop gives up when the positions could not be read for this long, ms; absent: only at the deadline. */
-  readonly unreadableMs?: number | undefined;
-  /** The symbols that the readings are limited to; empty: the whole account. */
-  readonly scope: readonly string[];
-  /** Monotonic ms at which the loop gives up. */
-  readonly deadlineMs: number;
-  /** Time after which the venue no longer executes a request, ms. */
-  readonly recvWindowMs: number;
-}
-
-export interface PlanState {
-  readonly round: number;
-  readonly seq: number;
-  /** Orders of this run; an earlier run's do not count. */
-  readonly allowance: Allowance;
-  /** Positions of the last reading that showed them. */
-  readonly held: readonly HeldPosition[];
-  /** Loans of the same reading. */
-  readonly owed: readonly Loan[];
-  /** An earlier run of the incident ended flat and nothing was seen open since: one look that shows the same is enough. */
-  readonly endedFlat: boolean;
-  /** Something was open although the incident had ended flat. */
-  readonly reopened: boolean;
-  readonly attempts: Attempts;
-  /** Orders that must be over before the next one of their position leaves, where nothing else keeps the two apart. */
-  readonly doubts: Doubts;
-  /** When the last order of an earlier run left whose fate is not known, monotonic ms. */
-  readonly unsureBeforeMs: number | undefined;
-  /** Readings in a row that showed open orders. */
-  readonly orderRounds: number;
-  /** Ids of orders that were open before the account was flat. */
-  readonly seen: ReadonlySet<string>;
-  readonly lastSentAtMs: number | undefined;
-  readonly lastUnknownAtMs: number | undefined;
-  /** Waits since the last progress. */
-  readonly waits: number;
-  /** Since when the positions cannot be read, monotonic ms. */
-  readonly unreadSinceMs: number | undefined;
-  readonly readRefusals: number;
-  readonly orderRefusals: number;
-  readonly flatAtMs: number | undefined;
-  /** The open amounts of the last reading, to see progress. */
-  readonly shape: string;
-}
 
 const FIRST_SETTLE_MS = 20;
 const SETTLE_BASE_MS = 50;
 const MAX_SETTLE_MS = 2_000;
 const MIN_QUIET_MS = 1_000;
 const MAX_QUIET_MS = 15_000;
-/** Added to the venue's window: clocks differ and a matching engine queues. */
-const LATE_MARGIN_MS = 2_000;
 /** One refusal may be the venue's hiccup, the second is an answer. */
 const MAX_REFUSALS = 2;
-/** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
-const MAX_SEEN = 20_000;
 /** Readings that still show orders of a balance after which its free part is sold all the same. */
 const CANCEL_ROUNDS = 3;
 const REACHED = { flat: "flat", cancel: "cancelled", reduce: "reduced" } as const satisfies Record<
@@ -207,17 +130,6 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   return act(policy, state, reading, work, { atMs, readFromMs });
 }
 
-/** What a reading leaves to be done. */
-interface Work {
-  readonly open: readonly HeldPosition[];
-  /** The parts of positions that are to go. */
-  readonly excess: readonly HeldPosition[];
-  readonly unvalued: readonly HeldPosition[];
-  readonly cancels: readonly CancelOrders[];
-  /** Loans that there is something to repay with. */
-  readonly loans: readonly Loan[];
-}
-
 function workOf({ goal }: PlanPolicy, { attempts }: PlanState, reading: Reading): Work {
   const { positions = [], orders = [], triggers = [] } = reading;
   const loans = goal.kind === "flat" && reading.positions !== undefined ? dueLoans(reading.loans ?? []) : [];
@@ -260,50 +172,6 @@ export function settleMs(state: PlanState): number {
   return state.waits <= 1 ? FIRST_SETTLE_MS : Math.min(MAX_SETTLE_MS, SETTLE_BASE_MS * 2 ** (state.waits - 2));
 }
 
-function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFromMs: number): PlanState {
-  const refused = reading.positions === undefined && reading.failures.some(({ kind }) => kind === "auth");
-  const readRefusals = refused ? state.readRefusals + 1 : reading.positions === undefined ? state.readRefusals : 0;
-  const shape = JSON.stringify([
-    reading.positions?.map(({ symbol, side, amount }) => [symbol, side, amount]) ?? null,
-    reading.orders?.length ?? null,
-    reading.triggers?.length ?? null,
-    reading.loans?.map(({ symbol, amount }) => [symbol, amount]) ?? null,
-  ]);
-  const seen = new Set(state.seen);
-  if (state.flatAtMs === undefined) {
-    for (const { id } of [...(reading.orders ?? []), ...(reading.triggers ?? [])]) {
-      if (seen.size < MAX_SEEN) seen.add(id);
-    }
-  }
-  const waits = shape === state.shape ? state.waits + 1 : 1;
-  const owes = dueLoans(reading.loans ?? []).length > 0;
-  const work = owes || hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
-  const endedFlat = state.endedFlat && !work;
-  const reopened = state.reopened || (state.endedFlat && work);
-  const orderRounds = (reading.orders ?? []).length === 0 ? 0 : state.orderRounds + 1;
-  const unreadSinceMs = reading.positions === undefined ? (state.unreadSinceMs ?? readFromMs) : undefined;
-  const next = { ...state, unreadSinceMs, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
-  if (reading.positions === undefined) return next;
-  const held = reading.positions;
-  const owed = reading.loans ?? [];
-  const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
-  const allowance = refund(state.allowance, held, readFromMs, lateMs);
-  const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
-  const doubts = settleDoubts(state.doubts, amountsIn(held, owed), readFromMs, lateMs);
-  return {
-    ...next,
-    held,
-    owed,
-    attempts,
-    doubts,
-    allowance: widenAllowance(allowance, held, attempts, policy.maxOrders),
-  };
-}
-
-function amountsIn(held: readonly HeldPosition[], owed: readonly Loan[]): Map<string, number> {
-  return new Map([...amountsOf(held), ...loanAmounts(owed)]);
-}
-
 /** No order of ours may still change what the reading shows. */
 function isSettled({ recvWindowMs }: PlanPolicy, { doubts, unsureBeforeMs }: PlanState, readFromMs: number): boolean {
   return (
@@ -329,10 +197,6 @@ function isComplete(reading: Reading): boolean {
   return reading.positions !== undefined && reading.orders !== undefined && reading.triggers !== undefined;
 }
 
-function hasOrders(reading: Reading): boolean {
-  return (reading.orders ?? []).length + (reading.triggers ?? []).length > 0;
-}
-
 function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs: number): Step {
   if (before.endedFlat) {
     const reason = `${shownFlat(policy, "still ")}, as when the incident ended before`;
@@ -349,25 +213,6 @@ function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs
   // Past the overtime every call is aborted: sleeping longer would only keep the report back.
   const nextLookMs = Math.min(readFromMs < firstLookMs ? firstLookMs : endMs, policy.deadlineMs + CLOSE_OVERTIME_MS);
   return { state, decision: { kind: "wait", ms: Math.max(0, nextLookMs - atMs), quiet: true } };
-}
-
-/** What appeared after the account was flat and is not ours; an order of before that shows again is only a cancel that did not last. */
-function foreignActivity(
-  policy: PlanPolicy,
-  state: PlanState,
-  reading: Reading,
-  open: readonly HeldPosition[],
-): string[] {
-  const ours = orderIdPrefix(policy.incident);
-  const orders = [...(reading.orders ?? []), ...(reading.triggers ?? [])].filter(
-    ({ id, clientId }) => !state.seen.has(id) && clientId?.startsWith(ours) !== true,
-  );
-  // Positions that are meant to stay say nothing.
-  const opened = policy.goal.kind === "flat" ? open : [];
-  return [
-    ...opened.map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`),
-    ...orders.map(({ symbol, id }) => `order ${symbol} ${id}`),
-  ];
 }
 
 function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work, { atMs, readFromMs }: Times): Step {
@@ -471,71 +316,4 @@ function afterCap(policy: PlanPolicy, state: PlanState, work: Work, reading: Rea
   if (lateMs > 0) return { kind: "wait", ms: Math.min(MAX_SETTLE_MS, lateMs), quiet: false };
   const { reason } = residual(policy, work, reading);
   return done("residual", `the cap of ${state.allowance.max} orders for one run is used up; ${reason}`);
-}
-
-function done(outcome: CloseOutcome, reason: string): Extract<Decision, { kind: "done" }> {
-  return { kind: "done", outcome, reason, foreign: [] };
-}
-
-function shownFlat({ goal, scope }: PlanPolicy, still: "still " | "" = ""): string {
-  if (goal.kind === "cancel") return "no order is open but the stops of open positions; the positions stay, as asked";
-  if (goal.kind === "reduce") return `the exposure is ${goal.exposure} or less, as asked`;
-  return scope.length === 0 ? `the venue ${still}shows no position and no order` : `${still}${flatText(scope)}`;
-}
-
-function foreignDecision({ goal, scope }: PlanPolicy, foreign: readonly string[]): Decision {
-  const flat = scope.length === 0 ? "flat" : flatText(scope);
-  const then = goal.kind === "flat" ? `it was ${flat}` : "its orders were gone";
-  const reason = `something else traded on the account after ${then}; stop it, then close again`;
-  return { kind: "done", outcome: "foreign", reason, foreign };
-}
-
-function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<Decision, { kind: "done" }> {
-  const all = (reading.orders ?? []).length + (reading.triggers ?? []).length;
-  const due = work.cancels.reduce((sum, { orders }) => sum + orders.length, 0);
-  const owed = work.loans.length === 0 ? "" : `, ${counted(work.loans.length, "loan")} (${owedText(work.loans)})`;
-  const open = counted(work.excess.length, "position");
-  const left = `${open}${owed} and ${counted(goal.kind === "flat" ? all : due, "order")}`;
-  if (goal.kind === "flat")
-    return done("residual", `${left} are still open; close them by hand or run the close again`);
-  return done("residual", `${left} are still to be worked on, to ${goalText(goal)}; do it by hand or run it again`);
-}
-
-function unvalued({ unvalued: [first] }: Work): Decision {
-  const reason = `the venue does not tell what the position in ${first?.symbol ?? "a market"} is worth; reduce by hand, or close everything`;
-  return done("residual", reason);
-}
-
-/** Nothing else is left, and time does not make it saleable. */
-function unsaleable(stays: readonly HeldPosition[]): Decision {
-  const owed = stays.filter((position) => position.owed !== undefined);
-  const sold = stays.filter((position) => position.owed === undefined);
-  const parts = [
-    ...(sold.length === 0
-      ? []
-      : [`no market sells ${namesOf(sold)} for the quote currency; sell by hand, or name it in the section's keep`]),
-    ...(owed.length === 0
-      ? []
-      : [`${namesOf(owed)} stays owed, and nothing is left to pay for it; transfer it in and repay by hand`]),
-  ];
-  return done("residual", parts.join("; "));
-}
-
-function namesOf(positions: readonly HeldPosition[]): string {
-  return positions.map(({ symbol, amount }) => `${amount} ${symbol}`).join(", ");
-}
-
-function owedText(loans: readonly Loan[]): string {
-  return loans.map(({ symbol, amount }) => `${amount} ${symbol}`).join(", ");
-}
-
-function unreadable(reading: Reading): Decision {
-  const parts = [
-    ...(reading.positions === undefined ? ["positions"] : []),
-    ...(reading.orders === undefined ? ["orders"] : []),
-    ...(reading.triggers === undefined ? ["stop orders"] : []),
-  ];
-  const away = unreachableText(reading.failures);
-  const why = away === undefined ? "" : `${away}: `;
-  return done("unreadable", `${why}the venue did not show ${parts.join(" and ")}; look at the account by hand`);
 }

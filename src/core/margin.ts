@@ -6,7 +6,8 @@
  */
 import { loanName } from "./close-loans.ts";
 import type { Loan } from "./close-loans.ts";
-import { ceilToStep, isSellable } from "./close-orders.ts";
+import { isSellable } from "./close-orders.ts";
+import { ceilToStep } from "./lots.ts";
 import type { HeldPosition, MarketRules } from "./close-orders.ts";
 
 /** One asset of a margin wallet, in its own unit. */

@@ -5,7 +5,7 @@ import type { Sent } from "../../src/core/close-budget.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
 import { endsChain } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { Decision, PlanPolicy } from "../../src/core/close-plan.ts";
+import type { Decision, PlanPolicy } from "../../src/core/close-plan-types.ts";
 import { LOT, ModelMargin, PRICE, QUOTE_DUST } from "./model-margin.ts";
 import type { MarginFault, MarginReadFault } from "./model-margin.ts";
 

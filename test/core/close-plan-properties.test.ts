@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { endsChain } from "../../src/core/close-orders.ts";
 import type { CloseOrder } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { PlanPolicy } from "../../src/core/close-plan.ts";
+import type { PlanPolicy } from "../../src/core/close-plan-types.ts";
 import type { Sent } from "../../src/core/close-budget.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
 import type { LastStep } from "../../src/core/ladder.ts";

@@ -2,10 +2,11 @@
 import { describe, expect, test } from "vitest";
 import { NEW_ALLOWANCE } from "../../src/core/close-budget.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
-import { endsChain, floorToStep, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
+import { endsChain, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
+import { floorToStep } from "../../src/core/lots.ts";
 import type { Attempt, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { Decision, PlanPolicy, PlanState, Reading } from "../../src/core/close-plan.ts";
+import type { Decision, PlanPolicy, PlanState, Reading } from "../../src/core/close-plan-types.ts";
 import { held } from "./model-venue.ts";
 
 const POLICY = { incident: "abc123", run: "run001", goal: FLAT, scope: [], deadlineMs: 60_000, recvWindowMs: 5_000 };

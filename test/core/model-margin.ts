@@ -1,6 +1,6 @@
 /** A pure margin wallet for the properties of the close: orders and repayments now, late or never; notes every breach. */
 import type { CloseOrder, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
-import type { Reading } from "../../src/core/close-plan.ts";
+import type { Reading } from "../../src/core/close-plan-types.ts";
 import { judgeWallet } from "../../src/core/margin.ts";
 import type { MarginAsset } from "../../src/core/margin.ts";
 

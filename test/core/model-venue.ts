@@ -1,7 +1,7 @@
 /** A pure venue for the properties of the close: executes orders now, late, twice or never, lets them rest, and notes every breach. */
 import { positionKey } from "../../src/core/close-orders.ts";
 import type { CloseOrder, HeldPosition, MarketRules, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
-import type { Reading } from "../../src/core/close-plan.ts";
+import type { Reading } from "../../src/core/close-plan-types.ts";
 import type { RejectReason } from "../../src/core/venue-error.ts";
 
 export type OrderFault =

@@ -5,7 +5,7 @@
 import type { CcxtAccess } from "../../core/close-job.ts";
 import { isDerivative } from "../../core/close-orders.ts";
 import type { CancelOrders, CloseOrder, OpenOrder } from "../../core/close-orders.ts";
-import type { Reading } from "../../core/close-plan.ts";
+import type { Reading } from "../../core/close-plan-types.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { CcxtVenue } from "./ccxt-venue.ts";
 import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";

@@ -1,12 +1,12 @@
 /** The account at a venue that ccxt knows: its readings, orders and cancels, each with its failure classified and nothing thrown. */
-import type { Order, Position } from "ccxt";
+import type { Order } from "ccxt";
 import type { CcxtAccess } from "../../core/close-job.ts";
-import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder } from "../../core/close-orders.ts";
-import type { Reading } from "../../core/close-plan.ts";
-import { isDust } from "../../core/close-orders.ts";
+import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
+import type { Reading } from "../../core/close-plan-types.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { accountFactsOf } from "./account-facts.ts";
+import { AccountReader } from "./account-reader.ts";
 import { guardAnswers } from "./answer-guard.ts";
 import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";
 import { asRecord, nearestNames, openExchange, RECV_WINDOW_MS } from "./exchange.ts";
@@ -16,14 +16,9 @@ import { ORIGINS } from "./exchanges.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
 import { Limiter } from "./limiter.ts";
 import { useCachedMarkets } from "./market-cache.ts";
-import { readHoldings } from "./holdings.ts";
-import type { SpotPolicy } from "./holdings.ts";
-import { heldPosition, openOrder } from "./normalise.ts";
-import type { ListedOrder } from "./normalise.ts";
-import { readAllPages } from "./open-orders.ts";
 import type { Answer } from "./open-orders.ts";
 import { quirksOf } from "./quirks.ts";
-import type { TriggerListing, VenueQuirks } from "./quirks.ts";
+import type { VenueQuirks } from "./quirks.ts";
 import { ratesOf } from "./rates.ts";
 import type { CallKind, VenueRates } from "./rates.ts";
 import { createTransport } from "./transport.ts";
@@ -45,11 +40,8 @@ export class CcxtVenue implements Venue {
   readonly #exchange: VenueExchange;
   readonly #limiter: Limiter;
   readonly #quirks: VenueQuirks;
-  /** Listings that showed nothing: they are looked at again when nothing else is open any more. */
-  readonly #emptyListings = new Set<TriggerListing>();
+  readonly #reader: AccountReader;
   #syncedAtMs = Number.NEGATIVE_INFINITY;
-  /** Newest price of each position, for venues whose market orders need one. */
-  readonly #marks = new Map<string, number>();
   #closingAll: Promise<unknown> | undefined;
   #clientIds: boolean;
   /** Where the markets are from; `outdated`: from the file, and a refusal says that it may be too old. */
@@ -66,6 +58,7 @@ export class CcxtVenue implements Venue {
     this.#clientIds = this.#quirks.clientIds;
     this.#transport = parts.transport;
     this.#exchange = parts.exchange;
+    this.#reader = new AccountReader(access, this.#exchange, this.#quirks, (kind, call) => this.#call(kind, call));
   }
 
   /** Loads the venue's class; sends nothing. Throws `cannot use exchange …`. */
@@ -197,12 +190,12 @@ export class CcxtVenue implements Venue {
 
   /** A reading that names a market which the file does not know is taken again with the venue's own list. */
   async #readListed(): Promise<Reading> {
-    const reading = await this.#readOnce();
+    const reading = await this.#reader.read();
     if (this.#markets !== "file") return reading;
     const known = asRecord(this.#exchange.markets);
     const seen = [...(reading.positions ?? []), ...(reading.orders ?? []), ...(reading.triggers ?? [])];
     if (seen.every(({ symbol }) => Object.hasOwn(known, symbol))) return reading;
-    return (await this.#renewMarkets()) ? this.#readOnce() : reading;
+    return (await this.#renewMarkets()) ? this.#reader.read() : reading;
   }
 
   /** Whether the venue's own list is in the place of the file's now; tried once, since the file is better than nothing. */
@@ -256,7 +249,7 @@ export class CcxtVenue implements Venue {
     const { symbol, side, amount, limitPrice } = order;
     const type = limitPrice === undefined ? "market" : "limit";
     // Nothing of this outside of a try: it throws for a symbol that is not listed, and a failing order must not end the round.
-    const reference = this.#quirks.pricedMarketOrders ? this.#marks.get(symbol) : undefined;
+    const reference = this.#quirks.pricedMarketOrders ? this.#reader.markOf(symbol) : undefined;
     const priced = limitPrice ?? reference;
     const price = priced === undefined ? undefined : Number(exchange.priceToPrecision(symbol, priced));
     const placed = await exchange.createOrder(symbol, type, side, amount, price, params);
@@ -327,111 +320,6 @@ export class CcxtVenue implements Venue {
     return [answer.failure];
   }
 
-  async #readOnce(): Promise<Reading> {
-    const { triggerListings, oneListing } = this.#quirks;
-    const likely = triggerListings.filter((listing) => !this.#emptyListings.has(listing));
-    const unlikely = triggerListings.filter((listing) => this.#emptyListings.has(listing));
-    if (this.#listedElsewhere) {
-      const held = await this.#readPositions();
-      const [positions, failures] = "value" in held ? [held.value, []] : [undefined, [held.failure]];
-      return { positions, orders: [], triggers: [], failures };
-    }
-    const [positions, listed, some] = await Promise.all([
-      this.#readPositions(),
-      this.#readListings(),
-      this.#readTriggers(likely),
-    ]);
-    // Limits forbid looking everywhere each time, but nothing is called flat before every listing was seen empty.
-    const triggers = looksFlat(positions, [listed, ...some])
-      ? [...some, ...(await this.#readTriggers(unlikely))]
-      : some;
-    const all = "value" in listed ? listed.value : undefined;
-    const regular = oneListing ? all?.filter(({ conditional }) => !conditional) : all;
-    const waiting = oneListing ? all?.filter(({ conditional }) => conditional) : [];
-    const known = new Set(regular?.map(({ id }) => id));
-    const failures = [positions, listed, ...triggers].flatMap((part) => ("failure" in part ? [part.failure] : []));
-    const seen = [...triggers.map((part) => ("value" in part ? part.value : undefined)), waiting];
-    return {
-      positions: "value" in positions ? positions.value : undefined,
-      orders: regular,
-      // A venue that ignores the parameter answers with the regular orders once more.
-      triggers: seen.includes(undefined)
-        ? undefined
-        : seen.flatMap((part) => part ?? []).filter(({ id }) => !known.has(id)),
-      failures,
-    };
-  }
-
-  /** The view of the derivatives beside this one shows the wallet's orders, too: asking twice would only cost the venue's limits. */
-  get #listedElsewhere(): boolean {
-    const { spot, symbols } = this.#access;
-    return spot?.derivatives === true && symbols.length === 0 && this.#quirks.listsBothMarkets;
-  }
-
-  async #readPositions(): Promise<Answer<HeldPosition[]>> {
-    const { spot } = this.#access;
-    if (spot !== undefined) return this.#readHoldings(spot);
-    const parts = await Promise.all(
-      this.#quirks.positionListings.map(async (params) => {
-        const answer = await this.#call("positions", async () => {
-          const positions: Position[] = await this.#exchange.fetchPositions(undefined, params);
-          return positions.flatMap((position) => heldPosition(this.#exchange, position) ?? []).filter(this.#inScope);
-        });
-        return this.#orNoAccount(answer);
-      }),
-    );
-    const answer = merged(parts);
-    for (const { symbol, markPrice } of "value" in answer ? answer.value : [])
-      if (markPrice !== undefined) this.#marks.set(symbol, markPrice);
-    return answer;
-  }
-
-  async #readHoldings(spot: SpotPolicy): Promise<Answer<HeldPosition[]>> {
-    return this.#call("positions", async () => {
-      const holdings = await readHoldings(this.#exchange, spot, async (call) => {
-        const answer = await this.#call("prices", call);
-        return "value" in answer ? answer.value : undefined;
-      });
-      return holdings.filter(this.#inScope);
-    });
-  }
-
-  async #readListings(): Promise<Answer<ListedOrder[]>> {
-    return merged(await Promise.all(this.#quirks.orderListings.map((params) => this.#readOrders("orders", params))));
-  }
-
-  async #readOrders(kind: "orders" | "triggers", params: Record<string, unknown>): Promise<Answer<ListedOrder[]>> {
-    const answer = await readAllPages(this.#quirks.orderPage, (limit, after) =>
-      this.#call(kind, async () => {
-        const paged = after === undefined ? params : { ...params, after };
-        const orders: Order[] = await this.#exchange.fetchOpenOrders(undefined, undefined, limit, paged);
-        return orders.map(openOrder);
-      }),
-    );
-    const found = this.#orNoAccount(answer);
-    return "value" in found ? { value: found.value.filter(this.#inScope) } : found;
-  }
-
-  /** An account that the venue never made for this currency holds nothing. */
-  #orNoAccount<T>(answer: Answer<T[]>): Answer<T[]> {
-    return "failure" in answer && this.#quirks.noAccount?.test(answer.text) === true ? { value: [] } : answer;
-  }
-
-  async #readTriggers(listings: readonly TriggerListing[]): Promise<Answer<OpenOrder[]>[]> {
-    return Promise.all(
-      listings.map(async (listing) => {
-        const answer = await this.#readOrders("triggers", listing.params);
-        const orders = "value" in answer ? answer.value : noSuchOrders(answer, listing);
-        if (orders?.length === 0) this.#emptyListings.add(listing);
-        else this.#emptyListings.delete(listing);
-        return orders === undefined ? answer : { value: orders };
-      }),
-    );
-  }
-
-  readonly #inScope = ({ symbol }: { readonly symbol: string }): boolean =>
-    this.#access.symbols.length === 0 || this.#access.symbols.includes(symbol);
-
   async #call<T>(
     kind: CallKind,
     call: () => Promise<T>,
@@ -487,27 +375,4 @@ interface Parts {
   readonly limiter: Limiter;
   readonly transport: Transport;
   readonly exchange: VenueExchange;
-}
-
-/** All parts together; one that failed makes the whole unreadable, for a part would read as "the rest is closed". */
-function merged<T>(parts: readonly Answer<T[]>[]): Answer<T[]> {
-  const failed = parts.find((part) => "failure" in part);
-  return failed ?? { value: parts.flatMap((part) => ("value" in part ? part.value : [])) };
-}
-
-/** Nothing that was read is open, but for dust, and nothing was unreadable. */
-function looksFlat(positions: Answer<HeldPosition[]>, lists: readonly Answer<OpenOrder[]>[]): boolean {
-  return (
-    "value" in positions &&
-    positions.value.every(isDust) &&
-    lists.every((part) => "value" in part && part.value.length === 0)
-  );
-}
-
-/** A venue without conditional orders has none open, nor has one that does not know the type; any other failure leaves the question open. */
-function noSuchOrders(
-  { failure: { kind }, text }: Extract<Answer<never>, { failure: unknown }>,
-  { unknownType }: TriggerListing,
-): OpenOrder[] | undefined {
-  return kind === "unsupported" || (kind === "rejected" && unknownType?.test(text) === true) ? [] : undefined;
 }

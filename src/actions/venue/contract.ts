@@ -1,6 +1,6 @@
 /** What the close needs of an account, whoever reaches it: one reading, one order, one cancel, each with its failure classified and nothing thrown. */
 import type { CancelOrders, CloseOrder, SendResult } from "../../core/close-orders.ts";
-import type { Reading } from "../../core/close-plan.ts";
+import type { Reading } from "../../core/close-plan-types.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { VenueCall } from "../worker-log.ts";

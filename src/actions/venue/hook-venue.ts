@@ -10,7 +10,7 @@ import {
 import type { HookAnswer, HookRequest } from "../../core/close-hook.ts";
 import type { HookAccess } from "../../core/close-job.ts";
 import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
-import type { Reading } from "../../core/close-plan.ts";
+import type { Reading } from "../../core/close-plan-types.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { Bucket } from "./bucket.ts";
 import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";

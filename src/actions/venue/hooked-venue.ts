@@ -1,6 +1,6 @@
 /** A venue with a hook of the user's beside it: the hook gets the orders that the plan gives it, and all else stays the driver's. */
 import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
-import type { Reading } from "../../core/close-plan.ts";
+import type { Reading } from "../../core/close-plan-types.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import type { SendAnswer, Venue } from "./contract.ts";
 
