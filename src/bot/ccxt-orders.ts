@@ -4,7 +4,7 @@
  */
 import type { OrderIntent, VenueOrder } from "../core/order-intent.ts";
 import { judgeError } from "./errors.ts";
-import type { OrderReader } from "./order.ts";
+import type { OrderReader } from "./order-fate.ts";
 
 /** What is used of a ccxt exchange. */
 export interface CcxtExchange {

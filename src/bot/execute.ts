@@ -7,14 +7,8 @@ import { Budget } from "./budget.ts";
 import { attempt, gaveUp, passGate, Retries, type CallPorts, type CallSettings } from "./call.ts";
 import { excerptOf, judgeError, ResilienceError } from "./errors.ts";
 import { callBounded, realMachine, type Machine } from "./machine.ts";
-import {
-  sendOrder,
-  settleUnfinished,
-  type OrderOp,
-  type OrderPorts,
-  type OrderReader,
-  type SettledIntent,
-} from "./order.ts";
+import { sendOrder, type OrderOp } from "./order.ts";
+import { settleUnfinished, type OrderPorts, type OrderReader, type SettledIntent } from "./order-fate.ts";
 import type { Action, Gate, IntentLog, ProposeLevel } from "./ports.ts";
 
 /** What an executor is connected to. */
@@ -151,6 +145,8 @@ class Execution implements Executor {
   readonly #wiring: ExecutorWiring;
   readonly #ports: CallPorts;
   readonly #underWay = new Set<string>();
+  /** Keys of orders that a call is busy with: it may be about to send the fallback. */
+  readonly #busyKeys = new Set<string>();
   readonly #scope: string;
 
   constructor(wiring: ExecutorWiring) {
@@ -257,15 +253,34 @@ class Execution implements Executor {
   }
 
   async #order(op: OrderOp, name: string, options: OrderOptions): Promise<ExecutedOrder> {
+    const { key } = options.order;
+    if (this.#busyKeys.has(key))
+      throw new ResilienceError(name, "ambiguous", 0, `order ${key} is under way already`, {
+        clientOrderId: this.#idOf(key),
+      });
+    this.#busyKeys.add(key);
+    try {
+      return await this.#orderOrFallback(op, name, options);
+    } finally {
+      this.#busyKeys.delete(key);
+    }
+  }
+
+  async #orderOrFallback(op: OrderOp, name: string, options: OrderOptions): Promise<ExecutedOrder> {
     const ports = this.#orderPorts(name);
     const { order: request, fallback } = options;
     const settings = settingsOf(name, options, request.action);
+    const standInKey = fallbackKey(request.key);
     const send = async (wanted: OrderRequest, how: CallSettings, sender: OrderOp): Promise<ExecutedOrder> => {
       const intent = this.#intentOf(name, wanted);
       const quantityAt = (factor: number): string => scaleQuantity(String(wanted.quantity), factor);
-      const full = { intent, quantityAt };
-      const { order, attempts, repeated } = await sendOrder(ports, how, full, sender, fallback === undefined);
-      return { value: order, degraded: false, attempts, repeated, clientOrderId: intent.clientOrderId };
+      const standInId = this.#idOf(standInKey);
+      // An `idOf` that does not tell the two keys apart knows no stand-in.
+      const own = wanted !== request || standInId === intent.clientOrderId;
+      const full = { intent, quantityAt, ...(own ? {} : { standInId }) };
+      const { order, attempts, repeated, standIn } = await sendOrder(ports, how, full, sender, fallback === undefined);
+      const clientOrderId = standIn ?? intent.clientOrderId;
+      return { value: order, degraded: standIn !== undefined, attempts, repeated, clientOrderId };
     };
     try {
       return await send(request, settings, op);
@@ -274,7 +289,7 @@ class Execution implements Executor {
       // Nothing after an abort, beside an order of unknown fate, or past a level that forbids it.
       if (error.reason === "ambiguous" || error.reason === "aborted" || error.reason === "gate") throw error;
       ports.record("fallback", { name, reason: error.reason }, "warn");
-      const second = { ...fallback.order, key: fallbackKey(request.key) };
+      const second = { ...fallback.order, key: standInKey };
       const sent = await send(second, { ...settings, maxRetries: 0 }, fallback.op);
       return { ...sent, degraded: true, attempts: sent.attempts + error.attempts };
     }
@@ -285,7 +300,7 @@ class Execution implements Executor {
     const factor = passGate(this.#ports, name, action);
     const adds = action === "open" || action === "increase";
     return {
-      clientOrderId: (this.#wiring.idOf ?? clientOrderIdOf)(this.#scope, key),
+      clientOrderId: this.#idOf(key),
       name,
       action,
       symbol,
@@ -297,6 +312,10 @@ class Execution implements Executor {
       positionId: positionId ?? null,
       createdAt: this.#ports.machine.wallNow(),
     };
+  }
+
+  #idOf(key: string): string {
+    return (this.#wiring.idOf ?? clientOrderIdOf)(this.#scope, key);
   }
 
   #orderPorts(name: string): OrderPorts {

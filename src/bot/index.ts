@@ -23,7 +23,8 @@ export {
 } from "./execute.ts";
 export { openFileStore, type FileStore, type FileStoreOptions } from "./file-store.ts";
 export { openIntentFile, type IntentFile } from "./intent-file.ts";
-export type { OrderContext, OrderOp, OrderReader, SettledIntent } from "./order.ts";
+export type { OrderContext, OrderOp } from "./order.ts";
+export type { OrderReader, SettledIntent } from "./order-fate.ts";
 export type { VenueOrder } from "../core/order-intent.ts";
 export type { RetryBudgetConfig, RetryPriority, Withdrawal } from "../core/retry-budget.ts";
 export type { BreakerConfig } from "../core/circuit-parts.ts";

@@ -62,6 +62,7 @@ export function openIntentFile(path: string): IntentFile {
       await file.sync();
       return before;
     },
+    find: (clientOrderId) => Promise.resolve(known.get(clientOrderId)),
     async settle(clientOrderId, outcome) {
       const before = known.get(clientOrderId);
       if (before === undefined) throw new Error(`cannot settle ${clientOrderId}: it was not begun`);

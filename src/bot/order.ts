@@ -14,25 +14,10 @@ import {
   type OrderIntent,
   type VenueOrder,
 } from "../core/order-intent.ts";
-import { attempt, gaveUp, passGate, Retries, type CallPorts, type CallSettings } from "./call.ts";
-import { excerptOf, judgeError, ResilienceError, retryAfterMsOf, type GiveUpReason } from "./errors.ts";
-import { callBounded, sleep } from "./machine.ts";
-import type { IntentLog } from "./ports.ts";
-
-/** Reads what the venue knows of an order. */
-export interface OrderReader {
-  /** The order with this client id; `undefined` only where the venue certainly has none. Rejects when it cannot say. */
-  find(intent: OrderIntent, signal: AbortSignal): Promise<VenueOrder | undefined>;
-}
-
-export interface OrderPorts extends CallPorts {
-  readonly intents: IntentLog;
-  readonly reader: OrderReader;
-  /** How long after it has left the venue may still execute a request, ms: Binance's recvWindow, OKX's expTime. */
-  readonly lateMs: number;
-  /** Orders that are under way in this process. */
-  readonly underWay: Set<string>;
-}
+import { attempt, gaveUp, passGate, Retries, type CallSettings } from "./call.ts";
+import { excerptOf, judgeError, ResilienceError, type GiveUpReason } from "./errors.ts";
+import { sleep } from "./machine.ts";
+import { fateOf, sayUnknown, settleIntent, type Fate, type OrderPorts } from "./order-fate.ts";
 
 export interface OrderContext {
   /** 1 for the first. */
@@ -50,30 +35,18 @@ export interface SentOrder {
   readonly attempts: number;
   /** It had been sent before: nothing was sent now. */
   readonly repeated: boolean;
+  /** Client order id of the fallback that an earlier call has sent in its place, and whose order this is. */
+  readonly standIn?: string;
 }
 
-/** Readings that fail before the fate of an order is given up as unknown. */
-const MAX_FAILED_READS = 6;
-/** First wait between two readings, ms; it doubles up to the most. */
-const READ_WAIT_MS = 500;
-const MAX_READ_WAIT_MS = 5_000;
-/** Longest wait for a venue that limits our readings, ms. */
-const MAX_THROTTLE_WAIT_MS = 30_000;
 /** An attempt that ignores its deadline for so long beyond it will not be waited for, ms; then nothing is sent after it. */
 const MAX_OVERRUN_MS = 60_000;
-/** How long an order of unknown fate keeps the level at minimal unless it is settled, ms. */
-const UNKNOWN_TTL_MS = 3_600_000;
-
-/** What is certain about an order: its state, that the venue has none and gets none any more, or nothing. */
-type Fate =
-  | { readonly kind: "found"; readonly order: VenueOrder }
-  | { readonly kind: "absent" }
-  | { readonly kind: "unknown"; readonly error: unknown };
-
 /** An order as it is wanted: its intent, and what of it a level allows that leaves this share of its size. */
 export interface WantedOrder {
   readonly intent: OrderIntent;
   readonly quantityAt: (sizeFactor: number) => string;
+  /** Client order id of what any call of this order may send in its place; `undefined` for what stands in itself. */
+  readonly standInId?: string;
 }
 
 /** `again`: an order that was given up in an earlier call may be sent now; not where its fallback may stand in its place. */
@@ -103,6 +76,7 @@ class Sending {
   readonly #settings: CallSettings;
   readonly #op: OrderOp;
   readonly #quantityAt: WantedOrder["quantityAt"];
+  readonly #standInId: string | undefined;
   #intent: OrderIntent;
   #attempts = 0;
   /** The last attempt's real end, maybe after its deadline, and what it gave. */
@@ -110,11 +84,12 @@ class Sending {
   /** When that was; `undefined` while it is not over. */
   #overAtMs: number | undefined = 0;
 
-  constructor(ports: OrderPorts, settings: CallSettings, { intent, quantityAt }: WantedOrder, op: OrderOp) {
+  constructor(ports: OrderPorts, settings: CallSettings, wanted: WantedOrder, op: OrderOp) {
     this.#ports = ports;
     this.#settings = settings;
-    this.#intent = intent;
-    this.#quantityAt = quantityAt;
+    this.#intent = wanted.intent;
+    this.#quantityAt = wanted.quantityAt;
+    this.#standInId = wanted.standInId;
     this.#op = op;
   }
 
@@ -129,7 +104,7 @@ class Sending {
   }
 
   async run(again: boolean): Promise<SentOrder> {
-    const known = await this.#begin();
+    const { known, standIn } = await this.#begin();
     if (known !== undefined) {
       const { outcome } = known;
       if (!again && outcome !== null && isUndone(outcome))
@@ -144,6 +119,10 @@ class Sending {
       const done = await this.#takeUp(known);
       if (done !== undefined) return done;
     }
+    const stood = standIn === undefined ? undefined : await this.#stood(standIn, again);
+    if (stood !== undefined) return stood;
+    // It is on the disk again that it may be on its way, before it is.
+    if (known?.outcome && isUndone(known.outcome)) await this.#noteSent();
     if (this.#settings.signal?.aborted === true) throw await this.#undone("aborted", this.#settings.signal.reason);
     const retries = new Retries(this.#ports, this.#settings);
     for (;;) {
@@ -175,12 +154,15 @@ class Sending {
     if (Number(allowed) < Number(quantity)) this.#intent = { ...this.#intent, quantity: allowed };
   }
 
-  /** The intent on the disk, before anything leaves. */
-  async #begin(): Promise<KnownIntent | undefined> {
-    const known = await this.#written(this.#ports.intents.begin(this.#intent));
+  /** The intent on the disk, before anything leaves; and what the log knows of it and of what may stand in its place. */
+  async #begin(): Promise<{ readonly known: KnownIntent | undefined; readonly standIn: KnownIntent | undefined }> {
+    const { intents } = this.#ports;
+    const standInId = this.#standInId;
+    const looking = standInId === undefined ? Promise.resolve(undefined) : intents.find(standInId);
+    const [known, standIn] = await this.#written(Promise.all([intents.begin(this.#intent), looking]));
     const { name } = this.#settings;
     this.#ports.record("order.intent", { id: this.#intent.clientOrderId, name, known: known !== undefined });
-    return known;
+    return { known, standIn };
   }
 
   async #written<T>(writing: Promise<T>): Promise<T> {
@@ -197,15 +179,35 @@ class Sending {
   async #takeUp({ outcome, intent }: KnownIntent): Promise<SentOrder | undefined> {
     const id = intent.clientOrderId;
     if (outcome !== null && !isUnfinished(outcome)) {
-      if (!isUndone(outcome)) return { order: orderOf(id, outcome), attempts: 0, repeated: true };
-      // It is on the disk again that it may be on its way, before it is.
-      const outcomeNow = outcomeWithout("sent", 0, null, this.#ports.machine.wallNow());
-      await this.#written(this.#ports.intents.settle(id, outcomeNow));
-      return undefined;
+      return isUndone(outcome) ? undefined : { order: orderOf(id, outcome), attempts: 0, repeated: true };
     }
     const fate = await fateOf(this.#ports, this.#settings, intent, this.#ports.machine.now());
     if (fate.kind === "unknown") throw await this.#unknown(fate.error);
     return fate.kind === "found" ? this.#done(fate.order, true) : undefined;
+  }
+
+  /**
+   * A fallback that an earlier call has sent answers for the order, also in a call that has none: sending both would fill
+   * twice. `undefined` where it is certain that nothing of it was executed and nothing will be.
+   */
+  async #stood({ intent, outcome }: KnownIntent, again: boolean): Promise<SentOrder | undefined> {
+    const { machine, underWay } = this.#ports;
+    const id = intent.clientOrderId;
+    if (underWay.has(id)) throw await this.#undone("ambiguous", new Error(`its fallback ${id} is under way`));
+    const settled =
+      outcome !== null && !isUnfinished(outcome) ? outcome : await settleIntent(this.#ports, this.#settings, intent);
+    if (settled.status === "unknown")
+      throw await this.#undone("ambiguous", new Error(`nobody knows what became of its fallback ${id}`));
+    if (isUndone(settled) && again) return undefined;
+    const why = `its fallback ${id} was sent in its place`;
+    await this.#settle(outcomeWithout("absent", 0, why, machine.wallNow()));
+    if (again) return { order: orderOf(id, settled), attempts: 0, repeated: true, standIn: id };
+    throw gaveUp(this.#settings.name, "fatal", 0, new Error(why), this.#intent.clientOrderId);
+  }
+
+  async #noteSent(): Promise<void> {
+    const outcome = outcomeWithout("sent", 0, null, this.#ports.machine.wallNow());
+    await this.#written(this.#ports.intents.settle(this.#intent.clientOrderId, outcome));
   }
 
   async #sendOnce(): Promise<{ readonly order?: VenueOrder; readonly error?: unknown; readonly verdict: CallVerdict }> {
@@ -300,74 +302,4 @@ const NOTHING_WRONG: CallVerdict = { retry: false, breaker: "ignore", executed: 
 
 function isDuplicate(error: unknown): boolean {
   return error instanceof Error && error.name === "DuplicateOrderId";
-}
-
-/**
- * Reads the venue until it is certain. "No such order" counts only from a reading that began when nothing that left by
- * `leftMs` can be executed any more; `undefined`: it may still leave, and only finding it is certain.
- */
-async function fateOf(
-  ports: OrderPorts,
-  settings: CallSettings,
-  intent: OrderIntent,
-  leftMs: number | undefined,
-): Promise<Fate> {
-  const { machine, reader, record, lateMs } = ports;
-  const id = intent.clientOrderId;
-  const certainMs = leftMs === undefined ? Number.POSITIVE_INFINITY : leftMs + lateMs;
-  const giveUpMs = machine.now() + lateMs;
-  let failed = 0;
-  for (let waitMs = READ_WAIT_MS; ; waitMs = Math.min(waitMs * 2, MAX_READ_WAIT_MS)) {
-    const beganMs = machine.now();
-    let pauseMs = waitMs;
-    let failure: unknown = new Error("the attempt is not over, and the venue does not show the order");
-    try {
-      const order = await callBounded(machine, (signal) => reader.find(intent, signal), settings.timeoutMs).result;
-      record("order.read", { id, found: order !== undefined });
-      if (order !== undefined) return { kind: "found", order };
-      if (beganMs >= certainMs) return { kind: "absent" };
-      pauseMs = Math.min(waitMs, Math.max(0, certainMs - machine.now()));
-    } catch (error) {
-      failed += 1;
-      failure = error;
-      record("order.read", { id, error: excerptOf(error) }, "warn");
-      if (failed >= MAX_FAILED_READS) return { kind: "unknown", error };
-      pauseMs = Math.max(waitMs, Math.min(MAX_THROTTLE_WAIT_MS, retryAfterMsOf(error, machine.wallNow()) ?? 0));
-    }
-    if (leftMs === undefined && machine.now() >= giveUpMs) return { kind: "unknown", error: failure };
-    await sleep(machine, pauseMs);
-  }
-}
-
-function sayUnknown(ports: OrderPorts, intent: OrderIntent): void {
-  const { clientOrderId: id, name, symbol } = intent;
-  ports.record("order.unknown", { id, name, symbol }, "error");
-  const reason = `nobody knows what became of order ${id} (${symbol})`;
-  ports.propose({ source: `order:${id}`, level: "minimal", reason, ttlMs: UNKNOWN_TTL_MS });
-}
-
-export interface SettledIntent {
-  readonly intent: OrderIntent;
-  readonly outcome: IntentOutcome;
-}
-
-/** Asks the venue about every intent that an earlier life left, one after the other; what stays unknown stays unfinished. */
-export async function settleUnfinished(ports: OrderPorts, settings: CallSettings): Promise<readonly SettledIntent[]> {
-  const settled: SettledIntent[] = [];
-  for (const intent of await ports.intents.unfinished()) {
-    const id = intent.clientOrderId;
-    if (ports.underWay.has(id)) continue;
-    // The earlier life is over, but nobody knows when its last request left: it may have been just now.
-    const fate = await fateOf(ports, settings, intent, ports.machine.now());
-    const at = ports.machine.wallNow();
-    const outcome =
-      fate.kind === "found"
-        ? outcomeOf(fate.order, 0, at)
-        : outcomeWithout(fate.kind, 0, fate.kind === "unknown" ? excerptOf(fate.error) : null, at);
-    await ports.intents.settle(id, outcome);
-    if (fate.kind === "unknown") sayUnknown(ports, intent);
-    else ports.propose({ source: `order:${id}`, level: "normal", reason: "the order is settled", ttlMs: 0 });
-    settled.push({ intent, outcome });
-  }
-  return settled;
 }

@@ -29,6 +29,8 @@ export interface IntentLog {
    * the venue instead of sending it once more.
    */
   begin(intent: OrderIntent): Promise<KnownIntent | undefined>;
+  /** What is known of an intent; `undefined` where its id is not. Changes nothing. */
+  find(clientOrderId: string): Promise<KnownIntent | undefined>;
   /** Notes what became of it; resolves when that is durable. `sent` and `unknown` leave it unfinished. */
   settle(clientOrderId: string, outcome: IntentOutcome): Promise<void>;
   /** Intents without an end, oldest first: those that were begun only, `sent` and `unknown`. */

@@ -16,7 +16,7 @@ import {
   type VenuePosition,
 } from "../core/reconcile.ts";
 import type { Blackbox } from "./blackbox.ts";
-import type { OrderReader, SettledIntent } from "./order.ts";
+import type { OrderReader, SettledIntent } from "./order-fate.ts";
 import type { ProposeLevel } from "./ports.ts";
 import type { StateStore } from "./state/store.ts";
 

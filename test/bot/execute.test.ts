@@ -49,6 +49,9 @@ function service(...errors: readonly string[]) {
 }
 
 const halfSize = (): string => "half the size";
+const refuse = (): never => {
+  throw named("InsufficientFunds");
+};
 const failing = async (): Promise<never> => {
   throw named("NetworkError");
 };
@@ -216,6 +219,7 @@ test("execute() of an order does not send it when its intent cannot be written",
   const intents = {
     begin: () => Promise.reject(new Error("disk full")),
     settle: () => Promise.resolve(),
+    find: () => Promise.resolve(undefined),
     unfinished: () => Promise.resolve([]),
   };
   const { executor, ended } = rig({ intents });
@@ -253,17 +257,59 @@ test("execute() of an order whose fate stays unknown sends nothing more, propose
 test("execute() of an order sends its fallback once and only in its place, also when it is asked for again", async () => {
   const { executor, ended, disk } = rig();
   const refusals = { count: 0 };
-  const refuse = (): never => {
+  const refuseCounted = (): never => {
     refusals.count += 1;
     throw named("InsufficientFunds");
   };
   const half = { id: "78", status: "closed", filled: 0.25 };
   const fallback = { order: { ...order, type: "market", quantity: "0.25" }, op: () => half };
-  const call = () => ended(executor.execute(refuse, "place_order", { kind: "order", order, fallback }));
+  const call = () => ended(executor.execute(refuseCounted, "place_order", { kind: "order", order, fallback }));
   expect(await call()).toMatchObject({ value: { value: half, degraded: true, attempts: 2, repeated: false } });
   expect(await call()).toMatchObject({ value: { value: { id: "78" }, degraded: true, attempts: 0, repeated: true } });
   expect(refusals.count).toBe(1);
   expect([...disk.values()].map(({ outcome }) => outcome?.status)).toEqual(["rejected", "filled"]);
+});
+
+test("execute() of an order without a fallback answers with the one that an earlier call has sent in its place", async () => {
+  const { executor, ended, disk } = rig();
+  const half = { id: "78", status: "closed", filled: 0.25 };
+  const fallback = { order: { ...order, quantity: "0.25" }, op: () => half };
+  await ended(executor.execute(refuse, "place_order", { kind: "order", order, fallback }));
+  const sent = { count: 0 };
+  const op = () => {
+    sent.count += 1;
+    return answer;
+  };
+  const later = await ended(executor.execute(op, "place_order", { kind: "order", order }));
+  expect(later).toMatchObject({ value: { value: { id: "78" }, degraded: true, attempts: 0, repeated: true } });
+  expect(sent.count).toBe(0);
+  expect([...disk.values()].map(({ outcome }) => outcome?.status)).toEqual(["absent", "filled"]);
+});
+
+test("execute() of an order without a fallback sends it when its fallback was certainly not executed", async () => {
+  const { executor, ended } = rig();
+  const fallback = { order: { ...order, quantity: "0.25" }, op: refuse };
+  await ended(executor.execute(refuse, "place_order", { kind: "order", order, fallback }));
+  const later = await ended(executor.execute(() => answer, "place_order", { kind: "order", order }));
+  expect(later).toMatchObject({ value: { value: answer, degraded: false, repeated: false } });
+});
+
+test("execute() of an order is refused while another call may be about to send its fallback", async () => {
+  const { executor, ended, world } = rig();
+  const refuseLate = async (): Promise<never> => {
+    await world.wait(100);
+    throw named("InsufficientFunds");
+  };
+  const slowly = async () => {
+    await world.wait(5_000);
+    return { id: "78", status: "closed", filled: 0.25 };
+  };
+  const fallback = { order: { ...order, quantity: "0.25" }, op: slowly };
+  const first = executor.execute(refuseLate, "place_order", { kind: "order", order, fallback });
+  const second = world.wait(1_000).then(() => executor.execute(() => answer, "place_order", { kind: "order", order }));
+  expect(await ended(Promise.allSettled([first, second]))).toMatchObject({
+    value: [{ value: { degraded: true } }, { reason: { reason: "ambiguous", attempts: 0 } }],
+  });
 });
 
 test("execute() of an order that is aborted on its way asks what became of it", async () => {

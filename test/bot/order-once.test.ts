@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { Budget } from "../../src/bot/budget.ts";
 import { ResilienceError } from "../../src/bot/errors.ts";
 import { createExecutor, type ExecutedOrder } from "../../src/bot/execute.ts";
+import type { OrderOp } from "../../src/bot/order.ts";
 import type { KnownIntent } from "../../src/core/order-intent.ts";
 import { memoryLog, ModelVenue, World, type Faults } from "./order-sim.ts";
 
@@ -26,12 +27,21 @@ const faults = (ids: Faults["ids"], delayMs: number): fc.Arbitrary<Faults> =>
 /** Never moves on once its bot is dead. */
 const never = new Promise<never>(() => undefined);
 
+const ENTRY = { action: "open", symbol: "BTC/USDT", side: "buy", type: "market", quantity: 1 } as const;
+
 /** One life of a bot after another on the same disk, each killed after so many ms, until one comes to an end. */
-async function live(seed: number, given: Faults, deaths: readonly number[]) {
+async function live(
+  seed: number,
+  given: Faults,
+  deaths: readonly number[],
+  withFallback: (life: number) => boolean = () => false,
+  /** A life that has come to an end is followed by the next one, which asks for the same order once more. */
+  asksAgain = false,
+) {
   const world = new World(seed);
   const venue = new ModelVenue(world, given);
   const disk = new Map<string, KnownIntent>();
-  for (const lifeMs of [...deaths, Number.POSITIVE_INFINITY]) {
+  for (const [life, lifeMs] of [...deaths, Number.POSITIVE_INFINITY].entries()) {
     const diesMs = world.ms + lifeMs;
     const alive = async (): Promise<void> => {
       if (world.ms >= diesMs) await never;
@@ -46,19 +56,18 @@ async function live(seed: number, given: Faults, deaths: readonly number[]) {
       scope: "test",
       machine: { ...machine, after: (ms, fn) => machine.after(ms, () => (world.ms < diesMs ? fn() : undefined)) },
     });
-    const result = executor.execute(
-      async ({ clientOrderId }) => {
-        await alive();
-        const order = await venue.place(clientOrderId, alive);
-        await alive();
-        return order;
-      },
-      "place_order",
-      {
-        kind: "order",
-        order: { key: "entry", action: "open", symbol: "BTC/USDT", side: "buy", type: "market", quantity: 1 },
-      },
-    );
+    const place: OrderOp = async ({ clientOrderId }) => {
+      await alive();
+      const order = await venue.place(clientOrderId, alive);
+      await alive();
+      return order;
+    };
+    const fallback = withFallback(life) ? { fallback: { order: ENTRY, op: place } } : {};
+    const result = executor.execute(place, "place_order", {
+      kind: "order",
+      order: { key: "entry", ...ENTRY },
+      ...fallback,
+    });
     const end = result.then(
       (sent) => ({ sent, error: undefined }),
       (error: unknown) => ({ sent: undefined, error }),
@@ -68,7 +77,7 @@ async function live(seed: number, given: Faults, deaths: readonly number[]) {
       end,
       Promise.resolve(undefined),
     ]);
-    if (world.ms < diesMs || lifeMs === Number.POSITIVE_INFINITY) {
+    if ((world.ms < diesMs && !asksAgain) || lifeMs === Number.POSITIVE_INFINITY) {
       // What is still on its way arrives.
       await world.play(world.wait(120_000));
       const fills = [...venue.fills.values()].reduce((sum, one) => sum + one, 0);
@@ -130,4 +139,17 @@ test("execute() sends an order again that got lost, under the same id, and only 
   const lives = await Promise.all(Array.from({ length: 40 }, (_, seed) => live(seed, lost, [])));
   expect(Math.max(...lives.map(({ requests }) => requests))).toBe(4);
   expect(lives.filter(({ fills }) => fills === 1).length).toBeGreaterThan(25);
+});
+
+test("execute() of an order fills it or its fallback once or says unknown, whichever calls of its key have a fallback", async () => {
+  const lives = fc.array(fc.boolean(), { minLength: 6, maxLength: 6 });
+  await fc.assert(
+    fc.asyncProperty(seeds, faults("open", 30_000), deaths, lives, async (seed, given, dies, has) => {
+      const { ended, fills } = await live(seed, given, [...dies, 400_000], (life) => has[life] === true, true);
+      const unknown = ended?.error instanceof ResilienceError && ended.error.reason === "ambiguous";
+      const possible = unknown ? [0, 1] : [ended?.sent === undefined ? 0 : 1];
+      expect(possible).toContain(fills);
+    }),
+    { numRuns: 400 },
+  );
 });

@@ -3,7 +3,7 @@ import type { IntentOutcome, KnownIntent, OrderIntent, VenueOrder } from "../../
 import { isUnfinished } from "../../src/core/order-intent.ts";
 import type { Machine } from "../../src/bot/machine.ts";
 import type { IntentLog } from "../../src/bot/ports.ts";
-import type { OrderReader } from "../../src/bot/order.ts";
+import type { OrderReader } from "../../src/bot/order-fate.ts";
 
 /** Virtual time. What waits for an event that has not come is woken in the order of time. */
 export class World {
@@ -161,6 +161,10 @@ export function memoryLog(disk: Map<string, KnownIntent>, alive: () => Promise<v
       if (known === undefined) disk.set(intent.clientOrderId, { intent, outcome: null });
       await alive();
       return known;
+    },
+    async find(id: string) {
+      await alive();
+      return disk.get(id);
     },
     async settle(id: string, outcome: IntentOutcome) {
       await alive();

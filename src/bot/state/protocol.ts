@@ -9,6 +9,7 @@ export type PlainTable = "positions" | "daily" | "kv" | "breakers" | "retry_budg
 export type Query =
   | "positions"
   | "orders"
+  | "order"
   | "unfinished"
   | "trades"
   | "day"

@@ -314,6 +314,7 @@ class ThreadStore implements StateStore {
       // Safe: the thread answers this request with what is known, and both are of one release.
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion
       begin: async (intent) => (await this.#ask({ kind: "begin", intent })) as KnownIntent | undefined,
+      find: async (id) => (await this.#rows("order", [id])).map(knownIntent)[0],
       settle: async (id, outcome) => void (await this.#ask({ kind: "settle", id, outcome })),
       unfinished: async () => (await this.#rows("unfinished", [])).map(intentOf),
     };

@@ -19,6 +19,7 @@ const SECRET = "secret:";
 const QUERIES: Readonly<Record<Query, { readonly table: TableName; readonly where: string }>> = {
   positions: { table: "positions", where: "status <> 'closed' ORDER BY position_id" },
   orders: { table: "orders", where: `status IN (${UNFINISHED}, ${RESTING}) ORDER BY created_at, client_order_id` },
+  order: { table: "orders", where: "client_order_id = ?" },
   unfinished: { table: "orders", where: `status IN (${UNFINISHED}) ORDER BY created_at, client_order_id` },
   trades: { table: "trades", where: "at >= ? ORDER BY seq" },
   day: { table: "daily", where: "day = ?" },
