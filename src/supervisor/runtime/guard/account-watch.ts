@@ -18,6 +18,8 @@ export class AccountWatch {
   #state: WatchState;
   #worker: Worker | undefined;
   #busy = false;
+  /** The worker under way refreshes the switch: what it arms is known when it has answered. */
+  #arming = false;
   /** Counts emergencies: what a worker of before one says is dropped. */
   #epoch = 0;
 
@@ -53,7 +55,7 @@ export class AccountWatch {
   async rest(): Promise<void> {
     const { clock, closing } = this.#deps;
     const endMs = clock.monotonicMs() + REST_MS;
-    while (this.#state.armed.length > 0 && !closing() && clock.monotonicMs() < endMs) {
+    while ((this.#arming || this.#state.armed.length > 0) && !closing() && clock.monotonicMs() < endMs) {
       this.tick();
       // Safe: a wait between two looks.
       // oxlint-disable-next-line no-await-in-loop
@@ -63,6 +65,7 @@ export class AccountWatch {
 
   async #look(reads: boolean, deadman: ReturnType<DeadmanWatch["job"]>): Promise<void> {
     this.#busy = true;
+    this.#arming = deadman?.duty === "refresh";
     const epoch = this.#epoch;
     const loss = reads ? this.limits.question : null;
     const answer = await lookAtAccount(this.#deps, { loss, deadman }, (worker) => {
@@ -70,6 +73,7 @@ export class AccountWatch {
     });
     this.#worker = undefined;
     this.#busy = false;
+    this.#arming = false;
     if (epoch !== this.#epoch) return;
     if (deadman !== null) this.deadman.take(deadman.duty, answer);
     // A worker that only disarms reads nothing.

@@ -21,7 +21,9 @@ interface Memory {
 export class DeadmanWatch {
   readonly #deps: GuardDeps;
   readonly #memory: Memory;
-  #dueAtMs = Number.NEGATIVE_INFINITY;
+  /** When the next refresh, and the next try to disarm, is due, monotonic ms: a disarm does not wait for the time of a refresh. */
+  #refreshDueAtMs = Number.NEGATIVE_INFINITY;
+  #disarmDueAtMs = Number.NEGATIVE_INFINITY;
   /** Monotonic ms of the last refresh that worked, and since when there should have been one. */
   #refreshedAtMs: number | undefined;
   #refreshedAt: Date | undefined;
@@ -56,9 +58,10 @@ export class DeadmanWatch {
     const armed = [...this.#memory.armed()];
     const duty = deadmanDuty({ healthy: this.#deps.healthy(), quiet: config === undefined || this.#isQuiet() });
     this.#lookForMissing(duty === "disarm");
-    if (clock.monotonicMs() < this.#dueAtMs && duty === "refresh") return null;
-    if (duty === "refresh" && config !== undefined) return { duty, timeoutMs: config.timeout, armed };
-    if (duty !== "disarm" || armed.length === 0 || clock.monotonicMs() < this.#dueAtMs) return null;
+    const nowMs = clock.monotonicMs();
+    if (duty === "refresh" && config !== undefined)
+      return nowMs < this.#refreshDueAtMs ? null : { duty, timeoutMs: config.timeout, armed };
+    if (duty !== "disarm" || armed.length === 0 || nowMs < this.#disarmDueAtMs) return null;
     return { duty, timeoutMs: config?.timeout ?? NO_TIMEOUT_MS, armed };
   }
 
@@ -67,7 +70,9 @@ export class DeadmanWatch {
     const { clock } = this.#deps;
     const done = "failed" in answer ? undefined : (answer.deadman ?? undefined);
     const why = "failed" in answer ? answer.failed : (done?.reason ?? answer.trouble);
-    this.#dueAtMs = clock.monotonicMs() + (duty === "refresh" ? (this.#config?.refresh ?? 0) : DISARM_RETRY_MS);
+    if (duty === "refresh") this.#refreshDueAtMs = clock.monotonicMs() + (this.#config?.refresh ?? 0);
+    // Whatever is healthy again is armed again at once.
+    else [this.#refreshDueAtMs, this.#disarmDueAtMs] = [clock.monotonicMs(), clock.monotonicMs() + DISARM_RETRY_MS];
     if (done !== undefined) this.#memory.keep(done.armed);
     this.#reason = done?.done === true ? null : why;
     if (duty === "disarm") return this.#deps.fact(done?.done === true ? "info" : "warn", disarmText(done?.done, why));
