@@ -18,6 +18,26 @@ function rigOn(venue: Venue, paper: Paper, emergency: object, bot: BotSettings =
   return rig;
 }
 
+const LIBFAKETIME = ["x86_64", "aarch64"]
+  .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
+  .find((path) => existsSync(path));
+const DAY_MS = 86_400_000;
+
+/**
+ * The environment of a daemon whose clock, like the venue's, stands at noon UTC of today, or `days` later: a day that ended in the
+ * middle of a test would change what that is about.
+ */
+async function atNoon(paper: Paper, days = 0): Promise<Readonly<Record<string, string>>> {
+  const toNoonMs = DAY_MS / 2 - (Date.now() % DAY_MS) + days * DAY_MS;
+  await paper.control("set", { skewMs: toNoonMs });
+  const seconds = (toNoonMs / 1_000).toFixed(3);
+  return {
+    LD_PRELOAD: LIBFAKETIME ?? "",
+    FAKETIME: seconds.startsWith("-") ? seconds : `+${seconds}`,
+    FAKETIME_DONT_FAKE_MONOTONIC: "1",
+  };
+}
+
 const exposure = (paper: Paper): number => paper.state().positions.reduce((sum, { notional }) => sum + notional, 0);
 const locked = (rig: Rig) => rig.botIn("locked", PATIENCE_MS);
 
@@ -39,10 +59,11 @@ for (const venue of VENUES) {
     expect(texts.findIndex((text) => text.includes("closing positions (exposure)"))).toBe(killed);
   });
 
-  test.concurrent(`a daily loss over its limit at ${venue} closes, and a person cannot arm on the same UTC day`, async () => {
+  test.concurrent(`a daily loss over its limit at ${venue} closes, and a person cannot arm on the same UTC day`, async (context) => {
+    if (LIBFAKETIME === undefined) return context.skip("libfaketime is not installed");
     await using paper = await startPaper({ venue });
     await using rig = rigOn(venue, paper, { limits: { maxDailyLoss: "0.5%", period: "5s" } });
-    await rig.run();
+    await rig.run(await atNoon(paper));
     await rig.botUntil(
       "the day has begun",
       ({ emergency }) => (emergency.limits?.maxDailyLoss ?? null) !== null,
@@ -83,22 +104,19 @@ for (const venue of VENUES) {
 }
 
 test.concurrent("the next UTC day and a person end the lockout of a daily loss", async (context) => {
-  const library = ["x86_64", "aarch64"]
-    .map((arch) => `/usr/lib/${arch}-linux-gnu/faketime/libfaketime.so.1`)
-    .find((path) => existsSync(path));
-  if (library === undefined) return context.skip("libfaketime is not installed");
+  if (LIBFAKETIME === undefined) return context.skip("libfaketime is not installed");
   await using paper = await startPaper();
   await using rig = rigOn("binance", paper, { limits: { maxDailyLoss: 100, period: "5s" } });
-  await rig.run();
+  const today = await atNoon(paper);
+  await rig.run(today);
   await rig.botUntil("the day has begun", ({ emergency }) => (emergency.limits ?? null) !== null, PATIENCE_MS);
   await paper.control("set", { prices: { BTCUSDT: 60_000 } });
   await locked(rig);
   await rig.endDaemon("SIGTERM");
-  await rig.run();
+  await rig.run(today);
   expect((await rig.cli("arm", "bot", "--reason", "the same day")).code).toBe(1);
   await rig.endDaemon("SIGTERM");
-  await paper.control("set", { skewMs: 86_400_000 });
-  await rig.run({ LD_PRELOAD: library, FAKETIME: "+1d", FAKETIME_DONT_FAKE_MONOTONIC: "1" });
+  await rig.run(await atNoon(paper, 1));
   expect(await locked(rig)).toMatchObject({ generation: 1 });
   const arm = await rig.cli("arm", "bot", "--reason", "a new day", "--accept-positions");
   expect(arm.err).toBe("");

@@ -9,13 +9,15 @@ import { closesLeg, type Books } from "./matching.ts";
 /** Share of the mark price that a seeded order without a price is away from it, so that it rests. */
 const SEED_DISTANCE_RATIO = 0.03;
 const MAX_SEEDS = 1_000;
+/** Two days: a test may move both clocks to the next one. */
+const MAX_SKEW_MS = 172_800_000;
 
 const symbol = z.string().min(1).describe("Any spelling: BTCUSDT, BTC/USDT:USDT or BTC-USDT-SWAP.");
 const positive = z.number().positive();
 
 const setSchema = z.strictObject({
   latencyMs: z.int().min(0).max(60_000).optional().describe("Delay of every venue request."),
-  skewMs: z.int().min(-86_400_000).max(86_400_000).optional().describe("How far the venue's clock is ahead."),
+  skewMs: z.int().min(-MAX_SKEW_MS).max(MAX_SKEW_MS).optional().describe("How far the venue's clock is ahead."),
   hedge: z.boolean().optional().describe("Hedge mode; needs a flat account."),
   canTrade: z.boolean().optional().describe("Whether the key may trade; it always reads."),
   impact: z
