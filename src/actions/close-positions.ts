@@ -142,7 +142,7 @@ async function closeByDriver(job: CloseJob, io: CloseIo, parts: RunParts): Promi
  * what is to be kept and what is sold for what.
  */
 function mayTakeOver({ venue }: CloseJob, { outcome, misconfigured }: Verdict): boolean {
-  const wallet = venue.driver === undefined && venue.spot !== undefined;
+  const wallet = venue.driver === undefined && (venue.spot !== undefined || venue.margin !== undefined);
   return hookTakesOver(outcome) && misconfigured !== true && !wallet;
 }
 

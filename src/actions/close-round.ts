@@ -92,8 +92,8 @@ async function sendOne({ venue, journal, record, clock }: RoundContext, order: C
 
 /** The order as if its reply were lost: what the journal says until the outcome is known. */
 function describeOrder(order: CloseOrder, sentAt: string): SentOrder {
-  const { id, symbol, side, positionSide, amount, by } = order;
-  const who = by === undefined ? {} : { by };
+  const { id, symbol, side, positionSide, amount, by, repay } = order;
+  const who = { ...(by === undefined ? {} : { by }), ...(repay === undefined ? {} : { repay: repay.asset }) };
   return { id, symbol, side, positionSide, amount, ...who, outcome: "unknown", sentAt, ackMs: 0 };
 }
 

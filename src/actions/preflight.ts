@@ -22,6 +22,8 @@ import { openVenue } from "./venue/open.ts";
 import { describeError } from "./venue/describe-error.ts";
 import { asRecord } from "./venue/exchange.ts";
 import type { VenueExchange } from "./venue/exchange.ts";
+import { readMarginState } from "./venue/margin-interface.ts";
+import { MarginVenue } from "./venue/margin-venue.ts";
 import { saveMarkets } from "./venue/market-cache.ts";
 
 /** Time after which every call is aborted, ms. */
@@ -133,6 +135,10 @@ async function fly(flight: Flight): Promise<void> {
 async function askCcxt(flight: Flight, access: CcxtAccess): Promise<void> {
   const { venue } = flight;
   if (venue instanceof CcxtVenue) return askVenue({ ...flight, venue, access }, flight);
+  if (venue instanceof MarginVenue) {
+    await checkMargin(flight, venue);
+    return askVenue({ ...flight, venue: venue.market, access: venue.market.access }, flight);
+  }
   if (!(venue instanceof BothMarkets)) return undefined;
   for (const view of [venue.derivatives, venue.wallet]) {
     // Safe: one after the other, within the venue's limits.
@@ -140,6 +146,14 @@ async function askCcxt(flight: Flight, access: CcxtAccess): Promise<void> {
     await askVenue({ ...flight, venue: view, access: view.access }, flight);
   }
   return undefined;
+}
+
+/** Whether there is such an account at all, and whether the venue lets it trade. */
+async function checkMargin({ note }: Flight, { market, policy }: MarginVenue): Promise<void> {
+  const answer = await market.ask("account", async () => readMarginState(market.exchange, policy));
+  if ("failure" in answer) return note("margin", "unknown", describeFailure(answer.failure));
+  const { trades, text } = answer.value;
+  return note("margin", trades === undefined ? "unknown" : trades ? "ok" : "failed", text);
 }
 
 /** What only a preflight asks; whether the key was refused is noted in the flight that began. */
@@ -189,7 +203,7 @@ async function checkMarkets({ venue, note, access, clock }: CcxtFlight): Promise
 /** What the venue says of the key; where it says nothing of trading, an order that is only tested may. */
 async function checkRights(flight: CcxtFlight): Promise<void> {
   const { venue, note, job, access } = flight;
-  const { rights } = accountFactsOf(access.exchange, access.spot !== undefined);
+  const { rights } = accountFactsOf(access);
   const answer = rights === undefined ? undefined : await venue.ask("account", async () => rights(venue.exchange));
   const told = answer !== undefined && "value" in answer ? answer.value : undefined;
   const why =
@@ -209,7 +223,9 @@ async function checkRights(flight: CcxtFlight): Promise<void> {
 
 /** Binance validates such an order and never gives it to the book; any refusal but one of the key shows that the key got through. */
 async function testOrder({ venue, access }: CcxtFlight): Promise<"accepted" | "refused" | "unknown"> {
-  const { exchange, spot } = access;
+  const { exchange, spot, margin } = access;
+  // The spot market's test says nothing of loans, and margin has none of its own.
+  if (margin !== undefined) return "unknown";
   const spotToo = exchange === "binance" && spot !== undefined;
   if (exchange !== "binanceusdm" && !spotToo) return "unknown";
   const id = smallestOrder(venue.exchange, spotToo ? "spot" : "contract");

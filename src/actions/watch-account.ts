@@ -15,8 +15,10 @@ import { defineAction } from "./contract.ts";
 import { accountFactsOf, ask } from "./venue/account-facts.ts";
 import { BothMarkets } from "./venue/both-markets.ts";
 import { CcxtVenue } from "./venue/ccxt-venue.ts";
+import type { VenueOptions } from "./venue/contract.ts";
 import { describeError } from "./venue/describe-error.ts";
 import { asRecord } from "./venue/exchange.ts";
+import { MarginVenue } from "./venue/margin-venue.ts";
 
 /** Time after which every call is aborted, ms. */
 const BUDGET_MS = 20_000;
@@ -42,9 +44,9 @@ export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAn
   try {
     if (access.driver !== undefined) throw new Error(`cannot look at an account by driver ${access.driver}`);
     const options = { clock, signal: end.signal, onFailure: () => undefined };
-    const both = access.spot?.derivatives === true ? await BothMarkets.open(access, options) : undefined;
-    venue = both?.derivatives ?? (await CcxtVenue.open(access, options));
-    found = await look(venue, both, job, (text) => void troubles.push(text));
+    const account = await openAccount(access, options);
+    venue = marketOf(account);
+    found = await look(venue, account, job, (text) => void troubles.push(text));
   } catch (error) {
     troubles.push(describeError(error, access));
   } finally {
@@ -55,13 +57,25 @@ export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAn
   return { ...answer, venueMs, ...found, trouble: troubles.length === 0 ? null : troubles.join("; ") };
 }
 
+type Account = CcxtVenue | BothMarkets | MarginVenue;
+
+async function openAccount(access: CcxtAccess, options: VenueOptions): Promise<Account> {
+  if (access.margin !== undefined) return MarginVenue.open(access, access.margin, options);
+  return access.spot?.derivatives === true ? BothMarkets.open(access, options) : CcxtVenue.open(access, options);
+}
+
+/** The view that knows clock, limits and money of the account. */
+function marketOf(account: Account): CcxtVenue {
+  if (account instanceof MarginVenue) return account.market;
+  return account instanceof BothMarkets ? account.derivatives : account;
+}
+
 async function look(
   venue: CcxtVenue,
-  both: BothMarkets | undefined,
+  account: Account,
   job: WatchJob,
   note: (text: string) => void,
 ): Promise<Partial<WatchAnswer>> {
-  const account = both ?? venue;
   const { access } = venue;
   const unprepared = await account.prepare();
   const stranger = account.accountProblem();
@@ -78,20 +92,22 @@ async function look(
   const refreshed = deadman === null ? null : await refresh(venue, access.exchange, deadman, reading);
   return {
     ...money,
-    exposure: exposureIn([venue, ...(both === undefined ? [] : [both.wallet])], reading, note),
+    exposure: exposureIn([venue, ...(account instanceof BothMarkets ? [account.wallet] : [])], reading, note),
     deadman: refreshed,
   };
 }
 
-/** Balances, and contracts that are worth their notional in a dollar, can be added up; coin-margined ones tell it in the coin. */
+/** What is owed of the quote currency is no bet on a price. Balances, and contracts that are worth their notional in a dollar, can be added up; coin-margined ones tell it in the coin. */
 function exposureIn(views: readonly CcxtVenue[], { positions }: Reading, note: (text: string) => void): number | null {
   if (positions === undefined) return null;
   const markets = views.map(({ exchange }) => asRecord(exchange.markets));
   const total = exposureOf(
-    positions.map(({ symbol, notional }) => {
-      const { linear, spot } = asRecord(markets.find((listed) => Object.hasOwn(listed, symbol))?.[symbol]);
-      return { notional: linear === true || spot === true ? notional : undefined };
-    }),
+    positions
+      .filter(({ owed }) => owed !== "quote")
+      .map(({ symbol, notional }) => {
+        const { linear, spot } = asRecord(markets.find((listed) => Object.hasOwn(listed, symbol))?.[symbol]);
+        return { notional: linear === true || spot === true ? notional : undefined };
+      }),
   );
   if (total === undefined) note("the value of a position is not known in quote currency");
   return total ?? null;
@@ -99,14 +115,14 @@ function exposureIn(views: readonly CcxtVenue[], { positions }: Reading, note: (
 
 async function readMoney(
   venue: CcxtVenue,
-  { exchange, spot }: CcxtAccess,
+  access: CcxtAccess,
   loss: WatchJob["loss"],
   note: (text: string) => void,
 ): Promise<Pick<WatchAnswer, "equity" | "transfers">> {
-  const { money } = accountFactsOf(exchange, spot !== undefined);
+  const { money } = accountFactsOf(access);
   if (loss === null) return { equity: null, transfers: null };
   if (money === undefined) {
-    note(`the equity of ${exchange} is not known`);
+    note(`the equity of ${access.exchange} is not known`);
     return { equity: null, transfers: null };
   }
   const { sinceMs } = loss;

@@ -76,6 +76,10 @@ const ccxtSchema = later(() =>
     spot: z
       .strictObject({ quote: z.string(), keep: z.array(z.string()), derivatives: z.boolean().optional() })
       .optional(),
+    /** Wallets of cross or isolated margin are closed in their place; of isolated ones each pair has a quote currency of its own. */
+    margin: z
+      .strictObject({ mode: z.enum(["cross", "isolated"]), quote: z.string().optional(), keep: z.array(z.string()) })
+      .optional(),
   }),
 );
 export type CcxtAccess = z.output<typeof ccxtSchema>;

@@ -29,6 +29,7 @@ const CHECKS = [
   "withdraw",
   "account",
   "positionMode",
+  "margin",
   "clock",
   "markets",
   "plan",

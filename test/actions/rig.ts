@@ -32,6 +32,14 @@ export const VENUES = {
     cancel: "DELETE /api/v3/",
     markets: "GET /api/v3/exchangeInfo",
   },
+  "binance-margin": {
+    exchange: "binance",
+    order: "POST /sapi/v1/margin/order",
+    positions: "GET /sapi/v1/margin/account",
+    orders: "GET /sapi/v1/margin/openOrders",
+    cancel: "DELETE /sapi/v1/margin/",
+    markets: "GET /api/v3/exchangeInfo",
+  },
   okx: {
     exchange: "okx",
     order: "POST /api/v5/trade/batch-orders",
@@ -81,6 +89,7 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
       apiSecret: API_SECRET,
       ...(exchange === "okx" ? { passphrase: API_PASSPHRASE } : {}),
       ...(exchange === "binance-spot" ? { spot: { quote: "USDT", keep: [] } } : {}),
+      ...(exchange === "binance-margin" ? { margin: { mode: "cross" as const, quote: "USDT", keep: [] } } : {}),
       ...venue,
     },
     ...changes,

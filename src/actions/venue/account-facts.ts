@@ -2,6 +2,7 @@
  * What a venue says of the account and the key behind it, where ccxt has no common word for it: rights, id, equity, transfers.
  * A venue that is not in here says nothing: `undefined`, never a guess. Fields are those of the venues' references.
  */
+import type { CcxtAccess } from "../../core/close-job.ts";
 import { asRecord } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
 
@@ -98,11 +99,27 @@ const BINANCE_SPOT: AccountFacts = {
   money: undefined,
 };
 
+/** Binance lets a key trade on margin and repay loans only with both rights. */
+const BINANCE_MARGIN: AccountFacts = {
+  ...BINANCE_SPOT,
+  rights: async (exchange) => {
+    const answer = asRecord(await ask(exchange, "sapiGetAccountApiRestrictions"));
+    const [trades, loans] = [flag(answer["enableSpotAndMarginTrading"]), flag(answer["enableMargin"])];
+    const trade = trades === undefined || loans === undefined ? undefined : trades && loans;
+    return { trade, withdraw: flag(answer["enableWithdrawals"]) };
+  },
+};
+
 const NOTHING: AccountFacts = { rights: undefined, uid: undefined, money: undefined };
 
-/** `spot`: of the spot wallet. */
-export function accountFactsOf(exchange: string, spot = false): AccountFacts {
-  if (exchange === "binance" && spot) return BINANCE_SPOT;
+/** What a close reads of the account beside its positions, as the job names it. */
+export function accountFactsOf({
+  exchange,
+  spot,
+  margin,
+}: Pick<CcxtAccess, "exchange" | "spot" | "margin">): AccountFacts {
+  if (exchange === "binance" && margin !== undefined) return BINANCE_MARGIN;
+  if (exchange === "binance" && spot !== undefined) return BINANCE_SPOT;
   if (exchange === "binanceusdm") return BINANCE;
   return exchange === "okx" || exchange === "okxus" || exchange === "myokx" ? OKX : NOTHING;
 }

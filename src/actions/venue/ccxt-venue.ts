@@ -146,7 +146,7 @@ export class CcxtVenue implements Venue {
   }
 
   async #readUid(): Promise<VenueFailure | undefined> {
-    const readUid = accountFactsOf(this.#access.exchange, this.#access.spot !== undefined).uid;
+    const readUid = accountFactsOf(this.#access).uid;
     if (this.#access.uid === undefined || this.#uid !== undefined) return undefined;
     const answer = await this.ask("account", async () => readUid?.(this.#exchange));
     if ("failure" in answer) return answer.failure;
@@ -181,7 +181,7 @@ export class CcxtVenue implements Venue {
 
   /** Positions, orders and conditional orders at once. A wrong clock is set and the reading taken again, once. */
   async read(): Promise<Reading> {
-    if (this.#markets === "outdated") await this.#renewMarkets();
+    await this.freshen();
     const reading = await this.#readListed();
     if (!reading.failures.some(({ kind }) => kind === "clock")) return reading;
     await this.#syncClock();
@@ -196,6 +196,11 @@ export class CcxtVenue implements Venue {
     const seen = [...(reading.positions ?? []), ...(reading.orders ?? []), ...(reading.triggers ?? [])];
     if (seen.every(({ symbol }) => Object.hasOwn(known, symbol))) return reading;
     return (await this.#renewMarkets()) ? this.#reader.read() : reading;
+  }
+
+  /** Asks for the venue's own list of markets where a refusal, or `tooLittle`, says that the file's is too old. */
+  async freshen(tooLittle = false): Promise<void> {
+    if (this.#markets === "outdated" || (tooLittle && this.#markets === "file")) await this.#renewMarkets();
   }
 
   /** Whether the venue's own list is in the place of the file's now; tried once, since the file is better than nothing. */
@@ -222,18 +227,23 @@ export class CcxtVenue implements Venue {
 
   /** Sends a reduce-only order, or has the venue close the whole position, once. The caller has asked `admitOrder`. */
   async send(order: CloseOrder): Promise<SendAnswer> {
-    const answer = await this.#answer(() => (order.by === "venue" ? this.#closeWhole(order) : this.#place(order)));
-    if ("value" in answer) {
-      const { filled, average } = answer.value;
-      return { result: { kind: "accepted", filled }, average, error: undefined };
-    }
-    const { failure, text } = answer;
+    const answer = await this.deliver(() => (order.by === "venue" ? this.#closeWhole(order) : this.#place(order)));
+    if (!("value" in answer)) return { result: answer.failure, average: undefined, error: answer.text };
+    const { filled, average } = answer.value;
+    return { result: { kind: "accepted", filled }, average, error: undefined };
+  }
+
+  /** Sends once what the caller has asked `admitOrder` for, and learns from a refusal. */
+  async deliver<T>(call: () => Promise<T>): Promise<Answer<T>> {
+    const answer = await this.#answer(call);
+    if ("value" in answer) return answer;
+    const { failure } = answer;
     if (failure.kind === "clock") await this.#syncClock();
     // The id only helps to recognise our orders; a venue with another alphabet gets them without.
     if (failure.kind === "rejected" && failure.why === "clientId") this.#clientIds = false;
     // Perhaps its lot is another one by now.
     if (failure.kind === "rejected" && this.#markets === "file") this.#markets = "outdated";
-    return { result: failure, average: undefined, error: text };
+    return answer;
   }
 
   async #place(order: CloseOrder): Promise<Pick<Order, "filled" | "average">> {

@@ -67,7 +67,7 @@ const NO_RULES: MarketRules = {
 };
 
 /** As of a derivative, and the smallest value of an order, which spot markets hold every order to. */
-function spotRules(exchange: VenueExchange, symbol: string): MarketRules {
+export function spotRules(exchange: VenueExchange, symbol: string): MarketRules {
   const market = asRecord(asRecord(exchange.markets)[symbol]);
   const minCost = amountOf(asRecord(asRecord(market["limits"])["cost"])["min"]);
   return { ...marketRules(exchange, symbol), ...(minCost === undefined ? {} : { minCost }) };

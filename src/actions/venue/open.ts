@@ -20,6 +20,8 @@ export async function openWithHook(
 export async function openVenue(access: VenueAccess, incident: string, options: VenueOptions): Promise<Venue> {
   switch (access.driver) {
     case undefined:
+      if (access.margin !== undefined)
+        return (await import("./margin-venue.ts")).MarginVenue.open(access, access.margin, options);
       if (access.spot?.derivatives === true)
         return (await import("./both-markets.ts")).BothMarkets.open(access, options);
       return (await import("./ccxt-venue.ts")).CcxtVenue.open(access, options);

@@ -4,6 +4,8 @@ import type { AlgoOrder, Fill, Flip, Order, PositionSide, Side } from "./account
 import { digitsOf, round } from "./decimal.ts";
 import { faultSchema, type Fault } from "./faults.ts";
 import type { SymbolSpec } from "./market.ts";
+import { seedMarginOrder, type MarginBooks } from "./margin/orders.ts";
+import { CROSS, type MarginWallets } from "./margin/wallets.ts";
 import { closesLeg, type Books } from "./matching.ts";
 
 /** Share of the mark price that a seeded order without a price is away from it, so that it rests. */
@@ -28,6 +30,7 @@ const setSchema = z.strictObject({
     .describe("How much worse than the mark price market orders are filled, as ratio."),
   canWithdraw: z.boolean().optional().describe("Whether the key may withdraw."),
   transfer: z.number().optional().describe("Money moved into the account, or out of it when negative, USDT."),
+  hourMs: z.int().min(1).optional().describe("Length of what counts as an hour of interest on margin loans, ms."),
   prices: z.record(z.string(), positive).optional().describe("Mark prices; orders they reach are filled at once."),
 });
 export type Settings = z.output<typeof setSchema>;
@@ -58,10 +61,24 @@ const seedSchema = z.strictObject({
         reduceOnly: z.boolean().default(false),
         positionSide: z.enum(["LONG", "SHORT"]).optional(),
         clientOrderId: z.string().max(36).optional(),
+        wallet: z.string().optional().describe("Of a margin account: cross, or the symbol of an isolated pair."),
       }),
     )
     .max(MAX_SEEDS)
     .default([]),
+  margin: z
+    .array(
+      z.strictObject({
+        pair: z.string().optional().describe("Symbol of the isolated pair; left out: cross margin."),
+        asset: z.string(),
+        free: z.number().min(0).default(0),
+        borrowed: z.number().min(0).default(0),
+        interest: z.number().min(0).default(0),
+      }),
+    )
+    .max(MAX_SEEDS)
+    .default([])
+    .describe("What margin wallets hold and owe."),
 });
 type Seed = z.output<typeof seedSchema>;
 
@@ -96,10 +113,13 @@ export interface PaperState {
   faults: readonly Fault[];
   /** Running countdowns of the dead-man switch, ms as they were set: by symbol on Binance, "*" on OKX. */
   countdowns: Record<string, number>;
+  /** Margin wallets with their open orders, and every loan taken or repaid. */
+  margin: ReturnType<MarginWallets["state"]>;
 }
 
 export interface ControlHost {
   books: Books;
+  wallets: MarginWallets;
   now: () => number;
   addFault: (fault: Fault) => void;
   apply: (settings: Settings) => void;
@@ -131,7 +151,7 @@ function answer(host: ControlHost, request: string, body: string): unknown {
       host.apply(parse(setSchema, body, "settings"));
       return { ok: true };
     case "POST /__paper/seed":
-      seed(host.books, parse(seedSchema, body, "seed"), host.now());
+      seed(host, parse(seedSchema, body, "seed"), host.now());
       return { ok: true };
     case "POST /__paper/reset":
       host.reset();
@@ -165,7 +185,7 @@ function plainName(name: string): string {
 }
 
 /** Puts positions and orders there as they are, past every rule of the venue. */
-function seed(books: Books, plan: Seed, now: number): void {
+function seed({ books, wallets }: ControlHost, plan: Seed, now: number): void {
   const { account, market } = books;
   for (const entry of plan.positions) {
     const spec = findSpec(books, entry.symbol);
@@ -174,7 +194,41 @@ function seed(books: Books, plan: Seed, now: number): void {
     const { entryPrice = market.price(spec.symbol), marginMode } = entry;
     account.place({ symbol: spec.symbol, positionSide, amount: signed, entryPrice, marginMode }, now);
   }
-  for (const entry of plan.orders) seedOrder(books, entry, now);
+  for (const entry of plan.margin) wallets.seed(entry);
+  for (const entry of plan.orders) {
+    if (entry.wallet === undefined) seedOrder(books, entry, now);
+    else seedInWallet({ books, wallets }, { ...entry, wallet: entry.wallet }, now);
+  }
+}
+
+function seedInWallet(margin: MarginBooks, entry: Seed["orders"][number] & { wallet: string }, now: number): void {
+  const { account, market } = margin.books;
+  const spec = findSpec(margin.books, entry.symbol);
+  const side: Side = entry.side === "buy" ? "BUY" : "SELL";
+  const away = side === "BUY" ? 1 - SEED_DISTANCE_RATIO : 1 + SEED_DISTANCE_RATIO;
+  const orderId = account.nextId();
+  seedMarginOrder(margin, {
+    orderId,
+    clientOrderId: entry.clientOrderId ?? `seed${orderId}`,
+    symbol: spec.symbol,
+    side,
+    positionSide: "BOTH",
+    type: entry.triggerPrice === undefined ? "LIMIT" : "STOP_LOSS_LIMIT",
+    timeInForce: "GTC",
+    price: entry.price ?? round(market.price(spec.symbol) * away, digitsOf(spec.tickSize)),
+    quantity: entry.amount ?? 0,
+    executed: 0,
+    quote: 0,
+    reduceOnly: false,
+    closePosition: false,
+    marginMode: entry.wallet === CROSS ? "cross" : "isolated",
+    status: "NEW",
+    time: now,
+    updateTime: now,
+    wallet: entry.wallet,
+    sideEffect: "NO_SIDE_EFFECT",
+    stopPrice: entry.triggerPrice ?? 0,
+  });
 }
 
 function seedOrder(books: Books, entry: Seed["orders"][number], now: number): void {

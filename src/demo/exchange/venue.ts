@@ -7,6 +7,8 @@ import type { Credentials, Dialect, DialectHost, Incoming } from "./dialect.ts";
 import { Countdowns } from "./countdowns.ts";
 import { Faults, type Fault } from "./faults.ts";
 import { Market, type SymbolSpec } from "./market.ts";
+import { marginDialect } from "./margin/dialect.ts";
+import { MarginWallets } from "./margin/wallets.ts";
 import { matchOrders, type Books } from "./matching.ts";
 import { okxDialect } from "./okx/dialect.ts";
 import { okxListing } from "./okx/listing.ts";
@@ -21,9 +23,10 @@ const PAPER_VENUES = {
   binance: { listing: binanceListing, dialect: binanceDialect },
   okx: { listing: okxListing, dialect: okxDialect },
   "binance-spot": { listing: spotListing, dialect: spotDialect },
+  "binance-margin": { listing: spotListing, dialect: marginDialect },
 } as const satisfies Record<
   string,
-  { listing: (synthetic: number) => SymbolSpec[]; dialect: (host: DialectHost) => Dialect }
+  { listing: (synthetic: number) => SymbolSpec[]; dialect: (host: DialectHost, wallets: MarginWallets) => Dialect }
 >;
 export type PaperVenue = keyof typeof PAPER_VENUES;
 
@@ -56,6 +59,7 @@ export class Venue {
   readonly #options: VenueOptions;
   readonly #books: Books;
   readonly #dialect: Dialect;
+  readonly #margin = new MarginWallets();
   readonly #faults = new Faults();
   readonly #requests = new Map<string, number>();
   readonly #violations: string[] = [];
@@ -78,16 +82,20 @@ export class Venue {
         log: (line) => this.#log(line),
       }),
     };
-    this.#dialect = dialect({
-      books: this.#books,
-      speed: options.speed ?? 1,
-      credentials: { apiKey, apiSecret, apiPassphrase },
-      log: (line) => this.#log(line),
-      violation: (what) => remember(this.#violations, what, MAX_VIOLATIONS),
-    });
+    this.#dialect = dialect(
+      {
+        books: this.#books,
+        speed: options.speed ?? 1,
+        credentials: { apiKey, apiSecret, apiPassphrase },
+        log: (line) => this.#log(line),
+        violation: (what) => remember(this.#violations, what, MAX_VIOLATIONS),
+      },
+      this.#margin,
+    );
     this.#latencyMs = options.latencyMs ?? 0;
     this.#control = {
       books: this.#books,
+      wallets: this.#margin,
       now: () => this.#now(),
       addFault: (fault) => this.#faults.add(fault),
       apply: (settings) => this.#apply(settings),
@@ -150,6 +158,7 @@ export class Venue {
       flips: [...account.flips],
       faults: this.#faults.list(),
       countdowns: this.#books.countdowns.running,
+      margin: this.#margin.state(),
     });
   }
 
@@ -216,6 +225,7 @@ export class Venue {
     market.impact = settings.impact ?? market.impact;
     account.canWithdraw = settings.canWithdraw ?? account.canWithdraw;
     if (settings.transfer !== undefined) account.transfer(settings.transfer, this.#now());
+    this.#margin.hourMs = settings.hourMs ?? this.#margin.hourMs;
     for (const [symbol, price] of prices) market.setPrice(symbol, price);
     this.#match();
   }

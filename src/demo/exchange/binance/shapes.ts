@@ -259,20 +259,24 @@ export function balanceShape(books: Books, now: number): Json[] {
 }
 
 /** GET /sapi/v1/account/apiRestrictions: the rights of a key that trades on one of the markets. */
-export function apiRestrictions({ canTrade, canWithdraw }: Account, now: number, market: "futures" | "spot"): unknown {
+export function apiRestrictions(
+  { canTrade, canWithdraw }: Account,
+  now: number,
+  market: "futures" | "spot" | "margin",
+): unknown {
   return {
     ipRestrict: true,
     createTime: now,
     enableReading: true,
     enableWithdrawals: canWithdraw,
     enableInternalTransfer: false,
-    enableMargin: false,
+    enableMargin: canTrade && market === "margin",
     enableFutures: canTrade && market === "futures",
     permitsUniversalTransfer: false,
     enableVanillaOptions: false,
     enableFixApiTrade: false,
     enableFixReadOnly: false,
-    enableSpotAndMarginTrading: canTrade && market === "spot",
+    enableSpotAndMarginTrading: canTrade && market !== "futures",
     enablePortfolioMarginTrading: false,
   };
 }

@@ -10,7 +10,7 @@ import type { Bend, Books } from "../matching.ts";
 import { matchSpotOrders, placeSpotOrder } from "./orders.ts";
 import { spotAccountShape, spotExchangeInfo, spotOrderReply, spotOrderShape, spotTicker } from "./shapes.ts";
 
-interface Call {
+export interface Call {
   readonly books: Books;
   readonly params: Params;
   readonly now: number;
@@ -29,7 +29,9 @@ interface Route {
 const VIOLATION_CODES: ReadonlySet<number> = new Set([-1003, -1015, -1022, -2010, -2014, -2015]);
 const LIMITS = { weight: 6_000, orders10s: 100, orders1m: 1_000 };
 
-const routes: Readonly<Record<string, Route>> = {
+export type Routes = Readonly<Record<string, Route>>;
+
+export const SPOT_ROUTES: Routes = {
   "GET /api/v3/ping": { weight: 1, handle: () => ({}) },
   "GET /api/v3/time": { weight: 1, handle: ({ now }) => ({ serverTime: now }) },
   "GET /api/v3/exchangeInfo": { weight: 20, handle: ({ books, now }) => spotExchangeInfo(books.market, now) },
@@ -69,6 +71,12 @@ const routes: Readonly<Record<string, Route>> = {
 };
 
 export function spotDialect(host: DialectHost): Dialect {
+  return spotLikeDialect(host, SPOT_ROUTES);
+}
+
+/** A market that signs, refuses and limits as the spot market does; `further`: refusals that a well-behaved client does not cause there. */
+export function spotLikeDialect(host: DialectHost, routes: Routes, further: readonly number[] = []): Dialect {
+  const violations = new Set([...VIOLATION_CODES, ...further]);
   const limits = new Limits(host.speed, LIMITS);
   const refusal = (error: VenueError): Response =>
     Response.json(
@@ -79,12 +87,12 @@ export function spotDialect(host: DialectHost): Dialect {
     knows: (label) => label in routes,
     execute: (incoming, bend, now) => {
       try {
-        return Response.json(handle(host, limits, incoming, bend, now), { headers: limits.headers() });
+        return Response.json(handle(host, routes, limits, incoming, bend, now), { headers: limits.headers() });
       } catch (error) {
         if (!(error instanceof VenueError)) throw error;
         const label = `${incoming.method} ${incoming.path}`;
         host.log(`refused ${label}: ${error.code} ${error.message}`);
-        if (VIOLATION_CODES.has(error.code)) host.violation(`${label}: ${error.code} ${error.message}`);
+        if (violations.has(error.code)) host.violation(`${label}: ${error.code} ${error.message}`);
         return refusal(error);
       }
     },
@@ -98,7 +106,14 @@ export function spotDialect(host: DialectHost): Dialect {
   };
 }
 
-function handle(host: DialectHost, limits: Limits, incoming: Incoming, bend: Bend, now: number): unknown {
+function handle(
+  host: DialectHost,
+  routes: Routes,
+  limits: Limits,
+  incoming: Incoming,
+  bend: Bend,
+  now: number,
+): unknown {
   const { books, credentials, log } = host;
   const { method, path, query, body, headers } = incoming;
   const label = `${method} ${path}`;

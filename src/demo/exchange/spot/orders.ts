@@ -89,7 +89,8 @@ function newOrder({ account }: Books, { spec, side, market, quantity, price, par
   };
 }
 
-function checkFilters(books: Books, spec: SymbolSpec, { side, type, quantity, price }: Order): void {
+/** Throws the refusal of the market filter that an order does not pass. */
+export function checkFilters(books: Books, spec: SymbolSpec, { side, type, quantity, price }: Order): void {
   if (quantity <= 0) throw new VenueError(-1013, "Invalid quantity.");
   if (!isMultiple(quantity, spec.stepSize)) throw failed("LOT_SIZE");
   if (quantity < Number(spec.minQty) || quantity > Number(spec.maxQty)) throw failed("LOT_SIZE");

@@ -91,7 +91,8 @@ function balanceOf(asset: string, total: number, held: number): Json {
   return { asset, free: Math.max(0, total - held).toFixed(DIGITS), locked: Math.min(total, held).toFixed(DIGITS) };
 }
 
-export function spotExchangeInfo(market: Market, now: number): Json {
+/** `margin`: the markets are traded on margin, too. */
+export function spotExchangeInfo(market: Market, now: number, margin = false): Json {
   return {
     timezone: "UTC",
     serverTime: now,
@@ -100,11 +101,11 @@ export function spotExchangeInfo(market: Market, now: number): Json {
       { rateLimitType: "ORDERS", interval: "SECOND", intervalNum: 10, limit: 100 },
     ],
     exchangeFilters: [],
-    symbols: [...market.specs.values()].map(symbolInfo),
+    symbols: [...market.specs.values()].map((spec) => symbolInfo(spec, margin)),
   };
 }
 
-function symbolInfo({ symbol, baseAsset, minPrice, maxPrice, tickSize, ...spec }: SymbolSpec): Json {
+function symbolInfo({ symbol, baseAsset, minPrice, maxPrice, tickSize, ...spec }: SymbolSpec, margin: boolean): Json {
   const { minQty, maxQty, stepSize, marketMaxQty, minNotional } = spec;
   return {
     symbol,
@@ -123,7 +124,7 @@ function symbolInfo({ symbol, baseAsset, minPrice, maxPrice, tickSize, ...spec }
     allowTrailingStop: true,
     cancelReplaceAllowed: true,
     isSpotTradingAllowed: true,
-    isMarginTradingAllowed: false,
+    isMarginTradingAllowed: margin,
     filters: [
       { filterType: "PRICE_FILTER", minPrice, maxPrice, tickSize },
       { filterType: "LOT_SIZE", minQty, maxQty, stepSize },
@@ -147,7 +148,7 @@ function symbolInfo({ symbol, baseAsset, minPrice, maxPrice, tickSize, ...spec }
       { filterType: "MAX_NUM_ORDERS", maxNumOrders: 200 },
     ],
     permissions: [],
-    permissionSets: [["SPOT"]],
+    permissionSets: [margin ? ["SPOT", "MARGIN"] : ["SPOT"]],
     defaultSelfTradePreventionMode: "EXPIRE_MAKER",
     allowedSelfTradePreventionModes: ["EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"],
   };
