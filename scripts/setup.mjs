@@ -4,7 +4,7 @@
  * packages come by `npm install`, Bun among them, and nothing is installed outside the clone.
  */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, statSync, writeFileSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 
@@ -45,6 +45,30 @@ function finishBun() {
   if (!works) run(process.execPath, [join(modules, "bun", "install.js")]);
 }
 
+/**
+ * Node 22 into node_modules where the machine has an older one: the SDK is tested under it. It is no package that anything of
+ * ours needs, and not every registry has it: without it those tests are skipped, and that is said.
+ */
+function fetchNode() {
+  if (Number(process.versions.node.split(".")[0]) >= 22 || process.env.SDK_TEST_NODE !== undefined) return;
+  const folder = join(modules, ".node-22");
+  const program = join(folder, "bin", "node");
+  if (!existsSync(program)) {
+    const name = `node-linux-${process.arch}`;
+    const scratch = join(modules, ".node-22.new");
+    rmSync(scratch, { recursive: true, force: true });
+    const args = ["install", "--no-save", "--no-audit", "--no-fund", "--loglevel=error", "--prefix", scratch];
+    spawnSync("npm", [...args, `${name}@22`], { stdio: "inherit" });
+    const fetched = join(scratch, "node_modules", name);
+    if (existsSync(join(fetched, "bin", "node"))) renameSync(fetched, folder);
+    rmSync(scratch, { recursive: true, force: true });
+  }
+  const works = spawnSync(program, ["--version"], { encoding: "utf8" }).stdout?.startsWith("v22.") ?? false;
+  process.stderr.write(
+    works ? `Node 22 for tests: ${program}\n` : "no Node 22 here: the tests that need it are skipped\n",
+  );
+}
+
 function newestSource(folder) {
   let newest = 0;
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
@@ -72,7 +96,11 @@ switch (task) {
     build();
     run(binary, ["demo", ...rest]);
     break;
+  case "node":
+    fetchNode();
+    break;
   case "test":
+    fetchNode();
     build();
     run("bun", ["run", "check"]);
     run("bun", ["run", "servers"]);
@@ -82,5 +110,5 @@ switch (task) {
     run("bun", ["run", "chaos", "--minutes", "1"]);
     break;
   default:
-    fail(`cannot set up for "${task ?? ""}": use npm run demo or npm test`);
+    fail(`cannot set up for "${task ?? ""}": use npm run demo, npm test or node scripts/setup.mjs node`);
 }

@@ -22,6 +22,8 @@ export interface Libc {
   /** pidfd_open(2): a descriptor that names this one process for ever, or -1. */
   readonly pidfdOpen: (pid: number) => number;
   readonly pidfdSendSignal: (pidfd: number, signal: number) => number;
+  /** tgkill(2): the signal goes to this one thread of the process. */
+  readonly signalThread: (pid: number, thread: number, signal: number) => number;
   readonly close: (fd: number) => number;
   /** madvise(2) on `length` bytes at `address`, both multiples of a page. */
   readonly madvise: (address: bigint, length: bigint, advice: number) => number;
@@ -56,6 +58,8 @@ const P_ALL = 0;
 /** Call numbers of the table that all architectures share since Linux 5.1. */
 const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
+/** tgkill(2) is older than that table. */
+const SYS_TGKILL = process.arch === "arm64" ? 131 : 234;
 
 const SYMBOLS = {
   socket: { args: ["int", "int", "int"], returns: "int" },
@@ -137,6 +141,8 @@ function wrap(name: string): Libc {
     waitidAny: (info, options) => c.waitid(P_ALL, 0, ptr(info), options),
     pidfdOpen: (pid) => Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, null, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
+    // The signature is that of the calls which take an address where this one has the signal.
+    signalThread: (pid, thread, signal) => Number(c.syscall(SYS_TGKILL, pid, thread, BigInt(signal), 0)),
     close: (fd) => c.close(fd),
     adjtimex: (timex) => c.adjtimex(ptr(timex)),
     clockGettime: (clock, timespec) => c.clock_gettime(clock, ptr(timespec)),

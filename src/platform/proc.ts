@@ -142,14 +142,32 @@ export function countOpenFiles(pid: number): number | undefined {
 
 /** Numbers of the signals that `pid` has a handler for: any other would kill it. `undefined` when it is gone. */
 export function caughtSignals(pid: number): ReadonlySet<number> | undefined {
-  const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readProc(`/proc/${pid}/status`) ?? "")?.[1];
+  return signalsIn(`/proc/${pid}/status`, "SigCgt");
+}
+
+/** The signals of one mask of a `status` file; `undefined` without it. */
+function signalsIn(path: string, name: "SigCgt" | "SigBlk"): ReadonlySet<number> | undefined {
+  const mask = new RegExp(`^${name}:\\s*([0-9a-f]+)$`, "m").exec(readProc(path) ?? "")?.[1];
   if (mask === undefined) return undefined;
   const bits = BigInt(`0x${mask}`);
-  const caught = new Set<number>();
+  const found = new Set<number>();
   for (let signal = 1; signal <= 64; signal += 1) {
-    if ((bits >> BigInt(signal - 1)) & 1n) caught.add(signal);
+    if ((bits >> BigInt(signal - 1)) & 1n) found.add(signal);
   }
-  return caught;
+  return found;
+}
+
+/**
+ * The thread of `pid` that computes: of those on a processor the one that has computed most, if it does not block `signal`.
+ * `undefined` when all of them wait.
+ */
+export function busiestThread(pid: number, signal: number): number | undefined {
+  const busy = listNumbers(`/proc/${pid}/task`)
+    .flatMap((thread) => parseStat(readProc(`/proc/${pid}/task/${thread}/stat`) ?? "") ?? [])
+    .filter(({ state }) => state === "R")
+    .toSorted((a, b) => b.utimeTicks - a.utimeTicks)
+    .map(({ pid: thread }) => thread);
+  return busy.find((thread) => !signalsIn(`/proc/${pid}/task/${thread}/status`, "SigBlk")?.has(signal));
 }
 
 /** Seconds since `startTicks`, counted with the time the machine slept, as the kernel counts it; `undefined` without /proc. */

@@ -8,6 +8,7 @@ import type { Sample } from "../core/samples.ts";
 import { formatSize } from "../core/size.ts";
 import { blackboxLine } from "./blackbox-text.ts";
 import { eventLine } from "./event-text.ts";
+import { stackOfBot, wordsBefore } from "./stack-text.ts";
 
 const TIMELINE_LINES = 20;
 const EVENT_LINES = 20;
@@ -34,7 +35,7 @@ export function dumpReport(view: DumpView): readonly string[] {
     ["Stack", stackLines(view.text)],
     ["What its state says it holds", stateLines(view.text("state/summary.json"))],
     ["Its last events", eventLines(view.text("blackbox/events.ndjson"))],
-    ["Its last words", lastLines(view.text("output.tail"), OUTPUT_LINES)],
+    ["Its last words", lastLines(wordsBefore(stackText(view.text), view.text("output.tail") ?? ""), OUTPUT_LINES)],
     ["Threads", threadLines(view.text("threads.json"))],
     ["Connections", connectionLines(view.text("fds.json"))],
     ["The last quarter of an hour", trendLines(view.samples)],
@@ -95,15 +96,21 @@ function timelineLines(text: string | undefined, bot: string): readonly string[]
     .map((entry) => eventLine(entry));
 }
 
-function lastLines(text: string | undefined, count: number): readonly string[] {
-  return (text ?? "").split("\n").filter(Boolean).slice(-count);
+function lastLines(text: string, count: number): readonly string[] {
+  return text.split("\n").filter(Boolean).slice(-count);
 }
 
 /** Entries with stacks, of which one dump has one; the innermost frames come first in each. */
 const STACKS = ["stacks/node.txt", "stacks/python.txt", "stacks/quit.txt"];
 
+function stackText(text: DumpView["text"]): string {
+  return STACKS.map((path) => text(path) ?? "").join("");
+}
+
 function stackLines(text: DumpView["text"]): readonly string[] {
-  return STACKS.flatMap((path) => (text(path) ?? "").split("\n").filter(Boolean).slice(0, STACK_LINES));
+  const lines = stackOfBot(stackText(text));
+  const more = lines.length - STACK_LINES;
+  return more > 0 ? [...lines.slice(0, STACK_LINES), `… ${more} more lines are in the dump`] : lines;
 }
 
 /** Positions and unfinished orders, as the bot has kept them last; the venue may say otherwise. */

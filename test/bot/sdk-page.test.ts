@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import * as sdk from "../../src/bot/index.ts";
+import { modernNode } from "../harness/node.ts";
 
 const root = join(import.meta.dirname, "..", "..");
 const folder = mkdtempSync(join(tmpdir(), "sdk-page-"));
@@ -18,14 +19,6 @@ function run(command: string, args: readonly string[]) {
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: folder, encoding: "utf8", timeout: TIMEOUT_MS });
   return { status, stdout, stderr };
 }
-
-/** Node 22 or later, where there is one. */
-const node = ((): string | undefined => {
-  const found = process.env["SDK_TEST_NODE"] ?? Bun.which("node") ?? undefined;
-  if (found === undefined) return undefined;
-  const version = /^v(\d+)/.exec(spawnSync(found, ["--version"], { encoding: "utf8" }).stdout)?.[1];
-  return Number(version) >= 22 ? found : undefined;
-})();
 
 beforeAll(() => {
   mkdirSync(join(built, ".."), { recursive: true });
@@ -89,12 +82,16 @@ test("the built package has everything that the sources export, and nothing that
   expect(Object.keys(loaded).toSorted()).toEqual(Object.keys(sdk).toSorted());
 });
 
-test.skipIf(node === undefined)(
+test.skipIf(modernNode === undefined)(
   "the built package sends an order once under Node 22 (skipped where there is none)",
   () => {
     const orders = examples.findIndex((code) => code.includes("ccxtOrders"));
     rmSync(join(folder, "state"), { recursive: true, force: true });
-    const { stdout, status } = run(node ?? "", ["--no-warnings", "--experimental-strip-types", `example-${orders}.ts`]);
+    const { stdout, status } = run(modernNode ?? "", [
+      "--no-warnings",
+      "--experimental-strip-types",
+      `example-${orders}.ts`,
+    ]);
     expect({ status, lines: stdout.trimEnd().split("\n") }).toEqual({
       status: 0,
       lines: promised(examples[orders] ?? ""),
@@ -122,9 +119,9 @@ test("the built package keeps a bot's state", () => {
   expect(keepState(process.execPath, "bun")).toEqual(KEPT);
 });
 
-test.skipIf(node === undefined)(
+test.skipIf(modernNode === undefined)(
   "the built package keeps a bot's state under Node 22 (skipped where there is none)",
   () => {
-    expect(keepState(node ?? "", "node")).toEqual(KEPT);
+    expect(keepState(modernNode ?? "", "node")).toEqual(KEPT);
   },
 );

@@ -1,8 +1,9 @@
 /** Crash dumps of bots that hang in each way there is, on the compiled binary; and what of the supervisor could tell a secret meanwhile. */
-import { existsSync, readdirSync } from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { listPids, readEnvironText, readProc } from "../../src/platform/proc.ts";
+import { contentOf, dumpOf, ROOMY, unpacks } from "./dumps.ts";
 import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
 
 const TOKEN = "canary-4f1d8c2b9e";
@@ -11,7 +12,6 @@ const SECRET = "canary-secret-90cc42dd";
 const CANARIES = [TOKEN, KEY, SECRET];
 const HANG = join(import.meta.dirname, "..", "fixtures", "hang.py");
 const python = Bun.which("python3");
-const unpacks = Bun.which("zstd") !== null;
 
 function hanging(how: string, more: BotSettings = {}): BotSettings {
   return bot({ command: [python ?? "", HANG, how], cwd: ".", ...more });
@@ -21,23 +21,9 @@ function bot(more: BotSettings): BotSettings {
   return {
     env: { API_TOKEN: TOKEN },
     probes: [{ kind: "heartbeat", timeout: "1s" }],
-    dump: { minFree: "1KiB", minFreeRatio: 0 },
+    dump: ROOMY,
     ...more,
   };
-}
-
-interface Found {
-  readonly name: string;
-  readonly shown: string;
-}
-
-/** The dump of the first death, as `dump show` tells it. */
-async function dumpOf(rig: Rig): Promise<Found> {
-  const folder = rig.state("dumps");
-  const name = await until("it is dumped", () =>
-    (existsSync(folder) ? readdirSync(folder) : []).find((file) => file.endsWith(".tar.zst")),
-  );
-  return { name, shown: (await rig.cli("dump", "show", name)).out };
 }
 
 test
@@ -78,7 +64,7 @@ test
 
 test.concurrent("what writes its stack on SIGQUIT is asked where the config says so", async () => {
   const program = `trap 'echo "goroutine 1 [running]:" >&2; exit 2' QUIT; while :; do sleep 0.05; done`;
-  const dump = { minFree: "1KiB", minFreeRatio: 0, stack: "quit" };
+  const dump = { ...ROOMY, stack: "quit" };
   await using rig = new Rig({ bots: { bot: bot({ command: ["sh", "-c", program], dump }) } });
   await rig.run();
   const { shown } = await dumpOf(rig);
@@ -86,7 +72,7 @@ test.concurrent("what writes its stack on SIGQUIT is asked where the config says
 });
 
 test.concurrent("a bot without a handler for the signal is not sent it", async () => {
-  const dump = { minFree: "1KiB", minFreeRatio: 0, stack: "abrt" };
+  const dump = { ...ROOMY, stack: "abrt" };
   await using rig = new Rig({ bots: { bot: bot({ command: ["sleep", "600"], dump }) } });
   await rig.run();
   const { name, shown } = await dumpOf(rig);
@@ -139,12 +125,7 @@ test
       await looked;
     }
     const { name } = await dumpOf(rig);
-    const all = Bun.spawnSync([
-      "sh",
-      "-c",
-      `zstd -dc "$0" | tar -xO`,
-      join(rig.state("dumps"), name),
-    ]).stdout.toString();
+    const all = contentOf(rig, name);
     expect(all).toContain("key *** secret ***");
     const journal = readdirSync(rig.state("journal"))
       .map((file) => rig.read(`.supervisor/journal/${file}`))

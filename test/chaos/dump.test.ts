@@ -1,43 +1,26 @@
 /** Crash dumps on the compiled binary: made of what hangs and of what dies, without a secret, and never in the way of anything. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { machineNode } from "../harness/node.ts";
+import { contentOf, dumpsOf, ROOMY, unpacks } from "./dumps.ts";
 import { script } from "./fixture.ts";
 import { Rig, until, type BotSettings } from "./harness.ts";
 
 const TOKEN = "canary-4f1d8c2b9e";
 const KEY = "canary-key-77aa11bb";
-/** Not the stand-in that `bun --bun` puts before it. */
-const node = Bun.which("node", {
-  PATH: (process.env["PATH"] ?? "")
-    .split(":")
-    .filter((folder) => !folder.includes("bun-node"))
-    .join(":"),
-});
 const HANG = join(import.meta.dirname, "..", "fixtures", "hang.mjs");
 
 /** A bot whose environment and key file hold planted secrets. */
 function bot(settings: BotSettings): BotSettings {
-  return { env: { API_TOKEN: TOKEN }, dump: { minFree: "1KiB", minFreeRatio: 0 }, ...settings };
-}
-
-function dumpsOf(rig: Rig): string[] {
-  const folder = rig.state("dumps");
-  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".tar.zst")) : [];
-}
-
-/** Everything in the dump, unpacked by other programs than ours. */
-function contentOf(rig: Rig, name: string): string {
-  const { stdout, exitCode } = Bun.spawnSync(["sh", "-c", `zstd -dc "$0" | tar -xO`, join(rig.state("dumps"), name)]);
-  expect(exitCode).toBe(0);
-  return stdout.toString();
+  return { env: { API_TOKEN: TOKEN }, dump: ROOMY, ...settings };
 }
 
 test
-  .runIf(node !== null && Bun.which("zstd") !== null)
+  .runIf(machineNode !== undefined && unpacks)
   .concurrent("a bot that hangs is read while it lives: its dump names the function, and holds no secret", async () => {
     const probes = [{ kind: "heartbeat", timeout: "1s" }];
-    await using rig = new Rig({ bots: { bot: bot({ command: [node ?? "", HANG], probes }) } });
+    await using rig = new Rig({ bots: { bot: bot({ command: [machineNode ?? "", HANG], probes }) } });
     await rig.run();
     const [name = ""] = await until("it is dumped", () => dumpsOf(rig).length > 0 && dumpsOf(rig));
     expect(name).toMatch(/^dump-bot-\d{8}T\d{6}Z-heartbeat-/);
@@ -80,7 +63,7 @@ test.concurrent("a bot that dies is dumped once for the same death, with its las
   const { out } = await rig.cli("dump", "show", "bot");
   expect(out).toContain("exited with 3");
   expect(out).toContain("my token is *** and my key ***");
-  const content = Bun.which("zstd") === null ? out : contentOf(rig, name);
+  const content = unpacks ? contentOf(rig, name) : out;
   expect(content).not.toContain(TOKEN);
   expect(content).not.toContain(KEY);
   const list = JSON.parse((await rig.cli("dump", "list", "--json")).out);

@@ -2,6 +2,7 @@
 import { afterEach, expect, test } from "vitest";
 import {
   bootId,
+  busiestThread,
   caughtSignals,
   children,
   countOpenFiles,
@@ -72,6 +73,14 @@ test("caughtSignals() tells a handler from the default action", async () => {
   const child = spawn(["sh", "-c", "trap : USR1; while :; do sleep 1; done"]);
   const caught = await until("the trap", () => caughtSignals(child.pid)?.has(10) === true && caughtSignals(child.pid));
   expect([caught.has(10), caught.has(12)]).toEqual([true, false]);
+});
+
+test("busiestThread() is the thread that computes, if it would take the signal", async () => {
+  const LOOP = ["sh", "-c", "while :; do :; done"];
+  const [busy, deaf, idle] = [spawn(LOOP), spawn(["env", "--block-signal=QUIT", ...LOOP]), spawn(["sleep", "60"])];
+  await until("both compute", () => [busy, deaf].every(({ pid }) => (readStat(pid)?.utimeTicks ?? 0) > 2));
+  expect(await until("it is on a processor", () => busiestThread(busy.pid, 3))).toBe(busy.pid);
+  expect([busiestThread(deaf.pid, 3), busiestThread(idle.pid, 3)]).toEqual([undefined, undefined]);
 });
 
 test("children(), listPids() and countOpenFiles() see a child", () => {

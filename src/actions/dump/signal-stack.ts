@@ -5,15 +5,20 @@ import type { ProgramFacts } from "../../core/stack-choice.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
 import { readOutput } from "../../platform/output-stream.ts";
 import { viewOutput, type OutputFiles } from "../../platform/output-view.ts";
-import { caughtSignals, isLive, readStat } from "../../platform/proc.ts";
+import { libc } from "../../platform/libc.ts";
+import { busiestThread, caughtSignals, isLive, readStat } from "../../platform/proc.ts";
 
 /** Time for all of it, ms; it has been read as a whole when it has not grown for QUIET_MS. */
 const DEADLINE_MS = 1_400;
 const QUIET_MS = 200;
 const POLL_MS = 20;
 const MAX_BYTES = 262_144;
+/** How the three of them begin. */
+const BEGINNING = /Fatal Python error|^SIGQUIT: quit$|^(?:[-\d :]+\n)?Full thread dump /m;
 /** Where the mark of Go's linker is: the first notes of the file (`.note.go.buildid`). */
 const NOTES_BYTES = 4_096;
+/** asm-generic/signal.h */
+const SIGQUIT = 3;
 const GO_NOTE = "\u0004\0\0\0Go\0\0";
 
 /** What decides how a process is asked; its pid must be known to be its own. */
@@ -57,7 +62,7 @@ export async function stackBySignal(
   writeFileSync(`/proc/${pid}/coredump_filter`, "0");
   const from = viewOutput(output).end;
   if (!isLive(pid, startTicks)) throw new Error("it has ended meanwhile");
-  process.kill(pid, signal);
+  send(pid, signal);
   const endMs = systemClock.monotonicMs() + DEADLINE_MS;
   let end = from;
   let grownMs = systemClock.monotonicMs();
@@ -77,11 +82,21 @@ export async function stackBySignal(
   return text;
 }
 
+/**
+ * Go prints the stack of a goroutine that computes only where the signal interrupts it, which the kernel may do to any thread
+ * ("goroutine running on other thread; stack unavailable"): so the thread that computes is signalled. Java answers on a thread of
+ * its own, to which the kernel brings the signal.
+ */
+function send(pid: number, signal: "SIGABRT" | "SIGQUIT"): void {
+  const thread = signal === "SIGQUIT" && programOf(pid) === "go" ? busiestThread(pid, SIGQUIT) : undefined;
+  if (thread === undefined || libc()?.signalThread(pid, thread, SIGQUIT) !== 0) process.kill(pid, signal);
+}
+
 async function textBetween(output: OutputFiles, from: number, to: number): Promise<string> {
   const chunks: Buffer[] = [];
   if (to > from)
     for await (const { chunk } of readOutput(output, { from, to, onLoss: () => undefined })) chunks.push(chunk);
   const text = Buffer.concat(chunks).toString("utf8");
   // What the bot's threads said in between comes first.
-  return text.slice(Math.max(0, text.indexOf("Fatal Python error")));
+  return text.slice(Math.max(0, text.search(BEGINNING)));
 }
