@@ -99,6 +99,9 @@ const CREDENTIALS: Readonly<Record<string, string>> = {
   privateKey: "private key",
 };
 
+/** Margin wallets that `emergency.margin` closes. */
+const MARGIN: Readonly<Record<string, string>> = { binance: "cross, isolated" };
+
 /** What a column of the page asks of ccxt's `has`. */
 const CAPABILITIES = [
   ["open orders", "fetchOpenOrders"],
@@ -125,9 +128,17 @@ export function exchangesMarkdown(): string {
     const credentials = Object.keys(requiredCredentials).filter((name) => requiredCredentials[name] === true);
     const keys = credentials.map((name) => CREDENTIALS[name] ?? name).join(", ");
     const reads = READS[id] ?? "ccxt's default";
-    return `| \`${id}\` | ${[tierOf(id), keys, reads, ...marks, sandbox].join(" | ")} |`;
+    return `| \`${id}\` | ${[tierOf(id), keys, reads, MARGIN[id] ?? "–", ...marks, sandbox].join(" | ")} |`;
   });
-  const head = ["venue", "tier", "credentials", "reads", ...CAPABILITIES.map(([title]) => title), "test network"];
+  const head = [
+    "venue",
+    "tier",
+    "credentials",
+    "reads",
+    "margin wallets",
+    ...CAPABILITIES.map(([title]) => title),
+    "test network",
+  ];
   const hookOnly = derivativeIds().filter((id) => !closable.includes(id));
   return [
     "# Exchanges",
@@ -152,6 +163,7 @@ export function exchangesMarkdown(): string {
     "**What is not read is not closed, and the account is called flat without it.** ccxt's default is often one settlement currency alone: with a venue of tier B, hold nothing else on that account.",
     "A venue with a wallet in place of keys gets `apiKeyFile` as the wallet's address and `apiSecretFile` as its private key.",
     "",
+    "*Margin wallets* are closed with [`emergency.margin`](emergency.md#margin-wallets) in place of the derivatives; tried under every fault of the paper exchange.",
     "What *closes by itself* is told to close a position when orders of ours do not, as the last rung before a hook; tried on the paper exchange of `okx` alone.",
     "Without *cancel all* the orders are cancelled one by one or several at once, by their ids. Without *position mode* the mode is read from the positions.",
     "Without *clock* it is set by the date in the venue's answers. What ccxt calls a dead-man switch is not everywhere one that requests alone can arm.",

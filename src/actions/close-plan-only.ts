@@ -49,10 +49,11 @@ async function lookAt(venue: Venue, { io, record, tries, scope, goal }: Look): P
     const complete = reading.orders !== undefined && reading.triggers !== undefined;
     if (holdings === undefined || !complete) return { failure: mainFailure(reading) };
     if (goal.kind !== "flat") return { value: planFor(goal, reading, record) };
-    const { positions, orders } = holdings;
-    if (positions.length + orders === 0)
+    const { positions, orders, loans = [] } = holdings;
+    if (positions.length + orders + loans.length === 0)
       return { value: { outcome: "flat", reason: scope.length === 0 ? "nothing is open" : flatText(scope) } };
-    const reason = `${counted(positions.length, "position")} and ${counted(orders, "order")} would be closed`;
+    const owed = loans.length === 0 ? "" : `, ${counted(loans.length, "loan")}`;
+    const reason = `${counted(positions.length, "position")}${owed} and ${counted(orders, "order")} would be closed`;
     return { value: { outcome: "planNotEmpty", reason } };
   });
 }

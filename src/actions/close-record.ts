@@ -1,5 +1,6 @@
 /** What a run of the close has seen and done so far; becomes its report. Carries no secret. */
 import type { CloseJob, CloseOutcome, CloseReport, Position, SentOrder } from "../core/close-job.ts";
+import { dueLoans } from "../core/close-loans.ts";
 import { nextStep } from "../core/close-next.ts";
 import { isDust, positionKey } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
@@ -86,7 +87,7 @@ export class CloseRecord {
 
   /** Takes an order in, and returns it with what it cost. */
   noteOrder(order: SentOrder): SentOrder {
-    const mark = this.#marks.get(positionKey(order.symbol, order.positionSide));
+    const mark = order.repay === undefined ? this.#marks.get(positionKey(order.symbol, order.positionSide)) : undefined;
     const noted = mark === undefined ? order : { ...order, ...costOf(order, mark) };
     this.#orders.set(order.id, noted);
     return noted;
@@ -115,7 +116,12 @@ export class CloseRecord {
     const orders = (reading.orders ?? []).length + (reading.triggers ?? []).length;
     for (const position of reading.positions) this.#noteMark(position);
     this.#dust = reading.positions.filter(isDust).map(plainPosition);
-    this.#after = { positions: reading.positions.filter((held) => !isDust(held)).map(plainPosition), orders };
+    const loans = dueLoans(reading.loans ?? []).map(({ symbol, amount, covered }) => ({ symbol, amount, covered }));
+    this.#after = {
+      positions: reading.positions.filter((held) => !isDust(held)).map(plainPosition),
+      orders,
+      ...(loans.length === 0 ? {} : { loans }),
+    };
     this.#before ??= this.#after;
     return this.#after;
   }
@@ -191,6 +197,7 @@ function dustRemark(count: number): string {
 }
 
 /** The part of a position that the report and the journal show. */
-function plainPosition({ symbol, side, amount, notional, hedged }: HeldPosition): Position {
-  return { symbol, side, amount, ...(notional === undefined ? {} : { notional }), hedged };
+function plainPosition({ symbol, side, amount, notional, hedged, owed }: HeldPosition): Position {
+  const more = { ...(notional === undefined ? {} : { notional }), ...(owed === undefined ? {} : { owed }) };
+  return { symbol, side, amount, ...more, hedged };
 }

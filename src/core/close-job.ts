@@ -174,6 +174,8 @@ const positionSchema = later(() =>
     /** Notional value in quote currency when the venue tells it. */
     notional: z.number().optional(),
     hedged: z.boolean(),
+    /** Short because it is borrowed on margin: bought back, or, of the quote currency, repaid from what is sold. */
+    owed: z.enum(["base", "quote"]).optional(),
   }),
 );
 export type Position = z.output<typeof positionSchema>;
@@ -204,6 +206,23 @@ const sentOrderSchema = later(() =>
 );
 export type SentOrder = z.output<typeof sentOrderSchema>;
 
+const loanSchema = later(() =>
+  z.strictObject({
+    /** The asset, and the pair whose wallet owes it where that is isolated. */
+    symbol: z.string(),
+    /** Interest included. */
+    amount: z.number(),
+    /** What there is to repay it with. */
+    covered: z.number(),
+  }),
+);
+export type OwedLoan = z.output<typeof loanSchema>;
+
+/** `loans`: those of margin wallets that something is left to repay with; absent: none. */
+const holdingsSchema = later(() =>
+  z.strictObject({ positions: z.array(positionSchema), orders: z.number(), loans: z.array(loanSchema).optional() }),
+);
+
 export const closeReportSchema = later(() =>
   z.strictObject({
     version: z.literal(1),
@@ -229,8 +248,8 @@ export const closeReportSchema = later(() =>
     /** The venue itself was read and showed no position and no order, of `scope` if there is one. */
     verified: z.boolean(),
     quietMs: z.number(),
-    before: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).nullable(),
-    after: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).nullable(),
+    before: holdingsSchema.nullable(),
+    after: holdingsSchema.nullable(),
     orders: z.array(sentOrderSchema),
     /** Positions smaller than the venue's lot, left open and harmless. */
     dust: z.array(positionSchema),

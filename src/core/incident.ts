@@ -2,9 +2,10 @@
 import * as z from "zod";
 import { later } from "./later.ts";
 import { closeReportSchema } from "./close-job.ts";
-import type { Position, SentOrder } from "./close-job.ts";
+import type { CloseReport, SentOrder } from "./close-job.ts";
 
 const positions = later(() => closeReportSchema.shape.dust);
+const loans = later(() => closeReportSchema.shape.before.unwrap().shape.loans.unwrap());
 const order = later(() => closeReportSchema.shape.orders.element);
 const counter = later(() => z.int().min(0));
 const step = later(() => z.object({ at: z.string(), text: z.string() }));
@@ -23,6 +24,7 @@ export const incidentLineSchema = later(() =>
       at: z.string(),
       round: z.int().min(0),
       positions,
+      loans: loans.optional(),
       /** Open orders of both classes. */
       orders: z.int().min(0),
       /** The run's cap of orders. */
@@ -65,7 +67,7 @@ export type IncidentLine = z.output<typeof incidentLineSchema>;
 export interface IncidentHistory {
   /** Time of the first run; `undefined` before any. */
   readonly startedAt: string | undefined;
-  readonly before: { readonly positions: Position[]; readonly orders: number } | undefined;
+  readonly before: NonNullable<CloseReport["before"]> | undefined;
   readonly lastRound: number;
   readonly lastSeq: number;
   /** The newest orders, at most 1 000, in the sequence of their intents; one without outcome stays `unknown`. */
@@ -172,8 +174,8 @@ function foldLine(facts: Facts, line: IncidentLine): Facts {
       return { ...facts, startedAt: facts.startedAt ?? line.at };
     case "snapshot":
       return {
-        ...(line.positions.length + line.orders === 0 ? facts : reopen(facts)),
-        before: facts.before ?? { positions: line.positions, orders: line.orders },
+        ...(line.positions.length + line.orders + (line.loans ?? []).length === 0 ? facts : reopen(facts)),
+        before: facts.before ?? holdingsOf(line),
         lastRound: Math.max(facts.lastRound, line.round),
       };
     case "intent":
@@ -193,6 +195,10 @@ function foldLine(facts: Facts, line: IncidentLine): Facts {
       return { ...facts, ...earlier, lastRound, lastSeq, endedFlat, reopened };
     }
   }
+}
+
+function holdingsOf({ positions: held, orders, loans: owed }: Extract<IncidentLine, { kind: "snapshot" }>) {
+  return { positions: held, orders, ...(owed === undefined ? {} : { loans: owed }) };
 }
 
 /** Something was open: a run that dies on it leaves no end line. */

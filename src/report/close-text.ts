@@ -1,5 +1,5 @@
 /** A close report as text for people: what is open, what was sent, what is left. */
-import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
+import type { CloseReport, OwedLoan, Position, SentOrder } from "../core/close-job.ts";
 import { flatText } from "../core/close-scope.ts";
 import { counted } from "../core/counted.ts";
 import { plainText } from "../core/plain-text.ts";
@@ -26,7 +26,8 @@ export function closeEndText(end: {
 function planText(report: CloseReport): string[] {
   const { before, exchange, account, scope = [], goal, planned } = report;
   if (before === null) return [`cannot plan for account ${account} on ${exchange}: ${report.reason}`];
-  if (before.positions.length === 0 && before.orders === 0)
+  const { loans = [] } = before;
+  if (before.positions.length + before.orders + loans.length === 0)
     return [
       scope.length === 0
         ? `account ${account} on ${exchange} is flat: no position, no open order`
@@ -40,6 +41,8 @@ function planText(report: CloseReport): string[] {
     `an emergency close of account ${account} on ${exchange} would cancel ${counted(orders, "open order")} and ${then}:`,
     ...positionTable(shown, before.positions, goal?.kind === "cancel"),
     ...(shown.length === 0 ? ["  no position"] : []),
+    // Nothing but a close of everything repays what is owed.
+    ...(goal === undefined ? loans.map(loanText) : []),
     ...scopeLines(scope),
   ];
 }
@@ -50,12 +53,21 @@ function positionTable(parts: readonly Position[], held: readonly Position[], ke
   const rows = parts.map(({ symbol, side, amount }) => {
     const whole = held.find((position) => position.symbol === symbol && position.side === side);
     const worth = whole?.notional === undefined ? "-" : whole.notional.toFixed(2);
-    const order = kept ? "-" : `${side === "long" ? "sell" : "buy"} ${amount}`;
+    const order = kept ? "-" : orderOf(side, amount, whole?.owed);
     return [symbol, side, String(whole?.amount ?? amount), worth, order];
   });
   const table = [["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL", "ORDER"], ...rows];
   const widths = table[0]?.map((_, column) => Math.max(...table.map((row) => row[column]?.length ?? 0))) ?? [];
   return table.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join("  ")}`.trimEnd());
+}
+
+function orderOf(side: Position["side"], amount: number, owed: Position["owed"]): string {
+  if (owed === "quote") return "repay from what is sold";
+  return `${side === "long" ? "sell" : owed === undefined ? "buy" : "buy and repay"} ${amount}`;
+}
+
+function loanText({ symbol, amount, covered }: OwedLoan): string {
+  return `  owed: ${amount} ${symbol}, of which ${covered} ${covered === 1 ? "is" : "are"} there to repay it`;
 }
 
 function closedText(report: CloseReport): string[] {
@@ -66,6 +78,7 @@ function closedText(report: CloseReport): string[] {
     ...(cancelled === 0 ? [] : [`  cancelled ${counted(cancelled, "open order")}`]),
     ...orders.map((order) => `  ${orderText(order)}`),
     ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),
+    ...(after?.loans ?? []).map(({ symbol, amount }) => `  left owed: ${amount} ${symbol}`),
     ...dust.map((position) => `  dust, below the venue's smallest lot: ${positionText(position)}`),
     ...foreign.map((text) => `  not ours: ${text}`),
     ...scopeLines(scope),
@@ -83,8 +96,8 @@ function positionText({ symbol, side, amount, notional }: Position): string {
 
 const BY = { venue: "the venue closes it by itself", hook: "by the hook" } as const;
 
-function orderText({ id, symbol, side, amount, by, filled, average, outcome, error }: SentOrder): string {
+function orderText({ id, symbol, side, amount, by, repay, filled, average, outcome, error }: SentOrder): string {
   const who = by === undefined ? "" : `, ${BY[by]}`;
   const fill = filled === undefined ? "" : `, filled ${filled}${average === undefined ? "" : ` at ${average}`}`;
-  return `${id} ${side} ${amount} ${symbol}${who}: ${outcome}${fill}${error === undefined ? "" : ` (${error})`}`;
+  return `${id} ${repay === undefined ? side : "repay"} ${amount} ${symbol}${who}: ${outcome}${fill}${error === undefined ? "" : ` (${error})`}`;
 }

@@ -77,8 +77,9 @@ function section(title: string, lines: readonly string[]): string[] {
 function holdings(held: CloseReport["before"]): string[] {
   if (held === null) return ["the account could not be read"];
   const orders = held.orders === 0 ? "no open order" : counted(held.orders, "open order");
-  if (held.positions.length === 0) return [`no position, ${orders}`];
-  return [...table(["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL"], held.positions.map(positionRow)), orders];
+  const owed = (held.loans ?? []).map(({ symbol, amount, covered }) => `owed ${amount} ${symbol}, ${covered} there`);
+  if (held.positions.length === 0) return [`no position, ${orders}`, ...owed];
+  return [...table(["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL"], held.positions.map(positionRow)), ...owed, orders];
 }
 
 function positionRow({ symbol, side, amount, notional }: Position): string[] {
@@ -106,11 +107,12 @@ function orderLines({ orders, slippage }: CloseReport): string[] {
 }
 
 function orderRow(order: SentOrder): string[] {
-  const { id, symbol, side, amount, by, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
+  const { id, symbol, amount, by, repay, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
   const time = /T([\d:.]+)/.exec(sentAt)?.[1] ?? sentAt;
   const cost = slippage === undefined ? "-" : slippage.toFixed(2);
   const who = by === undefined ? "" : ` by the ${by}`;
   const end = `${outcome}${who}${error === undefined ? "" : ` (${error})`}`;
+  const side = repay === undefined ? order.side : "repay";
   return [time, id, symbol, side, String(amount), told(filled), told(average), cost, `${ackMs} ms`, end];
 }
 

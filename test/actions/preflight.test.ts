@@ -194,3 +194,29 @@ test.concurrent("preflight() of a spot wallet knows the rights of its key, and s
   const bad = await fly(rig);
   expect([bad.exitCode, of(bad, "trade")?.result, of(bad, "withdraw")?.result]).toEqual([13, "failed", "failed"]);
 });
+
+test.concurrent.each(["cross", "isolated"] as const)(
+  "preflight() of %s margin knows the account, its level and the rights of its key, and changes nothing",
+  async (mode) => {
+    await using rig = startRig({ exchange: "binance-margin" });
+    const pair = mode === "cross" ? {} : { pair: "BTCUSDT" };
+    await rig.control("seed", {
+      margin: [
+        { ...pair, asset: "BTC", free: 1 },
+        { ...pair, asset: "USDT", borrowed: 30_000 },
+      ],
+    });
+    const venue = { margin: { mode, keep: [], ...(mode === "cross" ? { quote: "USDT" } : {}) } };
+    const good = await fly(rig, { venue });
+    expect(good).toMatchObject({ ok: true, exitCode: 0 });
+    const names = ["read", "margin", "trade", "withdraw", "clock", "markets", "plan"];
+    expect(good.checks.map(({ name, result }) => [name, result])).toEqual(
+      expect.arrayContaining(names.map((name) => [name, "ok"])),
+    );
+    expect(of(good, "margin")?.detail).toMatch(mode === "cross" ? /margin level 2\.25/ : /1 wallets? of pairs/);
+    expect(changing(rig)).toEqual([]);
+    await rig.control("set", { canTrade: false, canWithdraw: true });
+    const bad = await fly(rig, { venue });
+    expect([bad.exitCode, of(bad, "trade")?.result, of(bad, "withdraw")?.result]).toEqual([13, "failed", "failed"]);
+  },
+);

@@ -113,3 +113,15 @@ test.concurrent("watchAccount() adds up what the balances of a spot wallet are w
   const [held] = rig.paper.state().positions;
   expect(await look(rig)).toMatchObject({ exposure: held?.notional, trouble: null });
 });
+
+test.concurrent("watchAccount() adds up what margin wallets hold and owe beyond the other, without the quote currency", async () => {
+  await using rig = startRig({ exchange: "binance-margin" });
+  await rig.control("seed", {
+    margin: [
+      { asset: "BTC", free: 0.5, borrowed: 0.1 },
+      { asset: "ETH", borrowed: 2 },
+      { asset: "USDT", free: 10, borrowed: 20_000 },
+    ],
+  });
+  expect(await look(rig)).toMatchObject({ exposure: 0.4 * 67_500 + 2 * 3_300, trouble: null });
+});

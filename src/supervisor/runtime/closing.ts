@@ -208,9 +208,10 @@ function ccxtAccess(
   timeoutMs: number,
 ): VenueAccess {
   const passphrase = secret("passphrase", emergency, env);
-  const { exchange = "", endpoint, sandbox, symbols, uid, spot } = emergency;
-  // The markets of the spot wallet are others; with both, its file is named after that of the derivatives.
-  const kind = `${spot === undefined || spot.derivatives ? "" : "-spot"}${sandbox ? "-sandbox" : ""}`;
+  const { exchange = "", endpoint, sandbox, symbols, uid, spot, margin } = emergency;
+  // The markets of spot and margin wallets are others; with both, its file is named after that of the derivatives.
+  const wallet = margin !== undefined || (spot !== undefined && !spot.derivatives);
+  const kind = `${wallet ? "-spot" : ""}${sandbox ? "-sandbox" : ""}`;
   const markets = `markets-${exchange}${kind}.json`;
   return {
     exchange,
@@ -224,11 +225,19 @@ function ccxtAccess(
     ...(uid === undefined ? {} : { uid }),
     marketsFile: join(dirname(plan.files.accountLock), markets),
     ...(spot === undefined ? {} : { spot: spotOf(spot) }),
+    ...(margin === undefined ? {} : { margin: marginOf(margin) }),
   };
 }
 
 function spotOf({ quote, keep, derivatives }: NonNullable<EmergencyConfig["spot"]>): CcxtAccess["spot"] {
   return { quote, keep: [...keep], ...(derivatives ? { derivatives } : {}) };
+}
+
+/** Where the mode has a quote currency of its own, it is the one that most pairs have. */
+const CROSS_QUOTE = "USDT";
+
+function marginOf({ mode, quote = CROSS_QUOTE, keep }: NonNullable<EmergencyConfig["margin"]>): CcxtAccess["margin"] {
+  return { mode, ...(mode === "cross" ? { quote } : {}), keep: [...keep] };
 }
 
 const SECRETS = { apiKey: "API key", apiSecret: "API secret", passphrase: "passphrase", secret: "secret" } as const;

@@ -320,6 +320,44 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ],
   ],
   [
+    "margin at a venue whose loans are not known, beside spot and on a test network",
+    [
+      "emergency: { exchange: okx, apiKeyFile: k, apiSecretFile: s, passphraseFile: p, sandbox: true, spot: {}, margin: { mode: cross } }",
+    ],
+    [
+      "5: bots.a.emergency.margin: the loans of okx are not known to the close; it works with binance; remove margin, or use a driver of your own",
+      "5: bots.a.emergency.spot: stands beside margin; a close is of one kind of wallet: keep one of the two",
+      "5: bots.a.emergency.sandbox: the test networks have no margin; remove it, or remove margin",
+    ],
+  ],
+  [
+    "symbols of cross margin",
+    ["emergency: { exchange: binance, apiKeyFile: k, apiSecretFile: s, symbols: [BTC/USDT], margin: { mode: cross } }"],
+    [
+      "5: bots.a.emergency.symbols: the loans of cross margin are of the whole wallet; remove symbols, or trade on isolated margin",
+    ],
+  ],
+  [
+    "derivatives and a quote currency on isolated margin",
+    [
+      "emergency: { exchange: binance, apiKeyFile: k, apiSecretFile: s, symbols: ['BTC/USDT:USDT'], margin: { mode: isolated, quote: USDT } }",
+    ],
+    [
+      "5: bots.a.emergency.margin.quote: each isolated pair has its own quote currency; remove it",
+      '5: bots.a.emergency.symbols.0: "BTC/USDT:USDT" is a derivative, and margin closes none; write it as BTC/USDT',
+    ],
+  ],
+  [
+    "limits and a dead-man switch that margin has not",
+    [
+      "emergency: { exchange: binance, apiKeyFile: k, apiSecretFile: s, margin: { mode: cross }, limits: { maxDailyLoss: 5% }, deadman: { timeout: 60s, refresh: 15s } }",
+    ],
+    [
+      "5: bots.a.emergency.limits.maxDailyLoss: the equity and the transfers of binance are not known; it works with binanceusdm, okx, okxus, myokx; remove it",
+      "5: bots.a.emergency.deadman: binance has no dead-man switch that a request can arm; remove it",
+    ],
+  ],
+  [
     "a hook beside ccxt that is none",
     ["emergency: { exchange: binanceusdm, apiKeyFile: k, apiSecretFile: s, hook: {} }"],
     ["5: bots.a.emergency.hook: names no hook; add command: [PROGRAM] or url: https://HOST/PATH"],

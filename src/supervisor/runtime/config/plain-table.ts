@@ -448,6 +448,15 @@ export const PLAIN_TABLE: Shape = {
                 },
                 optional: true,
               },
+              margin: {
+                is: "map",
+                keys: {
+                  mode: { is: "one", of: ["cross", "isolated"] },
+                  quote: { is: "text", patterns: ["^[A-Z0-9]{1,20}$"], optional: true },
+                  keep: { is: "list", item: { is: "text", patterns: ["^[A-Z0-9]{1,20}$"] }, default: [] },
+                },
+                optional: true,
+              },
             },
             rules: ["driver"],
             optional: true,

@@ -83,6 +83,11 @@ export function configReferenceMarkdown(): string {
     ),
     section("`bots.NAME.emergency.spot`", inside(inside(bot, "emergency"), "spot")),
     section(
+      "`bots.NAME.emergency.margin`",
+      inside(inside(bot, "emergency"), "margin"),
+      "What is done with it: [emergency.md](emergency.md#margin-wallets).\n",
+    ),
+    section(
       "`bots.NAME.probes`",
       { properties: shared, required: ["kind"] },
       "A list. These fields belong to every kind; a kind that has another default says so below. `timeout` must be shorter\nthan `period`, except for heartbeat and progress.\n",

@@ -131,7 +131,7 @@ export function checkDriver(value: unknown, to: Report): void {
         report(to, [key], `belongs to driver: ${other}, and this is driver: ${driver}; remove it`);
   if (driver !== "ccxt" && given["sandbox"] === true)
     report(to, ["sandbox"], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
-  for (const key of ["spot", "hook"] as const)
+  for (const key of ["spot", "margin", "hook"] as const)
     if (driver !== "ccxt" && given[key] !== undefined)
       report(to, [key], `belongs to driver: ccxt, and this is driver: ${driver}; remove it`);
   checkGuards(given, to);
@@ -141,6 +141,7 @@ export function checkDriver(value: unknown, to: Report): void {
       ["spot"],
       `${String(given["exchange"])} has no spot market; name the venue that has it, for example binance, or remove spot`,
     );
+  if (given["margin"] !== undefined) checkMargin(given, to);
   if (driver === "ccxt") checkEmergencyKeys(given, to);
   checkSymbols(given, to);
   if (driver === "exec" && given["command"] === undefined)
@@ -148,18 +149,51 @@ export function checkDriver(value: unknown, to: Report): void {
   if (driver === "webhook") checkWebhook(given, to);
 }
 
+/** Where the close knows the wallets, the loans and the side effects of orders. */
+const MARGIN_IDS: readonly string[] = ["binance"];
+
+/** One close makes one kind of account safe, and a loan is of a wallet, not of a symbol. */
+function checkMargin(given: Readonly<Record<string, unknown>>, to: Report): void {
+  const exchange = word(given["exchange"]);
+  const { mode, quote } = map(given["margin"]);
+  if (exchange !== undefined && !MARGIN_IDS.includes(exchange))
+    report(
+      to,
+      ["margin"],
+      `the loans of ${exchange} are not known to the close; it works with ${MARGIN_IDS.join(", ")}; remove margin, or use a driver of your own`,
+    );
+  if (given["spot"] !== undefined)
+    report(to, ["spot"], "stands beside margin; a close is of one kind of wallet: keep one of the two");
+  if (given["sandbox"] === true || given["testnet"] !== undefined)
+    report(
+      to,
+      [given["sandbox"] === true ? "sandbox" : "testnet"],
+      "the test networks have no margin; remove it, or remove margin",
+    );
+  if (mode === "isolated" && quote !== undefined)
+    report(to, ["margin", "quote"], "each isolated pair has its own quote currency; remove it");
+  if (mode === "cross" && Array.isArray(given["symbols"]) && given["symbols"].length > 0)
+    report(
+      to,
+      ["symbols"],
+      "the loans of cross margin are of the whole wallet; remove symbols, or trade on isolated margin",
+    );
+}
+
 /** A symbol of the other kind would never be found at the venue, and that only in the emergency. */
 function checkSymbols(given: Readonly<Record<string, unknown>>, to: Report): void {
   const symbols = Array.isArray(given["symbols"]) ? given["symbols"].map(String) : [];
   if (map(given["spot"])["derivatives"] === true) return;
   for (const [index, symbol] of symbols.entries()) {
-    if (symbol.includes(":") && given["spot"] !== undefined)
+    if (symbol.includes(":") && given["margin"] !== undefined)
+      report(to, ["symbols", index], `"${symbol}" is a derivative, and margin closes none; write it as BTC/USDT`);
+    else if (symbol.includes(":") && given["spot"] !== undefined)
       report(
         to,
         ["symbols", index],
         `"${symbol}" is a derivative, and spot closes none; write it as BTC/USDT, or add derivatives: true to spot`,
       );
-    if (!symbol.includes(":") && given["spot"] === undefined)
+    if (!symbol.includes(":") && given["spot"] === undefined && given["margin"] === undefined)
       report(
         to,
         ["symbols", index],

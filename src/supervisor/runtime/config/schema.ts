@@ -212,6 +212,23 @@ const emergencySchema = z
       .describe(
         "The account trades spot: balances are sold, and positions of derivatives only with derivatives: true.",
       ),
+    margin: z
+      .strictObject({
+        mode: z.enum(["cross", "isolated"]).describe("The one wallet of cross margin, or those of isolated pairs."),
+        quote: asset()
+          .optional()
+          .describe(
+            "Of cross margin: what is sold for and bought with. Default: USDT. An isolated pair has its own quote currency.",
+          ),
+        keep: z
+          .array(asset())
+          .default([])
+          .describe("Assets that are not sold, beside the quote currency; what is owed of them is repaid."),
+      })
+      .optional()
+      .describe(
+        "The account trades on margin: what is held is sold, what is borrowed is bought back and repaid. At binance.",
+      ),
   })
   .superRefine(checkDriver, always);
 
