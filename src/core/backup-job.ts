@@ -5,6 +5,7 @@ import { checkJobSchema } from "./backup-checks.ts";
 import { BACKUP_TYPES, COMPRESSORS, LEVELS, TRIGGERS } from "./backup-manifest.ts";
 import { retentionJobSchema } from "./backup-retention.ts";
 import { drillReportSchema } from "./drill.ts";
+import { pgBackRestSchema } from "./pgbackrest.ts";
 
 /** A copy of a backup as a listing shows it. */
 const remoteSummarySchema = later(() =>
@@ -49,6 +50,8 @@ export const jobTargetSchema = later(() =>
       password: z.string().optional(),
       /** The whole server by pg_basebackup, in the place of its database by pg_dump. */
       physical: z.boolean().optional(),
+      /** Who makes and keeps that, in the place of pg_basebackup and us. */
+      pgbackrest: pgBackRestSchema.optional(),
     }),
     z.strictObject({ kind: z.literal("files"), name: name(), paths: z.array(absolute()).min(1) }),
     z.strictObject({ kind: z.literal("secrets"), name: name(), paths: z.array(absolute()).min(1) }),

@@ -46,8 +46,11 @@ export const restoreJournalSchema = later(() =>
     snapshotAt: time().nullable(),
     startedAt: time(),
     phase: z.enum(RESTORE_PHASES),
-    /** tables: written into the database that is there, by one transaction of its own; it never leaves the phase `prepared`. */
-    into: z.enum(["live", "tables"]),
+    /**
+     * tables: written into the database that is there, by one transaction of its own; it never leaves the phase `prepared`. folder:
+     * a whole server in a folder that was empty, where nothing lives.
+     */
+    into: z.enum(["live", "tables", "folder"]),
     /** Bots that use the target: none of them may start meanwhile, and all of them are marked afterwards. */
     bots: z.array(z.string().regex(BOT)),
     /** Those of them that were up and are started again. */

@@ -17,6 +17,7 @@ import {
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { planCopies, remoteJobSchema, type RemoteDeed, type RemoteJob } from "../../core/backup-remote.ts";
 import type { Kept } from "../../core/backup-retention.ts";
+import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { tryLock } from "../../platform/lock.ts";
@@ -123,7 +124,8 @@ async function copy(job: RemoteDeed<"copy">, io: RemoteIo): Promise<void> {
 async function copyAll(job: RemoteDeed<"copy">, remote: RemoteRepository, tally: Tally, io: RemoteIo): Promise<void> {
   const repository = new Repository(job.folder, job.target);
   if (!repository.isThere()) throw new Failure("source", `there is no folder ${repository.folder} to copy from`);
-  const local = repository.list().backups;
+  // Without its data a copy would be none.
+  const local = repository.list().backups.filter(({ manifest }) => keptElsewhere(manifest) === undefined);
   const listing = await remote.list(local.map(({ id }) => id));
   tally.there = listing.backups;
   // What was begun is ended first: a copy that is half deleted may be wanted again.

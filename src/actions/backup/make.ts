@@ -115,10 +115,20 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
 }
 
 /** Only after a success, so that a backup that fails for weeks never costs the last good ones. */
-async function prune({ retention }: BackupJob, io: BackupIo, repository: Repository): Promise<void> {
+async function prune({ retention, target }: BackupJob, io: BackupIo, repository: Repository): Promise<void> {
   if (retention !== null)
-    await stage("prune", async () => pruneLocked(repository, { retention, dryRun: false, force: false }, io));
+    await stage("prune", async () => {
+      await removeGone(openSource(target), io, repository);
+      pruneLocked(repository, { retention, dryRun: false, force: false }, io);
+    });
   io.onStep?.("pruned");
+}
+
+/** What another program has deleted by its own retention is no backup here any more. */
+async function removeGone(source: Source, io: BackupIo, repository: Repository): Promise<void> {
+  const gone = (await source.gone?.(repository.list().backups.map(({ manifest }) => manifest))) ?? [];
+  for (const id of gone) repository.remove(id);
+  if (gone.length > 0) io.write({ kind: "pruned", ids: [...gone] });
 }
 
 /** Reads the source and stores it; returns the manifest, which is not written yet. */

@@ -59,15 +59,21 @@ const FACTS = `SELECT pg_catalog.current_setting('server_version') AS version,
 const WAL_NOW =
   "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) AS name, pg_catalog.pg_current_wal_lsn()::text AS lsn";
 
+/** Throws for a server with tablespaces: they lie where the living server's do, and a restore beside it must not touch those. */
+export async function readServer(session: PsqlSession): Promise<ServerFacts> {
+  const [facts] = await session.rows<ServerFacts>(FACTS);
+  if (facts === undefined) throw new Error("the server tells nothing of itself");
+  if (facts.spaces > 0)
+    throw new Error(
+      "the server has tablespaces of its own, which are not restored beside it; pg_basebackup alone can copy them",
+    );
+  return facts;
+}
+
 async function capture(target: BaseTarget, { now, scratch }: CaptureContext): Promise<Captured> {
   const session = await openSession(target);
   try {
-    const [facts] = await session.rows<ServerFacts>(FACTS);
-    if (facts === undefined) throw new Error("the server tells nothing of itself");
-    if (facts.spaces > 0)
-      throw new Error(
-        "the server has tablespaces of its own, which do not fit into one stream; pg_basebackup alone can copy them",
-      );
+    const facts = await readServer(session);
     const program = postgresProgram("pg_basebackup", majorOf(facts.version) ?? 0);
     await keepWal(session, target.name);
     const [start] = await session.rows<{ name: string; lsn: string }>(WAL_NOW);

@@ -1,5 +1,7 @@
 /** Whether a PostgreSQL target can be backed up, asked of its server before the night in which it matters. */
+import type { PgBackRestPlace } from "../../platform/pgbackrest.ts";
 import { majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
+import { pgBackRestObstacle } from "./pgbackrest.ts";
 import { openSession, type PostgresTarget } from "./postgres.ts";
 
 interface Answer {
@@ -12,7 +14,7 @@ interface Answer {
 /** Why it cannot; `undefined` when it can. Throws what psql says when there is no connection. */
 export async function pgObstacle(
   target: PostgresTarget,
-  { pitr }: { readonly pitr: boolean },
+  { pitr, pgbackrest }: { readonly pitr: boolean; readonly pgbackrest?: PgBackRestPlace | undefined },
 ): Promise<string | undefined> {
   const session = await openSession(target);
   try {
@@ -22,20 +24,27 @@ export async function pgObstacle(
        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_tablespace) - 2 AS spaces`,
     );
     if (answer === undefined) return "the server tells nothing of itself";
-    for (const program of ["pg_dump", "pg_restore", ...(pitr ? ["pg_basebackup", "pg_receivewal"] : [])])
+    for (const program of [
+      "pg_dump",
+      "pg_restore",
+      ...(pitr && pgbackrest === undefined ? ["pg_basebackup", "pg_receivewal"] : []),
+    ])
       try {
         postgresProgram(program, majorOf(answer.version) ?? 0);
       } catch (cause) {
         return `the server is PostgreSQL ${answer.version}, and ${cause instanceof Error ? cause.message : String(cause)}`;
       }
-    return pitr ? pitrObstacle(answer) : undefined;
+    if (pgbackrest === undefined) return pitr ? pitrObstacle(answer) : undefined;
+    return answer.spaces > 0 ? SPACES : await pgBackRestObstacle(session, pgbackrest);
   } finally {
     await session.close();
   }
 }
 
+const SPACES = "pitr does not copy tablespaces, and the server has some; leave pitr out";
+
 function pitrObstacle({ level, replicates, spaces }: Answer): string | undefined {
   if (!replicates) return "pitr needs a user with REPLICATION: ALTER ROLE … REPLICATION";
   if (level === "minimal") return "pitr needs wal_level = replica at the server, which has minimal";
-  return spaces > 0 ? "pitr does not copy tablespaces, and the server has some; leave pitr out" : undefined;
+  return spaces > 0 ? SPACES : undefined;
 }

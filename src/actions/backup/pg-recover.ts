@@ -2,12 +2,14 @@
  * Recovers a PostgreSQL server to an instant, in a new data folder: the base, then the archived WAL up to that instant, played by a
  * server of our own that is ended in order. The living server is not touched.
  */
+import { randomBytes } from "node:crypto";
 import {
   createWriteStream,
   chmodSync,
   chownSync,
   mkdirSync,
   readdirSync,
+  realpathSync,
   rmSync,
   statfsSync,
   writeFileSync,
@@ -17,18 +19,28 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
+import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
+import type { RestoreJournal } from "../../core/restore-journal.ts";
 import { formatSize } from "../../core/size.ts";
 import { contiguousFrom, readSegment } from "../../core/wal.ts";
-import type { Lock } from "../../platform/lock.ts";
+import { archiveGetCommand } from "../../platform/pgbackrest.ts";
 import type { ScratchServer } from "../../platform/postgres-scratch.ts";
 import { scratchUser } from "../../platform/postgres-scratch.ts";
 import { decodeStream } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { OWN_FILES, readDatabases, startOn, unpackBase } from "./pg-base.ts";
 import { readPart, Repository } from "./repository.ts";
+import { restoreElsewhere } from "./pgbackrest.ts";
+import { discard, doMoves, openJournal, rollBack, writeJournal } from "./restore-journal.ts";
 import { say, type RestoreIo } from "./restore-steps.ts";
+import { freshFolder } from "./unpack.ts";
 import { WalArchive } from "./wal-archive.ts";
+
+/** The data folder as the server sees it. */
+const FD_FOLDER = "/proc/self/fd/3";
+/** Holds pg_control. */
+const LAST_MOVED = "global";
 
 /** The log's words of how far it came (xlogrecovery.c). */
 const LAST = /last completed transaction was at log time ([^\n]+)/;
@@ -40,24 +52,31 @@ export function isRecoverJob(job: RestoreJob): job is RecoverJob {
   return job.into.kind === "instant";
 }
 
-/** Throws `Failure`; the folder is then removed again, or left as it was. */
+/** Before anything is locked or made. Throws `Failure`. */
+export function refuseNoBase({ from, target }: RecoverJob): void {
+  if (from.kind !== "backup") throw new Failure("source", "a file leads to no other instant; leave --at out");
+  if (!new Repository(from.folder, target.name).isThere())
+    throw new Failure("source", `there is no folder of ${target.name} in ${from.folder}`);
+}
+
+/**
+ * For who holds the locks of the target. Everything is made under a hidden name in the wanted folder and moved up by a journal, so
+ * that a kill at any line leaves it whole or empty. Throws `Failure`; the folder is then removed again, or as it was.
+ */
 export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
   const startedMs = io.clock.monotonicMs();
-  const { path, at } = job.into;
-  const { folder, manifest, lock } = openBase(job);
-  let madeHere = false;
+  const { at } = job.into;
+  const base = openBase(job, io);
+  const { path, madeHere } = prepare(job.into.path, base.manifest);
+  const place = join(path, `.restore-${base.id}`);
+  const journal = beginJournal(job, { ...base, place }, io);
   try {
-    madeHere = prepare(path, manifest);
-  } catch (cause) {
-    lock.release();
-    throw cause;
-  }
-  try {
-    say(io, `unpacking and proving ${manifest.id} in ${path}`);
-    const raw = decodeStream(manifest, { read: readPart.bind(undefined, folder), identity: job.identity });
-    await unpackBase(raw, path, manifest);
-    const upTo = await placeWal(job, manifest, path);
-    const { reached, rows, short } = await play(path, manifest, { at, io, upTo });
+    writeJournal(job.stateDir, journal);
+    io.onStep?.("journaled");
+    freshFolder(place);
+    const { reached, rows, short } = await fill(job, base, place, io);
+    io.onStep?.("unpacked");
+    raise(job, { path, place, journal }, io);
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
     const held = Object.entries(rows)
       .map(([database, tables]) => `${database}: ${Object.values(tables).reduce((sum, each) => sum + each, 0)} rows`)
@@ -69,38 +88,106 @@ export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
         ? `everything up to ${at} is in it, the last transaction of ${last} (RPO 0 s)`
         : `the last transaction in it is of ${last}, ${lostSeconds} s before the wanted instant (RPO)`;
     say(io, `${loss}; it took ${tookSeconds} s (RTO); ${held}`);
+    const { manifest } = base;
     const common = { id: "", backup: manifest.id, rawBytes: manifest.raw.bytes, durationMs };
     io.write({ kind: "restored", ...common, aside: [], marked: [], troubles: short === undefined ? [] : [short] });
   } catch (cause) {
-    for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
+    const raised = openJournal(job.stateDir, job.target.name);
+    // It stands, and the next command tidies up.
+    if (raised?.phase === "checked") throw Failure.of("swap", cause);
+    if (raised?.phase === "swapping") rollBack(job.stateDir, raised);
+    else discard(job.stateDir, journal);
     if (madeHere) rmSync(path, { recursive: true, force: true });
     throw cause instanceof Failure ? cause : Failure.of("verify", cause);
-  } finally {
-    lock.release();
   }
 }
 
 interface OpenBase {
+  /** Of this restore. */
+  readonly id: string;
   readonly folder: string;
   readonly manifest: Manifest;
-  /** None of its backups is deleted meanwhile. */
-  readonly lock: Lock;
 }
 
-function openBase({ from, target }: RecoverJob): OpenBase {
-  if (from.kind !== "backup") throw new Failure("source", "a file leads to no other instant; leave --at out");
-  const repository = new Repository(from.folder, target.name);
-  const lock = repository.isThere() ? repository.lock() : undefined;
-  if (lock === undefined)
-    throw new Failure("lock", `a backup or check of ${target.name} is under way; try again when it has ended`);
-  const found = repository.list().backups.find(({ id }) => id === from.id);
-  if (found?.manifest.kind === "base") return { folder: found.folder, manifest: found.manifest, lock };
-  lock.release();
-  throw new Failure("source", `there is no whole base backup ${from.id} in ${from.folder}`);
+function openBase({ from, target }: RecoverJob, { clock }: RestoreIo): OpenBase {
+  const all = from.kind === "backup" ? new Repository(from.folder, target.name).list().backups : [];
+  const found = from.kind === "backup" ? all.find(({ id }) => id === from.id) : undefined;
+  if (found?.manifest.kind !== "base") throw new Failure("source", "there is no such whole base backup any more");
+  const stamp = clock
+    .wallTime()
+    .toISOString()
+    .replace(/[-:]|\.\d+/g, "");
+  return {
+    id: `${stamp}-${randomBytes(3).toString("hex")}`,
+    folder: found.folder,
+    manifest: found.manifest,
+  };
 }
 
-/** An empty folder for us alone; says whether it was made here. */
-function prepare(path: string, { raw }: Manifest): boolean {
+function beginJournal(
+  { target }: RecoverJob,
+  { id, manifest, place }: OpenBase & { readonly place: string },
+  io: RestoreIo,
+): RestoreJournal {
+  return {
+    version: 1,
+    id,
+    target: target.name,
+    backup: manifest.id,
+    snapshotAt: manifest.snapshotAt,
+    startedAt: io.clock.wallTime().toISOString(),
+    phase: "prepared",
+    into: "folder",
+    bots: [],
+    stopped: [],
+    moves: [],
+    strays: {},
+    scratch: [place],
+    aside: [],
+  };
+}
+
+/** The data of the base, the WAL since, played up to the instant, in a folder that is there and empty. */
+async function fill(job: RecoverJob, { folder, manifest }: OpenBase, place: string, io: RestoreIo): Promise<Played> {
+  const { at } = job.into;
+  say(io, `unpacking and proving ${manifest.id} in ${job.into.path}`);
+  const elsewhere = keptElsewhere(manifest);
+  if (elsewhere !== undefined) {
+    await restoreElsewhere(elsewhere, place);
+    const restoreCommand = archiveGetCommand(elsewhere, FD_FOLDER);
+    return play(place, manifest, { at, io, restoreCommand, upTo: `what ${elsewhere.stanza} has at pgBackRest` });
+  }
+  const raw = decodeStream(manifest, { read: readPart.bind(undefined, folder), identity: job.identity });
+  await unpackBase(raw, place, manifest);
+  const upTo = await placeWal(job, manifest, place);
+  // What is archived lies in its folder already.
+  return play(place, manifest, { at, io, restoreCommand: "/bin/false", upTo });
+}
+
+/** Moves what is whole up into the wanted folder; without `global`, which comes last, no server starts on it. */
+function raise(
+  { stateDir }: RecoverJob,
+  { path, place, journal }: { readonly path: string; readonly place: string; readonly journal: RestoreJournal },
+  io: RestoreIo,
+): void {
+  const user = scratchUser();
+  if (user !== undefined) chownSync(path, user.uid, user.gid);
+  const names = readdirSync(place).toSorted((a, b) => Number(a === LAST_MOVED) - Number(b === LAST_MOVED));
+  const moves = names.map((name) => ({ from: join(place, name), to: join(path, name) }));
+  const swapping: RestoreJournal = { ...journal, phase: "swapping", moves };
+  writeJournal(stateDir, swapping);
+  io.onStep?.("swapping");
+  doMoves(moves, () => io.onStep?.("moved"));
+  io.onStep?.("swapped");
+  const checked: RestoreJournal = { ...swapping, phase: "checked" };
+  writeJournal(stateDir, checked);
+  io.onStep?.("checked");
+  discard(stateDir, checked);
+  io.onStep?.("done");
+}
+
+/** An empty folder for us alone. */
+function prepare(path: string, manifest: Manifest): { readonly path: string; readonly madeHere: boolean } {
   let made = false;
   try {
     mkdirSync(path, { mode: 0o700 });
@@ -113,12 +200,13 @@ function prepare(path: string, { raw }: Manifest): boolean {
   chmodSync(path, 0o700);
   const { bsize, bavail, blocks } = statfsSync(path);
   const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
-  if (free - raw.bytes < reserve / 2)
+  const needed = keptElsewhere(manifest)?.databaseBytes ?? manifest.raw.bytes;
+  if (free - needed < reserve / 2)
     throw new Failure(
       "space",
-      `${path} has ${formatSize(free)} free, and ${formatSize(raw.bytes)} and the WAL are needed`,
+      `${path} has ${formatSize(free)} free, and ${formatSize(needed)} and the WAL are needed`,
     );
-  return made;
+  return { path: realpathSync(path), madeHere: made };
 }
 
 /** Puts the WAL since the base where the server finds it; returns the name of the last segment that is there. */
@@ -157,6 +245,14 @@ async function placeWal({ from, target, identity }: RecoverJob, { engine }: Mani
   return last ?? `before segment ${missing}`;
 }
 
+interface PlayOptions {
+  readonly at: string;
+  readonly io: RestoreIo;
+  /** Which WAL there is, for people. */
+  readonly upTo: string;
+  readonly restoreCommand: string;
+}
+
 interface Played {
   /** Of the last transaction that was played, ms since 1970. */
   readonly reached: number;
@@ -169,17 +265,14 @@ interface Played {
  * Lets a server play the WAL up to the instant. The target may lie behind the last transaction of all: then everything is played,
  * and the instant of the last transaction says how much that is.
  */
-async function play(
-  path: string,
-  manifest: Manifest,
-  { at, io, upTo }: { readonly at: string; readonly io: RestoreIo; readonly upTo: string },
-): Promise<Played> {
+async function play(path: string, manifest: Manifest, { at, io, upTo, restoreCommand }: PlayOptions): Promise<Played> {
   const signal = join(path, "recovery.signal");
+  // pgBackRest leaves one that nobody may write.
+  rmSync(signal, { force: true });
   writeFileSync(signal, "");
   const user = scratchUser();
   if (user !== undefined) chownSync(signal, user.uid, user.gid);
-  // What is archived lies in its folder already.
-  const settings = { restore_command: "/bin/false", recovery_target_action: "promote", wal_level: "replica" };
+  const settings = { restore_command: restoreCommand, recovery_target_action: "promote", wal_level: "replica" };
   say(io, `playing the WAL up to ${at}`);
   let server: ScratchServer;
   let short: string | undefined;

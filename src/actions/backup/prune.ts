@@ -1,6 +1,7 @@
 /** The action `prune-backups`: deletes what no rule of the retention keeps, and says of each backup why it stays or goes. */
 import { BACKUP_EXIT, pruneJobSchema, type BackupLine, type PruneJob } from "../../core/backup-job.ts";
 import { isRefuted, provenLevel } from "../../core/backup-manifest.ts";
+import { keptElsewhere } from "../../core/pgbackrest.ts";
 import { MAX_SHARE, planRetention, type Kept } from "../../core/backup-retention.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { defineAction } from "../contract.ts";
@@ -93,7 +94,7 @@ export function asKept({ id, manifest, state }: Provable): Kept {
     verified: provenLevel(state) !== undefined,
     refuted: isRefuted(state),
     preRestore: isPreRestore(manifest),
-    pinned: state.pinned,
+    pinned: state.pinned ?? (keptElsewhere(manifest) === undefined ? null : "pgBackRest's own retention decides"),
     inUse: false,
   };
 }

@@ -143,10 +143,11 @@ export function settleLocked(stateDir: string, target: string, clock: Clock): Se
         return {
           ...common,
           outcome: "rolledBack",
-          detail: `restore ${id} of ${target} was taken back: the old data stands`,
+          detail: `restore ${id} of ${target} was taken back: ${journal.into === "folder" ? "its folder is empty again" : "the old data stands"}`,
         };
       case "finish":
-        finish(stateDir, journal, clock);
+        if (journal.into === "folder") discard(stateDir, journal);
+        else finish(stateDir, journal, clock);
         return { ...common, outcome: "finished", detail: `restore ${id} of ${target} is done: ${backup} stands` };
     }
   } catch (cause) {
@@ -156,7 +157,7 @@ export function settleLocked(stateDir: string, target: string, clock: Clock): Se
 
 /** Bots are marked before tables are written, so that they stay careful in either case. */
 function left({ into }: RestoreJournal): string {
-  return into === "live" ? "it had changed nothing yet" : "its tables are all restored or none, by SQLite's own log";
+  return into === "tables" ? "its tables are all restored or none, by SQLite's own log" : "it had changed nothing yet";
 }
 
 function failure(target: string, journal: RestoreJournal | "damaged" | "none", why: string): Settled {

@@ -33,7 +33,7 @@ import {
 import { kindOf, type RestoreKind } from "./restore-kinds.ts";
 import { restoreDatabase } from "./pg-run.ts";
 import { isPgJob } from "./pg-restore.ts";
-import { isRecoverJob, recover } from "./pg-recover.ts";
+import { isRecoverJob, recover, refuseNoBase } from "./pg-recover.ts";
 import { settleDatabases } from "./pg-settle.ts";
 import { say, stopBots, tellFailure, tellRestored, type RestoreIo, type RestoreSteps } from "./restore-steps.ts";
 import { requireTables, restoreTables } from "./restore-tables.ts";
@@ -46,6 +46,9 @@ export async function restoreBackup(job: RestoreJob, io: RestoreIo): Promise<num
   const locks: Lock[] = [];
   try {
     if (isRecoverJob(job)) {
+      refuseNoBase(job);
+      locks.push(...takeLocks(job));
+      await settleBefore(job, io);
       await recover(job, io);
       return BACKUP_EXIT.done;
     }
@@ -56,20 +59,21 @@ export async function restoreBackup(job: RestoreJob, io: RestoreIo): Promise<num
       return BACKUP_EXIT.done;
     }
     locks.push(...takeLocks(job));
-    const before = settleLocked(job.stateDir, job.target.name, io.clock);
-    if (before?.outcome === "failed") throw new Failure("bots", before.detail);
-    if (isPgJob(job)) {
-      if (before?.outcome === "server") await settleDatabases(job.target, job.stateDir, io.clock);
-      io.onStep?.("locked");
-      return await restoreDatabase(job, io, reading);
-    }
-    io.onStep?.("locked");
-    return await restoreLocked(job, io, reading);
+    await settleBefore(job, io);
+    return isPgJob(job) ? await restoreDatabase(job, io, reading) : await restoreLocked(job, io, reading);
   } catch (error) {
     return failed(error, io.write);
   } finally {
     for (const lock of locks) lock.release();
   }
+}
+
+/** What an earlier restore of the target has left is ended first. */
+async function settleBefore({ stateDir, target }: RestoreJob, io: RestoreIo): Promise<void> {
+  const before = settleLocked(stateDir, target.name, io.clock);
+  if (before?.outcome === "failed") throw new Failure("bots", before.detail);
+  if (before?.outcome === "server" && target.kind === "postgres") await settleDatabases(target, stateDir, io.clock);
+  io.onStep?.("locked");
 }
 
 /** Of the restores of this target, and of its backups, so that none is deleted meanwhile. */

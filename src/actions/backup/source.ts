@@ -50,6 +50,8 @@ export interface Source {
   /** What a backup will need. Throws when the source is not there or cannot be read. */
   readonly measure: () => Promise<Room>;
   readonly capture: (context: CaptureContext) => Promise<Captured>;
+  /** Ids of backups of these whose data somebody else keeps and has deleted. */
+  readonly gone?: (manifests: readonly Manifest[]) => Promise<readonly string[]>;
 }
 
 /** Proves stored streams of one type; needs nothing of the source. */

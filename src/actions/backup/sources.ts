@@ -1,8 +1,10 @@
 /** The sources of backups. To add one: write its file, add its target to core/backup-job.ts and a line to each function here. */
 import type { JobTarget } from "../../core/backup-job.ts";
-import type { BackupType } from "../../core/backup-manifest.ts";
+import type { BackupType, Manifest } from "../../core/backup-manifest.ts";
+import { keptElsewhere } from "../../core/pgbackrest.ts";
 import { filesProver, filesSource } from "./files.ts";
 import { baseProver, baseSource } from "./pg-base.ts";
+import { pgBackRestProver, pgBackRestSource } from "./pgbackrest.ts";
 import { postgresProver, postgresSource } from "./postgres.ts";
 import { redisProver, redisSource } from "./redis.ts";
 import type { Prover, Source } from "./source.ts";
@@ -15,7 +17,10 @@ export function openSource(target: JobTarget): Source {
     case "redis":
       return redisSource(target);
     case "postgres":
-      return target.physical === true ? baseSource(target) : postgresSource(target);
+      if (target.physical !== true) return postgresSource(target);
+      return target.pgbackrest === undefined
+        ? baseSource(target)
+        : pgBackRestSource({ ...target, pgbackrest: target.pgbackrest });
     case "files":
     case "secrets":
       return filesSource(target.paths);
@@ -36,9 +41,14 @@ export function proverOf(type: BackupType): Prover {
   }
 }
 
-/** A dump of a database, or a base of the whole server. */
+/** A dump of a database, or a base of the whole server, here or at pgBackRest. */
 const pgProver: Prover = {
-  parse: (raw, manifest) => (manifest.kind === "base" ? baseProver : postgresProver).parse(raw, manifest),
-  prove: (raw, manifest, ...more) =>
-    (manifest.kind === "base" ? baseProver : postgresProver).prove(raw, manifest, ...more),
+  parse: (raw, manifest) => pgProverOf(manifest).parse(raw, manifest),
+  prove: (raw, manifest, ...more) => pgProverOf(manifest).prove(raw, manifest, ...more),
 };
+
+function pgProverOf(manifest: Manifest): Prover {
+  const elsewhere = keptElsewhere(manifest);
+  if (elsewhere !== undefined) return pgBackRestProver(elsewhere);
+  return manifest.kind === "base" ? baseProver : postgresProver;
+}

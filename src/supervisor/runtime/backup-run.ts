@@ -9,6 +9,7 @@ import {
   type VerifyJob,
 } from "../../core/backup-job.ts";
 import type { SettleJob, WalJob } from "../../core/restore-job.ts";
+import type { PgBackRestSettings } from "../../core/pgbackrest.ts";
 import type { BackupTrigger } from "../../core/backup-manifest.ts";
 import { backupRecordSchema, recordName, type BackupRecord } from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -115,16 +116,33 @@ export function backupJobs(
   options: Parameters<typeof backupJob>[2],
 ): readonly BackupJob[] {
   const job = backupJob(loaded, place, options);
-  if (job.target.kind !== "postgres" || !keepsWal(loaded.config.backups, place)) return [job];
-  return [job, { ...job, target: { ...job.target, physical: true } }];
+  const config = loaded.config.backups?.targets[place.target];
+  if (job.target.kind !== "postgres" || config?.kind !== "postgres" || !keepsBases(loaded.config.backups, place))
+    return [job];
+  const pgbackrest = backRestOf(config);
+  return [job, { ...job, target: { ...job.target, physical: true, ...(pgbackrest && { pgbackrest }) } }];
 }
 
-/** Whether bases and WAL of the target go to this store: the first of its directories. */
-export function keepsWal(backups: BackupsInput | undefined, { target, store }: Place): boolean {
+/** Whether bases of the target go to this store: the first of its directories. */
+function keepsBases(backups: BackupsInput | undefined, { target, store }: Place): boolean {
   const config = backups?.targets[target];
   return (
     backups !== undefined && config?.kind === "postgres" && config.pitr && placesOf(backups, target)[0]?.store === store
   );
+}
+
+/** Whether we receive its WAL, too: with pgBackRest the server archives it by itself. */
+export function keepsWal(backups: BackupsInput | undefined, place: Place): boolean {
+  const config = backups?.targets[place.target];
+  return config?.kind === "postgres" && config.engine === "native" && keepsBases(backups, place);
+}
+
+/** How pgBackRest is driven; `undefined`: it is not. */
+export function backRestOf(config: Extract<TargetConfig, { kind: "postgres" }>): PgBackRestSettings | undefined {
+  const { engine, pgbackrest } = config;
+  if (engine !== "pgbackrest" || pgbackrest === undefined) return undefined;
+  const { stanza, config: file, full, differential } = pgbackrest;
+  return { stanza, ...(file && { config: file }), fullMs: full, differentialMs: differential };
 }
 
 /** Throws when the password cannot be read. */

@@ -1,6 +1,6 @@
 /** What only its server can tell of a target of kind postgres: whether it can be read, dumped by a program that is installed, and followed. */
 import { pgObstacle } from "../../actions/backup/pg-check.ts";
-import { targetWithPassword } from "./backup-run.ts";
+import { backRestOf, targetWithPassword } from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
 
 /** Names of the targets of kind postgres. */
@@ -16,7 +16,7 @@ export async function postgresProblem(loaded: LoadedConfig, name: string): Promi
     const config = loaded.config.backups?.targets[name];
     const target = targetWithPassword(loaded, name);
     if (target?.kind !== "postgres" || config?.kind !== "postgres") return undefined;
-    return await pgObstacle(target, { pitr: config.pitr });
+    return await pgObstacle(target, { pitr: config.pitr, pgbackrest: backRestOf(config) });
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }

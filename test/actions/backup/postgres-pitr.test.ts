@@ -1,5 +1,5 @@
 /** Point-in-time recovery of a real PostgreSQL server: base, received WAL, and a chosen millisecond after a table was dropped. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { archiveWal } from "../../../src/actions/backup/archive-wal.ts";
@@ -130,6 +130,57 @@ test(
     const spoilt = join(rig.folder, "spoilt");
     expect(await rig.restore({ ...job, into: { kind: "instant", path: spoilt, at } })).toBe(4);
     expect(existsSync(spoilt)).toBe(false);
+  },
+);
+
+test(
+  `restoreBackup() to an instant, killed at any journaled line, leaves the folder whole or empty${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    const database = server.makeDatabase(20);
+    const target = { kind: "postgres", name: "ledger", url: server.url(database), physical: true } as const;
+    expect(await rig.backUp(rig.job(target))).toBe(0);
+    const from = { kind: "backup", folder: rig.store, id: rig.stored("ledger").id } as const;
+    const path = join(rig.folder, "recovered");
+    const job = rig.restoreJob(target, { from, into: { kind: "instant", path, at: new Date().toISOString() } });
+    const outcomes: Record<string, readonly string[]> = {};
+    for (const step of [
+      "locked",
+      "journaled",
+      "unpacked",
+      "swapping",
+      "moved:1",
+      "moved:9",
+      "swapped",
+      "checked",
+      "done",
+    ]) {
+      expect(await rig.restoreAndDie(job, step)).toBe("SIGKILL");
+      outcomes[step] = [...rig.settle().map(({ outcome }) => outcome), ...rig.journals];
+      const whole = step === "checked" || step === "done";
+      expect([
+        step,
+        names(path).includes("global"),
+        names(path).filter((name) => name.startsWith(".restore")).length,
+      ]).toEqual([step, whole, 0]);
+      if (!whole) continue;
+      await using recovered = await PgServer.on(path);
+      expect(recovered.sql(database, "SELECT count(*) FROM trades")).toBe("20");
+      await recovered.stop();
+      rmSync(path, { recursive: true });
+    }
+    expect(outcomes).toEqual({
+      locked: [],
+      journaled: ["discarded"],
+      unpacked: ["discarded"],
+      swapping: ["rolledBack"],
+      "moved:1": ["rolledBack"],
+      "moved:9": ["rolledBack"],
+      swapped: ["rolledBack"],
+      checked: ["finished"],
+      done: [],
+    });
   },
 );
 

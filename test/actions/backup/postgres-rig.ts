@@ -185,7 +185,7 @@ export class PgRig extends RestoreRig {
   }
 }
 
-const asOwner =
+export const asOwner =
   owner === undefined ? [] : ["setpriv", `--reuid=${owner.uid}`, `--regid=${owner.gid}`, "--clear-groups"];
 
 const SCHEMA = `CREATE SCHEMA risk; CREATE TYPE side AS ENUM ('buy', 'sell');

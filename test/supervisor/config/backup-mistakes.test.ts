@@ -36,6 +36,18 @@ test.each([
     "bot.yaml:5: backups.targets.it.url: holds a password; write it into a file and name that in passwordFile",
   ],
   [
+    '{ kind: postgres, url: "postgres://h/ledger", engine: pgbackrest, pgbackrest: { stanza: main } }',
+    "bot.yaml:5: backups.targets.it.engine: pgBackRest makes the bases and WAL of pitr; add pitr: true",
+  ],
+  [
+    '{ kind: postgres, url: "postgres://h/ledger", pitr: true, engine: pgbackrest }',
+    "bot.yaml:5: backups.targets.it.engine: pgBackRest needs to know its stanza; add pgbackrest: { stanza: NAME }",
+  ],
+  [
+    '{ kind: postgres, url: "postgres://h/ledger", pitr: true, pgbackrest: { stanza: main } }',
+    "bot.yaml:5: backups.targets.it.pgbackrest: is of use with engine: pgbackrest only; add that, or leave it out",
+  ],
+  [
     '{ kind: postgres, url: "postgres://h/ledger", passwordFile: a, passwordEnv: B }',
     "bot.yaml:5: backups.targets.it.passwordEnv: the password is in passwordFile already; name one of the two",
   ],

@@ -15,6 +15,9 @@ const targetOutline = later(() =>
       stores: z.array(word).optional().catch(undefined),
       passwordFile: z.unknown().optional(),
       passwordEnv: z.unknown().optional(),
+      pitr: z.unknown().optional(),
+      engine: word,
+      pgbackrest: z.unknown().optional(),
     })
     .catch({ kind: undefined, timezone: undefined, schedule: undefined, incremental: undefined, stores: undefined }),
 );
@@ -60,6 +63,7 @@ export function checkBackups(value: unknown, to: Report): void {
           ["targets", name, "stores", index],
           `there is no store "${store}"; name one of: ${known.join(", ")}, or add it under backups.stores`,
         );
+    for (const [key, message] of engineFaults(target)) report(to, ["targets", name, key], message);
     if (timezone !== undefined && !isTimeZone(timezone))
       report(to, ["targets", name, "timezone"], `"${timezone}" is not a time zone; write it as Europe/Berlin, or UTC`);
     if (incremental !== undefined && schedule === undefined)
@@ -75,6 +79,24 @@ export function checkBackups(value: unknown, to: Report): void {
         "secrets are never stored unencrypted; add backups.encryption with the public key of age-keygen",
       );
   }
+}
+
+/** pgBackRest makes what pitr asks for, and nothing else. */
+function engineFaults({
+  engine,
+  pgbackrest,
+  pitr,
+}: z.output<typeof targetOutline>): readonly (readonly [key: string, message: string])[] {
+  if (engine !== "pgbackrest")
+    return pgbackrest === undefined
+      ? []
+      : [["pgbackrest", "is of use with engine: pgbackrest only; add that, or leave it out"]];
+  return [
+    ...(pitr === true ? [] : [["engine", "pgBackRest makes the bases and WAL of pitr; add pitr: true"] as const]),
+    ...(pgbackrest === undefined
+      ? [["engine", "pgBackRest needs to know its stanza; add pgbackrest: { stanza: NAME }"] as const]
+      : []),
+  ];
 }
 
 /** Bots that a target names and that are not there, with the path of each. */

@@ -7,6 +7,7 @@ import { COMPRESSORS, LEVELS } from "../../../core/backup-manifest.ts";
 import { retentionSchema } from "../../../core/backup-retention.ts";
 import { postgresUrlError } from "../../../core/postgres-url.ts";
 import { duration } from "../../../core/quantities.ts";
+import { STANZA } from "../../../core/pgbackrest.ts";
 import { redisUrlError } from "../../../core/redis-url.ts";
 import { scheduleError } from "./cron.ts";
 
@@ -132,6 +133,22 @@ const postgresUrl = () =>
     if (error !== undefined) context.addIssue({ code: "custom", message: error });
   });
 
+const backRestSchema = later(() =>
+  z.strictObject({
+    stanza: z
+      .string()
+      .regex(STANZA, "is not a name of a stanza; it is letters, digits, dash and underscore, at most 64")
+      .describe("Stanza of the server; pgbackrest stanza-create makes it."),
+    config: path().optional().describe("Its configuration file, with repository and keys; default: its own default."),
+    full: duration().prefault("7d").describe("Age of the newest full backup from which on a run makes another."),
+    differential: duration()
+      .prefault("1d")
+      .describe(
+        "Age of the newest full or differential one from which on a run makes a differential; else incremental.",
+      ),
+  }),
+);
+
 const targetSchema = later(() =>
   z.discriminatedUnion("kind", [
     z.strictObject({
@@ -179,6 +196,13 @@ const targetSchema = later(() =>
         .describe(
           "Each run also makes a base backup of the whole server, and the daemon archives its WAL: restores to any instant (--at with --to). In the first directory of its stores.",
         ),
+      engine: z
+        .enum(["native", "pgbackrest"])
+        .default("native")
+        .describe(
+          'Who makes and keeps the base backups and WAL of pitr: the supervisor ("native"), or pgBackRest, where that is installed and the server archives to it.',
+        ),
+      pgbackrest: real(backRestSchema).optional().describe("How pgBackRest is driven; needed with engine: pgbackrest."),
       checks: checks(),
       ...targetFields,
     }),

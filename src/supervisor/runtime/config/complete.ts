@@ -73,7 +73,13 @@ function completeTarget(target: TargetConfig, folder: string): TargetConfig {
     case "redis":
       return { ...target, ...absolute(target, ["passwordFile", "folder"], folder) };
     case "postgres":
-      return { ...target, ...absolute(target, ["passwordFile"], folder) };
+      return {
+        ...target,
+        ...absolute(target, ["passwordFile"], folder),
+        ...(target.pgbackrest && {
+          pgbackrest: { ...target.pgbackrest, ...absolute(target.pgbackrest, ["config"], folder) },
+        }),
+      };
     case "files":
     case "secrets":
       return { ...target, paths: target.paths.map((path) => resolve(folder, path)) };

@@ -122,6 +122,11 @@ function guardSections(emergency: Field): readonly string[] {
   ];
 }
 
+function pgBackRest(targets: readonly Field[]): Field {
+  const field = targets.find(({ properties }) => properties?.["pgbackrest"] !== undefined);
+  return field === undefined ? {} : inside(field, "pgbackrest");
+}
+
 function backupSections(backups: Field): readonly string[] {
   const kinds = (key: string): readonly Field[] => inside(inside(backups, key)).oneOf ?? [];
   const each = (title: string, fields: readonly Field[]): readonly string[] =>
@@ -132,6 +137,7 @@ function backupSections(backups: Field): readonly string[] {
     section("`backups`", backups, "How to use it: [backup.md](backup.md).\n"),
     ...each("backups.stores.NAME", kinds("stores")),
     ...each("backups.targets.NAME", kinds("targets")),
+    section("`backups.targets.NAME.pgbackrest`", pgBackRest(kinds("targets")), "", "###"),
     ...each("backups.targets.NAME.checks", sqliteChecks(kinds("targets"))),
     ...["encryption", "retention", "verify", "drill", "objectives"].map((key) =>
       section(`\`backups.${key}\``, inside(backups, key), "", "###"),
