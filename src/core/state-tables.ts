@@ -12,7 +12,7 @@ export type Cell = string | number | null;
 export interface Table {
   /** All but `version` and `hash`, in the order in which they are stored and hashed; the first is the key. */
   readonly columns: readonly string[];
-  /** Rows are also written to the second copy: what a bot owns and owes. */
+  /** Rows are also written to the second copy: all but what a database says of itself. */
   readonly twice: boolean;
 }
 
@@ -77,10 +77,10 @@ export const TABLES = {
     twice: true,
   },
   daily: { columns: ["day", "start_equity", "realized", "unrealized", "fees", "updated_at"], twice: true },
-  kv: { columns: ["key", "value", "encrypted", "updated_at"], twice: false },
-  breakers: { columns: ["name", "state", "saved", "updated_at"], twice: false },
-  retry_budget: { columns: ["name", "saved", "updated_at"], twice: false },
-  degradation: { columns: ["id", "level", "saved", "updated_at"], twice: false },
+  kv: { columns: ["key", "value", "encrypted", "updated_at"], twice: true },
+  breakers: { columns: ["name", "state", "saved", "updated_at"], twice: true },
+  retry_budget: { columns: ["name", "saved", "updated_at"], twice: true },
+  degradation: { columns: ["id", "level", "saved", "updated_at"], twice: true },
   migrations: { columns: ["id", "applied_at"], twice: false },
 } as const satisfies Readonly<Record<string, Table>>;
 

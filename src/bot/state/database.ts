@@ -108,7 +108,7 @@ function appliedMigrations(database: Database): string[] {
 }
 
 /** Writes one row with its hash. */
-export function writeRow(database: Database, table: TableName, cells: readonly Cell[], version: number): StoredRow {
+function writeRow(database: Database, table: TableName, cells: readonly Cell[], version: number): StoredRow {
   const row = { table, cells, version };
   const hash = hashOf(row);
   database.prepare(upsertSql(table)).run(...cells, version, hash);

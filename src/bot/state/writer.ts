@@ -188,17 +188,19 @@ export class StateWriter {
   #rekey(): number {
     const keys = this.#keys("secrets");
     const sql = `SELECT ${columnsSql("kv")} FROM kv WHERE encrypted = 1 AND value IS NOT NULL`;
-    let done = 0;
+    const renewed: { readonly cells: readonly Cell[]; readonly version: number }[] = [];
+    // All are read before one is written: a key that is missing must leave everything as it is.
     for (const values of this.#prepared(sql).all()) {
       const row = Array.isArray(values) ? proven("kv", values) : undefined;
       if (row === undefined) throw new Error("cannot encrypt anew: a row is damaged; run supervisor state doctor");
       const [key, value, , at] = row.row.cells;
       if (isCurrent(keys, String(value))) continue;
       const plain = decrypt(keys, this.#place(String(key)), String(value));
-      this.#write("kv", [key ?? null, encrypt(keys, this.#place(String(key)), plain), 1, at ?? 0], row.row.version + 1);
-      done += 1;
+      const sealed = encrypt(keys, this.#place(String(key)), plain);
+      renewed.push({ cells: [key ?? null, sealed, 1, at ?? 0], version: row.row.version + 1 });
     }
-    return done;
+    for (const { cells, version } of renewed) this.#write("kv", cells, version);
+    return renewed.length;
   }
 
   #keys(what: string): KeyRing {

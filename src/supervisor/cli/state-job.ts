@@ -10,6 +10,12 @@ export const stateJobSchema = z.discriminatedUnion("what", [
     level: z.enum(["normal", "degraded", "minimal", "emergency"]),
     reason: z.string(),
   }),
+  z.strictObject({
+    what: z.literal("rekey"),
+    folder: z.string(),
+    keyFile: z.string().optional(),
+    credentials: z.string().optional(),
+  }),
   z.strictObject({ what: z.literal("salvage"), folder: z.string(), to: z.string(), backups: z.array(z.string()) }),
 ]);
 export type StateJob = z.output<typeof stateJobSchema>;
@@ -69,6 +75,7 @@ export const stateAnswerSchema = z.discriminatedUnion("what", [
   z.object({ what: z.literal("doctor"), examination }),
   z.object({ what: z.literal("salvage"), salvage }),
   z.object({ what: z.literal("level") }),
+  z.object({ what: z.literal("rekey"), rekeyed: z.object({ renewed: z.number(), keys: z.number() }) }),
   z.object({ what: z.literal("failed"), error: z.string() }),
 ]);
 export type StateAnswer = z.output<typeof stateAnswerSchema>;

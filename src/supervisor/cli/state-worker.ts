@@ -52,6 +52,10 @@ async function done(job: StateJob): Promise<StateAnswer> {
       await setSavedLevel(job.folder, job.level, job.reason, now);
       return { what: "level" };
     }
+    case "rekey": {
+      const { rekeyState } = await import("../../bot/state/rekey.ts");
+      return { what: "rekey", rekeyed: { ...(await rekeyState(job.folder, job)) } };
+    }
     case "salvage": {
       const { notes, ...rest } = await salvageState(job.folder, job.to, job.backups, now);
       return { what: "salvage", salvage: { ...rest, notes: [...notes] } };

@@ -23,6 +23,10 @@ interface SalvageOptions extends Options {
   readonly backup: readonly string[];
 }
 
+interface RekeyOptions extends Options {
+  readonly keyFile?: string;
+}
+
 interface LevelOptions extends Options {
   readonly reason: string;
 }
@@ -36,7 +40,7 @@ class StateError extends Error {
 
 export const command: Verb = {
   name: "state",
-  summary: "Shows, checks and salvages the state that a bot keeps with the SDK, and sets its level.",
+  summary: "Shows, checks and salvages the state that a bot keeps with the SDK, sets its level, renews its encryption.",
   configure: (cmd, io) => {
     sub(cmd, "show", "what it holds: positions, orders, level, breakers; of values only how many").action(
       (bot: string, options: Options) => show(bot, options, io),
@@ -54,6 +58,13 @@ export const command: Verb = {
       .argument("<level>", "normal, degraded, minimal or emergency", parseLevel)
       .requiredOption("--reason <text>", "why; the bot shows it")
       .action((bot: string, level: Level, options: LevelOptions) => setLevel(bot, level, options, io));
+    sub(
+      cmd,
+      "rekey",
+      "encrypt a stopped bot's secret values with the first key of its key file; then the older keys may go",
+    )
+      .option("--key-file <file>", "keys, one a line, the new one first; default: state-key in $CREDENTIALS_DIRECTORY")
+      .action((bot: string, options: RekeyOptions) => rekey(bot, options, io));
   },
 };
 
@@ -148,6 +159,18 @@ async function setLevel(bot: string, level: Level, options: LevelOptions, io: Cl
       ? plainJson({ folder, level, reason })
       : `${bot} begins its next start at ${level}, or at what the supervisor demands`,
   );
+}
+
+async function rekey(bot: string, options: RekeyOptions, io: CliIo): Promise<void> {
+  const credentials = io.env["CREDENTIALS_DIRECTORY"];
+  const keyFile = options.keyFile === undefined ? undefined : resolve(io.cwd, options.keyFile);
+  const folder = await folderOf(bot, options, io);
+  const answer = await ask({ what: "rekey", folder, keyFile, credentials });
+  if (answer.what !== "rekey") return;
+  const { renewed, keys } = answer.rekeyed;
+  if (options.json === true) return io.out(plainJson({ folder, renewed, keys }));
+  io.out(`${renewed} values are encrypted anew, and a backup of them is made`);
+  if (keys > 1) io.out("the state needs only the first of the keys now: the others may be removed from the file");
 }
 
 /** In a process of its own: SQLite is heavy, and unpacks itself into a temporary folder that nobody else may reach. */

@@ -1,9 +1,22 @@
 /** The state store: what a promise of it is worth, the intents, the chain of trades, the one writer, secrets. */
-import { appendFileSync, chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { openStore, type StateOptions, type StateStore } from "../../../src/bot/index.ts";
+import type { SavedBreaker } from "../../../src/bot/ports.ts";
 import { positionCells } from "../../../src/bot/state/books.ts";
+import { rekeyState } from "../../../src/bot/state/rekey.ts";
 import { hashOf, lineOf } from "../../../src/bot/state/rows.ts";
 import { intent, makeFolder, position, trade } from "./rig.ts";
 
@@ -15,6 +28,7 @@ beforeEach(() => {
 });
 
 afterEach(async () => {
+  vi.unstubAllEnvs();
   for (const store of opened.splice(0)) await store.close();
   place.remove();
 });
@@ -34,6 +48,17 @@ const FILLED = {
   error: null,
   at: Date.now(),
 } as const;
+
+const SAVED_BREAKER: SavedBreaker = {
+  state: "open",
+  openUntil: 1_700_000_000_000,
+  attempt: 2,
+  consecutive: 5,
+  window: [{ at: 1_699_999_999_000, failed: true }],
+  totals: { calls: 9, successes: 4, failures: 5, slow: 0, ignored: 0, rejected: 2, opened: 2 },
+  reason: "5 failures in a row",
+  savedAt: 1_700_000_000_000,
+};
 
 test("openStore() makes a state once, and finds it clean after a close", async () => {
   const first = await start();
@@ -163,6 +188,79 @@ test("rekey() encrypts anew with the first key, after which the old one is not n
   await second.close();
   writeFileSync(keyFile, now);
   expect(await (await start({ keyFile })).get("secret:a")).toBe("1");
+});
+
+test("rekey() of which one value's key is missing leaves every value as it was", async () => {
+  const keyFile = join(place.folder, "key");
+  const [lost, old, now] = ["k0".repeat(20), "k1".repeat(20), "k2".repeat(20)];
+  writeFileSync(keyFile, `${lost}\n${old}`, { mode: 0o600 });
+  const first = await start({ keyFile });
+  await first.put("secret:b", "1");
+  await first.close();
+  writeFileSync(keyFile, old);
+  const second = await start({ keyFile });
+  await second.put("secret:a", "2");
+  await second.close();
+  writeFileSync(keyFile, `${now}\n${old}`);
+  const third = await start({ keyFile });
+  await expect(third.rekey()).rejects.toThrow(/cannot decrypt secret:b/);
+  await third.close();
+  writeFileSync(keyFile, old);
+  expect(await (await start({ keyFile })).get("secret:a")).toBe("2");
+});
+
+test.skipIf(process.getuid?.() !== 0)("rekeyState() by root leaves the files to the bot's user", async () => {
+  const NOBODY = 65_534;
+  const keyFile = join(place.folder, "key");
+  writeFileSync(keyFile, "k1".repeat(20), { mode: 0o600 });
+  await (await start({ keyFile })).close();
+  for (const name of ["intents.ndjson", "state.backup.db"]) rmSync(join(place.folder, name), { force: true });
+  chownSync(join(place.folder, "state.db"), NOBODY, NOBODY);
+  await rekeyState(place.folder, { keyFile });
+  const owners = readdirSync(place.folder)
+    .filter((name) => !["key", "state.db.id"].includes(name))
+    .map((name) => [name, statSync(join(place.folder, name)).uid]);
+  expect(Object.fromEntries(owners)).toEqual({
+    "state.db": NOBODY,
+    "intents.ndjson": NOBODY,
+    "state.backup.db": NOBODY,
+  });
+});
+
+test("put() of secret:* is encrypted with systemd's credential state-key where no key file is given", async () => {
+  const credentials = join(place.folder, "credentials");
+  mkdirSync(credentials);
+  writeFileSync(join(credentials, "state-key"), "k1".repeat(20), { mode: 0o440 });
+  vi.stubEnv("CREDENTIALS_DIRECTORY", credentials);
+  const first = await start();
+  await first.put("secret:a", "1");
+  await first.close();
+  vi.stubEnv("CREDENTIALS_DIRECTORY", join(place.folder, "none"));
+  const second = await start();
+  await expect(second.get("secret:a")).rejects.toThrow(/no key is given/);
+  await second.close();
+  const keyFile = join(place.folder, "key");
+  writeFileSync(keyFile, "k1".repeat(20), { mode: 0o600 });
+  expect(await (await start({ keyFile })).get("secret:a")).toBe("1");
+});
+
+test("openStore() of a state whose database is lost has every value, breaker, budget and the level of the second copy", async () => {
+  const first = await start();
+  const at = Date.now();
+  await first.put("cursor", "17");
+  await first.put("gone", "x");
+  await first.put("gone", undefined);
+  first.level.save({ level: "emergency", reason: "a loss", source: "set", since: at, latched: true, holdUntil: 0 });
+  first.breakers.save("order", SAVED_BREAKER);
+  first.budgets.save("default", { savedAt: at, tokens: 3, spent: [at] });
+  await first.close();
+  for (const name of ["state.db", "state.backup.db"]) rmSync(join(place.folder, name));
+  const second = await start();
+  expect(second.report.kind).toBe("recovered");
+  expect([await second.get("cursor"), await second.get("gone")]).toEqual(["17", undefined]);
+  expect(second.level.load()).toMatchObject({ level: "emergency", latched: true });
+  expect(second.breakers.load("order")).toEqual(SAVED_BREAKER);
+  expect(second.budgets.load("default")).toMatchObject({ tokens: 3, spent: [at] });
 });
 
 test("put() of secret:* without a key is refused", async () => {
