@@ -151,6 +151,9 @@ async function askCcxt(flight: Flight, access: CcxtAccess): Promise<void> {
 /** Whether there is such an account at all, and whether the venue lets it trade. */
 async function checkMargin({ note }: Flight, { market, policy }: MarginVenue): Promise<void> {
   const answer = await market.ask("account", async () => readMarginState(market.exchange, policy));
+  // Binance's −3003: there is none. Any other refusal keeps a close from seeing it just as well.
+  if ("failure" in answer && answer.failure.kind === "rejected")
+    return note("margin", "failed", `the venue refuses to show the account; is ${policy.mode} margin enabled?`);
   if ("failure" in answer) return note("margin", "unknown", describeFailure(answer.failure));
   const { trades, text } = answer.value;
   return note("margin", trades === undefined ? "unknown" : trades ? "ok" : "failed", text);

@@ -220,3 +220,12 @@ test.concurrent.each(["cross", "isolated"] as const)(
     expect([bad.exitCode, of(bad, "trade")?.result, of(bad, "withdraw")?.result]).toEqual([13, "failed", "failed"]);
   },
 );
+
+test.concurrent("preflight() of margin says where the venue has no such account", async () => {
+  await using rig = startRig({ exchange: "binance-margin" });
+  const gone = { kind: "apiCode", code: -3003, msg: "Margin account does not exist.", times: 100 };
+  await rig.control("fault", { ...gone, match: "GET /sapi/v1/margin/account" });
+  const report = await fly(rig);
+  expect([report.exitCode, of(report, "margin")?.result]).toEqual([14, "failed"]);
+  expect(of(report, "margin")?.detail).toContain("is cross margin enabled?");
+});

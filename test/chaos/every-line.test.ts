@@ -5,6 +5,7 @@ import { eachOf, killAtEveryLine, linesOf, watch, type Stage } from "./every-lin
 import { script } from "./fixture.ts";
 import { emergencyAt, Rig } from "./harness.ts";
 import { checkJournal } from "./invariants.ts";
+import { owedOn } from "./margin.ts";
 import { startPaper, type Paper } from "./paper.ts";
 import { processesOfBot } from "./processes.ts";
 
@@ -188,6 +189,18 @@ const SOLD: Aim = {
   },
 };
 
+/** Everything is sold, bought back and repaid once, and nothing borrowed. */
+const REPAID: Aim = {
+  args: [],
+  state: "flat",
+  check: (paper) => {
+    const { flips, violations, margin } = paper.state();
+    expect({ flips, violations }).toEqual({ flips: [], violations: [] });
+    expect(owedOn(margin, "cross")).toMatchObject({ orders: 0, borrowed: 0 });
+    expect(owedOn(margin, "cross").worth).toBeLessThan(5.4);
+  },
+};
+
 /** Closes by the command with a kill of the worker, or of worker and daemon, at a line (0: none), and waits until the account is as aimed at. */
 async function aimedOnce(
   { rig, paper }: { rig: Rig; paper: Paper },
@@ -226,13 +239,18 @@ const AIMED_DEADLINE_MS = 600_000;
 /** An order of unknown fate is waited out, each time. */
 const AIM_PATIENCE_MS = 60_000;
 
-async function killWorkerOnTheWayTo(aim: Aim, venue: "binance" | "binance-spot"): Promise<number> {
+const WALLETS = {
+  binance: {},
+  "binance-spot": { exchange: "binance", spot: {} },
+  "binance-margin": { exchange: "binance", margin: { mode: "cross" } },
+} as const;
+
+async function killWorkerOnTheWayTo(aim: Aim, venue: keyof typeof WALLETS): Promise<number> {
   const open = async (line: number, daemonToo = false): Promise<number> => {
     await using paper = await startPaper({ venue });
     await using rig = new Rig();
     const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
-    const spot = venue === "binance" ? {} : { exchange: "binance", spot: {} };
-    rig.configure({ bot: { command, emergency: emergencyAt(paper.url, spot) } });
+    rig.configure({ bot: { command, emergency: emergencyAt(paper.url, WALLETS[venue]) } });
     writeFileSync(rig.path("sound"), "");
     return await aimedOnce({ rig, paper }, aim, line, daemonToo);
   };
@@ -256,6 +274,14 @@ test.concurrent(
   "a close worker killed at any line of the sale of a spot wallet, with or without its supervisor, is followed by one that sells the rest, and nothing twice",
   async () => {
     expect(await killWorkerOnTheWayTo(SOLD, "binance-spot")).toBeGreaterThan(5);
+  },
+  AIMED_DEADLINE_MS,
+);
+
+test.concurrent(
+  "a close worker killed at any line of the close of a margin wallet, with or without its supervisor, is followed by one that repays the rest, and nothing twice",
+  async () => {
+    expect(await killWorkerOnTheWayTo(REPAID, "binance-margin")).toBeGreaterThan(7);
   },
   AIMED_DEADLINE_MS,
 );

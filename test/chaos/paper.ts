@@ -57,10 +57,27 @@ const BALANCES = {
   orders: [{ symbol: "ETHUSDT", side: "sell", amount: 1 }],
 };
 
+/** Wallets of cross margin and of an isolated pair each: Bitcoin bought with borrowed USDT, and Ether that is owed. */
+const MARGIN_WALLETS = {
+  margin: [
+    { asset: "BTC", free: 0.25 },
+    { asset: "USDT", free: 5_000, borrowed: 10_000, interest: 0.5 },
+    { asset: "ETH", free: 0.1, borrowed: 1 },
+    { pair: "BTCUSDT", asset: "BTC", free: 0.25 },
+    { pair: "BTCUSDT", asset: "USDT", borrowed: 10_000, interest: 0.5 },
+    { pair: "ETHUSDT", asset: "ETH", free: 0.1, borrowed: 1 },
+    { pair: "ETHUSDT", asset: "USDT", free: 5_000 },
+  ],
+  orders: [
+    { symbol: "BTCUSDT", side: "sell", amount: 0.1, wallet: "cross" },
+    { symbol: "BTCUSDT", side: "sell", amount: 0.1, triggerPrice: 50_000, wallet: "BTCUSDT" },
+  ],
+};
+
 interface PaperSettings {
   readonly empty?: boolean;
   /** Default binance. */
-  readonly venue?: "binance" | "binance-spot" | "okx";
+  readonly venue?: "binance" | "binance-margin" | "binance-spot" | "okx";
 }
 
 /** Starts the exchange; with `empty` the account holds nothing. Prices stand still. */
@@ -71,7 +88,12 @@ export async function startPaper({ empty = false, venue = "binance" }: PaperSett
     const response = await fetch(`${exchange.url}/__paper/${path}`, { method: "POST", body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`cannot set up the paper exchange: ${await response.text()}`);
   };
-  const holdings = { binance: HOLDINGS, "binance-spot": BALANCES, okx: CONTRACTS }[venue];
+  const holdings = {
+    binance: HOLDINGS,
+    "binance-margin": MARGIN_WALLETS,
+    "binance-spot": BALANCES,
+    okx: CONTRACTS,
+  }[venue];
   if (!empty) await control("seed", holdings);
   return {
     url: exchange.url,
