@@ -3,6 +3,7 @@ import { NotJudgedError } from "../core/not-judged.ts";
 import { existsSync, readdirSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 import type { PostgresPlace } from "../core/postgres-url.ts";
+import { passwordFile } from "./password-file.ts";
 
 /** Folders of packages that keep several versions beside each other: Debian and Ubuntu, PGDG for RPM, SUSE. */
 const VERSIONED = [
@@ -82,14 +83,16 @@ export function newestProgram(name: string, folders: readonly PgFolder[] = postg
   throw new NotJudgedError(`${name} is not installed; install postgresql-client (Debian, Ubuntu)`);
 }
 
-/** How a program of PostgreSQL reaches a database: by the environment, since every user of the machine can read arguments. */
+/** How a program of PostgreSQL reaches a database: by the environment, since every user of the machine can read arguments; the password by a file. */
 export function connectionEnv(place: PostgresPlace, password: string | undefined): Record<string, string> {
+  const file = password === undefined ? undefined : passwordFile(password);
   const given: Readonly<Record<string, string | undefined>> = {
     PGHOST: place.host,
     PGPORT: place.port === undefined ? undefined : String(place.port),
     PGUSER: place.user,
     PGDATABASE: place.database,
-    PGPASSWORD: password,
+    PGPASSFILE: file,
+    PGPASSWORD: file === undefined ? password : undefined,
     PGSSLMODE: place.sslmode,
     PGSSLROOTCERT: place.sslrootcert,
     // Where ~/.pgpass is.

@@ -62,11 +62,13 @@ export async function fetchDump(
   if (program === null) throw new Error(`redis-cli is not installed, which fetches it; install ${TOOLS_PACKAGE}`);
   const where = at.kind === "unix" ? ["-s", at.path] : ["-h", at.host, "-p", String(at.port)];
   const user = username === undefined || password === undefined ? [] : ["--user", username];
+  // By its input: arguments can be read by every user of the machine, the environment by every program of this one.
+  const secret = password === undefined ? [] : ["--askpass"];
   const result = await runCommand({
-    command: [program, ...where, ...user, "--rdb", file],
+    command: [program, ...where, ...user, ...secret, "--rdb", file],
     cwd,
-    // Not as an argument, which every user of the machine can read.
-    env: password === undefined ? {} : { REDISCLI_AUTH: password },
+    env: {},
+    ...(password === undefined ? {} : { stdin: `${password}\n` }),
     timeoutMs: TRANSFER_TIMEOUT_MS,
     clock: systemClock,
     maxOutputBytes: MAX_TEXT,

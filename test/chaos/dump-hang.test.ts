@@ -2,9 +2,9 @@
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { listPids, readEnvironText, readProc } from "../../src/platform/proc.ts";
 import { contentOf, dumpOf, ROOMY, unpacks } from "./dumps.ts";
 import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
+import { WorkerSight } from "./sight.ts";
 
 const TOKEN = "canary-4f1d8c2b9e";
 const KEY = "canary-key-77aa11bb";
@@ -83,14 +83,6 @@ test.concurrent("a bot without a handler for the signal is not sent it", async (
   expect(JSON.stringify(rig.journal)).not.toContain("SIGABRT");
 });
 
-/** Command line and environment of every process of the supervisor itself, as `ps` and any program of the same user see them. */
-function seenOfSupervisor(binary: string): readonly { readonly command: string; readonly text: string }[] {
-  return listPids().flatMap((pid) => {
-    const command = readProc(`/proc/${pid}/cmdline`)?.replaceAll("\0", " ") ?? "";
-    return command.startsWith(binary) ? [{ command, text: command + (readEnvironText(pid) ?? "") }] : [];
-  });
-}
-
 test
   .runIf(unpacks)
   .concurrent("no secret is in a dump, the journal, the log, or what can be seen of the workers", async () => {
@@ -103,26 +95,14 @@ test
     rig.configure({ bot: bot({ command: ["sh", "bot.sh"], probes: [], emergency: keys }) });
     await rig.run();
     await rig.botIn("running");
-    const seen = new Map<string, string>();
-    const ended = new AbortController();
-    const look = async (): Promise<void> => {
-      while (!ended.signal.aborted) {
-        for (const { command, text } of seenOfSupervisor(rig.binary))
-          seen.set(command, (seen.get(command) ?? "") + text);
-        await Bun.sleep(2);
-      }
-    };
-    const looked = look();
-    const both = (): boolean =>
-      ["capture-dump", "pack-dump"].every((word) => [...seen.keys()].some((line) => line.includes(word)));
+    const sight = new WorkerSight(rig.binary);
     try {
       await until("both workers were seen", async () => {
         expect(await rig.cli("dump", "now", "bot")).toMatchObject({ code: 0 });
-        return both();
+        return sight.saw("capture-dump") && sight.saw("pack-dump");
       });
     } finally {
-      ended.abort();
-      await looked;
+      await sight[Symbol.asyncDispose]();
     }
     const { name } = await dumpOf(rig);
     const all = contentOf(rig, name);
@@ -130,10 +110,7 @@ test
     const journal = readdirSync(rig.state("journal"))
       .map((file) => rig.read(`.supervisor/journal/${file}`))
       .join("");
-    const workers = [...seen]
-      .filter(([command]) => command.includes("-dump"))
-      .map(([, text]) => text)
-      .join("");
+    const workers = sight.texts.join("\n");
     const places = { dump: all, journal, log: rig.read("daemon.err"), workers };
     const hits = Object.entries(places).flatMap(([place, text]) =>
       CANARIES.filter((canary) => text.includes(canary)).map((canary) => `${canary} in ${place}`),

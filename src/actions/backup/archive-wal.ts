@@ -14,6 +14,7 @@ import { quoteText, type PsqlSession } from "../../platform/psql.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { keepWal, slotName } from "./pg-base.ts";
+import { openMaintenance } from "./pg-databases.ts";
 import { openSession, placeOf } from "./postgres.ts";
 import { Repository } from "./repository.ts";
 import { WalArchive } from "./wal-archive.ts";
@@ -54,7 +55,8 @@ export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
         "source",
         `the folder ${repository.folder} is not there: make the first backup, or mount its disk`,
       );
-    const session = await openSession(target);
+    // Beside the target's database: a restore exchanges that one only while nobody is connected to it.
+    const session = await openMaintenance(target).catch(() => openSession(target));
     try {
       const server = await serverOf(session);
       const archive = new WalArchive(repository.folder, server.segmentBytes);
