@@ -77,6 +77,20 @@ const SIMULATED = ["binanceusdm", "okx"];
 /** Replies in their documented shapes are read, and requests sent, as test/actions/recorded-replies.test.ts says. */
 const RECORDED = ["bitget", "bybit", "gate", "hyperliquid", "krakenfutures", "kucoinfutures"];
 
+/** What the replies under test rest on (test/fixtures/recorded-fields.ts). */
+const EVIDENCE = [
+  "| venue | positions | regular orders | conditional orders | reply to an order |",
+  "| --- | --- | --- | --- | --- |",
+  "| `binanceusdm`, `okx` | recorded | recorded | recorded | recorded |",
+  "| `bitget`, classic account | recorded | recorded, of one order | its reference | recorded |",
+  "| `bitget`, unified account | recorded | recorded | recorded | recorded |",
+  "| `bybit` | its reference | recorded, of ended orders | as its regular orders | recorded |",
+  "| `gate` | recorded | recorded, of ended orders | recorded | recorded |",
+  "| `hyperliquid` | recorded | recorded | as its regular orders | recorded |",
+  "| `krakenfutures` | recorded | recorded | ccxt's parser | ccxt's parser |",
+  "| `kucoinfutures` | its reference | recorded | as its regular orders | its reference |",
+];
+
 /** What is read of the account, where that is not everything or not ccxt's default (src/actions/venue/quirks.ts). */
 const READS: Readonly<Record<string, string>> = {
   binance: "USDⓈ-M only; for COIN-M use `binancecoinm`",
@@ -84,7 +98,7 @@ const READS: Readonly<Record<string, string>> = {
   okx: "every contract, all types of algo orders",
   bybit: "USDT, USDC, inverse; of inverse contracts the orders settled in BTC and ETH",
   gate: "perpetuals settled in USDT and BTC; no dated futures",
-  bitget: "USDT and USDC futures; no coin-margined ones",
+  bitget: "USDT and USDC futures, of the classic and the unified account; no coin-margined ones",
   kucoinfutures: "every contract",
   krakenfutures: "every contract",
   hyperliquid: "the main exchange, not those of builders (HIP-3)",
@@ -152,7 +166,11 @@ export function exchangesMarkdown(): string {
     "| B | closes by what ccxt says that it can do, untested |",
     "| C | ccxt cannot show positions or send orders: [a hook](emergency.md#drivers) closes |",
     "",
-    "Of the replies of _B, replies_ these have field by field what was recorded from the venue (ccxt's static response fixtures): positions, the rows of orders and order replies of `hyperliquid`, open orders of `krakenfutures` and `kucoinfutures`, conditional orders of `gate`; positions of `bybit` follow its reference. All of `bitget`, and what is not named here, was written after ccxt's parsers alone.",
+    "Fields that the replies of these venues are known to have, from recordings (ccxt's static response fixtures) unless it says otherwise:",
+    "",
+    ...EVIDENCE,
+    "",
+    "Recorded replies have numbers as text where some venues send numbers: each venue's are read both ways. Where an answer that says that it worked lacks the list that was asked for, the account of these venues is not read, and never flat. Refusals, codes and replies to cancels are after the references and ccxt's tables, at every venue; what is not understood is of unknown fate.",
     "",
     "Whatever the tier: run `supervisor emergency plan` on the real account, and close a small position once, before you rely on it.",
     "",

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import type { CancelOrders, CloseOrder, HeldPosition } from "../../src/core/close-orders.ts";
 import { systemClock } from "../../src/platform/clock.ts";
+import { RECORDED_FIELDS } from "../fixtures/recorded-fields.ts";
 import { VENUE_REPLIES } from "../fixtures/venue-replies.ts";
 
 type Name = keyof typeof VENUE_REPLIES;
@@ -64,6 +65,20 @@ const EXPECTED: Readonly<Record<Name, Expected>> = {
     ],
     cancels: ["/mix/order/batch-cancel-orders", "/mix/order/cancel-plan-order"],
   },
+  bitgetUnified: {
+    positions: [
+      { ...short, amount: 0.3, notional: 8400, hedged: true, marginMode: "cross" },
+      { symbol: "BTC/USDC:USDC", side: "long", amount: 0.3, hedged: false },
+    ],
+    orders: ["1111 bot-1 BTC/USDT:USDT"],
+    // Three listings by type show the same stop, which does not say that it only reduces.
+    triggers: ["2222 2222 BTC/USDT:USDT"],
+    closes: [
+      ["/v3/trade/place-order", '"symbol":"BTCUSDT"', '"side":"buy"', '"posSide":"short"', '"qty":"0.3"'],
+      ["/v3/trade/place-order", '"symbol":"BTCPERP"', '"side":"sell"', '"reduceOnly":"yes"'],
+    ],
+    cancels: ["/v3/trade/cancel-symbol-order", '/v3/trade/cancel-strategy-order {"symbol":"BTCUSDT","orderId":"2222"}'],
+  },
   kucoinfutures: {
     positions: [{ ...short, amount: 300, notional: 8400, marginMode: "cross" }],
     orders: ["5cdfc138b21023a909e5ad55 bot-1 BTC/USDT:USDT"],
@@ -104,7 +119,12 @@ interface Replay extends AsyncDisposable {
 /** Bodies with status 400, by the beginning of METHOD and path. */
 type Overrides = Readonly<Record<string, unknown>>;
 
-async function replay(name: Name, overrides: Overrides = {}): Promise<Replay> {
+/** Answers with the replies of a venue, each as `told` has it. */
+async function replay(
+  name: Name,
+  overrides: Overrides = {},
+  told: (reply: unknown, key: string) => unknown = (reply) => reply,
+): Promise<Replay> {
   const { replies, refusal } = VENUE_REPLIES[name];
   const sent: string[] = [];
   const unknown: string[] = [];
@@ -126,12 +146,14 @@ async function replay(name: Name, overrides: Overrides = {}): Promise<Replay> {
       if (key === undefined) unknown.push(label);
       if (state.refuseOrders && request.method === "POST" && !label.startsWith("POST /info"))
         return Response.json(refusal.body, { status: refusal.status });
-      return key === undefined ? Response.json({}, { status: 404 }) : Response.json(Reflect.get(replies, key));
+      return key === undefined
+        ? Response.json({}, { status: 404 })
+        : Response.json(told(Reflect.get(replies, key), key));
     },
   });
   const wallet = name === "hyperliquid";
   const access = {
-    exchange: name,
+    exchange: name === "bitgetUnified" ? "bitget" : name,
     endpoint: server.url.href,
     sandbox: false,
     symbols: [],
@@ -162,6 +184,7 @@ function orderFor({ symbol, side, amount, hedged, marginMode }: HeldPosition): C
 
 const NAMES = [
   "bitget",
+  "bitgetUnified",
   "bybit",
   "gate",
   "hyperliquid",
@@ -208,6 +231,67 @@ describe.concurrent.each(NAMES)("recorded replies of %s", (name) => {
     rig.refuseOrders = true;
     expect((await rig.venue.send(orderFor(first))).result).toEqual({ kind: "rejected", why: "reduceOnly" });
   });
+});
+
+/** Recorded replies have numbers as text where a venue's own have numbers, and nobody knows of every venue which of both it sends. */
+function asText(value: unknown): unknown {
+  if (typeof value === "number") return String(value);
+  if (Array.isArray(value)) return value.map(asText);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, asText(part)]));
+}
+
+test.concurrent.each(NAMES)("CcxtVenue reads the same of %s where every number is a text", async (name) => {
+  await using rig = await replay(name);
+  await using text = await replay(name, {}, asText);
+  const reading = await rig.venue.read();
+  expect(reading.failures).toEqual([]);
+  expect(await text.venue.read()).toEqual(reading);
+});
+
+/** The replies that positions are read from; a venue's new ones are added to its quirks. */
+const POSITIONS =
+  /all-position|current-position|position\/list|futures\/\w+\/positions|openpositions|clearinghouseState|v1\/positions/;
+test.concurrent.each(NAMES)(
+  "CcxtVenue does not read that %s holds nothing where an answer lacks the list of positions",
+  async (name) => {
+    await using rig = await replay(name, {}, (reply, key) => (POSITIONS.test(key) ? withoutLists(reply) : reply));
+    const { positions, failures } = await rig.venue.read();
+    expect(positions).toBeUndefined();
+    expect(failures).toContainEqual({ kind: "unknown" });
+  },
+);
+
+/** A success without what was asked for. */
+function withoutLists(reply: unknown): object {
+  const fields = Array.isArray(reply) || typeof reply !== "object" || reply === null ? {} : reply;
+  return Object.fromEntries(
+    Object.entries({ label: "", ...fields }).flatMap(([name, part]: [string, unknown]) => {
+      if (Array.isArray(part)) return [];
+      return [[name, typeof part === "object" && part !== null ? withoutLists(part) : part]];
+    }),
+  );
+}
+
+test.each(RECORDED_FIELDS)(
+  "the reply $reply of $venue has the fields that were recorded, at $at",
+  ({ venue, reply, at, fields }) => {
+    const { replies } = VENUE_REPLIES[venue];
+    const found = at.reduce<unknown>((part, name) => Reflect.get(Object(part), name), Reflect.get(replies, reply));
+    expect(fields.split(" ").filter((name) => !Object.hasOwn(Object(found), name))).toEqual([]);
+  },
+);
+
+test("CcxtVenue asks Bitget again what kind of account it is when that could not be told", async () => {
+  let asked = 0;
+  await using rig = await replay("bitgetUnified", {}, (reply, key) => {
+    if (!key.includes("/account/settings")) return reply;
+    asked += 1;
+    // Of the listing of markets, and of the first reading.
+    return asked === 1 ? { code: "45001", msg: "Unknown error", requestTime: 1, data: null } : reply;
+  });
+  expect((await rig.venue.read()).positions).toBeUndefined();
+  expect((await rig.venue.read()).positions).toHaveLength(2);
 });
 
 function cancelOf([first]: readonly { id: string; symbol: string }[], trigger: boolean): CancelOrders {

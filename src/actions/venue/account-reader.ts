@@ -63,6 +63,7 @@ export class AccountReader {
     const waiting = oneListing ? all?.filter(({ conditional }) => conditional) : [];
     const known = new Set(regular?.map(({ id }) => id));
     const failures = [positions, listed, ...triggers].flatMap((part) => ("failure" in part ? [part.failure] : []));
+    if (failures.length > 0) for (const name of this.#quirks.guessedOptions) this.#exchange.options[name] = undefined;
     const seen = [...triggers.map((part) => ("value" in part ? part.value : undefined)), waiting];
     return {
       positions: "value" in positions ? positions.value : undefined,
@@ -70,7 +71,7 @@ export class AccountReader {
       // A venue that ignores the parameter answers with the regular orders once more.
       triggers: seen.includes(undefined)
         ? undefined
-        : seen.flatMap((part) => part ?? []).filter(({ id }) => !known.has(id)),
+        : distinct(seen.flatMap((part) => part ?? []).filter(({ id }) => !known.has(id))),
       failures,
     };
   }
@@ -150,6 +151,11 @@ export class AccountReader {
 function merged<T>(parts: readonly Answer<T[]>[]): Answer<T[]> {
   const failed = parts.find((part) => "failure" in part);
   return failed ?? { value: parts.flatMap((part) => ("value" in part ? part.value : [])) };
+}
+
+/** One that does not know the types of conditional orders shows all of them in the listing of each. */
+function distinct(orders: readonly OpenOrder[]): OpenOrder[] {
+  return [...new Map(orders.map((order) => [`${order.symbol} ${order.id}`, order])).values()];
 }
 
 /** Nothing that was read is open, but for dust, and nothing was unreadable. */

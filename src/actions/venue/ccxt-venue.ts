@@ -295,14 +295,15 @@ export class CcxtVenue implements Venue {
 
   /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
   async cancel({ symbol, trigger, orders }: CancelOrders): Promise<VenueFailure[]> {
-    const { has } = this.#exchange;
-    const { oneListing } = this.#quirks;
+    const { has, options } = this.#exchange;
+    const { oneListing, cancelsTriggersSingly } = this.#quirks;
+    const singly = trigger && cancelsTriggersSingly(options);
     const params = trigger && !oneListing ? { trigger: true } : {};
     const ids = orders.map(({ id }) => id);
-    if (has["cancelAllOrders"] === true && !oneListing) {
+    if (has["cancelAllOrders"] === true && !oneListing && !singly) {
       return this.#cancelCall(trigger, symbol, 1, () => this.#exchange.cancelAllOrders(symbol, params));
     }
-    const bulk = has["cancelOrders"] === true;
+    const bulk = has["cancelOrders"] === true && !singly;
     const most = bulk ? (trigger ? this.#quirks.triggerCancelBatch : this.#quirks.cancelBatch) : 1;
     const failures: VenueFailure[] = [];
     for (let at = 0; at < ids.length; at += most) {

@@ -8,6 +8,12 @@ export interface TriggerListing {
   readonly unknownType: RegExp | undefined;
 }
 
+/** Where in an answer a list is: names that lead to it, none for the answer itself. `orNull`: the venue says null where it is empty. */
+export interface ListPart {
+  readonly at: readonly string[];
+  readonly orNull?: true;
+}
+
 type Parameters = Readonly<Record<string, unknown>>;
 
 export interface VenueQuirks {
@@ -30,6 +36,10 @@ export interface VenueQuirks {
   /** Ids in one bulk cancel of regular and of conditional orders. */
   readonly cancelBatch: number;
   readonly triggerCancelBatch: number;
+  /** ccxt's cancel of a symbol's conditional orders would take the regular ones, by its options: they are cancelled one by one. */
+  readonly cancelsTriggersSingly: (options: Readonly<Record<string, unknown>>) => boolean;
+  /** Options that ccxt finds out by a request of its own, whose failure it takes for a no: forgotten after a reading that failed. */
+  readonly guessedOptions: readonly string[];
   /** Whether an order must name the margin mode of its position. */
   readonly namesMarginMode: boolean;
   /** Open orders of derivatives and spot stand in the same lists. */
@@ -37,7 +47,7 @@ export interface VenueQuirks {
   /** What ccxt's way of closing a whole position takes besides the symbol. */
   readonly closesBy: readonly ("clientOrderId" | "marginMode" | "side")[];
   /** Which part of an answer must be a list: without it ccxt would read that there is nothing; `undefined`: not known. */
-  readonly listOf: (method: string, path: string) => "answer" | "data" | "balances" | undefined;
+  readonly listOf: (method: string, path: string, body: string) => ListPart | undefined;
   /** Paths of new orders that take a deadline in a header; `undefined`: ccxt's recvWindow sets it. */
   readonly deadline: { readonly header: string; readonly paths: readonly string[] } | undefined;
 }
@@ -54,6 +64,8 @@ const USUAL: VenueQuirks = {
   // The smallest limit among the venues with a bulk cancel.
   cancelBatch: 20,
   triggerCancelBatch: 20,
+  cancelsTriggersSingly: () => false,
+  guessedOptions: [],
   namesMarginMode: false,
   listsBothMarkets: false,
   closesBy: [],
@@ -61,14 +73,23 @@ const USUAL: VenueQuirks = {
   deadline: undefined,
 };
 
+/** Reads the lists at the ends of these paths. */
+function listsAt(parts: Readonly<Record<string, ListPart>>): VenueQuirks["listOf"] {
+  const ends = Object.keys(parts);
+  return (method, path) => {
+    const end = method === "GET" ? ends.find((each) => path.endsWith(each)) : undefined;
+    return end === undefined ? undefined : parts[end];
+  };
+}
+
 /** Answers of Binance that are bare lists, on each of its futures interfaces. */
 const BINANCE_LISTS = /\/(positionRisk|openOrders|openAlgoOrders)$/;
 const BINANCE_SPOT_ACCOUNT = /^\/api\/v3\/account$/;
 const BINANCE: VenueQuirks = {
   ...USUAL,
   listOf: (method, path) => {
-    if (method === "GET" && BINANCE_SPOT_ACCOUNT.test(path)) return "balances";
-    return method === "GET" && BINANCE_LISTS.test(path) ? "answer" : undefined;
+    if (method === "GET" && BINANCE_SPOT_ACCOUNT.test(path)) return { at: ["balances"] };
+    return method === "GET" && BINANCE_LISTS.test(path) ? { at: [] } : undefined;
   },
 };
 /** Stops of the spot market are in the list of all open orders. */
@@ -94,7 +115,7 @@ const OKX: VenueQuirks = {
   listsBothMarkets: true,
   closesBy: ["clientOrderId", "marginMode", "side"],
   // Every answer of the interface, also to an order and a cancel.
-  listOf: () => "data",
+  listOf: () => ({ at: ["data"] }),
   // A signed request is good for 30 s; this header is what makes an order whose reply was lost die sooner.
   deadline: { header: "expTime", paths: ["/api/v5/trade/order", "/api/v5/trade/batch-orders"] },
 };
@@ -111,6 +132,7 @@ const BYBIT: VenueQuirks = {
   ],
   triggerListings: [],
   oneListing: true,
+  listOf: listsAt({ "/position/list": { at: ["result", "list"] }, "/order/realtime": { at: ["result", "list"] } }),
 };
 
 const GATE_SETTLEMENTS = [{ settle: "usdt" }, { settle: "btc" }];
@@ -120,6 +142,7 @@ const GATE: VenueQuirks = {
   orderListings: GATE_SETTLEMENTS,
   triggerListings: GATE_SETTLEMENTS.map((settle) => ({ params: { trigger: true, ...settle }, unknownType: undefined })),
   noAccount: /USER_NOT_FOUND/,
+  listOf: listsAt({ "/positions": { at: [] }, "/orders": { at: [] }, "/price_orders": { at: [] } }),
 };
 
 /** Coin-margined products want their margin currency named; they are not read. */
@@ -135,6 +158,28 @@ const BITGET: VenueQuirks = {
   ),
   namesMarginMode: true,
   closesBy: ["side"],
+  // A unified account has another interface.
+  cancelsTriggersSingly: ({ uta }) => uta === true,
+  guessedOptions: ["uta"],
+  listOf: listsAt({
+    "/position/current-position": { at: ["data", "list"], orNull: true },
+    "/trade/unfilled-orders": { at: ["data", "list"], orNull: true },
+    "/trade/unfilled-strategy-orders": { at: ["data"], orNull: true },
+    "/position/all-position": { at: ["data"] },
+    "/order/orders-pending": { at: ["data", "entrustedList"], orNull: true },
+    "/order/orders-plan-pending": { at: ["data", "entrustedList"], orNull: true },
+  }),
+};
+
+const KUCOIN: VenueQuirks = {
+  ...USUAL,
+  namesMarginMode: true,
+  closesBy: ["clientOrderId"],
+  listOf: listsAt({
+    "/v1/positions": { at: ["data"] },
+    "/v1/orders": { at: ["data", "items"] },
+    "/v1/stopOrders": { at: ["data", "items"] },
+  }),
 };
 
 /** ccxt lists the open orders of their spot market unless it is told otherwise, whatever its default type is. */
@@ -152,14 +197,31 @@ const QUIRKS: Readonly<Record<string, VenueQuirks>> = {
   bybitid: BYBIT,
   gate: GATE,
   bitget: BITGET,
-  kucoin: { ...USUAL, namesMarginMode: true, closesBy: ["clientOrderId"] },
-  kucoinfutures: { ...USUAL, namesMarginMode: true, closesBy: ["clientOrderId"] },
+  kucoin: KUCOIN,
+  kucoinfutures: KUCOIN,
   btse: TOLD_SWAP,
   hashkey: TOLD_SWAP,
   coinbase: { ...USUAL, closesBy: ["clientOrderId"] },
   mudrex: { ...USUAL, closesBy: ["side"] },
-  krakenfutures: { ...USUAL, triggerListings: [], oneListing: true },
-  hyperliquid: { ...USUAL, triggerListings: [], oneListing: true, pricedMarketOrders: true, clientIds: false },
+  krakenfutures: {
+    ...USUAL,
+    triggerListings: [],
+    oneListing: true,
+    listOf: listsAt({ "/openpositions": { at: ["openPositions"] }, "/openorders": { at: ["openOrders"] } }),
+  },
+  hyperliquid: {
+    ...USUAL,
+    triggerListings: [],
+    oneListing: true,
+    pricedMarketOrders: true,
+    clientIds: false,
+    // One path for every question.
+    listOf: (_, path, body) => {
+      if (!path.endsWith("/info")) return undefined;
+      if (body.includes('"clearinghouseState"')) return { at: ["assetPositions"] };
+      return body.includes('"frontendOpenOrders"') ? { at: [] } : undefined;
+    },
+  },
 };
 
 /** `spot`: of the spot wallet; what a venue wants otherwise for its derivatives does not count there. */
