@@ -9,6 +9,9 @@ import { counted } from "./counted.ts";
 import { orderIdPrefix } from "./incident.ts";
 import { unreachableText } from "./venue-error.ts";
 
+/** The bot's last order may be executed after its end, and a venue may show an older state once. */
+const MIN_GROWN = 3;
+
 /** What appeared after the account was flat and is not ours; an order of before that shows again is only a cancel that did not last. */
 export function foreignActivity(
   policy: PlanPolicy,
@@ -45,7 +48,20 @@ export function foreignDecision({ goal, scope }: PlanPolicy, foreign: readonly s
   return { kind: "done", outcome: "foreign", reason, foreign };
 }
 
-export function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<Decision, { kind: "done" }> {
+/** The last word where something is still open. */
+export function leftOpen(
+  policy: PlanPolicy,
+  { grown }: PlanState,
+  work: Work,
+  reading: Reading,
+): Extract<Decision, { kind: "done" }> {
+  if (grown < MIN_GROWN) return residual(policy, work, reading);
+  const reason = `something else trades on the account: positions grew ${grown} times while they were closed; stop it, then close again`;
+  const foreign = work.open.map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`);
+  return { kind: "done", outcome: "foreign", reason, foreign };
+}
+
+function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<Decision, { kind: "done" }> {
   const all = (reading.orders ?? []).length + (reading.triggers ?? []).length;
   const due = work.cancels.reduce((sum, { orders }) => sum + orders.length, 0);
   const owed = work.loans.length === 0 ? "" : `, ${counted(work.loans.length, "loan")} (${owedText(work.loans)})`;

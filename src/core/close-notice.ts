@@ -40,17 +40,28 @@ export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, r
   const held = reading.positions;
   const owed = reading.loans ?? [];
   const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
+  const rested = reading.orders === undefined || reading.triggers === undefined || hasOrders(reading);
+  const grown = state.grown + (!state.rested && hasGrown(state.held, held) ? 1 : 0);
   const allowance = refund(state.allowance, held, readFromMs, lateMs);
   const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
   const doubts = settleDoubts(state.doubts, amountsIn(held, owed), readFromMs, lateMs);
   return {
     ...next,
+    rested,
+    grown,
     held,
     owed,
     attempts,
     doubts,
     allowance: widenAllowance(allowance, held, attempts, policy.maxOrders),
   };
+}
+
+/** Balances grow by what others pay in, too. */
+function hasGrown(before: readonly HeldPosition[], now: readonly HeldPosition[]): boolean {
+  const amounts = amountsOf(before);
+  const derivatives = amountsOf(now.filter(({ free }) => free === undefined));
+  return [...derivatives].some(([key, amount]) => amount > (amounts.get(key) ?? 0));
 }
 
 /** What is held and owed, by position key. */

@@ -70,6 +70,10 @@ export interface PlanState {
   readonly unsureBeforeMs: number | undefined;
   /** Readings in a row that showed open orders. */
   readonly orderRounds: number;
+  /** Something rested at the last reading that may have opened a position since; so it is before the first one. */
+  readonly rested: boolean;
+  /** Readings that showed a position grown although nothing rested before: only something else that trades does that. */
+  readonly grown: number;
   /** Ids of orders that were open before the account was flat. */
   readonly seen: ReadonlySet<string>;
   readonly lastSentAtMs: number | undefined;

@@ -11,7 +11,7 @@ import {
   done,
   foreignActivity,
   foreignDecision,
-  residual,
+  leftOpen,
   shownFlat,
   unreadable,
   unsaleable,
@@ -62,6 +62,8 @@ export function startPlan(
     seq: 0,
     doubts: new Map(),
     orderRounds: 0,
+    rested: true,
+    grown: 0,
     unsureBeforeMs: resumed.lastUnknownAtMs,
     allowance: NEW_ALLOWANCE,
     held: [],
@@ -120,7 +122,7 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   const expired = atMs >= lastMoment(policy, state);
   const { excess, cancels, loans } = work;
   const todo = reading.positions !== undefined && excess.length + cancels.length + loans.length > 0;
-  if (expired && todo) return { state, decision: residual(policy, work, reading) };
+  if (expired && todo) return { state, decision: leftOpen(policy, state, work, reading) };
   if (expired && !isComplete(reading)) return { state, decision: unreadable(reading) };
   if (policy.goal.kind === "reduce" && work.unvalued.length > 0) return { state, decision: unvalued(work) };
   const stays = isSettled(policy, state, readFromMs) ? excess.filter(stuck) : excess.filter(isUnsellable);
@@ -314,6 +316,6 @@ function afterCap(policy: PlanPolicy, state: PlanState, work: Work, reading: Rea
   // By when the reading began: only one that began after the last order was over tells which orders were not executed.
   const lateMs = (state.lastSentAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - readFromMs;
   if (lateMs > 0) return { kind: "wait", ms: Math.min(MAX_SETTLE_MS, lateMs), quiet: false };
-  const { reason } = residual(policy, work, reading);
-  return done("residual", `the cap of ${state.allowance.max} orders for one run is used up; ${reason}`);
+  const end = leftOpen(policy, state, work, reading);
+  return { ...end, reason: `the cap of ${state.allowance.max} orders for one run is used up; ${end.reason}` };
 }
