@@ -190,8 +190,8 @@ export async function* decodeStream(
 ): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   let sum = 0;
-  const stored = checked(parts, read);
-  const plain = codec.encrypt === null ? stored : await decrypted(stored, identity);
+  const stored = (): AsyncGenerator<Uint8Array> => checked(parts, read);
+  const plain = codec.encrypt === null ? stored() : await decrypted(stored, identity, codec.recipients);
   for await (const chunk of decompressed(plain, codec.compress)) {
     bytes += chunk.length;
     sum = crc32(chunk, sum);
@@ -217,19 +217,48 @@ export async function* checked(parts: readonly Part[], read: DecodeOptions["read
   }
 }
 
+/** Throws `NotJudgedError` for a key that is not that of the backup: what was stored may well be whole. */
 async function decrypted(
-  stored: AsyncGenerator<Uint8Array>,
+  stored: () => AsyncGenerator<Uint8Array>,
   identity: string | undefined,
+  recipients: readonly string[],
 ): Promise<AsyncIterable<Uint8Array>> {
   if (identity === undefined)
     throw new NotJudgedError(
       "it is encrypted, and no identityFile is given; name the file of its private key under backups.encryption",
     );
-  const { Decrypter } = await import("age-encryption");
+  const { Decrypter, identityToRecipient } = await import("age-encryption");
   const decrypter = new Decrypter();
-  for (const line of identity.split("\n").filter((each) => each.startsWith("AGE-SECRET-KEY-")))
-    decrypter.addIdentity(line.trim());
-  return decrypter.decrypt(streamOf(stored));
+  const own: string[] = [];
+  for (const line of identity.split("\n").filter((each) => each.startsWith("AGE-SECRET-KEY-"))) {
+    try {
+      decrypter.addIdentity(line.trim());
+      // One after the other: they are a few.
+      // oxlint-disable-next-line no-await-in-loop
+      own.push(await identityToRecipient(line.trim()));
+    } catch (cause) {
+      throw new NotJudgedError("the identityFile holds a key that is none of age", { cause });
+    }
+  }
+  if (own.length === 0) throw new NotJudgedError("the identityFile holds no key of age (AGE-SECRET-KEY-…)");
+  try {
+    return await decrypter.decrypt(streamOf(stored()));
+  } catch (cause) {
+    // A header with a wrong byte is opened by no key either: the checksums tell the one from the other.
+    await drain(stored());
+    if (own.some((each) => recipients.includes(each))) throw cause;
+    throw new NotJudgedError(
+      `the key of the identityFile (${own.join(", ")}) does not open it; it was encrypted for ${recipients.join(", ")}`,
+      { cause },
+    );
+  }
+}
+
+/** Reads the pieces for their checksums alone. */
+export async function drain(pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  // Safe: nothing is done with a piece.
+  // oxlint-disable-next-line no-unused-vars
+  for await (const _ of pieces);
 }
 
 /** The unpacked stream; throws when it is cut off or damaged, as far as its own checksums tell. */

@@ -30,19 +30,16 @@ export class Failure extends Error {
     return error instanceof Failure ? error : Failure.of("store", error);
   }
 
-  /** A full disk is one in whatever stage it shows. */
+  /** A full disk is one in whatever stage it shows, and what could not be judged is no fault of what was to be. */
   static of(stage: Stage, cause: unknown): Failure {
-    return new Failure(isFullDisk(cause) ? "space" : stage, cause instanceof Error ? cause.message : String(cause), {
-      cause,
-    });
+    const shown = isFullDisk(cause) ? "space" : isNotJudged(cause) ? "source" : stage;
+    return new Failure(shown, cause instanceof Error ? cause.message : String(cause), { cause });
   }
 
   /** Of a proof that could not be made; `undefined`: what was thrown is the outcome of one. */
   static ofProof(cause: unknown): Failure | undefined {
     if (cause instanceof Failure && cause.stage !== "verify") return cause;
-    if (isFullDisk(cause)) return Failure.of("space", cause);
-    const known = causesOf(cause).some((each) => each instanceof NotJudgedError);
-    return known ? Failure.of("source", cause) : undefined;
+    return isFullDisk(cause) || isNotJudged(cause) ? Failure.of("source", cause) : undefined;
   }
 }
 
@@ -56,6 +53,10 @@ function isFullDisk(cause: unknown): boolean {
   return causesOf(cause).some(
     (each) => ("code" in each && FULL_CODES.includes(each.code)) || FULL_WORDS.test(each.message),
   );
+}
+
+function isNotJudged(cause: unknown): boolean {
+  return causesOf(cause).some((each) => each instanceof NotJudgedError);
 }
 
 function causesOf(cause: unknown): readonly Error[] {

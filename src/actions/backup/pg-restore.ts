@@ -138,7 +138,7 @@ async function fillDatabase(
     const env = connectionEnv({ ...placeOf(target), database: scratch }, target.password);
     await feedProgram({ command, env }, stream);
   } catch (cause) {
-    throw new Failure("verify", `cannot restore ${label}: ${messageOf(cause)}`, { cause });
+    throw Failure.of("verify", new Error(`cannot restore ${label}: ${messageOf(cause)}`, { cause }));
   }
 }
 

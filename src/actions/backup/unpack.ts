@@ -96,6 +96,8 @@ export async function* readable({ label, open }: Reading): AsyncGenerator<Uint8A
     yield* open();
   } catch (cause) {
     if (cause instanceof Failure) throw cause;
+    const unread = Failure.ofProof(cause);
+    if (unread !== undefined) throw new Failure(unread.stage, `cannot read ${label}: ${messageOf(cause)}`, { cause });
     throw new Failure("verify", `${label} is damaged: ${messageOf(cause)}`, { cause });
   }
 }

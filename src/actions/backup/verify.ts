@@ -6,7 +6,7 @@ import type { Level, Manifest, Part, Verification } from "../../core/backup-mani
 import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { baseOf, tableFault } from "./basis.ts";
-import { checked, decodeStream } from "./encode.ts";
+import { checked, decodeStream, drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { readPart } from "./repository.ts";
 import { proverOf } from "./sources.ts";
@@ -97,10 +97,4 @@ async function inScratch(parent: string, deed: (place: string) => Promise<void>)
   } finally {
     rmSync(place, { recursive: true, force: true });
   }
-}
-
-async function drain(pieces: AsyncIterable<Uint8Array>): Promise<void> {
-  // Safe: the pieces are read for their checksums alone.
-  // oxlint-disable-next-line no-unused-vars
-  for await (const _ of pieces);
 }

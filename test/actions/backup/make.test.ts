@@ -4,7 +4,9 @@ import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync,
 import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { describe, expect, test } from "vitest";
+import { checkBackups } from "../../../src/actions/backup/check.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
+import { verifyJobSchema, type VerifyJob } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { Rig } from "./rig.ts";
 
@@ -82,7 +84,10 @@ describe("makeBackup() with encryption", () => {
     expect(await rig.backUp(rig.job(rig.sqlite, { recipients, identity, verify: "L2" }))).toBe(0);
     // That there is no key says nothing of the backup.
     await expect(verify(rig, "L1")).rejects.toThrow("no identityFile is given");
-    expect(await verify(rig, "L1", "state", await generateIdentity())).toMatchObject({ ok: false });
+    await expect(verify(rig, "L1", "state", "no key")).rejects.toThrow("holds no key of age");
+    await expect(verify(rig, "L1", "state", await generateIdentity())).rejects.toThrow(
+      `does not open it; it was encrypted for ${recipients[0] ?? ""}`,
+    );
     expect(await verify(rig, "L2", "state", identity)).toMatchObject({ ok: true });
     const path = join(rig.stored().folder, "data.000");
     const bytes = readFileSync(path);
@@ -90,6 +95,49 @@ describe("makeBackup() with encryption", () => {
     writeFileSync(path, bytes);
     expect(await verify(rig, "L0")).toMatchObject({ ok: false });
     expect(await verify(rig, "L1", "state", identity)).toMatchObject({ ok: false });
+  });
+});
+
+const verifyJob = (rig: Rig, identity: string): VerifyJob =>
+  verifyJobSchema.parse({
+    version: 1,
+    target: rig.sqlite,
+    store: "local",
+    folder: rig.store,
+    level: "L1",
+    checks: [],
+    ids: [],
+    identity,
+    record: join(rig.folder, "records", "state.json"),
+  });
+
+const stageEncrypted = async (rig: Rig) => {
+  rig.fill(50).close();
+  const identity = await generateIdentity();
+  const recipients = [await identityToRecipient(identity)];
+  expect(await rig.backUp(rig.job(rig.sqlite, { recipients, identity }))).toBe(0);
+  return { recipients, check: verifyJob(rig, await generateIdentity()) };
+};
+
+describe("checkBackups() with the wrong key", () => {
+  test("refutes nothing: the backup stays verified, and its record too", async () => {
+    using rig = new Rig();
+    const { check } = await stageEncrypted(rig);
+    const before = [rig.stored().state, readFileSync(check.record ?? "", "utf8")];
+    expect(await checkBackups(check, { write: (line) => void rig.lines.push(line), clock: systemClock })).toBe(3);
+    expect([rig.stored().state, readFileSync(check.record ?? "", "utf8")]).toEqual(before);
+    expect(rig.failure()?.reason).toContain("does not open it");
+  });
+
+  test("refutes a backup whose encrypted header has a wrong byte", async () => {
+    using rig = new Rig();
+    const { check } = await stageEncrypted(rig);
+    const path = join(rig.stored().folder, "data.000");
+    const bytes = readFileSync(path);
+    bytes[60] = (bytes[60] ?? 0) ^ 1;
+    writeFileSync(path, bytes);
+    expect(await checkBackups(check, { write: (line) => void rig.lines.push(line), clock: systemClock })).toBe(4);
+    expect(rig.stored().state.verifications.at(-1)).toMatchObject({ ok: false });
   });
 });
 
