@@ -1,16 +1,13 @@
 /** Tells a state that is whole from one that is damaged, and from none at all. A state that was there is never taken for a first start. */
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
 import { chainGaps } from "../../core/state-merge.ts";
 import { APPLICATION_ID, type TableName } from "../../core/state-tables.ts";
 import { checkPages, checkRows, openToRead, openToWrite, provenRows, readMeta, type Database } from "./database.ts";
 import { readSidecar, sizeOf, type StateFiles } from "./files.ts";
+import { quarantinesOf } from "./quarantine.ts";
 import type { StoredRow } from "./rows.ts";
 
 /** After this time without one a full check is made also after a clean stop, ms. */
 const FULL_CHECK_MS = 86_400_000;
-/** Name of the file that a finished recovery leaves in the folder of the damaged files. */
-export const REPORT_NAME = "report.json";
 
 export type Condition =
   | { readonly kind: "fresh" }
@@ -108,12 +105,10 @@ function hasTraces(files: StateFiles): boolean {
 
 /** Folders of damaged files that no finished recovery has used yet, newest first. */
 export function unfinishedQuarantines(files: StateFiles): string[] {
-  if (!existsSync(files.quarantine)) return [];
-  return readdirSync(files.quarantine)
-    .toSorted()
-    .toReversed()
-    .map((name) => join(files.quarantine, name))
-    .filter((folder) => !existsSync(join(folder, REPORT_NAME)));
+  return quarantinesOf(files)
+    .filter(({ recovered }) => !recovered)
+    .map(({ folder }) => folder)
+    .toReversed();
 }
 
 /** Codes that say that the file itself is broken (https://sqlite.org/rescode.html). */

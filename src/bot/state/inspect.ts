@@ -5,10 +5,11 @@ import { join } from "node:path";
 import { mergeFound } from "../../core/state-merge.ts";
 import { TABLE_NAMES, type TableName } from "../../core/state-tables.ts";
 import { positionOf } from "./books.ts";
-import { chainGapsOf, lookAtState, REPORT_NAME, type Condition } from "./check.ts";
+import { chainGapsOf, lookAtState, type Condition } from "./check.ts";
 import { checkPages, checkRows, openToRead, provenRows, readMeta, type Database } from "./database.ts";
 import { readSidecar, sizeOf, stateFiles, type StateFiles } from "./files.ts";
 import { knownIntent } from "./orders.ts";
+import { quarantinesOf, removedQuarantines } from "./quarantine.ts";
 import { gather, rebuild } from "./recover.ts";
 import { secondCopyRows } from "./second-copy.ts";
 
@@ -125,7 +126,10 @@ export interface Examination {
   /** Lines of the second copy that are whole, and that are not. */
   readonly secondCopy: { readonly rows: number; readonly torn: number };
   readonly backup: { readonly madeAt: string; readonly flaws: readonly string[] } | null;
-  readonly quarantines: readonly { readonly folder: string; readonly recovered: boolean }[];
+  /** Damaged files that were moved aside. */
+  readonly quarantines: readonly { readonly folder: string; readonly recovered: boolean; readonly bytes: number }[];
+  /** How many such folders were removed by their age. */
+  readonly removedQuarantines: number;
 }
 
 /** Whether the state is whole, every row and index looked at, and what there is to recover it from. Changes nothing. */
@@ -144,7 +148,12 @@ export async function examineState(folder: string, now: number): Promise<Examina
     needsReconcile,
     secondCopy: await secondCopyOf(files),
     backup: await backupOf(files),
-    quarantines: quarantinesOf(files),
+    quarantines: quarantinesOf(files).map(({ folder: aside, recovered, bytes }) => ({
+      folder: aside,
+      recovered,
+      bytes,
+    })),
+    removedQuarantines: removedQuarantines(files),
   };
 }
 
@@ -170,16 +179,6 @@ async function withDatabase<Value>(path: string, look: (database: Database) => V
   } finally {
     database.close();
   }
-}
-
-function quarantinesOf({ quarantine }: StateFiles): Examination["quarantines"] {
-  if (!existsSync(quarantine)) return [];
-  return readdirSync(quarantine)
-    .toSorted()
-    .map((name) => ({
-      folder: join(quarantine, name),
-      recovered: existsSync(join(quarantine, name, REPORT_NAME)),
-    }));
 }
 
 export interface Salvage {

@@ -44,6 +44,7 @@ export type FromThread =
   | { readonly kind: "refused"; readonly error: string }
   | { readonly kind: "replies"; readonly replies: readonly Reply[] }
   | { readonly kind: "trouble"; readonly text: string }
+  | { readonly kind: "note"; readonly text: string }
   | { readonly kind: "closed" };
 
 /** What is small and asked for without waiting: it is handed over once, at the start. */

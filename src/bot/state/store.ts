@@ -37,6 +37,8 @@ export interface StateOptions {
   readonly propose?: ProposeLevel;
   /** Told of what goes wrong without a caller to tell it. */
   readonly onTrouble?: (text: string) => void;
+  /** Told of what the store does by itself and nobody need act on: old damaged files that it removes. */
+  readonly onNote?: (text: string) => void;
 }
 
 export interface StateStore {
@@ -245,6 +247,7 @@ class ThreadStore implements StateStore {
 
   #hear(message: FromThread): void {
     if (message.kind === "trouble") this.#trouble(message.text);
+    if (message.kind === "note") this.#options.onNote?.(message.text);
     if (message.kind === "replies") for (const reply of message.replies) this.#answer(reply);
   }
 

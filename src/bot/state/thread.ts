@@ -5,7 +5,7 @@
 import { statSync } from "node:fs";
 import { isMainThread, parentPort, workerData, type MessagePort } from "node:worker_threads";
 import { backUp } from "./backup.ts";
-import { writeMeta } from "./database.ts";
+import { readMeta, writeMeta } from "./database.ts";
 import { stateFiles, type StateFiles } from "./files.ts";
 import { openState, type OpenedState } from "./open.ts";
 import {
@@ -17,6 +17,7 @@ import {
   type ThreadInput,
   type ToThread,
 } from "./protocol.ts";
+import { removeOldQuarantines } from "./quarantine.ts";
 import { SecondCopy } from "./second-copy.ts";
 import { loadKeys } from "./secrets.ts";
 import { FencedError, StateWriter } from "./writer.ts";
@@ -121,9 +122,25 @@ class StateThread {
     const next = before
       .catch(() => undefined)
       .then(() => backUp(this.#state.database, this.#files, this.#state.uuid))
-      .then(() => this.#second.covered());
+      .then(() => this.#backedUp());
     this.#backup = next;
     return next;
+  }
+
+  #backedUp(): void {
+    this.#second.covered();
+    this.#forgetQuarantines();
+  }
+
+  /** The state is whole and its backup is proven; until it is reconciled somebody may miss something that only the damaged files have. */
+  #forgetQuarantines(): void {
+    if (this.#fenced || readMeta(this.#state.database, "needs_reconcile")) return;
+    try {
+      for (const { name, bytes } of removeOldQuarantines(this.#files, Date.now()))
+        this.#say({ kind: "note", text: `removed quarantine/${name}, ${bytes} bytes: it was kept for 90 days` });
+    } catch (error) {
+      this.#say({ kind: "note", text: `cannot remove old damaged files: ${messageOf(error)}` });
+    }
   }
 
   async #close(): Promise<void> {

@@ -156,7 +156,7 @@ export class StateWriter {
     const values = this.#prepared(`SELECT ${columnsSql("orders")} FROM orders WHERE client_order_id = ?`).get(id);
     if (!Array.isArray(values)) return undefined;
     const row = proven("orders", values);
-    if (row === undefined) throw new Error(`cannot read order ${id}: its row is damaged; run supervisor state doctor`);
+    if (row === undefined) throw this.#damaged(`cannot read order ${id}: its row is damaged`);
     return row;
   }
 
@@ -167,9 +167,15 @@ export class StateWriter {
       .all(...args)
       .map((values) => {
         const row = Array.isArray(values) ? proven(table, values) : undefined;
-        if (row === undefined) throw new Error(`cannot read ${table}: a row is damaged; run supervisor state doctor`);
+        if (row === undefined) throw this.#damaged(`cannot read ${table}: a row is damaged`);
         return table === "kv" ? this.#opened(row.row.cells) : row.row.cells;
       });
+  }
+
+  /** Rows that no clean open looks at are looked at by the next one, which then recovers them. */
+  #damaged(what: string): Error {
+    writeMeta(this.#parts.database, "full_check_at", "0");
+    return new Error(`${what}; the next start of the bot recovers what can be proven (supervisor state doctor)`);
   }
 
   #sealed(cells: readonly Cell[]): readonly Cell[] {
@@ -192,7 +198,7 @@ export class StateWriter {
     // All are read before one is written: a key that is missing must leave everything as it is.
     for (const values of this.#prepared(sql).all()) {
       const row = Array.isArray(values) ? proven("kv", values) : undefined;
-      if (row === undefined) throw new Error("cannot encrypt anew: a row is damaged; run supervisor state doctor");
+      if (row === undefined) throw this.#damaged("cannot encrypt anew: a row is damaged");
       const [key, value, , at] = row.row.cells;
       if (isCurrent(keys, String(value))) continue;
       const plain = decrypt(keys, this.#place(String(key)), String(value));

@@ -58,7 +58,8 @@ const examination = z.object({
   needsReconcile: z.string().nullable(),
   secondCopy: z.object({ rows: z.number(), torn: z.number() }),
   backup: z.object({ madeAt: z.string(), flaws: z.array(z.string()) }).nullable(),
-  quarantines: z.array(z.object({ folder: z.string(), recovered: z.boolean() })),
+  quarantines: z.array(z.object({ folder: z.string(), recovered: z.boolean(), bytes: z.number() })),
+  removedQuarantines: z.number(),
 });
 
 const salvage = z.object({

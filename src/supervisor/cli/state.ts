@@ -7,6 +7,7 @@ import { LEVELS } from "../../core/degradation.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import type { Level } from "../../core/gate.ts";
 import { plainJson, plainText } from "../../core/plain-text.ts";
+import { formatSize } from "../../core/size.ts";
 import { startWorker } from "../../platform/worker.ts";
 import { filesOf } from "../runtime/bot-plan.ts";
 import { refuseUnknownBot } from "./known-bots.ts";
@@ -117,7 +118,7 @@ async function doctor(bot: string, options: Options, io: CliIo): Promise<void> {
   const answer = await ask({ what: "doctor", folder });
   if (answer.what !== "doctor") return;
   const { examination } = answer;
-  const { condition, findings, needsReconcile, secondCopy, backup, quarantines } = examination;
+  const { condition, findings, needsReconcile, secondCopy, backup, quarantines, removedQuarantines } = examination;
   const flawed = backup !== null && backup.flaws.length > 0;
   if (condition !== "whole" || needsReconcile !== null || flawed || secondCopy.torn > 1) io.setExitCode(EXIT.failed);
   if (options.json === true) return io.out(plainJson({ folder, ...examination }));
@@ -128,8 +129,9 @@ async function doctor(bot: string, options: Options, io: CliIo): Promise<void> {
   io.out(`second copy: ${secondCopy.rows} rows${secondCopy.torn > 0 ? `, ${secondCopy.torn} damaged lines` : ""}`);
   if (backup === null) io.out("backup: none");
   else io.out(plainText(`backup: of ${backup.madeAt}, ${flawed ? backup.flaws.join("; ") : "whole"}`));
-  for (const { folder: aside, recovered } of quarantines)
-    io.out(`moved aside: ${aside}${recovered ? "" : ", not recovered from yet"}`);
+  for (const { folder: aside, recovered, bytes } of quarantines)
+    io.out(`moved aside: ${aside}, ${formatSize(bytes)}${recovered ? "" : ", not recovered from yet"}`);
+  if (removedQuarantines > 0) io.out(`moved aside and removed after 90 days: ${removedQuarantines}`);
   if (condition === "damaged")
     io.out("the bot recovers it at its next start; to try it first: supervisor state salvage --to FOLDER");
 }

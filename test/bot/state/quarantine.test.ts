@@ -1,0 +1,52 @@
+/** Damaged files beside a state: kept for 90 days, and longer while they may be missed. */
+import { existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { openStore, type StateStore } from "../../../src/bot/index.ts";
+import { examineState } from "../../../src/bot/state/inspect.ts";
+import { makeFolder, position } from "./rig.ts";
+
+let place: ReturnType<typeof makeFolder>;
+beforeEach(() => {
+  place = makeFolder();
+});
+afterEach(() => place.remove());
+
+const OLD = "2020-01-01T00-00-00-000Z-0123abcd-4567";
+
+/** A state whose database was lost once, long ago and just now. */
+async function recoveredState(notes: string[]): Promise<StateStore> {
+  const { folder } = place;
+  const first = await openStore({ folder });
+  await first.putPosition(position(1));
+  await first.close();
+  const old = join(folder, "quarantine", OLD);
+  mkdirSync(old, { recursive: true });
+  writeFileSync(join(old, "state.db"), "damaged");
+  writeFileSync(join(old, "report.json"), "{}");
+  truncateSync(join(folder, "state.db"), 0);
+  return openStore({ folder, onNote: (text) => notes.push(text) });
+}
+
+test("backup() removes damaged files of 90 days ago, tells and logs it, and keeps the newest", async () => {
+  const notes: string[] = [];
+  const store = await recoveredState(notes);
+  await store.reconciled();
+  await store.backup();
+  await store.close();
+  expect(notes).toEqual([expect.stringContaining(OLD)]);
+  expect(await examineState(place.folder, Date.now())).toMatchObject({
+    condition: "whole",
+    quarantines: [{ recovered: true, bytes: expect.any(Number) }],
+    removedQuarantines: 1,
+  });
+});
+
+test("backup() keeps every damaged file until the state is reconciled", async () => {
+  const notes: string[] = [];
+  const store = await recoveredState(notes);
+  await store.backup();
+  await store.close();
+  expect(notes).toEqual([]);
+  expect(existsSync(join(place.folder, "quarantine", OLD, "state.db"))).toBe(true);
+});
