@@ -3,6 +3,7 @@
  * loaded chunk each, src/core/exchange-ids.ts, with which a config is checked without loading ccxt, and docs/exchanges.md for people.
  */
 import ccxt, { Exchange } from "ccxt";
+import { MARGIN_IDS, marginLack } from "../src/core/margin-venues.ts";
 import packageJson from "../package.json" with { type: "json" };
 
 /** oxfmt's line length. */
@@ -114,7 +115,10 @@ const CREDENTIALS: Readonly<Record<string, string>> = {
 };
 
 /** Margin wallets that `emergency.margin` closes. */
-const MARGIN: Readonly<Record<string, string>> = { binance: "cross, isolated" };
+const MARGIN: Readonly<Record<string, string>> = Object.fromEntries(MARGIN_IDS.map((id) => [id, "cross, isolated"]));
+
+/** Venues of which users ask, and of which something else is missing each. */
+const MARGIN_REFUSED = ["okx", "bybit", "gate", "htx", "kucoin", "bitget"];
 
 /** What a column of the page asks of ccxt's `has`. */
 const CAPABILITIES = [
@@ -181,7 +185,10 @@ export function exchangesMarkdown(): string {
     "**What is not read is not closed, and the account is called flat without it.** ccxt's default is often one settlement currency alone: with a venue of tier B, hold nothing else on that account.",
     "A venue with a wallet in place of keys gets `apiKeyFile` as the wallet's address and `apiSecretFile` as its private key.",
     "",
-    "*Margin wallets* are closed with [`emergency.margin`](emergency.md#margin-wallets) in place of the derivatives; tried under every fault of the paper exchange.",
+    "*Margin wallets* are closed with [`emergency.margin`](emergency.md#margin-wallets) in place of the derivatives; tried under every fault of the paper exchange. Elsewhere the config is refused. What is missing:",
+    "",
+    ...MARGIN_REFUSED.map((id) => `- \`${id}\`: ${marginLack(id) ?? ""}`),
+    "",
     "What *closes by itself* is told to close a position when orders of ours do not, as the last rung before a hook; tried on the paper exchange of `okx` alone.",
     "Without *cancel all* the orders are cancelled one by one or several at once, by their ids. Without *position mode* the mode is read from the positions.",
     "Without *clock* it is set by the date in the venue's answers. What ccxt calls a dead-man switch is not everywhere one that requests alone can arm.",

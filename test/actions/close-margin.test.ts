@@ -296,3 +296,30 @@ test.concurrent("closePositions() of isolated margin with symbols closes the wal
   const { balances } = rig.paper.state().margin;
   expect(balances.find(({ wallet, asset }) => wallet === "BTCUSDT" && asset === "BTC")).toMatchObject({ free: 0.3 });
 });
+
+test.concurrent("closePositions() of margin at a venue whose loans are not known sends nothing, and says what is missing", async () => {
+  await using rig = startRig({ exchange: "okx" });
+  const report = await rig.close({ venue: { margin: { mode: "cross", quote: "USDT", keep: [] } } });
+  expect(report).toMatchObject({ outcome: "unsupported", calls: 0 });
+  expect(report.reason).toContain("ccxt repays VIP loans alone there");
+});
+
+test.concurrent("closePositions() of cross margin repays with what its orders bring, and takes what borrows something after it was flat for foreign", async () => {
+  await using rig = startRig({ exchange: "binance-margin" });
+  await rig.control("seed", CROSS);
+  const closing = rig.close();
+  await vi.waitFor(
+    () => expect(rig.lines.some((line) => line.kind === "progress" && line.state === "quiet")).toBe(true),
+    {
+      timeout: 20_000,
+      interval: 5,
+    },
+  );
+  await rig.control("seed", { margin: [{ asset: "BNB", free: 0, borrowed: 3 }] });
+  const report = await closing;
+  expect(report).toMatchObject({ outcome: "foreign", foreign: ["position BNB/USDT short 3"] });
+  const { fills, margin } = rig.paper.state();
+  const repaying = new Set(margin.loans.map(({ clientOrderId }) => clientOrderId));
+  const repaid = fills.filter(({ clientOrderId }) => repaying.has(clientOrderId)).map(({ symbol }) => symbol);
+  expect(repaid).toEqual(expect.arrayContaining(["BTCUSDT", "ETHUSDT"]));
+});

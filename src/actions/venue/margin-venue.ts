@@ -7,6 +7,7 @@ import type { CcxtAccess } from "../../core/close-job.ts";
 import type { Loan } from "../../core/close-loans.ts";
 import type { CancelOrders, CloseOrder, HeldPosition, OpenOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan-types.ts";
+import { marginRefusal } from "../../core/margin-venues.ts";
 import { judgeWallet } from "../../core/margin.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { CcxtVenue } from "./ccxt-venue.ts";
@@ -40,8 +41,10 @@ export class MarginVenue implements Venue {
     this.#pairs = pairs;
   }
 
-  /** Sends nothing. Throws as `CcxtVenue.open` does. */
+  /** Sends nothing. Throws as `CcxtVenue.open` does, and for a venue whose margin wallets are not known. */
   static async open(access: CcxtAccess, policy: MarginPolicy, options: VenueOptions): Promise<MarginVenue> {
+    const refusal = marginRefusal(access.exchange);
+    if (refusal !== undefined) throw new Error(`cannot use exchange ${access.exchange}: ${refusal}`);
     const spot = { quote: policy.quote ?? ANY_QUOTE, keep: policy.keep };
     return new MarginVenue(await CcxtVenue.open({ ...access, spot }, options), policy, access.symbols);
   }

@@ -325,7 +325,7 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
       "emergency: { exchange: okx, apiKeyFile: k, apiSecretFile: s, passphraseFile: p, sandbox: true, spot: {}, margin: { mode: cross } }",
     ],
     [
-      "5: bots.a.emergency.margin: the loans of okx are not known to the close; it works with binance; remove margin, or use a driver of your own",
+      "5: bots.a.emergency.margin: the margin wallets of okx cannot be closed: ccxt repays VIP loans alone there; it works with binance; remove margin, or use a driver of your own",
       "5: bots.a.emergency.spot: stands beside margin; a close is of one kind of wallet: keep one of the two",
       "5: bots.a.emergency.sandbox: the test networks have no margin; remove it, or remove margin",
     ],

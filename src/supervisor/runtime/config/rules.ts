@@ -6,6 +6,7 @@ import { formatDuration } from "../../../core/duration.ts";
 import { deadmanRefusal, deadmanSwitchOf } from "../../../core/deadman.ts";
 import { PASSPHRASE_IDS } from "../../../core/exchange-ids.ts";
 import { isLoopback, parseListen } from "../../../core/listen.ts";
+import { marginRefusal } from "../../../core/margin-venues.ts";
 import { formatSize } from "../../../core/size.ts";
 import { orderMistakes } from "../../../core/start-order.ts";
 import { list, map, number, word, words } from "./outline.ts";
@@ -149,19 +150,12 @@ export function checkDriver(value: unknown, to: Report): void {
   if (driver === "webhook") checkWebhook(given, to);
 }
 
-/** Where the close knows the wallets, the loans and the side effects of orders. */
-const MARGIN_IDS: readonly string[] = ["binance"];
-
 /** One close makes one kind of account safe, and a loan is of a wallet, not of a symbol. */
 function checkMargin(given: Readonly<Record<string, unknown>>, to: Report): void {
   const exchange = word(given["exchange"]);
   const { mode, quote } = map(given["margin"]);
-  if (exchange !== undefined && !MARGIN_IDS.includes(exchange))
-    report(
-      to,
-      ["margin"],
-      `the loans of ${exchange} are not known to the close; it works with ${MARGIN_IDS.join(", ")}; remove margin, or use a driver of your own`,
-    );
+  const refusal = exchange === undefined ? undefined : marginRefusal(exchange);
+  if (refusal !== undefined) report(to, ["margin"], `${refusal}; remove margin, or use a driver of your own`);
   if (given["spot"] !== undefined)
     report(to, ["spot"], "stands beside margin; a close is of one kind of wallet: keep one of the two");
   if (given["sandbox"] === true || given["testnet"] !== undefined)
