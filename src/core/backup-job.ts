@@ -192,6 +192,14 @@ export const backupLineSchema = later(() =>
     }),
     /** WAL that the server keeps for us, segments that were archived since the last such line, and the newest whole one. */
     z.object({ kind: z.literal("wal"), retainedBytes: z.number(), archived: z.int(), last: z.string().nullable() }),
+    /** How far the archive in a bucket is: its newest whole segment, those that wait, and why it does not go on. */
+    z.object({
+      kind: z.literal("walCopied"),
+      store: z.string(),
+      last: z.string().nullable(),
+      waiting: z.int(),
+      failure: z.string().nullable(),
+    }),
     /** WAL that is missing in the archive; `needsBase`: nothing later can be restored before there is another base. */
     z.object({ kind: z.literal("walGap"), text: z.string(), needsBase: z.boolean() }),
     z.object({ kind: z.literal("exported"), file: z.string(), rawBytes: z.int() }),

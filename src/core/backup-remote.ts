@@ -72,6 +72,8 @@ export const remoteJobSchema = later(() =>
       id: z.string(),
       /** Folder of a store of its own, which gets the backup and what it needs. */
       into: absolute(),
+      /** Instant that a base is to be played up to: its WAL comes too. */
+      until: z.iso.datetime().optional(),
     }),
     /** Whether the bucket can be read and written. */
     z.strictObject({ deed: z.literal("probe"), ...common }),

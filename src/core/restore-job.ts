@@ -3,6 +3,7 @@ import * as z from "zod";
 import { later } from "./later.ts";
 import { COMPRESSORS } from "./backup-manifest.ts";
 import { jobTargetSchema } from "./backup-job.ts";
+import { remoteSchema } from "./backup-remote.ts";
 
 const absolute = () => z.string().startsWith("/");
 
@@ -62,6 +63,8 @@ export const walJobSchema = later(() =>
     folder: absolute(),
     compress: z.enum(COMPRESSORS),
     recipients: z.array(z.string()),
+    /** Buckets that get it, too. */
+    copies: z.array(z.strictObject({ store: z.string(), remote: remoteSchema })).default([]),
   }),
 );
 export type WalJob = z.output<typeof walJobSchema>;

@@ -142,6 +142,17 @@ const backupStatusSchema = z.strictObject({
     .strictObject({
       slotRetainedBytes: z.number().min(0).describe("WAL that the server keeps until it is archived."),
       lastSegment: z.string().nullable().describe("The newest whole segment that is archived."),
+      copies: z
+        .array(
+          z.strictObject({
+            store: z.string(),
+            lastSegment: z.string().nullable().describe("The newest whole segment in the bucket."),
+            waiting: z.int().min(0).describe("Archived segments that are not there yet."),
+            failure: z.string().nullable().describe("Why it does not go on; null: it does."),
+          }),
+        )
+        .optional()
+        .describe("The archives in buckets; absent before any has said something."),
     })
     .optional()
     .describe("Only of a target with pitr, while its WAL is received."),

@@ -39,6 +39,15 @@ export function contiguousFrom(
   return { usable, missing: at };
 }
 
+/** Those of the names that are segments before this number, oldest first. */
+export function segmentsBefore(names: Iterable<string>, number: number, segmentBytes: number): readonly string[] {
+  return [...names]
+    .flatMap((name) => readSegment(name, segmentBytes) ?? [])
+    .filter((each) => each.number < number)
+    .toSorted((a, b) => a.number - b.number)
+    .map(({ name }) => name);
+}
+
 /** Numbers behind which at least one is missing, with the next one that is there. */
 export function gapsIn(segments: readonly WalSegment[]): readonly (readonly [before: WalSegment, after: WalSegment])[] {
   const sorted = segments.toSorted((a, b) => a.number - b.number || a.timeline - b.timeline);

@@ -1,8 +1,9 @@
 /** PostgreSQL on the compiled binary: the daemon archives WAL and ends what a kill has broken off on the server, before any bot starts. */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { missing, PgServer, WHY } from "../actions/backup/postgres-rig.ts";
+import { S3Server } from "../harness/s3-server.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
 
@@ -67,10 +68,13 @@ test(`the daemon archives WAL, and the binary recovers to an instant in a new fo
   await using server = new PgServer();
   await server.start();
   const database = server.makeDatabase(30);
-  await using rig = new Rig({
-    bots: { bot: { command: STAY } },
-    config: configOf(server.url(database), { pitr: true }),
-  });
+  await using s3 = await S3Server.start();
+  const { endpoint, bucket, prefix, region, accessKeyId, secretAccessKey } = s3.settings();
+  const config = configOf(server.url(database), { pitr: true });
+  const keys = { accessKeyIdEnv: "S3_ID", secretAccessKeyEnv: "S3_SECRET" };
+  Object.assign(config.backups.stores, { offsite: { kind: "s3", endpoint, bucket, prefix, region, ...keys } });
+  const env = { S3_ID: accessKeyId, S3_SECRET: secretAccessKey };
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config, env });
   expect(await rig.cli("config", "check", "--online")).toMatchObject({
     code: 0,
     out: expect.stringContaining("the target ledger can be backed up"),
@@ -97,4 +101,16 @@ test(`the daemon archives WAL, and the binary recovers to an instant in a new fo
   await using recovered = await PgServer.on(rig.path("recovered"));
   expect(recovered.sql(database, "SELECT count(*), sum(price) FROM trades")).toBe("30|150");
   expect((await rig.cli("restore", "ledger", "--at", "1d", "--to", "nowhere")).code).toBe(10);
+  // The disk with all of that is lost; the bucket alone leads to the same instant.
+  const segment = status.backups[0].wal.lastSegment ?? readdirSync(wal).find((name) => /^[0-9A-F]{24}$/.test(name));
+  await until(
+    "the segment is in the bucket",
+    () => s3.keys(/manifest\.json$/).some((key) => key.includes(segment)),
+    60_000,
+  );
+  rmSync(rig.path("store"), { recursive: true });
+  const again = await rig.cli("restore", "ledger", "--store", "offsite", "--at", at, "--to", "elsewhere");
+  expect(again).toMatchObject({ code: 0 });
+  await using elsewhere = await PgServer.on(rig.path("elsewhere"));
+  expect(elsewhere.sql(database, "SELECT count(*), sum(price) FROM trades")).toBe("30|150");
 });

@@ -18,6 +18,7 @@ import { openMaintenance } from "./pg-databases.ts";
 import { openSession, placeOf } from "./postgres.ts";
 import { Repository } from "./repository.ts";
 import { WalArchive } from "./wal-archive.ts";
+import { WalCopier, type CopierOptions } from "./wal-copier.ts";
 
 /** Between two looks at what was received, and whether anybody still listens, ms. */
 const ROUND_MS = 1_000;
@@ -25,6 +26,8 @@ const ROUND_MS = 1_000;
 const REPORT_ROUNDS = 5;
 /** Rounds between two looks for segments that no base needs any more. */
 const PRUNE_ROUNDS = 3_600;
+/** For the end of a request to a bucket, ms. */
+const COPY_END_MS = 5_000;
 /** Descriptor of our report: when nobody listens any more, the daemon is gone. */
 const REPORT_FD = 3;
 const MAX_WORDS = 4_096;
@@ -39,6 +42,8 @@ interface WalIo {
   readonly signal?: AbortSignal;
   /** Default: 1 s. */
   readonly roundMs?: number;
+  /** Between two sendings of what is still received; default: a minute. */
+  readonly partialMs?: number;
 }
 
 export const walAction = defineAction({ jobSchema: walJobSchema, run: archiveWal });
@@ -147,7 +152,9 @@ async function receive(
     // The receiver was the last to hold it.
     over.abort();
   })();
-  const stop = io.signal === undefined ? over.signal : AbortSignal.any([over.signal, io.signal]);
+  const ended = new AbortController();
+  const stop = AbortSignal.any([over.signal, ended.signal, ...(io.signal === undefined ? [] : [io.signal])]);
+  const copying = copyTo(job, io, { archive, segmentBytes, signal: stop });
   const reported = new Set<string>();
   const starts = (): readonly WalSegment[] => startsOf(repository, segmentBytes);
   try {
@@ -166,13 +173,29 @@ async function receive(
     if (over.signal.aborted)
       throw new Failure("source", `pg_receivewal has ended: ${lastLines(words) || "without a word"}`);
   } finally {
+    ended.abort();
     try {
       await child.stdin.end();
     } catch {
       // It was gone already.
     }
     await child.exited;
+    // A request that waits for its store is left behind: it is tried again by whoever comes next.
+    await Promise.race([copying, sleep(io.clock, COPY_END_MS)]);
   }
+}
+
+/** One for each bucket, side by side. */
+async function copyTo(
+  { target, copies, compress, recipients }: WalJob,
+  { clock, write, roundMs, partialMs }: WalIo,
+  common: Pick<CopierOptions, "archive" | "segmentBytes" | "signal">,
+): Promise<void> {
+  const packing = { compress, recipients, now: () => clock.wallTime() };
+  const copiers = copies.map(
+    (copy) => new WalCopier({ ...common, ...packing, ...copy, target: target.name, clock, write, roundMs, partialMs }),
+  );
+  await Promise.all(copiers.map((copier) => copier.run()));
 }
 
 /** Throws when the server has given the slot up. */

@@ -30,6 +30,8 @@ import { RemoteRepository, type RemoteBackup, type RemoteStep } from "./remote.t
 import { manifestText, Repository, sumOf, type StoredBackup } from "./repository.ts";
 import { Bucket } from "./s3.ts";
 import { verifyBackup, type Readable } from "./verify.ts";
+import { WalBucket } from "./wal-bucket.ts";
+import { fetchWal } from "./wal-fetch.ts";
 
 export interface RemoteIo {
   readonly write: (line: BackupLine) => void;
@@ -68,10 +70,21 @@ async function perform(job: RemoteJob, io: RemoteIo): Promise<void> {
     case "look":
       return look(job, io);
     case "fetch":
-      return fetchCopy(job, openRemote(job, io), io);
+      return fetch(job, io);
     case "probe":
       return probe(job, io);
   }
+}
+
+async function fetch(job: RemoteDeed<"fetch">, io: RemoteIo): Promise<void> {
+  await fetchCopy(job, openRemote(job, io), io);
+  const { until, into, target, remote, id } = job;
+  if (until === undefined) return;
+  const repository = new Repository(into, target);
+  const manifest = repository.list().backups.find((each) => each.id === id)?.manifest;
+  if (manifest === undefined) throw new Failure("verify", `${id} was fetched, and does not stand`);
+  const bucket = new WalBucket(new Bucket(remote, { clock: io.clock }), remote, target);
+  await fetchWal({ bucket, manifest, folder: repository.folder, until, write: io.write });
 }
 
 function openRemote({ remote, target }: RemoteJob, { clock, onStep }: RemoteIo): RemoteRepository {

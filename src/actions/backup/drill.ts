@@ -184,7 +184,7 @@ class TargetDrill {
 
   /** The newest backup that is proven and whole, as a restore would choose it. */
   async #find(): Promise<string> {
-    // A restore takes a dump of PostgreSQL; a base is for a chosen instant, with WAL that no bucket has.
+    // A restore takes a dump of PostgreSQL; a base is for a chosen instant.
     const found = (await this.#list()).filter(({ manifest }) => manifest.kind !== "base");
     const choice = chooseBackup(
       found.map(({ candidate }) => candidate),

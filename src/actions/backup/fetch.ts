@@ -56,10 +56,11 @@ function chainOf(id: string, backups: readonly RemoteBackup[]): readonly RemoteB
   return base && [base, found];
 }
 
-async function fetchPart(
+/** Throws `Failure` when it is not what was stored. */
+export async function fetchPart(
   { name, bytes, sha256 }: Part,
   pieces: AsyncIterable<Uint8Array>,
-  { folder }: Draft,
+  { folder }: Pick<Draft, "folder">,
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const hash = createHash("sha256");
@@ -89,7 +90,7 @@ async function fetchPart(
     throw new Failure("verify", `${name} has another checksum than when it was stored`);
 }
 
-function refuseFull(folder: string, bytes: number): void {
+export function refuseFull(folder: string, bytes: number): void {
   const { bsize, bavail, blocks } = statfsSync(folder);
   const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
   if (free - bytes < reserve / 2)

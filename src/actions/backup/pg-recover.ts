@@ -14,7 +14,6 @@ import {
   statfsSync,
   writeFileSync,
 } from "node:fs";
-import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
@@ -228,17 +227,15 @@ async function placeWal({ from, target, identity }: RecoverJob, { engine }: Mani
   const { usable, missing } = contiguousFrom([...whole, ...partial], start.number);
   for (const { name } of usable) {
     const file = join(path, "pg_wal", name);
-    const unfinished = others.find((each) => each.name === name);
-    if (unfinished !== undefined && !whole.some((each) => each.name === name))
-      // oxlint-disable-next-line no-await-in-loop -- Safe: one after the other, they share a disk.
-      await copyFile(unfinished.path, file);
-    // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
-    else await pipeline(archive.read(name, identity), createWriteStream(file, { mode: 0o600 }));
+    const unfinished = whole.some((each) => each.name === name) ? undefined : others.find((each) => each.name === name);
+    const read = unfinished === undefined ? archive.read(name, identity) : unfinished.read(identity);
+    // oxlint-disable-next-line no-await-in-loop -- Safe: one after the other, they share a disk.
+    await pipeline(read, createWriteStream(file, { mode: 0o600 }));
     give(file);
   }
-  for (const { name, path: history } of others.filter((each) => each.name.endsWith(".history"))) {
+  for (const { name, read } of others.filter((each) => each.name.endsWith(".history"))) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
-    await copyFile(history, join(path, "pg_wal", name));
+    await pipeline(read(identity), createWriteStream(join(path, "pg_wal", name), { mode: 0o600 }));
     give(join(path, "pg_wal", name));
   }
   const last = usable.at(-1)?.name;

@@ -2,7 +2,7 @@
  * The archive of WAL in a store, `TARGET/wal/`: each segment a folder of its name with the stored stream and its manifest, as a
  * backup has them; `incoming/` is what pg_receivewal writes. A segment appears by one rename, and leaves `incoming` afterwards.
  */
-import { copyFileSync, createReadStream, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { COMPRESSORS, manifestSchema } from "../../core/backup-manifest.ts";
@@ -18,7 +18,7 @@ const MANIFEST = "manifest.json";
 const HISTORY = /^[0-9A-F]{8}\.history$/;
 const PARTIAL = ".partial";
 
-const segmentSchema = z.looseObject({
+export const segmentSchema = z.looseObject({
   version: z.literal(1),
   segment: z.string(),
   archivedAt: z.iso.datetime(),
@@ -26,6 +26,19 @@ const segmentSchema = z.looseObject({
   codec: manifestSchema.shape.codec,
   parts: manifestSchema.shape.parts,
 });
+
+export type SegmentManifest = z.output<typeof segmentSchema>;
+
+/** As it is stored. */
+export function segmentText(manifest: z.input<typeof segmentSchema>): string {
+  return `${JSON.stringify(manifest, null, 2)}\n`;
+}
+
+/** What a recovery plays besides whole segments. */
+interface OtherWal {
+  readonly name: string;
+  readonly read: (identity: string | undefined) => AsyncIterable<Uint8Array>;
+}
 
 export interface WalOptions {
   readonly compress: (typeof COMPRESSORS)[number];
@@ -84,11 +97,68 @@ export class WalArchive {
     return stored;
   }
 
-  async #store(segment: string, { compress, recipients, now }: WalOptions): Promise<void> {
+  /** Whole segments that are stored, oldest first. */
+  stored(): readonly WalSegment[] {
+    return namesIn(this.#folder)
+      .flatMap((name) => readSegment(name, this.#segmentBytes) ?? [])
+      .toSorted(byNumber);
+  }
+
+  /** A stored segment; `undefined` when it is gone, or was never whole. */
+  find(name: string): { readonly folder: string; readonly manifest: SegmentManifest } | undefined {
+    const manifest = this.#manifest(name);
+    return manifest && { folder: join(this.#folder, name), manifest };
+  }
+
+  /** The segment that is being received; `undefined` when there is none. */
+  receiving(): { readonly segment: string; readonly changedMs: number } | undefined {
+    const name = namesIn(this.incoming).find((each) => each.endsWith(PARTIAL));
+    const stats = name === undefined ? undefined : statSync(join(this.incoming, name), { throwIfNoEntry: false });
+    return name === undefined || stats === undefined
+      ? undefined
+      : { segment: name.slice(0, -PARTIAL.length), changedMs: stats.mtimeMs };
+  }
+
+  /** Packs what is received of a segment up to now into a folder for `deed`; what is written to it meanwhile may be missing. */
+  async withPartial(
+    segment: string,
+    options: WalOptions,
+    deed: (folder: string, manifest: SegmentManifest) => Promise<void>,
+  ): Promise<void> {
+    const temporary = join(this.#folder, `.tmp-sent-${segment}`);
+    try {
+      const manifest = await this.#pack(`${segment}${PARTIAL}`, segment, temporary, options);
+      await deed(temporary, segmentSchema.parse(manifest));
+    } finally {
+      rmSync(temporary, { recursive: true, force: true });
+    }
+  }
+
+  histories(): readonly { readonly name: string; readonly path: string }[] {
+    const names = namesIn(this.#folder).filter((name) => HISTORY.test(name));
+    return names.map((name) => ({ name, path: join(this.#folder, name) }));
+  }
+
+  async #store(segment: string, options: WalOptions): Promise<void> {
     const temporary = join(this.#folder, `.tmp-${segment}`);
+    const manifest = await this.#pack(segment, segment, temporary, options);
+    writeFileAtomic(join(temporary, MANIFEST), segmentText(manifest), FILE_MODE);
+    const place = join(this.#folder, segment);
+    // One without a manifest is what a crash of the machine has left.
+    rmSync(place, { recursive: true, force: true });
+    renameSync(temporary, place);
+    syncDir(this.#folder);
+  }
+
+  async #pack(
+    file: string,
+    segment: string,
+    temporary: string,
+    { compress, recipients, now }: WalOptions,
+  ): Promise<z.input<typeof segmentSchema>> {
     rmSync(temporary, { recursive: true, force: true });
     mkdirSync(temporary, { mode: FOLDER_MODE });
-    const raw = createReadStream(join(this.incoming, segment), { highWaterMark: 1_024 ** 2 });
+    const raw = createReadStream(join(this.incoming, file), { highWaterMark: 1_024 ** 2 });
     const { signal } = new AbortController();
     const { bytes, crc32, parts } = await storeStream(raw, {
       folder: temporary,
@@ -97,7 +167,7 @@ export class WalArchive {
       signal,
       onProgress: () => undefined,
     });
-    const manifest: z.input<typeof segmentSchema> = {
+    return {
       version: 1,
       segment,
       archivedAt: now().toISOString(),
@@ -105,12 +175,6 @@ export class WalArchive {
       codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients: [...recipients] },
       parts: [...parts],
     };
-    writeFileAtomic(join(temporary, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`, FILE_MODE);
-    const place = join(this.#folder, segment);
-    // One without a manifest is what a crash of the machine has left.
-    rmSync(place, { recursive: true, force: true });
-    renameSync(temporary, place);
-    syncDir(this.#folder);
   }
 
   /** The bytes of a segment; throws when one of them is not as it was stored. */
@@ -121,12 +185,20 @@ export class WalArchive {
   }
 
   /** Files of timelines, and the segment that is being received, as it is now, by its name as a whole one. */
-  others(): readonly { readonly name: string; readonly path: string }[] {
-    const histories = namesIn(this.#folder).filter((name) => HISTORY.test(name));
+  others(): readonly OtherWal[] {
     const partial = namesIn(this.incoming).filter((name) => name.endsWith(PARTIAL));
+    // A copy from a bucket is stored as it lay there.
+    const fetched = namesIn(this.#folder).filter((name) => name.endsWith(PARTIAL));
     return [
-      ...histories.map((name) => ({ name, path: join(this.#folder, name) })),
-      ...partial.map((name) => ({ name: name.slice(0, -PARTIAL.length), path: join(this.incoming, name) })),
+      ...this.histories().map(({ name, path }) => ({ name, read: () => createReadStream(path) })),
+      ...partial.map((name) => ({
+        name: name.slice(0, -PARTIAL.length),
+        read: () => createReadStream(join(this.incoming, name), { highWaterMark: 1_024 ** 2 }),
+      })),
+      ...fetched.map((name) => ({
+        name: name.slice(0, -PARTIAL.length),
+        read: (identity: string | undefined) => this.read(name, identity),
+      })),
     ];
   }
 

@@ -257,6 +257,7 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "drilled":
     case "wal":
     case "walGap":
+    case "walCopied":
       break;
   }
 }

@@ -60,10 +60,18 @@ async function copiesAsStored(loaded: LoadedConfig, place: Place): Promise<Store
   return { all, faults: fault === null ? [] : [fault] };
 }
 
+interface FetchWish {
+  readonly place: Place;
+  readonly from: RestoreFrom;
+  readonly json?: boolean | undefined;
+  /** Instant that the WAL is played up to. */
+  readonly until?: string | undefined;
+}
+
 /** Calls `deed` with where the backup lies now: of a bucket, fetched into scratch, which goes afterwards. */
 export async function withFetched(
   loaded: LoadedConfig,
-  { place, from, json }: { readonly place: Place; readonly from: RestoreFrom; readonly json?: boolean | undefined },
+  { place, from, json, until }: FetchWish,
   io: CliIo,
   deed: (from: RestoreFrom) => Promise<void>,
 ): Promise<void> {
@@ -74,7 +82,7 @@ export async function withFetched(
     const onLine = (line: BackupLine): void => {
       if (line.kind === "fetched" && json !== true) io.out(`fetched ${line.id}`);
     };
-    const job = fetchJob(loaded, place, from.id, scratch.folder);
+    const job = fetchJob(loaded, place, { id: from.id, into: scratch.folder, until });
     const { code, failure } = await runRemote(job, { clock: systemClock, onLine });
     if (failure !== undefined)
       throw new StoreError(

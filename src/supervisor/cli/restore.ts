@@ -122,7 +122,8 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   }
   if (into.kind !== "folder" && into.kind !== "instant" && options.yes !== true) await confirm(target, options);
   const place = { target, store: plan.store ?? "" };
-  await withFetched(loaded, { place, from, json: options.json }, io, (fetched) =>
+  const until = into.kind === "instant" ? into.at : undefined;
+  await withFetched(loaded, { place, from, json: options.json, until }, io, (fetched) =>
     carryOut(loaded, { plan, from: fetched, options }, io),
   );
 }

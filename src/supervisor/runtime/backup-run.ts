@@ -148,7 +148,7 @@ export function backRestOf(config: Extract<TargetConfig, { kind: "postgres" }>):
 /** Throws when the password cannot be read. */
 export function walJob(loaded: Pick<LoadedConfig, "config" | "dirs" | "env">, place: Place): WalJob {
   const { target, folder, compress, recipients } = backupJob(loaded, place, { trigger: "schedule", version: "" });
-  return { version: 1, target, folder, compress, recipients };
+  return { version: 1, target, folder, compress, recipients, copies: [] };
 }
 
 /** What every job on a target's backups says. Throws when the config does not know the place or its key cannot be read. */

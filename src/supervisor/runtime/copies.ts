@@ -97,8 +97,12 @@ export function remotePruneJob(
   return { deed: "prune", ...commonOf(loaded, place), record, retention: retentionOf(loaded, place), ...how };
 }
 
-export function fetchJob(loaded: Loaded, place: Place, id: string, into: string): RemoteDeed<"fetch"> {
-  return { deed: "fetch", ...commonOf(loaded, place), id, into };
+export function fetchJob(
+  loaded: Loaded,
+  place: Place,
+  { id, into, until }: Pick<RemoteDeed<"fetch">, "id" | "into" | "until">,
+): RemoteDeed<"fetch"> {
+  return { deed: "fetch", ...commonOf(loaded, place), id, into, ...(until === undefined ? {} : { until }) };
 }
 
 /** Folder for what a restore fetches and a drill restores. */

@@ -1,10 +1,12 @@
 /** The workers that archive WAL, one for each target with `pitr`: begun again when they end, and asked what the server keeps for them. */
-import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
+import type { WalJob } from "../../core/restore-job.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Worker } from "../../platform/worker.ts";
-import { keepsWal, placesOf, readRecord, runDeed, walJob, type Place } from "./backup-run.ts";
+import { copyPlacesOf, keepsWal, placesOf, readRecord, runDeed, walJob, type Place } from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import { remoteOf } from "./copies.ts";
 
 /** Pause before a worker that has ended is begun again, ms: doubled each time, and the first again after a good hour. */
 const FIRST_PAUSE_MS = 2_000;
@@ -100,23 +102,56 @@ export class WalArchives {
     const { clock, onLost, say } = this.#deps;
     const { place } = keeper;
     try {
-      return await runDeed("archive-wal", walJob(this.#loaded, place), {
-        clock,
-        onStart: (worker) => (keeper.worker = worker),
-        onLine: (line) => {
-          if (line.kind === "wal") keeper.wal = { slotRetainedBytes: line.retainedBytes, lastSegment: line.last };
-          if (line.kind === "wal" && keeper.said !== "") {
-            keeper.said = "";
-            say("info", `the WAL of ${place.target} is archived again`);
-          }
-          if (line.kind !== "walGap") return;
-          say("alert", `WAL of ${place.target}: ${line.text}`);
-          if (line.needsBase) onLost(place);
+      return await runDeed(
+        "archive-wal",
+        { ...walJob(this.#loaded, place), copies: this.#copiesOf(place) },
+        {
+          clock,
+          onStart: (worker) => (keeper.worker = worker),
+          onLine: (line) => {
+            if (line.kind === "wal")
+              keeper.wal = { ...keeper.wal, slotRetainedBytes: line.retainedBytes, lastSegment: line.last };
+            if (line.kind === "walCopied") this.#noteCopy(keeper, line);
+            if (line.kind === "wal" && keeper.said !== "") {
+              keeper.said = "";
+              say("info", `the WAL of ${place.target} is archived again`);
+            }
+            if (line.kind !== "walGap") return;
+            say("alert", `WAL of ${place.target}: ${line.text}`);
+            if (line.needsBase) onLost(place);
+          },
         },
-      });
+      );
     } catch (error) {
       return { code: BACKUP_EXIT.usage, failure: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** The buckets of the target; one whose keys cannot be read gets nothing, and holds nothing up. */
+  #copiesOf({ target }: Place): WalJob["copies"] {
+    const { backups } = this.#loaded.config;
+    const places = backups === undefined ? [] : copyPlacesOf(backups, target);
+    return places.flatMap(({ store }) => {
+      try {
+        return [{ store, remote: remoteOf(this.#loaded, store) }];
+      } catch (error) {
+        const why = error instanceof Error ? error.message : String(error);
+        this.#deps.say("alert", `the WAL of ${target} is not copied to ${store}: ${why}`);
+        return [];
+      }
+    });
+  }
+
+  #noteCopy(keeper: Keeper, { store, last, waiting, failure }: Extract<BackupLine, { kind: "walCopied" }>): void {
+    const { target } = keeper.place;
+    const before = keeper.wal?.copies?.find((each) => each.store === store);
+    const others = keeper.wal?.copies?.filter((each) => each.store !== store) ?? [];
+    const copies = [...others, { store, lastSegment: last, waiting, failure }];
+    keeper.wal = { slotRetainedBytes: 0, lastSegment: null, ...keeper.wal, copies };
+    if (failure !== null && before?.failure !== failure)
+      this.#deps.say("alert", `the WAL of ${target} is not copied to ${store} now: ${failure}`);
+    if (failure === null && before !== undefined && before.failure !== null)
+      this.#deps.say("info", `the WAL of ${target} is copied to ${store} again`);
   }
 
   /** The same trouble is said once. */

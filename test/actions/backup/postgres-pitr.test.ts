@@ -2,53 +2,21 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { archiveWal } from "../../../src/actions/backup/archive-wal.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { WalArchive } from "../../../src/actions/backup/wal-archive.ts";
-import type { BackupLine, JobTarget } from "../../../src/core/backup-job.ts";
 import { contiguousFrom, gapsIn, readSegment } from "../../../src/core/wal.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { Receiver, until } from "./postgres-receiver.ts";
 import { missing, PgRig, PgServer, WHY } from "./postgres-rig.ts";
 
 const SERVER = { skip: missing !== undefined, timeout: 240_000 };
 const SEGMENT_BYTES = 16 * 1_024 ** 2;
-const DEADLINE_MS = 120_000;
 const server = new PgServer();
 
 beforeAll(async () => {
   if (missing === undefined) await server.start(["fsync=on"]);
 }, 120_000);
 afterAll(() => server[Symbol.asyncDispose](), 120_000);
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`it did not happen that ${what}`);
-    await Bun.sleep(50);
-  }
-}
-
-/** Receives the WAL until it is disposed of. */
-class Receiver implements AsyncDisposable {
-  readonly lines: BackupLine[] = [];
-  readonly #over = new AbortController();
-  readonly #done: Promise<number>;
-
-  constructor(rig: PgRig, target: JobTarget) {
-    const job = { version: 1 as const, target, folder: rig.store, compress: "zstd" as const, recipients: [] };
-    const write = (line: BackupLine): void => void this.lines.push(line);
-    this.#done = archiveWal(job, { write, clock: systemClock, signal: this.#over.signal, roundMs: 100 });
-  }
-
-  get ended(): Promise<number> {
-    return this.#done;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#over.abort();
-    await this.#done;
-  }
-}
 
 /** The WAL has sequences some numbers ahead, so that not each one is logged. */
 const rowsOf = (of: PgServer, database: string): string => of.contentOf(database).replaceAll(/^\w+_seq \d+$/gm, "");
@@ -145,17 +113,7 @@ test(
     const path = join(rig.folder, "recovered");
     const job = rig.restoreJob(target, { from, into: { kind: "instant", path, at: new Date().toISOString() } });
     const outcomes: Record<string, readonly string[]> = {};
-    for (const step of [
-      "locked",
-      "journaled",
-      "unpacked",
-      "swapping",
-      "moved:1",
-      "moved:9",
-      "swapped",
-      "checked",
-      "done",
-    ]) {
+    for (const step of ["locked", "journaled", "unpacked", "swapping", "moved:1", "swapped", "checked", "done"]) {
       expect(await rig.restoreAndDie(job, step)).toBe("SIGKILL");
       outcomes[step] = [...rig.settle().map(({ outcome }) => outcome), ...rig.journals];
       const whole = step === "checked" || step === "done";
@@ -176,7 +134,6 @@ test(
       unpacked: ["discarded"],
       swapping: ["rolledBack"],
       "moved:1": ["rolledBack"],
-      "moved:9": ["rolledBack"],
       swapped: ["rolledBack"],
       checked: ["finished"],
       done: [],

@@ -1,0 +1,135 @@
+/**
+ * The archive of WAL in a bucket, `PREFIX/TARGET.wal/`: each segment under its name with the stored parts and, last of all, its
+ * manifest, so that a kill at any line leaves a whole one or none. What is still received lies under `SEGMENT.partial/TIME/`,
+ * another time at each sending; nothing is ever written over.
+ */
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as z from "zod";
+import type { RemoteSettings } from "../../core/backup-remote.ts";
+import type { Part } from "../../core/backup-manifest.ts";
+import { readSegment, type WalSegment } from "../../core/wal.ts";
+import type { Bucket } from "./s3.ts";
+import { segmentText, type SegmentManifest } from "./wal-archive.ts";
+
+const MANIFEST = "manifest.json";
+const HISTORY = /^[0-9A-F]{8}\.history$/;
+const PARTIAL = /^([0-9A-F]{24})\.partial\/([^/]+)$/;
+/** A history is a line for each promotion. */
+const MAX_HISTORY_BYTES = 65_536;
+
+export interface WalCopies {
+  /** Stored bytes of each whole segment, by its name. */
+  readonly segments: ReadonlyMap<string, number>;
+  readonly histories: ReadonlySet<string>;
+  /** Where the newest whole sending of each unfinished segment lies, by the segment's name. */
+  readonly partials: ReadonlyMap<string, string>;
+}
+
+export class WalBucket {
+  readonly #bucket: Bucket;
+  readonly #folder: string;
+  readonly #targetFolder: string;
+
+  constructor(bucket: Bucket, { prefix }: Pick<RemoteSettings, "prefix">, target: string) {
+    const root = prefix === "" ? "" : `${prefix}/`;
+    this.#bucket = bucket;
+    // A target's name has no dot: no listing of backups ever meets the segments, which may be a hundred thousand.
+    this.#folder = `${root}${target}.wal/`;
+    this.#targetFolder = `${root}${target}/`;
+  }
+
+  /** What is there whole. Throws `Failure`. */
+  async look(): Promise<WalCopies> {
+    const [sizes, whole, histories] = [new Map<string, number>(), new Set<string>(), new Set<string>()];
+    for (const { key, bytes } of await this.#bucket.list(this.#folder)) {
+      const name = key.slice(this.#folder.length);
+      const [place, file] = [name.slice(0, name.lastIndexOf("/")), name.slice(name.lastIndexOf("/") + 1)];
+      if (HISTORY.test(name)) histories.add(name);
+      else if (file === MANIFEST) whole.add(place);
+      else sizes.set(place, (sizes.get(place) ?? 0) + bytes);
+    }
+    const partials = new Map<string, string>();
+    for (const place of [...whole].toSorted()) {
+      const segment = PARTIAL.exec(place)?.[1];
+      if (segment !== undefined) partials.set(segment, place);
+    }
+    const names = [...whole].filter((place) => !place.includes("/"));
+    return { segments: new Map(names.map((name) => [name, sizes.get(name) ?? 0])), histories, partials };
+  }
+
+  /** Sends what lies in the folder. Returns the bytes sent. */
+  async send(place: string, folder: string, manifest: SegmentManifest): Promise<number> {
+    let sent = 0;
+    for (const { name, bytes, sha256 } of manifest.parts) {
+      const path = join(folder, name);
+      const content = readFileSync(path);
+      if (content.length !== bytes || createHash("sha256").update(content).digest("hex") !== sha256)
+        throw new Error(`${path} is damaged: it is not what was stored`);
+      // oxlint-disable-next-line no-await-in-loop -- Safe: memory holds one part, which has 64 MiB at most.
+      await this.#put(`${place}/${name}`, content);
+      sent += bytes;
+    }
+    await this.#put(`${place}/${MANIFEST}`, Buffer.from(segmentText(manifest)));
+    return sent;
+  }
+
+  async sendHistory(name: string, text: string): Promise<void> {
+    await this.#put(name, Buffer.from(text));
+  }
+
+  /** The text of a manifest or history; `undefined` when it is not there. */
+  text(name: string): Promise<string | undefined> {
+    return this.#bucket.get(`${this.#folder}${name}`, MAX_HISTORY_BYTES);
+  }
+
+  manifest(place: string): Promise<string | undefined> {
+    return this.text(`${place}/${MANIFEST}`);
+  }
+
+  read(place: string, { name, bytes }: Part): AsyncIterable<Uint8Array> {
+    return this.#bucket.read(`${this.#folder}${place}/${name}`, bytes);
+  }
+
+  /** Takes a segment away, or every sending of an unfinished one but `keep`: the manifest first. */
+  async remove(place: string, keep?: string): Promise<void> {
+    const listed = (await this.#bucket.list(`${this.#folder}${place}/`)).map(({ key }) => key);
+    const doomed = listed.filter((key) => keep === undefined || !key.startsWith(`${this.#folder}${keep}/`));
+    for (const key of doomed.toSorted((a, b) => Number(b.endsWith(MANIFEST)) - Number(a.endsWith(MANIFEST))))
+      // oxlint-disable-next-line no-await-in-loop -- Safe: in order, or a kill leaves one that looks whole.
+      await this.#bucket.remove(key);
+  }
+
+  /** Where the WAL of each base in the bucket begins, the oldest first. */
+  async starts(target: string, segmentBytes: number): Promise<readonly WalSegment[]> {
+    const listed = await this.#bucket.list(`${this.#targetFolder}${target}-base-`);
+    const starts: WalSegment[] = [];
+    for (const { key } of listed.filter((each) => each.key.endsWith(`/${MANIFEST}`))) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: some dozen, once an hour.
+      const text = await this.#bucket.get(key, MAX_MANIFEST_BYTES);
+      const start = text === undefined ? undefined : startIn(text, segmentBytes);
+      if (start !== undefined) starts.push(start);
+    }
+    return starts.toSorted((a, b) => a.number - b.number);
+  }
+
+  async #put(name: string, content: Buffer<ArrayBuffer>): Promise<void> {
+    const md5 = createHash("md5").update(content).digest("base64");
+    await this.#bucket.put(`${this.#folder}${name}`, content, { bytes: content.length, md5 });
+  }
+}
+
+const baseOutline = z.looseObject({ engine: z.looseObject({ walStart: z.string() }) });
+/** A manifest of a base names no tables. */
+const MAX_MANIFEST_BYTES = 1_024 ** 2;
+
+/** `undefined` for one that says it not, or cannot be read. */
+function startIn(text: string, segmentBytes: number): WalSegment | undefined {
+  try {
+    const { engine } = baseOutline.parse(JSON.parse(text));
+    return readSegment(engine.walStart, segmentBytes);
+  } catch {
+    return undefined;
+  }
+}

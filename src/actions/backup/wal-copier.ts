@@ -1,0 +1,158 @@
+/** Keeps the archive of WAL in a bucket level with the one on disk: a bucket that is away holds up neither the receiver nor another bucket. */
+import { readFileSync } from "node:fs";
+import type { RemoteSettings } from "../../core/backup-remote.ts";
+import type { BackupLine } from "../../core/backup-job.ts";
+import { segmentsBefore } from "../../core/wal.ts";
+import { sleep, type Clock } from "../../platform/clock.ts";
+import { Bucket } from "./s3.ts";
+import type { WalArchive, WalOptions } from "./wal-archive.ts";
+import { WalBucket } from "./wal-bucket.ts";
+
+/** Between two looks at what is archived, ms. */
+const ROUND_MS = 1_000;
+/** What is still received is sent again after so long, when it has grown: what a lost disk costs at most, ms. */
+const PARTIAL_MS = 60_000;
+/** Between two looks for segments that no base in the bucket needs any more, ms. */
+const PRUNE_MS = 3_600_000;
+/** After a failure, ms; the requests have been tried again by themselves. */
+const PAUSE_MS = 30_000;
+
+export interface CopierOptions extends WalOptions {
+  readonly target: string;
+  readonly store: string;
+  readonly remote: RemoteSettings;
+  readonly archive: WalArchive;
+  readonly segmentBytes: number;
+  readonly clock: Clock;
+  readonly write: (line: BackupLine) => void;
+  /** Ends it between two requests. */
+  readonly signal: AbortSignal;
+  /** Default: 1 s and 60 s. */
+  readonly roundMs?: number | undefined;
+  readonly partialMs?: number | undefined;
+}
+
+export class WalCopier {
+  readonly #options: CopierOptions;
+  readonly #bucket: WalBucket;
+  /** What is there, by name; `undefined`: it must be asked. */
+  #there: Set<string> | undefined;
+  #histories = new Set<string>();
+  /** WAL before this number leads from no base there. */
+  #from = 0;
+  #prunedMs = Number.NEGATIVE_INFINITY;
+  #partial: { readonly segment: string; readonly changedMs: number; readonly sentMs: number } | undefined;
+  #told = "";
+
+  constructor(options: CopierOptions) {
+    this.#options = options;
+    const { remote, target, clock } = options;
+    this.#bucket = new WalBucket(new Bucket(remote, { clock }), remote, target);
+  }
+
+  /** Until the signal; never throws. */
+  async run(): Promise<void> {
+    const { signal, clock, roundMs = ROUND_MS } = this.#options;
+    while (!signal.aborted) {
+      let pauseMs = roundMs;
+      try {
+        // oxlint-disable-next-line no-await-in-loop -- Safe: each round goes on where the last has ended.
+        await this.#round();
+        this.#tell(null);
+      } catch (cause) {
+        // What is there may be other than we thought.
+        this.#there = undefined;
+        this.#tell(cause instanceof Error ? cause.message : String(cause));
+        pauseMs = Math.max(roundMs, PAUSE_MS);
+      }
+      // oxlint-disable-next-line no-await-in-loop -- Safe: it is a wait.
+      await sleep(clock, pauseMs, signal);
+    }
+  }
+
+  async #round(): Promise<void> {
+    const { archive, clock } = this.#options;
+    if (this.#there === undefined) {
+      const { segments, histories } = await this.#bucket.look();
+      this.#there = new Set(segments.keys());
+      this.#histories = new Set(histories);
+    }
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#prunedMs >= PRUNE_MS) {
+      await this.#prune(this.#there);
+      this.#prunedMs = nowMs;
+    }
+    for (const { name, path } of archive.histories()) {
+      if (this.#histories.has(name)) continue;
+      // oxlint-disable-next-line no-await-in-loop -- Safe: there are a few in years.
+      await this.#bucket.sendHistory(name, readFileSync(path, "utf8"));
+      this.#histories.add(name);
+    }
+    for (const name of this.#waiting()) {
+      if (this.#options.signal.aborted) return;
+      const found = archive.find(name);
+      if (found === undefined) continue;
+      // oxlint-disable-next-line no-await-in-loop -- Safe: oldest first, so that the bucket has no gap.
+      await this.#bucket.send(name, found.folder, found.manifest);
+      this.#there.add(name);
+      this.#tell(null);
+      // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+      await this.#bucket.remove(`${name}.partial`);
+    }
+    await this.#sendPartial();
+  }
+
+  /** Names of segments that are not there, oldest first. */
+  #waiting(): readonly string[] {
+    const { archive } = this.#options;
+    const wanted = archive.stored().filter(({ number }) => number >= this.#from);
+    return wanted.flatMap(({ name }) => (this.#there?.has(name) === true ? [] : [name]));
+  }
+
+  async #sendPartial(): Promise<void> {
+    const { archive, clock, now, partialMs = PARTIAL_MS } = this.#options;
+    const received = archive.receiving();
+    const nowMs = clock.monotonicMs();
+    const last = this.#partial;
+    if (received === undefined || (last !== undefined && nowMs - last.sentMs < partialMs)) return;
+    if (last?.segment === received.segment && last.changedMs === received.changedMs) return;
+    const folder = `${received.segment}.partial`;
+    const place = `${folder}/${now()
+      .toISOString()
+      .replace(/[-:]|\.\d+/g, "")}-${Math.round(nowMs)}`;
+    try {
+      await archive.withPartial(received.segment, this.#options, async (path, manifest) => {
+        await this.#bucket.send(place, path, manifest);
+        await this.#bucket.remove(folder, place);
+      });
+    } catch (cause) {
+      // It has become whole meanwhile.
+      if (archive.receiving()?.segment === received.segment) throw cause;
+    }
+    this.#partial = { ...received, sentMs: nowMs };
+  }
+
+  /** The oldest base in the bucket says what is needed there. Nothing goes while there is none. */
+  async #prune(there: Set<string>): Promise<void> {
+    const { target, segmentBytes } = this.#options;
+    const [oldest] = await this.#bucket.starts(target, segmentBytes);
+    this.#from = oldest?.number ?? 0;
+    if (oldest === undefined) return;
+    for (const name of segmentsBefore(there, oldest.number, segmentBytes)) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: some hundred requests, once an hour.
+      await this.#bucket.remove(name);
+      there.delete(name);
+    }
+  }
+
+  /** The same is said once. */
+  #tell(failure: string | null): void {
+    const { store, write } = this.#options;
+    const last = [...(this.#there ?? [])].toSorted((a, b) => (a.slice(8) < b.slice(8) ? -1 : 1)).at(-1) ?? null;
+    const line = { kind: "walCopied", store, last, waiting: this.#waiting().length, failure } as const;
+    const text = JSON.stringify(line);
+    if (text === this.#told) return;
+    this.#told = text;
+    write(line);
+  }
+}

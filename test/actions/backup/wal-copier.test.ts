@@ -1,0 +1,128 @@
+/** The archive of WAL in a bucket: whole segments or none, whatever fails, and no more than its bases need. */
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { Bucket } from "../../../src/actions/backup/s3.ts";
+import { WalArchive } from "../../../src/actions/backup/wal-archive.ts";
+import { WalBucket } from "../../../src/actions/backup/wal-bucket.ts";
+import { WalCopier } from "../../../src/actions/backup/wal-copier.ts";
+import { fetchWal } from "../../../src/actions/backup/wal-fetch.ts";
+import type { BackupLine } from "../../../src/core/backup-job.ts";
+import type { Manifest } from "../../../src/core/backup-manifest.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { S3Server } from "../../harness/s3-server.ts";
+
+/** A machine that is ten times slower is no fault. */
+vi.setConfig({ testTimeout: 120_000 });
+
+const SEGMENT_BYTES = 16 * 1_024 ** 2;
+const PACKING = { compress: "zstd", recipients: [], now: () => new Date() } as const;
+const nameOf = (number: number): string => `0000000100000000${number.toString(16).toUpperCase().padStart(8, "0")}`;
+
+/** An archive and its bucket. */
+class WalRig implements AsyncDisposable {
+  readonly folder = mkdtempSync(join(tmpdir(), "wal-"));
+  readonly archive = new WalArchive(this.folder, SEGMENT_BYTES);
+  readonly lines: BackupLine[] = [];
+  readonly s3: S3Server;
+
+  constructor(s3: S3Server) {
+    this.s3 = s3;
+    this.archive.make();
+  }
+
+  async archived(...numbers: readonly number[]): Promise<void> {
+    for (const number of numbers) writeFileSync(join(this.archive.incoming, nameOf(number)), `segment ${number}`);
+    await this.archive.archive(PACKING);
+  }
+
+  /** A copier that runs until it has said so. */
+  async copied(holds: (line: Extract<BackupLine, { kind: "walCopied" }>) => boolean): Promise<void> {
+    const over = new AbortController();
+    const common = { target: "ledger", store: "offsite", remote: this.s3.settings(), segmentBytes: SEGMENT_BYTES };
+    const write = (line: BackupLine): void => {
+      this.lines.push(line);
+      if (line.kind === "walCopied" && holds(line)) over.abort();
+    };
+    const { archive } = this;
+    const copier = new WalCopier({
+      ...PACKING,
+      ...common,
+      archive,
+      clock: systemClock,
+      write,
+      signal: over.signal,
+      roundMs: 10,
+    });
+    await copier.run();
+  }
+
+  get bucket(): WalBucket {
+    return new WalBucket(new Bucket(this.s3.settings(), { clock: systemClock }), this.s3.settings(), "ledger");
+  }
+
+  get base(): Pick<Manifest, "engine"> {
+    return { engine: { name: "PostgreSQL", version: "15", walStart: nameOf(2), walSegmentBytes: SEGMENT_BYTES } };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.s3[Symbol.asyncDispose]();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+test("WalCopier sends each segment's parts before its manifest, oldest first, and nothing twice", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(1, 2);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+  expect(rig.s3.sent("PUT").map((key) => key.replace("bot 1/backups/", ""))).toEqual([
+    `ledger.wal/${nameOf(1)}/data.000`,
+    `ledger.wal/${nameOf(1)}/manifest.json`,
+    `ledger.wal/${nameOf(2)}/data.000`,
+    `ledger.wal/${nameOf(2)}/manifest.json`,
+  ]);
+  await rig.copied(({ waiting }) => waiting === 0);
+  expect(rig.s3.sent("PUT")).toHaveLength(4);
+});
+
+test("WalBucket takes a segment without its manifest for none, and it is sent again", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(1);
+  rig.s3.fail(403, "PUT", /manifest/);
+  await rig.copied(({ failure }) => failure !== null);
+  expect([rig.s3.keys(/data/).length, [...(await rig.bucket.look()).segments.keys()]]).toEqual([1, []]);
+  await rig.copied(({ waiting, failure }) => waiting === 0 && failure === null);
+  expect([...(await rig.bucket.look()).segments.keys()]).toEqual([nameOf(1)]);
+});
+
+test("WalCopier deletes WAL before the oldest base in the bucket, and nothing while there is no base", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(1, 2, 3);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
+  const there = async (): Promise<readonly string[]> => [...(await rig.bucket.look()).segments.keys()].toSorted();
+  expect(await there()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
+  const key = "bot 1/backups/ledger/ledger-base-20260131T000000Z-abcdef/manifest.json";
+  rig.s3.objects.set(key, Buffer.from(JSON.stringify(rig.base)));
+  await rig.copied(({ waiting }) => waiting === 0);
+  // The next copier has looked at the bases first.
+  expect(await there()).toEqual([nameOf(2), nameOf(3)]);
+});
+
+test("fetchWal() stops at a gap, and refuses a segment of which a byte has changed", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(2, 3, 5);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(5));
+  const folder = join(rig.folder, "fetched");
+  // Safe: of the manifest only the engine is read.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  const manifest = rig.base as Manifest;
+  const wish = { bucket: rig.bucket, manifest, folder, until: new Date().toISOString(), write: () => undefined };
+  await fetchWal(wish);
+  const fetched = new WalArchive(folder, SEGMENT_BYTES);
+  expect(fetched.segments().map(({ name }) => name)).toEqual([nameOf(2), nameOf(3)]);
+  rmSync(folder, { recursive: true });
+  rig.s3.damage(`bot 1/backups/ledger.wal/${nameOf(3)}/data.000`);
+  await expect(fetchWal(wish)).rejects.toThrow("another checksum than when it was stored");
+  expect(existsSync(join(folder, "wal", nameOf(3)))).toBe(false);
+});
