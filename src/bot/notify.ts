@@ -3,6 +3,7 @@
  * used, `POST /v1/heartbeat` on SUPERVISOR_SOCKET. Saying something never blocks the bot and never throws.
  */
 import { datagramSender, type DatagramSender } from "./datagram.ts";
+import { postToSocket } from "./socket-post.ts";
 
 /** Assignments of the notify protocol, for example `{ WATCHDOG: 1, STATUS: "2 positions open" }`. */
 export type NotifyFields = Readonly<Record<string, string | number>>;
@@ -56,8 +57,7 @@ function heartbeatNotifier(socket: string): Notifier {
     if (busy || closed.signal.aborted) return false;
     busy = true;
     const signal = AbortSignal.any([closed.signal, AbortSignal.timeout(HEARTBEAT_TIMEOUT_MS)]);
-    const post = typeof Bun === "undefined" ? postByHttp : postByFetch;
-    void post(socket, JSON.stringify(heartbeatBody(fields)), signal)
+    void postToSocket({ socket, path: HEARTBEAT_PATH, body: JSON.stringify(heartbeatBody(fields)), signal })
       .catch(() => undefined)
       .finally(() => {
         busy = false;
@@ -68,35 +68,6 @@ function heartbeatNotifier(socket: string): Notifier {
 }
 
 const HEARTBEAT_PATH = "/v1/heartbeat";
-const HEADERS = { "Content-Type": "application/json" };
-
-async function postByFetch(socket: string, body: string, signal: AbortSignal): Promise<void> {
-  const response = await fetch(`http://supervisor${HEARTBEAT_PATH}`, {
-    unix: socket,
-    method: "POST",
-    headers: HEADERS,
-    body,
-    signal,
-  });
-  await response.arrayBuffer();
-}
-
-/** For Node, whose fetch knows no unix sockets. */
-async function postByHttp(socket: string, body: string, signal: AbortSignal): Promise<void> {
-  const { request } = await import("node:http");
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const posted = request(
-    { socketPath: socket, path: HEARTBEAT_PATH, method: "POST", headers: HEADERS, signal },
-    (response) => {
-      response.resume();
-      response.on("end", resolve);
-      response.on("error", reject);
-    },
-  );
-  posted.on("error", reject);
-  posted.end(body);
-  return promise;
-}
 
 /** The fields that a heartbeat has a place for. */
 export function heartbeatBody(fields: NotifyFields): Record<string, string | number> {

@@ -18,6 +18,7 @@ import {
 import type { Blackbox } from "./blackbox.ts";
 import type { OrderReader, SettledIntent } from "./order-fate.ts";
 import type { ProposeLevel } from "./ports.ts";
+import { postToSocket } from "./socket-post.ts";
 import type { StateStore } from "./state/store.ts";
 
 /** What is asked of the venue. Whatever rejects ends the reconcile, and the bot is not ready. */
@@ -192,11 +193,7 @@ async function tellSupervisor(env: Readonly<Record<string, string | undefined>>)
   const socket = env["SUPERVISOR_SOCKET"];
   if (socket === undefined || socket === "") return;
   try {
-    await fetch("http://supervisor/v1/reconciled", {
-      unix: socket,
-      method: "POST",
-      signal: AbortSignal.timeout(TELL_MS),
-    });
+    await postToSocket({ socket, path: "/v1/reconciled", signal: AbortSignal.timeout(TELL_MS) });
   } catch {
     // No supervisor is no reason not to trade.
   }

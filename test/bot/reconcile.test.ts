@@ -1,4 +1,5 @@
 /** The reconcile of a bot with a real state and a made-up venue: what is written, placed, asked and told. */
+import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import {
   openStore,
@@ -10,6 +11,7 @@ import {
   type StateStore,
   type VenuePosition,
 } from "../../src/bot/index.ts";
+import { postByHttp } from "../../src/bot/socket-post.ts";
 import { intent, makeFolder, position } from "./state/rig.ts";
 
 let place: ReturnType<typeof makeFolder>;
@@ -153,3 +155,41 @@ test("reconcileBot() measures the day's loss from what the day began with, also 
   await reconciled({ ...empty, equity: () => Promise.resolve(899) }, { limits });
   expect(proposals.map(({ source, level }) => [source, level])).toContainEqual(["limit:dailyLoss", "emergency"]);
 });
+
+test("reconcileBot() that is ready tells the supervisor, and one that is not tells nothing", async () => {
+  const socket = join(place.folder, "s");
+  const told: string[] = [];
+  const supervisor = listenOn(socket, told);
+  try {
+    const env = { SUPERVISOR_SOCKET: socket };
+    await reconciled({ placeStop: () => Promise.reject(new Error("refused")) }, { env });
+    await reconciled({}, { env });
+    expect(told).toEqual(["POST /v1/reconciled"]);
+  } finally {
+    await supervisor.stop(true);
+  }
+});
+
+test("postByHttp() says under Node what fetch says under Bun", async () => {
+  const socket = join(place.folder, "s");
+  const told: string[] = [];
+  const supervisor = listenOn(socket, told);
+  try {
+    const signal = AbortSignal.timeout(20_000);
+    await postByHttp({ socket, path: "/v1/reconciled", signal });
+    await postByHttp({ socket, path: "/v1/heartbeat", body: "{}", signal });
+    expect(told).toEqual(["POST /v1/reconciled", "POST /v1/heartbeat"]);
+  } finally {
+    await supervisor.stop(true);
+  }
+});
+
+function listenOn(socket: string, told: string[]) {
+  return Bun.serve({
+    unix: socket,
+    fetch: ({ method, url }) => {
+      told.push(`${method} ${new URL(url).pathname}`);
+      return new Response(null, { status: 204 });
+    },
+  });
+}
