@@ -16,6 +16,8 @@ export const remoteSchema = later(() =>
     secretAccessKey: z.string().min(1),
     /** Longest wait for the answer to a small request, ms; a file of a backup gets more by its size. */
     timeoutMs: z.number().positive(),
+    /** Certificates in PEM of the only authorities that are trusted; without it, those that the runtime knows. */
+    ca: z.string().optional(),
   }),
 );
 export type RemoteSettings = z.output<typeof remoteSchema>;

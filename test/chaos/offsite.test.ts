@@ -3,11 +3,12 @@ import { createHash } from "node:crypto";
 import { readdirSync, rmSync } from "node:fs";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
+import { makeCertificates } from "../harness/certificates.ts";
 import { S3Server } from "../harness/s3-server.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
 
-function rigWith(s3: S3Server, target: object = {}, more: object = {}): Rig {
+function rigWith(s3: S3Server, target: object = {}, more: object = {}, store: object = {}): Rig {
   const { endpoint, bucket, prefix, region, accessKeyId, secretAccessKey } = s3.settings();
   const offsite = {
     kind: "s3",
@@ -17,6 +18,7 @@ function rigWith(s3: S3Server, target: object = {}, more: object = {}): Rig {
     region,
     accessKeyIdFile: "s3.id",
     secretAccessKeyEnv: "S3_SECRET",
+    ...store,
   };
   const stores = { local: { kind: "directory", path: "store" }, offsite };
   const targets = { state: { kind: "sqlite", path: "bot.db", ...target }, conf: { kind: "files", paths: ["notes"] } };
@@ -131,4 +133,24 @@ test.concurrent("a copy that fails is exit code 6, and config check --online say
     code: 2,
     err: expect.stringMatching(/backups\.stores\.offsite: .*is not allowed to/),
   });
+});
+
+test.concurrent("config check --online tells a certificate of an authority that caFile does not hold, and a copy goes through with the right one", async () => {
+  const tls = makeCertificates();
+  await using s3 = await S3Server.start(tls);
+  await using rig = rigWith(s3, {}, {}, { caFile: "ca.pem" });
+  rig.write("ca.pem", "no certificate");
+  expect((await rig.cli("config", "check")).err).toMatch(/caFile: .*ca\.pem holds no certificate in PEM/);
+  rig.write("ca.pem", makeCertificates().ca);
+  const wrong = await rig.cli("config", "check", "--online");
+  expect(wrong).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/offsite: .*certificate of the store is not accepted/),
+  });
+  rig.write("ca.pem", tls.ca);
+  expect(await rig.cli("config", "check", "--online")).toMatchObject({ code: 0 });
+  trade(rig, 20);
+  expect((await rig.cli("backup", "run", "state")).out).toContain("copied to offsite");
+  const stored = await rig.cli("backup", "verify", "state", "--store", "offsite");
+  expect(stored).toMatchObject({ code: 0, err: "" });
 });

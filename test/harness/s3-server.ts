@@ -3,7 +3,8 @@
  * (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-authenticating-requests.html), checksums and dates. It fails on demand.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { RemoteSettings } from "../../src/core/backup-remote.ts";
 
@@ -33,18 +34,32 @@ export interface Request {
   readonly bytes: number;
 }
 
+/** PEM. */
+interface Certified {
+  readonly key: string;
+  readonly cert: string;
+}
+
 export class S3Server implements AsyncDisposable {
   readonly objects = new Map<string, Buffer>();
   readonly requests: Request[] = [];
   /** Keys in one page of a listing. */
   pageKeys = PAGE_KEYS;
   readonly #faults: Fault[] = [];
-  readonly #server = createServer((request, response) => void this.#answer(request, response));
+  readonly #server: Server;
+  readonly #scheme: "http" | "https";
   /** What a listing shows while it lags behind. */
   #listed: ReadonlyMap<string, Buffer> | undefined;
 
-  static async start(): Promise<S3Server> {
-    const store = new S3Server();
+  private constructor(tls: Certified | undefined) {
+    const answer = (request: IncomingMessage, response: ServerResponse): void => void this.#answer(request, response);
+    this.#scheme = tls === undefined ? "http" : "https";
+    this.#server = tls === undefined ? createServer(answer) : createTlsServer(tls, answer);
+  }
+
+  /** Over TLS when it is given a certificate for 127.0.0.1. */
+  static async start(tls?: Certified): Promise<S3Server> {
+    const store = new S3Server(tls);
     await new Promise<void>((ready) => store.#server.listen(0, "127.0.0.1", ready));
     return store;
   }
@@ -52,7 +67,7 @@ export class S3Server implements AsyncDisposable {
   get endpoint(): string {
     // Safe: it listens on a port, not on a pipe.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `${this.#scheme}://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   settings(more: Partial<RemoteSettings> = {}): RemoteSettings {

@@ -20,6 +20,9 @@ export class RefusedError extends Error {
 /** Codes of a local file that was to be sent. */
 const FILE_CODES: readonly string[] = ["ENOENT", "EACCES", "EPERM", "EISDIR", "EIO", "ENOTDIR"];
 
+/** Of OpenSSL's verification and of the name: another try brings the same certificate. */
+const CERTIFICATE_CODE = /CERT|UNABLE_TO_(?:VERIFY|GET_ISSUER)|^CRL_/;
+
 type Names = Pick<RemoteSettings, "bucket" | "region">;
 
 /** https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html; others use the same names. */
@@ -63,22 +66,22 @@ export function asPassing(cause: unknown): PassingError | undefined {
   if (cause instanceof RefusedError || !(cause instanceof Error)) return undefined;
   if (cause.name === "TimeoutError") return new PassingError("the store does not answer in time", { cause });
   const code = "code" in cause && typeof cause.code === "string" ? cause.code : undefined;
-  // Errors of Bun's client have the store's code, or a word of its own for the network; without a code nothing was said.
-  if (cause.name === "S3Error")
-    return code !== undefined && code in MEANINGS
-      ? undefined
-      : new PassingError(`the store cannot be asked: ${code ?? ""} ${cause.message}`.trimEnd(), { cause });
   // An error of the network has a code as ECONNRESET; one without is a mistake of ours, and these are of a file of ours.
-  return code === undefined || FILE_CODES.includes(code)
+  return code === undefined || FILE_CODES.includes(code) || CERTIFICATE_CODE.test(code)
     ? undefined
     : new PassingError(`the store cannot be reached: ${cause.message}`, { cause });
 }
 
 /** In words, of what will not pass. */
-export function wordsOf(cause: unknown, names: Names): string {
+export function messageOf(cause: unknown): string {
   if (!(cause instanceof Error)) return String(cause);
-  const code = cause.name === "S3Error" && "code" in cause ? String(cause.code) : "";
-  return meaning(code, names) ?? cause.message;
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : "";
+  if (!CERTIFICATE_CODE.test(code)) return cause.message;
+  const hint =
+    code === "ERR_TLS_CERT_ALTNAME_INVALID"
+      ? "the endpoint must be a name that its certificate has"
+      : "name the file of its authority's certificate in the store's caFile";
+  return `the certificate of the store is not accepted: ${cause.message} (${code}); ${hint}`;
 }
 
 function meaning(code: string, names: Names): string | undefined {

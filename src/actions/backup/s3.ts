@@ -5,7 +5,8 @@
 import type { RemoteSettings } from "../../core/backup-remote.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { Failure } from "./failure.ts";
-import { asPassing, errorOf, PassingError, RefusedError, wordsOf } from "./s3-errors.ts";
+import { listingUrl, readListing, type ListingPage } from "./s3-list.ts";
+import { asPassing, errorOf, messageOf, PassingError, RefusedError } from "./s3-errors.ts";
 
 /** Tries of one request; with the waits between them some half a minute of a store that does not answer. */
 const MAX_TRIES = 6;
@@ -23,11 +24,6 @@ export interface ObjectFacts {
   readonly bytes: number;
   /** MD5 of the content where the store does not encrypt with keys of its own; without quotes. */
   readonly etag: string;
-}
-
-export interface ListedObject {
-  readonly key: string;
-  readonly bytes: number;
 }
 
 export interface S3Deps {
@@ -128,28 +124,33 @@ export class Bucket {
   }
 
   /** Every object whose key begins with `prefix`, as far as the store tells: a listing may lag behind. */
-  async list(prefix: string): Promise<readonly ListedObject[]> {
-    const objects: ListedObject[] = [];
+  async list(prefix: string): Promise<ListingPage["contents"]> {
+    const objects: ListingPage["contents"][number][] = [];
     let token: string | undefined;
     do {
       // Each page names the next one.
       // oxlint-disable-next-line no-await-in-loop
       const page = await this.page(prefix, PAGE_KEYS, token);
-      for (const { key, size } of page.contents ?? []) objects.push({ key, bytes: size ?? -1 });
+      objects.push(...page.contents);
       if (objects.length > MAX_KEYS)
         throw new Failure("remote", `there are more than ${MAX_KEYS} objects in ${prefix}`);
-      token = page.isTruncated === true ? page.nextContinuationToken : undefined;
+      token = page.next;
     } while (token !== undefined);
     return objects;
   }
 
-  /** One page of a listing. The client signs and asks by itself; its request is left behind when its time is over. */
-  page(prefix: string, maxKeys: number, continuationToken?: string): Promise<Bun.S3ListObjectsResponse> {
+  /** One page of a listing. */
+  page(prefix: string, maxKeys: number, token?: string): Promise<ListingPage> {
     return this.#try(`list ${prefix}`, 0, async (signal) => {
-      const { promise, reject } = Promise.withResolvers<never>();
-      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-      const more = continuationToken === undefined ? {} : { continuationToken };
-      return Promise.race([this.#client.list({ prefix, maxKeys, ...more }), promise]);
+      const query = { prefix, maxKeys, token, expiresInSeconds: SIGNED_SECONDS };
+      const url = listingUrl(this.#settings, query, this.#clock.wallTime());
+      const response = await this.#send(url, { signal });
+      if (!response.ok) throw await errorOf(response, this.#settings);
+      const text = await response.text();
+      const expected = lengthOf(response);
+      if (expected !== undefined && Buffer.byteLength(text) < expected)
+        throw new PassingError("the answer was cut off");
+      return readListing(text);
     });
   }
 
@@ -175,12 +176,10 @@ export class Bucket {
   /** Answers 2xx, 404 for an object that is not there, and 416; throws for the others. */
   async #fetch(method: Method, key: string, signal: AbortSignal, { body, headers = {} }: Sending = {}) {
     const url = this.#client.presign(key, { method, expiresIn: SIGNED_SECONDS });
-    // A redirect would take the body, and the signature, to another place.
-    const response = await fetch(url, {
+    const response = await this.#send(url, {
       method,
       headers: { ...headers },
       signal,
-      redirect: "manual",
       ...(body === undefined ? {} : { body }),
     });
     if (response.ok || response.status === 416) return response;
@@ -188,6 +187,12 @@ export class Bucket {
     const noBucket = error instanceof RefusedError && error.code === "NoSuchBucket";
     if (response.status === 404 && !noBucket && method !== "PUT") return response;
     throw error;
+  }
+
+  #send(url: string, request: RequestInit): Promise<Response> {
+    const { ca } = this.#settings;
+    // A redirect would take the body, and the signature, to another place.
+    return fetch(url, { ...request, redirect: "manual", ...(ca === undefined ? {} : { tls: { ca } }) });
   }
 
   async #try<Value>(what: string, bytes: number, deed: (signal: AbortSignal) => Promise<Value>): Promise<Value> {
@@ -217,7 +222,7 @@ export class Bucket {
 
   #failure(what: string, cause: unknown): Failure {
     if (cause instanceof Failure) return cause;
-    const why = asPassing(cause)?.message ?? wordsOf(cause, this.#settings);
+    const why = asPassing(cause)?.message ?? messageOf(cause);
     // An object that must be there and is not is damage, whoever took it away.
     const gone = cause instanceof RefusedError && cause.code === "NoSuchKey";
     return new Failure(gone ? "verify" : "remote", `cannot ${what} in ${this.place}: ${why}`, { cause });

@@ -4,6 +4,7 @@ import type { BackupLine, RemoteSummary } from "../../core/backup-job.ts";
 import { readBackupId } from "../../core/backup-manifest.ts";
 import type { RemoteDeed, RemoteJob, RemoteSettings } from "../../core/backup-remote.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { readAuthority } from "../../platform/authority.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { readIdentity, readRecord, recordPath, runDeed, placesOf, type DeedEnd, type Place } from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -18,7 +19,7 @@ type Loaded = Pick<LoadedConfig, "config" | "dirs" | "env">;
 export function remoteOf({ config, env }: Pick<Loaded, "config" | "env">, name: string): RemoteSettings {
   const store = config.backups?.stores[name];
   if (store?.kind !== "s3") throw new Error(`cannot use the store ${name}: it is no bucket`);
-  const { endpoint, bucket, prefix, region, timeout } = store;
+  const { endpoint, bucket, prefix, region, timeout, caFile } = store;
   const key = (what: "accessKeyId" | "secretAccessKey"): string => {
     const [file, variable] = [store[`${what}File`], store[`${what}Env`]];
     const text = file === undefined ? env[variable ?? ""] : readTextIfExists(file, MAX_KEY_BYTES);
@@ -35,7 +36,15 @@ export function remoteOf({ config, env }: Pick<Loaded, "config" | "env">, name: 
     timeoutMs: timeout,
     accessKeyId: key("accessKeyId"),
     secretAccessKey: key("secretAccessKey"),
+    ...(caFile === undefined ? {} : { ca: authorityIn(name, caFile) }),
   };
+}
+
+/** One that cannot be read is no reason to trust the public authorities instead. */
+function authorityIn(store: string, file: string): string {
+  const read = readAuthority(file);
+  if (read.kind === "failed") throw new Error(`cannot use the store ${store}: ${file} ${read.reason}`);
+  return read.pem;
 }
 
 function commonOf(loaded: Loaded, { target, store }: Place) {

@@ -1,10 +1,12 @@
 /** Requests to a store that speaks S3: every one signed right, in time, and tried again when that may help. */
 import { createHash } from "node:crypto";
 import { expect, test, vi } from "vitest";
+import { readListing } from "../../../src/actions/backup/s3-list.ts";
 import { Bucket } from "../../../src/actions/backup/s3.ts";
 import type { RemoteSettings } from "../../../src/core/backup-remote.ts";
 import type { Clock } from "../../../src/platform/clock.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { makeCertificates } from "../../harness/certificates.ts";
 import { S3Server } from "../../harness/s3-server.ts";
 
 /** A machine that is ten times slower is no fault. */
@@ -118,4 +120,39 @@ test("no error says the secret", async () => {
     .list("")
     .catch((cause: unknown) => cause);
   expect(Bun.inspect(error)).not.toContain(settings.secretAccessKey);
+});
+
+test("Bucket trusts the authority of caFile alone: each kind of request goes through", async () => {
+  const tls = makeCertificates();
+  await using store = await S3Server.start(tls);
+  const bucket = bucketOf(store.settings({ ca: tls.ca }));
+  await put(bucket, "key", "hello");
+  expect(await readAll(bucket, "key", 5)).toBe("hello");
+  expect(await bucket.list("k")).toEqual([{ key: "key", bytes: 5 }]);
+});
+
+test.each([
+  ["without one", () => undefined, "IP:127.0.0.1", /certificate of the store is not accepted: .*store's caFile$/],
+  ["of another authority", () => makeCertificates().ca, "IP:127.0.0.1", /is not accepted: .*store's caFile$/],
+  ["for another name", (own: string) => own, "DNS:elsewhere", /is not accepted: .*the endpoint must be a name/],
+] as const)("Bucket asks once and says why when the certificate is %s", async (_, authority, name, words) => {
+  const tls = makeCertificates(name);
+  await using store = await S3Server.start(tls);
+  const ca = authority(tls.ca);
+  const bucket = bucketOf(store.settings(ca === undefined ? {} : { ca }));
+  await expect(put(bucket, "key", "hello")).rejects.toThrow(words);
+  await expect(bucket.list("k")).rejects.toThrow(words);
+  expect(store.requests).toEqual([]);
+});
+
+test.each([
+  ["a page of a proxy", "<html>hello</html>", /no listing/],
+  ["a listing that is cut off", "<ListBucketResult><Contents><Key>a</Key>", /no listing/],
+] as const)("readListing() refuses %s", (_, xml, words) => {
+  expect(() => readListing(xml)).toThrow(words);
+});
+
+test("readListing() reads the names as they are", () => {
+  const xml = `<?xml version="1.0"?><ListBucketResult xmlns="x"><IsTruncated>true</IsTruncated><NextContinuationToken>a&amp;b=</NextContinuationToken><Contents><Key>a&lt;&#38;&#x41;&apos;&amp;lt;</Key><Size>7</Size></Contents></ListBucketResult>`;
+  expect(readListing(xml)).toEqual({ contents: [{ key: "a<&A'&lt;", bytes: 7 }], next: "a&b=" });
 });

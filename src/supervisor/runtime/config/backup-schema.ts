@@ -59,6 +59,11 @@ const storeSchema = later(() =>
       accessKeyIdEnv: filled().optional().describe("Environment variable with the access key id."),
       secretAccessKeyFile: path().optional().describe("File with the secret access key."),
       secretAccessKeyEnv: filled().optional().describe("Environment variable with the secret access key."),
+      caFile: path()
+        .optional()
+        .describe(
+          "File with the certificate, in PEM, of the authority that signed the service's; then no other is trusted.",
+        ),
       timeout: duration()
         .refine((ms) => ms >= 1_000, "is too short; write at least 1s")
         .prefault("30s")

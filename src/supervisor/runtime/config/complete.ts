@@ -63,7 +63,7 @@ function completeBackups(backups: BackupsInput, folder: string): BackupsInput {
 function completeStore(store: StoreConfig, folder: string): StoreConfig {
   return store.kind === "directory"
     ? { ...store, path: resolve(folder, store.path) }
-    : { ...store, ...absolute(store, ["accessKeyIdFile", "secretAccessKeyFile"], folder) };
+    : { ...store, ...absolute(store, ["accessKeyIdFile", "secretAccessKeyFile", "caFile"], folder) };
 }
 
 function completeTarget(target: TargetConfig, folder: string): TargetConfig {

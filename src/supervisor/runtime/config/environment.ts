@@ -1,6 +1,7 @@
 /** Does this machine hold what the config names: files, folders, users, variables? Reads and changes nothing else. */
 import { accessSync, constants, existsSync, statSync } from "node:fs";
 import { dirname } from "node:path";
+import { readAuthority } from "../../../platform/authority.ts";
 import { readTextIfExists } from "../../../platform/files.ts";
 import { JOURNAL_SOCKET } from "../../../platform/journal-stream.ts";
 import { findProgram } from "../../../platform/program.ts";
@@ -77,6 +78,12 @@ function checkStoreKeys({ config, env }: LoadedConfig, { warn }: Findings): void
         );
       if (file !== undefined) checkSecretFile(file, "key", [...path, `${what}File`], { warn, error: warn });
     }
+    const authority = store.caFile === undefined ? undefined : readAuthority(store.caFile);
+    if (authority?.kind === "failed")
+      warn(
+        ["backups", "stores", name, "caFile"],
+        `${store.caFile} ${authority.reason}, so nothing is copied to ${name}`,
+      );
   }
 }
 

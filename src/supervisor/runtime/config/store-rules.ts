@@ -26,6 +26,11 @@ export function checkStores(value: unknown, to: Report): void {
     report(["drill", "store"], `there is no store "${drill.store}"; name one of: ${Object.keys(stores).join(", ")}`);
   for (const [name, store] of Object.entries(stores)) {
     if (store.kind !== "s3") continue;
+    if (store["caFile"] !== undefined && !String(store["endpoint"]).startsWith("https:"))
+      report(
+        ["stores", name, "caFile"],
+        "is of use with an endpoint of https only; correct the endpoint, or remove it",
+      );
     for (const [key, what] of KEYS) {
       const [file, env] = [store[`${key}File`] !== undefined, store[`${key}Env`] !== undefined];
       if (file && env) report(["stores", name, `${key}Env`], `stands beside ${key}File; keep one of the two`);
