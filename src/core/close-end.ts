@@ -87,7 +87,9 @@ export function unsaleable(stays: readonly HeldPosition[]): Decision {
       : [`no market sells ${namesOf(sold)} for the quote currency; sell by hand, or name it in the section's keep`]),
     ...(owed.length === 0
       ? []
-      : [`${namesOf(owed)} stays owed, and nothing is left to pay for it; transfer it in and repay by hand`]),
+      : [
+          `${namesOf(owed)} stays owed, and nothing that may be sold is left to pay for it; transfer it in and repay by hand`,
+        ]),
   ];
   return done("residual", parts.join("; "));
 }

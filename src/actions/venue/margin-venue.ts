@@ -80,11 +80,13 @@ export class MarginVenue implements Venue {
   /** Wallets and open orders at once; those of isolated pairs are listed pair by pair, once the wallets tell which there are. */
   async read(): Promise<Reading> {
     await this.market.freshen();
-    const crossOrders = this.policy.mode === "cross" ? this.#readOrders(undefined) : undefined;
+    const ofCross = this.policy.mode === "cross" ? this.#readOrders("orders", undefined) : undefined;
     const told = await this.market.ask("positions", async () => readWallets(this.market.exchange, this.policy));
     const wallets = "value" in told ? told.value.filter(this.#inScope) : [];
-    const listed = crossOrders === undefined ? await this.#readPairs(told, wallets) : await crossOrders;
-    const judged = "value" in told ? await this.#judge(wallets) : undefined;
+    const [listed, judged] = await Promise.all([
+      ofCross ?? this.#readPairs(told, wallets),
+      "value" in told ? this.#judge(wallets) : undefined,
+    ]);
     return {
       positions: judged?.positions,
       ...(judged === undefined ? {} : { loans: judged.loans }),
@@ -109,6 +111,8 @@ export class MarginVenue implements Venue {
   }
 
   async cancel({ symbol }: CancelOrders): Promise<VenueFailure[]> {
+    // ccxt cancels nothing of a market that the kept list has not.
+    if (this.#market(symbol) === undefined) await this.market.freshen(true);
     const answer = await this.market.ask("cancel", () =>
       this.market.exchange.cancelAllOrders(symbol, marginParams(this.policy)),
     );
@@ -145,13 +149,14 @@ export class MarginVenue implements Venue {
     if ("failure" in told) return told;
     // An order holds something back, so a wallet without anything has none.
     const used = wallets.filter(({ assets }) => assets.some(({ free, locked, debt }) => free + locked + debt > 0));
-    const parts = await Promise.all(used.map(async ({ pair }) => this.#readOrders(pair)));
+    const parts = await Promise.all(used.map(async ({ pair }) => this.#readOrders("account", pair)));
     const failed = parts.find((part) => "failure" in part);
     return failed ?? { value: parts.flatMap((part) => ("value" in part ? part.value : [])) };
   }
 
-  async #readOrders(pair: string | undefined): Promise<Answer<OpenOrder[]>> {
-    return this.market.ask("orders", async () => {
+  /** `kind`: a listing of one pair costs the venue far less than that of all. */
+  async #readOrders(kind: "orders" | "account", pair: string | undefined): Promise<Answer<OpenOrder[]>> {
+    return this.market.ask(kind, async () => {
       const orders: Order[] = await this.market.exchange.fetchOpenOrders(
         pair,
         undefined,
