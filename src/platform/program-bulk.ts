@@ -1,12 +1,12 @@
 /**
- * What a program prints, where it is gigabytes in small pieces: read from a pipe by calls that wait, for a fifth of the processor
- * time that a stream of events takes. Only for workers: nothing else runs in this process meanwhile.
+ * What a program prints, where it is gigabytes in small pieces: taken out of a large pipe some hundred times a second, for a fifth
+ * of the processor time that a stream of events takes.
  */
 import { closeSync, constants, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { F_SETPIPE_SZ, libc } from "./libc.ts";
 import { runCommand } from "./command.ts";
-import { systemClock } from "./clock.ts";
+import { sleep, systemClock } from "./clock.ts";
 import { programFailure } from "./program-pipe.ts";
 
 /** Bytes handed on at once. */
@@ -14,6 +14,9 @@ const BLOCK_BYTES = 1_024 ** 2;
 /** The most that a user may have without further rights (fs.pipe-max-size): the program seldom waits. */
 const PIPE_BYTES = 1_024 ** 2;
 const MKFIFO_MS = 30_000;
+/** Between two looks into an empty pipe: at first as long as some 500 MB/s need to fill it, then longer, while the program is silent, ms. */
+const FIRST_PAUSE_MS = 2;
+const LONGEST_PAUSE_MS = 50;
 
 export interface BulkRequest {
   readonly command: readonly [string, ...string[]];
@@ -21,10 +24,12 @@ export interface BulkRequest {
   readonly env: Readonly<Record<string, string>>;
   /** Ours alone, for the pipe and for what the program says of its troubles. */
   readonly folder: string;
+  /** Ends the program. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** All in one buffer: each piece is gone when the next is asked for. Throws at its end what the program said, unless it ended with 0. */
-export async function* bulkOutputOf({ command, env, folder }: BulkRequest): AsyncGenerator<Uint8Array> {
+export async function* bulkOutputOf({ command, env, folder, signal }: BulkRequest): AsyncGenerator<Uint8Array> {
   const saidPath = join(folder, "said");
   // Not a pipe: the program would wait for us to read it, while we wait for the other one.
   const said = openSync(saidPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
@@ -33,7 +38,7 @@ export async function* bulkOutputOf({ command, env, folder }: BulkRequest): Asyn
   try {
     child = Bun.spawn({ cmd: [...command], cwd: "/", env: { ...env }, stdio: ["ignore", to, said] });
     closeSync(to);
-    yield* blocksOf(from);
+    yield* blocksOf(from, signal);
     const code = await child.exited;
     const failure = programFailure(command[0], code, child.signalCode, () => readFileSync(saidPath, "utf8"));
     if (failure !== undefined) throw failure;
@@ -47,14 +52,34 @@ export async function* bulkOutputOf({ command, env, folder }: BulkRequest): Asyn
   }
 }
 
-function* blocksOf(fd: number): Generator<Uint8Array> {
+async function* blocksOf(fd: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
   const block = new Uint8Array(BLOCK_BYTES);
-  for (;;) {
-    let filled = 0;
-    for (let got = -1; got !== 0 && filled < block.length; filled += got)
-      got = readSync(fd, block, filled, block.length - filled, null);
-    if (filled === 0) return;
-    yield block.subarray(0, filled);
+  let filled = 0;
+  for (let pauseMs = FIRST_PAUSE_MS; ;) {
+    signal?.throwIfAborted();
+    const got = readSome(fd, block, filled);
+    if (got === "nothing yet") {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: it is a wait, in which the pipe fills.
+      await sleep(systemClock, pauseMs, signal);
+      pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      continue;
+    }
+    pauseMs = FIRST_PAUSE_MS;
+    filled += got;
+    if (got > 0 && filled < block.length) continue;
+    if (filled > 0) yield block.subarray(0, filled);
+    if (got === 0) return;
+    filled = 0;
+  }
+}
+
+/** Bytes that were read; 0 at the end. */
+function readSome(fd: number, block: Uint8Array, from: number): number | "nothing yet" {
+  try {
+    return readSync(fd, block, from, block.length - from, null);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "EAGAIN") return "nothing yet";
+    throw cause;
   }
 }
 
@@ -70,15 +95,16 @@ async function makePipe(path: string): Promise<{ readonly from: number; readonly
   });
   if (made.kind !== "exited" || made.code !== 0)
     throw new Error(`cannot make the pipe ${path}: ${made.kind === "exited" ? made.output.trim() : made.kind}`);
-  // One end by itself opens at once only where it does not wait for the other; it is then opened anew, to wait for data.
-  const first = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  // One end by itself opens at once only where it does not wait for the other.
+  const from = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   try {
     const to = openSync(path, constants.O_WRONLY);
-    const from = openSync(path, constants.O_RDONLY);
     libc()?.fcntl(from, F_SETPIPE_SZ, PIPE_BYTES);
     return { from, to };
+  } catch (cause) {
+    closeSync(from);
+    throw cause;
   } finally {
-    closeSync(first);
     rmSync(path);
   }
 }

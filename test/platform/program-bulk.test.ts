@@ -1,5 +1,5 @@
-/** Programs whose output is read by calls that wait. */
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+/** Programs whose output is taken out of a large pipe. */
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -39,5 +39,25 @@ test("bulkOutputOf() ends a program whose reader has left, and says that one is 
   }
   const none = bulkOutputOf({ command: ["/nowhere/at/all"], env: { PATH }, folder });
   await expect(sizeOf(none)).rejects.toThrow("/nowhere/at/all");
+  expect(readdirSync(folder)).toEqual([]);
+}, 60_000);
+
+test("bulkOutputOf() lets this process go on while the program is silent", async () => {
+  const go = join(folder, "go");
+  const read = sizeOf(run(`until [ -e ${go} ]; do sleep 0.02; done; printf done`));
+  setTimeout(() => writeFileSync(go, ""), 10);
+  expect(await read).toBe(4);
+  rmSync(go);
+}, 60_000);
+
+test("bulkOutputOf() ends a silent program at its signal", async () => {
+  const over = new AbortController();
+  const begun = join(folder, "begun");
+  const command = ["/bin/sh", "-c", `echo $$ > ${begun}; exec sleep 1000`] as const;
+  const read = sizeOf(bulkOutputOf({ command, env: { PATH }, folder, signal: over.signal }));
+  const poll = setInterval(() => existsSync(begun) && over.abort(new Error("it was interrupted")), 20);
+  await expect(read).rejects.toThrow("it was interrupted");
+  clearInterval(poll);
+  rmSync(begun);
   expect(readdirSync(folder)).toEqual([]);
 }, 60_000);

@@ -70,7 +70,7 @@ export async function readServer(session: PsqlSession): Promise<ServerFacts> {
   return facts;
 }
 
-async function capture(target: BaseTarget, { now, scratch }: CaptureContext): Promise<Captured> {
+async function capture(target: BaseTarget, { now, scratch, signal }: CaptureContext): Promise<Captured> {
   const session = await openSession(target);
   try {
     const facts = await readServer(session);
@@ -93,6 +93,7 @@ async function capture(target: BaseTarget, { now, scratch }: CaptureContext): Pr
       command: [program, ...options],
       env: connectionEnv(placeOf(target), target.password),
       folder: scratch,
+      signal,
     });
     async function* whole(): AsyncGenerator<Uint8Array> {
       try {

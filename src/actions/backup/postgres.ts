@@ -75,7 +75,7 @@ const FACTS = `SELECT pg_catalog.current_setting('server_version') AS version, d
   pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate, d.datctype AS ctype,
   pg_catalog.pg_database_size(d.oid) AS bytes FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()`;
 
-async function capture(target: PostgresTarget, { now, scratch }: CaptureContext): Promise<Captured> {
+async function capture(target: PostgresTarget, { now, scratch, signal }: CaptureContext): Promise<Captured> {
   const session = await openSession(target);
   try {
     const { program, major: dumpedBy } = await dumpProgram(session);
@@ -101,6 +101,7 @@ async function capture(target: PostgresTarget, { now, scratch }: CaptureContext)
           command: [program, ...options, `--snapshot=${exported.id}`],
           env: connectionEnv(placeOf(target), target.password),
           folder: scratch,
+          signal,
         }),
       ),
       facts: async () => ({ content, engine: { name: "PostgreSQL", version, dumpedBy, ...rest } }),
