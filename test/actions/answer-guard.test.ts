@@ -7,7 +7,7 @@ import { held } from "../core/model-venue.ts";
 import { QUICK, quickClock, startRig, VENUES } from "./rig.ts";
 
 /** The venues of derivatives. */
-type VenueName = Exclude<keyof typeof VENUES, "binance-spot" | "binance-margin">;
+type VenueName = Exclude<keyof typeof VENUES, "binance-spot" | "binance-margin" | "okx-spot">;
 /** What each venue answers where there is nothing. */
 const NOTHING: Readonly<Record<VenueName, string>> = { binance: "[]", okx: '{"code":"0","data":[]}' };
 const BODIES = [

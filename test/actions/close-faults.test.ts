@@ -5,7 +5,7 @@ import { bothLegs, holdings, QUICK, quickClock, startRig, VENUES } from "./rig.t
 import type { Rig } from "./rig.ts";
 
 /** The venues of derivatives. */
-type VenueName = Exclude<keyof typeof VENUES, "binance-spot" | "binance-margin">;
+type VenueName = Exclude<keyof typeof VENUES, "binance-spot" | "binance-margin" | "okx-spot">;
 type Labels = (typeof VENUES)[VenueName];
 
 interface Fault {

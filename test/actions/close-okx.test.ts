@@ -5,6 +5,7 @@ import { holdings, QUICK, quickClock, startRig, VENUES } from "./rig.ts";
 import type { JobChanges, Rig } from "./rig.ts";
 
 const { order: ORDER } = VENUES.okx;
+const OWN_CLOSE = "POST /api/v5/trade/close-position";
 const ALGO_LIST = "GET /api/v5/trade/orders-algo-pending";
 const io = { clock: quickClock };
 
@@ -130,9 +131,33 @@ test.concurrent.each([
   expect(report).toMatchObject({ outcome: "flat", after: { positions: [], orders: 0 } });
   const accepted = report.orders.filter(({ outcome }) => outcome === "accepted");
   expect(accepted.map(({ by }) => by)).toEqual(legs.map(() => "venue"));
-  expect(rig.paper.state().requests["POST /api/v5/trade/close-position"]).toBe(legs.length);
+  expect(rig.paper.state().requests[OWN_CLOSE]).toBe(legs.length);
   expectSound(rig);
 });
+
+test.concurrent.each([
+  { name: "one-way, after an order of ours", hedge: false, late: 1, refused: 4 },
+  { name: "one-way, twice", hedge: false, late: 2, refused: 1_000 },
+  { name: "hedged, after an order of ours", hedge: true, late: 1, refused: 4 },
+  { name: "hedged, twice", hedge: true, late: 2, refused: 1_000 },
+])(
+  "closePositions() turns nothing where OKX's own close, which takes no deadline, is executed late: $name",
+  async ({ hedge, late, refused }) => {
+    await using rig = startOkx();
+    await rig.control("set", { hedge });
+    const legs = hedge ? [5, 7] : [5];
+    await rig.control("seed", {
+      positions: legs.map((amount, n) => ({ symbol: "S00USDT", side: n === 0 ? "long" : "short", amount })),
+    });
+    const times = refused * legs.length;
+    await rig.control("fault", { match: ORDER, kind: "apiCode", code: 51000, msg: "Parameter error", times });
+    // Long after the next order of ours, and within the time that the close waits for an order of unknown fate: 7 s of its quick clock.
+    await rig.control("fault", { match: OWN_CLOSE, kind: "late", times: late * legs.length, ms: 1_200 });
+    expect(await rig.close({}, io)).toMatchObject({ outcome: "flat", foreign: [] });
+    expect(rig.paper.state().requests[OWN_CLOSE]).toBeGreaterThanOrEqual(legs.length);
+    expectSound(rig);
+  },
+);
 
 test.concurrent("closePositions() never has OKX close what is only to be reduced", async () => {
   await using rig = startOkx();
@@ -140,7 +165,7 @@ test.concurrent("closePositions() never has OKX close what is only to be reduced
   await rig.control("fault", { match: ORDER, kind: "apiCode", code: 51000, msg: "Parameter error", times: 1_000 });
   const report = await rig.close({ goal: { kind: "reduce", exposure: 1 }, venue: { timeoutMs: 3_000 } }, io);
   expect(report).toMatchObject({ outcome: "residual" });
-  expect(rig.paper.state().requests["POST /api/v5/trade/close-position"]).toBeUndefined();
+  expect(rig.paper.state().requests[OWN_CLOSE]).toBeUndefined();
 });
 
 test.concurrent("closePositions() names the margin mode of an isolated position", async () => {

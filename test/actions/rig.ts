@@ -48,6 +48,14 @@ export const VENUES = {
     cancel: "POST /api/v5/trade/cancel-",
     markets: "GET /api/v5/public/instruments",
   },
+  "okx-spot": {
+    exchange: "okx",
+    order: "POST /api/v5/trade/batch-orders",
+    positions: "GET /api/v5/account/balance",
+    orders: "GET /api/v5/trade/orders-pending",
+    cancel: "POST /api/v5/trade/cancel-",
+    markets: "GET /api/v5/public/instruments",
+  },
 } as const;
 
 export interface Rig extends AsyncDisposable {
@@ -65,7 +73,7 @@ type CcxtJob = CloseJob & { readonly venue: CcxtAccess };
 
 export function startRig(options: Partial<PaperOptions> = {}): Rig {
   const { exchange = "binance" } = options;
-  const passphrase = exchange === "okx" ? { apiPassphrase: API_PASSPHRASE } : {};
+  const passphrase = exchange.startsWith("okx") ? { apiPassphrase: API_PASSPHRASE } : {};
   const paper = startPaperExchange({ apiKey: API_KEY, apiSecret: API_SECRET, ...passphrase, tickMs: 0, ...options });
   const folder = mkdtempSync(join(tmpdir(), "close-"));
   const lines: WorkerLine[] = [];
@@ -87,8 +95,8 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
       timeoutMs: 15_000,
       apiKey: API_KEY,
       apiSecret: API_SECRET,
-      ...(exchange === "okx" ? { passphrase: API_PASSPHRASE } : {}),
-      ...(exchange === "binance-spot" ? { spot: { quote: "USDT", keep: [] } } : {}),
+      ...(exchange.startsWith("okx") ? { passphrase: API_PASSPHRASE } : {}),
+      ...(exchange.endsWith("-spot") ? { spot: { quote: "USDT", keep: [] } } : {}),
       ...(exchange === "binance-margin" ? { margin: { mode: "cross" as const, quote: "USDT", keep: [] } } : {}),
       ...venue,
     },

@@ -12,6 +12,7 @@ import { MarginWallets } from "./margin/wallets.ts";
 import { matchOrders, type Books } from "./matching.ts";
 import { okxDialect } from "./okx/dialect.ts";
 import { okxListing } from "./okx/listing.ts";
+import { okxSpotDialect } from "./okx-spot/dialect.ts";
 import { spotDialect } from "./spot/dialect.ts";
 import { spotListing } from "./spot/listing.ts";
 import { brokenGateway, droppedResponse, html, stalledResponse } from "./transport.ts";
@@ -22,6 +23,7 @@ import { valueOf } from "./valuation.ts";
 const PAPER_VENUES = {
   binance: { listing: binanceListing, dialect: binanceDialect },
   okx: { listing: okxListing, dialect: okxDialect },
+  "okx-spot": { listing: spotListing, dialect: okxSpotDialect },
   "binance-spot": { listing: spotListing, dialect: spotDialect },
   "binance-margin": { listing: spotListing, dialect: marginDialect },
 } as const satisfies Record<
