@@ -286,6 +286,50 @@ test.concurrent(
   AIMED_DEADLINE_MS,
 );
 
+/** The close by the command, up to the end of the daemon; told again, it goes on where a daemon was killed. */
+async function aimedStage(aim: Aim, venue: keyof typeof WALLETS): Promise<Stage> {
+  const paper = await startPaper({ venue });
+  const rig = new Rig();
+  const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
+  rig.configure({ bot: { command, emergency: emergencyAt(paper.url, WALLETS[venue]) } });
+  writeFileSync(rig.path("sound"), "");
+  return {
+    rig,
+    async tell() {
+      await rig.run();
+      await rig.botUntil("there is a bot, or a close", ({ state }) => state === "running" || isOrdered(rig));
+      // The order counts from its line in the journal on; a command whose daemon dies says only that.
+      if (!isOrdered(rig)) await rig.cli("emergency", "close", "bot", ...aim.args, "--yes");
+      await rig.botUntil(
+        "the close has ended",
+        (bot) => bot.state === "locked" && bot.emergency.state === aim.state,
+        AIM_PATIENCE_MS,
+      );
+      await rig.endDaemon("SIGTERM");
+    },
+    check() {
+      checkLife(rig);
+      aim.check(paper);
+      expect(incidentsOf(rig)).toHaveLength(1);
+    },
+    async [Symbol.asyncDispose]() {
+      await rig[Symbol.asyncDispose]();
+      await paper[Symbol.asyncDispose]();
+    },
+  };
+}
+
+test.concurrent.each([
+  { what: "the way to a smaller exposure goes there, and not below it", aim: HALF, venue: "binance" },
+  { what: "the sale of a spot wallet sells it, and nothing twice", aim: SOLD, venue: "binance-spot" },
+] as const)(
+  "a supervisor killed at any line of $what",
+  async ({ aim, venue }) => {
+    expect(await killAtEveryLine(() => aimedStage(aim, venue))).toBeGreaterThan(10);
+  },
+  AIMED_DEADLINE_MS,
+);
+
 /** Closes the account; the incident's journal is where the watcher, which is started first, waits for it. */
 async function closeOnce(rig: Rig, line: number, daemonToo: boolean): Promise<string> {
   await rig.run();

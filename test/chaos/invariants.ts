@@ -6,6 +6,7 @@ interface BotMemory {
   state: string | undefined;
   generation: number;
   locked: boolean;
+  adoptedLocked?: boolean;
 }
 
 /**
@@ -45,7 +46,10 @@ function checkDecision(entry: Extract<JournalEntry, { kind: "decision" }>, bot: 
     if (kind === "unlock") bot.locked = false;
     if (kind === "spawn" && bot.locked) fail(entry, `${entry.bot} is started under a lockout`);
   }
-  if (entry.event.kind === "adopted" && bot.locked) fail(entry, `${entry.bot} is adopted under a lockout`);
+  // The operator's own command goes on with an order that a daemon had only written down: it takes the bot up to end it at once.
+  if (bot.adoptedLocked === true && entry.event.kind !== "emergency")
+    fail(entry, `${entry.bot} was adopted under a lockout, and not ended at once`);
+  bot.adoptedLocked = entry.event.kind === "adopted" && bot.locked;
 }
 
 function fail({ seq, at, text }: JournalEntry, why: string): never {
