@@ -38,6 +38,8 @@ export const packJobSchema = z.strictObject({
   version: z.literal(1),
   /** Folder of the capture; `undefined` where the bot was dead before. */
   captured: z.string().optional(),
+  /** Entries of a bot that was killed without a capture, by name: what was read in the moment before. */
+  glance: z.record(z.string(), z.string()).optional(),
   /** Folder of all dumps. */
   dumps: z.string(),
   file: z.string(),

@@ -133,12 +133,24 @@ function stateLines(text: string | undefined): readonly string[] {
 function threadLines(text: string | undefined): readonly string[] {
   const threads = listIn(text);
   if (threads.length === 0) return [];
+  if (!threads.some((thread) => stringOf(thread, "state") !== "")) return frozenLines(threads);
   const states = Map.groupBy(threads, (thread) => stringOf(thread, "state") || "?");
   const counts = [...states].map(([state, same]) => `${same.length} ${STATES[state] ?? state}`).join(", ");
   const [first] = threads;
   const waits = first === undefined ? "" : stringOf(first, "wchan");
   const main = waits === "" || waits === "0" ? [] : [`the main thread waits in ${waits}`];
   return [counts, ...main];
+}
+
+/** Threads that were looked at when they stood still: what each had computed is all that is known. */
+function frozenLines(threads: readonly object[]): readonly string[] {
+  const [busiest] = threads.toSorted((a, b) => cpuMs(b) - cpuMs(a));
+  const most = busiest === undefined ? "" : `, most CPU time in ${stringOf(busiest, "comm")}`;
+  return [`${threads.length} ${threads.length === 1 ? "thread" : "threads"}, stopped for the kill${most}`];
+}
+
+function cpuMs(thread: object): number {
+  return Number(Reflect.get(thread, "cpuMs")) || 0;
 }
 
 /** proc(5) */
@@ -153,10 +165,13 @@ const STATES: Readonly<Record<string, string>> = {
 
 function connectionLines(text: string | undefined): readonly string[] {
   const fds = listIn(text);
-  const sockets = fds.map((fd) => stringOf(fd, "socket")).filter((socket) => socket !== "");
-  return fds.length === 0
-    ? []
-    : [`${fds.length} open descriptors, ${sockets.length} of them connections`, ...sockets.slice(0, 10)];
+  const connections = fds.map((fd) => stringOf(fd, "socket")).filter((socket) => socket !== "");
+  const sockets = fds.filter((fd) => stringOf(fd, "target").startsWith("socket:"));
+  if (fds.length === 0) return [];
+  // Whom a socket speaks to is not read in a hurry.
+  const kinds =
+    connections.length > 0 ? `${connections.length} of them connections` : `${sockets.length} of them sockets`;
+  return [`${fds.length} open descriptors, ${kinds}`, ...connections.slice(0, 10)];
 }
 
 function trendLines(samples: readonly Sample[]): readonly string[] {

@@ -3,9 +3,10 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { machineNode } from "../harness/node.ts";
-import { contentOf, dumpsOf, ROOMY, unpacks } from "./dumps.ts";
+import { contentOf, dumpOf, dumpsOf, ROOMY, unpacks } from "./dumps.ts";
 import { script } from "./fixture.ts";
-import { Rig, until, type BotSettings } from "./harness.ts";
+import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
+import { startPaper } from "./paper.ts";
 
 const TOKEN = "canary-4f1d8c2b9e";
 const KEY = "canary-key-77aa11bb";
@@ -68,6 +69,19 @@ test.concurrent("a bot that dies is dumped once for the same death, with its las
   expect(content).not.toContain(KEY);
   const list = JSON.parse((await rig.cli("dump", "list", "--json")).out);
   expect(list).toMatchObject({ dumps: [{ bot: "bot", reason: "exited", file: name }] });
+});
+
+test.concurrent("a close by order: the bot is looked at between freeze and kill", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig({ bots: { bot: bot({ command: ["sleep", "600"], emergency: emergencyAt(paper.url) }) } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  expect(await rig.cli("emergency", "close", "bot", "--yes")).toMatchObject({ code: 0 });
+  expect(paper.state()).toMatchObject({ flat: true, flips: [] });
+  const { shown } = await dumpOf(rig);
+  expect(shown).toContain(`pid ${pid ?? 0}`);
+  expect(shown).toContain("read while it lived");
+  expect(shown).toMatch(/Threads\n {2}1 thread, stopped for the kill, most CPU time in sleep\n/);
 });
 
 test.concurrent("dump now reads a living bot and leaves it alone", async () => {

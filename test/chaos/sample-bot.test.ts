@@ -1,6 +1,7 @@
 /** The sample bot of the demo under the compiled binary: it sits an outage of its venue out, and what it hangs in is named, settled and reconciled. */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { expect, test } from "vitest";
+import { ROOMY } from "./dumps.ts";
 import { CREDENTIALS, Rig, until, type BotSettings } from "./harness.ts";
 import { startPaper, type Paper } from "./paper.ts";
 
@@ -24,7 +25,7 @@ function sampleBot(
       { kind: "heartbeat", timeout: heartbeat },
       { kind: "progress", timeout: "10m" },
     ],
-    dump: { minFree: "1KiB", minFreeRatio: 0 },
+    dump: ROOMY,
   };
 }
 
@@ -59,6 +60,63 @@ test.concurrent("an outage of the venue: the breaker opens, the level rises, the
   expect(new Set(after.fills.map(({ clientOrderId }) => clientOrderId)).size).toBe(after.fills.length);
   expect(after.fills.length).toBeGreaterThanOrEqual(fills);
 });
+
+/** The venue behind a load balancer, which answers for it while it is down. */
+function balancerOf(paper: Paper): AsyncDisposable & { readonly url: string; down: boolean } {
+  const server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch: async (request) => {
+      if (balancer.down) return new Response("<html>502 Bad Gateway</html>", { status: 502 });
+      const { pathname, search } = new URL(request.url);
+      const { method, headers } = request;
+      return fetch(`${paper.url}${pathname}${search}`, { method, headers, body: await request.arrayBuffer() });
+    },
+  });
+  const url = server.url.href.replace(/\/$/, "");
+  const balancer = { url, down: false, [Symbol.asyncDispose]: () => server.stop(true) };
+  return balancer;
+}
+
+/** Long enough for the breaker to look in vain several times; a short outage of an exchange. */
+const OUTAGE_MS = 30_000;
+
+const OUTAGE_TEST = { concurrent: true, timeout: 300_000 };
+
+test(
+  "an outage of 30 s beside moving prices: the bot beats on, spares its budget, and then trades as before",
+  OUTAGE_TEST,
+  async () => {
+    await using paper = await startPaper({ empty: true });
+    await using balancer = balancerOf(paper);
+    await using rig = new Rig();
+    // Silence of a third of the outage would be its end.
+    rig.configure({ bot: sampleBot(rig, { ...paper, url: balancer.url }, "10s") });
+    await rig.run();
+    const before = await rig.botUntil("it trades", (bot) => bot.heartbeat.status === "2 positions open");
+    const move = setInterval(() => void jump(paper), 150);
+    try {
+      balancer.down = true;
+      const [during] = await Promise.all([
+        rig.botUntil("it is degraded", (bot) => /^level (degraded|minimal)/.test(bot.heartbeat.status ?? "")),
+        Bun.sleep(OUTAGE_MS),
+      ]);
+      expect(during.pid).toBe(before.pid);
+      balancer.down = false;
+      await until("it trades on", () => rig.log.includes("ticks work again"), 60_000);
+      const fills = paper.state().fills.length;
+      await until("an order is filled", () => paper.state().fills.length > fills, 120_000);
+    } finally {
+      clearInterval(move);
+    }
+    expect(rig.log.split("half-open → open").length).toBeGreaterThan(2);
+    expect(await rig.bot()).toMatchObject({ pid: before.pid, health: "healthy", restarts: { total: 0 } });
+    expect((await recorded(rig, "retry.scheduled")).length).toBeLessThanOrEqual(20);
+    const { fills, violations } = paper.state();
+    expect(violations).toEqual([]);
+    expect(new Set(fills.map(({ clientOrderId }) => clientOrderId)).size).toBe(fills.length);
+  },
+);
 
 test.concurrent("a bot that hangs in an order: the dump names it, and the next start settles the order and reconciles", async () => {
   await using paper = await startPaper({ empty: true });

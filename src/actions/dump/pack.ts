@@ -56,6 +56,7 @@ async function pack(job: PackJob): Promise<PackLine> {
     const little = littleRoom(job);
     if (little !== undefined) return { kind: "skipped", reason: little };
     const folder = new DumpFolder(folderPath, job.secrets);
+    for (const [path, text] of Object.entries(job.glance ?? {})) folder.add(path, () => text);
     await addRemains(folder, job);
     const manifest = dumpManifestSchema.parse({
       ...job.manifest,

@@ -483,7 +483,10 @@ export class Bot {
     if (this.#isProvenGone()) return this.#settleGone(generation);
     this.#starter.distrustPrepared();
     // Frozen, then sealed, then killed: nothing of the bot can touch what it has recorded once its end is decided.
-    const survivors = await killAll(this.fence, this.#deps.clock, () => this.recorder.seal(generation));
+    const survivors = await killAll(this.fence, this.#deps.clock, () => {
+      this.recorder.seal(generation);
+      if (this.generation?.generation === generation) this.dumps.glance(this.generation, this.loop.state);
+    });
     const waited = new AbortController();
     await Promise.race([this.#exited, sleep(this.#deps.clock, REAP_GRACE_MS, waited.signal)]);
     waited.abort();

@@ -10,6 +10,7 @@ import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
 import { secretValues } from "../../core/redact.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
+import { glanceAt } from "../../platform/glance.ts";
 import { startWorker, type Worker, type WorkerRequest } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import type { Generation } from "./generation.ts";
@@ -64,6 +65,8 @@ export class Dumps {
   /** By signature; least recently seen first. */
   readonly #deaths = new Map<string, Dumped>();
   #capture: Capture | undefined;
+  /** Of a start that is being killed. */
+  #glance: { readonly generation: number; readonly entries: PackJob["glance"] } | undefined;
   #closed = false;
   /** What is under way: dumps, and captures that are given up. */
   readonly #making = new Set<Promise<unknown>>();
@@ -93,19 +96,25 @@ export class Dumps {
     }
   }
 
+  /** A bot is about to be killed, and stands still. When that is for an emergency: what the kernel tells at once is kept. Never throws. */
+  glance({ generation, child }: Generation, state: State): void {
+    if (!isEndForEmergency(state) || !this.#wanted || this.#capture !== undefined) return;
+    this.#glance = { generation, entries: glanceAt(child.pid) };
+  }
+
   /** Nothing lives of the start any more; one that was ended for an emergency is dumped whatever its end was. Returns at once; never throws. */
   after(generation: Generation, level: string, state: State): void {
     const captured = this.#takeCapture(generation.generation);
     const { lastExit: exit, restarts } = state;
-    const forEmergency = state.kind === "stopping" && state.after.kind === "recover";
-    if (exit === undefined || (!isDeath(exit) && !forEmergency)) return this.#discardSoon(captured);
+    const glance = this.#takeGlance(generation.generation);
+    if (exit === undefined || (!isDeath(exit) && !isEndForEmergency(state))) return this.#discardSoon(captured);
     const signature = deathSignature(exit);
     const repeats = this.#deaths.get(signature)?.repeats ?? 0;
     const { dump, next } = this.#judge(signature);
     this.#remember(signature, next);
     if (!this.#wanted || !dump || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
     const status = this.#deps.status();
-    const death: Death = { exit, reason: exit.cause, signature, repeats, captured, status };
+    const death: Death = { exit, reason: exit.cause, signature, repeats, captured, glance, status };
     const earlier = Promise.allSettled(this.#making);
     return this.#keep(
       sleep(this.#deps.clock, PACK_DELAY_MS)
@@ -137,6 +146,7 @@ export class Dumps {
         signature,
         repeats: 0,
         captured: capture,
+        glance: undefined,
         status,
       });
     } catch (error) {
@@ -236,6 +246,12 @@ export class Dumps {
     return capture?.generation === generation ? capture : undefined;
   }
 
+  #takeGlance(generation: number): PackJob["glance"] {
+    const glance = this.#glance;
+    this.#glance = undefined;
+    return glance?.generation === generation ? glance.entries : undefined;
+  }
+
   async #make(subject: Subject, of: Death): Promise<DumpAnswer> {
     try {
       await of.captured?.worker.done;
@@ -263,6 +279,7 @@ export class Dumps {
     return {
       version: 1,
       ...(of.captured === undefined ? {} : { captured: of.captured.folder }),
+      ...(of.glance === undefined ? {} : { glance: of.glance }),
       dumps: files.dumps,
       file,
       manifest: {
@@ -331,7 +348,12 @@ interface Death {
   readonly signature: string;
   readonly repeats: number;
   readonly captured: Capture | undefined;
+  readonly glance: PackJob["glance"];
   readonly status: Promise<unknown>;
+}
+
+function isEndForEmergency(state: State): boolean {
+  return state.kind === "stopping" && state.after.kind === "recover";
 }
 
 function isoTime(ms: number): string {
