@@ -157,6 +157,7 @@ test("reconcileBot() measures the day's loss from what the day began with, also 
 });
 
 test("reconcileBot() that is ready tells the supervisor, and one that is not tells nothing", async () => {
+  await store.putPosition(position(2));
   const socket = join(place.folder, "s");
   const told: string[] = [];
   const supervisor = listenOn(socket, told);
