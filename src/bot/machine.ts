@@ -45,7 +45,7 @@ export interface BoundedCall<T> {
 
 /**
  * Calls `op` with a signal that is aborted after `timeoutMs` or with `outer`, and does not wait for an `op` that ignores
- * it: `result` then rejects with a TimeoutError, or with an AbortError.
+ * it: `result` then rejects with a TimeoutError, or with an AbortError. `op` is not called once `outer` is aborted.
  */
 export function callBounded<T>(
   machine: Machine,
@@ -53,6 +53,10 @@ export function callBounded<T>(
   timeoutMs: number,
   outer?: AbortSignal,
 ): BoundedCall<T> {
+  if (outer?.aborted === true) {
+    const aborted = new DOMException("the call was aborted before it was made", "AbortError");
+    return { result: Promise.reject(aborted), over: Promise.resolve() };
+  }
   const { promise: result, resolve, reject } = Promise.withResolvers<T>();
   const controller = new AbortController();
   const stop = (error: DOMException): void => {

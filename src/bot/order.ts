@@ -239,7 +239,9 @@ class Sending {
       return { order: await result, verdict: NOTHING_WRONG };
     } catch (error) {
       record("order.failed", { id, attempt: number, error: excerptOf(error) }, "warn");
-      return { error, verdict: judgeError(error) };
+      const verdict = judgeError(error);
+      // What was never called, for its breaker or an abort in the last moment, was never sent.
+      return { error, verdict: sent.op ? verdict : { ...verdict, executed: "no" } };
     }
   }
 

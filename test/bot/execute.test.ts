@@ -3,7 +3,13 @@ import { expect, test } from "vitest";
 import { Breaker } from "../../src/bot/breaker.ts";
 import { Budget } from "../../src/bot/budget.ts";
 import { ResilienceError } from "../../src/bot/errors.ts";
-import { createExecutor, type ExecutorWiring, type OrderOptions, type OrderRequest } from "../../src/bot/execute.ts";
+import {
+  createExecutor,
+  type Executor,
+  type ExecutorWiring,
+  type OrderOptions,
+  type OrderRequest,
+} from "../../src/bot/execute.ts";
 import type { LevelProposal } from "../../src/bot/ports.ts";
 import type { KnownIntent } from "../../src/core/order-intent.ts";
 import { memoryLog, named, World } from "./order-sim.ts";
@@ -310,6 +316,43 @@ test("execute() of an order is refused while another call may be about to send i
   expect(await ended(Promise.allSettled([first, second]))).toMatchObject({
     value: [{ value: { degraded: true } }, { reason: { reason: "ambiguous", attempts: 0 } }],
   });
+});
+
+type Failing = () => Promise<never>;
+test.each([
+  ["a read", 0, (to: Executor, op: Failing, signal: AbortSignal) => to.execute(op, "call", { kind: "read", signal })],
+  [
+    "a change",
+    0,
+    (to: Executor, op: Failing, signal: AbortSignal) =>
+      to.execute(op, "call", { kind: "idempotent", action: "cancel", signal }),
+  ],
+  [
+    "an order",
+    1,
+    (to: Executor, op: Failing, signal: AbortSignal) => to.execute(op, "call", { kind: "order", order, signal }),
+  ],
+] as const)("execute() of %s calls nothing when it is aborted in the moment before a call", async (_, asked, call) => {
+  for (const atGate of [1, 2, 3]) {
+    const controller = new AbortController();
+    const gates = { count: 0 };
+    const gate = () => {
+      gates.count += 1;
+      if (gates.count === atGate + asked) controller.abort();
+      return { allowed: true, sizeFactor: 1 } as const;
+    };
+    const { executor, ended, disk } = rig({ gate });
+    const calls = { count: 0, late: 0 };
+    const op = async (): Promise<never> => {
+      calls.count += 1;
+      if (controller.signal.aborted) calls.late += 1;
+      throw named("RateLimitExceeded");
+    };
+    const end = await ended(call(executor, op, controller.signal));
+    expect(end).toMatchObject({ error: { reason: "aborted" } });
+    expect(calls).toEqual({ count: atGate - 1, late: 0 });
+    expect([...disk.values()].map(({ outcome }) => outcome?.status)).toEqual(asked === 1 ? ["absent"] : []);
+  }
 });
 
 test("execute() of an order that is aborted on its way asks what became of it", async () => {
