@@ -30,7 +30,10 @@ const backupSchema = later(() =>
     timestamp: z.looseObject({ start: z.int(), stop: z.int() }),
     archive: z.looseObject({ start: z.string().nullable(), stop: z.string().nullable() }),
     lsn: z.looseObject({ start: z.string(), stop: z.string() }).nullish(),
-    info: z.looseObject({ size: z.int(), repository: z.looseObject({ delta: z.int().nullish() }) }),
+    info: z.looseObject({
+      size: z.int(),
+      repository: z.looseObject({ size: z.int().nullish(), delta: z.int().nullish() }),
+    }),
   }),
 );
 export type PgBackRestBackup = z.output<typeof backupSchema>;
@@ -95,7 +98,7 @@ const elsewhereSchema = later(() =>
     config: z.string().startsWith("/").optional(),
     label: z.string().regex(LABEL),
     type: z.enum(KINDS),
-    /** Of the whole server, and what this backup has added to the repository, bytes. */
+    /** Of the whole server, and what a restore of it takes from the repository, bytes. */
     databaseBytes: z.int().min(0),
     repositoryBytes: z.int().min(0),
   }),
@@ -105,4 +108,12 @@ export type KeptElsewhere = z.output<typeof elsewhereSchema>;
 /** Where the data of a backup lies that pgBackRest has made and alone deletes; `undefined`: beside its manifest, like all others. */
 export function keptElsewhere({ engine }: Pick<Manifest, "engine">): KeptElsewhere | undefined {
   return engine["pgbackrest"] === undefined ? undefined : elsewhereSchema.parse(engine["pgbackrest"]);
+}
+
+/** Bytes of a backup's data, and of what is stored of it, wherever that lies. */
+export function sizesOf(manifest: Manifest): { readonly rawBytes: number; readonly storedBytes: number } {
+  const elsewhere = keptElsewhere(manifest);
+  return elsewhere === undefined
+    ? { rawBytes: manifest.raw.bytes, storedBytes: manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0) }
+    : { rawBytes: elsewhere.databaseBytes, storedBytes: elsewhere.repositoryBytes };
 }

@@ -9,6 +9,7 @@ import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from ".
 import { backupId, emptyState, withVerification, type BackupKind, type Manifest } from "../../core/backup-manifest.ts";
 import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
+import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
@@ -102,10 +103,9 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
     io.onStep?.("verified");
     await stage("publish", async () => draft.publish(manifest, withVerification(emptyState, verification)));
     io.onStep?.("published");
-    const storedBytes = manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    const { rawBytes, storedBytes } = sizesOf(manifest);
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
     const { id } = manifest;
-    const rawBytes = manifest.raw.bytes;
     io.write({ kind: "stored", id, rawBytes, storedBytes, durationMs, level });
     const { snapshotAt } = manifest;
     return { at: io.clock.wallTime().toISOString(), id, snapshotAt, durationMs, rawBytes, storedBytes, level };

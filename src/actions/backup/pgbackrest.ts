@@ -73,7 +73,8 @@ async function capture(target: PgBackRestTarget, { now }: CaptureContext): Promi
       label: made.label,
       type: made.type,
       databaseBytes: made.info.size,
-      repositoryBytes: made.info.repository.delta ?? 0,
+      // Newer releases do not say the size of what is stored in blocks.
+      repositoryBytes: made.info.repository.size ?? made.info.repository.delta ?? 0,
     };
     return {
       kind: "base",

@@ -1,7 +1,7 @@
 /** `supervisor backup list`: what is stored in the directories and in the buckets, and how far each is proven. */
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
-import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import { keptElsewhere } from "../../core/pgbackrest.ts";
+import { provenLevel } from "../../core/backup-manifest.ts";
+import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import type { Place } from "../runtime/backup-run.ts";
@@ -85,13 +85,6 @@ async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
     rows: [...whole, ...damaged.map(({ id, reason }) => ({ ...place, id, damage: reason, backup: null }))],
     fault,
   };
-}
-
-function sizesOf(manifest: Manifest): Pick<Shown, "rawBytes" | "storedBytes"> {
-  const elsewhere = keptElsewhere(manifest);
-  return elsewhere === undefined
-    ? { rawBytes: manifest.raw.bytes, storedBytes: manifest.parts.reduce((sum, { bytes }) => sum + bytes, 0) }
-    : { rawBytes: elsewhere.databaseBytes, storedBytes: elsewhere.repositoryBytes };
 }
 
 async function lookThere(loaded: LoadedConfig, place: Place): Promise<Look> {

@@ -8,6 +8,7 @@ import { postgresProver } from "../../../src/actions/backup/postgres.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { postgresProgram } from "../../../src/platform/postgres-tools.ts";
+import { until } from "./postgres-receiver.ts";
 import { missing, PASSWORD, PgRig, PgServer, WHY } from "./postgres-rig.ts";
 
 /** They wait for their servers more than they work. */
@@ -128,10 +129,8 @@ test.each(["captured", "stored", "published"])(
     expect([backups.length, damaged.length]).toEqual([step === "published" ? 1 : 0, 0]);
     expect(await rig.backUp(rig.job(job.target, { verify: "L2" }))).toBe(0);
     expect(rig.leftovers).toEqual([]);
-    const deadline = Date.now() + 60_000;
     const sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'supervisor'";
-    while (server.sql("postgres", sessions) !== "0" && Date.now() < deadline) await Bun.sleep(50);
-    expect(server.sql("postgres", sessions)).toBe("0");
+    await until("its sessions have ended", () => server.sql("postgres", sessions) === "0");
   },
 );
 
