@@ -1,4 +1,5 @@
 /** An open breaker as a wish for a degradation level. */
+import type { BreakerState } from "../core/circuit.ts";
 import type { Breaker } from "./breaker.ts";
 import type { Level, ProposeLevel } from "./ports.ts";
 
@@ -9,27 +10,55 @@ const GRACE_MS = 60_000;
 /** How long one holds that only a person ends, ms; it is not renewed. */
 const FORCED_MS = 3_600_000;
 
+/** The clock, and a timer that does not keep the process alive. */
+interface LevelClock {
+  readonly now: () => number;
+  readonly after: (ms: number, run: () => void) => () => void;
+}
+
+const realClock: LevelClock = {
+  now: () => performance.now(),
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    timer.unref();
+    return () => clearTimeout(timer);
+  },
+};
+
 /**
- * Proposes `level` while the breaker is not closed: `degraded` for reads (and `minimal` once that has lasted for two
- * minutes), `minimal` for orders. Returns what ends that.
+ * Proposes `level` while the breaker is not closed, also one that was so before: `degraded` for reads (and `minimal` once
+ * that has lasted for two minutes), `minimal` for orders. Returns what ends that.
  */
 export function proposeWhileOpen(
   breaker: Breaker,
   level: Extract<Level, "degraded" | "minimal">,
   propose: ProposeLevel,
-  now: () => number = () => performance.now(),
+  clock: LevelClock = realClock,
 ): () => void {
   let sinceMs: number | undefined;
+  let stopWaiting: (() => void) | undefined;
   const source = `breaker:${breaker.name}`;
-  return breaker.onStateChange(({ to, reason, retryAfterMs }) => {
-    if (to === "closed" || to === "disabled") {
+  const look = (state: BreakerState, reason: string | null, retryAfterMs: number | undefined): void => {
+    stopWaiting?.();
+    if (state === "closed" || state === "disabled") {
       sinceMs = undefined;
-      propose({ source, level: "normal", reason: `the breaker is ${to}`, ttlMs: 0 });
+      propose({ source, level: "normal", reason: `the breaker is ${state}`, ttlMs: 0 });
       return;
     }
-    sinceMs ??= now();
-    const lasting = now() - sinceMs >= WORSE_AFTER_MS;
+    sinceMs ??= clock.now();
+    const worseInMs = sinceMs + WORSE_AFTER_MS - clock.now();
     const ttlMs = (retryAfterMs ?? FORCED_MS) + GRACE_MS;
-    propose({ source, level: lasting ? "minimal" : level, reason: reason ?? `the breaker is ${to}`, ttlMs });
-  });
+    const held = worseInMs <= 0 ? "minimal" : level;
+    propose({ source, level: held, reason: reason ?? `the breaker is ${state}`, ttlMs });
+    // One that stays open for long changes nothing by itself until then.
+    if (held !== "minimal")
+      stopWaiting = clock.after(worseInMs, () => look(breaker.state, reason, breaker.retryAfterMs()));
+  };
+  if (breaker.state !== "closed" && breaker.state !== "disabled")
+    look(breaker.state, "it was so at the start", breaker.retryAfterMs());
+  const unhook = breaker.onStateChange(({ to, reason, retryAfterMs }) => look(to, reason, retryAfterMs));
+  return () => {
+    stopWaiting?.();
+    unhook();
+  };
 }

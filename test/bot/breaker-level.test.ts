@@ -8,12 +8,10 @@ test("proposeWhileOpen() proposes while the breaker is not closed, more when tha
   const clock = { ms: 0 };
   const breaker = new Breaker("api", { openJitter: 0, openMs: 60_000 }, { now: () => clock.ms });
   const seen: LevelProposal[] = [];
-  proposeWhileOpen(
-    breaker,
-    "degraded",
-    (proposal) => seen.push(proposal),
-    () => clock.ms,
-  );
+  proposeWhileOpen(breaker, "degraded", (proposal) => seen.push(proposal), {
+    now: () => clock.ms,
+    after: () => () => undefined,
+  });
   breaker.trip(undefined, "down");
   for (let probe = 0; probe < 2; probe += 1) {
     clock.ms += 60_000;
@@ -29,4 +27,33 @@ test("proposeWhileOpen() proposes while the breaker is not closed, more when tha
     ["normal", 0],
   ]);
   expect(seen[0]).toMatchObject({ source: "breaker:api", reason: "down" });
+});
+
+test("proposeWhileOpen() proposes more of a breaker that simply stays open, and at once of one that was open before", () => {
+  const clock = { ms: 0 };
+  const timers = new Set<{ readonly atMs: number; readonly run: () => void }>();
+  const after = (ms: number, run: () => void) => {
+    const timer = { atMs: clock.ms + ms, run };
+    timers.add(timer);
+    return () => timers.delete(timer);
+  };
+  const pass = (ms: number): void => {
+    clock.ms += ms;
+    for (const timer of [...timers].filter(({ atMs }) => atMs <= clock.ms)) {
+      timers.delete(timer);
+      timer.run();
+    }
+  };
+  const breaker = new Breaker("api", {}, { now: () => clock.ms });
+  breaker.trip(3_600_000, "banned");
+  const seen: LevelProposal[] = [];
+  const end = proposeWhileOpen(breaker, "degraded", (proposal) => seen.push(proposal), { now: () => clock.ms, after });
+  pass(119_999);
+  pass(1);
+  breaker.reset();
+  breaker.trip(3_600_000, "banned");
+  end();
+  pass(600_000);
+  expect(seen.map(({ level }) => level)).toEqual(["degraded", "minimal", "normal", "degraded"]);
+  expect(seen[1]?.ttlMs).toBe(3_600_000 - 120_000 + 60_000);
 });

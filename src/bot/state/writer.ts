@@ -80,7 +80,7 @@ export class StateWriter {
     try {
       return { id, ok: true, value: this.#do(ask) };
     } catch (error) {
-      // Each request is one statement that changes something, so a failed one has changed nothing.
+      // Each request writes only once it can fail no more, so a failed one has changed nothing.
       this.#twice.length = before;
       return { id, ok: false, error: error instanceof Error ? error.message : String(error) };
     }
