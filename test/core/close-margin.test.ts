@@ -42,13 +42,17 @@ const world = fc.record({
   failedCancels: fc.integer({ min: 0, max: 4 }),
   /** Interest of each round, as ratio. */
   interest: fc.constantFrom(0, 0, 1e-6),
+  autoRepays: fc.boolean(),
+  /** Moves of the price, one for each round, as ratio. */
+  moves: fc.array(fc.double({ min: -0.03, max: 0.03, noNaN: true }), { maxLength: 6 }),
 });
 type World = typeof world extends fc.Arbitrary<infer T> ? T : never;
 
-function modelOf({ bases, quote }: World): ModelMargin {
+function modelOf({ bases, quote, autoRepays }: World): ModelMargin {
   return new ModelMargin(
     bases.map((base, n) => ({ ...base, asset: `A${n}` })),
     quote,
+    autoRepays,
   );
 }
 
@@ -56,6 +60,7 @@ function play(script: World): { venue: ModelMargin; done: Extract<Decision, { ki
   const venue = modelOf(script);
   const faults = script.faults.values();
   const readFaults = script.readFaults.values();
+  const moves = script.moves.values();
   let { failedCancels } = script;
   let state = startPlan();
   let atMs = 0;
@@ -91,6 +96,7 @@ function play(script: World): { venue: ModelMargin; done: Extract<Decision, { ki
     }
     state = recordRound(state, sent);
     venue.accrue(script.interest);
+    venue.price *= 1 + (moves.next().value ?? 0);
     atMs += LATENCY_MS + settleMs(state);
   }
   throw new Error("the plan did not end");
@@ -112,7 +118,8 @@ describe("decide() of a margin wallet", () => {
 
   test("ends flat, owing no more than dust, where the wallet is worth more than it owes", () => {
     fc.assert(
-      fc.property(world, (script) => {
+      fc.property(world, (drawn) => {
+        const script = { ...drawn, moves: [] };
         // Fees of every order, the price that purchases are planned with, and dust of every asset.
         const gross = script.bases.reduce((sum, { debt }) => sum + debt * PRICE, script.quote.debt);
         fc.pre(modelOf(script).equity > gross * 0.05 + 50);
@@ -137,6 +144,8 @@ describe("decide() of a margin wallet", () => {
       readFaults: [],
       failedCancels: 0,
       interest: 0,
+      autoRepays: true,
+      moves: [],
     });
     expect(done.outcome).toBe("residual");
     expect(done.reason).toMatch(/^1\.51\d* A0\/USDT, 29(\.\d+)? USDT stays owed/);

@@ -35,21 +35,29 @@ interface Account {
   free: number;
   locked: number;
   debt: number;
+  /** Interest so far, part of the debt. */
+  interest: number;
 }
 
 export class ModelMargin {
   readonly breaches: string[] = [];
   sent = 0;
+  /** Of every base asset. */
+  price = PRICE;
   readonly #accounts = new Map<string, Account>();
   readonly #quote: Account;
   readonly #late: { atMs: number; order: CloseOrder }[] = [];
   #orders: OpenOrder[] = [];
   #previous: Reading | undefined;
 
-  constructor(bases: readonly Base[], quote: { readonly free: number; readonly debt: number }) {
-    this.#quote = { ...quote, locked: 0 };
+  readonly #autoRepays: boolean;
+
+  /** `autoRepays`: what an order brings repays what is owed of it, as the order says. */
+  constructor(bases: readonly Base[], quote: { readonly free: number; readonly debt: number }, autoRepays = true) {
+    this.#autoRepays = autoRepays;
+    this.#quote = { ...quote, locked: 0, interest: 0 };
     for (const { asset, free, locked, debt } of bases) {
-      this.#accounts.set(asset, { free, locked, debt });
+      this.#accounts.set(asset, { free, locked, debt, interest: 0 });
       if (locked > 0)
         this.#orders.push({ id: `o-${asset}`, clientId: undefined, symbol: `${asset}/USDT`, reduceOnly: false });
     }
@@ -98,7 +106,11 @@ export class ModelMargin {
   }
 
   accrue(ratio: number): void {
-    for (const account of [...this.#accounts.values(), this.#quote]) account.debt = digits(account.debt * (1 + ratio));
+    for (const account of [...this.#accounts.values(), this.#quote]) {
+      const interest = digits(account.debt * ratio);
+      account.debt = digits(account.debt + interest);
+      account.interest = digits(account.interest + interest);
+    }
   }
 
   read(fault: MarginReadFault): Reading {
@@ -154,7 +166,7 @@ export class ModelMargin {
   #look(): Reading {
     const bases = [...this.#accounts].map(([name, account]) => ({
       holding: assetOf(name, account),
-      market: { symbol: `${name}/USDT`, rules: RULES, bid: PRICE, ask: PRICE },
+      market: { symbol: `${name}/USDT`, rules: RULES, bid: this.price, ask: this.price },
     }));
     const wallet = { quote: assetOf("USDT", this.#quote), bases, keep: [], quoteDust: QUOTE_DUST };
     return { ...judgeWallet(wallet), orders: this.#orders, triggers: [], failures: [] };
@@ -167,7 +179,9 @@ export class ModelMargin {
     if (this.debt > owed + 1e-6) this.breaches.push(`${order.id} made the debt grow from ${owed} to ${this.debt}`);
     for (const [asset, net] of this.nets) {
       const from = before.get(asset) ?? 0;
-      if (from > 0 && net < -1e-9) this.breaches.push(`${order.id} turned ${asset} from ${from} to ${net}`);
+      // What is sold was there when it was read; interest that fell due since is nobody's doing.
+      const due = this.#accounts.get(asset)?.interest ?? 0;
+      if (from > 0 && net < -due - 1e-9) this.breaches.push(`${order.id} turned ${asset} from ${from} to ${net}`);
       if (from <= 0 && net > LOT) this.breaches.push(`${order.id} turned ${asset} from ${from} to ${net}`);
     }
     return result;
@@ -187,15 +201,14 @@ export class ModelMargin {
     const account = this.#accounts.get(symbol.replace("/USDT", ""));
     const amount = Math.floor(asked * share * 100 + 1e-6) / 100;
     if (account === undefined || amount <= 0) return { kind: "accepted", filled: 0 };
-    if (amount * PRICE < QUOTE_DUST && share === 1) return { kind: "rejected", why: "minimum" };
-    const cost = amount * PRICE;
+    if (amount * this.price < QUOTE_DUST && share === 1) return { kind: "rejected", why: "minimum" };
+    const cost = amount * this.price;
     const [given, gave] = side === "sell" ? ([account, amount] as const) : ([this.#quote, cost] as const);
     if (given.free < gave) return { kind: "rejected", why: "other" };
     given.free = digits(given.free - gave);
     const [taken, took] = side === "sell" ? ([this.#quote, cost] as const) : ([account, amount] as const);
     taken.free = digits(taken.free + took * (1 - FEE_RATIO));
-    // AUTO_REPAY.
-    const repaid = Math.min(taken.free, taken.debt);
+    const repaid = this.#autoRepays ? Math.min(taken.free, taken.debt) : 0;
     taken.free = digits(taken.free - repaid);
     taken.debt = digits(taken.debt - repaid);
     return { kind: "accepted", filled: amount };
