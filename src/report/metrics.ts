@@ -318,6 +318,13 @@ export const METRICS: readonly Row[] = [
     "WAL that a PostgreSQL server keeps for us until it is archived; NaN of other targets.",
     ofBackup(({ wal }) => wal?.slotRetainedBytes ?? null),
   ),
+  gauge(
+    "supervisor_backup_wal_waiting_segments",
+    "Archived WAL segments that are not in every bucket yet; NaN of targets whose WAL goes to none.",
+    ofBackup(({ wal }) =>
+      wal?.copies === undefined ? null : Math.max(0, ...wal.copies.map(({ waiting }) => waiting)),
+    ),
+  ),
   counter(
     "supervisor_backup_failures_total",
     "Attempts that failed.",

@@ -101,17 +101,19 @@ export class WalBucket {
       await this.#bucket.remove(key);
   }
 
-  /** Where the WAL of each base in the bucket begins, the oldest first. */
-  async starts(target: string, segmentBytes: number): Promise<readonly WalSegment[]> {
+  /** Where the WAL of the oldest base in the bucket begins; `undefined`: there is none, or one does not say. */
+  async oldestStart(target: string, segmentBytes: number): Promise<WalSegment | undefined> {
     const listed = await this.#bucket.list(`${this.#targetFolder}${target}-base-`);
     const starts: WalSegment[] = [];
     for (const { key } of listed.filter((each) => each.key.endsWith(`/${MANIFEST}`))) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: some dozen, once an hour.
       const text = await this.#bucket.get(key, MAX_MANIFEST_BYTES);
       const start = text === undefined ? undefined : startIn(text, segmentBytes);
-      if (start !== undefined) starts.push(start);
+      // It may be the oldest.
+      if (start === undefined) return undefined;
+      starts.push(start);
     }
-    return starts.toSorted((a, b) => a.number - b.number);
+    return starts.toSorted((a, b) => a.number - b.number)[0];
   }
 
   async #put(name: string, content: Buffer<ArrayBuffer>): Promise<void> {

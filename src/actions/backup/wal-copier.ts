@@ -132,10 +132,10 @@ export class WalCopier {
     this.#partial = { ...received, sentMs: nowMs };
   }
 
-  /** The oldest base in the bucket says what is needed there. Nothing goes while there is none. */
+  /** The oldest base in the bucket says what is needed there. Nothing goes while there is none, or while one cannot be read. */
   async #prune(there: Set<string>): Promise<void> {
     const { target, segmentBytes } = this.#options;
-    const [oldest] = await this.#bucket.starts(target, segmentBytes);
+    const oldest = await this.#bucket.oldestStart(target, segmentBytes);
     this.#from = oldest?.number ?? 0;
     if (oldest === undefined) return;
     for (const name of segmentsBefore(there, oldest.number, segmentBytes)) {

@@ -20,6 +20,8 @@ const SEGMENT_BYTES = 16 * 1_024 ** 2;
 const PACKING = { compress: "zstd", recipients: [], now: () => new Date() } as const;
 const nameOf = (number: number): string => `0000000100000000${number.toString(16).toUpperCase().padStart(8, "0")}`;
 
+const keyOf = (base: string): string => `bot 1/backups/ledger/ledger-base-${base}/manifest.json`;
+
 /** An archive and its bucket. */
 class WalRig implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "wal-"));
@@ -102,8 +104,12 @@ test("WalCopier deletes WAL before the oldest base in the bucket, and nothing wh
   await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
   const there = async (): Promise<readonly string[]> => [...(await rig.bucket.look()).segments.keys()].toSorted();
   expect(await there()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
-  const key = "bot 1/backups/ledger/ledger-base-20260131T000000Z-abcdef/manifest.json";
-  rig.s3.objects.set(key, Buffer.from(JSON.stringify(rig.base)));
+  rig.s3.objects.set(keyOf("20260131T000000Z-abcdef"), Buffer.from(JSON.stringify(rig.base)));
+  rig.s3.objects.set(keyOf("20260130T000000Z-abcdef"), Buffer.from("{"));
+  await rig.copied(({ waiting }) => waiting === 0);
+  // One that cannot be read may need all of it.
+  expect(await there()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
+  rig.s3.objects.delete(keyOf("20260130T000000Z-abcdef"));
   await rig.copied(({ waiting }) => waiting === 0);
   // The next copier has looked at the bases first.
   expect(await there()).toEqual([nameOf(2), nameOf(3)]);
