@@ -6,8 +6,8 @@ import { PASSPHRASE, startPaper, type Paper } from "./paper.ts";
 
 type Venue = "binance" | "okx";
 const { apiKey, apiSecret } = CREDENTIALS;
-/** As often as a bot that goes on as if nothing were, and one that is seen only after the account was flat, ms. */
-const PAUSES = [40, 1_000];
+/** As often as a bot that goes on as if nothing were, and one that is seen only after the account was flat: in the shortest quiet period, ms. */
+const PAUSES = [40, 500];
 const rows = (["binance", "okx"] as const).flatMap((venue) => PAUSES.map((pauseMs) => ({ venue, pauseMs })));
 
 function rigOn(venue: Venue, paper: Paper): Rig {

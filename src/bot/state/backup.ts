@@ -1,7 +1,7 @@
 /** Copies the database while it is written, and puts the copy in place only once it was read back and proven. */
 import { renameSync } from "node:fs";
 import { checkPages, checkRows, openPlain, readMeta, type Database } from "./database.ts";
-import { syncFile, syncFolder, type StateFiles } from "./files.ts";
+import { giveToOwner, syncFile, syncFolder, type StateFiles } from "./files.ts";
 import { removeScratch } from "./recover.ts";
 
 /** Pages copied in one go: half a megabyte, so that groups are not kept waiting. */
@@ -22,6 +22,7 @@ export async function backUp(database: Database, files: StateFiles, uuid: string
   } finally {
     copy.close();
   }
+  giveToOwner(fresh, files);
   syncFile(fresh);
   renameSync(fresh, files.backup);
   syncFolder(files.folder);

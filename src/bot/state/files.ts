@@ -3,7 +3,9 @@ import {
   closeSync,
   constants,
   existsSync,
+  fchownSync,
   fdatasyncSync,
+  fstatSync,
   fsyncSync,
   openSync,
   readFileSync,
@@ -110,4 +112,21 @@ export function syncFile(path: string): void {
 
 export function sizeOf(path: string): number | undefined {
   return statSync(path, { throwIfNoEntry: false })?.size;
+}
+
+/**
+ * A file that root has made here would be closed to the bot, which then could not open its own state. The bot may write to
+ * this folder, so a link that it has put in the file's place is refused, and not followed to a file of somebody else.
+ */
+export function giveToOwner(path: string, { database }: StateFiles): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = statSync(database);
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile() || stat.nlink !== 1) throw new Error(`cannot give ${path} to the bot: it is no file of its own`);
+    fchownSync(fd, uid, gid);
+  } finally {
+    closeSync(fd);
+  }
 }

@@ -1,11 +1,13 @@
 /** The folders of damaged files beside a state: what is there, and the end of those that are old (core/quarantine.ts decides). */
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { forgettable, type Aside } from "../../core/quarantine.ts";
 import { syncFolder, type StateFiles } from "./files.ts";
 
 /** Name of the file that a finished recovery leaves in the folder of the damaged files. */
 export const REPORT_NAME = "report.json";
+/** Begin of the name of a folder that is being removed. */
+const GOING = ".going-";
 /** Lines of JSON beside the folders, one for each that was removed. */
 const LOG_NAME = "removed.ndjson";
 
@@ -20,6 +22,7 @@ export function quarantinesOf({ quarantine }: StateFiles): readonly Quarantine[]
   return readdirSync(quarantine, { withFileTypes: true })
     .filter((entry) => entry.isDirectory())
     .map(({ name }) => name)
+    .filter((name) => !name.startsWith(GOING))
     .toSorted()
     .map((name) => {
       const folder = join(quarantine, name);
@@ -42,13 +45,19 @@ export function removeOldQuarantines(files: StateFiles, now: number): readonly Q
   for (const { name, folder, bytes } of old) {
     const line = { at: new Date(now).toISOString(), name, bytes };
     appendFileSync(join(files.quarantine, LOG_NAME), `${JSON.stringify(line)}\n`, { mode: 0o600 });
-    // The report goes last: without it a folder that is half gone would count as one that was not recovered from.
-    for (const file of readdirSync(folder)) if (file !== REPORT_NAME) rmSync(join(folder, file), { recursive: true });
-    rmSync(join(folder, REPORT_NAME), { force: true });
-    rmdirSync(folder);
+    // At once, for whoever looks: half of a folder would count as one that was not recovered from.
+    renameSync(folder, join(files.quarantine, `${GOING}${name}`));
   }
+  removeGoing(files);
   if (old.length > 0) syncFolder(files.quarantine);
   return old;
+}
+
+/** Also what a process that died meanwhile has left. */
+function removeGoing({ quarantine }: StateFiles): void {
+  if (!existsSync(quarantine)) return;
+  for (const name of readdirSync(quarantine))
+    if (name.startsWith(GOING)) rmSync(join(quarantine, name), { recursive: true, force: true });
 }
 
 /** Its name begins with the time at which it was made: `2026-01-31T12-00-00-000Z-…`. */

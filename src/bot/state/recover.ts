@@ -1,5 +1,5 @@
 /**
- * Makes a damaged state again: the damaged files are moved aside and never deleted; what can be proven of them, of the second
+ * Makes a damaged state again: the damaged files are moved aside, and nothing is deleted; what can be proven of them, of the second
  * copy and of backups is merged row by row into a new database. The account must be compared with it before anything is opened.
  */
 import { randomUUID } from "node:crypto";

@@ -1,7 +1,7 @@
 /** Encrypts what a stopped bot keeps under `secret:*` with the current key, so that older keys are needed no more. */
 import { backUp } from "./backup.ts";
 import { loadKeys } from "./secrets.ts";
-import { changeStopped, giveToOwner } from "./stopped.ts";
+import { changeStopped } from "./stopped.ts";
 
 export interface Rekeyed {
   /** Values that an older key had encrypted. */
@@ -24,7 +24,6 @@ export async function rekeyState(
   return changeStopped(folder, { what: "encrypt anew", keys }, async ({ ask, database, files, second, uuid }) => {
     const renewed = Number(ask({ kind: "rekey" }));
     await backUp(database, files, uuid);
-    giveToOwner(files.backup, files);
     second.covered();
     return { renewed, keys: keys.length };
   });

@@ -1,7 +1,7 @@
 /** Changes the state of a bot that does not run, for a person: the same writer as the bot's, and nobody else beside it. */
-import { chownSync, existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { checkPages, openPlain, readMeta, type Database } from "./database.ts";
-import { stateFiles, type StateFiles } from "./files.ts";
+import { giveToOwner, stateFiles, type StateFiles } from "./files.ts";
 import type { Ask } from "./protocol.ts";
 import { SecondCopy } from "./second-copy.ts";
 import type { KeyRing } from "./secrets.ts";
@@ -75,11 +75,4 @@ function takeAlone(database: Database, files: StateFiles, what: string): string 
   const uuid = readMeta(database, "db_uuid");
   if (uuid === undefined) throw new Error(`cannot ${what}: ${files.database} is no state`);
   return uuid;
-}
-
-/** A file that root has made here would be closed to the bot, which then could not open its own state. */
-export function giveToOwner(path: string, { database }: StateFiles): void {
-  if (process.getuid?.() !== 0) return;
-  const { uid, gid } = statSync(database);
-  chownSync(path, uid, gid);
 }

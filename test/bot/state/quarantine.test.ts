@@ -1,8 +1,18 @@
 /** Damaged files beside a state: kept for 90 days, and longer while they may be missed. */
-import { existsSync, mkdirSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openStore, type StateStore } from "../../../src/bot/index.ts";
+import { giveToOwner, stateFiles } from "../../../src/bot/state/files.ts";
 import { examineState } from "../../../src/bot/state/inspect.ts";
 import { makeFolder, position } from "./rig.ts";
 
@@ -49,4 +59,29 @@ test("backup() keeps every damaged file until the state is reconciled", async ()
   await store.close();
   expect(notes).toEqual([]);
   expect(existsSync(join(place.folder, "quarantine", OLD, "state.db"))).toBe(true);
+});
+
+test("backup() finishes a removal that was cut short, which doctor does not take for a folder to recover from", async () => {
+  const { folder } = place;
+  const going = join(folder, "quarantine", `.going-${OLD}`);
+  const store = await recoveredState([]);
+  await store.reconciled();
+  mkdirSync(going, { recursive: true });
+  const seen = (await examineState(folder, Date.now())).quarantines.map((each) => each.folder);
+  await store.backup();
+  await store.close();
+  expect(seen).not.toContain(going);
+  expect(existsSync(going)).toBe(false);
+});
+
+test.runIf(process.getuid?.() === 0)("giveToOwner() refuses a link that stands where root has made a file", () => {
+  const files = stateFiles(place.folder);
+  const foreign = join(place.folder, "foreign");
+  for (const path of [files.database, foreign]) writeFileSync(path, "");
+  chownSync(files.database, 65_534, 65_534);
+  symlinkSync(foreign, files.backup);
+  expect(() => giveToOwner(files.backup, files)).toThrow("ELOOP");
+  linkSync(foreign, files.second);
+  expect(() => giveToOwner(files.second, files)).toThrow("no file of its own");
+  expect(statSync(foreign).uid).toBe(0);
 });
