@@ -458,6 +458,21 @@ class Degradation:
             return True, 1.0
         return (True, 0.5) if self.level == "degraded" else (False, 0.0)
 
+    def save(self, now: float, wall: float) -> Saved:
+        """What a restart must know: without it a latched emergency would end by a crash."""
+        hold_until = 0 if self.hold_until <= now else _round(self.hold_until - now + wall)
+        return {"level": self.level, "reason": self.reason, "source": self.source, "latched": self.latched, "holdUntil": hold_until}
+
+    def restore(self, saved: Mapping[str, Any], now: float, wall: float) -> None:
+        """Raises ValueError for what `save` has not made."""
+        level, hold = saved["level"], saved["holdUntil"]
+        if level not in LEVELS or not isinstance(hold, (int, float)):
+            raise ValueError(f"no saved level: {saved!r}")
+        self._become({**saved, "latched": saved["latched"] is True})
+        # Never longer than a hold lasts: the wall clock may have been set back.
+        self.hold_until = min(hold - wall + now, now + _HOLD_MS) if hold > wall else 0.0
+        self.settle(now, 0)
+
     def _clear(self, now: float, roll: float, demand: Dict[str, Any]) -> None:
         if self.level == "normal" or self.latched:
             self._down_at = None
@@ -525,7 +540,8 @@ class FloorFile:
 
 
 class Levels:
-    """The bot's level: its own proposals and the supervisor's floor, read anew at most once a second whenever it is asked."""
+    """The bot's level: its own proposals and the supervisor's floor, read anew at most once a second whenever it is asked. It is
+    kept in `level.json` of the bot's state folder, where there is one: a restart begins at what was kept, or at the floor if that is worse."""
 
     LOOK_MS = 1_000
 
@@ -541,7 +557,10 @@ class Levels:
         self._file = FloorFile(environ.get("SUPERVISOR_LEVEL_FILE"))
         self._looked_at = -math.inf
         self._state = Degradation(self._file.read(now()), now())
-        self._told = "normal"
+        folder = environ.get("SUPERVISOR_STATE_DIR")
+        self._kept = os.path.join(folder, "level.json") if folder else None
+        self._told, self._latched = "normal", False
+        self._restore()
         self._tell()
 
     @property
@@ -584,9 +603,37 @@ class Levels:
         self._state.settle(self._now(), random.random())
         self._tell()
 
+    def _restore(self) -> None:
+        try:
+            if self._kept is None or not os.path.exists(self._kept):
+                return
+            with open(self._kept, encoding="utf8") as file:
+                self._state.restore(json.load(file), self._now(), _wall())
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            # It may have been an emergency: nothing is opened until the bot has run well for a while, or somebody says otherwise.
+            self._state.set("minimal", f"cannot read the level that was kept: {error}")
+            self._state.settle(self._now(), 0)
+
+    def _keep(self) -> None:
+        if self._kept is None:
+            return
+        try:
+            with open(self._kept + ".new", "w", encoding="utf8") as file:
+                json.dump(self._state.save(self._now(), _wall()), file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(self._kept + ".new", self._kept)
+        except OSError as error:
+            if self._blackbox is not None:
+                self._blackbox.set_error(f"cannot keep the level: {error}")
+
     def _tell(self) -> None:
         level, reason, source = self._state.level, self._state.reason, self._state.source
         before, self._told = self._told, level
+        latched, self._latched = self._latched, self._state.latched
+        if level == before and latched == self._latched:
+            return
+        self._keep()
         if level == before:
             return
         if self._blackbox is not None:

@@ -182,6 +182,26 @@ class LevelsTest(Scratch):
         self.now += 1_000
         self.assertEqual(levels.level, "minimal")
 
+    def kept(self):
+        return Levels({"SUPERVISOR_STATE_DIR": self.folder}, now=lambda: self.now)
+
+    def test_a_crash_does_not_end_an_emergency(self):
+        self.kept().propose("loss", "emergency", "daily loss", 1)
+        self.now += 3_600_000
+        again = self.kept()
+        self.assertEqual((again.level, again.reason), ("emergency", "daily loss"))
+        self.now += 3_600_000
+        self.assertRaises(GateRefused, again.gate, "open")
+        again.set("normal", "looked at by hand")
+        self.assertEqual(self.kept().level, "normal")
+
+    def test_a_kept_level_that_cannot_be_read_opens_nothing(self):
+        with open(os.path.join(self.folder, "level.json"), "w", encoding="utf8") as file:
+            file.write('{"level":"emer')
+        levels = self.kept()
+        self.assertEqual(levels.level, "minimal")
+        self.assertIn("cannot read the level", levels.reason)
+
     def test_a_hook_that_fails_changes_nothing(self):
         levels = self.levels(on_change=lambda *_: fail(RuntimeError("hook")))
         levels.propose("me", "degraded", "slow", 10_000)

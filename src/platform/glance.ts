@@ -9,6 +9,7 @@ import { MS_PER_TICK, parseStat, readProc } from "./proc.ts";
 /** Longest time for all of it, ms; it is looked at before each file, and one takes some 10 µs. */
 const GLANCE_MS = 2;
 const FILES = ["status", "stat", "schedstat", "limits", "cgroup", "oom_score"];
+const COUNTS = ["cpu.stat", "memory.events", "memory.peak", "memory.current", "memory.max", "pids.events"];
 const MAX_THREADS = 32;
 const MAX_DESCRIPTORS = 128;
 /** A folder with more names than this is not listed: that alone would take the time. */
@@ -39,6 +40,16 @@ export function glanceAt(pid: number, budgetMs = GLANCE_MS): Readonly<Record<str
     .filter(([, list]) => list.length > 0)
     .map(([name, list]) => [name, `${JSON.stringify(list, undefined, 1)}\n`] as const);
   return Object.fromEntries([...files, ...lists]);
+}
+
+/** What a cgroup has counted, also of processes that are gone: the end for want of memory, the most that was used. Never throws. */
+export function glanceAtCgroup(folder: string): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    COUNTS.flatMap((name) => {
+      const text = readProc(`${folder}/${name}`);
+      return text === undefined ? [] : [[`cgroup/${name}`, text] as const];
+    }),
+  );
 }
 
 /** A number of `status`; without it there is no knowing, which is too many. */

@@ -64,6 +64,8 @@ test.concurrent("a bot that dies is dumped once for the same death, with its las
   const { out } = await rig.cli("dump", "show", "bot");
   expect(out).toContain("exited with 3");
   expect(out).toContain("my token is *** and my key ***");
+  const { entries } = JSON.parse((await rig.cli("dump", "show", "bot", "--json")).out);
+  expect(entries).toContainEqual(expect.objectContaining({ path: "host/sys.kernel.core_pattern" }));
   const content = unpacks ? contentOf(rig, name) : out;
   expect(content).not.toContain(TOKEN);
   expect(content).not.toContain(KEY);

@@ -30,6 +30,7 @@ import { readProc } from "../../platform/proc.ts";
 import { readSamples } from "../../platform/sample-file.ts";
 import { defineAction } from "../contract.ts";
 import { DumpFolder } from "./folder.ts";
+import { addHost } from "./proc-set.ts";
 import { stateSummary } from "./state-summary.ts";
 import { pruneDumps } from "./store.ts";
 
@@ -57,6 +58,7 @@ async function pack(job: PackJob): Promise<PackLine> {
     if (little !== undefined) return { kind: "skipped", reason: little };
     const folder = new DumpFolder(folderPath, job.secrets);
     for (const [path, text] of Object.entries(job.glance ?? {})) folder.add(path, () => text);
+    if (job.captured === undefined) addHost(folder);
     await addRemains(folder, job);
     const manifest = dumpManifestSchema.parse({
       ...job.manifest,

@@ -10,7 +10,7 @@ import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
 import { secretValues } from "../../core/redact.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
-import { glanceAt } from "../../platform/glance.ts";
+import { glanceAt, glanceAtCgroup } from "../../platform/glance.ts";
 import { startWorker, type Worker, type WorkerRequest } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import type { Generation } from "./generation.ts";
@@ -114,7 +114,11 @@ export class Dumps {
     this.#remember(signature, next);
     if (!this.#wanted || !dump || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
     const status = this.#deps.status();
-    const death: Death = { exit, reason: exit.cause, signature, repeats, captured, glance, status };
+    const { leaf } = generation;
+    // Now: the cgroup goes with its start.
+    const counts = captured !== undefined || leaf === undefined ? {} : glanceAtCgroup(leaf);
+    const more = { captured, glance: { ...glance, ...counts }, status };
+    const death: Death = { exit, reason: exit.cause, signature, repeats, ...more };
     const earlier = Promise.allSettled(this.#making);
     return this.#keep(
       sleep(this.#deps.clock, PACK_DELAY_MS)
