@@ -3,6 +3,7 @@ import { expect, test, vi } from "vitest";
 import type { CloseReport } from "../../src/core/close-job.ts";
 import { bothLegs, holdings, QUICK, quickClock, startRig, VENUES } from "./rig.ts";
 import type { Rig } from "./rig.ts";
+import { faultSchema } from "../../src/demo/exchange/faults.ts";
 
 /** The venues of derivatives. */
 type VenueName = Exclude<keyof typeof VENUES, "binance-spot" | "binance-margin" | "okx-spot">;
@@ -98,10 +99,24 @@ const faults: readonly Fault[] = [
   { name: "a clock that is ahead", settings: { skewMs: 45_000 } },
 ];
 
+const venues: readonly VenueName[] = ["binance", "okx"];
+
+test("the faults of this file are all that the paper exchange knows, and a clock that is wrong", () => {
+  const kinds = venues.map((venue) =>
+    [...new Set(faults.flatMap(({ faults: made }) => (made?.(VENUES[venue], venue) ?? []).map(kindOf)))].toSorted(),
+  );
+  const known = faultSchema.options.map(({ shape }) => shape.kind.value).toSorted();
+  expect(kinds).toEqual(venues.map(() => known));
+  expect(faults.flatMap(({ settings }) => settings ?? [])).toEqual([{ skewMs: -45_000 }, { skewMs: 45_000 }]);
+});
+
+function kindOf(fault: object): string {
+  return String(Reflect.get(fault, "kind"));
+}
+
 // Nearly all of the time is waiting: for the quiet period, and for what the faults keep back.
 vi.setConfig({ maxConcurrency: 20 });
 
-const venues: readonly VenueName[] = ["binance", "okx"];
 const rows = venues.flatMap((venue) =>
   [false, true].flatMap((hedge) =>
     faults.map((fault) => ({ venue, hedge, mode: hedge ? "hedged" : "one-way", fault, name: fault.name })),

@@ -65,6 +65,19 @@ test.concurrent("preflight --testnet drills in the sandbox with keys of its own,
   expect((await rig.bot()).emergency.preflight).toBe("never");
 });
 
+test.concurrent("the daemon flies a preflight by itself, a minute or two after its start, and tells of a key that may not trade", async () => {
+  await using paper = await startPaper();
+  await paper.control("set", { canTrade: false });
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botUntil("it was flown", ({ emergency }) => emergency.preflight === "failed", 300_000);
+  expect(
+    rig.journal.filter(({ level, text }) => level === "alert" && text.startsWith("preflight failed")),
+  ).toHaveLength(1);
+  expect(await rig.bot()).toMatchObject({ state: "running" });
+  expect(paper.state()).toMatchObject({ fills: [], positions: [{}, {}], orders: [{}] });
+}, 330_000);
+
 test.concurrent("an emergency ends a preflight that is under way, and closes all the same", async () => {
   await using paper = await startPaper();
   await using rig = rigOn(paper);
