@@ -91,8 +91,10 @@ describe("http body", () => {
     const chunk = new Uint8Array(16_384).fill(120);
     const { url } = await serveRaw((socket) => {
       socket.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
+      const piece = Buffer.concat([Buffer.from("4000\r\n"), chunk, Buffer.from("\r\n")]);
+      // Not from within the callback: once the probe has hung up, that may come at once each time, and nothing else would run any more.
       const more = (): void => {
-        if (!socket.destroyed) socket.write(Buffer.concat([Buffer.from("4000\r\n"), chunk, Buffer.from("\r\n")]), more);
+        if (!socket.destroyed) socket.write(piece, () => setImmediate(more));
       };
       more();
     });

@@ -74,7 +74,9 @@ export class Output {
   /** A reader that goes away ends what only shows something, silently; a deed goes on, and its exit code stays its own. */
   #failed(fd: 1 | 2, error: unknown): void {
     if (fd === 2 || !this.endsWithReader) return;
-    if (error instanceof Error && "code" in error && error.code === "EPIPE") process.exit(EXIT.done);
+    // A socket says ECONNRESET to who waits for room in it when its reader goes and leaves bytes unread (unix(7)).
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    if (code === "EPIPE" || code === "ECONNRESET") process.exit(EXIT.done);
     this.endsWithReader = false;
     this.err(`cannot write to standard output: ${error instanceof Error ? error.message : String(error)}`);
     process.exit(EXIT.failed);

@@ -1,8 +1,10 @@
 /** What a command does whose reader goes away; as processes, since only a pipe breaks like a pipe. */
-import { appendFileSync } from "node:fs";
+import { appendFileSync, closeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { readProc } from "../../../src/platform/proc.ts";
 import { statusOf } from "../../harness/status-sample.ts";
+import { until } from "../../platform/until.ts";
 import { VerbRig } from "./verb-rig.ts";
 
 const MAIN = join(import.meta.dirname, "../../../src/supervisor/main.ts");
@@ -42,4 +44,22 @@ test.concurrent.each([
   rig.write(".supervisor/log/mine.log", "some output of the bot\n".repeat(LINES));
   rig.write(".supervisor/status.json", JSON.stringify(statusOf()));
   expect(await readLittle(rig, args, 1)).toEqual({ code: 0, err: "" });
+});
+
+test("supervisor events ends silently with 0 when its reader leaves a socket unread while it waits for room", async () => {
+  await using rig = new VerbRig();
+  const event = { v: 1, seq: 1, at: "2026-01-01T00:00:00.000Z", kind: "fact", bot: "mine", level: "info", text: "x" };
+  rig.write(".supervisor/journal/000001.ndjson", `${JSON.stringify(event)}\n`.repeat(LINES));
+  const command = [process.execPath, MAIN, "events", "-n", String(LINES)];
+  const child = Bun.spawn(["sh", "-c", 'exec "$@" >&3 3>&-', "sh", ...command], {
+    cwd: rig.dir,
+    env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: rig.dir },
+    stdio: ["ignore", "ignore", "pipe", "socket-fd"],
+  });
+  const fd: unknown = child.stdio[3];
+  if (typeof fd !== "number") throw new Error("no descriptor of the socket");
+  await until("it waits for room", () => readProc(`/proc/${child.pid}/wchan`) === "sock_alloc_send_pskb");
+  closeSync(fd);
+  // Where unread bytes are lost the kernel says ECONNRESET instead of EPIPE (unix(7)).
+  expect({ code: await child.exited, err: await child.stderr.text() }).toEqual({ code: 0, err: "" });
 });
