@@ -37,6 +37,8 @@ export const jobTargetSchema = later(() =>
       kind: z.literal("redis"),
       name: name(),
       url: z.string(),
+      /** Of what is stored: a dump that the server writes, or its append-only file. */
+      format: z.enum(["rdb", "aof"]).optional(),
       password: z.string().optional(),
       /** Of the server's data, where nobody can be asked; and how the server is stopped and started for a restore. */
       folder: absolute().optional(),

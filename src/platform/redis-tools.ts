@@ -53,6 +53,23 @@ export async function checkDump(
   }
 }
 
+/** Reads an append-only file by its list with redis-check-aof; it changes nothing. `undefined` when it is not installed. */
+export async function checkAof(list: string): Promise<{ readonly ok: boolean; readonly text: string } | undefined> {
+  const program = Bun.which("redis-check-aof");
+  if (program === null) return undefined;
+  const command = [program, list] as const;
+  const result = await runCommand({
+    command,
+    cwd: "/",
+    env: {},
+    timeoutMs: TRANSFER_TIMEOUT_MS,
+    clock: systemClock,
+    maxOutputBytes: MAX_TEXT,
+  });
+  if (result.kind === "failed") throw new Error(`redis-check-aof does not end: ${result.reason}`);
+  return { ok: result.kind === "exited" && result.code === 0, text: lastLine(result.output) };
+}
+
 /** Fetches a dump over the network, as a replica does. Throws what redis-cli says, and when it is not installed. */
 export async function fetchDump(
   { at, username }: RedisPlace,
@@ -84,12 +101,13 @@ export interface LoadedDump {
 }
 
 /**
- * Loads `dump.rdb` of the folder into a server of its own, reachable only there, and says what it holds; `inspect` may ask it
- * more, by a connection that speaks latin1. Throws what went wrong.
+ * Loads `dump.rdb` of the folder, or the append-only file `log` in its `appendonlydir`, into a server of its own, reachable only
+ * there, and says what it holds; `inspect` may ask it more, by a connection that speaks latin1. Throws what went wrong.
  */
 export async function loadDump(
   folder: string,
   inspect?: (server: RedisConnection) => Promise<void>,
+  log?: string,
 ): Promise<LoadedDump> {
   const program = Bun.which("redis-server");
   if (program === null)
@@ -104,6 +122,7 @@ export async function loadDump(
     daemonize: "no",
     logfile: "",
     "repl-diskless-load": "disabled",
+    ...(log === undefined ? {} : logOptions(log)),
   };
   const words = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
   const server = Bun.spawn({
@@ -130,6 +149,17 @@ export async function loadDump(
     await end(server.stdin);
     await server.exited;
   }
+}
+
+/** A log that ends within a command is not what was stored. */
+function logOptions(log: string): Readonly<Record<string, string>> {
+  return {
+    appendonly: "yes",
+    appenddirname: "appendonlydir",
+    appendfilename: log,
+    "aof-load-truncated": "no",
+    "auto-aof-rewrite-percentage": "0",
+  };
 }
 
 async function withServer(path: string, deed: (server: RedisConnection) => Promise<void>): Promise<void> {

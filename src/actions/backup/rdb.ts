@@ -37,28 +37,44 @@ export class Crc64 {
   }
 }
 
+/** Looks at a dump as it goes by. */
+export class DumpCheck {
+  readonly #sum = new Crc64();
+  #head = Buffer.alloc(0);
+  // The last nine bytes so far: the end mark and the checksum, of which the checksum is not part of the sum.
+  #tail = Buffer.alloc(0);
+  #last = 0;
+
+  add(chunk: Uint8Array): void {
+    if (this.#head.length < MAGIC_BYTES)
+      this.#head = Buffer.concat([this.#head, chunk.subarray(0, MAGIC_BYTES - this.#head.length)]);
+    const bytes = Buffer.concat([this.#tail, chunk]);
+    const summed = bytes.subarray(0, Math.max(0, bytes.length - SUM_BYTES));
+    this.#sum.add(summed);
+    this.#last = summed.at(-1) ?? this.#last;
+    this.#tail = bytes.subarray(summed.length);
+  }
+
+  /** Throws unless all of it was a whole dump. */
+  end(): void {
+    const version = MAGIC.exec(this.#head.toString("latin1"))?.[1];
+    if (version === undefined) throw new Error("it does not begin as a dump of Redis does");
+    if (Number(version) < MIN_VERSION) throw new Error(`it has version ${version}, which has no checksum`);
+    if (this.#tail.length < SUM_BYTES || this.#last !== EOF) throw new Error("it does not end as a dump of Redis does");
+    const stored = this.#tail.readBigUInt64LE();
+    if (stored !== 0n && stored !== this.#sum.value)
+      throw new Error("it has another checksum than when Redis wrote it");
+  }
+}
+
 /** Hands a dump on, and throws at its end unless it is whole. */
 export async function* checkedDump(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  const sum = new Crc64();
-  let head = Buffer.alloc(0);
-  // The last nine bytes so far: the end mark and the checksum, of which the checksum is not part of the sum.
-  let tail = Buffer.alloc(0);
-  let last = 0;
+  const check = new DumpCheck();
   for await (const chunk of raw) {
-    if (head.length < MAGIC_BYTES) head = Buffer.concat([head, chunk.subarray(0, MAGIC_BYTES - head.length)]);
-    const bytes = Buffer.concat([tail, chunk]);
-    const summed = bytes.subarray(0, Math.max(0, bytes.length - SUM_BYTES));
-    sum.add(summed);
-    last = summed.at(-1) ?? last;
-    tail = bytes.subarray(summed.length);
+    check.add(chunk);
     yield chunk;
   }
-  const version = MAGIC.exec(head.toString("latin1"))?.[1];
-  if (version === undefined) throw new Error("it does not begin as a dump of Redis does");
-  if (Number(version) < MIN_VERSION) throw new Error(`it has version ${version}, which has no checksum`);
-  if (tail.length < SUM_BYTES || last !== EOF) throw new Error("it does not end as a dump of Redis does");
-  const stored = tail.readBigUInt64LE();
-  if (stored !== 0n && stored !== sum.value) throw new Error("it has another checksum than when Redis wrote it");
+  check.end();
 }
 
 function tables(): { readonly tableHigh: Int32Array; readonly tableLow: Int32Array } {

@@ -2,7 +2,7 @@
  * Restores a Redis server by its files: proven on a server of our own, put where the server reads them at its start, and
  * counted and compared in the server itself before the old ones are given up. The server must be down for the exchange.
  */
-import { createWriteStream, chownSync, mkdirSync, realpathSync, statSync } from "node:fs";
+import { createWriteStream, chownSync, mkdirSync, realpathSync, rmSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { JobTarget } from "../../core/backup-job.ts";
@@ -13,6 +13,7 @@ import { loadDump } from "../../platform/redis-tools.ts";
 import { Failure } from "./failure.ts";
 import { checkedDump } from "./rdb.ts";
 import type { Reading } from "./reading.ts";
+import { AOF_NAME, proveAof, saveDump } from "./redis-aof.ts";
 import { compareRedis, inspectRedis, type RedisContents } from "./redis-contents.ts";
 import { installRdb, layoutOf, type RedisLayout } from "./redis-install.ts";
 import { refuseScarceMemory } from "./redis.ts";
@@ -135,9 +136,13 @@ async function unpackRedis(reading: Reading, scratch: string, layout: RedisLayou
   return contents;
 }
 
-/** Writes the dump to `file`, which is named dump.rdb, and loads it into a server of our own. Throws `Failure`. */
+/**
+ * Writes the dump to `file`, which is named dump.rdb, and loads it into a server of our own; of an append-only file that server
+ * writes the dump, which fits every server, whether it has such a file or not. Throws `Failure`.
+ */
 export async function proveDump(reading: Reading, file: string): Promise<RedisContents> {
   try {
+    if (reading.rawName === AOF_NAME) return await dumpOfAof(reading, dirname(file));
     await pipeline(checkedDump(readable(reading)), createWriteStream(file, { mode: 0o600 }));
     refuseScarceMemory(Number(reading.engine?.["usedMemoryBytes"] ?? reading.rawBytes));
     let contents: RedisContents | undefined;
@@ -154,6 +159,18 @@ export async function proveDump(reading: Reading, file: string): Promise<RedisCo
     const failure = Failure.of("verify", cause);
     throw new Failure(failure.stage, `${reading.label} does not load: ${messageOf(cause)}`, { cause });
   }
+}
+
+async function dumpOfAof(reading: Reading, folder: string): Promise<RedisContents> {
+  refuseScarceMemory(Number(reading.engine?.["usedMemoryBytes"] ?? reading.rawBytes));
+  let contents: RedisContents | undefined;
+  await proveAof(readable(reading), folder, async (server) => {
+    contents = await inspectRedis(server);
+    await saveDump(server);
+  });
+  rmSync(join(folder, "appendonlydir"), { recursive: true, force: true });
+  if (contents === undefined) throw new Error("the server on scratch said nothing of it");
+  return contents;
 }
 
 /** The server that is restored, by the commands of the config. */

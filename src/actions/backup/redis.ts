@@ -13,6 +13,7 @@ import { sleep, systemClock } from "../../platform/clock.ts";
 import { freeMemoryBytes } from "../../platform/machine.ts";
 import { RedisConnection, RedisReplyError } from "../../platform/redis.ts";
 import { checkDump, fetchDump, loadDump } from "../../platform/redis-tools.ts";
+import { AOF_NAME, captureAof, parseAof, proveAof, type AofPlace } from "./redis-aof.ts";
 import { checkedDump } from "./rdb.ts";
 import type { CaptureContext, Captured, Prover, Source } from "./source.ts";
 
@@ -29,6 +30,9 @@ const CLOCK_SLACK_MS = 2_000;
 const SCRATCH_MEMORY_BYTES = 256 * 1_024 ** 2;
 const SCRATCH_MEMORY_FACTOR = 1.2;
 
+/** Of INFO, for the manifest. */
+const SECTIONS = ["server", "persistence", "memory", "keyspace"] as const;
+
 type Info = ReadonlyMap<string, string>;
 
 interface Dump {
@@ -36,13 +40,15 @@ interface Dump {
   readonly snapshotAt: Date;
 }
 
-/** The server at `url`; all of its databases. */
+/** The server at `url`; all of its databases. `aof`: not by a dump that it writes, but by its append-only file. */
 export function redisSource({
   url,
   password,
+  format = "rdb",
 }: {
   readonly url: string;
   readonly password?: string | undefined;
+  readonly format?: "rdb" | "aof" | undefined;
 }): Source {
   const place = parseRedisUrl(url);
   if (place === undefined) throw new Error(`${url} is not the address of a Redis server`);
@@ -58,11 +64,23 @@ export function redisSource({
     origin: url,
     measure: () =>
       withServer(async (server) => {
+        if (format === "aof")
+          return {
+            rawBytes: Number((await server.info("persistence")).get("aof_current_size") ?? 0),
+            temporaryBytes: 0,
+          };
         const rawBytes = Number((await server.info("memory")).get("used_memory") ?? 0);
         const local = (await dumpFile(server, place)) !== undefined;
         return { rawBytes, temporaryBytes: local ? 0 : rawBytes };
       }),
-    capture: (context) => withServer((server) => capture(server, { place, password }, context)),
+    capture: (context) =>
+      withServer(async (server) =>
+        format === "aof"
+          ? captureAof(server, await aofPlace(server, place), context, async () =>
+              engineOf(await server.info(...SECTIONS), await settingsOf(server)),
+            )
+          : capture(server, { place, password }, context),
+      ),
   };
 }
 
@@ -72,7 +90,7 @@ async function capture(
   context: CaptureContext,
 ): Promise<Captured> {
   const { fd, snapshotAt } = (await savedDump(server, at.place, context)) ?? (await fetchedDump(at, context));
-  const info = await server.info("server", "persistence", "memory", "keyspace");
+  const info = await server.info(...SECTIONS);
   const settings = await settingsOf(server);
   return {
     kind: "full",
@@ -222,10 +240,24 @@ async function savedAfter(
   throw new Error(`the server did not finish its dump within ${SAVE_TIMEOUT_MS / 60_000} minutes`);
 }
 
+/** Throws when it is not to be read here. */
+async function aofPlace(server: RedisConnection, place: RedisPlace): Promise<AofPlace> {
+  const settings = await settingsOf(server);
+  const [dir, folder, name] = ["dir", "appenddirname", "appendfilename"].map((key) => settings.get(key));
+  if (!isHere(place) || dir === undefined || !isFolder(dir))
+    throw new Error("the append-only file is read where it lies, and the server's folder is not on this machine");
+  if (folder === undefined || name === undefined)
+    throw new Error("its append-only file is not several files yet, as that of Redis 7 and newer is");
+  return { folder: join(dir, folder), name };
+}
+
+function isHere({ at }: RedisPlace): boolean {
+  return at.kind === "unix" || ["localhost", "::1"].includes(at.host) || at.host.startsWith("127.");
+}
+
 /** Path of the dump when the server is on this machine and its folder can be read here. */
-async function dumpFile(server: RedisConnection, { at }: RedisPlace): Promise<string | undefined> {
-  const here = at.kind === "unix" || ["localhost", "::1"].includes(at.host) || at.host.startsWith("127.");
-  if (!here) return undefined;
+async function dumpFile(server: RedisConnection, place: RedisPlace): Promise<string | undefined> {
+  if (!isHere(place)) return undefined;
   const settings = await settingsOf(server);
   const [folder, name] = [settings.get("dir"), settings.get("dbfilename")];
   if (folder === undefined || name === undefined) return undefined;
@@ -271,7 +303,9 @@ async function countKeys(path: string): Promise<number | undefined> {
 }
 
 export const redisProver: Prover = {
-  parse: async (raw, { content }) => {
+  parse: async (raw, manifest) => {
+    const { content } = manifest;
+    if (manifest.raw.name === AOF_NAME) return parseAof(raw, manifest);
     const dump = checkedDump(raw);
     const report = await checkDump({
       write: async (sink) => {
@@ -284,7 +318,11 @@ export const redisProver: Prover = {
     if (report?.ok === false) throw new Error(`redis-check-rdb refuses it: ${report.text}`);
     compareKeys(content, report?.keys);
   },
-  prove: async (raw, { content, engine }, scratch) => {
+  prove: async (raw, { content, engine, raw: { name } }, scratch) => {
+    if (name === AOF_NAME) {
+      refuseScarceMemory(Number(engine["usedMemoryBytes"] ?? 0));
+      return proveAof(raw, scratch);
+    }
     await pipeline(checkedDump(raw), createWriteStream(join(scratch, "dump.rdb"), { mode: 0o600 }));
     refuseScarceMemory(Number(engine["usedMemoryBytes"] ?? 0));
     const { keys, expired } = await loadDump(scratch);

@@ -172,9 +172,9 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
     case "sqlite":
       return { kind: "sqlite", name, path: target.path };
     case "redis": {
-      const { kind, url, folder, stop, start } = target;
+      const { kind, url, format, folder, stop, start } = target;
       // Only what is set: a job has no key without a value.
-      return { kind, name, url, ...(folder && { folder }), ...(stop && { stop }), ...(start && { start }) };
+      return { kind, name, url, format, ...(folder && { folder }), ...(stop && { stop }), ...(start && { start }) };
     }
     case "postgres":
       return { kind: target.kind, name, url: target.url };

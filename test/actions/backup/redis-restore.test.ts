@@ -76,14 +76,20 @@ const digest = async (server: RedisConnection): Promise<unknown> => server.comma
 describe.concurrent(`restoreBackup() of a Redis server${WHY}`, () => {
   test.each([
     ["with the append-only file", ["--appendonly", "yes"]],
+    ["of which the append-only file was stored", ["--appendonly", "yes"], { format: "aof" }],
+    [
+      "of which an append-only file of another name, written as commands, was stored",
+      ["--appendonly", "yes", "--appendfilename", "own.log", "--aof-use-rdb-preamble", "no"],
+      { format: "aof" },
+    ],
     ["without the append-only file", ["--appendonly", "no"]],
     [
       "with a password and files of other names",
       ["--appendonly", "yes", "--appenddirname", "logs", "--dbfilename", "other.rdb", "--requirepass", PASSWORD],
     ],
-  ])("%s brings back every key, and keeps what was there", SERVER, async (_, settings) => {
+  ])("%s brings back every key, and keeps what was there", SERVER, async (_, settings, more?: object) => {
     await using rig = new RedisRestoreRig();
-    const target = rig.target(settings);
+    const target = rig.target(settings, more);
     const server = await rig.startService(target);
     try {
       await fillRedis(server);

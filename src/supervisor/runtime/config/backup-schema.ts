@@ -154,6 +154,29 @@ const backRestSchema = later(() =>
   }),
 );
 
+const redisTarget = () =>
+  z.strictObject({
+    kind: z
+      .literal("redis")
+      .describe("All databases of a Redis server, as a dump that it writes, or as its append-only file."),
+    url: redisUrl().describe(
+      "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
+    ),
+    passwordFile: path().optional().describe("File with the password, where the server asks for one."),
+    format: z
+      .enum(["rdb", "aof"])
+      .default("rdb")
+      .describe("rdb: a dump that the server writes. aof: its append-only file as it lies, without a fork (Redis 7)."),
+    stop: command()
+      .optional()
+      .describe("Command that stops the server, as [systemctl, stop, redis-server]; a restore needs it."),
+    start: command().optional().describe("Command that starts it again."),
+    folder: path()
+      .optional()
+      .describe("Its data folder on this machine, where the server says another. Default: what it says."),
+    ...targetFields,
+  });
+
 const targetSchema = later(() =>
   z.discriminatedUnion("kind", [
     z.strictObject({
@@ -168,21 +191,7 @@ const targetSchema = later(() =>
       checks: checks(),
       ...targetFields,
     }),
-    z.strictObject({
-      kind: z.literal("redis").describe("All databases of a Redis server, as a dump that it writes."),
-      url: redisUrl().describe(
-        "redis://[USER@]HOST[:PORT] or redis+unix://[USER@]/PATH/TO/redis.sock; without a password.",
-      ),
-      passwordFile: path().optional().describe("File with the password, where the server asks for one."),
-      stop: command()
-        .optional()
-        .describe("Command that stops the server, as [systemctl, stop, redis-server]; a restore needs it."),
-      start: command().optional().describe("Command that starts it again."),
-      folder: path()
-        .optional()
-        .describe("Its data folder on this machine, where the server says another. Default: what it says."),
-      ...targetFields,
-    }),
+    redisTarget(),
     z.strictObject({
       kind: z.literal("postgres").describe("One database of a PostgreSQL server, dumped by pg_dump as of one instant."),
       url: postgresUrl().describe(
