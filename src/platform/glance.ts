@@ -4,7 +4,7 @@
  */
 import { readdirSync, readlinkSync } from "node:fs";
 import { systemClock } from "./clock.ts";
-import { MS_PER_TICK, parseStat, readProc } from "./proc.ts";
+import { MS_PER_TICK, parseStat, readProc, type ProcessId } from "./proc.ts";
 
 /** Longest time for all of it, ms; it is looked at before each file, and one takes some 10 µs. */
 const GLANCE_MS = 2;
@@ -16,9 +16,11 @@ const MAX_DESCRIPTORS = 128;
 const MAX_LISTED = 512;
 
 /** Texts by the name that they have in a dump. Never throws; what is not told in time is missing. `budgetMs` is for tests. */
-export function glanceAt(pid: number, budgetMs = GLANCE_MS): Readonly<Record<string, string>> {
+export function glanceAt({ pid, startTicks }: ProcessId, budgetMs = GLANCE_MS): Readonly<Record<string, string>> {
   const endMs = systemClock.monotonicMs() + budgetMs;
   const proc = `/proc/${pid}`;
+  // A pid that was given to another process since is none of ours.
+  if (parseStat(readProc(`${proc}/stat`) ?? "")?.startTicks !== startTicks) return {};
   const inTime = (): boolean => systemClock.monotonicMs() < endMs;
   const files = FILES.flatMap((name) => {
     const text = inTime() ? readProc(`${proc}/${name}`) : undefined;

@@ -1,12 +1,14 @@
 /** What is read of a process in the moment before its kill, and that it is no more than the time allows. */
 import { expect, test } from "vitest";
 import { glanceAt } from "../../src/platform/glance.ts";
+import { readStat, type ProcessId } from "../../src/platform/proc.ts";
 
 const PATIENT_MS = 10_000;
+const idOf = (pid: number): ProcessId => ({ pid, startTicks: readStat(pid)?.startTicks ?? 0 });
 
 test("glanceAt() tells memory, threads and files of a living process", () => {
   const child = Bun.spawn(["sleep", "60"], { stdio: ["ignore", "ignore", "ignore"] });
-  const texts = glanceAt(child.pid, PATIENT_MS);
+  const texts = glanceAt(idOf(child.pid), PATIENT_MS);
   child.kill();
   expect(texts["proc/status"]).toContain("VmRSS:");
   expect(JSON.parse(texts["threads.json"] ?? "")).toContainEqual(expect.objectContaining({ tid: child.pid }));
@@ -14,6 +16,6 @@ test("glanceAt() tells memory, threads and files of a living process", () => {
 });
 
 test("glanceAt() reads nothing once the time is over, and nothing of who is gone", () => {
-  expect(glanceAt(process.pid, 0)).toEqual({});
-  expect(glanceAt(4_194_303, PATIENT_MS)).toEqual({});
+  expect(glanceAt(idOf(process.pid), 0)).toEqual({});
+  expect(glanceAt({ pid: process.pid, startTicks: 1 }, PATIENT_MS)).toEqual({});
 });

@@ -99,7 +99,7 @@ export class Dumps {
   /** A bot is about to be killed, and stands still. When that is for an emergency: what the kernel tells at once is kept. Never throws. */
   glance({ generation, child }: Generation, state: State): void {
     if (!isEndForEmergency(state) || !this.#wanted || this.#capture !== undefined) return;
-    this.#glance = { generation, entries: glanceAt(child.pid) };
+    this.#glance = { generation, entries: glanceAt(child) };
   }
 
   /** Nothing lives of the start any more; one that was ended for an emergency is dumped whatever its end was. Returns at once; never throws. */
