@@ -93,11 +93,12 @@ export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
   } catch (cause) {
     const raised = openJournal(job.stateDir, job.target.name);
     // It stands, and the next command tidies up.
-    if (raised?.phase === "checked") throw Failure.of("swap", cause);
+    if (raised?.phase === "checked") throw Failure.of("store", cause);
     if (raised?.phase === "swapping") rollBack(job.stateDir, raised);
     else discard(job.stateDir, journal);
     if (madeHere) rmSync(path, { recursive: true, force: true });
-    throw cause instanceof Failure ? cause : Failure.of("verify", cause);
+    // A program or a repository that is not there says nothing against the backup.
+    throw cause instanceof Failure ? cause : (Failure.ofProof(cause) ?? Failure.of("verify", cause));
   }
 }
 

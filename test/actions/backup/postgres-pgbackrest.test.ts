@@ -1,5 +1,5 @@
 /** PostgreSQL by a real pgBackRest: one catalogue with ours, proven, restored to an instant, and its own retention. */
-import { chmodSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pgObstacle } from "../../../src/actions/backup/pg-check.ts";
@@ -115,5 +115,24 @@ test(
     await made();
     expect(rig.lines.at(-1)).toMatchObject({ kind: "pruned", ids: expect.arrayContaining([full.id, id]) });
     expect(rig.repository("ledger").list().backups).toHaveLength(1);
+  },
+);
+
+test(
+  `restoreBackup() takes a pgBackRest that cannot be reached for no damage, and leaves nothing behind${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    const url = server.url("postgres");
+    const target = { kind: "postgres", name: "ledger", url, physical: true, pgbackrest: server.settings } as const;
+    expect([await rig.backUp(rig.job(target)), rig.failure()]).toEqual([0, undefined]);
+    const { id, manifest } = rig.stored("ledger");
+    const path = join(rig.folder, "never");
+    const into = { kind: "instant", path, at: manifest.snapshotAt } as const;
+    renameSync(server.config, `${server.config}.away`);
+    const job = rig.restoreJob(target, { from: { kind: "backup", folder: rig.store, id }, into });
+    expect(await rig.restore(job)).toBe(3);
+    renameSync(`${server.config}.away`, server.config);
+    expect([existsSync(path), rig.journals]).toEqual([false, []]);
   },
 );
