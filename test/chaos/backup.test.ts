@@ -87,6 +87,21 @@ test.concurrent("selftest passes on scratch copies, touches no target, and fails
   const tested = await rig.cli("selftest");
   expect(tested).toMatchObject({ code: 0, err: "" });
   expect(tested.out).toMatch(/Recovery Test Summary\n=+\nTotal tests: \d+\nPassed: \d+\nFailed: 0\n/);
+  // Backup, restore, a cycle of each database, retention, systemd, logrotate, breaker: what an installation must show.
+  const rows = tested.out.split("\n").flatMap((line) => /^(?:PASS|SKIP) {2}([^:]+): /.exec(line)?.[1] ?? []);
+  expect(rows).toEqual([
+    "backup is configured",
+    "restore has what it needs",
+    "SQLite backup",
+    "SQLite restore",
+    "damage is found",
+    "retention",
+    "files backup and restore",
+    "PostgreSQL backup and restore",
+    "circuit breaker",
+    "systemd units",
+    "logrotate",
+  ]);
   expect(tested.out).toContain("PASS  circuit breaker: it opens after 5 failures");
   const outcome = missing === undefined ? "PASS  PostgreSQL backup and restore: ledger-full-" : "SKIP  PostgreSQL";
   expect(tested.out).toContain(outcome);

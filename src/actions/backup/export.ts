@@ -9,6 +9,7 @@ import { outputOf } from "../../platform/program-pipe.ts";
 import { defineAction } from "../contract.ts";
 import { inFrames, pack } from "./encode.ts";
 import { failed, Failure } from "./failure.ts";
+import { AOF_NAME } from "./redis-aof.ts";
 import { openReading, type Reading } from "./reading.ts";
 import { isThere } from "./restore-journal.ts";
 
@@ -40,8 +41,10 @@ export async function exportBackup(job: ExportJob, io: ExportIo): Promise<number
   }
 }
 
-function compressionOf(file: string, { holds, label }: Reading): "gzip" | "zstd" | "none" {
+function compressionOf(file: string, { holds: kind, label, rawName }: Reading): "gzip" | "zstd" | "none" {
   const format = formatOf(basename(file));
+  // An append-only file is several: a dump's name would lead whoever reads it astray.
+  const holds = rawName === AOF_NAME ? "tar" : kind;
   const ending = ENDINGS[holds];
   if (format === undefined || format.holds !== holds || format.openssl)
     throw new Failure(

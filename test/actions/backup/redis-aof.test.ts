@@ -4,11 +4,13 @@ import { createReadStream, mkdirSync, readdirSync, statSync, truncateSync, write
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { decodeStream } from "../../../src/actions/backup/encode.ts";
+import { exportBackup } from "../../../src/actions/backup/export.ts";
 import { redisProver } from "../../../src/actions/backup/redis.ts";
 import { proveAof } from "../../../src/actions/backup/redis-aof.ts";
 import { readPart } from "../../../src/actions/backup/repository.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import type { JobTarget } from "../../../src/core/backup-job.ts";
+import { exportJobSchema } from "../../../src/core/restore-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import type { RedisConnection } from "../../../src/platform/redis.ts";
 import { fillRedis, missing, RedisRig } from "./redis-rig.ts";
@@ -186,3 +188,21 @@ test(
     });
   },
 );
+
+test(`exportBackup() writes an append-only file as a tar, and to no name of a dump${WHY}`, SERVER, async () => {
+  await using rig = new RedisRig();
+  const server = await rig.start("--appendonly", "yes");
+  await fillRedis(server, 5);
+  expect(await rig.backUp(rig.job(targetOf(rig)))).toBe(0);
+  const from = { kind: "backup", folder: rig.store, id: rig.stored("cache").id };
+  const to = (name: string): Promise<number> =>
+    exportBackup(exportJobSchema.parse({ version: 1, target: targetOf(rig), from, file: join(rig.folder, name) }), {
+      write: (line) => void rig.lines.push(line),
+    });
+  expect(await to("copy.rdb")).toBe(3);
+  expect(await to("copy.tar.gz")).toBe(0);
+  const names = execFileSync("tar", ["-tzf", join(rig.folder, "copy.tar.gz")]).toString();
+  expect(names).toMatch(
+    /^appendonlydir\/\S+\.base\.rdb\nappendonlydir\/\S+\.incr\.aof\nappendonlydir\/\S+\.manifest\n$/,
+  );
+});
