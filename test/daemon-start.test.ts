@@ -65,7 +65,7 @@ describe("the start of the daemon", () => {
     expect(eager).toEqual([]);
   });
 
-  test.for(["ccxt", "commander", "yaml", "better-sqlite3", "pino"])("does not load %s", (name) => {
+  test.for(["ccxt", "commander", "yaml", "better-sqlite3", "pino", "node:crypto"])("does not load %s", (name) => {
     expect([...packages].filter((each) => each === name || each.startsWith(`${name}/`))).toEqual([]);
   });
 });

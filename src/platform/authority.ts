@@ -1,5 +1,4 @@
 /** Certificates of an authority in a file, as operators of private services have them. */
-import { X509Certificate } from "node:crypto";
 import { readTextIfExists } from "./files.ts";
 
 /** The bundle of all public authorities has some 220 kB. */
@@ -18,6 +17,8 @@ export function readAuthority(file: string): Authority {
     if (text === undefined) return { kind: "failed", reason: "is not there" };
     const found = text.match(CERTIFICATE) ?? [];
     if (found.length === 0) return { kind: "failed", reason: "holds no certificate in PEM" };
+    // Only here: the module costs each start of the daemon milliseconds.
+    const { X509Certificate } = process.getBuiltinModule("node:crypto");
     for (const pem of found) void new X509Certificate(pem);
     return { kind: "read", pem: found.join("\n") };
   } catch (cause) {

@@ -2,7 +2,6 @@
  * What is kept of drills: `drills.jsonl`, a line for each, which holds the checksum of the line before, and `drill.json`,
  * what status shows. The oldest lines go when the file is large: a drill each month fills it in a thousand years.
  */
-import { createHash } from "node:crypto";
 import { closeSync, constants, existsSync, fchmodSync, fsyncSync, openSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { drillRecordSchema, withDrill, type DrillRecord, type DrillReport } from "../../core/drill.ts";
@@ -40,7 +39,7 @@ export function recordDrill(records: string, report: DrillReport): void {
 /** Of the last line of the log, without its newline; `null`: there is none. */
 export function lastLineSha256(records: string): string | null {
   const last = lines(logPath(records)).whole.at(-1);
-  return last === undefined ? null : createHash("sha256").update(last).digest("hex");
+  return last === undefined ? null : new Bun.CryptoHasher("sha256").update(last).digest("hex");
 }
 
 /** The lines of the log, oldest first. Throws when it cannot be read. */

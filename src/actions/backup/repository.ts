@@ -5,7 +5,6 @@
  * begins with a dot is nobody's backup: `.tmp-ID` is being made, `.del-ID` is being deleted, and whoever next holds the lock
  * of the target removes what is left of them.
  */
-import { createHash } from "node:crypto";
 import {
   closeSync,
   createReadStream,
@@ -249,7 +248,7 @@ function byTime(a: StoredBackup, b: StoredBackup): number {
 }
 
 export function sumOf(text: string): string {
-  return createHash("sha256").update(text).digest("hex");
+  return new Bun.CryptoHasher("sha256").update(text).digest("hex");
 }
 
 function messageOf(cause: unknown): string {

@@ -2,7 +2,6 @@
  * A folder of our own for what is fetched and restored for a while. Its lock is held by the process that made it, so that
  * whoever comes later can tell one in use from one that a killed process has left.
  */
-import { randomBytes } from "node:crypto";
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ensureDir } from "../../platform/files.ts";
@@ -20,7 +19,7 @@ export interface Scratch {
 export function openScratch(parent: string): Scratch {
   ensureDir(parent);
   sweepScratch(parent);
-  const folder = join(parent, `supervisor-scratch-${randomBytes(6).toString("hex")}`);
+  const folder = join(parent, `supervisor-scratch-${crypto.getRandomValues(Buffer.alloc(6)).toString("hex")}`);
   // The lock first: a folder that nobody holds is swept up.
   const lock = tryLock(`${folder}.lock`);
   mkdirSync(folder, { mode: 0o700 });
