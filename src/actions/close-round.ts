@@ -1,5 +1,6 @@
 /** Carries out one round of the plan at the venue: cancels and closes, symbols side by side, each order journaled before it leaves. */
 import type { SentOrder } from "../core/close-job.ts";
+import { isRepay } from "../core/close-loans.ts";
 import type { CancelOrders, CloseChain, CloseOrder, SendResult } from "../core/close-orders.ts";
 import { endsChain } from "../core/close-orders.ts";
 import type { Sent } from "../core/close-budget.ts";
@@ -40,11 +41,14 @@ export async function runRound(
     cancelled.set(symbol, cancelling);
     await cancelling;
   };
-  const tasks = [
-    ...chains.map((chain) => () => runChain(context, chain, sent, cancelOnce)),
-    ...cancels.map((cancel) => () => cancelAll(cancel)),
-  ];
-  await runPool(tasks, context.venue.concurrency);
+  const taskOf = (chain: CloseChain) => () => runChain(context, chain, sent, cancelOnce);
+  const { concurrency } = context.venue;
+  // First, as the plan counts on it: beside an order that repays too, or spends what is there, one of the two would be refused.
+  const { repays = [], others = [] } = Object.groupBy(chains, ({ orders }) =>
+    orders.some(isRepay) ? "repays" : "others",
+  );
+  await runPool(repays.map(taskOf), concurrency);
+  await runPool([...others.map(taskOf), ...cancels.map((cancel) => () => cancelAll(cancel))], concurrency);
   return { sent, refusals };
 }
 
