@@ -27,15 +27,29 @@ const WHOLE_ACCOUNT = "*";
 export const watchAccountAction = defineAction({
   jobSchema: watchJobSchema,
   run: async (job, { write, clock }) => {
-    write(await watchAccount(job, clock));
+    write(await watchAccount(job, clock, write));
     return 0;
   },
 });
 
-/** Never throws: what could not be read is null, with the reason. */
-export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAnswer> {
+/**
+ * Never throws: what could not be read is null, with the reason. `announce` hears which countdowns are about to be set, before
+ * they are: whoever does not live to hear the answer must know what to disarm.
+ */
+export async function watchAccount(
+  job: WatchJob,
+  clock: Clock,
+  announce: (answer: WatchAnswer) => void = () => undefined,
+): Promise<WatchAnswer> {
   const troubles: string[] = [];
   const answer = { version: 1 as const, exposure: null, equity: null, transfers: null, deadman: null };
+  const announceScopes = (armed: readonly string[]): void =>
+    announce({
+      ...answer,
+      venueMs: clock.wallTime().getTime(),
+      trouble: "it did not end",
+      deadman: { done: false, armed: [...armed], reason: "its refresh did not end" },
+    });
   const end = new AbortController();
   const cancelEnd = clock.after(BUDGET_MS, () => end.abort());
   const access = job.venue;
@@ -46,7 +60,8 @@ export async function watchAccount(job: WatchJob, clock: Clock): Promise<WatchAn
     const options = { clock, signal: end.signal, onFailure: () => undefined };
     const account = await openAccount(access, options);
     venue = marketOf(account);
-    found = await look(venue, account, job, (text) => void troubles.push(text));
+    const note = (text: string): void => void troubles.push(text);
+    found = await look(venue, account, job, { note, announce: announceScopes });
   } catch (error) {
     troubles.push(describeError(error, access));
   } finally {
@@ -74,7 +89,7 @@ async function look(
   venue: CcxtVenue,
   account: Account,
   job: WatchJob,
-  note: (text: string) => void,
+  { note, announce }: { note: (text: string) => void; announce: (armed: readonly string[]) => void },
 ): Promise<Partial<WatchAnswer>> {
   const { access } = venue;
   const unprepared = await account.prepare();
@@ -89,7 +104,7 @@ async function look(
   const [reading, money] = await Promise.all([account.read(), readMoney(venue, access, job.loss, note)]);
   for (const failure of reading.failures.slice(0, 1)) note(describeFailure(failure));
   const { deadman } = job;
-  const refreshed = deadman === null ? null : await refresh(venue, access.exchange, deadman, reading);
+  const refreshed = deadman === null ? null : await refresh(venue, deadman, reading, announce);
   return {
     ...money,
     exposure: exposureIn([venue, ...(account instanceof BothMarkets ? [account.wallet] : [])], reading, note),
@@ -142,25 +157,25 @@ type Refreshed = NonNullable<WatchAnswer["deadman"]>;
 
 async function refresh(
   venue: CcxtVenue,
-  exchange: string,
   { armed, timeoutMs }: Deadman,
   reading: Reading,
+  announce: (armed: readonly string[]) => void,
 ): Promise<Refreshed> {
+  const { exchange } = venue.access;
   const refusal = deadmanRefusal(exchange, reading.triggers?.length);
   if (refusal !== undefined) return { ...(await disarm(venue, armed)), done: false, reason: refusal };
   if (deadmanSwitchOf(exchange)?.per === "account") {
+    announce([WHOLE_ACCOUNT]);
     const failed = await setCountdown(venue, WHOLE_ACCOUNT, timeoutMs);
-    return {
-      done: failed === undefined,
-      armed: failed === undefined ? [WHOLE_ACCOUNT] : armed,
-      reason: failed ?? null,
-    };
+    const runs = failed === undefined || failed.mayRun;
+    return { done: failed === undefined, armed: runs ? [WHOLE_ACCOUNT] : armed, reason: failed?.reason ?? null };
   }
   if (reading.orders === undefined) return { done: false, armed, reason: "open orders cannot be listed" };
   const plan = planCountdowns(
     armed,
     reading.orders.map(({ symbol }) => symbol),
   );
+  announce([...new Set([...armed, ...plan.set])]);
   const running = new Set(armed);
   const failures: string[] = [];
   for (const [symbols, ms] of [
@@ -171,9 +186,9 @@ async function refresh(
       // Safe: one after the other, within the venue's limits.
       // oxlint-disable-next-line no-await-in-loop
       const failed = await setCountdown(venue, symbol, ms);
-      if (failed !== undefined) failures.push(failed);
-      else if (ms === 0) running.delete(symbol);
-      else running.add(symbol);
+      if (failed !== undefined) failures.push(failed.reason);
+      if (ms > 0 && (failed === undefined || failed.mayRun)) running.add(symbol);
+      if (ms === 0 && failed === undefined) running.delete(symbol);
     }
   return { done: failures.length === 0, armed: [...running], reason: failures[0] ?? null };
 }
@@ -187,18 +202,26 @@ async function disarm(venue: CcxtVenue, armed: readonly string[]): Promise<Refre
     const failed = await setCountdown(venue, scope, 0);
     if (failed === undefined) continue;
     left.push(scope);
-    reason = failed;
+    reason = failed.reason;
   }
   return { done: left.length === 0, armed: left, reason };
 }
 
+interface NotSet {
+  readonly reason: string;
+  /** The venue may have done it all the same: its reply was lost, or not understood. */
+  readonly mayRun: boolean;
+}
+
 /** Why it failed; `undefined` when it did not. */
-async function setCountdown(venue: CcxtVenue, scope: string, ms: number): Promise<string | undefined> {
+async function setCountdown(venue: CcxtVenue, scope: string, ms: number): Promise<NotSet | undefined> {
   const { exchange } = venue;
   const answer = await venue.ask("countdown", async () => {
     if (scope === WHOLE_ACCOUNT) return exchange.cancelAllOrdersAfter(ms);
     const market = asRecord(asRecord(exchange.markets)[scope]);
     return ask(exchange, "fapiPrivatePostCountdownCancelAll", { symbol: market["id"], countdownTime: ms });
   });
-  return "failure" in answer ? `cannot set the countdown of ${scope}: ${describeFailure(answer.failure)}` : undefined;
+  if (!("failure" in answer)) return undefined;
+  const reason = `cannot set the countdown of ${scope}: ${describeFailure(answer.failure)}`;
+  return { reason, mayRun: answer.failure.kind === "unknown" };
 }

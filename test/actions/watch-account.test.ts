@@ -77,9 +77,35 @@ for (const exchange of ["binance", "okx"] as const) {
     await rig.control("seed", holdings(1));
     const match = exchange === "okx" ? "cancel-all-after" : "countdownCancelAll";
     await rig.control("fault", { kind: "http", match, status: 503, times: 10 });
-    const { deadman } = await look(rig, { deadman: refresh(["S00/USDT:USDT"]) });
-    expect(deadman).toMatchObject({ done: false, armed: ["S00/USDT:USDT"] });
+    const armed = exchange === "okx" ? ["*"] : ["S00/USDT:USDT"];
+    const { deadman } = await look(rig, { deadman: refresh(armed) });
+    expect(deadman).toMatchObject({ done: false, armed });
     expect(deadman?.reason).toContain("cannot set the countdown");
+  });
+}
+
+for (const exchange of ["binance", "okx"] as const) {
+  const match = exchange === "okx" ? "cancel-all-after" : "countdownCancelAll";
+  const scopes = exchange === "okx" ? ["*"] : ["S00/USDT:USDT"];
+
+  test.concurrent(`a first refresh whose reply is lost counts as armed at ${exchange}`, async () => {
+    await using rig = startRig({ exchange, symbols: 1 });
+    await rig.control("seed", holdings(1));
+    await rig.control("fault", { kind: "dropAfter", match, times: 100 });
+    const { deadman } = await look(rig, { deadman: refresh() });
+    expect(Object.keys(rig.paper.state().countdowns)).toHaveLength(1);
+    expect(deadman).toMatchObject({ done: false, armed: scopes });
+  });
+
+  test.concurrent(`the countdowns of ${exchange} are told before they are set`, async () => {
+    await using rig = startRig({ exchange, symbols: 1 });
+    await rig.control("seed", holdings(1));
+    const told: unknown[] = [];
+    const job: WatchJob = { version: 1, loss: null, deadman: refresh(), venue: rig.job({ venue: {} }).venue };
+    await watchAccount(job, systemClock, ({ deadman }) => {
+      told.push([deadman?.armed, rig.paper.state().countdowns]);
+    });
+    expect(told).toEqual([[scopes, {}]]);
   });
 }
 

@@ -18,8 +18,8 @@ export class AccountWatch {
   #state: WatchState;
   #worker: Worker | undefined;
   #busy = false;
-  /** The worker under way refreshes the switch: what it arms is known when it has answered. */
-  #arming = false;
+  /** What the worker under way does about the switch; `undefined`: nothing, or there is none. */
+  #duty: "refresh" | "disarm" | undefined;
   /** Counts emergencies: what a worker of before one says is dropped. */
   #epoch = 0;
 
@@ -55,7 +55,9 @@ export class AccountWatch {
   async rest(): Promise<void> {
     const { clock, closing } = this.#deps;
     const endMs = clock.monotonicMs() + REST_MS;
-    while ((this.#arming || this.#state.armed.length > 0) && !closing() && clock.monotonicMs() < endMs) {
+    while ((this.#duty === "refresh" || this.#state.armed.length > 0) && !closing() && clock.monotonicMs() < endMs) {
+      // One that only reads has the whole time of a slow venue, and the disarm would wait for it.
+      if (this.#duty === undefined) this.#worker?.kill();
       this.tick();
       // Safe: a wait between two looks.
       // oxlint-disable-next-line no-await-in-loop
@@ -65,15 +67,25 @@ export class AccountWatch {
 
   async #look(reads: boolean, deadman: ReturnType<DeadmanWatch["job"]>): Promise<void> {
     this.#busy = true;
-    this.#arming = deadman?.duty === "refresh";
+    this.#duty = deadman?.duty;
     const epoch = this.#epoch;
     const loss = reads ? this.limits.question : null;
-    const answer = await lookAtAccount(this.#deps, { loss, deadman }, (worker) => {
-      this.#worker = worker;
-    });
+    const answer = await lookAtAccount(
+      this.#deps,
+      { loss, deadman },
+      {
+        onStart: (worker) => {
+          this.#worker = worker;
+        },
+        // At once, since neither the worker nor we may live to the end of its work.
+        onAnswer: (told) => {
+          if (told.deadman !== null) this.#keepArmed(told.deadman.armed);
+        },
+      },
+    );
     this.#worker = undefined;
     this.#busy = false;
-    this.#arming = false;
+    this.#duty = undefined;
     if (epoch !== this.#epoch) return;
     if (deadman !== null) this.deadman.take(deadman.duty, answer);
     // A worker that only disarms reads nothing.

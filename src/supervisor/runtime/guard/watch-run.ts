@@ -15,11 +15,17 @@ export interface Look {
   readonly deadman: WatchJob["deadman"];
 }
 
-/** The answer, or why there is none. Never throws. */
+export interface LookEvents {
+  readonly onStart: (worker: Worker) => void;
+  /** Also of an answer that another one follows: the worker tells which countdowns it is about to set. */
+  readonly onAnswer: (answer: WatchAnswer) => void;
+}
+
+/** The last answer, or why there is none. Never throws. */
 export async function lookAtAccount(
   { plan, clock, env }: Pick<GuardDeps, "plan" | "clock" | "env">,
   look: Look,
-  onStart: (worker: Worker) => void,
+  { onStart, onAnswer }: LookEvents,
 ): Promise<WatchAnswer | { readonly failed: string }> {
   try {
     const { emergency } = plan.config;
@@ -34,7 +40,10 @@ export async function lookAtAccount(
       clock,
       stderrPath: join(plan.files.dir, "watch.log"),
       onLine: (text) => {
-        answer = answerOf(text) ?? answer;
+        const told = answerOf(text);
+        if (told === undefined) return;
+        answer = told;
+        onAnswer(told);
       },
     });
     onStart(worker);
