@@ -54,8 +54,8 @@ test.concurrent("closePositions() sees every type of conditional order, and canc
 
 test.concurrent.each([
   ["goes on where a type of order that not every account has is not known", "ordType=chase", 51000, "flat", 20_000],
-  ["does not call an account flat whose stops it cannot list", "ordType=trigger", 51000, "unreadable", 2_000],
-  ["does not take a refusal for another reason as no orders of the type", "ordType=twap", 50062, "unreadable", 2_000],
+  ["does not call an account flat whose stops it cannot list", "ordType=trigger", 51000, "unreadable", 8_000],
+  ["does not take a refusal for another reason as no orders of the type", "ordType=twap", 50062, "unreadable", 8_000],
 ])("closePositions() %s", async (_, match, code, outcome, timeoutMs) => {
   await using rig = startOkx();
   await rig.control("seed", holdings(1));

@@ -84,7 +84,7 @@ async function fetch(job: RemoteDeed<"fetch">, io: RemoteIo): Promise<void> {
   const manifest = repository.list().backups.find((each) => each.id === id)?.manifest;
   if (manifest === undefined) throw new Failure("verify", `${id} was fetched, and does not stand`);
   const bucket = new WalBucket(new Bucket(remote, { clock: io.clock }), remote, target);
-  await fetchWal({ bucket, manifest, folder: repository.folder, until, write: io.write });
+  await fetchWal({ bucket, manifest, folder: repository.folder, write: io.write });
 }
 
 function openRemote({ remote, target }: RemoteJob, { clock, onStep }: RemoteIo): RemoteRepository {

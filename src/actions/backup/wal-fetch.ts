@@ -1,4 +1,7 @@
-/** Fetches the WAL of a base from a bucket, as far as an instant needs it, into the archive beside the base that was fetched. */
+/**
+ * Fetches the WAL of a base from a bucket into the archive beside the base that was fetched. All of it: when a segment was archived
+ * says nothing of the instants in it, for the server keeps WAL as long as nobody is there to archive it.
+ */
 import { existsSync, mkdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupLine } from "../../core/backup-job.ts";
@@ -10,8 +13,6 @@ import { fetchPart, refuseFull } from "./fetch.ts";
 import { segmentSchema, type SegmentManifest } from "./wal-archive.ts";
 import type { WalBucket } from "./wal-bucket.ts";
 
-/** Clocks of this machine, of the server and of whoever archived differ; a segment that was archived so much later is not needed, ms. */
-const MARGIN_MS = 3_600_000;
 const FILE_MODE = 0o640;
 
 interface FetchWal {
@@ -20,12 +21,11 @@ interface FetchWal {
   readonly manifest: Manifest;
   /** Of the target, in the store that was made for what is fetched. */
   readonly folder: string;
-  readonly until: string;
   readonly write: (line: BackupLine) => void;
 }
 
 /** Throws `Failure`; what was fetched whole until then stays. */
-export async function fetchWal({ bucket, manifest, folder, until, write }: FetchWal): Promise<void> {
+export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): Promise<void> {
   const [segmentBytes, first] = [manifest.engine["walSegmentBytes"], manifest.engine["walStart"]];
   const start =
     typeof first === "string" && typeof segmentBytes === "number" ? readSegment(first, segmentBytes) : undefined;
@@ -50,19 +50,18 @@ export async function fetchWal({ bucket, manifest, folder, until, write }: Fetch
   for (const { name } of usable) {
     const partial = segments.has(name) ? undefined : partials.get(name);
     const place = partial ?? name;
-    // oxlint-disable-next-line no-await-in-loop -- Safe: in order, up to the instant.
-    const found = await fetchSegment(bucket, place, join(archive, partial === undefined ? name : `${name}.partial`));
+    // oxlint-disable-next-line no-await-in-loop -- Safe: in order, so that what is there has no gap.
+    await fetchSegment(bucket, place, join(archive, partial === undefined ? name : `${name}.partial`));
     doneBytes += segments.get(name) ?? 0;
     write({ kind: "progress", step: "fetching", doneBytes, totalBytes: Math.max(totalBytes, doneBytes) });
-    if (Date.parse(found.archivedAt) > Date.parse(until) + MARGIN_MS) return;
   }
 }
 
-async function fetchSegment(bucket: WalBucket, place: string, folder: string): Promise<SegmentManifest> {
+async function fetchSegment(bucket: WalBucket, place: string, folder: string): Promise<void> {
   const text = await bucket.manifest(place);
   if (text === undefined) throw new Failure("remote", `the segment ${place} has gone while it was fetched; try again`);
   const manifest = segmentOf(text, place);
-  if (existsSync(folder)) return manifest;
+  if (existsSync(folder)) return;
   const temporary = `${folder}.fetching`;
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { mode: 0o750 });
@@ -72,7 +71,6 @@ async function fetchSegment(bucket: WalBucket, place: string, folder: string): P
   writeFileAtomic(join(temporary, "manifest.json"), text, FILE_MODE);
   renameSync(temporary, folder);
   syncDir(join(folder, ".."));
-  return manifest;
 }
 
 function segmentOf(text: string, place: string): SegmentManifest {

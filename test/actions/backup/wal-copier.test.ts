@@ -123,7 +123,7 @@ test("fetchWal() stops at a gap, and refuses a segment of which a byte has chang
   // Safe: of the manifest only the engine is read.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const manifest = rig.base as Manifest;
-  const wish = { bucket: rig.bucket, manifest, folder, until: new Date().toISOString(), write: () => undefined };
+  const wish = { bucket: rig.bucket, manifest, folder, write: () => undefined };
   await fetchWal(wish);
   const fetched = new WalArchive(folder, SEGMENT_BYTES);
   expect(fetched.segments().map(({ name }) => name)).toEqual([nameOf(2), nameOf(3)]);
@@ -131,4 +131,17 @@ test("fetchWal() stops at a gap, and refuses a segment of which a byte has chang
   rig.s3.damage(`bot 1/backups/ledger.wal/${nameOf(3)}/data.000`);
   await expect(fetchWal(wish)).rejects.toThrow("another checksum than when it was stored");
   expect(existsSync(join(folder, "wal", nameOf(3)))).toBe(false);
+});
+
+test("fetchWal() fetches every segment after a base, however late they were archived", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  // The daemon was away, and the server has kept all of it meanwhile.
+  await rig.archived(2, 3, 4, 5);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(5));
+  const folder = join(rig.folder, "fetched");
+  // Safe: of the manifest only the engine is read.
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+  const wish = { bucket: rig.bucket, manifest: rig.base as Manifest, folder, write: () => undefined };
+  await fetchWal(wish);
+  expect(new WalArchive(folder, SEGMENT_BYTES).segments()).toHaveLength(4);
 });
