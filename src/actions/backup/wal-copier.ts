@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import type { RemoteSettings } from "../../core/backup-remote.ts";
 import type { BackupLine } from "../../core/backup-job.ts";
-import { segmentsBefore } from "../../core/wal.ts";
+import { gapsIn, readSegment, segmentsBefore } from "../../core/wal.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { Bucket } from "./s3.ts";
 import type { WalArchive, WalOptions } from "./wal-archive.ts";
@@ -145,9 +145,22 @@ export class WalCopier {
     }
   }
 
+  /** Segments that went here before they were copied are missing there for good: a recovery that needs them ends before them. */
+  #gap(): string | null {
+    // Without a base there is nothing that WAL could be missing of.
+    if (this.#from === 0) return null;
+    const { segmentBytes } = this.#options;
+    const there = [...(this.#there ?? [])].flatMap((name) => readSegment(name, segmentBytes) ?? []);
+    const [gap] = gapsIn(there.filter(({ number }) => number >= this.#from));
+    if (gap === undefined) return null;
+    const [before, after] = gap;
+    return `the bucket lacks what is between ${before.name} and ${after.name}: from a base before it there is a recovery up to it only`;
+  }
+
   /** The same is said once. */
-  #tell(failure: string | null): void {
+  #tell(trouble: string | null): void {
     const { store, write } = this.#options;
+    const failure = trouble ?? this.#gap();
     const last = [...(this.#there ?? [])].toSorted((a, b) => (a.slice(8) < b.slice(8) ? -1 : 1)).at(-1) ?? null;
     const line = { kind: "walCopied", store, last, waiting: this.#waiting().length, failure } as const;
     const text = JSON.stringify(line);

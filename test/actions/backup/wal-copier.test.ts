@@ -145,3 +145,11 @@ test("fetchWal() fetches every segment after a base, however late they were arch
   await fetchWal(wish);
   expect(new WalArchive(folder, SEGMENT_BYTES).segments()).toHaveLength(4);
 });
+
+test("WalCopier says that WAL is missing in the bucket which went here before it was copied", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  rig.s3.objects.set(keyOf("20260131T000000Z-abcdef"), Buffer.from(JSON.stringify(rig.base)));
+  await rig.archived(2, 3, 6);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(6));
+  expect(rig.lines.at(-1)).toMatchObject({ failure: expect.stringContaining(`${nameOf(3)} and ${nameOf(6)}`) });
+});
