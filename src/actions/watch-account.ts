@@ -5,7 +5,7 @@
  */
 import type { CcxtAccess } from "../core/close-job.ts";
 import { deadmanRefusal, deadmanSwitchOf, planCountdowns } from "../core/deadman.ts";
-import { exposureOf } from "../core/exposure.ts";
+import { exposureOf, inOtherMoney } from "../core/exposure.ts";
 import type { Reading } from "../core/close-plan-types.ts";
 import { describeFailure } from "../core/venue-error.ts";
 import { watchJobSchema } from "../core/watch-job.ts";
@@ -116,13 +116,17 @@ async function look(
 function exposureIn(views: readonly CcxtVenue[], { positions }: Reading, note: (text: string) => void): number | null {
   if (positions === undefined) return null;
   const markets = views.map(({ exchange }) => asRecord(exchange.markets));
+  const counted = positions.filter(({ owed }) => owed !== "quote");
+  const [other] = inOtherMoney(counted);
+  if (other !== undefined) {
+    note(`the value of ${other.symbol} is not in the money of the rest, and cannot be added to it`);
+    return null;
+  }
   const total = exposureOf(
-    positions
-      .filter(({ owed }) => owed !== "quote")
-      .map(({ symbol, notional }) => {
-        const { linear, spot } = asRecord(markets.find((listed) => Object.hasOwn(listed, symbol))?.[symbol]);
-        return { notional: linear === true || spot === true ? notional : undefined };
-      }),
+    counted.map(({ symbol, notional }) => {
+      const { linear, spot } = asRecord(markets.find((listed) => Object.hasOwn(listed, symbol))?.[symbol]);
+      return { notional: linear === true || spot === true ? notional : undefined };
+    }),
   );
   if (total === undefined) note("the value of a position is not known in quote currency");
   return total ?? null;

@@ -73,7 +73,7 @@ function residual({ goal }: PlanPolicy, work: Work, reading: Reading): Extract<D
 }
 
 export function unvalued({ unvalued: [first] }: Work): Decision {
-  const reason = `the venue does not tell what the position in ${first?.symbol ?? "a market"} is worth; reduce by hand, or close everything`;
+  const reason = `the venue does not tell what the position in ${first?.symbol ?? "a market"} is worth in the money of the rest; reduce by hand, or close everything`;
   return done("residual", reason);
 }
 

@@ -2,6 +2,7 @@
 import type { CloseGoal } from "./close-goal.ts";
 import { isDust } from "./close-orders.ts";
 import type { HeldPosition } from "./close-orders.ts";
+import { inOtherMoney } from "./exposure.ts";
 import { ceilToStep, floorToStep } from "./lots.ts";
 
 /** Prices move while the last orders are looked at: an exposure within this share of the asked one is not reduced any more. */
@@ -19,9 +20,11 @@ export function excessOf(goal: CloseGoal, positions: readonly HeldPosition[]): H
   }
 }
 
-/** Positions whose value the venue does not tell: nobody can say what reducing them would leave. */
+/** Positions whose value the venue does not tell, or tells in other money than that of the rest: nobody can say what reducing them would leave. */
 export function withoutValue(positions: readonly HeldPosition[]): HeldPosition[] {
-  return positions.filter((position) => isExposed(position) && !isDust(position) && valueOf(position) === undefined);
+  const counted = positions.filter((position) => isExposed(position) && !isDust(position));
+  const other = new Set(inOtherMoney(counted));
+  return counted.filter((position) => other.has(position) || valueOf(position) === undefined);
 }
 
 /** Sum of all notionals, long and short alike; positions without a value count as nothing. */

@@ -20,6 +20,22 @@ export function exposureOf(positions: readonly { readonly notional: number | und
   return total;
 }
 
+/** Currencies that are worth a dollar: sums in them are added up, a cent more or less. */
+const DOLLARS: ReadonlySet<string> = new Set(["USD", "USDT", "USDC", "FDUSD", "BUSD", "TUSD", "DAI", "USDE"]);
+
+/** What the notional of a unified symbol is in: `BTC/USDT` and `BTC/USDC:USDC` are in dollars, `ETH/BTC` is in BTC. */
+function moneyOf(symbol: string): string {
+  const quote = symbol.split(":")[0]?.split("/")[1] ?? "";
+  return DOLLARS.has(quote) ? "USD" : quote;
+}
+
+/** Those whose notional is in other money than the rest, and cannot be added to it; nothing while all is in one. */
+export function inOtherMoney<T extends { readonly symbol: string }>(positions: readonly T[]): readonly T[] {
+  const monies = new Set(positions.map(({ symbol }) => moneyOf(symbol)));
+  const main = monies.has("USD") ? "USD" : monies.values().next().value;
+  return positions.filter(({ symbol }) => moneyOf(symbol) !== main);
+}
+
 /** Whether an exposure calls for a cut: only well above the limit, so that a cut to the limit is not followed by another. */
 export function exceedsExposure(total: number | undefined, max: number): boolean {
   return total !== undefined && total > max * (1 + HYSTERESIS_RATIO);

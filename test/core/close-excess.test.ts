@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { excessOf, exposureOf } from "../../src/core/close-excess.ts";
+import { excessOf, exposureOf, withoutValue } from "../../src/core/close-excess.ts";
 import type { HeldPosition } from "../../src/core/close-orders.ts";
 import { held } from "./model-venue.ts";
 
@@ -87,4 +87,14 @@ describe("excessOf()", () => {
   test("leaves an exposure alone that is a half percent above the asked one, for prices move", () => {
     expect(excessOf({ kind: "reduce", exposure: 996 }, [held("A", 10)])).toEqual([]);
   });
+});
+
+test("withoutValue() names a position whose value is in other money than the rest, though a price is known", () => {
+  const rules = { minAmount: 1, stepAmount: 1 };
+  const all = [
+    { ...held("BTC/USDT", 1, false, rules), notional: 9_000, markPrice: 9_000 },
+    { ...held("ETH/BTC", 100, false, rules), notional: 5, markPrice: 0.05 },
+  ];
+  expect(withoutValue(all).map(({ symbol }) => symbol)).toEqual(["ETH/BTC"]);
+  expect(withoutValue(all.slice(0, 1))).toEqual([]);
 });

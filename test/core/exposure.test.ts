@@ -6,6 +6,7 @@ import {
   exceedsExposure,
   exceedsLoss,
   exposureOf,
+  inOtherMoney,
   HYSTERESIS_RATIO,
   lossAllowed,
   lossLimitSchema,
@@ -65,4 +66,17 @@ test("lossAllowed() does not know a share of an empty account", () => {
 test("lossLimitSchema takes an amount or a share of the day's first equity", () => {
   for (const good of [500, "5%", "0.5%", "100%"]) expect(lossLimitSchema.safeParse(good).success).toBe(true);
   for (const bad of [0, -1, "0%", "101%", "5", "5 %", ""]) expect(lossLimitSchema.safeParse(bad).success).toBe(false);
+});
+
+test.each([
+  [["BTC/USDT", "ETH/USDC:USDC", "ETH/FDUSD"], []],
+  [["BTC/EUR", "ETH/EUR"], []],
+  [["ETH/BTC"], []],
+  [["BTC/USDT", "ETH/BTC"], ["ETH/BTC"]],
+  [
+    ["ETH/BTC", "BNB/ETH", "BNB/ETH"],
+    ["BNB/ETH", "BNB/ETH"],
+  ],
+])("inOtherMoney(%j) is %j", (symbols, other) => {
+  expect(inOtherMoney(symbols.map((symbol) => ({ symbol }))).map(({ symbol }) => symbol)).toEqual(other);
 });
