@@ -4,6 +4,7 @@
  * A tool gone wild is stopped before it becomes the next Knight Capital, but an outage of the venue must not use the
  * allowance up: only orders that were executed, or may still have been, count. Each run starts with a new allowance.
  */
+import { isRepay } from "./close-loans.ts";
 import type { Position } from "./close-job.ts";
 import { amountsOf, countChunks, isSilent, positionKey } from "./close-orders.ts";
 import type { Attempts, CloseOrder, HeldPosition, SendResult } from "./close-orders.ts";
@@ -87,7 +88,10 @@ export function spend(before: Allowance, sent: readonly Sent[], held: readonly P
   if (sent.length === 0) return before;
   const amounts = amountsOf(held);
   const unknown = sent.filter(({ result }) => result.kind === "unknown");
-  const doubtful = sent.filter(({ result }) => result.kind === "unknown" || isSilent(result));
+  // What is owed, net of what is there, is as large after a repayment as before: it proves nothing of it.
+  const doubtful = sent.filter(
+    ({ order, result }) => !isRepay(order) && (result.kind === "unknown" || isSilent(result)),
+  );
   const doubts = doubtful.map(({ order, sentAtMs }): Doubt => {
     const key = positionKey(order.symbol, order.positionSide);
     return { key, heldAmount: amounts.get(key) ?? 0, sentAtMs };

@@ -90,6 +90,16 @@ describe("refund()", () => {
     expect(ordersLeft(refund(spent, both, 7_100, LATE_MS))).toBe(60);
   });
 
+  test("refund() keeps a repayment counted though what is owed, net of what is there, stays as it was", () => {
+    const owed = [held("USDT", -10)];
+    const repayments = sent("unknown", 100).map((one) => ({
+      ...one,
+      order: { ...one.order, symbol: "USDT", positionSide: "short", repay: { asset: "USDT" } } as const,
+    }));
+    const spent = spend(start, repayments, owed);
+    expect(ordersLeft(refund(spent, owed, 7_100, LATE_MS))).toBe(59);
+  });
+
   test("refund() judges each order once", () => {
     const judged = refund(doubtful, [held("A", 9)], 7_100, LATE_MS);
     expect(judged.doubts).toEqual([]);

@@ -52,8 +52,10 @@ export async function readMarginState(
     return { trades, text: `cross margin, margin level ${String(marginLevel)}` };
   }
   const pairs = isolatedRows(await ask(exchange, "sapiGetMarginIsolatedAccount"));
-  const shut = pairs.filter(({ enabled, tradeEnabled }) => enabled === false || tradeEnabled === false);
-  const text = `isolated margin, ${pairs.length} wallets of pairs, ${shut.length} of them not enabled`;
+  const shut = pairs.filter(
+    (pair) => (pair["enabled"] === false || pair["tradeEnabled"] === false) && isUsed(pair, exchange),
+  );
+  const text = `isolated margin, ${pairs.length} wallets of pairs, ${shut.length} of them in use and not enabled`;
   return { trades: shut.length === 0, text };
 }
 
@@ -89,6 +91,14 @@ function isolatedRows(answer: unknown): Record<string, unknown>[] {
   const { assets } = asRecord(answer);
   if (!Array.isArray(assets)) throw new TypeError("the venue's answer has no list of isolated wallets");
   return assets.map(asRecord);
+}
+
+/** A wallet that was given up long ago stays on the venue's list, and is no trouble while nothing is in it. */
+function isUsed(row: Record<string, unknown>, exchange: VenueExchange): boolean {
+  return [row["baseAsset"], row["quoteAsset"]].some((asset) => {
+    const { free, locked, debt } = told(asset, exchange);
+    return free + locked + debt > 0;
+  });
 }
 
 function told(value: unknown, exchange: VenueExchange): MarginAsset {
