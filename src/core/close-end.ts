@@ -2,6 +2,7 @@
 import { goalText } from "./close-goal.ts";
 import type { CloseOutcome } from "./close-job.ts";
 import type { Loan } from "./close-loans.ts";
+import { positionKey } from "./close-orders.ts";
 import type { HeldPosition } from "./close-orders.ts";
 import type { Decision, PlanPolicy, PlanState, Reading, Work } from "./close-plan-types.ts";
 import { flatText } from "./close-scope.ts";
@@ -51,13 +52,15 @@ export function foreignDecision({ goal, scope }: PlanPolicy, foreign: readonly s
 /** The last word where something is still open. */
 export function leftOpen(
   policy: PlanPolicy,
-  { grown }: PlanState,
+  { grown, grownKeys }: PlanState,
   work: Work,
   reading: Reading,
 ): Extract<Decision, { kind: "done" }> {
   if (grown < MIN_GROWN) return residual(policy, work, reading);
   const reason = `something else trades on the account: positions grew ${grown} times while they were closed; stop it, then close again`;
-  const foreign = work.open.map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`);
+  const foreign = work.open
+    .filter(({ symbol, side }) => grownKeys.has(positionKey(symbol, side)))
+    .map(({ symbol, side, amount }) => `position ${symbol} ${side} ${amount}`);
   return { kind: "done", outcome: "foreign", reason, foreign };
 }
 

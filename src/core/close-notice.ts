@@ -41,14 +41,18 @@ export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, r
   const owed = reading.loans ?? [];
   const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
   const rested = reading.orders === undefined || reading.triggers === undefined || hasOrders(reading);
-  const grown = state.grown + (!state.rested && hasGrown(state.held, held) ? 1 : 0);
+  const firstReadMs = state.firstReadMs ?? readFromMs;
+  // What the bot sent before it died may be executed until then.
+  const grew = state.rested || readFromMs < firstReadMs + lateMs ? [] : grownSince(state.held, held);
   const allowance = refund(state.allowance, held, readFromMs, lateMs);
   const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
   const doubts = settleDoubts(state.doubts, amountsIn(held, owed), readFromMs, lateMs);
   return {
     ...next,
     rested,
-    grown,
+    firstReadMs,
+    grown: state.grown + (grew.length > 0 ? 1 : 0),
+    grownKeys: new Set([...state.grownKeys, ...grew]),
     held,
     owed,
     attempts,
@@ -57,11 +61,11 @@ export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, r
   };
 }
 
-/** Balances grow by what others pay in, too. */
-function hasGrown(before: readonly HeldPosition[], now: readonly HeldPosition[]): boolean {
+/** Keys of the positions that are larger now. Balances are none of them: they grow by what others pay in, too. */
+function grownSince(before: readonly HeldPosition[], now: readonly HeldPosition[]): readonly string[] {
   const amounts = amountsOf(before);
   const derivatives = amountsOf(now.filter(({ free }) => free === undefined));
-  return [...derivatives].some(([key, amount]) => amount > (amounts.get(key) ?? 0));
+  return [...derivatives].filter(([key, amount]) => amount > (amounts.get(key) ?? 0)).map(([key]) => key);
 }
 
 /** What is held and owed, by position key. */

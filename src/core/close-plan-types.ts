@@ -72,8 +72,15 @@ export interface PlanState {
   readonly orderRounds: number;
   /** Something rested at the last reading that may have opened a position since; so it is before the first one. */
   readonly rested: boolean;
-  /** Readings that showed a position grown although nothing rested before: only something else that trades does that. */
+  /** When the first reading with positions was begun, monotonic ms. */
+  readonly firstReadMs: number | undefined;
+  /**
+   * Readings that showed a position grown although nothing rested before, and long enough after the first that no order of the
+   * dead bot can still be under way: only something else that trades does that.
+   */
   readonly grown: number;
+  /** Keys of the positions that grew. */
+  readonly grownKeys: ReadonlySet<string>;
   /** Ids of orders that were open before the account was flat. */
   readonly seen: ReadonlySet<string>;
   readonly lastSentAtMs: number | undefined;

@@ -15,17 +15,20 @@ const POLICY: PlanPolicy = {
 };
 const RESTING = [{ id: "1", clientId: undefined, symbol: "A", reduceOnly: false }];
 
-/** The decision at the deadline, after readings of these sizes. */
-function lastWord(amounts: readonly number[], more: Partial<Reading> = {}): Decision {
+/** From here on no order that left before the first reading can still be executed, ms. */
+const SURE_MS = 7_000;
+
+/** The decision at the deadline, after readings of these sizes, all but the first from `fromMs` on. */
+function lastWord(amounts: readonly number[], more: Partial<Reading> = {}, fromMs = SURE_MS): Decision {
   const readings = amounts.map((amount) => ({
-    positions: [held("A", amount)],
+    positions: [held("A", amount), held("STILL", 7)],
     orders: [],
     triggers: [],
     failures: [],
     ...more,
   }));
   let state = startPlan();
-  for (const [n, reading] of readings.entries()) ({ state } = decide(POLICY, state, reading, n * 100));
+  for (const [n, reading] of readings.entries()) ({ state } = decide(POLICY, state, reading, n === 0 ? 0 : fromMs + n));
   const last = readings.at(-1);
   if (last === undefined) throw new Error("no reading");
   return decide(POLICY, state, last, 60_000).decision;
@@ -37,6 +40,10 @@ test("decide() ends foreign where positions grew three times while nothing reste
     foreign: ["position A long 2"],
     reason: expect.stringContaining("positions grew 3 times while they were closed"),
   });
+});
+
+test("decide() ends residual where positions grew while orders of the dead bot may still have been under way", () => {
+  expect(lastWord([5, 2, 4, 1, 3, 1, 2], {}, 100)).toMatchObject({ outcome: "residual" });
 });
 
 test.each([
