@@ -35,8 +35,12 @@ class WalRig implements AsyncDisposable {
   }
 
   async archived(...numbers: readonly number[]): Promise<void> {
+    await this.archivedAt(new Date(), ...numbers);
+  }
+
+  async archivedAt(at: Date, ...numbers: readonly number[]): Promise<void> {
     for (const number of numbers) writeFileSync(join(this.archive.incoming, nameOf(number)), `segment ${number}`);
-    await this.archive.archive(PACKING);
+    await this.archive.archive({ ...PACKING, now: () => at });
   }
 
   /** A copier that runs until it has said so. */
@@ -136,7 +140,7 @@ test("fetchWal() stops at a gap, and refuses a segment of which a byte has chang
 test("fetchWal() fetches every segment after a base, however late they were archived", async () => {
   await using rig = new WalRig(await S3Server.start());
   // The daemon was away, and the server has kept all of it meanwhile.
-  await rig.archived(2, 3, 4, 5);
+  await rig.archivedAt(new Date("2100-01-01T18:00:00Z"), 2, 3, 4, 5);
   await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(5));
   const folder = join(rig.folder, "fetched");
   // Safe: of the manifest only the engine is read.
