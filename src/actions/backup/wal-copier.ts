@@ -150,8 +150,13 @@ export class WalCopier {
     // Without a base there is nothing that WAL could be missing of.
     if (this.#from === 0) return null;
     const { segmentBytes } = this.#options;
-    const there = [...(this.#there ?? [])].flatMap((name) => readSegment(name, segmentBytes) ?? []);
-    const [gap] = gapsIn(there.filter(({ number }) => number >= this.#from));
+    const there = [...(this.#there ?? [])]
+      .flatMap((name) => readSegment(name, segmentBytes) ?? [])
+      .filter(({ number }) => number >= this.#from);
+    const lowest = there.toSorted((a, b) => a.number - b.number)[0];
+    if (lowest !== undefined && lowest.number > this.#from)
+      return `the bucket lacks what is before ${lowest.name}: there is no recovery from its oldest base`;
+    const [gap] = gapsIn(there);
     if (gap === undefined) return null;
     const [before, after] = gap;
     return `the bucket lacks what is between ${before.name} and ${after.name}: from a base before it there is a recovery up to it only`;
