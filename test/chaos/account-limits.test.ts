@@ -183,3 +183,19 @@ test.concurrent("the dead-man switch is disarmed by maintenance and by a stop, a
   expect(armed()).toBe(false);
   expect(paper.state().orders).toHaveLength(1);
 });
+
+test.concurrent("the dead-man switch is disarmed by the end of the daemon though a refresh hangs at the venue", async () => {
+  await using paper = await startPaper();
+  const deadman = { timeout: "2m", refresh: "1s" };
+  await using rig = rigOn("binance", paper, { closeAfter: "10m", deadman });
+  await rig.run();
+  const armed = () => Object.keys(paper.state().countdowns).length > 0;
+  await until("it is armed", armed, PATIENCE_MS);
+  await paper.control("fault", { kind: "stallBody", match: "positionRisk", times: 1_000 });
+  const readings = (): number =>
+    Object.entries(paper.state().requests).reduce((n, [name, times]) => n + (/positionRisk/.test(name) ? times : 0), 0);
+  const before = readings();
+  await until("a refresh hangs", () => readings() > before, PATIENCE_MS);
+  await rig.endDaemon("SIGTERM");
+  expect(armed()).toBe(false);
+});

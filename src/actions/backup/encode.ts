@@ -233,7 +233,7 @@ async function decrypted(
   for (const line of identity.split("\n").filter((each) => each.startsWith("AGE-SECRET-KEY-"))) {
     try {
       decrypter.addIdentity(line.trim());
-      // One after the other: they are a few.
+      // Safe: one after the other, they are a few.
       // oxlint-disable-next-line no-await-in-loop
       own.push(await identityToRecipient(line.trim()));
     } catch (cause) {

@@ -16,6 +16,7 @@ import {
 import { archiveGetCommand, runPgBackRest, type PgBackRestPlace } from "../../platform/pgbackrest.ts";
 import { giveAway, scratchUser } from "../../platform/postgres-scratch.ts";
 import type { PsqlSession } from "../../platform/psql.ts";
+import { drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { readDatabases, readServer, startOn, type BaseTarget } from "./pg-base.ts";
 import { openSession } from "./postgres.ts";
@@ -189,10 +190,4 @@ export async function restoreElsewhere(elsewhere: KeptElsewhere, folder: string)
   } finally {
     closeSync(fd);
   }
-}
-
-/** Also compares the stream with its checksum. */
-async function drain(raw: AsyncIterable<Uint8Array>): Promise<void> {
-  // oxlint-disable-next-line no-unused-vars -- Safe: it is read for its checksum alone.
-  for await (const _ of raw);
 }

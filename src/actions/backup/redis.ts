@@ -13,6 +13,7 @@ import { sleep, systemClock } from "../../platform/clock.ts";
 import { freeMemoryBytes } from "../../platform/machine.ts";
 import { RedisConnection, RedisReplyError } from "../../platform/redis.ts";
 import { checkDump, fetchDump, loadDump } from "../../platform/redis-tools.ts";
+import { drain } from "./encode.ts";
 import { AOF_NAME, captureAof, parseAof, proveAof, type AofPlace } from "./redis-aof.ts";
 import { checkedDump } from "./rdb.ts";
 import type { CaptureContext, Captured, Prover, Source } from "./source.ts";
@@ -313,8 +314,7 @@ export const redisProver: Prover = {
       },
     });
     // Nothing was read where the checker is not installed; a stream that ended is not read again.
-    // oxlint-disable-next-line no-unused-vars
-    for await (const _ of dump);
+    await drain(dump);
     if (report?.ok === false) throw new Error(`redis-check-rdb refuses it: ${report.text}`);
     compareKeys(content, report?.keys);
   },

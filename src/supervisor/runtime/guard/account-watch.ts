@@ -7,8 +7,9 @@ import { LimitWatch } from "./limit-watch.ts";
 import { keepWatchState, readWatchState, type WatchState } from "./watch-state.ts";
 import { lookAtAccount } from "./watch-run.ts";
 
-/** Time that the end of the daemon waits for a disarm, and time between two looks whether it is done, ms. */
+/** Time that the end of the daemon waits for a disarm, of it the part that a refresh under way gets, and time between two looks, ms. */
 const REST_MS = 10_000;
+const REFRESH_MS = 5_000;
 const REST_LOOK_MS = 50;
 
 export class AccountWatch {
@@ -39,8 +40,11 @@ export class AccountWatch {
 
   /** Each second: one worker does what is due, unless an emergency is under way. */
   tick(): void {
+    this.#next(this.#deps.atRisk() && this.limits.isDue());
+  }
+
+  #next(reads: boolean): void {
     if (this.#busy || this.#deps.closing()) return;
-    const reads = this.#deps.atRisk() && this.limits.isDue();
     const deadman = this.deadman.job();
     if (reads || deadman !== null) void this.#look(reads, deadman);
   }
@@ -54,11 +58,12 @@ export class AccountWatch {
   /** The daemon ends: a countdown that runs is stopped, so that the venue cancels nothing of a bot that was stopped in order. */
   async rest(): Promise<void> {
     const { clock, closing } = this.#deps;
-    const endMs = clock.monotonicMs() + REST_MS;
-    while ((this.#duty === "refresh" || this.#state.armed.length > 0) && !closing() && clock.monotonicMs() < endMs) {
-      // One that only reads has the whole time of a slow venue, and the disarm would wait for it.
-      if (this.#duty === undefined) this.#worker?.kill();
-      this.tick();
+    const startMs = clock.monotonicMs();
+    const pastMs = (): number => clock.monotonicMs() - startMs;
+    while ((this.#duty === "refresh" || this.#state.armed.length > 0) && !closing() && pastMs() < REST_MS) {
+      // A slow venue has 20 s for either, and the disarm would wait for it. What a refresh may have armed is known by then.
+      if (this.#duty === undefined || (this.#duty === "refresh" && pastMs() > REFRESH_MS)) this.#worker?.kill();
+      this.#next(false);
       // Safe: a wait between two looks.
       // oxlint-disable-next-line no-await-in-loop
       await sleep(clock, REST_LOOK_MS);
