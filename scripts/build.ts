@@ -16,34 +16,51 @@ function commit(): string {
   return result.exitCode === 0 ? result.stdout.toString().trim() : "unknown";
 }
 
+/**
+ * ccxt imports the curve of Starknet into every venue's class, and the curve makes its tables as it is loaded: some 25 ms of the
+ * first request of a close, for venues that few have. It is loaded by the first of its functions that is called.
+ */
+const starknetLater: Bun.BunPlugin = {
+  name: "starknet-later",
+  setup(builder) {
+    const file = Bun.resolveSync("@scure/starknet", join(root, "node_modules", "ccxt"));
+    builder.onResolve({ filter: /^@scure\/starknet$/ }, () => ({ path: "curve", namespace: "starknet-later" }));
+    builder.onLoad({ filter: /.*/, namespace: "starknet-later" }, async () => {
+      const functions = Object.entries(await import(file)).filter(([, value]) => typeof value === "function");
+      const lines = functions.map(([name]) => `export const ${name} = (...words) => curve().${name}(...words);`);
+      const contents = [`const curve = () => require(${JSON.stringify(file)});`, ...lines].join("\n");
+      return { contents, loader: "js" };
+    });
+  },
+};
+
 // A folder of its own, since the bundler leaves a source map per chunk beside the binary, which embeds them anyway.
 const work = `${target}-build-${process.pid}`;
 const fresh = join(work, "supervisor");
 mkdirSync(work, { recursive: true });
 // Without bytecode and splitting a lazy import is not lazy: every start would pay for ccxt. Without the two
-// no-autoload switches the binary would read `.env` and `bunfig.toml` of whatever folder it is started in.
-const build = Bun.spawnSync(
-  [
-    process.execPath,
-    "build",
-    "--compile",
-    "--minify",
-    "--bytecode",
-    "--sourcemap",
-    "--format=esm",
-    "--splitting",
-    "--no-compile-autoload-dotenv",
-    "--no-compile-autoload-bunfig",
-    "--define",
-    `BUILD_COMMIT=${JSON.stringify(commit())}`,
-    ...(version === undefined ? [] : ["--define", `BUILD_VERSION=${JSON.stringify(version)}`]),
-    "--outfile",
-    fresh,
-    "src/supervisor/main.ts",
-  ],
-  { cwd: root, stdio: ["ignore", "inherit", "inherit"] },
-);
+// autoload switches the binary would read `.env` and `bunfig.toml` of whatever folder it is started in.
+const build = await Bun.build({
+  entrypoints: ["src/supervisor/main.ts"],
+  root,
+  minify: true,
+  bytecode: true,
+  sourcemap: "linked",
+  format: "esm",
+  splitting: true,
+  target: "bun",
+  define: {
+    BUILD_COMMIT: JSON.stringify(commit()),
+    ...(version === undefined ? {} : { BUILD_VERSION: JSON.stringify(version) }),
+  },
+  compile: { outfile: fresh, autoloadDotenv: false, autoloadBunfig: false },
+  plugins: [starknetLater],
+  throw: false,
+});
+// A warning is a name that is not there when it is called.
+for (const log of build.logs) console.error(log);
+const built = build.success && build.logs.every(({ level }) => level !== "warning");
 // Renamed into place, so that a running supervisor keeps its own file.
-if (build.exitCode === 0) renameSync(fresh, target);
+if (built) renameSync(fresh, target);
 rmSync(work, { recursive: true, force: true });
-process.exit(build.exitCode);
+process.exit(built ? 0 : 1);

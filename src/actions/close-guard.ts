@@ -7,7 +7,7 @@ import type { Clock } from "../platform/clock.ts";
 import { ensureDir } from "../platform/files.ts";
 import { tryLock } from "../platform/lock.ts";
 import type { Lock } from "../platform/lock.ts";
-import { listTree } from "../platform/tree.ts";
+import { Census, listTree } from "../platform/tree.ts";
 import type { CloseIo, Teller } from "./close-io.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
 import { describeError } from "./venue/describe-error.ts";
@@ -20,9 +20,12 @@ export function proveFence(job: CloseJob, clock: Clock, record: CloseRecord): Ve
   try {
     const { environ, cgroups, processes } = job.fence;
     const marks = { environ, root: undefined, known: processes };
-    const living = (): number[] => [
-      ...new Set([undefined, ...cgroups].flatMap((cgroup) => listTree({ ...marks, cgroup }).map(({ pid }) => pid))),
-    ];
+    const living = (): number[] => {
+      // One for all: the account waits for this, and a list of all processes costs milliseconds.
+      const census = new Census();
+      const found = [undefined, ...cgroups].flatMap((cgroup) => listTree({ ...marks, cgroup }, census));
+      return [...new Set(found.map(({ pid }) => pid))];
+    };
     const first = living();
     // Twice, for a process that forked while the first look passed by.
     const pids = first.length > 0 ? first : living();

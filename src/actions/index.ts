@@ -5,6 +5,9 @@ import { CLOSE_EXIT } from "../core/close-job.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Action } from "./contract.ts";
 
+// A worker reads one job: the code that zod would make for each schema costs more than that one reading.
+z.config({ jitless: true });
+
 /** Loaded only when run: their libraries are heavy. */
 const actions = new Map<string, () => Promise<Action>>([
   ["close-positions", async () => (await import("./close-positions.ts")).closePositionsAction],
