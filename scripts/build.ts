@@ -48,6 +48,8 @@ const build = await Bun.build({
   sourcemap: "linked",
   format: "esm",
   splitting: true,
+  // The thread of a bot's state is started by the name of its file.
+  naming: { chunk: "[name]-[hash].[ext]" },
   target: "bun",
   define: {
     BUILD_COMMIT: JSON.stringify(commit()),
