@@ -189,17 +189,23 @@ const SOLD: Aim = {
   },
 };
 
-/** Everything is sold, bought back and repaid once, and nothing borrowed. */
-const REPAID: Aim = {
-  args: [],
-  state: "flat",
-  check: (paper) => {
-    const { flips, violations, margin } = paper.state();
-    expect({ flips, violations }).toEqual({ flips: [], violations: [] });
-    expect(owedOn(margin, "cross")).toMatchObject({ orders: 0, borrowed: 0 });
-    expect(owedOn(margin, "cross").worth).toBeLessThan(5.4);
-  },
-};
+/** Everything in these wallets is sold, bought back and repaid once, and nothing borrowed. */
+function repaid(wallets: readonly string[]): Aim {
+  return {
+    args: [],
+    state: "flat",
+    check: (paper) => {
+      const { flips, violations, margin } = paper.state();
+      expect({ flips, violations }).toEqual({ flips: [], violations: [] });
+      for (const wallet of wallets) {
+        expect(owedOn(margin, wallet)).toMatchObject({ orders: 0, borrowed: 0 });
+        expect(owedOn(margin, wallet).worth).toBeLessThan(5.4);
+      }
+    },
+  };
+}
+const REPAID = repaid(["cross"]);
+const REPAID_PAIRS = repaid(["BTCUSDT", "ETHUSDT"]);
 
 /** Closes by the command with a kill of the worker, or of worker and daemon, at a line (0: none), and waits until the account is as aimed at. */
 async function aimedOnce(
@@ -240,17 +246,19 @@ const AIMED_DEADLINE_MS = 600_000;
 const AIM_PATIENCE_MS = 60_000;
 
 const WALLETS = {
-  binance: {},
-  "binance-spot": { exchange: "binance", spot: {} },
-  "binance-margin": { exchange: "binance", margin: { mode: "cross" } },
+  binance: { venue: "binance", config: {} },
+  spot: { venue: "binance-spot", config: { exchange: "binance", spot: {} } },
+  cross: { venue: "binance-margin", config: { exchange: "binance", margin: { mode: "cross" } } },
+  isolated: { venue: "binance-margin", config: { exchange: "binance", margin: { mode: "isolated" } } },
 } as const;
 
-async function killWorkerOnTheWayTo(aim: Aim, venue: keyof typeof WALLETS): Promise<number> {
+async function killWorkerOnTheWayTo(aim: Aim, wallet: keyof typeof WALLETS): Promise<number> {
+  const { venue, config } = WALLETS[wallet];
   const open = async (line: number, daemonToo = false): Promise<number> => {
     await using paper = await startPaper({ venue });
     await using rig = new Rig();
     const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
-    rig.configure({ bot: { command, emergency: emergencyAt(paper.url, WALLETS[venue]) } });
+    rig.configure({ bot: { command, emergency: emergencyAt(paper.url, config) } });
     writeFileSync(rig.path("sound"), "");
     return await aimedOnce({ rig, paper }, aim, line, daemonToo);
   };
@@ -273,25 +281,29 @@ test.concurrent(
 test.concurrent(
   "a close worker killed at any line of the sale of a spot wallet, with or without its supervisor, is followed by one that sells the rest, and nothing twice",
   async () => {
-    expect(await killWorkerOnTheWayTo(SOLD, "binance-spot")).toBeGreaterThan(5);
+    expect(await killWorkerOnTheWayTo(SOLD, "spot")).toBeGreaterThan(5);
   },
   AIMED_DEADLINE_MS,
 );
 
-test.concurrent(
-  "a close worker killed at any line of the close of a margin wallet, with or without its supervisor, is followed by one that repays the rest, and nothing twice",
-  async () => {
-    expect(await killWorkerOnTheWayTo(REPAID, "binance-margin")).toBeGreaterThan(7);
+test.concurrent.each([
+  { wallet: "cross", aim: REPAID, what: "a cross margin wallet" },
+  { wallet: "isolated", aim: REPAID_PAIRS, what: "the wallets of isolated pairs" },
+] as const)(
+  "a close worker killed at any line of the close of $what, with or without its supervisor, is followed by one that repays the rest, and nothing twice",
+  async ({ wallet, aim }) => {
+    expect(await killWorkerOnTheWayTo(aim, wallet)).toBeGreaterThan(7);
   },
   AIMED_DEADLINE_MS,
 );
 
 /** The close by the command, up to the end of the daemon; told again, it goes on where a daemon was killed. */
-async function aimedStage(aim: Aim, venue: keyof typeof WALLETS): Promise<Stage> {
+async function aimedStage(aim: Aim, wallet: keyof typeof WALLETS): Promise<Stage> {
+  const { venue, config } = WALLETS[wallet];
   const paper = await startPaper({ venue });
   const rig = new Rig();
   const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
-  rig.configure({ bot: { command, emergency: emergencyAt(paper.url, WALLETS[venue]) } });
+  rig.configure({ bot: { command, emergency: emergencyAt(paper.url, config) } });
   writeFileSync(rig.path("sound"), "");
   return {
     rig,
@@ -320,12 +332,14 @@ async function aimedStage(aim: Aim, venue: keyof typeof WALLETS): Promise<Stage>
 }
 
 test.concurrent.each([
-  { what: "the way to a smaller exposure goes there, and not below it", aim: HALF, venue: "binance" },
-  { what: "the sale of a spot wallet sells it, and nothing twice", aim: SOLD, venue: "binance-spot" },
+  { what: "the way to a smaller exposure goes there, and not below it", aim: HALF, wallet: "binance" },
+  { what: "the sale of a spot wallet sells it, and nothing twice", aim: SOLD, wallet: "spot" },
+  { what: "the close of a cross margin wallet repays it, and nothing twice", aim: REPAID, wallet: "cross" },
+  { what: "the close of isolated wallets repays them, and nothing twice", aim: REPAID_PAIRS, wallet: "isolated" },
 ] as const)(
   "a supervisor killed at any line of $what",
-  async ({ aim, venue }) => {
-    expect(await killAtEveryLine(() => aimedStage(aim, venue))).toBeGreaterThan(10);
+  async ({ aim, wallet }) => {
+    expect(await killAtEveryLine(() => aimedStage(aim, wallet))).toBeGreaterThan(10);
   },
   AIMED_DEADLINE_MS,
 );
