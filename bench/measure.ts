@@ -10,6 +10,8 @@ export interface Row {
   readonly values: readonly number[];
   /** What the values are compared with; `undefined` for a row that is its own baseline. */
   readonly baseline?: { readonly name: string; readonly values: readonly number[] };
+  /** Each value was measured right beside the baseline's of the same index: the ratio is the median of theirs. */
+  readonly paired?: boolean;
   /** What the project promises, in `unit`: of the median, or of the worst run. */
   readonly target?: number;
   readonly targetOf?: "median" | "worst";
@@ -41,7 +43,7 @@ function cells(row: Row): string[] {
     spread(values, unit),
     baseline?.name ?? "–",
     baseline === undefined ? "–" : spread(baseline.values, unit),
-    baseline === undefined ? "–" : ratio(median(values), median(baseline.values)),
+    baseline === undefined ? "–" : ratio(row),
     promise(row),
   ];
 }
@@ -50,9 +52,10 @@ function says(text: string, met: boolean): string {
   return `${text}: ${met ? "met" : "missed"}`;
 }
 
-function promise({ unit, values, baseline, target, targetOf = "median", targetRatio, atLeast }: Row): string {
+function promise(row: Row): string {
+  const { unit, values, baseline, target, targetOf = "median", targetRatio, atLeast } = row;
   if (targetRatio !== undefined && baseline !== undefined)
-    return says(`≤ ${targetRatio}×`, median(values) <= targetRatio * median(baseline.values));
+    return says(`≤ ${targetRatio}×`, ratioOf(row) <= targetRatio);
   if (atLeast !== undefined) return says(`≥ ${atLeast} ${unit}`, median(values) >= atLeast);
   if (target === undefined) return "–";
   const judged = targetOf === "median" ? median(values) : Math.max(...values);
@@ -64,8 +67,16 @@ function spread(values: readonly number[], unit: Unit): string {
   return `${digits(median(values))} ${unit} (${range})`;
 }
 
-function ratio(value: number, base: number): string {
-  return base === 0 ? "–" : `${digits(value / base)}×`;
+function ratio(row: Row): string {
+  const is = ratioOf(row);
+  return Number.isFinite(is) ? `${digits(is)}×` : "–";
+}
+
+/** NaN or Infinity where the baseline is 0 or none. */
+function ratioOf({ values, baseline, paired = false }: Row): number {
+  const beside = baseline?.values ?? [];
+  if (paired) return median(values.map((value, at) => value / (beside[at] ?? Number.NaN)));
+  return beside.length === 0 ? Number.NaN : median(values) / median(beside);
 }
 
 /** Three significant digits: more would be noise. */

@@ -6,10 +6,12 @@ import { Breaker, Budget, createExecutor, createLevels, openIntentFile, type Ven
 import type { Row } from "./measure.ts";
 import type { Options, Rig } from "./rig.ts";
 
-const CALLS = 100_000;
-const ROUNDS = 9;
-const QUICK_CALLS = 2_000;
-const QUICK_ROUNDS = 2;
+/** Short rounds and many: whatever else the machine does falls on both of a pair, or on few pairs. */
+const CALLS = 5_000;
+const ROUNDS = 201;
+const QUICK_ROUNDS = 15;
+/** Before those that count: the compiler is still at work on them. */
+const WARM_UP_ROUNDS = 20;
 const BREAKERS = 5_000;
 const ORDERS = 1_000;
 const QUICK_ORDERS = 30;
@@ -40,7 +42,6 @@ const serviceSync = (): number => {
 };
 
 async function callRows(quick: boolean): Promise<readonly Row[]> {
-  const calls = quick ? QUICK_CALLS : CALLS;
   const own = new Breaker("own");
   const open = new Breaker("open");
   open.forceOpen("measured");
@@ -56,19 +57,24 @@ async function callRows(quick: boolean): Promise<readonly Row[]> {
     sync: [],
     rejected: [],
   };
-  // In turns, so that what else the machine does falls on all of them.
-  for (let round = 0; round < (quick ? QUICK_ROUNDS : ROUNDS); round += 1) {
-    times.plain.push(await timeOf(calls, plain));
-    times.own.push(await timeOf(calls, () => own.call(service)));
-    times.cockatiel.push(await timeOf(calls, () => cockatiel.execute(service)));
-    times.opossum.push(await timeOf(calls, () => opossum.fire()));
-    times.clocks.push(timeOfSync(calls, () => serviceSync() + performance.now() + performance.now()));
-    times.sync.push(timeOfSync(calls, () => own.callSync(serviceSync)));
-    times.rejected.push(timeOfSync(calls, () => open.tryEnter()));
+  const asyncDeeds = [
+    ["plain", plain],
+    ["own", () => own.call(service)],
+    ["cockatiel", () => cockatiel.execute(service)],
+    ["opossum", () => opossum.fire()],
+  ] as const;
+  for (let round = -WARM_UP_ROUNDS; round < (quick ? QUICK_ROUNDS : ROUNDS); round += 1) {
+    // Forwards and backwards in turns, so that none always comes first.
+    for (const [name, deed] of round % 2 === 0 ? asyncDeeds : asyncDeeds.toReversed())
+      times[name].push(await timeOf(CALLS, deed));
+    times.clocks.push(timeOfSync(CALLS, () => serviceSync() + performance.now() + performance.now()));
+    times.sync.push(timeOfSync(CALLS, () => own.callSync(serviceSync)));
+    times.rejected.push(timeOfSync(CALLS, () => open.tryEnter()));
   }
+  for (const values of Object.values(times)) values.splice(0, WARM_UP_ROUNDS);
   opossum.shutdown();
   const beyond = times.sync.map((ms, round) => ms - (times.clocks[round] ?? 0));
-  const row = { unit: "ms", values: times.own } as const;
+  const row = { unit: "ms", values: times.own, paired: true } as const;
   return [
     {
       ...row,

@@ -91,8 +91,10 @@ export class Breaker {
 
   /** Calls `fn` and answers as it does; rejects with CircuitOpenError without calling it while open. */
   call<T>(fn: () => PromiseLike<T> | T): Promise<T> {
-    const from = this.#circuit.state === "closed" ? this.#turnMs() : this.#now();
-    const permit = this.#enter(from);
+    const closed = this.#circuit.state === "closed";
+    const from = closed ? this.#turnMs() : this.#now();
+    // Nothing changes by a call that is let through while closed.
+    const permit = closed ? this.#circuit.enter(from) : this.#enter(from);
     // Safe: it is a CircuitOpenError.
     // oxlint-disable-next-line typescript/prefer-promise-reject-errors
     if (permit === REJECTED) return Promise.reject(this.#rejection(from));
@@ -218,14 +220,14 @@ export class Breaker {
   }
 
   #settle<T>(result: PromiseLike<T> | T, permit: number, from: number): Promise<T> {
-    if (!isThenable(result)) {
+    if (!(result instanceof Promise)) {
+      if (isThenable(result)) return this.#settle(Promise.resolve(result), permit, from);
       this.#succeeded(permit, from, this.#now());
       return Promise.resolve(result);
     }
     // No async function here: each costs a frame and a turn of the queue per call.
-    const promise: Promise<T> = result instanceof Promise ? result : Promise.resolve(result);
-    return promise.then(
-      (value) => {
+    return result.then(
+      (value: T) => {
         this.#succeeded(permit, from, this.#turnMs());
         return value;
       },
@@ -237,9 +239,10 @@ export class Breaker {
   }
 
   #succeeded(permit: number, from: number, atMs: number): void {
-    const before = this.#circuit.state;
-    this.#circuit.succeed(permit, atMs - from, atMs);
-    if (this.#circuit.state !== before || atMs >= this.#saveDueMs) this.#changed(before, atMs);
+    const circuit = this.#circuit;
+    const before = circuit.state;
+    circuit.succeed(permit, atMs - from, atMs);
+    if (circuit.state !== before || atMs >= this.#saveDueMs) this.#changed(before, atMs);
   }
 
   #failed(permit: number, from: number, error: unknown): void {

@@ -4,7 +4,7 @@
  */
 
 /** Reads that may share one look at the clock: a loop that never lets the event loop turn must see time pass, too. */
-const MAX_SHARED_READS = 8;
+const MAX_SHARED_READS = 16;
 
 let readMs = 0;
 let readsLeft = 0;

@@ -31,6 +31,7 @@ export class Circuit {
   /** Failures in a row, while closed. */
   consecutive = 0;
   readonly config: BreakerConfig;
+  /** But for `calls`, which is the sum of how they ended: one count less in each call. */
   readonly #totals: Mutable<BreakerTotals> = { ...NO_TOTALS };
   readonly #window: CallWindow;
   #openUntilMs = 0;
@@ -49,7 +50,8 @@ export class Circuit {
 
   /** A copy. */
   get totals(): BreakerTotals {
-    return { ...this.#totals };
+    const { successes, failures, ignored } = this.#totals;
+    return { ...this.#totals, calls: successes + failures + ignored };
   }
 
   /** A permit for one call that starts now, or REJECTED. */
@@ -77,7 +79,6 @@ export class Circuit {
       this.fail(permit, tookMs, atMs, `took ${Math.round(tookMs)} ms`);
       return;
     }
-    this.#totals.calls += 1;
     this.#totals.successes += 1;
     if (this.state === "closed") {
       if (permit <= this.#staleUpTo) return;
@@ -88,7 +89,6 @@ export class Circuit {
 
   /** The call has failed after `tookMs`. */
   fail(permit: number, tookMs: number, atMs: number, why = "failed"): void {
-    this.#totals.calls += 1;
     this.#totals.failures += 1;
     if (tookMs >= this.config.slowCallMs) this.#totals.slow += 1;
     if (this.state === "half-open") {
@@ -110,14 +110,12 @@ export class Circuit {
 
   /** The call has failed with what says nothing against the service: it has answered. */
   ignore(permit: number, atMs: number): void {
-    this.#totals.calls += 1;
     this.#totals.ignored += 1;
     if (this.state === "half-open") this.#prove(permit, atMs);
   }
 
   /** The caller has given up on the call: that says nothing at all, and only frees its place. */
   abandon(permit: number, atMs: number): void {
-    this.#totals.calls += 1;
     this.#totals.ignored += 1;
     if (this.state === "half-open") this.#takeProbe(permit, atMs);
   }
