@@ -2,23 +2,29 @@
  * Every metric of `/metrics`: one row each, read from the status object. Names follow prometheus.io/docs/practices/naming:
  * base units, `_total` for counters, a series for each state with 0 or 1. A stopped bot keeps its series, since alerts are about it.
  */
-import { statusSchema, type BackupStatus, type BotStatus, type Status } from "../core/status.ts";
-import { expose, type Family, type Sample } from "./exposition.ts";
-
-interface Row extends Omit<Family, "samples"> {
-  /** Names of the labels, in order. */
-  readonly labels: readonly string[];
-  readonly read: (status: Status) => readonly Sample[];
-}
-
-type Probe = BotStatus["probes"][number];
-type Source = Pick<Row, "labels" | "read">;
+import { statusSchema, type Status } from "../core/status.ts";
+import { expose } from "./exposition.ts";
+import {
+  botState,
+  counter,
+  daemonState,
+  gauge,
+  ofBackup,
+  ofBot,
+  ofDaemon,
+  ofDrill,
+  ofLastExit,
+  ofMachine,
+  ofPressure,
+  ofProbe,
+  ofTree,
+  probeState,
+  secondsOf,
+  type Row,
+} from "./metric-source.ts";
 
 const bot = statusSchema.shape.bots.element.shape;
 const probe = bot.probes.element.shape;
-
-/** Stands for "no value now": a comparison with it is false, so that no alert fires on what is not known. */
-const NONE = Number.NaN;
 
 export const METRICS: readonly Row[] = [
   gauge("supervisor_build_info", "Always 1; the label tells the supervisor's version.", {
@@ -73,14 +79,7 @@ export const METRICS: readonly Row[] = [
   gauge(
     "supervisor_pressure_ratio",
     "Share of the last ten seconds lost to waiting for a resource: cpu by some task, memory and io by all; NaN where the kernel does not tell.",
-    {
-      labels: ["resource"],
-      read: ({ supervisor: { machine } }) =>
-        (["cpu", "memory", "io"] as const).map((resource) => ({
-          labels: { resource },
-          value: pressureOf(machine, resource),
-        })),
-    },
+    ofPressure(),
   ),
   gauge(
     "process_resident_memory_bytes",
@@ -148,10 +147,11 @@ export const METRICS: readonly Row[] = [
     "When the bot ended last, in seconds since 1970; NaN before the first end.",
     ofBot(({ lastExit }) => secondsOf(lastExit?.at)),
   ),
-  gauge("supervisor_bot_last_exit_info", "Always 1; the labels tell how the bot ended last. Absent before that.", {
-    labels: ["bot", "account", "cause", "code", "signal"],
-    read: ({ bots }) => bots.flatMap(lastExitSample),
-  }),
+  gauge(
+    "supervisor_bot_last_exit_info",
+    "Always 1; the labels tell how the bot ended last. Absent before that.",
+    ofLastExit(),
+  ),
   gauge(
     "supervisor_bot_last_heartbeat_timestamp_seconds",
     "When the last heartbeat came, in seconds since 1970; NaN without one since the bot's start.",
@@ -238,14 +238,15 @@ export const METRICS: readonly Row[] = [
     ofBot(({ emergency }) => emergency.deadman?.ageSeconds ?? null),
   ),
 
-  gauge("supervisor_probe_verdict", "1 for the verdict of the probe, folded over its thresholds.", {
-    labels: ["bot", "account", "probe", "verdict"],
-    read: perProbe((labels, { verdict }) => states("verdict", probe.verdict.options, verdict, labels)),
-  }),
+  gauge(
+    "supervisor_probe_verdict",
+    "1 for the verdict of the probe, folded over its thresholds.",
+    probeState("verdict", probe.verdict.options, ({ verdict }) => verdict),
+  ),
   gauge(
     "supervisor_probe_success",
     "1 when the last run was a success, 0 when it was a failure, NaN when it told nothing or there was none.",
-    ofProbe(({ result }) => (result === null || result === "unknown" ? NONE : Number(result === "success"))),
+    ofProbe(({ result }) => (result === null || result === "unknown" ? null : Number(result === "success"))),
   ),
   gauge(
     "supervisor_probe_consecutive_failures",
@@ -335,104 +336,4 @@ export const METRICS: readonly Row[] = [
 /** What `/metrics` answers. Some 60 lines for each bot and 7 for each of its probes. */
 export function metricsText(status: Status): string {
   return expose(METRICS.map(({ read, ...row }) => ({ ...row, samples: read(status) })));
-}
-
-function gauge(name: string, help: string, source: Source): Row {
-  return { name, help, type: "gauge", ...source };
-}
-
-function counter(name: string, help: string, source: Source): Row {
-  return { name, help, type: "counter", ...source };
-}
-
-function ofDaemon(read: (supervisor: Status["supervisor"]) => number): Source {
-  return { labels: [], read: ({ supervisor }) => [{ labels: {}, value: read(supervisor) }] };
-}
-
-type Machine = NonNullable<Status["supervisor"]["machine"]>;
-
-function ofMachine(read: (machine: Machine) => number): Source {
-  return ofDaemon(({ machine }) => (machine === undefined ? NONE : read(machine)));
-}
-
-function pressureOf(machine: Machine | undefined, resource: "cpu" | "memory" | "io"): number {
-  const { cpuSomePercent, memoryFullPercent, ioFullPercent } = machine?.pressure ?? {};
-  const percent = { cpu: cpuSomePercent, memory: memoryFullPercent, io: ioFullPercent }[resource];
-  return (percent ?? NONE) / 100;
-}
-
-function daemonState(
-  label: string,
-  options: readonly string[],
-  read: (supervisor: Status["supervisor"]) => string,
-): Source {
-  return { labels: [label], read: ({ supervisor }) => states(label, options, read(supervisor), {}) };
-}
-
-const ofWhom = ({ name, account }: BotStatus): Readonly<Record<string, string>> => ({ bot: name, account });
-
-function ofBot(read: (bot: BotStatus) => number | null): Source {
-  return {
-    labels: ["bot", "account"],
-    read: ({ bots }) => bots.map((each) => ({ labels: ofWhom(each), value: read(each) ?? NONE })),
-  };
-}
-
-/** Without a process nothing is used; of processes that cannot be read nothing is known. */
-function ofTree(read: (resources: NonNullable<BotStatus["resources"]>) => number): Source {
-  return ofBot(({ resources, pid }) => (resources === null ? (pid === null ? 0 : NONE) : read(resources)));
-}
-
-function botState(label: string, options: readonly string[], read: (bot: BotStatus) => string): Source {
-  return {
-    labels: ["bot", "account", label],
-    read: ({ bots }) => bots.flatMap((each) => states(label, options, read(each), ofWhom(each))),
-  };
-}
-
-function ofBackup(read: (backup: BackupStatus) => number | null): Source {
-  return {
-    labels: ["backup", "store", "type"],
-    read: ({ backups }) =>
-      backups.map((each) => ({
-        labels: { backup: each.target, store: each.store, type: each.kind },
-        value: read(each) ?? NONE,
-      })),
-  };
-}
-
-function ofDrill(read: (drill: NonNullable<Status["drill"]>) => number | null): Source {
-  return { labels: [], read: ({ drill }) => (drill === undefined ? [] : [{ labels: {}, value: read(drill) ?? NONE }]) };
-}
-
-function ofProbe(read: (probe: Probe) => number | null): Source {
-  return {
-    labels: ["bot", "account", "probe"],
-    read: perProbe((labels, each) => [{ labels, value: read(each) ?? NONE }]),
-  };
-}
-
-function perProbe(read: (labels: Sample["labels"], probe: Probe) => readonly Sample[]): Row["read"] {
-  return ({ bots }) =>
-    bots.flatMap((each) => each.probes.flatMap((one) => read({ ...ofWhom(each), probe: one.name }, one)));
-}
-
-/** One series for each option; the one that is in force is 1. */
-function states(
-  label: string,
-  options: readonly string[],
-  current: string,
-  labels: Sample["labels"],
-): readonly Sample[] {
-  return options.map((option) => ({ labels: { ...labels, [label]: option }, value: Number(option === current) }));
-}
-
-function lastExitSample(each: BotStatus): readonly Sample[] {
-  if (each.lastExit === null) return [];
-  const { cause, code, signal } = each.lastExit;
-  return [{ labels: { ...ofWhom(each), cause, code: String(code ?? ""), signal: signal ?? "" }, value: 1 }];
-}
-
-function secondsOf(time: string | null | undefined): number {
-  return time === null || time === undefined ? NONE : Date.parse(time) / 1_000;
 }
