@@ -1,4 +1,4 @@
-/** Names of WAL segments: 8 hex digits of the timeline, then the segment's number in two halves (xlog_internal.h). */
+/** Names of WAL segments: 8 hex digits of the timeline, then the segment's number in two halves (xlog_internal.h); and whose they are. */
 
 const SEGMENT = /^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$/;
 /** The lower half counts up to 4 GiB. */
@@ -55,4 +55,29 @@ export function gapsIn(segments: readonly WalSegment[]): readonly (readonly [bef
     const next = sorted[index + 1];
     return next !== undefined && next.number > each.number + 1 ? [[each, next] as const] : [];
   });
+}
+
+/** Of the first page's header: XLogLongPageHeaderData of xlog_internal.h, in the byte order of the machine. */
+export const LONG_HEADER_BYTES = 40;
+const [INFO_AT, SYSTEM_AT] = [2, 24];
+const LONG_HEADER = 0x00_02;
+
+/**
+ * The identifier that initdb gave the server whose WAL begins with these bytes; `undefined` when they do not say it: too few of
+ * them, or a segment whose first page was not received yet.
+ */
+export function systemOfSegment(first: Uint8Array): string | undefined {
+  if (first.length < LONG_HEADER_BYTES) return undefined;
+  const view = new DataView(first.buffer, first.byteOffset, first.byteLength);
+  return (view.getUint16(INFO_AT, true) & LONG_HEADER) === 0 ? undefined : identifierAt(view, SYSTEM_AT);
+}
+
+/** The same of `global/pg_control`, whose first field it is (pg_control.h). */
+export function systemOfControl(first: Uint8Array): string | undefined {
+  return first.length < 8 ? undefined : identifierAt(new DataView(first.buffer, first.byteOffset, first.byteLength), 0);
+}
+
+function identifierAt(view: DataView, at: number): string | undefined {
+  const identifier = view.getBigUint64(at, true);
+  return identifier === 0n ? undefined : String(identifier);
 }

@@ -5,9 +5,8 @@
 import { writeSync } from "node:fs";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { walJobSchema, type WalJob } from "../../core/restore-job.ts";
-import { gapsIn, readSegment, type WalSegment } from "../../core/wal.ts";
+import { gapsIn, type WalSegment } from "../../core/wal.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { tryLock } from "../../platform/lock.ts";
 import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
 import { lastLines } from "../../platform/program-pipe.ts";
 import { quoteText, type PsqlSession } from "../../platform/psql.ts";
@@ -17,8 +16,9 @@ import { keepWal, slotName } from "./pg-base.ts";
 import { openMaintenance } from "./pg-databases.ts";
 import { openSession, placeOf } from "./postgres.ts";
 import { Repository } from "./repository.ts";
-import { WalArchive } from "./wal-archive.ts";
+import type { WalArchive } from "./wal-archive.ts";
 import { WalCopier, type CopierOptions } from "./wal-copier.ts";
+import { claimArchive, pruneAside, startOfBase, startsFor, type BaseStart } from "./wal-systems.ts";
 
 /** Between two looks at what was received, and whether anybody still listens, ms. */
 const ROUND_MS = 1_000;
@@ -64,10 +64,9 @@ export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
     const session = await openMaintenance(target).catch(() => openSession(target));
     try {
       const server = await serverOf(session);
-      const archive = new WalArchive(repository.folder, server.segmentBytes);
-      archive.make();
-      const lock = tryLock(`${archive.folder}/.lock`);
-      if (lock === undefined) throw new Failure("lock", `another process archives the WAL of ${target.name}`);
+      const { segmentBytes, systemId } = server;
+      const claimed = await claimArchive(repository.folder, segmentBytes, systemId);
+      if (claimed === undefined) throw new Failure("lock", `another process archives the WAL of ${target.name}`);
       try {
         if ((await keepWal(session, target.name)) === "lost")
           io.write({
@@ -75,9 +74,10 @@ export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
             text: "the server has thrown WAL away before it was received",
             needsBase: true,
           });
-        await receive(job, io, { session, archive, repository, ...server });
+        tellOther(claimed.former, basesOf(repository, segmentBytes), systemId, io);
+        await receive(job, io, { session, archive: claimed.archive, repository, ...server });
       } finally {
-        lock.release();
+        claimed.lock.release();
       }
     } finally {
       await session.close();
@@ -91,12 +91,15 @@ export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
 interface ServerFacts {
   readonly version: string;
   readonly segmentBytes: number;
+  /** As initdb gave it. */
+  readonly systemId: string;
 }
 
 async function serverOf(session: PsqlSession): Promise<ServerFacts> {
   const [facts] = await session.rows<ServerFacts>(
     `SELECT pg_catalog.current_setting('server_version') AS version,
-     (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes"`,
+     (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes",
+     (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS "systemId"`,
   );
   if (facts === undefined) throw new Error("the server tells nothing of itself");
   return facts;
@@ -124,7 +127,7 @@ interface Receiving extends ServerFacts {
 async function receive(
   job: WalJob,
   io: WalIo,
-  { session, archive, repository, version, segmentBytes }: Receiving,
+  { session, archive, repository, version, segmentBytes, systemId }: Receiving,
 ): Promise<void> {
   const { target } = job;
   if (target.kind !== "postgres") return;
@@ -154,9 +157,9 @@ async function receive(
   })();
   const ended = new AbortController();
   const stop = AbortSignal.any([over.signal, ended.signal, ...(io.signal === undefined ? [] : [io.signal])]);
-  const copying = copyTo(job, io, { archive, segmentBytes, signal: stop });
+  const copying = copyTo(job, io, { archive, segmentBytes, systemId, signal: stop });
   const reported = new Set<string>();
-  const starts = (): readonly WalSegment[] => startsOf(repository, segmentBytes);
+  const starts = (): readonly WalSegment[] => startsFor(basesOf(repository, segmentBytes), systemId);
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
       const archived = await archive.archive({
@@ -164,7 +167,10 @@ async function receive(
         recipients: job.recipients,
         now: () => io.clock.wallTime(),
       });
-      if (round % PRUNE_ROUNDS === 0) pruneOld(archive, starts());
+      if (round % PRUNE_ROUNDS === 0) {
+        pruneOld(archive, starts());
+        pruneAside(repository.folder, segmentBytes, systemId, basesOf(repository, segmentBytes));
+      }
       for (const [before, after] of gapsIn(archive.segments())) tellGap({ before, after }, starts, reported, io);
       if (archived.length > 0 || round % REPORT_ROUNDS === 0)
         await report({ session, archive }, target.name, archived.length, io);
@@ -189,7 +195,7 @@ async function receive(
 async function copyTo(
   { target, copies, compress, recipients }: WalJob,
   { clock, write, roundMs, partialMs }: WalIo,
-  common: Pick<CopierOptions, "archive" | "segmentBytes" | "signal">,
+  common: Pick<CopierOptions, "archive" | "segmentBytes" | "systemId" | "signal">,
 ): Promise<void> {
   const packing = { compress, recipients, now: () => clock.wallTime() };
   const copiers = copies.map(
@@ -231,13 +237,18 @@ function tellGap({ before, after }: Gap, starts: () => readonly WalSegment[], re
   });
 }
 
-/** Where the WAL of each base begins, the oldest first. */
-function startsOf(repository: Repository, segmentBytes: number): readonly WalSegment[] {
-  const starts = repository.list().backups.flatMap(({ manifest }) => {
-    const name = manifest.kind === "base" ? manifest.engine["walStart"] : undefined;
-    return typeof name === "string" ? (readSegment(name, segmentBytes) ?? []) : [];
-  });
-  return starts.toSorted((a, b) => a.number - b.number);
+function basesOf(repository: Repository, segmentBytes: number): readonly BaseStart[] {
+  const bases = repository.list().backups.filter(({ manifest }) => manifest.kind === "base");
+  return bases.flatMap(({ manifest }) => startOfBase(manifest, segmentBytes) ?? []);
+}
+
+/** A server was made anew at this address: what leads on from older bases ends here, and nothing of the new one can be recovered yet. */
+function tellOther(former: string | undefined, bases: readonly BaseStart[], systemId: string, { write }: WalIo): void {
+  const others = bases.length > 0 && bases.every((base) => base.systemId !== undefined && base.systemId !== systemId);
+  if (former === undefined && !others) return;
+  const who = former ?? bases.at(-1)?.systemId ?? "";
+  const text = `the server is another one than before (its system identifier is ${systemId}, it was ${who}): its WAL is kept apart, and the old one's stays as long as there are bases of it`;
+  write({ kind: "walGap", text, needsBase: true });
 }
 
 /** WAL before the oldest base leads nowhere. Nothing goes while there is no base. */

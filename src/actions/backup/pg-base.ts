@@ -50,12 +50,14 @@ interface ServerFacts {
   readonly segmentBytes: number;
   readonly spaces: number;
   readonly superuser: string;
+  readonly systemId: string;
 }
 
 const FACTS = `SELECT pg_catalog.current_setting('server_version') AS version,
   (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes",
   (SELECT pg_catalog.count(*) FROM pg_catalog.pg_tablespace) - 2 AS spaces,
-  (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10) AS superuser`;
+  (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10) AS superuser,
+  (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS "systemId"`;
 const WAL_NOW =
   "SELECT pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()) AS name, pg_catalog.pg_current_wal_lsn()::text AS lsn";
 
@@ -106,7 +108,7 @@ async function capture(target: BaseTarget, { now, scratch, signal }: CaptureCont
         await session.close();
       }
     }
-    const { version, segmentBytes, superuser } = facts;
+    const { version, segmentBytes, superuser, systemId } = facts;
     return {
       kind: "base",
       base: null,
@@ -122,6 +124,7 @@ async function capture(target: BaseTarget, { now, scratch, signal }: CaptureCont
           name: "PostgreSQL",
           version,
           superuser,
+          systemId,
           walSegmentBytes: segmentBytes,
           walStart: start?.name,
           walStop: stop?.name,

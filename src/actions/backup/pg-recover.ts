@@ -9,6 +9,7 @@ import {
   chownSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   statfsSync,
@@ -22,7 +23,7 @@ import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
 import type { RestoreJournal } from "../../core/restore-journal.ts";
 import { formatSize } from "../../core/size.ts";
-import { contiguousFrom, readSegment } from "../../core/wal.ts";
+import { contiguousFrom, readSegment, systemOfControl } from "../../core/wal.ts";
 import { archiveGetCommand } from "../../platform/pgbackrest.ts";
 import type { ScratchServer } from "../../platform/postgres-scratch.ts";
 import { scratchUser } from "../../platform/postgres-scratch.ts";
@@ -34,7 +35,8 @@ import { restoreElsewhere } from "./pgbackrest.ts";
 import { discard, doMoves, openJournal, rollBack, writeJournal } from "./restore-journal.ts";
 import { say, type RestoreIo } from "./restore-steps.ts";
 import { freshFolder } from "./unpack.ts";
-import { WalArchive } from "./wal-archive.ts";
+import { systemOfFile } from "./wal-archive.ts";
+import { archiveFor } from "./wal-systems.ts";
 
 /** The data folder as the server sees it. */
 const FD_FOLDER = "/proc/self/fd/3";
@@ -209,14 +211,15 @@ function prepare(path: string, manifest: Manifest): { readonly path: string; rea
   return { path: realpathSync(path), madeHere: made };
 }
 
-/** Puts the WAL since the base where the server finds it; returns the name of the last segment that is there. */
+/** Puts the WAL since the base where the server finds it, of this server alone; returns the name of the last segment that is there. */
 async function placeWal({ from, target, identity }: RecoverJob, { engine }: Manifest, path: string): Promise<string> {
   const [segmentBytes, first] = [engine["walSegmentBytes"], engine["walStart"]];
   const start =
     typeof first === "string" && typeof segmentBytes === "number" ? readSegment(first, segmentBytes) : undefined;
   if (start === undefined || typeof segmentBytes !== "number" || from.kind !== "backup")
     throw new Failure("verify", "the base does not say where its WAL begins");
-  const archive = new WalArchive(new Repository(from.folder, target.name).folder, segmentBytes);
+  const systemId = systemOfControl(readFileSync(join(path, "global", "pg_control")));
+  const archive = archiveFor(new Repository(from.folder, target.name).folder, segmentBytes, systemId);
   const user = scratchUser();
   const give = (file: string): void => {
     chmodSync(file, 0o600);
@@ -226,21 +229,28 @@ async function placeWal({ from, target, identity }: RecoverJob, { engine }: Mani
   const partial = others.flatMap(({ name }) => readSegment(name, segmentBytes) ?? []);
   const whole = archive.segments();
   const { usable, missing } = contiguousFrom([...whole, ...partial], start.number);
+  let last = `before segment ${missing}`;
   for (const { name } of usable) {
     const file = join(path, "pg_wal", name);
     const unfinished = whole.some((each) => each.name === name) ? undefined : others.find((each) => each.name === name);
     const read = unfinished === undefined ? archive.read(name, identity) : unfinished.read(identity);
     // oxlint-disable-next-line no-await-in-loop -- Safe: one after the other, they share a disk.
     await pipeline(read, createWriteStream(file, { mode: 0o600 }));
+    const system = systemOfFile(file);
+    if (system !== undefined && systemId !== undefined && system !== systemId) {
+      rmSync(file);
+      last = `${last}; ${name} is of another server, whose system identifier is ${system} and not ${systemId}`;
+      break;
+    }
     give(file);
+    last = name;
   }
   for (const { name, read } of others.filter((each) => each.name.endsWith(".history"))) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
     await pipeline(read(identity), createWriteStream(join(path, "pg_wal", name), { mode: 0o600 }));
     give(join(path, "pg_wal", name));
   }
-  const last = usable.at(-1)?.name;
-  return last ?? `before segment ${missing}`;
+  return last;
 }
 
 interface PlayOptions {

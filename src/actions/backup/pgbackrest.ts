@@ -67,7 +67,7 @@ async function capture(target: PgBackRestTarget, { now }: CaptureContext): Promi
     if (made.error === true)
       throw new Error(`${made.label} has pages with wrong checksums: pgbackrest info --set names them`);
     const text = Buffer.from(`${JSON.stringify(made, null, 2)}\n`);
-    const { version, segmentBytes, superuser } = facts;
+    const { version, segmentBytes, superuser, systemId } = facts;
     const elsewhere: KeptElsewhere = {
       stanza,
       ...(config === undefined ? {} : { config }),
@@ -90,6 +90,7 @@ async function capture(target: PgBackRestTarget, { now }: CaptureContext): Promi
           name: "PostgreSQL",
           version,
           superuser,
+          systemId,
           walSegmentBytes: segmentBytes,
           walStart: made.archive.start,
           walStop: made.archive.stop,

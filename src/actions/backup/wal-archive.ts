@@ -1,15 +1,29 @@
 /**
- * The archive of WAL in a store, `TARGET/wal/`: each segment a folder of its name with the stored stream and its manifest, as a
+ * The archive of WAL in a store, `TARGET/wal/` (of one server: wal-systems.ts): each segment a folder of its name with the stored stream and its manifest, as a
  * backup has them; `incoming/` is what pg_receivewal writes. A segment appears by one rename, and leaves `incoming` afterwards.
  */
-import { copyFileSync, createReadStream, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import {
+  closeSync,
+  copyFileSync,
+  createReadStream,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { COMPRESSORS, manifestSchema } from "../../core/backup-manifest.ts";
-import { readSegment, type WalSegment } from "../../core/wal.ts";
+import { LONG_HEADER_BYTES, readSegment, systemOfSegment, type WalSegment } from "../../core/wal.ts";
 import { ensureDir, readTextIfExists, syncDir, syncFile, writeFileAtomic } from "../../platform/files.ts";
 import { decodeStream, storeStream } from "./encode.ts";
 import { readPart } from "./repository.ts";
+
+/** Name of the archive in the folder of a target. */
+export const WAL_FOLDER = "wal";
 
 const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
@@ -17,10 +31,13 @@ const MAX_JSON_BYTES = 65_536;
 const MANIFEST = "manifest.json";
 const HISTORY = /^[0-9A-F]{8}\.history$/;
 const PARTIAL = ".partial";
+const RECEIVED = /^[0-9A-F]{24}(\.partial)?$/;
 
 export const segmentSchema = z.looseObject({
   version: z.literal(1),
   segment: z.string(),
+  /** Of the server, as initdb gave it; older releases did not write it. */
+  systemId: z.string().optional(),
   archivedAt: z.iso.datetime(),
   raw: manifestSchema.shape.raw,
   codec: manifestSchema.shape.codec,
@@ -49,10 +66,17 @@ export interface WalOptions {
 export class WalArchive {
   readonly #folder: string;
   readonly #segmentBytes: number;
+  readonly #systemId: string | undefined;
 
-  constructor(targetFolder: string, segmentBytes: number) {
-    this.#folder = join(targetFolder, "wal");
+  /** With `systemId`, nothing of another server is archived. */
+  constructor(
+    targetFolder: string,
+    segmentBytes: number,
+    { name = WAL_FOLDER, systemId }: { readonly name?: string | undefined; readonly systemId?: string } = {},
+  ) {
+    this.#folder = join(targetFolder, name);
     this.#segmentBytes = segmentBytes;
+    this.#systemId = systemId;
   }
 
   get folder(): string {
@@ -75,6 +99,12 @@ export class WalArchive {
   segments(): readonly WalSegment[] {
     const names = new Set([...namesIn(this.#folder), ...namesIn(this.incoming)]);
     return [...names].flatMap((name) => readSegment(name, this.#segmentBytes) ?? []).toSorted(byNumber);
+  }
+
+  /** Segments as they were received, whole or not. */
+  received(): readonly { readonly name: string; readonly path: string }[] {
+    const names = namesIn(this.incoming).filter((name) => RECEIVED.test(name));
+    return names.map((name) => ({ name, path: join(this.incoming, name) }));
   }
 
   /** Stores what is whole, oldest first; returns the names. The newest whole one stays in `incoming`: an older server's receiver goes on from it. */
@@ -158,6 +188,7 @@ export class WalArchive {
   ): Promise<z.input<typeof segmentSchema>> {
     rmSync(temporary, { recursive: true, force: true });
     mkdirSync(temporary, { mode: FOLDER_MODE });
+    const systemId = this.#refuseOther(join(this.incoming, file));
     const raw = createReadStream(join(this.incoming, file), { highWaterMark: 1_024 ** 2 });
     const { signal } = new AbortController();
     const { bytes, crc32, parts } = await storeStream(raw, {
@@ -170,11 +201,20 @@ export class WalArchive {
     return {
       version: 1,
       segment,
+      ...(systemId === undefined ? {} : { systemId }),
       archivedAt: now().toISOString(),
       raw: { name: segment, bytes, crc32 },
       codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients: [...recipients] },
       parts: [...parts],
     };
+  }
+
+  /** Throws for what was received of another server, which stands in at the address of this one. */
+  #refuseOther(path: string): string | undefined {
+    const [own, found] = [this.#systemId, systemOfFile(path)];
+    if (own !== undefined && found !== undefined && found !== own)
+      throw new Error(`${path} is of another server: its system identifier is ${found}, not ${own}`);
+    return own ?? found;
   }
 
   /** The bytes of a segment; throws when one of them is not as it was stored. */
@@ -224,6 +264,17 @@ export class WalArchive {
     } catch {
       return undefined;
     }
+  }
+}
+
+/** The server that the first page of a file of WAL names; `undefined`: it does not say. */
+export function systemOfFile(path: string): string | undefined {
+  const first = Buffer.alloc(LONG_HEADER_BYTES);
+  const fd = openSync(path, "r");
+  try {
+    return systemOfSegment(first.subarray(0, readSync(fd, first)));
+  } finally {
+    closeSync(fd);
   }
 }
 

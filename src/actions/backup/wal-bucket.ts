@@ -1,7 +1,8 @@
 /**
- * The archive of WAL in a bucket, `PREFIX/TARGET.wal/`: each segment under its name with the stored parts and, last of all, its
- * manifest, so that a kill at any line leaves a whole one or none. What is still received lies under `SEGMENT.partial/TIME/`,
- * another time at each sending; nothing is ever written over.
+ * The archive of WAL in a bucket, `PREFIX/TARGET.wal/SYSTEM/`, where SYSTEM is the identifier that initdb gave the server: one that
+ * is made anew gives the names of the old one's segments again. Each segment lies under its name with the stored parts and, last of
+ * all, its manifest, so that a kill at any line leaves a whole one or none. What is still received lies under
+ * `SEGMENT.partial/TIME/`, another time at each sending; nothing is ever written over.
  */
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -9,22 +10,33 @@ import { join } from "node:path";
 import * as z from "zod";
 import type { RemoteSettings } from "../../core/backup-remote.ts";
 import type { Part } from "../../core/backup-manifest.ts";
-import { readSegment, type WalSegment } from "../../core/wal.ts";
 import type { Bucket } from "./s3.ts";
 import { segmentText, type SegmentManifest } from "./wal-archive.ts";
+import { startOfBase, type BaseStart } from "./wal-systems.ts";
 
 const MANIFEST = "manifest.json";
 const HISTORY = /^[0-9A-F]{8}\.history$/;
 const PARTIAL = /^([0-9A-F]{24})\.partial\/([^/]+)$/;
+const SYSTEM = /^\d{1,20}(?=\/)/;
+/** The system of what an older release has sent, which did not say it. */
+export const UNNAMED = "";
 /** A history is a line for each promotion. */
 const MAX_HISTORY_BYTES = 65_536;
 
+/** Of one server. */
 export interface WalCopies {
   /** Stored bytes of each whole segment, by its name. */
   readonly segments: ReadonlyMap<string, number>;
   readonly histories: ReadonlySet<string>;
   /** Where the newest whole sending of each unfinished segment lies, by the segment's name. */
   readonly partials: ReadonlyMap<string, string>;
+}
+
+export const NO_COPIES: WalCopies = { segments: new Map(), histories: new Set(), partials: new Map() };
+
+/** Where something of this server lies in the archive. */
+export function placeIn(system: string, name: string): string {
+  return system === UNNAMED ? name : `${system}/${name}`;
 }
 
 export class WalBucket {
@@ -40,23 +52,14 @@ export class WalBucket {
     this.#targetFolder = `${root}${target}/`;
   }
 
-  /** What is there whole. Throws `Failure`. */
-  async look(): Promise<WalCopies> {
-    const [sizes, whole, histories] = [new Map<string, number>(), new Set<string>(), new Set<string>()];
-    for (const { key, bytes } of await this.#bucket.list(this.#folder)) {
-      const name = key.slice(this.#folder.length);
-      const [place, file] = [name.slice(0, name.lastIndexOf("/")), name.slice(name.lastIndexOf("/") + 1)];
-      if (HISTORY.test(name)) histories.add(name);
-      else if (file === MANIFEST) whole.add(place);
-      else sizes.set(place, (sizes.get(place) ?? 0) + bytes);
-    }
-    const partials = new Map<string, string>();
-    for (const place of [...whole].toSorted()) {
-      const segment = PARTIAL.exec(place)?.[1];
-      if (segment !== undefined) partials.set(segment, place);
-    }
-    const names = [...whole].filter((place) => !place.includes("/"));
-    return { segments: new Map(names.map((name) => [name, sizes.get(name) ?? 0])), histories, partials };
+  /** What is there whole, by the server's system identifier. Throws `Failure`. */
+  async look(): Promise<ReadonlyMap<string, WalCopies>> {
+    const listed = (await this.#bucket.list(this.#folder)).map(({ key, bytes }) => ({
+      name: key.slice(this.#folder.length),
+      bytes,
+    }));
+    const bySystem = Map.groupBy(listed, ({ name }) => SYSTEM.exec(name)?.[0] ?? UNNAMED);
+    return new Map([...bySystem].map(([system, objects]) => [system, copiesIn(system, objects)]));
   }
 
   /** Sends what lies in the folder. Returns the bytes sent. */
@@ -101,19 +104,18 @@ export class WalBucket {
       await this.#bucket.remove(key);
   }
 
-  /** Where the WAL of the oldest base in the bucket begins; `undefined`: there is none, or one does not say. */
-  async oldestStart(target: string, segmentBytes: number): Promise<WalSegment | undefined> {
+  /** Where the WAL of each base in the bucket begins; `undefined`: one does not say, and may be the oldest. */
+  async bases(target: string, segmentBytes: number): Promise<readonly BaseStart[] | undefined> {
     const listed = await this.#bucket.list(`${this.#targetFolder}${target}-base-`);
-    const starts: WalSegment[] = [];
+    const bases: BaseStart[] = [];
     for (const { key } of listed.filter((each) => each.key.endsWith(`/${MANIFEST}`))) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: some dozen, once an hour.
       const text = await this.#bucket.get(key, MAX_MANIFEST_BYTES);
-      const start = text === undefined ? undefined : startIn(text, segmentBytes);
-      // It may be the oldest.
-      if (start === undefined) return undefined;
-      starts.push(start);
+      const base = text === undefined ? undefined : baseIn(text, segmentBytes);
+      if (base === undefined) return undefined;
+      bases.push(base);
     }
-    return starts.toSorted((a, b) => a.number - b.number)[0];
+    return bases;
   }
 
   async #put(name: string, content: Buffer<ArrayBuffer>): Promise<void> {
@@ -122,15 +124,32 @@ export class WalBucket {
   }
 }
 
-const baseOutline = z.looseObject({ engine: z.looseObject({ walStart: z.string() }) });
+function copiesIn(system: string, objects: readonly { readonly name: string; readonly bytes: number }[]): WalCopies {
+  const [sizes, whole, histories] = [new Map<string, number>(), new Set<string>(), new Set<string>()];
+  for (const object of objects) {
+    const name = system === UNNAMED ? object.name : object.name.slice(system.length + 1);
+    const [place, file] = [name.slice(0, name.lastIndexOf("/")), name.slice(name.lastIndexOf("/") + 1)];
+    if (HISTORY.test(name)) histories.add(name);
+    else if (file === MANIFEST) whole.add(place);
+    else sizes.set(place, (sizes.get(place) ?? 0) + object.bytes);
+  }
+  const partials = new Map<string, string>();
+  for (const place of [...whole].toSorted()) {
+    const segment = PARTIAL.exec(place)?.[1];
+    if (segment !== undefined) partials.set(segment, placeIn(system, place));
+  }
+  const names = [...whole].filter((place) => !place.includes("/"));
+  return { segments: new Map(names.map((name) => [name, sizes.get(name) ?? 0])), histories, partials };
+}
+
+const baseOutline = z.looseObject({ engine: z.looseObject({ name: z.string(), version: z.string() }) });
 /** A manifest of a base names no tables. */
 const MAX_MANIFEST_BYTES = 1_024 ** 2;
 
 /** `undefined` for one that says it not, or cannot be read. */
-function startIn(text: string, segmentBytes: number): WalSegment | undefined {
+function baseIn(text: string, segmentBytes: number): BaseStart | undefined {
   try {
-    const { engine } = baseOutline.parse(JSON.parse(text));
-    return readSegment(engine.walStart, segmentBytes);
+    return startOfBase(baseOutline.parse(JSON.parse(text)), segmentBytes);
   } catch {
     return undefined;
   }

@@ -6,7 +6,8 @@ import { gapsIn, readSegment, segmentsBefore } from "../../core/wal.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { Bucket } from "./s3.ts";
 import type { WalArchive, WalOptions } from "./wal-archive.ts";
-import { WalBucket } from "./wal-bucket.ts";
+import { NO_COPIES, placeIn, UNNAMED, WalBucket, type WalCopies } from "./wal-bucket.ts";
+import { startsFor, type BaseStart } from "./wal-systems.ts";
 
 /** Between two looks at what is archived, ms. */
 const ROUND_MS = 1_000;
@@ -23,6 +24,8 @@ export interface CopierOptions extends WalOptions {
   readonly remote: RemoteSettings;
   readonly archive: WalArchive;
   readonly segmentBytes: number;
+  /** Of the server: what lies in the bucket of another one is not touched. */
+  readonly systemId: string;
   readonly clock: Clock;
   readonly write: (line: BackupLine) => void;
   /** Ends it between two requests. */
@@ -38,11 +41,14 @@ export class WalCopier {
   /** What is there, by name; `undefined`: it must be asked. */
   #there: Set<string> | undefined;
   #histories = new Set<string>();
+  #bases: readonly BaseStart[] = [];
   /** WAL before this number leads from no base there. */
   #from = 0;
   #prunedMs = Number.NEGATIVE_INFINITY;
   #partial: { readonly segment: string; readonly changedMs: number; readonly sentMs: number } | undefined;
   #told = "";
+  /** Servers in the bucket that were named already. */
+  readonly #toldOthers = new Set<string>();
 
   constructor(options: CopierOptions) {
     this.#options = options;
@@ -72,20 +78,15 @@ export class WalCopier {
 
   async #round(): Promise<void> {
     const { archive, clock } = this.#options;
-    if (this.#there === undefined) {
-      const { segments, histories } = await this.#bucket.look();
-      this.#there = new Set(segments.keys());
-      this.#histories = new Set(histories);
-    }
+    if (this.#there === undefined) await this.#look();
+    const there = this.#there ?? new Set();
     const nowMs = clock.monotonicMs();
-    if (nowMs - this.#prunedMs >= PRUNE_MS) {
-      await this.#prune(this.#there);
-      this.#prunedMs = nowMs;
-    }
+    const pruning = nowMs - this.#prunedMs >= PRUNE_MS;
+    if (pruning) await this.#prune(there);
     for (const { name, path } of archive.histories()) {
       if (this.#histories.has(name)) continue;
       // oxlint-disable-next-line no-await-in-loop -- Safe: there are a few in years.
-      await this.#bucket.sendHistory(name, readFileSync(path, "utf8"));
+      await this.#bucket.sendHistory(this.#place(name), readFileSync(path, "utf8"));
       this.#histories.add(name);
     }
     for (const name of this.#waiting()) {
@@ -93,13 +94,35 @@ export class WalCopier {
       const found = archive.find(name);
       if (found === undefined) continue;
       // oxlint-disable-next-line no-await-in-loop -- Safe: oldest first, so that the bucket has no gap.
-      await this.#bucket.send(name, found.folder, found.manifest);
-      this.#there.add(name);
+      await this.#bucket.send(this.#place(name), found.folder, found.manifest);
+      there.add(name);
       this.#tell(null);
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
-      await this.#bucket.remove(`${name}.partial`);
+      await this.#bucket.remove(this.#place(`${name}.partial`));
     }
     await this.#sendPartial();
+    if (!pruning) return;
+    // Only now: what an older release has sent without a system is there under this one.
+    await this.#pruneOthers();
+    this.#prunedMs = nowMs;
+  }
+
+  #place(name: string): string {
+    return placeIn(this.#options.systemId, name);
+  }
+
+  async #look(): Promise<void> {
+    const { systemId, store, write } = this.#options;
+    const found = await this.#bucket.look();
+    const own = found.get(systemId) ?? NO_COPIES;
+    this.#there = new Set(own.segments.keys());
+    this.#histories = new Set(own.histories);
+    for (const other of found.keys()) {
+      if (other === systemId || other === UNNAMED || this.#toldOthers.has(other)) continue;
+      this.#toldOthers.add(other);
+      const text = `${store} also has WAL of another server (system identifier ${other}, this one's is ${systemId}), which is kept apart; if that server still lives, give each a prefix of its own`;
+      write({ kind: "walGap", text, needsBase: false });
+    }
   }
 
   /** Names of segments that are not there, oldest first. */
@@ -116,7 +139,7 @@ export class WalCopier {
     const last = this.#partial;
     if (received === undefined || (last !== undefined && nowMs - last.sentMs < partialMs)) return;
     if (last?.segment === received.segment && last.changedMs === received.changedMs) return;
-    const folder = `${received.segment}.partial`;
+    const folder = this.#place(`${received.segment}.partial`);
     const place = `${folder}/${now()
       .toISOString()
       .replace(/[-:]|\.\d+/g, "")}-${Math.round(nowMs)}`;
@@ -134,15 +157,35 @@ export class WalCopier {
 
   /** The oldest base in the bucket says what is needed there. Nothing goes while there is none, or while one cannot be read. */
   async #prune(there: Set<string>): Promise<void> {
-    const { target, segmentBytes } = this.#options;
-    const oldest = await this.#bucket.oldestStart(target, segmentBytes);
+    const { target, segmentBytes, systemId } = this.#options;
+    this.#bases = (await this.#bucket.bases(target, segmentBytes)) ?? [];
+    const [oldest] = startsFor(this.#bases, systemId);
     this.#from = oldest?.number ?? 0;
     if (oldest === undefined) return;
     for (const name of segmentsBefore(there, oldest.number, segmentBytes)) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: some hundred requests, once an hour.
-      await this.#bucket.remove(name);
+      await this.#bucket.remove(this.#place(name));
       there.delete(name);
     }
+  }
+
+  /** Of other servers, and of those that an older release did not name, goes what no base needs; all of it when none is left. */
+  async #pruneOthers(): Promise<void> {
+    const { systemId } = this.#options;
+    if (!this.#bases.some((base) => base.systemId === systemId)) return;
+    for (const [system, copies] of await this.#bucket.look()) {
+      if (system === systemId) continue;
+      const bases = system === UNNAMED ? this.#bases.filter((base) => base.systemId === undefined) : this.#bases;
+      for (const place of this.#unneeded(copies, startsFor(bases, system)[0]?.number))
+        // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+        await this.#bucket.remove(placeIn(system, place));
+    }
+  }
+
+  /** Folders of segments before this number; `undefined`: all, and what was still received of them. */
+  #unneeded({ segments, partials }: WalCopies, from: number | undefined): readonly string[] {
+    if (from !== undefined) return segmentsBefore(segments.keys(), from, this.#options.segmentBytes);
+    return [...segments.keys(), ...[...partials.keys()].map((name) => `${name}.partial`)];
   }
 
   /** Segments that went here before they were copied are missing there for good: a recovery that needs them ends before them. */

@@ -10,8 +10,9 @@ import { contiguousFrom, readSegment } from "../../core/wal.ts";
 import { ensureDir, syncDir, writeFileAtomic } from "../../platform/files.ts";
 import { Failure } from "./failure.ts";
 import { fetchPart, refuseFull } from "./fetch.ts";
-import { segmentSchema, type SegmentManifest } from "./wal-archive.ts";
-import type { WalBucket } from "./wal-bucket.ts";
+import { segmentSchema, WAL_FOLDER, type SegmentManifest } from "./wal-archive.ts";
+import { NO_COPIES, placeIn, UNNAMED, type WalBucket, type WalCopies } from "./wal-bucket.ts";
+import { startOfBase } from "./wal-systems.ts";
 
 const FILE_MODE = 0o640;
 
@@ -26,35 +27,69 @@ interface FetchWal {
 
 /** Throws `Failure`; what was fetched whole until then stays. */
 export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): Promise<void> {
-  const [segmentBytes, first] = [manifest.engine["walSegmentBytes"], manifest.engine["walStart"]];
-  const start =
-    typeof first === "string" && typeof segmentBytes === "number" ? readSegment(first, segmentBytes) : undefined;
-  if (start === undefined || typeof segmentBytes !== "number")
+  const segmentBytes = manifest.engine["walSegmentBytes"];
+  const base = typeof segmentBytes === "number" ? startOfBase(manifest, segmentBytes) : undefined;
+  if (base === undefined || typeof segmentBytes !== "number")
     throw new Failure("verify", "the base does not say where its WAL begins");
-  const { segments, histories, partials } = await bucket.look();
-  const named = [...segments.keys(), ...partials.keys()];
+  const { segments, histories } = usedBy(base.systemId, await bucket.look(), write);
   const { usable } = contiguousFrom(
-    [...new Set(named)].flatMap((name) => readSegment(name, segmentBytes) ?? []),
-    start.number,
+    [...segments.keys()].flatMap((name) => readSegment(name, segmentBytes) ?? []),
+    base.start.number,
   );
-  const archive = join(folder, "wal");
+  const archive = join(folder, WAL_FOLDER);
   ensureDir(archive, 0o750);
-  const totalBytes = usable.reduce((sum, { name }) => sum + (segments.get(name) ?? 0), 0);
+  const totalBytes = usable.reduce((sum, { name }) => sum + (segments.get(name)?.bytes ?? 0), 0);
   refuseFull(folder, totalBytes);
-  for (const name of histories) {
+  for (const [name, place] of histories) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: there are a few in years.
-    const text = await bucket.text(name);
+    const text = await bucket.text(place);
     if (text !== undefined) writeFileAtomic(join(archive, name), text, FILE_MODE);
   }
   let doneBytes = 0;
   for (const { name } of usable) {
-    const partial = segments.has(name) ? undefined : partials.get(name);
-    const place = partial ?? name;
+    const found = segments.get(name);
+    if (found === undefined) continue;
     // oxlint-disable-next-line no-await-in-loop -- Safe: in order, so that what is there has no gap.
-    await fetchSegment(bucket, place, join(archive, partial === undefined ? name : `${name}.partial`));
-    doneBytes += segments.get(name) ?? 0;
+    await fetchSegment(bucket, found.place, join(archive, found.whole ? name : `${name}.partial`));
+    doneBytes += found.bytes;
     write({ kind: "progress", step: "fetching", doneBytes, totalBytes: Math.max(totalBytes, doneBytes) });
   }
+}
+
+interface Copied {
+  readonly place: string;
+  readonly bytes: number;
+  readonly whole: boolean;
+}
+
+/** Where each segment and history lies that a base of this server may need: the server's own before what an older release has sent without saying whose it is. */
+function usedBy(
+  systemId: string | undefined,
+  found: ReadonlyMap<string, WalCopies>,
+  write: FetchWal["write"],
+): { readonly segments: ReadonlyMap<string, Copied>; readonly histories: ReadonlyMap<string, string> } {
+  const named = [...found.keys()].filter((system) => system !== UNNAMED);
+  // A base of an older release does not say it either; its recovery refuses what is of another server.
+  const own = systemId ?? (named.length === 1 ? named[0] : undefined);
+  if (own === undefined && named.length > 1)
+    write({
+      kind: "note",
+      text: `the base does not say of which server it is, and there is WAL of ${named.length}: only what is not named either is fetched`,
+    });
+  const segments = new Map<string, Copied>();
+  const histories = new Map<string, string>();
+  const rising = own === undefined ? [UNNAMED] : [UNNAMED, own];
+  // What is whole takes the place of what was still received, and the server's own that of the rest.
+  for (const system of rising)
+    for (const [name, place] of (found.get(system) ?? NO_COPIES).partials)
+      segments.set(name, { place, bytes: 0, whole: false });
+  for (const system of rising) {
+    const copies = found.get(system) ?? NO_COPIES;
+    for (const [name, bytes] of copies.segments)
+      segments.set(name, { place: placeIn(system, name), bytes, whole: true });
+    for (const name of copies.histories) histories.set(name, placeIn(system, name));
+  }
+  return { segments, histories };
 }
 
 async function fetchSegment(bucket: WalBucket, place: string, folder: string): Promise<void> {

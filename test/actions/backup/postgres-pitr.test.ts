@@ -168,6 +168,60 @@ test(
   },
 );
 
+test(
+  `archiveWal() keeps the WAL of a server made anew apart from the old one's, and both are recovered${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    const recovered: string[] = [];
+    const gaps: boolean[] = [];
+    const jobs: ReturnType<typeof rig.restoreJob>[] = [];
+    for (const round of ["old", "new"]) {
+      await using its = new PgServer();
+      await its.start();
+      its.sql("postgres", "CREATE ROLE keeper LOGIN REPLICATION PASSWORD 'pw'; GRANT pg_read_all_data TO keeper");
+      its.sql("postgres", "CREATE TABLE whose (name text)");
+      const url = its.url("postgres", "keeper");
+      const target = { kind: "postgres", name: "ledger", url, password: "pw", physical: true } as const;
+      const systemId = its.sql("postgres", "SELECT system_identifier FROM pg_control_system()");
+      const backUp = async (): Promise<string> => {
+        expect([await rig.backUp(rig.job(target)), rig.failure()?.reason]).toEqual([0, undefined]);
+        return rig.repository("ledger").list().backups.at(-1)?.id ?? "";
+      };
+      let id = round === "old" ? await backUp() : "";
+      {
+        await using receiver = new Receiver(rig, target);
+        await until("it receives", () => receiver.lines.some((line) => line.kind === "wal"));
+        gaps.push(
+          receiver.lines.some((line) => line.kind === "walGap" && line.needsBase && line.text.includes(systemId)),
+        );
+        if (round === "new") id = await backUp();
+        its.sql("postgres", `INSERT INTO whose VALUES ('${round}')`);
+        const switched = its.sql("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+        await until("the segment is archived", () =>
+          receiver.lines.some((line) => line.kind === "wal" && (line.last ?? "") >= switched),
+        );
+        const wal = new WalArchive(rig.repository("ledger").folder, SEGMENT_BYTES);
+        await until("it is stored", () => wal.find(switched) !== undefined);
+        expect(wal.find(switched)?.manifest.systemId).toBe(systemId);
+      }
+      const from = { kind: "backup", folder: rig.store, id } as const;
+      const at = new Date(Date.now() + 3_600_000).toISOString();
+      jobs.push(rig.restoreJob(target, { from, into: { kind: "instant", path: join(rig.folder, round), at } }));
+    }
+    for (const job of jobs) {
+      expect(await rig.restore(job)).toBe(0);
+      if (job.into.kind !== "instant") continue;
+      await using its = await PgServer.on(job.into.path);
+      recovered.push(its.sql("postgres", "SELECT string_agg(name, ',') FROM whose"));
+    }
+    expect([recovered, gaps]).toEqual([
+      ["old", "new"],
+      [false, true],
+    ]);
+  },
+);
+
 test(`WalArchive keeps what is whole through a kill at any line, and finds a gap${WHY}`, async () => {
   using rig = new PgRig();
   const archive = new WalArchive(rig.folder, SEGMENT_BYTES);

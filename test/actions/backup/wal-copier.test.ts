@@ -18,6 +18,8 @@ vi.setConfig({ testTimeout: 120_000 });
 
 const SEGMENT_BYTES = 16 * 1_024 ** 2;
 const PACKING = { compress: "zstd", recipients: [], now: () => new Date() } as const;
+const SYSTEM = "7300000000000000001";
+const OTHER = "7300000000000000002";
 const nameOf = (number: number): string => `0000000100000000${number.toString(16).toUpperCase().padStart(8, "0")}`;
 
 const keyOf = (base: string): string => `bot 1/backups/ledger/ledger-base-${base}/manifest.json`;
@@ -26,6 +28,7 @@ const keyOf = (base: string): string => `bot 1/backups/ledger/ledger-base-${base
 class WalRig implements AsyncDisposable {
   readonly folder = mkdtempSync(join(tmpdir(), "wal-"));
   readonly archive = new WalArchive(this.folder, SEGMENT_BYTES);
+  systemId = SYSTEM;
   readonly lines: BackupLine[] = [];
   readonly s3: S3Server;
 
@@ -47,6 +50,7 @@ class WalRig implements AsyncDisposable {
   async copied(holds: (line: Extract<BackupLine, { kind: "walCopied" }>) => boolean): Promise<void> {
     const over = new AbortController();
     const common = { target: "ledger", store: "offsite", remote: this.s3.settings(), segmentBytes: SEGMENT_BYTES };
+    const { systemId } = this;
     const write = (line: BackupLine): void => {
       this.lines.push(line);
       if (line.kind === "walCopied" && holds(line)) over.abort();
@@ -56,6 +60,7 @@ class WalRig implements AsyncDisposable {
       ...PACKING,
       ...common,
       archive,
+      systemId,
       clock: systemClock,
       write,
       signal: over.signal,
@@ -69,7 +74,31 @@ class WalRig implements AsyncDisposable {
   }
 
   get base(): Pick<Manifest, "engine"> {
-    return { engine: { name: "PostgreSQL", version: "15", walStart: nameOf(2), walSegmentBytes: SEGMENT_BYTES } };
+    return this.baseOf(SYSTEM);
+  }
+
+  /** A base that needs WAL from the second segment on; `undefined`: of an older release. */
+  baseOf(systemId: string | undefined, start = 2): Pick<Manifest, "engine"> {
+    const system = systemId === undefined ? {} : { systemId };
+    const common = { name: "PostgreSQL", version: "15", walSegmentBytes: SEGMENT_BYTES };
+    return { engine: { ...common, ...system, walStart: nameOf(start) } };
+  }
+
+  putBase(stamp: string, base: Pick<Manifest, "engine">): void {
+    this.s3.objects.set(keyOf(`${stamp}-abcdef`), Buffer.from(JSON.stringify(base)));
+  }
+
+  /** Names of whole segments of a server; "" of one that is not named. */
+  async thereOf(system: string = SYSTEM): Promise<readonly string[]> {
+    return [...((await this.bucket.look()).get(system)?.segments.keys() ?? [])].toSorted();
+  }
+
+  /** Moves what was sent to where an older release has put it. */
+  unname(): void {
+    for (const key of this.s3.keys(new RegExp(`/${SYSTEM}/`))) {
+      this.s3.objects.set(key.replace(`${SYSTEM}/`, ""), this.s3.objects.get(key) ?? Buffer.of());
+      this.s3.objects.delete(key);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -83,10 +112,10 @@ test("WalCopier sends each segment's parts before its manifest, oldest first, an
   await rig.archived(1, 2);
   await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
   expect(rig.s3.sent("PUT").map((key) => key.replace("bot 1/backups/", ""))).toEqual([
-    `ledger.wal/${nameOf(1)}/data.000`,
-    `ledger.wal/${nameOf(1)}/manifest.json`,
-    `ledger.wal/${nameOf(2)}/data.000`,
-    `ledger.wal/${nameOf(2)}/manifest.json`,
+    `ledger.wal/${SYSTEM}/${nameOf(1)}/data.000`,
+    `ledger.wal/${SYSTEM}/${nameOf(1)}/manifest.json`,
+    `ledger.wal/${SYSTEM}/${nameOf(2)}/data.000`,
+    `ledger.wal/${SYSTEM}/${nameOf(2)}/manifest.json`,
   ]);
   await rig.copied(({ waiting }) => waiting === 0);
   expect(rig.s3.sent("PUT")).toHaveLength(4);
@@ -97,26 +126,25 @@ test("WalBucket takes a segment without its manifest for none, and it is sent ag
   await rig.archived(1);
   rig.s3.fail(403, "PUT", /manifest/);
   await rig.copied(({ failure }) => failure !== null);
-  expect([rig.s3.keys(/data/).length, [...(await rig.bucket.look()).segments.keys()]]).toEqual([1, []]);
+  expect([rig.s3.keys(/data/).length, await rig.thereOf()]).toEqual([1, []]);
   await rig.copied(({ waiting, failure }) => waiting === 0 && failure === null);
-  expect([...(await rig.bucket.look()).segments.keys()]).toEqual([nameOf(1)]);
+  expect(await rig.thereOf()).toEqual([nameOf(1)]);
 });
 
 test("WalCopier deletes WAL before the oldest base in the bucket, and nothing while there is no base", async () => {
   await using rig = new WalRig(await S3Server.start());
   await rig.archived(1, 2, 3);
   await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
-  const there = async (): Promise<readonly string[]> => [...(await rig.bucket.look()).segments.keys()].toSorted();
-  expect(await there()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
+  expect(await rig.thereOf()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
   rig.s3.objects.set(keyOf("20260131T000000Z-abcdef"), Buffer.from(JSON.stringify(rig.base)));
   rig.s3.objects.set(keyOf("20260130T000000Z-abcdef"), Buffer.from("{"));
   await rig.copied(({ waiting }) => waiting === 0);
   // One that cannot be read may need all of it.
-  expect(await there()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
+  expect(await rig.thereOf()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
   rig.s3.objects.delete(keyOf("20260130T000000Z-abcdef"));
   await rig.copied(({ waiting }) => waiting === 0);
   // The next copier has looked at the bases first.
-  expect(await there()).toEqual([nameOf(2), nameOf(3)]);
+  expect(await rig.thereOf()).toEqual([nameOf(2), nameOf(3)]);
 });
 
 test("fetchWal() stops at a gap, and refuses a segment of which a byte has changed", async () => {
@@ -132,7 +160,7 @@ test("fetchWal() stops at a gap, and refuses a segment of which a byte has chang
   const fetched = new WalArchive(folder, SEGMENT_BYTES);
   expect(fetched.segments().map(({ name }) => name)).toEqual([nameOf(2), nameOf(3)]);
   rmSync(folder, { recursive: true });
-  rig.s3.damage(`bot 1/backups/ledger.wal/${nameOf(3)}/data.000`);
+  rig.s3.damage(`bot 1/backups/ledger.wal/${SYSTEM}/${nameOf(3)}/data.000`);
   await expect(fetchWal(wish)).rejects.toThrow("another checksum than when it was stored");
   expect(existsSync(join(folder, "wal", nameOf(3)))).toBe(false);
 });
@@ -164,4 +192,66 @@ test("WalCopier says that the WAL right after the oldest base is missing in the 
   await rig.archived(4, 5);
   await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(5));
   expect(rig.lines.at(-1)).toMatchObject({ failure: expect.stringContaining(`before ${nameOf(4)}`) });
+});
+
+test("WalCopier keeps the WAL of a server that was made anew apart from the old one's, though the names are the same", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(1, 2);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+  rig.systemId = OTHER;
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+  expect([await rig.thereOf(SYSTEM), await rig.thereOf(OTHER)]).toEqual([
+    [nameOf(1), nameOf(2)],
+    [nameOf(1), nameOf(2)],
+  ]);
+  const told = rig.lines.filter(({ kind }) => kind === "walGap");
+  expect(told).toMatchObject([{ text: expect.stringContaining(`another server (system identifier ${SYSTEM}`) }]);
+});
+
+test("WalCopier deletes another server's WAL once no base in the bucket is of that server, and not while this one has none", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(1, 2);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+  const kept: (readonly string[])[] = [];
+  const turn = async (): Promise<void> => {
+    rig.systemId = OTHER;
+    await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+    // Its end is that of the round.
+    await rig.copied(({ waiting }) => waiting === 0);
+    kept.push(await rig.thereOf(SYSTEM));
+  };
+  await turn();
+  rig.putBase("20260131T000000Z", rig.baseOf(SYSTEM, 2));
+  rig.putBase("20260201T000000Z", rig.baseOf(OTHER, 1));
+  await turn();
+  rig.s3.objects.delete(keyOf("20260131T000000Z-abcdef"));
+  await turn();
+  expect(kept).toEqual([[nameOf(1), nameOf(2)], [nameOf(2)], []]);
+});
+
+test("fetchWal() takes the WAL of the base's own server alone, and what an older release has sent without naming it", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(2, 3);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
+  rig.unname();
+  rig.systemId = OTHER;
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
+  rig.systemId = SYSTEM;
+  rmSync(join(rig.archive.folder, nameOf(2)), { recursive: true });
+  await rig.archived(4);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(4));
+  const fetched = async (name: string, base: Pick<Manifest, "engine">): Promise<readonly string[]> => {
+    const folder = join(rig.folder, name);
+    // Safe: of the manifest only the engine is read.
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+    const manifest = base as Manifest;
+    await fetchWal({ bucket: rig.bucket, manifest, folder, write: (line) => void rig.lines.push(line) });
+    return new WalArchive(folder, SEGMENT_BYTES).segments().map(({ name: each }) => each);
+  };
+  expect(await fetched("own", rig.base)).toEqual([nameOf(2), nameOf(3), nameOf(4)]);
+  expect(await fetched("old", rig.baseOf(undefined))).toEqual([nameOf(2), nameOf(3)]);
+  expect(rig.lines.at(-1)).toMatchObject({ kind: "progress" });
+  expect(rig.lines).toContainEqual(
+    expect.objectContaining({ kind: "note", text: expect.stringContaining("WAL of 2") }),
+  );
 });
