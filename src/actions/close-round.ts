@@ -8,6 +8,7 @@ import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { CloseRecord } from "./close-record.ts";
 import type { IncidentJournal } from "./incident-journal.ts";
+import { runPool } from "./pool.ts";
 import type { SendAnswer, Venue } from "./venue/contract.ts";
 
 export interface RoundContext {
@@ -114,15 +115,4 @@ function answerFields({ result, average, error }: SendAnswer): Partial<SentOrder
 function outcomeOf(result: SendResult): SentOrder["outcome"] {
   if (result.kind === "accepted" || result.kind === "unknown") return result.kind;
   return "rejected";
-}
-
-/** Runs the tasks in order, at most `width` at once. */
-async function runPool(tasks: readonly (() => Promise<void>)[], width: number): Promise<void> {
-  const queue = tasks.values();
-  const runner = async (): Promise<void> => {
-    // The runners share the iterator, so each task is taken once.
-    // oxlint-disable-next-line no-await-in-loop
-    for (const task of queue) await task();
-  };
-  await Promise.all(Array.from({ length: Math.min(width, tasks.length) }, runner));
 }

@@ -12,6 +12,7 @@ import { watchJobSchema } from "../core/watch-job.ts";
 import type { WatchAnswer, WatchJob } from "../core/watch-job.ts";
 import type { Clock } from "../platform/clock.ts";
 import { defineAction } from "./contract.ts";
+import { runPool } from "./pool.ts";
 import { accountFactsOf, ask } from "./venue/account-facts.ts";
 import { BothMarkets } from "./venue/both-markets.ts";
 import { CcxtVenue } from "./venue/ccxt-venue.ts";
@@ -182,32 +183,34 @@ async function refresh(
   announce([...new Set([...armed, ...plan.set])]);
   const running = new Set(armed);
   const failures: string[] = [];
-  for (const [symbols, ms] of [
-    [plan.set, timeoutMs],
-    [plan.stop, 0],
-  ] as const)
-    for (const symbol of symbols) {
-      // Safe: one after the other, within the venue's limits.
-      // oxlint-disable-next-line no-await-in-loop
-      const failed = await setCountdown(venue, symbol, ms);
-      if (failed !== undefined) failures.push(failed.reason);
-      if (ms > 0 && (failed === undefined || failed.mayRun)) running.add(symbol);
-      if (ms === 0 && failed === undefined) running.delete(symbol);
-    }
+  const set = async (symbol: string, ms: number): Promise<void> => {
+    const failed = await setCountdown(venue, symbol, ms);
+    if (failed !== undefined) failures.push(failed.reason);
+    if (ms > 0 && (failed === undefined || failed.mayRun)) running.add(symbol);
+    if (ms === 0 && failed === undefined) running.delete(symbol);
+  };
+  const tasks = [
+    ...plan.set.map((symbol) => () => set(symbol, timeoutMs)),
+    ...plan.stop.map((symbol) => () => set(symbol, 0)),
+  ];
+  // Side by side: one after the other, those of many symbols at a slow venue would outlast the time there is.
+  await runPool(tasks, venue.concurrency);
   return { done: failures.length === 0, armed: [...running], reason: failures[0] ?? null };
 }
 
 async function disarm(venue: CcxtVenue, armed: readonly string[]): Promise<Refreshed> {
   const left: string[] = [];
   let reason: string | null = null;
-  for (const scope of armed) {
-    // Safe: one after the other, within the venue's limits.
-    // oxlint-disable-next-line no-await-in-loop
+  const stop = async (scope: string): Promise<void> => {
     const failed = await setCountdown(venue, scope, 0);
-    if (failed === undefined) continue;
+    if (failed === undefined) return;
     left.push(scope);
     reason = failed.reason;
-  }
+  };
+  await runPool(
+    armed.map((scope) => () => stop(scope)),
+    venue.concurrency,
+  );
   return { done: left.length === 0, armed: left, reason };
 }
 

@@ -117,6 +117,19 @@ test.concurrent("a symbol whose orders are gone has its countdown stopped", asyn
   expect(rig.paper.state().countdowns).toEqual({ S00USDT: 60_000 });
 });
 
+test.concurrent("the countdowns of many symbols are set and stopped within the time of a look though each takes 2 s", async () => {
+  await using rig = startRig({ symbols: 16 });
+  await rig.control("seed", holdings(16));
+  await rig.control("fault", { kind: "latency", match: "countdownCancelAll", ms: 2_000, times: 32 });
+  const { deadman } = await look(rig, { deadman: refresh() });
+  expect(deadman).toMatchObject({ done: true, reason: null });
+  expect(Object.keys(rig.paper.state().countdowns)).toHaveLength(16);
+  const armed = deadman?.armed ?? [];
+  const stopped = await look(rig, { deadman: { duty: "disarm", timeoutMs: 60_000, armed } });
+  expect(stopped.deadman).toEqual({ done: true, armed: [], reason: null });
+  expect(rig.paper.state().countdowns).toEqual({});
+});
+
 test.concurrent("watchAccount() sends no order and cancels none", async () => {
   await using rig = startRig({ symbols: 2 });
   await rig.control("seed", holdings(2));

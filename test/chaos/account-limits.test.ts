@@ -199,3 +199,23 @@ test.concurrent("the dead-man switch is disarmed by the end of the daemon though
   await rig.endDaemon("SIGTERM");
   expect(armed()).toBe(false);
 });
+
+test.concurrent("a dead-man switch that the end of the daemon cannot disarm is told, and not forgotten by the next daemon", async () => {
+  await using paper = await startPaper();
+  const deadman = { timeout: "2m", refresh: "1s" };
+  await using rig = rigOn("binance", paper, { closeAfter: "10m", deadman });
+  await rig.run();
+  const armed = () => Object.keys(paper.state().countdowns).length > 0;
+  await until("it is armed", armed, PATIENCE_MS);
+  await paper.control("fault", { kind: "dropBefore", match: "countdownCancelAll", times: 100_000 });
+  await rig.cli("stop", "bot");
+  await rig.endDaemon("SIGTERM");
+  expect(
+    rig.journal.some(({ level, text }) => level === "alert" && text.includes("is not known to be disarmed after 10 s")),
+  ).toBe(true);
+  expect(armed()).toBe(true);
+  // The venue is well again, and nothing rests there.
+  await paper.control("reset", {});
+  await rig.run();
+  await rig.botUntil("it is disarmed", ({ emergency }) => emergency.deadman?.state === "disarmed", PATIENCE_MS);
+});

@@ -68,6 +68,18 @@ export class AccountWatch {
       // oxlint-disable-next-line no-await-in-loop
       await sleep(clock, REST_LOOK_MS);
     }
+    this.#tellStillArmed();
+  }
+
+  /** Whoever ends the daemon must know that the venue may still cancel; a disarm that is under way goes on in its own process. */
+  #tellStillArmed(): void {
+    const { closing, fact } = this.#deps;
+    if (closing() || this.#state.armed.length === 0) return;
+    const now = this.#duty === "disarm" ? "; a process of its own goes on trying" : "";
+    fact(
+      "alert",
+      `the dead-man switch is not known to be disarmed after ${REST_MS / 1_000} s${now}; the venue may cancel open orders`,
+    );
   }
 
   async #look(reads: boolean, deadman: ReturnType<DeadmanWatch["job"]>): Promise<void> {
