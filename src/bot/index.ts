@@ -31,6 +31,8 @@ export type { BreakerConfig } from "../core/circuit-parts.ts";
 export type { BreakerState } from "../core/circuit.ts";
 export type { CallVerdict } from "../core/call-error.ts";
 export { createLevels, type Levels, type LevelChange, type LevelStore, type LevelsOptions } from "./levels.ts";
+export { watchSelf, type SelfWatchOptions } from "./self-watch.ts";
+export { watchUnprotected, type UnprotectedOptions } from "./unprotected-watch.ts";
 export { createNotifier, type Notifier, type NotifyFields } from "./notify.ts";
 export type * from "./ports.ts";
 export { openStore, type StateOptions, type StateStore } from "./state/store.ts";

@@ -12,11 +12,13 @@ import {
   setFloor,
   setLevel,
   settleLevel,
+  SUPERVISOR,
   worseOf,
   type Degradation,
   type SavedLevel,
 } from "../core/degradation.ts";
 import type { Blackbox } from "./blackbox.ts";
+import { postToSocket } from "./socket-post.ts";
 import type { Gate, Level, LevelProposal } from "./ports.ts";
 
 /** Keeps the level over restarts. Neither throws; `save` may return before the disk has it. */
@@ -44,6 +46,11 @@ export interface Levels {
   readonly reason: string;
   /** Whether only `set` leaves it. */
   readonly latched: boolean;
+  /**
+   * How long something has demanded this level without a break, ms by the monotonic clock; 0 while it is on its way down. A
+   * start begins anew: how long the bot was away is only known by a clock that people set.
+   */
+  readonly heldMs: number;
   readonly gate: Gate;
   readonly propose: (proposal: LevelProposal) => void;
   /** Sets the level by hand, also out of an emergency; the supervisor's floor still holds. */
@@ -58,26 +65,34 @@ const BEAT_MS = 10_000;
 /** So many beats without a touch, and the supervisor counts as silent. */
 const SILENT_BEATS = 3;
 const LOOK_MS = 1_000;
+/** Longest text of an event, characters, and how long the supervisor may take for it, ms. */
+const ALERT_CHARS = 1_000;
+const ALERT_MS = 2_000;
 /** A level file is one word. */
 const MAX_FILE_BYTES = 64;
 
 /** Makes the levels of a bot from its environment (`SUPERVISOR_LEVEL_FILE`). Needs no supervisor. */
 export function createLevels(env: Readonly<Record<string, string | undefined>>, options: LevelsOptions = {}): Levels {
-  return new BotLevels(new FloorFile(env["SUPERVISOR_LEVEL_FILE"]), options);
+  return new BotLevels(new FloorFile(env["SUPERVISOR_LEVEL_FILE"]), env["SUPERVISOR_SOCKET"] ?? "", options);
 }
 
 class BotLevels implements Levels {
   readonly #floor: FloorFile;
+  readonly #socket: string;
   readonly #options: LevelsOptions;
   readonly #timer: ReturnType<typeof setInterval>;
   #state: Degradation;
+  /** Since when the level is demanded; `undefined` while it is on its way down. */
+  #demandedSinceMs: number | undefined;
 
-  constructor(floor: FloorFile, options: LevelsOptions) {
+  constructor(floor: FloorFile, socket: string, options: LevelsOptions) {
     this.#floor = floor;
+    this.#socket = socket;
     this.#options = options;
     const nowMs = performance.now();
     const saved = options.store?.load();
     this.#state = restoreLevel(saved, floor.read(nowMs), nowMs, wallOffset(nowMs));
+    this.#demandedSinceMs = nowMs;
     this.#tell("normal");
     // A bot that has nothing else to do may end.
     this.#timer = setInterval(() => this.look(), LOOK_MS);
@@ -94,6 +109,10 @@ class BotLevels implements Levels {
 
   get latched(): boolean {
     return this.#state.latched;
+  }
+
+  get heldMs(): number {
+    return this.#demandedSinceMs === undefined ? 0 : performance.now() - this.#demandedSinceMs;
   }
 
   readonly gate: Gate = (action) => gateAt(this.#state, action);
@@ -121,7 +140,11 @@ class BotLevels implements Levels {
   #become(next: Degradation, nowMs: number): void {
     const before = this.#state;
     this.#state = settleLevel(next, nowMs, Math.random());
-    if (this.#state.level !== before.level) this.#tell(before.level);
+    const { level, downAtMs } = this.#state;
+    if (downAtMs !== undefined) this.#demandedSinceMs = undefined;
+    else if (level !== before.level) this.#demandedSinceMs = nowMs;
+    else this.#demandedSinceMs ??= nowMs;
+    if (level !== before.level) this.#tell(before.level);
     else if (this.#state.latched !== before.latched || this.#state.reason !== before.reason) this.#save();
   }
 
@@ -131,6 +154,7 @@ class BotLevels implements Levels {
     this.#options.blackbox?.setLevel(level);
     if (level === from) return;
     const change = { from, to: level, source, reason };
+    if (level === "emergency" && source !== SUPERVISOR) this.#alert(reason);
     const risen = worseOf(from, level) === level;
     this.#options.blackbox?.record("level", change, { sev: risen ? "warn" : "info", recorder: "kept" });
     try {
@@ -138,6 +162,16 @@ class BotLevels implements Levels {
     } catch (error) {
       this.#options.blackbox?.setError(`onChange of the level: ${String(error)}`);
     }
+  }
+
+  /** People are to know of an emergency of the bot's own; the supervisor passes it on and does nothing else for it. */
+  #alert(reason: string): void {
+    if (this.#socket === "") return;
+    const text = `its own level is emergency: ${reason}`.slice(0, ALERT_CHARS);
+    const body = JSON.stringify({ level: "alert", text });
+    const signal = AbortSignal.timeout(ALERT_MS);
+    // No supervisor is no reason to fail.
+    postToSocket({ socket: this.#socket, path: "/v1/events", body, signal }).catch(() => undefined);
   }
 
   #save(): void {

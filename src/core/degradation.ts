@@ -66,7 +66,7 @@ export interface SavedLevel {
 }
 
 /** The source under which the supervisor's floor is reported. */
-const SUPERVISOR = "supervisor";
+export const SUPERVISOR = "supervisor";
 
 const NORMAL: Degradation = {
   level: "normal",

@@ -231,8 +231,8 @@ function missingStop(
   { stopRatio }: ReconcilePolicy,
 ): { readonly stop?: MissingStop; readonly finding?: Finding } {
   const { symbol, side, amount } = venue;
-  const uncovered = amount - coveredOf(venue, orders);
-  if (uncovered <= toleranceOf(venue) || amount < venue.rules.minAmount) return {};
+  const uncovered = uncoveredOf(venue, orders);
+  if (uncovered === 0) return {};
   const what = `${side} ${amount} ${symbol}: ${decimal(uncovered)} has no stop at the venue`;
   const saved = ours.find(({ stopLoss }) => stopLoss !== null);
   const stopPrice =
@@ -249,6 +249,12 @@ function missingStop(
     stop: { positionId, symbol, side, amount: Number(uncovered.toPrecision(12)), stopPrice, late },
     finding: { kind: "missingStop", symbol, text },
   };
+}
+
+/** How much of a position no stop at the venue covers; 0 for less than a lot, and for what is too small to be traded. */
+export function uncoveredOf(venue: VenuePosition, orders: readonly RestingOrder[]): number {
+  const uncovered = venue.amount - coveredOf(venue, orders);
+  return uncovered <= toleranceOf(venue) || venue.amount < venue.rules.minAmount ? 0 : uncovered;
 }
 
 function coveredOf({ symbol, side, amount }: VenuePosition, orders: readonly RestingOrder[]): number {

@@ -123,6 +123,28 @@ test("a level outlives its process in its store, and an emergency with its latch
   expect(start({ store }).level).toBe("normal");
 });
 
+test("an emergency of the bot's own is told to the supervisor, and one that the supervisor demands is not", async () => {
+  const heard = Promise.withResolvers<unknown>();
+  const socket = join(folder, "s");
+  const server = Bun.serve({
+    unix: socket,
+    fetch: async (request) => {
+      heard.resolve([new URL(request.url).pathname, await request.json()]);
+      return Response.json({});
+    },
+  });
+  demand("emergency");
+  const made = createLevels({ SUPERVISOR_LEVEL_FILE: file, SUPERVISOR_SOCKET: socket });
+  open.push(made);
+  rmSync(file);
+  made.look();
+  made.set("normal", "looked at it");
+  made.propose({ source: "loss", level: "emergency", reason: "lost 5 %", ttlMs: 1 });
+  const event = { level: "alert", text: "its own level is emergency: lost 5 %" };
+  expect(await heard.promise).toEqual(["/v1/events", event]);
+  await server.stop(true);
+});
+
 test("a change of level is told, and recorded in the black box", () => {
   const told: LevelChange[] = [];
   const blackbox = createBlackbox({ SUPERVISOR_BLACKBOX_DIR: join(folder, "blackbox") });

@@ -8,6 +8,8 @@ import {
   openStore,
   reconcileBot,
   proposeWhileOpen,
+  watchSelf,
+  watchUnprotected,
   type Blackbox,
   type Breaker,
   type ExecutedOrder,
@@ -47,6 +49,8 @@ export interface Safety {
   readonly settle: () => Promise<readonly SettledIntent[]>;
   /** Brings the books to what the account holds. */
   readonly reconcile: (venue: ReconcileVenue) => Promise<ReconcileReport>;
+  /** Looks at the bot itself and at positions without a stop, until it is closed. */
+  readonly watch: (venue: Pick<ReconcileVenue, "positions" | "openOrders">) => void;
   readonly close: () => Promise<void>;
 }
 
@@ -67,6 +71,25 @@ function fateOf(status: string): string {
   return status === "absent" ? "never reached the venue" : `found at the venue, ${status}`;
 }
 
+/** Of the calls for prices, for the account, and for orders. */
+function openBreakers(
+  { store, levels, blackbox }: Pick<Safety, "store" | "levels" | "blackbox">,
+  print: (line: string) => void,
+): readonly [Breaker, Breaker, Breaker] {
+  const breakers = createBreakers({ store: store.breakers });
+  // Each class of calls has its own, so that prices that fail do not keep the bot from its account.
+  const breaker = (name: string, level: "degraded" | "minimal"): Breaker => {
+    const made = breakers.get(`venue.${name}`, BREAKER);
+    proposeWhileOpen(made, level, levels.propose);
+    made.onStateChange((change) => {
+      blackbox.record("breaker", change, { sev: change.to === "open" ? "warn" : "info" });
+      print(`breaker ${change.name}: ${change.from} → ${change.to}`);
+    });
+    return made;
+  };
+  return [breaker("market", "degraded"), breaker("account", "degraded"), breaker("order", "minimal")];
+}
+
 /** Opens all of it. Rejects when the state cannot be opened: without it a bot does not know what it has sent. */
 export async function openSafety({ env, folder, reader, stop, print }: SafetyOptions): Promise<Safety> {
   const early: LevelProposal[] = [];
@@ -80,22 +103,7 @@ export async function openSafety({ env, folder, reader, stop, print }: SafetyOpt
   });
   propose = levels.propose;
   for (const proposal of early) levels.propose(proposal);
-  const breakers = createBreakers({ store: store.breakers });
-  // Each class of calls has its own, so that prices that fail do not keep the bot from its account.
-  const breaker = (name: string, level: "degraded" | "minimal"): Breaker => {
-    const made = breakers.get(`venue.${name}`, BREAKER);
-    proposeWhileOpen(made, level, levels.propose);
-    made.onStateChange((change) => {
-      blackbox.record("breaker", change, { sev: change.to === "open" ? "warn" : "info" });
-      print(`breaker ${change.name}: ${change.from} → ${change.to}`);
-    });
-    return made;
-  };
-  const [market, account, orders] = [
-    breaker("market", "degraded"),
-    breaker("account", "degraded"),
-    breaker("order", "minimal"),
-  ];
+  const [market, account, orders] = openBreakers({ store, levels, blackbox }, print);
   const executor = createExecutor({
     budget: new Budget({}, { store: store.budgets }),
     gate: levels.gate,
@@ -114,6 +122,7 @@ export async function openSafety({ env, folder, reader, stop, print }: SafetyOpt
     (through: Breaker) =>
     async <T>(name: string, read: () => Promise<T>): Promise<T> =>
       (await executor.execute(read, name, { ...READ, breaker: through, signal: stop })).value;
+  const ends: (() => void)[] = [];
   return {
     store,
     levels,
@@ -132,7 +141,11 @@ export async function openSafety({ env, folder, reader, stop, print }: SafetyOpt
     settle,
     reconcile: (venue) =>
       reconcileBot({ store, venue, policy: POLICY, settle, propose: levels.propose, blackbox, env }),
+    watch: (venue) => {
+      ends.push(watchSelf({ propose: levels.propose, folder }), watchUnprotected({ levels, venue }));
+    },
     close: async () => {
+      for (const end of ends) end();
       levels.close();
       blackbox.close();
       await store.close();

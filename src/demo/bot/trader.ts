@@ -1,6 +1,6 @@
 /** The sample bot's trading: it opens its positions once, protects them, trades around a moving average and keeps its books true. */
 import { existsSync } from "node:fs";
-import { ResilienceError, type OrderRequest, type VenueOrder } from "../../bot/index.ts";
+import { ResilienceError, type OrderRequest, type ReconcileVenue, type VenueOrder } from "../../bot/index.ts";
 import { Books, heldIn, type Held } from "./books.ts";
 import type { Safety } from "./safety.ts";
 import { decideTrade, OPEN_NOTIONAL, pushPrice, STOP_RATIO, TRADE_NOTIONAL, type Direction } from "./strategy.ts";
@@ -233,17 +233,10 @@ export class Trader {
 
   /** The bot is ready only once its books agree with the account: else it ends, and the next start tries again. */
   async #reconcile(): Promise<void> {
+    const account = this.#account();
     const { ready, findings, obstacles, positions } = await this.#safety.reconcile({
+      ...account,
       reader: orderReader(this.#venue),
-      positions: async () => (await this.#fetchPositions()).flatMap((each) => venuePosition(this.#venue, each) ?? []),
-      openOrders: async () => {
-        const symbols = this.#watched.map(({ symbol }) => symbol);
-        const listings = symbols.flatMap((symbol) => [
-          this.#listOrders(symbol, {}),
-          this.#listOrders(symbol, this.#venue.stopListing),
-        ]);
-        return (await Promise.all(listings)).flat().flatMap((order) => restingOrder(order) ?? []);
-      },
       placeStop: async ({ symbol, side, stopPrice }) => {
         const leave = side === "long" ? "sell" : "buy";
         const placed = await this.#send({
@@ -265,6 +258,22 @@ export class Trader {
       this.#safety.levels.set("normal", "the account is flat, and so are the books");
     await this.#books.open();
     await this.#look();
+    this.#safety.watch(account);
+  }
+
+  /** Positions and open orders as the SDK takes them. */
+  #account(): Pick<ReconcileVenue, "positions" | "openOrders"> {
+    return {
+      positions: async () => (await this.#fetchPositions()).flatMap((each) => venuePosition(this.#venue, each) ?? []),
+      openOrders: async () => {
+        const symbols = this.#watched.map(({ symbol }) => symbol);
+        const listings = symbols.flatMap((symbol) => [
+          this.#listOrders(symbol, {}),
+          this.#listOrders(symbol, this.#venue.stopListing),
+        ]);
+        return (await Promise.all(listings)).flat().flatMap((order) => restingOrder(order) ?? []);
+      },
+    };
   }
 
   async #look(): Promise<void> {
