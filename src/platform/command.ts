@@ -6,7 +6,7 @@ import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { findProgram } from "./program.ts";
 import { ownPids } from "./subreaper.ts";
-import { killTree } from "./tree.ts";
+import { killTree } from "./kill-tree.ts";
 import { lookupUser, switchUser } from "./user.ts";
 import type { User } from "./user.ts";
 

@@ -1,6 +1,6 @@
 /**
  * The quick end of a tree that is wholly inside its cgroup: one write kills it, forks under way included (cgroups(7),
- * `cgroup.kill`). Whoever might be outside is first looked for by the slow way of tree.ts.
+ * `cgroup.kill`). Whoever might be outside is first looked for by the slow way of kill-tree.ts.
  */
 import { readdirSync } from "node:fs";
 import { cgroupPids, freezeCgroup, killCgroup } from "./cgroup.ts";

@@ -10,7 +10,7 @@ import { signalName } from "./process-handle.ts";
 import { readProc, readStat } from "./proc.ts";
 import type { ProcessStat } from "./proc.ts";
 import { ownPids } from "./subreaper.ts";
-import { killTree } from "./tree.ts";
+import { killTree } from "./kill-tree.ts";
 
 export interface WorkerRequest {
   /** Arguments of the program, as `["__action", "close-positions"]`. */

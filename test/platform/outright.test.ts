@@ -7,7 +7,7 @@ import { createBotCgroup, detectCgroup, freezeCgroup, removeCgroup } from "../..
 import { systemClock as clock } from "../../src/platform/clock.ts";
 import { killOutright } from "../../src/platform/outright.ts";
 import { children, isLive, readStat, type ProcessId } from "../../src/platform/proc.ts";
-import { killTree } from "../../src/platform/tree.ts";
+import { killTree } from "../../src/platform/kill-tree.ts";
 import { markedEnvironment, until } from "./until.ts";
 
 const { base } = detectCgroup();

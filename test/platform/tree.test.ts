@@ -8,7 +8,8 @@ import { cgroupPids, createBotCgroup, detectCgroup, removeCgroup } from "../../s
 import { systemClock as clock } from "../../src/platform/clock.ts";
 import { children, isLive, listPids, readStat } from "../../src/platform/proc.ts";
 import type { ProcessId } from "../../src/platform/proc.ts";
-import { killTree, listMarked, listTree } from "../../src/platform/tree.ts";
+import { killTree } from "../../src/platform/kill-tree.ts";
+import { listMarked, listTree } from "../../src/platform/tree.ts";
 import type { TreeMarks } from "../../src/platform/tree.ts";
 import { FIXTURES, markedEnvironment, until } from "./until.ts";
 

@@ -4,7 +4,7 @@ import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
-import type { Census } from "../../platform/tree.ts";
+import type { Census } from "../../platform/census.ts";
 import type { Journal } from "./journal.ts";
 import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";

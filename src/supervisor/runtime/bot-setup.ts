@@ -4,7 +4,7 @@ import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
-import type { Census } from "../../platform/tree.ts";
+import type { Census } from "../../platform/census.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { findProgram } from "../../platform/program.ts";
 import { lookupUser, type User } from "../../platform/user.ts";

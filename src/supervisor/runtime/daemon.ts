@@ -11,7 +11,7 @@ import type { Lock } from "../../platform/lock.ts";
 import { sendNotify } from "../../platform/notify-send.ts";
 import { readMachine, type MachineReading } from "../../platform/sample-file.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
-import { Census } from "../../platform/tree.ts";
+import { Census } from "../../platform/census.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
 import { Backups } from "./backups.ts";
 import type { Order } from "./bot-deps.ts";

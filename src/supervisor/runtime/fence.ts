@@ -1,6 +1,8 @@
 /** The fence around one bot: every set of marks by which something of it may still live, killed and looked for as one. */
 import type { Clock } from "../../platform/clock.ts";
-import { Census, killTree, listTree, type TreeMarks } from "../../platform/tree.ts";
+import { Census } from "../../platform/census.ts";
+import { killTree } from "../../platform/kill-tree.ts";
+import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import { KILL_GRACE_MS } from "./bot-plan.ts";
 
 /** The present start of a bot, and whatever earlier supervisors, cgroups or names of it may have left. */

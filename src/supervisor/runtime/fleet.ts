@@ -5,7 +5,7 @@ import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
-import type { Census } from "../../platform/tree.ts";
+import type { Census } from "../../platform/census.ts";
 import { Bot } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";

@@ -7,7 +7,7 @@ import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from
 import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
 import { libc } from "../../platform/libc.ts";
-import { killTree } from "../../platform/tree.ts";
+import { killTree } from "../../platform/kill-tree.ts";
 import type { Bot } from "./bot.ts";
 
 /** Holds `FORM LOCK DATA`: version of the form, descriptor of the lock, descriptor of what is handed over. */

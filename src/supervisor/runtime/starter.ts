@@ -7,7 +7,7 @@ import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
 import { EXIT_BEFORE_EXEC } from "../../platform/process-limits.ts";
 import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } from "../../platform/spawn.ts";
-import { recentCensus } from "../../platform/tree.ts";
+import { recentCensus } from "../../platform/census.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";

@@ -8,7 +8,8 @@ import { readIdentity, type Identity, type IdentityReading } from "../../core/id
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
-import { Census, listTree, type TreeMarks } from "../../platform/tree.ts";
+import { Census } from "../../platform/census.ts";
+import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
