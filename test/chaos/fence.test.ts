@@ -109,7 +109,7 @@ test.concurrent("an interrupted close goes on although a key of another bot is m
   const emergency = emergencyAt(paper.url);
   const other = { command: STAY, emergency: emergencyAt(paper.url, { apiKeyFile: "other.key" }) };
   await using rig = new Rig({ bots: { bot: { command: STAY, emergency }, other }, config: {} });
-  rig.write("other.key", "chaos-key");
+  rig.write("other.key", "key-of-another-account");
   await rig.run();
   await rig.botIn("running");
   await paper.control("fault", { kind: "latency", match: "POST /fapi/v1/order", ms: 2_500, times: 2 });

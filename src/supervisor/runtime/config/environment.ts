@@ -8,8 +8,9 @@ import { findProgram } from "../../../platform/program.ts";
 import { lookupGroup, lookupUser, switchUser } from "../../../platform/user.ts";
 import { FREE_ENV_NAME, MAX_ENV_FILE_BYTES, parseEnvFile } from "./env-file.ts";
 import { configError, formatWarning, type ConfigIssue, type Path } from "./issues.ts";
+import { closesSame, sharedKeyMistake } from "./one-key.ts";
 import type { Dirs } from "./paths.ts";
-import type { BotConfig, LoadedConfig } from "./load.ts";
+import type { BotConfig, EmergencyConfig, LoadedConfig } from "./load.ts";
 
 /** Largest key file, bytes; a PEM key has a few thousand. */
 const MAX_KEY_FILE_BYTES = 65_536;
@@ -48,6 +49,7 @@ export function checkEnvironment(loaded: LoadedConfig): string[] {
   }
   checkStoreKeys(loaded, findings);
   for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings);
+  checkOneKey(loaded, findings);
   const [first] = errors;
   if (first !== undefined) throw configError(first.file, errors);
   return [...loaded.warnings, ...warnings.map(formatWarning)];
@@ -141,6 +143,23 @@ function checkKey(
   const file = section[`${what}File`];
   if (file === undefined) return;
   checkSecretFile(file, "key", [...path, `${what}File`], findings);
+}
+
+/** Accounts of different names are one account at the venue when one key opens both: the later bot is at fault, and is held back. */
+function checkOneKey({ config, env }: LoadedConfig, findings: Findings): void {
+  const seen: { name: string; emergency: EmergencyConfig; key: string }[] = [];
+  for (const { name, emergency } of Object.values(config.bots)) {
+    if (emergency === undefined) continue;
+    const { apiKeyFile: file, apiKeyEnv: variable } = emergency;
+    const read = file === undefined ? undefined : readWhole(file, MAX_KEY_FILE_BYTES);
+    const text = read === undefined ? env[variable ?? ""] : read.kind === "read" ? read.text : "";
+    const key = text?.trim() ?? "";
+    if (key === "") continue;
+    const owner = seen.find((each) => each.key === key && closesSame(each.emergency, emergency));
+    seen.push({ name, emergency, key });
+    const place = ["bots", name, "emergency", file === undefined ? "apiKeyEnv" : "apiKeyFile"];
+    if (owner !== undefined) findings.error(place, sharedKeyMistake(owner.name, name));
+  }
 }
 
 function checkSecretFile(file: string, what: "key" | "password", place: Path, findings: Findings): void {
