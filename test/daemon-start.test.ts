@@ -1,4 +1,4 @@
-/** What the daemon must not do before its first bot runs: each import of its start graph is paid for at every start. */
+/** What the daemon must not do before its first bot runs, and a command before its answer: each import is paid for at every start. */
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseSync } from "oxc-parser";
@@ -67,5 +67,14 @@ describe("the start of the daemon", () => {
 
   test.for(["ccxt", "commander", "yaml", "better-sqlite3", "pino", "node:crypto"])("does not load %s", (name) => {
     expect([...packages].filter((each) => each === name || each.startsWith(`${name}/`))).toEqual([]);
+  });
+});
+
+describe.for(["status", "stop", "start", "restart"])("the start of supervisor %s", (verb) => {
+  const { packages } = loadedBy(`src/supervisor/cli/${verb}.ts`);
+  const { packages: entry } = loadedBy("src/supervisor/main.ts");
+
+  test("loads nothing that costs more than the command: node:path and bun:ffi alone", () => {
+    expect([...new Set([...packages, ...entry])].toSorted()).toEqual(["bun:ffi", "node:path"]);
   });
 });

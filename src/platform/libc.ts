@@ -1,5 +1,5 @@
 /** The C library by bun:ffi, opened at first use; where the JIT is off (RLIMIT_AS, MemoryDenyWriteExecute) it is absent and callers degrade. */
-import { dlopen, ptr, read } from "bun:ffi";
+import { dlopen, ptr, read, type FFIFunction } from "bun:ffi";
 
 /** The few calls that Bun does not offer. Each returns what the C function returns; `errno()` is valid right after a failure. */
 export interface Libc {
@@ -43,6 +43,9 @@ export interface Libc {
   readonly addressOf: (bytes: Uint8Array) => bigint;
   readonly errno: () => number;
 }
+
+/** Address of bytes, for `openC`'s functions; the caller keeps the bytes referenced. */
+export { ptr };
 
 /** Command of fcntl(2) that sets the bytes which a pipe holds. */
 export const F_SETPIPE_SZ = 1_031;
@@ -101,19 +104,29 @@ export function libcError(): string | undefined {
 }
 
 function openLibc(): { libc: Libc | undefined; error: string | undefined } {
+  try {
+    return { libc: wrap(openC(SYMBOLS)), error: undefined };
+  } catch (error) {
+    return { libc: undefined, error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+/** Functions of the C library. Throws `cannot open LIBRARY by bun:ffi: why`. */
+export function openC<Functions extends Record<string, FFIFunction>>(functions: Functions): Symbols<Functions> {
   let error = "no library tried";
   for (const name of LIBRARIES) {
     try {
-      return { libc: wrap(name), error: undefined };
+      return dlopen(name, functions).symbols;
     } catch (cause) {
       error = `cannot open ${name} by bun:ffi: ${cause instanceof Error ? cause.message : String(cause)}`;
     }
   }
-  return { libc: undefined, error };
+  throw new Error(error);
 }
 
-function wrap(name: string): Libc {
-  const c = dlopen(name, SYMBOLS).symbols;
+type Symbols<Functions extends Record<string, FFIFunction>> = ReturnType<typeof dlopen<Functions>>["symbols"];
+
+function wrap(c: Symbols<typeof SYMBOLS>): Libc {
   const errnoLocation = c["__errno_location"];
   return {
     socket: (family, type, protocol) => c.socket(family, type, protocol),

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import { plainText } from "../../core/plain-text.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { lockHolder } from "../../platform/lock.ts";
+import { quickAsk, type QuickAnswer } from "../../platform/quick-http.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import type { Place } from "./place.ts";
 
@@ -51,9 +51,8 @@ export class DaemonSilentError extends DaemonError {
   /** Pid by the lock file; `undefined` when that cannot be read. */
   readonly pid: number | undefined;
 
-  constructor({ dirs }: Place) {
-    const lock = join(dirs.stateDir, "supervisor.lock");
-    const pid = lockHolder(lock);
+  /** `lock` is the path of the daemon's lock file, `pid` what stands in it. */
+  constructor(lock: string, pid: number | undefined) {
     const who = pid === undefined ? "the supervisor" : `the supervisor (pid ${pid}, from ${lock})`;
     const kill = `kill -CONT ${pid ?? "PID"}`;
     super(
@@ -95,12 +94,12 @@ async function command(place: Place, path: string, body: unknown): Promise<Answe
 /** One request, with the answer as a stream that has no end. */
 export async function request(place: Place, method: Method, path: string): Promise<Response> {
   await ping(place);
-  return guarded(place, undefined, (init) => fetch(`http://supervisor${path}`, { ...init, method }));
+  return guarded(place, (unix) => fetch(`http://supervisor${path}`, { unix, timeout: false, method }));
 }
 
 /** Whatever answers is alive, also a daemon that does not know the question. */
 async function ping(place: Place): Promise<void> {
-  await guarded(place, PING_MS, (init) => fetch("http://supervisor/v1/ping", init));
+  await send(place, { method: "GET", path: "/v1/ping", body: undefined, deadlineMs: PING_MS });
 }
 
 interface Answer {
@@ -109,16 +108,25 @@ interface Answer {
   readonly value: unknown;
 }
 
-function send(
-  place: Place,
-  asked: { method: Method; path: string; body: unknown; deadlineMs: number | undefined },
-): Promise<Answer> {
-  const { method, path, body, deadlineMs } = asked;
-  return guarded(place, deadlineMs, async (init) => {
-    const more = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await fetch(`http://supervisor${path}`, { ...init, method, ...more });
-    return { ok: response.ok, status: response.status, value: parsed(await response.text()) };
+interface Asked {
+  readonly method: Method;
+  readonly path: string;
+  readonly body: unknown;
+  readonly deadlineMs: number | undefined;
+}
+
+function send(place: Place, asked: Asked): Promise<Answer> {
+  return guarded(place, async (unix) => {
+    const { status, text } = (await quickAsk({ ...asked, unix }, systemClock)) ?? (await askByFetch(unix, asked));
+    return { ok: status >= 200 && status < 300, status, value: parsed(text) };
   });
+}
+
+async function askByFetch(unix: string, { method, path, body, deadlineMs }: Asked): Promise<QuickAnswer> {
+  const signal = deadlineMs === undefined ? {} : { signal: AbortSignal.timeout(deadlineMs) };
+  const more = body === undefined ? {} : { body: JSON.stringify(body) };
+  const response = await fetch(`http://supervisor${path}`, { unix, timeout: false, method, ...signal, ...more });
+  return { status: response.status, text: await response.text() };
 }
 
 /** `undefined` for what is no JSON. */
@@ -130,23 +138,23 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Does one exchange with the daemon, within the time if there is one, and tells in our words why it failed. */
-async function guarded<T>(
-  place: Place,
-  deadlineMs: number | undefined,
-  exchange: (init: BunFetchRequestInit) => Promise<T>,
-): Promise<T> {
+/** Does one exchange with the daemon, and tells in our words why it failed. */
+async function guarded<T>(place: Place, exchange: (unix: string) => Promise<T>): Promise<T> {
   const unix = controlSocketPath(place.dirs.runtimeDir);
-  const signal = deadlineMs === undefined ? {} : { signal: AbortSignal.timeout(deadlineMs) };
   try {
-    return await exchange({ unix, timeout: false, ...signal });
+    return await exchange(unix);
   } catch (error) {
-    throw explained(error, place, unix);
+    throw await explained(error, place, unix);
   }
 }
 
-function explained(error: unknown, place: Place, unix: string): Error {
-  if (error instanceof Error && error.name === "TimeoutError") return new DaemonSilentError(place);
+async function explained(error: unknown, { dirs }: Place, unix: string): Promise<Error> {
+  if (error instanceof Error && error.name === "TimeoutError") {
+    const lock = join(dirs.stateDir, "supervisor.lock");
+    // Only here: what reads a lock costs each command of a daemon that answers its start.
+    const { lockHolder } = await import("../../platform/lock.ts");
+    return new DaemonSilentError(lock, lockHolder(lock));
+  }
   const code = error instanceof Error && "code" in error ? String(error.code) : "";
   switch (code) {
     case "EACCES":

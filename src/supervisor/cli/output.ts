@@ -2,11 +2,8 @@
  * A command's text on standard output and standard error. It is written at once: the runtime's streams cost more than most
  * commands, and a reader that is slow may hold up a command. Only what must never wait for a reader goes through them.
  */
-import { fstatSync, writeSync } from "node:fs";
 import { EXIT } from "../../core/exit-code.ts";
-
-/** Major number of /dev/null and its like, which are character devices and no terminals (devices.txt of Linux). */
-const MEMORY_DEVICES = 1;
+import { quickIo } from "../../platform/quick-io.ts";
 
 export class Output {
   /** Nobody reads any more (`| head`): what only shows something is done then. */
@@ -31,22 +28,18 @@ export class Output {
     this.#write(2, `${text}\n`);
   }
 
-  /** Whether standard output is a terminal; its stream, which knows best, is only made where it may be one. */
+  /** Whether standard output is a terminal; its stream is only made where nothing else can tell. */
   get isTerminal(): boolean {
-    try {
-      const stat = fstatSync(1);
-      const major = (stat.rdev >> 8) & 0xfff;
-      return stat.isCharacterDevice() && major !== MEMORY_DEVICES && process.stdout.isTTY;
-    } catch {
-      // Closed, so no terminal.
-      return false;
-    }
+    return quickIo()?.isTerminal(1) ?? process.stdout.isTTY;
   }
 
   #write(fd: 1 | 2, text: string): void {
     if (this.#streams) return this.#stream(fd, text);
-    const bytes = Buffer.from(text);
-    let written = 0;
+    const bytes = new TextEncoder().encode(text);
+    let written = quickIo()?.write(fd, bytes) ?? 0;
+    // What hinders it is told by the usual way alone, whose import costs more than most commands.
+    if (written === bytes.length) return undefined;
+    const { writeSync } = process.getBuiltinModule("node:fs");
     try {
       while (written < bytes.length) written += writeSync(fd, bytes, written);
       return undefined;
@@ -55,11 +48,11 @@ export class Output {
       if (code !== "EAGAIN") return this.#failed(fd, error);
       // Somebody who shares it has made it non-blocking: the stream waits for it, and keeps the order from here on.
       this.#streams = true;
-      return this.#stream(fd, bytes.toString("utf8", written));
+      return this.#stream(fd, bytes.subarray(written));
     }
   }
 
-  #stream(fd: 1 | 2, text: string): void {
+  #stream(fd: 1 | 2, text: string | Uint8Array): void {
     const stream = fd === 1 ? process.stdout : process.stderr;
     this.#guard(fd, stream);
     stream.write(text);

@@ -1,12 +1,12 @@
 /** Finds the folders of an installation for a command, as cheaply as the config allows: most need no parse. */
 import type { Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
-import { readTextIfExists } from "../../platform/files.ts";
+import { quickIo } from "../../platform/quick-io.ts";
 import { locateConfig } from "../runtime/config/locate.ts";
 import { resolveDirs, type Dirs } from "../runtime/config/paths.ts";
 import type { CliIo } from "./verb.ts";
 
-/** Largest config read here, bytes; a larger one is left to the loader, which refuses it. */
+/** Largest config read here, bytes; a larger one is left to the loader, as all that is not plain. */
 const MAX_CONFIG_BYTES = 1_048_576;
 
 export interface PlaceOptions {
@@ -29,7 +29,7 @@ export function withConfig(command: Command): Command {
 /** The folders that the config names. Throws `ConfigError` when there is no config or it names them unreadably. */
 export async function findPlace(options: PlaceOptions, io: CliIo): Promise<Place> {
   const located = locateConfig({ file: options.config, env: io.env, cwd: io.cwd });
-  const text = readTextIfExists(located.file, MAX_CONFIG_BYTES);
+  const text = quickIo()?.readText(located.file, MAX_CONFIG_BYTES);
   // A config that names none of the folders has the default ones; only one that does must be parsed and checked.
   if (text !== undefined && !/stateDir|runtimeDir|logDir|\\/.test(text))
     return { file: located.file, dirs: resolveDirs({}, located.file, io.env) };

@@ -6,7 +6,6 @@ import type { Status } from "../../core/status.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
 import { statusTable } from "../../report/status-table.ts";
 import { callDaemon, DaemonDownError } from "./client.ts";
-import { lastKnownStatus } from "./last-known.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -58,6 +57,8 @@ async function look(place: Place, bot: string | undefined): Promise<Seen> {
     return { kind: "live", status: only(status, bot) };
   } catch (error) {
     if (!(error instanceof DaemonDownError)) throw error;
+    // Only here: what reads files costs each look at a daemon that answers its start.
+    const { lastKnownStatus } = await import("./last-known.ts");
     const last = await lastKnownStatus(place);
     if (last === undefined) return { kind: "none", message: error.message, hint: error.hint };
     return { kind: "stale", status: only(last, bot) };

@@ -37,8 +37,7 @@ test.each([
 });
 
 test("closeRefusal() of a silent daemon says that nothing was asked, and how to go on", () => {
-  const dirs = { stateDir: "/none", runtimeDir: "/none", logDir: "/none" };
-  const refusal = closeRefusal("bot", new DaemonSilentError({ file: "/none/supervisor.yaml", dirs }));
+  const refusal = closeRefusal("bot", new DaemonSilentError("/none/supervisor.lock", undefined));
   expect(refusal.exitCode).toBe(12);
   expect(refusal.message).toBe(
     "cannot close positions of bot: the supervisor does not answer; it may be stopped or overloaded; nothing was asked of it, nothing is being closed",

@@ -1,6 +1,6 @@
 /** Which config file is used: --config FILE, else $SUPERVISOR_CONFIG, else ./supervisor.yaml, else the one in /etc. */
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
+import { quickIo } from "../../../platform/quick-io.ts";
 import { ConfigError } from "./issues.ts";
 import type { Environment } from "./substitute.ts";
 
@@ -33,10 +33,15 @@ export function locateConfig(options: {
     return { file: resolve(cwd, named), shown: named, from: "$SUPERVISOR_CONFIG" };
   for (const candidate of [LOCAL_CONFIG, SYSTEM_CONFIG]) {
     const path = resolve(cwd, candidate);
-    if (existsSync(path)) return { file: path, shown: candidate, from: "search" };
+    if (exists(path)) return { file: path, shown: candidate, from: "search" };
   }
   throw new ConfigError(
     `cannot find a config: --config and $SUPERVISOR_CONFIG are not given, and neither ${resolve(cwd, LOCAL_CONFIG)} nor ` +
       `${SYSTEM_CONFIG} exists; write one with "supervisor config init"`,
   );
+}
+
+/** Without node:fs where that is possible: this is part of every command. */
+function exists(path: string): boolean {
+  return quickIo()?.exists(path) ?? process.getBuiltinModule("node:fs").existsSync(path);
 }

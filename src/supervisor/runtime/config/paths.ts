@@ -1,5 +1,4 @@
 /** Folders and sockets of the supervisor: where they are by default, and whether the kernel takes their names. */
-import { Buffer } from "node:buffer";
 import { dirname, join, resolve } from "node:path";
 import type { Environment } from "./substitute.ts";
 
@@ -52,8 +51,8 @@ function notifySocketPath(runtimeDir: string, bot: string): string {
 /** What is wrong with the longest socket path of these bots; `undefined` when the kernel takes them all. */
 export function socketPathError(runtimeDir: string, bots: readonly string[]): string | undefined {
   const paths = [controlSocketPath(runtimeDir), ...bots.map((bot) => notifySocketPath(runtimeDir, bot))];
-  const [longest = ""] = paths.toSorted((a, b) => Buffer.byteLength(b) - Buffer.byteLength(a));
-  const bytes = Buffer.byteLength(longest);
+  const [longest = ""] = paths.toSorted((a, b) => sizeOf(b) - sizeOf(a));
+  const bytes = sizeOf(longest);
   if (bytes <= MAX_SOCKET_PATH_BYTES) return undefined;
   return (
     `the socket path ${longest} has ${bytes} bytes and may have ${MAX_SOCKET_PATH_BYTES}; ` +
@@ -65,4 +64,8 @@ export function socketPathError(runtimeDir: string, bots: readonly string[]): st
 function firstOf(list: string | undefined): string | undefined {
   const first = list?.split(":")[0];
   return first === "" ? undefined : first;
+}
+
+function sizeOf(path: string): number {
+  return new TextEncoder().encode(path).length;
 }
