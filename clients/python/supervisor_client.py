@@ -42,6 +42,7 @@ __all__ = [
     "Notifier",
     "Retrier",
     "RetryBudget",
+    "closes_by_supervisor",
     "judge_error",
     "parse_retry_after",
     "retry_delay",
@@ -130,6 +131,17 @@ def no_new_orders(environ: Mapping[str, str] = os.environ) -> bool:
     """Whether the supervisor is about to stop the bot: ask before each order that adds exposure."""
     path = environ.get("SUPERVISOR_NO_NEW_ORDERS", "")
     return path != "" and os.path.exists(path)
+
+
+def closes_by_supervisor(environ: Mapping[str, str] = os.environ) -> List[Dict[str, Any]]:
+    """Closes of the account by the supervisor, oldest first, each with incident, startedAt, endedAt, outcome and the positions
+    (symbol as in ccxt, side, amount) that it took away. A position that is gone and not in there somebody else has closed."""
+    try:
+        with open(environ.get("SUPERVISOR_CLOSES", ""), encoding="utf8") as file:
+            told = json.load(file)
+        return list(told["closes"]) if told["version"] == 1 else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 # --- Black box ---------------------------------------------------------------------------------------------------------
@@ -517,8 +529,10 @@ class FloorFile:
         self._last = "normal"
         self._touched_at: Optional[float] = None
         self._mark: Optional[Tuple[int, int]] = None
+        self.known = False  # Whether the last reading has found a level.
 
     def read(self, now: float) -> str:
+        self.known = False
         if self._path is None:
             return "normal"
         try:
@@ -529,7 +543,7 @@ class FloorFile:
                 self._mark, self._touched_at = mark, now
                 with open(self._path, "rb") as file:
                     word = file.read(65).decode("ascii", "replace").strip()
-                self._last = word if word in LEVELS else self._last
+                self._last, self.known = (word, True) if word in LEVELS else (self._last, False)
         except FileNotFoundError:
             self._mark, self._touched_at, self._last = None, None, "normal"
             return "normal"
@@ -608,7 +622,10 @@ class Levels:
             if self._kept is None or not os.path.exists(self._kept):
                 return
             with open(self._kept, encoding="utf8") as file:
-                self._state.restore(json.load(file), self._now(), _wall())
+                saved = json.load(file)
+            # An emergency of the supervisor's has been ended by a person, or no bot would start; its file says what it demands now.
+            if not (saved["source"] == "supervisor" and saved["level"] == "emergency" and self._file.known):
+                self._state.restore(saved, self._now(), _wall())
         except (OSError, ValueError, KeyError, TypeError) as error:
             # It may have been an emergency: nothing is opened until the bot has run well for a while, or somebody says otherwise.
             self._state.set("minimal", f"cannot read the level that was kept: {error}")

@@ -19,6 +19,7 @@ from supervisor_client import (
     Notifier,
     Retrier,
     RetryBudget,
+    closes_by_supervisor,
     judge_error,
     retry_after_of,
 )
@@ -195,6 +196,15 @@ class LevelsTest(Scratch):
         again.set("normal", "looked at by hand")
         self.assertEqual(self.kept().level, "normal")
 
+    def test_an_emergency_of_the_supervisor_is_over_once_its_file_says_so(self):
+        environ = {"SUPERVISOR_STATE_DIR": self.folder, "SUPERVISOR_LEVEL_FILE": self.path}
+        self.demand("emergency")
+        self.assertEqual(Levels(environ, now=lambda: self.now).level, "emergency")
+        os.remove(self.path)
+        self.assertEqual(Levels(environ, now=lambda: self.now).level, "emergency")
+        self.demand("normal")
+        self.assertEqual(Levels(environ, now=lambda: self.now).level, "normal")
+
     def test_a_kept_level_that_cannot_be_read_opens_nothing(self):
         with open(os.path.join(self.folder, "level.json"), "w", encoding="utf8") as file:
             file.write('{"level":"emer')
@@ -206,6 +216,16 @@ class LevelsTest(Scratch):
         levels = self.levels(on_change=lambda *_: fail(RuntimeError("hook")))
         levels.propose("me", "degraded", "slow", 10_000)
         self.assertEqual(levels.level, "degraded")
+
+
+class ClosesTest(Scratch):
+    def test_what_the_supervisor_has_closed_is_known(self):
+        path = os.path.join(self.folder, "closes.json")
+        self.assertEqual(closes_by_supervisor({"SUPERVISOR_CLOSES": path}), [])
+        with open(path, "w", encoding="utf8") as file:
+            json.dump({"version": 1, "closes": [{"incident": "i1"}]}, file)
+        self.assertEqual(closes_by_supervisor({"SUPERVISOR_CLOSES": path}), [{"incident": "i1"}])
+        self.assertEqual(closes_by_supervisor({}), [])
 
 
 class BreakerTest(unittest.TestCase):

@@ -91,7 +91,10 @@ class BotLevels implements Levels {
     this.#options = options;
     const nowMs = performance.now();
     const saved = options.store?.load();
-    this.#state = restoreLevel(saved, floor.read(nowMs), nowMs, wallOffset(nowMs));
+    const demanded = floor.read(nowMs);
+    // An emergency of the supervisor's has been ended by a person, or no bot would start; what it demands now is in its file.
+    const over = saved?.source === SUPERVISOR && saved.level === "emergency" && floor.isKnown;
+    this.#state = restoreLevel(over ? undefined : saved, demanded, nowMs, wallOffset(nowMs));
     this.#demandedSinceMs = nowMs;
     this.#tell("normal");
     // A bot that has nothing else to do may end.
@@ -188,6 +191,7 @@ function wallOffset(nowMs: number): number {
 class FloorFile {
   readonly #path: string | undefined;
   #last: Level = "normal";
+  #known = false;
   #touchedAtMs: number | undefined;
   /** Of the file that was read: it is replaced or touched, never written in place. */
   #mark: string | undefined;
@@ -196,17 +200,26 @@ class FloorFile {
     this.#path = path === "" ? undefined : path;
   }
 
+  /** Whether the last reading has found a level in it. */
+  get isKnown(): boolean {
+    return this.#known;
+  }
+
   read(nowMs: number): Level {
+    this.#known = false;
     if (this.#path === undefined) return "normal";
     try {
       // Changes of the time are looked at, not its age: a step of the wall clock makes no supervisor silent.
       const { ino, mtimeMs, size } = statSync(this.#path);
+      this.#known = true;
       const mark = `${ino} ${mtimeMs}`;
       if (mark !== this.#mark) {
         this.#mark = mark;
         this.#touchedAtMs = nowMs;
         const word = size > MAX_FILE_BYTES ? "" : readFileSync(this.#path, "utf8").trim();
-        this.#last = LEVELS.find((level) => level === word) ?? this.#last;
+        const level = LEVELS.find((each) => each === word);
+        this.#known = level !== undefined;
+        this.#last = level ?? this.#last;
       }
     } catch (error) {
       if (error instanceof Error && "code" in error && error.code === "ENOENT") {

@@ -2,6 +2,8 @@
  * Brings a bot's books to what its account holds before it trades (core/reconcile.ts decides). A bot is ready only once this has
  * come through: until then it knows neither what it owns nor what it owes.
  */
+import { readFile } from "node:fs/promises";
+import { readCloses, type AccountClose } from "../core/account-closes.ts";
 import type { SavedPosition } from "../core/books.ts";
 import { startOfDay, utcDay, type DayStart } from "../core/exposure.ts";
 import { isUnfinished, outcomeOf, type KnownIntent } from "../core/order-intent.ts";
@@ -46,7 +48,10 @@ export interface ReconcileOptions {
   readonly settle?: () => Promise<readonly SettledIntent[]>;
   readonly propose?: ProposeLevel;
   readonly blackbox?: Blackbox;
-  /** Where the supervisor is told, so that it ends what it demands after a restore; default: the process's environment. */
+  /**
+   * Where the supervisor tells what it has closed and is told that all agrees again, so that it ends what it demands after a
+   * restore; default: the process's environment.
+   */
   readonly env?: Readonly<Record<string, string | undefined>>;
 }
 
@@ -82,7 +87,8 @@ export async function reconcileBot(options: ReconcileOptions): Promise<Reconcile
       await store.reconciled();
       await tellSupervisor(options.env ?? process.env);
     }
-    const grave = findings.filter(({ kind }) => kind !== "stranger");
+    // What the supervisor has closed a person has looked at: the bot would be locked out else.
+    const grave = findings.filter(({ kind }) => kind !== "stranger" && kind !== "closed");
     const reason = ready ? grave.map(({ text }) => text).join("; ") : obstacles.join("; ");
     const level = ready && grave.length === 0 ? "normal" : "minimal";
     propose?.({ source: "reconcile", level, reason, ttlMs: ready ? FINDING_TTL_MS : FAILURE_TTL_MS });
@@ -95,7 +101,8 @@ export async function reconcileBot(options: ReconcileOptions): Promise<Reconcile
 }
 
 async function run(options: ReconcileOptions): Promise<ReconcileReport> {
-  const { store, venue, policy } = options;
+  const { store, venue } = options;
+  const policy = { ...options.policy, closes: options.policy.closes ?? (await closesOf(options.env ?? process.env)) };
   const obstacles = unsettledOf((await options.settle?.()) ?? []);
   // Orders before positions: one that is filled in between shows in the position, which is what counts.
   const orders = await venue.openOrders();
@@ -186,6 +193,13 @@ async function dayOf(store: ReconcileOptions["store"], equity: number, now: numb
   const none = { realized: "0", unrealized: "0", fees: "0" };
   await store.putDay({ day: name, startEquity: String(equity), ...none, updatedAt: now });
   return start;
+}
+
+/** What the supervisor has closed; where it says nothing, or nothing that can be read, whatever is gone counts as a stranger's deed. */
+async function closesOf(env: Readonly<Record<string, string | undefined>>): Promise<readonly AccountClose[]> {
+  const path = env["SUPERVISOR_CLOSES"];
+  if (path === undefined || path === "") return [];
+  return readCloses(await readFile(path, "utf8").catch(() => undefined));
 }
 
 /** The supervisor may hold the bot at `minimal` after a restore until it hears this; one that does not answer is told at the next start. */

@@ -4,6 +4,7 @@
  *
  * Pure: both sides go in, changes to the books, missing stops and findings come out.
  */
+import { closeThatTook, type AccountClose } from "./account-closes.ts";
 import type { SavedPosition } from "./books.ts";
 import { dailyLoss, exceedsExposure, exceedsLoss, exposureOf, type DayStart, type LossLimit } from "./exposure.ts";
 import type { LevelProposal } from "./gate.ts";
@@ -46,11 +47,15 @@ export interface ReconcilePolicy {
   readonly isOwn: (clientOrderId: string) => boolean;
   /** Distance of a stop that has to be made up, as a share of the entry price; `undefined`: such a position is only reported. */
   readonly stopRatio?: number | undefined;
+  /** What the supervisor has closed; `reconcileBot` reads it where it is not given. */
+  readonly closes?: readonly AccountClose[] | undefined;
 }
 
 type FindingKind =
   /** Saved and held, in amounts that differ by more than a lot. */
   | "mismatch"
+  /** Saved, and closed or made smaller by the supervisor. */
+  | "closed"
   /** Held at the venue, and nobody has saved it. */
   | "orphan"
   /** Saved, and not held any more. */
@@ -109,7 +114,7 @@ export function reconcile(saved: Books, held: Held, policy: ReconcilePolicy, now
   const changes: SavedPosition[] = [];
   const after: SavedPosition[] = [];
   for (const { positions, venue } of pairs(saved.positions, held.positions)) {
-    const settled = venue === undefined ? allGone(positions, now) : brought(positions, venue, policy, now);
+    const settled = venue === undefined ? allGone(positions, policy, now) : brought(positions, venue, policy, now);
     findings.push(...settled.findings);
     after.push(...settled.positions);
     changes.push(...settled.positions.filter((position) => !positions.includes(position)));
@@ -148,15 +153,28 @@ interface Settled {
   readonly findings: readonly Finding[];
 }
 
-function allGone(positions: readonly SavedPosition[], now: number): Settled {
-  return {
-    positions: positions.map((position) => closed(position, now)),
-    findings: positions.map(({ id, symbol, side, quantity }) => ({
-      kind: "gone",
-      symbol,
-      text: `position ${id} (${side} ${quantity} ${symbol}) is not held any more: it was closed meanwhile`,
-    })),
-  };
+function allGone(positions: readonly SavedPosition[], policy: ReconcilePolicy, now: number): Settled {
+  const findings = positions.map((position): Finding => {
+    const { id, symbol, side, quantity } = position;
+    const what = `position ${id} (${side} ${quantity} ${symbol})`;
+    const close = closeOf([position], Number(quantity), policy);
+    if (close === undefined)
+      return { kind: "gone", symbol, text: `${what} is not held any more: it was closed meanwhile` };
+    return { kind: "closed", symbol, text: `${what} was closed by the supervisor (incident ${close.incident})` };
+  });
+  return { positions: positions.map((position) => closed(position, now)), findings };
+}
+
+/** The close by the supervisor that has taken so much of these positions of one symbol and side. */
+function closeOf(
+  positions: readonly SavedPosition[],
+  amount: number,
+  { closes = [] }: ReconcilePolicy,
+): AccountClose | undefined {
+  const [first] = positions;
+  if (first === undefined) return undefined;
+  const changedAt = Math.max(...positions.map(({ updatedAt }) => updatedAt));
+  return closeThatTook(closes, { symbol: first.symbol, side: first.side, amount }, changedAt);
 }
 
 function closed(position: SavedPosition, now: number): SavedPosition {
@@ -178,8 +196,9 @@ function brought(
     const text = `${side} ${amount} ${symbol} is held and nobody has saved it: the bot takes it over as it is`;
     return { positions: [orphan(venue, amount, policy, now)], findings: [{ kind: "orphan", symbol, text }] };
   }
-  const text = `${side} ${symbol}: ${decimal(total)} is saved and ${amount} is held: the venue is right`;
-  const findings: Finding[] = [{ kind: "mismatch", symbol, text }];
+  const close = difference < 0 ? closeOf(positions, -difference - toleranceOf(venue), policy) : undefined;
+  const text = `${side} ${symbol}: ${decimal(total)} is saved and ${amount} is held: ${close === undefined ? "the venue is right" : `the supervisor closed the rest (incident ${close.incident})`}`;
+  const findings: Finding[] = [{ kind: close === undefined ? "mismatch" : "closed", symbol, text }];
   if (difference > 0) return { positions: [...positions, orphan(venue, difference, policy, now)], findings };
   let tooMuch = -difference;
   const kept: SavedPosition[] = [];

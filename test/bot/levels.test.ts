@@ -123,6 +123,27 @@ test("a level outlives its process in its store, and an emergency with its latch
   expect(start({ store }).level).toBe("normal");
 });
 
+test.each([
+  ["supervisor", "normal", "normal"],
+  ["supervisor", undefined, "emergency"],
+  ["supervisor", "rubbish", "emergency"],
+  ["loss", "normal", "emergency"],
+] as const)(
+  "an emergency that %s demanded before a start is, with a file that says %s, %s after it",
+  (source, word, level) => {
+    const saved = {
+      level: "emergency",
+      reason: "x",
+      source,
+      since: 0,
+      latched: source === "loss",
+      holdUntil: 0,
+    } as const;
+    if (word !== undefined) demand(word);
+    expect(start({ store: { load: () => saved, save: () => undefined } }).level).toBe(level);
+  },
+);
+
 test("an emergency of the bot's own is told to the supervisor, and one that the supervisor demands is not", async () => {
   const heard = Promise.withResolvers<unknown>();
   const socket = join(folder, "s");

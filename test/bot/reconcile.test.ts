@@ -1,4 +1,5 @@
 /** The reconcile of a bot with a real state and a made-up venue: what is written, placed, asked and told. */
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import {
@@ -11,6 +12,7 @@ import {
   type StateStore,
   type VenuePosition,
 } from "../../src/bot/index.ts";
+import { withClose } from "../../src/core/account-closes.ts";
 import { postByHttp } from "../../src/bot/socket-post.ts";
 import { intent, makeFolder, position } from "./state/rig.ts";
 
@@ -112,6 +114,30 @@ test("reconcileBot() is not ready where a stop cannot be placed, and still place
   });
   expect(report).toMatchObject({ ready: false, obstacles: [expect.stringContaining("no margin")] });
   expect(placed).toMatchObject([{ symbol: "S4/USDT:USDT" }]);
+});
+
+test("reconcileBot() knows what the supervisor has closed, and proposes nothing for it", async () => {
+  await store.putPosition(position(2));
+  await store.putPosition(position(3));
+  const told = join(place.folder, "closes.json");
+  const closed = [2, 3].map((n) => {
+    const { symbol, side } = position(n);
+    return { symbol, side, amount: 0.10000001 } as const;
+  });
+  const times = { startedAt: Date.now() - 1_000, endedAt: Date.now() };
+  const close = { incident: "i1", trigger: "operator", outcome: "flat", ...times, positions: closed };
+  writeFileSync(told, withClose(undefined, close));
+  const report = await reconciled({ positions: () => Promise.resolve([]) }, { env: { SUPERVISOR_CLOSES: told } });
+  expect(report).toMatchObject({ ready: true, positions: [], findings: [{ kind: "closed" }, { kind: "closed" }] });
+  expect(proposals).toMatchObject([{ source: "reconcile", level: "normal" }]);
+});
+
+test("reconcileBot() takes a close that nobody tells of for a stranger's", async () => {
+  await store.putPosition(position(2));
+  const env = { SUPERVISOR_CLOSES: join(place.folder, "nothing") };
+  const report = await reconciled({ positions: () => Promise.resolve([]) }, { env });
+  expect(report.findings).toMatchObject([{ kind: "gone" }]);
+  expect(proposals).toMatchObject([{ source: "reconcile", level: "minimal" }]);
 });
 
 test("reconcileBot() asks what became of an order that does not rest any more, and never lets it be sent again", async () => {

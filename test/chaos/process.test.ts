@@ -179,6 +179,7 @@ test.concurrent("supervisor run gives a bot what the config names, PATH, HOME, L
     SUPERVISOR_BLACKBOX_DIR: rig.state("bots/bot/blackbox"),
     SUPERVISOR_STATE_DIR: rig.state("bots/bot/state"),
     SUPERVISOR_NO_NEW_ORDERS: `${run}/bot.no-new-orders`,
+    SUPERVISOR_CLOSES: rig.state("bots/bot/closes.json"),
   });
   expect(readFileSync(`${run}/bot.level`, "utf8")).toBe("normal\n");
   expect(existsSync(given["SUPERVISOR_BLACKBOX_DIR"] ?? "")).toBe(true);

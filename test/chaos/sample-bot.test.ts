@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { expect, test } from "vitest";
 import { ROOMY } from "./dumps.ts";
-import { CREDENTIALS, Rig, until, type BotSettings } from "./harness.ts";
+import { CREDENTIALS, emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
 import { startPaper, type Paper } from "./paper.ts";
 
 function sampleBot(
@@ -158,3 +158,19 @@ async function jump(paper: Paper): Promise<void> {
   const prices = paper.state().positions.map(({ symbol, entryPrice }) => [symbol, entryPrice * factor] as const);
   await paper.control("set", { prices: Object.fromEntries(prices) });
 }
+
+test.concurrent("a bot that is armed again after its emergency knows who has closed its positions, and trades at once", async () => {
+  await using paper = await startPaper({ empty: true });
+  await using rig = new Rig();
+  rig.configure({ bot: { ...sampleBot(rig, paper, "30s"), emergency: emergencyAt(paper.url) } });
+  await rig.run();
+  await rig.botUntil("it trades", (bot) => bot.heartbeat.status === "2 positions open");
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  const { emergency } = await rig.botIn("locked");
+  expect((await rig.cli("arm", "bot", "--reason", "looked at it")).code).toBe(0);
+  if ((await rig.bot()).pid === null) await rig.cli("start", "bot");
+  await rig.botUntil("it trades again", (bot) => bot.heartbeat.status === "2 positions open");
+  const said = rig.log.match(/was closed by the supervisor \(incident (\w+)\)/g) ?? [];
+  expect(said).toEqual(Array(2).fill(`was closed by the supervisor (incident ${emergency.incident})`));
+  expect(paper.state().violations).toEqual([]);
+});

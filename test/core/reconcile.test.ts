@@ -66,6 +66,30 @@ test("reconcile() changes nothing where the amounts differ by no more than a lot
   }
 });
 
+test.each([
+  ["all of it", "0.5", undefined, NOW, "closed"],
+  ["a part of it", "0.5", 0.2, NOW, "closed"],
+  ["more than that close took", "0.9", undefined, NOW, "gone"],
+  ["more of a part than that close took", "0.9", 0.2, NOW, "mismatch"],
+  ["a position that was changed after it", "0.5", undefined, NOW - 2_000, "gone"],
+] as const)("reconcile() tells a close by the supervisor from a stranger's: %s", (_, quantity, left, endedAt, kind) => {
+  const close = {
+    incident: "i1",
+    trigger: "operator",
+    startedAt: NOW - 60_000,
+    endedAt,
+    outcome: "flat",
+    positions: [{ symbol: "A", side: "long", amount: 0.5 }],
+  } as const;
+  const positions = left === undefined ? [] : [held(left)];
+  const orders = left === undefined ? [] : [stop(undefined, { clientOrderId: "sv-1" })];
+  const books = { positions: [saved("p", quantity)], orders: [] };
+  const found = reconcile(books, { positions, orders }, { ...POLICY, closes: [close] }, NOW);
+  const [finding] = found.findings;
+  expect([finding?.kind, finding?.text.includes("(incident i1)")]).toEqual([kind, kind === "closed"]);
+  expect(found.changes).toHaveLength(1);
+});
+
 test("reconcile() takes less than was saved from the newest position first", () => {
   const positions = [saved("old", "0.3", { entryTime: 1 }), saved("new", "0.2", { entryTime: 2 })];
   const found = compared({ positions }, { positions: [held(0.25)], orders: [stop(undefined)] });

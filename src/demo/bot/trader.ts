@@ -253,9 +253,6 @@ export class Trader {
     for (const { text } of findings) this.#options.print(text);
     if (!ready) throw new Error(`cannot trade before books and account agree: ${obstacles.join("; ")}`);
     this.#options.print(`reconciled: ${positions.length} positions in the books, ${findings.length} findings`);
-    // After a close by the supervisor a person has let the bot start anew: nothing is held that a finding could be about.
-    if (positions.length === 0 && findings.length > 0)
-      this.#safety.levels.set("normal", "the account is flat, and so are the books");
     await this.#books.open();
     await this.#look();
     this.#safety.watch(account);

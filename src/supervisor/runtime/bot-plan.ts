@@ -17,6 +17,8 @@ export interface BotFiles {
   /** Where the lockout goes when the state folder cannot be written. */
   readonly lockoutSpare: string;
   readonly incidents: string;
+  /** What the bot is told of them. */
+  readonly closes: string;
   /** The bot's own folder, and the supervisor's for what ended starts have recorded. */
   readonly blackbox: string;
   readonly sealedBlackbox: string;
@@ -88,6 +90,7 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     lockout: join(dir, "lock.json"),
     lockoutSpare: join(run, `${name}.lock.json`),
     incidents: join(dir, "incidents"),
+    closes: join(dir, "closes.json"),
     blackbox: join(dir, "blackbox"),
     sealedBlackbox: join(dir, "blackbox-sealed"),
     state: join(dir, "state"),
@@ -146,6 +149,7 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
     SUPERVISOR_BLACKBOX_DIR: files.blackbox,
     SUPERVISOR_STATE_DIR: files.state,
     SUPERVISOR_NO_NEW_ORDERS: files.noNewOrders,
+    SUPERVISOR_CLOSES: files.closes,
   };
 }
 

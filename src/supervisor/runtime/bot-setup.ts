@@ -109,6 +109,7 @@ export function prepareFolders(files: BotFiles, user: User | undefined): void {
     ensureDir(path, mode);
     if (forBot && user !== undefined) chownSync(path, user.uid, user.gid);
   }
+  if (user !== undefined && existsSync(files.closes)) chownSync(files.closes, user.uid, user.gid);
 }
 
 /** An environment file that no waiting repairs: absent, forbidden, or not understood. */

@@ -109,7 +109,7 @@ export class Bot {
     const cgroupName = `bot-${name}-${deps.installation}`;
     const { cgroupBase: base } = deps;
     const workerCgroup = base === undefined ? undefined : join(base, `close-${name}-${deps.installation}`);
-    this.emergency = new Emergency(withPlan(live, { clock, random, env, workerCgroup, ...locks, fact }));
+    this.emergency = new Emergency(withPlan(live, { user, clock, random, env, workerCgroup, ...locks, fact }));
     const closing = (): boolean => isClosing(this.loop.state);
     const { facts, order } = { facts: this.#guardFacts(), order: this.order.bind(this) };
     this.guard = new Guard(withPlan(live, { clock, random, env, closing, ...facts, order, fact }));

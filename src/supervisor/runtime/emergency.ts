@@ -1,10 +1,14 @@
 /** The emergency of one bot: its lockout, and the close that runs under it. */
+import { chownSync } from "node:fs";
+import { goneBetween, withClose } from "../../core/account-closes.ts";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import type { CloseReport } from "../../core/close-job.ts";
 import { isReached, type RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import { badFillText, SLIPPAGE_ALERT_RATIO, worstFill } from "../../core/slippage.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
+import type { User } from "../../platform/user.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
 import { killAll, type Fence } from "./fence.ts";
@@ -16,6 +20,9 @@ import { LockoutStore } from "./lockout-store.ts";
 const CHANCE_CHARS = 2;
 /** Longest incident id, characters: client order ids derive from it. */
 const INCIDENT_CHARS = 12;
+
+/** Largest file of closes that is read, bytes; ours has eight incidents of 500 positions at most. */
+const MAX_CLOSES_BYTES = 1024 ** 2;
 
 /** Workers started one right after the other when one dies without a report; then the slow rounds go on. */
 const WORKER_TRIES = 3;
@@ -29,6 +36,8 @@ export interface CloseView {
 
 export interface EmergencyDeps {
   readonly plan: BotPlan;
+  /** Who may read what the bot is told of its closes; `undefined`: we ourselves. */
+  readonly user: User | undefined;
   readonly clock: Clock;
   /** In [0, 1). */
   readonly random: () => number;
@@ -146,8 +155,29 @@ export class Emergency {
     this.#view = { state: "ended", text, report };
     this.#working = false;
     this.#deps.fact(isReached(outcome) ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
+    if (report !== undefined) this.#tellBot(report);
     if (report !== undefined) this.#tellSlippage(report);
     return outcome;
+  }
+
+  /** So that the bot's next start knows this close from a stranger's; that it cannot be told is no reason to do anything else. */
+  #tellBot({ incident, trigger, startedAt, endedAt, outcome, before, after }: CloseReport): void {
+    const { plan, user, clock, fact } = this.#deps;
+    const path = plan.files.closes;
+    try {
+      const close = {
+        incident,
+        trigger,
+        startedAt: Date.parse(startedAt),
+        endedAt: endedAt === undefined ? clock.wallTime().getTime() : Date.parse(endedAt),
+        outcome,
+        positions: goneBetween(before?.positions, after?.positions),
+      };
+      writeFileAtomic(path, withClose(readTextIfExists(path, MAX_CLOSES_BYTES), close));
+      if (user !== undefined) chownSync(path, user.uid, user.gid);
+    } catch (error) {
+      fact("info", `cannot tell the bot of this close: ${error instanceof Error ? error.message : String(error)}`);
+    }
   }
 
   /** Once for each fill: the report of a further run has the orders of all. */

@@ -41,7 +41,7 @@ export function makeRoomForBot(files: BotFiles, identity: IdentityReading | unde
   const moves = [
     damaged === undefined ? undefined : moveAway(files.identity, damaged),
     ...folders.map(({ path }) => makeRoom(path, "folder")),
-    ...[files.identity, files.outputIndex, files.runs, files.level, files.noNewOrders].map((path) =>
+    ...[files.identity, files.outputIndex, files.runs, files.level, files.noNewOrders, files.closes].map((path) =>
       makeRoom(path, "file"),
     ),
     ...[files.socket, files.notifySocket].map((path) => makeRoom(path, "socket")),
