@@ -15,6 +15,7 @@ const YIELDED = "an emergency came in between";
 
 export class Preflights {
   readonly #deps: GuardDeps;
+  readonly #fly: typeof runPreflight;
   #last: PreflightReport | undefined;
   /** Monotonic ms; `undefined` before the first look. */
   #dueAtMs: number | undefined;
@@ -22,8 +23,10 @@ export class Preflights {
   #worker: Worker | undefined;
   #yielded = false;
 
-  constructor(deps: GuardDeps) {
+  /** `fly`: how one is flown; a test has a way of its own. */
+  constructor(deps: GuardDeps, fly: typeof runPreflight = runPreflight) {
     this.#deps = deps;
+    this.#fly = fly;
     this.#last = deps.plan.config.emergency === undefined ? undefined : lastPreflight(deps.plan);
   }
 
@@ -55,7 +58,7 @@ export class Preflights {
       const done = await report;
       if (same === testnet) return done;
     }
-    const report = this.#fly(testnet);
+    const report = this.#flyOne(testnet);
     this.#running = { testnet, report };
     return report;
   }
@@ -67,12 +70,12 @@ export class Preflights {
     this.#worker.kill();
   }
 
-  async #fly(testnet: boolean): Promise<PreflightReport> {
+  async #flyOne(testnet: boolean): Promise<PreflightReport> {
     this.#yielded = false;
     const onStart = (worker: Worker): void => {
       this.#worker = worker;
     };
-    const report = await runPreflight({ ...this.#deps, plan: this.#deps.plan, testnet, onStart });
+    const report = await this.#fly({ ...this.#deps, plan: this.#deps.plan, testnet, onStart });
     this.#worker = undefined;
     this.#running = undefined;
     this.#planNext(report.ok);
