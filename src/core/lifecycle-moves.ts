@@ -40,11 +40,17 @@ export const setTimer = (timer: Of<Effect, "setTimer">["timer"], delayMs: number
 export const clearTimer = (timer: Of<Effect, "clearTimer">["timer"]): Effect => ({ kind: "clearTimer", timer });
 export const note = (level: Of<Effect, "note">["level"], text: string): Effect => ({ kind: "note", level, text });
 
+/** The machine has just booted: what the bot lacks may be about to come. */
+export function isBooting({ emergency }: Policy): boolean {
+  return (emergency?.bootLeftMs ?? 0) > 0;
+}
+
 /** Starts counting `closeAfter` if it is not counting yet, the bot has an emergency section, and there is no maintenance. */
 export function countClosing(policy: Policy, state: Carried): { closeClock: Carried["closeClock"]; effects: Effect[] } {
   if (policy.emergency === undefined || policy.emergency.suspended === true || state.closeClock !== "off")
     return { closeClock: state.closeClock, effects: [] };
-  return { closeClock: "counting", effects: [setTimer("closeAfter", policy.emergency.closeAfter)] };
+  const { closeAfter, bootLeftMs = 0 } = policy.emergency;
+  return { closeClock: "counting", effects: [setTimer("closeAfter", closeAfter + bootLeftMs)] };
 }
 
 /** Spawns the next generation; only ever called when the one before is proven gone. */
@@ -203,7 +209,9 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
   // Also a probe, a start timeout or a failed fork must not restart what the config says is never restarted.
   if (policy.restart === "never")
     return halt(policy, state, `${state.lastExit?.detail ?? "the bot ended"} and restart.policy is never`);
-  const { log, exhausted } = spendRestart(policy.budget, state.log, atMs);
+  const { log, exhausted } = isBooting(policy)
+    ? { log: state.log, exhausted: false }
+    : spendRestart(policy.budget, state.log, atMs);
   if (exhausted) {
     const spent = { ...carry(state), log };
     const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;

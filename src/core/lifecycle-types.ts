@@ -32,6 +32,11 @@ export interface Policy {
         readonly ladder: readonly Rung[];
         /** Maintenance: nothing but a person's order closes positions. */
         readonly suspended?: boolean;
+        /**
+         * What is left of the machine's first minute, ms; absent: it is over. Network and disks may not be there yet: until then no
+         * restart counts against the budget, no probe closes positions, and `closeAfter` counts from its end.
+         */
+        readonly bootLeftMs?: number;
       }
     | undefined;
 }

@@ -6,6 +6,7 @@ import {
   countClosing,
   extended,
   fence,
+  isBooting,
   leaveWatch,
   note,
   setTimer,
@@ -78,9 +79,9 @@ function onUnhealthy(policy: Policy, state: Of<State, "running">, atMs: number):
   return { state: { ...state, closeClock: closing.closeClock }, effects: [...unsettled, ...closing.effects] };
 }
 
-/** A probe with `onFailure: restart` or `emergency` has given its verdict; in maintenance both restart. */
+/** A probe with `onFailure: restart` or `emergency` has given its verdict; in maintenance and in the machine's first minute both restart. */
 export function onFailing(policy: Policy, state: Up, event: Of<Event, "failing">): Step {
-  const suspended = policy.emergency?.suspended === true;
+  const suspended = policy.emergency?.suspended === true || isBooting(policy);
   if (event.action === "emergency" && !suspended)
     return fence(state, { trigger: "probe", reason: event.detail }, event.atMs);
   const step = stopPolitely(policy, state, { kind: "restart" }, ended(event.cause, event.detail), event.atMs);

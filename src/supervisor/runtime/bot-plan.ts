@@ -81,6 +81,12 @@ export function withMaintenance(policy: Policy, suspended: boolean): Policy {
   return emergency === undefined || !suspended ? policy : { ...policy, emergency: { ...emergency, suspended } };
 }
 
+/** The policy as it holds in what is left of the machine's first minute. */
+export function withBoot(policy: Policy, bootLeftMs: number): Policy {
+  const { emergency } = policy;
+  return emergency === undefined || bootLeftMs <= 0 ? policy : { ...policy, emergency: { ...emergency, bootLeftMs } };
+}
+
 export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
   const dir = join(dirs.stateDir, "bots", name);
   const run = join(dirs.runtimeDir, "bots");

@@ -18,7 +18,7 @@ import { createProbe } from "../../probes/index.ts";
 import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { botStatus } from "./bot-status.ts";
-import { fenceMarks, planBot, withMaintenance, type BotPlan } from "./bot-plan.ts";
+import { fenceMarks, planBot, withBoot, withMaintenance, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, type Level } from "./bot-signs.ts";
 import { judgeBefore, lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -170,28 +170,30 @@ export class Bot {
   #take(next?: BotPlan): void {
     const { config } = this.#live.take(next);
     this.limits.change(config.limits, this.#deps.controllers);
-    this.noteMaintenance();
+    this.renewPolicy();
     this.#generation?.reprobe();
     this.#setLevel();
   }
 
-  /** Maintenance has begun or ended, or the policy is another one. */
-  noteMaintenance(): void {
+  /** Maintenance or the machine's first minute has begun or ended, or the policy is another one. */
+  renewPolicy(): void {
     this.loop.adopt(this.#policy);
   }
 
   /** What the account's guard asks of the bot. */
-  #guardFacts(): Pick<GuardDeps, "atRisk" | "healthy" | "restsByWish" | "suspended"> {
+  #guardFacts(): Pick<GuardDeps, "atRisk" | "healthy" | "restsByWish" | "suspended" | "booting"> {
     return {
       atRisk: () => isAtRisk(this.loop.state),
       healthy: () => this.loop.state.kind === "running" && this.#generation?.health === "healthy",
       restsByWish: () => restsByWish(this.loop.state),
       suspended: () => this.#deps.suspended?.() === true,
+      booting: () => (this.#deps.bootLeftMs?.() ?? 0) > 0,
     };
   }
 
   get #policy(): Policy {
-    return withMaintenance(this.plan.policy, this.#deps.suspended?.() === true);
+    const policy = withMaintenance(this.plan.policy, this.#deps.suspended?.() === true);
+    return withBoot(policy, this.#deps.bootLeftMs?.() ?? 0);
   }
 
   /** By what anything of the bot that may still live is recognised. */

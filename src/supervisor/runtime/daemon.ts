@@ -13,12 +13,14 @@ import { readMachine, type MachineReading } from "../../platform/sample-file.ts"
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/census.ts";
 import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
+import { readMachineClocks } from "../../platform/machine-clocks.ts";
 import { Backups } from "./backups.ts";
 import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { openControl } from "./control.ts";
+import { firstMinute } from "./boot.ts";
 import { endBots } from "./end-bots.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
@@ -137,10 +139,7 @@ export class Daemon {
       stateDir,
       clock,
       say: (level, text) => this.#say(level, text),
-      onChange: () => {
-        this.#changed = true;
-        for (const bot of this.#fleet.all) bot.noteMaintenance();
-      },
+      onChange: () => this.#renewPolicies(),
     });
     this.#fleet = new Fleet({
       ...deps,
@@ -151,6 +150,7 @@ export class Daemon {
       pulse: this.#pulse,
       machine: this.#machine,
       suspended: () => this.#maintenance.active,
+      bootLeftMs: firstMinute(clock, readMachineClocks()?.boottimeMs, () => this.#renewPolicies()),
       // Of the bots of the start: one that a reload takes in later begins anew.
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       // One that a reload takes in later was let go of by this supervisor.
@@ -387,6 +387,12 @@ export class Daemon {
     this.#mirror.flush();
     this.#journal.close();
     this.#lock.release();
+  }
+
+  /** Maintenance has begun or ended, or the machine's first minute is over. */
+  #renewPolicies(): void {
+    this.#changed = true;
+    for (const bot of this.#fleet.all) bot.renewPolicy();
   }
 
   /** Puts what no code expected into the journal; never throws. */

@@ -22,6 +22,8 @@ export interface GuardDeps {
   readonly restsByWish: () => boolean;
   /** There is maintenance. */
   readonly suspended: () => boolean;
+  /** The machine is in its first minute. */
+  readonly booting: () => boolean;
   /** Orders the close that a limit calls for. */
   readonly order: (order: Order) => void;
   readonly fact: (level: "info" | "warn" | "alert", text: string) => void;

@@ -93,7 +93,7 @@ export class LimitWatch {
       this.#suspect = undefined;
       return;
     }
-    const { clock, fact, suspended } = this.#deps;
+    const { clock, fact, suspended, booting } = this.#deps;
     if (this.#suspect !== order.trigger) {
       this.#suspect = order.trigger;
       const waitMs = order.trigger === "exposure" ? CONFIRM_EXPOSURE_MS : CONFIRM_LOSS_MS;
@@ -102,6 +102,8 @@ export class LimitWatch {
     }
     this.#suspect = undefined;
     if (suspended()) return fact("alert", `${order.reason}; nothing is done about it in maintenance`);
+    // The next reading shows it again.
+    if (booting()) return fact("warn", `${order.reason}; nothing is done about it in the first minute of the machine`);
     this.#coolUntilMs = clock.monotonicMs() + limits.cooldown;
     if (order.trigger === "dailyLoss") this.#memory.keep({ lossDay: this.#memory.dayStart()?.day ?? 0 });
     return this.#deps.order(order);
