@@ -37,6 +37,8 @@ export function statusTable(status: Status, options: TableOptions): string {
   const disturbed = status.supervisor.machine?.disturbed ?? null;
   if (disturbed !== null)
     blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
+  const { journalDropped } = status.supervisor;
+  if (journalDropped > 0) blocks.push(paint(journalRemark(journalDropped), "red"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(layOut([BACKUP_HEADER.map((text): Cell => [text, "bold"]), ...status.backups.map(backupRow)], paint));
@@ -54,6 +56,11 @@ function styled(style: Style, text: string): string {
 function maintenanceText({ until, reason }: NonNullable<Status["supervisor"]["maintenance"]>): string {
   const why = reason === null ? "" : ` (${reason})`;
   return `maintenance until ${until}${why}: no trigger closes positions; to end it: supervisor maintenance off`;
+}
+
+function journalRemark(lines: number): string {
+  const what = lines === 1 ? "1 line of the journal was" : `${lines} lines of the journal were`;
+  return `${what} lost since the supervisor started, to a full or unwritable disk: supervisor doctor`;
 }
 
 const BACKUP_HEADER = ["BACKUP", "STORE", "LAST", "SIZE", "TOOK", "NEXT"];

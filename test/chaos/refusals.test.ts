@@ -166,3 +166,34 @@ test.runIf(process.getuid?.() === 0)(
     }
   },
 );
+
+test
+  .runIf(process.getuid?.() === 0)
+  .concurrent("a user who may not look into a bot's state is told so, and not that there is none", async () => {
+    await using rig = new Rig({ bots: { bot: { command: STAY } } });
+    await rig.run();
+    await rig.botIn("running");
+    await rig.endDaemon("SIGTERM");
+    chmodSync(rig.folder, 0o755);
+    chmodSync(rig.path("supervisor.yaml"), 0o644);
+    for (const verb of ["show", "doctor"]) {
+      const argv = ["setpriv", "--reuid=65534", "--clear-groups", rig.binary, "state", verb, "bot"];
+      const { exitCode, stderr, stdout } = Bun.spawnSync(argv, { cwd: rig.folder, stderr: "pipe", stdout: "pipe" });
+      expect([exitCode, stdout.toString()]).toEqual([1, ""]);
+      expect(stderr.toString()).toMatch(
+        /^cannot read the state: permission denied: .*bots\/bot\/state\nhint: run the command/,
+      );
+    }
+  });
+
+test.concurrent("logs says when its output could not be written, and exits 1", async () => {
+  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", "echo here; exec sleep 600"] } } });
+  await rig.run();
+  await rig.botUntil("it has said something", () => rig.read(".supervisor/log/bot.log") !== "");
+  const argv = ["sh", "-c", `"${rig.binary}" logs bot > /dev/full`];
+  const { exitCode, stderr } = Bun.spawnSync(argv, { cwd: rig.folder, stderr: "pipe" });
+  expect([exitCode, stderr.toString()]).toEqual([
+    1,
+    expect.stringContaining("cannot write to standard output: ENOSPC"),
+  ]);
+});

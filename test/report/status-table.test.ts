@@ -34,6 +34,14 @@ test.each([
   expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
 });
 
+test("statusTable() says how many lines of the journal are lost, and nothing while none is", () => {
+  const [some, none] = [25, 0].map((journalDropped) =>
+    statusTable(statusOf({ journalDropped }), { colour: false, detail: false }),
+  );
+  expect(some).toContain("\n25 lines of the journal were lost since the supervisor started");
+  expect(none).not.toContain("journal");
+});
+
 function table(of: Partial<BotStatus>): string {
   return statusTable(statusOf({}, of), { colour: false, detail: false });
 }

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Option } from "commander";
+import { EXIT } from "../../core/exit-code.ts";
 import { offsetSince, parseRunMarks, rangeOfRun, type RunMark } from "../../core/output-log.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
@@ -11,6 +12,7 @@ import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
 import { parseLines, parseRun, parseSince } from "./arguments.ts";
 import { refuseUnknownBot } from "./known-bots.ts";
 import { refuseElsewhere, type Wanted } from "./logs-elsewhere.ts";
+import { cannotWrite, readerLeft } from "./output.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import { follow, lastLines, type Range } from "./tail.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -70,7 +72,7 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
   }));
   if (view.inode === undefined && view.end === 0)
     throw new NoLogError(`cannot show ${what}: ${files.log} does not exist`);
-  const show = printer();
+  const show = printer(io);
   const range = options.run === undefined ? rangeOf(view, marks, options) : rangeOfStart(view, marks, options.run);
   if (range === undefined) return show.chunk(lastWords(botFiles, options.run ?? 0));
   const whole = options.since !== undefined || options.run !== undefined;
@@ -111,9 +113,13 @@ function lastWords({ exits }: BotFiles, run: number): Buffer {
 }
 
 /** Standard output at the speed of its reader, ended with a newline; a reader that has enough ends the program. */
-function printer(): { readonly chunk: (chunk: Buffer) => Promise<void>; readonly end: () => Promise<void> } {
+function printer(io: CliIo): { readonly chunk: (chunk: Buffer) => Promise<void>; readonly end: () => Promise<void> } {
   let last = "\n".codePointAt(0);
-  process.stdout.on("error", () => process.exit(0));
+  process.stdout.on("error", (error) => {
+    if (readerLeft(error)) process.exit(EXIT.done);
+    io.err(cannotWrite(error));
+    process.exit(EXIT.failed);
+  });
   const chunk = (bytes: Buffer): Promise<void> => {
     last = bytes.at(-1) ?? last;
     return new Promise((resolve) => process.stdout.write(bytes, () => resolve()));

@@ -67,11 +67,20 @@ export class Output {
   /** A reader that goes away ends what only shows something, silently; a deed goes on, and its exit code stays its own. */
   #failed(fd: 1 | 2, error: unknown): void {
     if (fd === 2 || !this.endsWithReader) return;
-    // A socket says ECONNRESET to who waits for room in it when its reader goes and leaves bytes unread (unix(7)).
-    const code = error instanceof Error && "code" in error ? error.code : undefined;
-    if (code === "EPIPE" || code === "ECONNRESET") process.exit(EXIT.done);
+    if (readerLeft(error)) process.exit(EXIT.done);
     this.endsWithReader = false;
-    this.err(`cannot write to standard output: ${error instanceof Error ? error.message : String(error)}`);
+    this.err(cannotWrite(error));
     process.exit(EXIT.failed);
   }
+}
+
+/** Whether a failed write says no more than that nobody reads on. */
+export function readerLeft(error: unknown): boolean {
+  // A socket says ECONNRESET to who waits for room in it when its reader goes and leaves bytes unread (unix(7)).
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "EPIPE" || code === "ECONNRESET";
+}
+
+export function cannotWrite(error: unknown): string {
+  return `cannot write to standard output: ${error instanceof Error ? error.message : String(error)}`;
 }

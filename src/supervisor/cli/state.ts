@@ -1,5 +1,5 @@
 /** `supervisor state`: whether a bot's state is whole, what it holds, and what of it can be saved; needs no daemon. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { InvalidArgumentError, type Command } from "commander";
@@ -11,7 +11,7 @@ import { formatSize } from "../../core/size.ts";
 import { startWorker } from "../../platform/worker.ts";
 import { filesOf } from "../runtime/bot-plan.ts";
 import { refuseUnknownBot } from "./known-bots.ts";
-import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
 import { stateAnswerSchema, type StateAnswer, type StateJob } from "./state-job.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -88,10 +88,22 @@ function collect(file: string, before: readonly string[]): readonly string[] {
 }
 
 async function folderOf(bot: string, options: Options, io: CliIo): Promise<string> {
-  if (bot.includes("/")) return resolve(io.cwd, bot);
+  if (bot.includes("/")) return readable(resolve(io.cwd, bot));
   const place = await findPlace(options, io);
   await refuseUnknownBot(bot, place, options, io);
-  return filesOf(bot, bot, place.dirs).state;
+  return readable(filesOf(bot, bot, place.dirs).state);
+}
+
+/** A folder that this user may not look into would pass for one without a state. */
+function readable(folder: string): string {
+  return readingFiles("the state", folder, () => {
+    try {
+      accessSync(folder, constants.R_OK | constants.X_OK);
+    } catch (error) {
+      if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+    }
+    return folder;
+  });
 }
 
 async function show(bot: string, options: Options, io: CliIo): Promise<void> {

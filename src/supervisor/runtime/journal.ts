@@ -17,6 +17,8 @@ export class Journal {
   readonly #recent: JournalEntry[] = [];
   readonly #followers = new Set<(entry: JournalEntry) => void>();
   #seq = 0;
+  /** Lines that were lost before the failure that lasts; `undefined`: the last line was written. */
+  #lostBefore: number | undefined;
 
   /** What is in the folder's place and is none is set aside. */
   constructor(dir: string, clock: Clock) {
@@ -41,12 +43,28 @@ export class Journal {
    * Never throws: a full disk costs the line, not the supervision.
    */
   write(input: JournalInput, { sync = false }: { sync?: boolean } = {}): void {
+    const entry = this.#stamp(input);
+    const written = this.#log.append(JSON.stringify(entry), { sync });
+    this.#tell(entry);
+    if (written === (this.#lostBefore === undefined)) return;
+    // Noted first: what is said of it may come here again.
+    const { dropped, lastError } = this.#log;
+    const missing = dropped - (this.#lostBefore ?? dropped);
+    this.#lostBefore = written ? undefined : dropped - 1;
+    if (written)
+      this.write({ kind: "daemon", level: "warn", text: `the journal is written again; it misses ${missing} lines` });
+    else this.#tell(this.#stamp({ kind: "daemon", level: "alert", text: `cannot write to the journal: ${lastError}` }));
+  }
+
+  #stamp(input: JournalInput): JournalEntry {
     this.#seq += 1;
     const stamp = { v: JOURNAL_VERSION, seq: this.#seq, at: this.#clock.wallTime().toISOString() } as const;
     // Safe: input is an entry without its stamp, kind by kind.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    const entry = { ...stamp, ...input } as JournalEntry;
-    this.#log.append(JSON.stringify(entry), { sync });
+    return { ...stamp, ...input } as JournalEntry;
+  }
+
+  #tell(entry: JournalEntry): void {
     this.#recent.push(entry);
     if (this.#recent.length > RECENT_ENTRIES) this.#recent.shift();
     for (const follower of this.#followers) follower(entry);
