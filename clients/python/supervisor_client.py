@@ -16,6 +16,7 @@ Times are milliseconds unless a name says otherwise; `now` is monotonic, `wall` 
 from __future__ import annotations
 
 import email.utils
+import fcntl
 import functools
 import inspect
 import json
@@ -553,6 +554,21 @@ class FloorFile:
         return max(self._last, "degraded", key=LEVELS.index) if silent else self._last
 
 
+def _hold(path: str) -> Optional[int]:
+    """Keeps `supervisor state level` from changing what this process would write over. It holds the lock for a moment at most."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        for _ in range(20):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return lock
+            except BlockingIOError:
+                time.sleep(0.1)
+        return lock
+    except OSError:
+        return None
+
+
 class Levels:
     """The bot's level: its own proposals and the supervisor's floor, read anew at most once a second whenever it is asked. It is
     kept in `level.json` of the bot's state folder, where there is one: a restart begins at what was kept, or at the floor if that is worse."""
@@ -574,6 +590,7 @@ class Levels:
         folder = environ.get("SUPERVISOR_STATE_DIR")
         self._kept = os.path.join(folder, "level.json") if folder else None
         self._told, self._latched = "normal", False
+        self._lock_file = None if folder is None else _hold(os.path.join(folder, "level.lock"))
         self._restore()
         self._tell()
 

@@ -22,6 +22,7 @@ export class Budget {
   readonly #wiring: BudgetWiring;
   readonly #name: string;
   readonly #now: () => number;
+  #saving: Promise<void> | undefined;
 
   constructor(config: Partial<RetryBudgetConfig> = {}, wiring: BudgetWiring = {}) {
     this.#wiring = wiring;
@@ -38,7 +39,7 @@ export class Budget {
     this.#budget.deposit(this.#now());
   }
 
-  /** Asks for one retry. What is granted is saved before it is used. */
+  /** Asks for one retry. What is granted is saved before it is used, for which `saving` is to be waited for. */
   withdraw(priority: RetryPriority): Withdrawal {
     const withdrawal = this.#budget.withdraw(this.#now(), priority);
     if (withdrawal.granted) this.#save();
@@ -56,11 +57,25 @@ export class Budget {
     return this.#budget.left(this.#now());
   }
 
+  /** Resolves when a kill loses no retry that was granted; `undefined` for a store that keeps each at once. Never rejects. */
+  get saving(): Promise<void> | undefined {
+    return this.#saving;
+  }
+
   #save(): void {
-    this.#wiring.store?.save(this.#name, this.#budget.save(this.#now(), this.#wallMs()));
+    const saving = this.#wiring.store?.save(this.#name, this.#budget.save(this.#now(), this.#wallMs()));
+    if (saving instanceof Promise) this.#saving = settled(saving);
   }
 
   #wallMs(): number {
     return (this.#wiring.wallNow ?? Date.now)();
+  }
+}
+
+async function settled(saving: Promise<void>): Promise<void> {
+  try {
+    await saving;
+  } catch {
+    // A store says by itself what it cannot keep.
   }
 }

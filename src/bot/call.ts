@@ -41,6 +41,8 @@ export interface CallSettings {
 
 /** How long a wish for a level holds that comes from an empty budget, ms; it is renewed with each retry that is refused. */
 const BUDGET_TTL_MS = 60_000;
+/** How long a retry waits for its budget to be saved, ms: a disk that hangs stops no bot. */
+const SAVE_MS = 1_000;
 /** A share that has been empty for so long degrades the bot, ms. */
 const DRY_MS = 60_000;
 
@@ -111,10 +113,23 @@ export class Retries {
     if (budget.left().tokens >= 1) dryFrom.delete(budget);
     this.#retries += 1;
     record("retry.scheduled", { name, retry: this.#retries, delayMs, error: excerptOf(error) });
-    if (await sleep(machine, delayMs, signal)) return undefined;
+    if ((await sleep(machine, delayMs, signal)) && (await this.#isSaved())) return undefined;
     // It was never sent: it costs nothing.
     budget.refund(withdrawal);
     return "aborted";
+  }
+
+  /** A bot that dies by its retries must find them spent; what makes the account safe waits for no disk. False when it was aborted meanwhile. */
+  async #isSaved(): Promise<boolean> {
+    const { machine, budget } = this.#ports;
+    const { priority, signal } = this.#settings;
+    const { saving } = budget;
+    if (saving === undefined || priority === "urgent") return true;
+    const late = new AbortController();
+    const end = signal === undefined ? late.signal : AbortSignal.any([late.signal, signal]);
+    await Promise.race([saving, sleep(machine, SAVE_MS, end)]);
+    late.abort();
+    return signal?.aborted !== true;
   }
 
   #sayEmpty(empty: "hour" | "ratio"): void {

@@ -18,7 +18,8 @@ export interface BreakerStore {
 /** Keeps retry budgets. Neither throws. */
 export interface BudgetStore {
   load(name: string): SavedBudget | undefined;
-  save(name: string, saved: SavedBudget): void;
+  /** A promise, where one is returned, resolves when a kill does not lose it any more: the retry waits for that. */
+  save(name: string, saved: SavedBudget): void | Promise<void>;
 }
 
 /** Keeps intents of orders. A rejected promise of `begin` means that the order is not sent. */

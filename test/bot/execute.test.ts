@@ -96,6 +96,45 @@ test("execute() waits for as long as the service asks, also through its breaker,
   });
 });
 
+test.each([
+  ["normal", ["call", "saved", "call"]],
+  ["urgent", ["call", "call"]],
+] as const)("execute() sends a %s retry as its budget is kept: %j", async (priority, order) => {
+  const seen: string[] = [];
+  const save = async (): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    seen.push("saved");
+  };
+  const budget = new Budget({}, { store: { load: () => undefined, save } });
+  const executor = createExecutor({ budget, machine: { random: () => 0 } });
+  const { op } = service("NetworkError");
+  const noted = (): Promise<string> => {
+    seen.push("call");
+    return op();
+  };
+  await executor.execute(noted, "fetch_ticker", { kind: "read", priority });
+  expect(seen).toEqual(order);
+});
+
+test("execute() waits no longer than a second for a disk that hangs, and not at all once it is aborted", async () => {
+  const hang = new Promise<void>(() => undefined);
+  const { machine, ended } = rig();
+  const store = { load: () => undefined, save: () => hang };
+  const wiring = { machine: { ...machine, random: () => 0 } };
+  const patient = createExecutor({ ...wiring, budget: new Budget({}, { store, ...machine }) });
+  const { op } = service("NetworkError");
+  expect(await ended(patient.execute(op, "read", { kind: "read" }))).toMatchObject({
+    value: { attempts: 2 },
+    ms: 1_000,
+  });
+  const stop = new AbortController();
+  const aborted = createExecutor({ ...wiring, budget: new Budget({}, { store, ...machine }) });
+  const { op: again, calls } = service("NetworkError");
+  machine.after(500, () => stop.abort());
+  const end = await ended(aborted.execute(again, "read", { kind: "read", signal: stop.signal }));
+  expect([end, calls.count]).toMatchObject([{ error: { reason: "aborted" }, ms: 500 }, 1]);
+});
+
 test("execute() does not try again what an open breaker rejects, and calls the fallback once", async () => {
   const { executor, ended, machine } = rig();
   const breaker = new Breaker("x", { failureThreshold: 2, openJitter: 0 }, machine);

@@ -127,7 +127,7 @@ test("openFileStore() tells of a disk that fails, and does not throw", () => {
   const errors: unknown[] = [];
   const store = openFileStore(join(folder, "failing.ndjson"), { onError: (error) => errors.push(error) });
   store.close();
-  store.budgets.save("default", { tokens: 1, spent: [], savedAt: 1 });
+  void store.budgets.save("default", { tokens: 1, spent: [], savedAt: 1 });
   expect(String(errors[0])).toContain("it is closed");
   expect(store.budgets.load("default")).toMatchObject({ tokens: 1 });
   expect(existsSync(join(folder, "failing.ndjson.damaged"))).toBe(false);

@@ -85,3 +85,20 @@ test
       expect(out).not.toContain(CREDENTIALS.apiSecret);
     },
   );
+
+test
+  .runIf(python !== null)
+  .concurrent("state level sets what a stopped Python bot begins with, and is refused while it runs", async () => {
+    await using paper = await startPaper({ empty: true });
+    await using rig = new Rig({ bots: { bot: exampleBot(paper.url, {}) } });
+    await rig.run();
+    await rig.botUntil("it trades", ({ heartbeat }) => heartbeat?.status?.startsWith("level normal") === true);
+    const early = await rig.cli("state", "level", "bot", "minimal", "--reason", "x");
+    expect(early).toMatchObject({ code: 1, err: expect.stringContaining("the bot that keeps it runs; stop it first") });
+    expect(await rig.cli("stop", "bot")).toMatchObject({ code: 0 });
+    const done = await rig.cli("state", "level", "bot", "minimal", "--reason", "looked at it");
+    expect(done).toMatchObject({ code: 0, err: "" });
+    await rig.cli("start", "bot");
+    await rig.botUntil("it begins so", ({ heartbeat }) => heartbeat?.status?.startsWith("level minimal") === true);
+    expect(rig.log).toContain("level normal -> minimal: looked at it");
+  });

@@ -275,8 +275,9 @@ class ThreadStore implements StateStore {
   }
 
   /** For what is written without waiting: a failure reaches `onTrouble` by the thread. */
-  #later(table: PlainTable, cells: readonly Cell[]): void {
-    this.#put(table, cells).catch(() => undefined);
+  /** Resolves when it is written, or is known not to be: whoever hears of trouble hears it elsewhere. */
+  async #later(table: PlainTable, cells: readonly Cell[]): Promise<void> {
+    await this.#put(table, cells).catch(() => undefined);
   }
 
   #breakerStore({ breakers }: Snapshot): BreakerStore {
@@ -285,7 +286,7 @@ class ThreadStore implements StateStore {
       load: (name) => known.get(name),
       save: (name, saved) => {
         known.set(name, saved);
-        this.#later("breakers", [name, saved.state, JSON.stringify(saved), saved.savedAt]);
+        void this.#later("breakers", [name, saved.state, JSON.stringify(saved), saved.savedAt]);
       },
     };
   }
@@ -296,7 +297,7 @@ class ThreadStore implements StateStore {
       load: (name) => known.get(name),
       save: (name, saved) => {
         known.set(name, saved);
-        this.#later("retry_budget", [name, JSON.stringify(saved), saved.savedAt]);
+        return this.#later("retry_budget", [name, JSON.stringify(saved), saved.savedAt]);
       },
     };
   }
@@ -307,7 +308,7 @@ class ThreadStore implements StateStore {
       load: () => known,
       save: (saved) => {
         known = saved;
-        this.#later("degradation", ["bot", saved.level, JSON.stringify(saved), Date.now()]);
+        void this.#later("degradation", ["bot", saved.level, JSON.stringify(saved), Date.now()]);
       },
     };
   }

@@ -1,5 +1,5 @@
 /** `supervisor __state`: the worker of `supervisor state`; its job comes on standard input, its answer goes to descriptor 3. */
-import { writeSync } from "node:fs";
+import { existsSync, writeSync } from "node:fs";
 import { systemClock } from "../../platform/clock.ts";
 import { stateJobSchema, type StateAnswer, type StateJob } from "./state-job.ts";
 import type { Verb } from "./verb.ts";
@@ -48,8 +48,7 @@ async function done(job: StateJob): Promise<StateAnswer> {
       return { what: "doctor", examination: { ...plain, backup: backup && { ...backup, flaws: [...backup.flaws] } } };
     }
     case "level": {
-      const { setSavedLevel } = await import("../../bot/state/set-level.ts");
-      await setSavedLevel(job.folder, job.level, job.reason, now);
+      await setLevel(job, now);
       return { what: "level" };
     }
     case "rekey": {
@@ -61,4 +60,18 @@ async function done(job: StateJob): Promise<StateAnswer> {
       return { what: "salvage", salvage: { ...rest, notes: [...notes] } };
     }
   }
+}
+
+/** Of the state, of the Python client's file, or of both: whatever the bot keeps its level in. */
+async function setLevel({ folder, level, reason }: Extract<StateJob, { what: "level" }>, now: number): Promise<void> {
+  const [{ setSavedLevel }, { keepsLevelFile, withLevelFile, writeLevelFile }, { stateFiles }] = await Promise.all([
+    import("../../bot/state/set-level.ts"),
+    import("./state-level-file.ts"),
+    import("../../bot/state/files.ts"),
+  ]);
+  if (!keepsLevelFile(folder)) return setSavedLevel(folder, level, reason, now);
+  return withLevelFile(folder, async () => {
+    if (existsSync(stateFiles(folder).database)) await setSavedLevel(folder, level, reason, now);
+    writeLevelFile(folder, level, reason);
+  });
 }

@@ -135,7 +135,7 @@ test("breakers, budgets and the level are there at once at the next start", asyn
   const first = await start();
   const budget = { tokens: 3.5, spent: [1, 2], savedAt: 9 };
   const level = { level: "minimal", reason: "x", source: "s", since: 1, latched: false, holdUntil: 0 } as const;
-  first.budgets.save("api", budget);
+  void first.budgets.save("api", budget);
   first.level.save(level);
   expect(first.budgets.load("api")).toEqual(budget);
   await first.close();
@@ -252,7 +252,7 @@ test("openStore() of a state whose database is lost has every value, breaker, bu
   await first.put("gone", undefined);
   first.level.save({ level: "emergency", reason: "a loss", source: "set", since: at, latched: true, holdUntil: 0 });
   first.breakers.save("order", SAVED_BREAKER);
-  first.budgets.save("default", { savedAt: at, tokens: 3, spent: [at] });
+  void first.budgets.save("default", { savedAt: at, tokens: 3, spent: [at] });
   await first.close();
   for (const name of ["state.db", "state.backup.db"]) rmSync(join(place.folder, name));
   const second = await start();
