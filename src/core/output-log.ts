@@ -183,6 +183,7 @@ export function runMarkLine(mark: Omit<RunMark, "v">): string {
 /** The marks in `text`, oldest first; a line that is torn or not understood is passed over. */
 export function parseRunMarks(text: string): readonly RunMark[] {
   return text.split("\n").flatMap((line) => {
+    if (line === "") return [];
     try {
       const parsed = runMarkSchema.safeParse(JSON.parse(line));
       return parsed.success ? [parsed.data] : [];

@@ -44,7 +44,7 @@ async function runVerb(
 ): Promise<number | undefined> {
   const { command: verb } = await entry.load();
   output.endsWithReader = verb.acts !== true && verb.hidden !== true;
-  if (verb.neverWaits === true) output.neverWait();
+  if (verb.neverWaits === true) await output.neverWait();
   try {
     const plain = plainWords(rest);
     const done = plain === undefined ? undefined : verb.runPlain?.(plain, io);

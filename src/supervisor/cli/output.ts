@@ -1,8 +1,10 @@
 /**
  * A command's text on standard output and standard error. It is written at once: the runtime's streams cost more than most
- * commands, and a reader that is slow may hold up a command. Only what must never wait for a reader goes through them.
+ * commands, and a reader that is slow may hold up a command, but not one that must never wait.
  */
 import { EXIT } from "../../core/exit-code.ts";
+import { systemClock } from "../../platform/clock.ts";
+import type { PatientWriter } from "../../platform/patient-writer.ts";
 import { quickIo } from "../../platform/quick-io.ts";
 
 export class Output {
@@ -11,13 +13,18 @@ export class Output {
   /** Text goes through the runtime's streams, which take it without a wait. */
   #streams = false;
   readonly #guarded = new Set<number>();
+  readonly #patient = new Map<1 | 2, PatientWriter>();
 
   /** From here on nothing waits for a reader. */
-  neverWait(): void {
-    this.#streams = true;
-    // Made now, before a bot may inherit them: made at the first word, the runtime leaves a pipe non-blocking.
-    this.#guard(1, process.stdout);
-    this.#guard(2, process.stderr);
+  async neverWait(): Promise<void> {
+    const { PatientWriter } = await import("../../platform/patient-writer.ts");
+    for (const fd of [1, 2] as const) {
+      const writer = PatientWriter.on(fd, systemClock);
+      if (writer !== undefined) this.#patient.set(fd, writer);
+      // Made now, before a bot may inherit them: made at the first word, the runtime leaves a pipe non-blocking.
+      else this.#guard(fd, streamOf(fd));
+    }
+    this.#streams = this.#patient.size < 2;
   }
 
   out(text: string): void {
@@ -34,6 +41,8 @@ export class Output {
   }
 
   #write(fd: 1 | 2, text: string): void {
+    const patient = this.#patient.get(fd);
+    if (patient !== undefined) return patient.write(text);
     if (this.#streams) return this.#stream(fd, text);
     const bytes = new TextEncoder().encode(text);
     let written = quickIo()?.write(fd, bytes) ?? 0;
@@ -53,7 +62,7 @@ export class Output {
   }
 
   #stream(fd: 1 | 2, text: string | Uint8Array): void {
-    const stream = fd === 1 ? process.stdout : process.stderr;
+    const stream = streamOf(fd);
     this.#guard(fd, stream);
     stream.write(text);
   }
@@ -83,4 +92,8 @@ export function readerLeft(error: unknown): boolean {
 
 export function cannotWrite(error: unknown): string {
   return `cannot write to standard output: ${error instanceof Error ? error.message : String(error)}`;
+}
+
+function streamOf(fd: 1 | 2): NodeJS.WriteStream {
+  return fd === 1 ? process.stdout : process.stderr;
 }
