@@ -44,6 +44,8 @@ const infoSchema = later(() =>
       name: z.string(),
       status: z.looseObject({ code: z.int(), message: z.string() }),
       backup: z.array(backupSchema),
+      /** The servers that the stanza was made for, by the identifier of initdb: read as text, since it is larger than a number holds. */
+      db: z.array(z.looseObject({ "system-id": z.string().regex(/^\d{1,20}$/) })).optional(),
     }),
   ),
 );
@@ -51,14 +53,25 @@ const infoSchema = later(() =>
 /** Status of a stanza that is there and has no backup yet. */
 const NO_BACKUP = 2;
 
-/** The backups of a stanza, oldest first. Throws why there are none to be had. */
-export function readBackRestInfo(text: string, stanza: string): readonly PgBackRestBackup[] {
-  const found = infoSchema.parse(JSON.parse(text)).find(({ name }) => name === stanza);
+export interface BackRestInfo {
+  /** Oldest first. */
+  readonly backups: readonly PgBackRestBackup[];
+  /** Servers that the stanza was made for, now or before; empty: it does not say. */
+  readonly systems: readonly string[];
+}
+
+const SYSTEM_ID = /"system-id"\s*:\s*(\d+)/g;
+
+/** What it says of a stanza. Throws why there is nothing to be had. */
+export function readBackRestInfo(text: string, stanza: string): BackRestInfo {
+  const exact = text.replace(SYSTEM_ID, '"system-id":"$1"');
+  const found = infoSchema.parse(JSON.parse(exact)).find(({ name }) => name === stanza);
   if (found === undefined) throw new Error(`pgBackRest knows no stanza ${stanza}; pgbackrest stanza-create makes it`);
   const { code, message } = found.status;
   if (code !== 0 && code !== NO_BACKUP)
     throw new Error(`the stanza ${stanza} cannot be used: ${message}; pgbackrest stanza-create makes one`);
-  return found.backup.toSorted((a, b) => a.timestamp.stop - b.timestamp.stop);
+  const backups = found.backup.toSorted((a, b) => a.timestamp.stop - b.timestamp.stop);
+  return { backups, systems: (found.db ?? []).map((each) => each["system-id"]) };
 }
 
 /** A run that comes a little earlier than the last time must not put a full backup off by a whole round. */

@@ -59,7 +59,7 @@ test("readBackRestInfo() reads what pgBackRest 2.45 prints, oldest first", () =>
       backup: [entry("20260125-020000F_20260126-020000I", 9), entry("20260125-020000F", 5)],
     },
   ]);
-  expect(readBackRestInfo(text, "main").map(({ label }) => label)).toEqual([
+  expect(readBackRestInfo(text, "main").backups.map(({ label }) => label)).toEqual([
     "20260125-020000F",
     "20260125-020000F_20260126-020000I",
   ]);
@@ -89,4 +89,11 @@ test("readBackRestVerify() takes silence for no proof", () => {
   expect(() => readBackRestVerify("stanza: main\nstatus: ok\n", "20261129-060949F")).toThrow(
     "pgbackrest verify says nothing of 20261129-060949F",
   );
+});
+
+test("readBackRestInfo() reads the servers of a stanza to the last digit", () => {
+  const server = { id: 1, "repo-key": 1, "system-id": 0, version: "15" };
+  const text = JSON.stringify([{ name: "main", status: { code: 0, message: "ok" }, backup: [], db: [server] }]);
+  const { systems } = readBackRestInfo(text.replace('"system-id":0', '"system-id":7446744073709551615'), "main");
+  expect(systems).toEqual(["7446744073709551615"]);
 });

@@ -15,6 +15,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { defineAction } from "../contract.ts";
 import { findBasis, type Basis } from "./basis.ts";
+import { markOrphans, removeGone } from "./elsewhere.ts";
 import { storeStream } from "./encode.ts";
 import { failed, Failure, type Stage } from "./failure.ts";
 import { PAGE_TABLE } from "./pages.ts";
@@ -52,7 +53,9 @@ export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> 
       throw new Failure("lock", `another backup, restore or check of ${job.target.name} is under way`);
     try {
       io.onStep?.("locked");
+      const orphans = await stage("prune", () => markOrphans(openSource(job.target), repository));
       record({ kind: "success", success: await makeLocked(job, io, repository) });
+      if (orphans !== undefined) throw new Failure("prune", orphans);
       await prune(job, io, repository);
     } finally {
       lock.release();
@@ -118,17 +121,10 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
 async function prune({ retention, target }: BackupJob, io: BackupIo, repository: Repository): Promise<void> {
   if (retention !== null)
     await stage("prune", async () => {
-      await removeGone(openSource(target), io, repository);
+      await removeGone(openSource(target), repository, io.write);
       pruneLocked(repository, { retention, dryRun: false, force: false }, io);
     });
   io.onStep?.("pruned");
-}
-
-/** What another program has deleted by its own retention is no backup here any more. */
-async function removeGone(source: Source, io: BackupIo, repository: Repository): Promise<void> {
-  const gone = (await source.gone?.(repository.list().backups.map(({ manifest }) => manifest))) ?? [];
-  for (const id of gone) repository.remove(id);
-  if (gone.length > 0) io.write({ kind: "pruned", ids: [...gone] });
 }
 
 /** Reads the source and stores it; returns the manifest, which is not written yet. */

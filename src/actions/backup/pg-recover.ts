@@ -31,7 +31,7 @@ import { decodeStream } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { OWN_FILES, readDatabases, startOn, unpackBase } from "./pg-base.ts";
 import { readPart, Repository } from "./repository.ts";
-import { restoreElsewhere } from "./pgbackrest.ts";
+import { placeNow, restoreElsewhere } from "./pgbackrest.ts";
 import { discard, doMoves, openJournal, rollBack, writeJournal } from "./restore-journal.ts";
 import { say, type RestoreIo } from "./restore-steps.ts";
 import { freshFolder } from "./unpack.ts";
@@ -153,8 +153,9 @@ function beginJournal(
 async function fill(job: RecoverJob, { folder, manifest }: OpenBase, place: string, io: RestoreIo): Promise<Played> {
   const { at } = job.into;
   say(io, `unpacking and proving ${manifest.id} in ${job.into.path}`);
-  const elsewhere = keptElsewhere(manifest);
-  if (elsewhere !== undefined) {
+  const made = keptElsewhere(manifest);
+  if (made !== undefined) {
+    const elsewhere = placeNow(made, job.target.kind === "postgres" ? job.target.pgbackrest : undefined);
     await restoreElsewhere(elsewhere, place);
     const restoreCommand = archiveGetCommand(elsewhere, FD_FOLDER);
     return play(place, manifest, { at, io, restoreCommand, upTo: `what ${elsewhere.stanza} has at pgBackRest` });

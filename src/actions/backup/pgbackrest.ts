@@ -2,25 +2,27 @@
  * A PostgreSQL server as pgBackRest backs it up, in the place of pg_basebackup: it makes, keeps and alone deletes the data in its
  * repository; what lies in our store is its description, which makes it one of the catalogue that is proven and restored like others.
  */
-import { closeSync, mkdirSync, openSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync } from "node:fs";
 import { join } from "node:path";
 import {
   keptElsewhere,
   nextBackRestKind,
   readBackRestInfo,
   readBackRestVerify,
+  type BackRestInfo,
   type KeptElsewhere,
   type PgBackRestBackup,
   type PgBackRestSettings,
 } from "../../core/pgbackrest.ts";
 import { archiveGetCommand, runPgBackRest, type PgBackRestPlace } from "../../platform/pgbackrest.ts";
 import { giveAway, scratchUser } from "../../platform/postgres-scratch.ts";
+import type { Manifest } from "../../core/backup-manifest.ts";
 import type { PsqlSession } from "../../platform/psql.ts";
 import { drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { readDatabases, readServer, startOn, type BaseTarget } from "./pg-base.ts";
 import { openSession } from "./postgres.ts";
-import type { Captured, CaptureContext, Prover, Source } from "./source.ts";
+import type { Captured, CaptureContext, Elsewhere, Prover, Source } from "./source.ts";
 
 /** Of the description, which is a page of JSON. */
 const RAW_BYTES = 65_536;
@@ -36,19 +38,48 @@ export function pgBackRestSource(target: PgBackRestTarget): Source {
     origin: target.url,
     measure: async () => ({ rawBytes: RAW_BYTES, temporaryBytes: 0 }),
     capture: (context) => capture(target, context),
-    gone: async (manifests) => {
-      const labels = new Set((await backupsOf(target.pgbackrest)).map(({ label }) => label));
-      return manifests.flatMap((manifest) => {
-        const elsewhere = keptElsewhere(manifest);
-        const ours = elsewhere?.stanza === target.pgbackrest.stanza && elsewhere.config === target.pgbackrest.config;
-        return ours && !labels.has(elsewhere.label) ? [manifest.id] : [];
-      });
-    },
+    keptElsewhere: (manifests) => foundElsewhere(manifests, target.pgbackrest),
   };
 }
 
-async function backupsOf(place: PgBackRestPlace): Promise<readonly PgBackRestBackup[]> {
+/** Each is looked for by the configuration that it was made with, or by the present one where that file is no more. */
+async function foundElsewhere(manifests: readonly Manifest[], present: PgBackRestPlace): Promise<readonly Elsewhere[]> {
+  const described = manifests.flatMap((manifest) => {
+    const elsewhere = keptElsewhere(manifest);
+    if (elsewhere?.stanza !== present.stanza) return [];
+    return [{ manifest, elsewhere, place: placeNow(elsewhere, present) }];
+  });
+  const found: Elsewhere[] = [];
+  for (const [config, group] of Map.groupBy(described, ({ place }) => place.config ?? "")) {
+    const [first] = group;
+    // One after the other: each asks the repository.
+    // oxlint-disable-next-line no-await-in-loop
+    const known = first === undefined ? undefined : await infoOf(first.place).catch(() => undefined);
+    // A repository that cannot be asked says nothing of what it has.
+    if (known === undefined) continue;
+    const labels = new Set(known.backups.map(({ label }) => label));
+    for (const { manifest, elsewhere } of group) {
+      const { systemId } = manifest.engine;
+      const other = typeof systemId === "string" && known.systems.length > 0 && !known.systems.includes(systemId);
+      const is = labels.has(elsewhere.label) ? "there" : other ? "other" : "gone";
+      found.push({ id: manifest.id, place: config, is });
+    }
+  }
+  return found;
+}
+
+/** Where what was described is now: its configuration may have moved since. */
+export function placeNow<Place extends PgBackRestPlace>(made: Place, present: PgBackRestPlace | undefined): Place {
+  const moved = made.config !== undefined && !existsSync(made.config) && present?.stanza === made.stanza;
+  return moved ? { ...made, config: present.config } : made;
+}
+
+async function infoOf(place: PgBackRestPlace): Promise<BackRestInfo> {
   return readBackRestInfo(await runPgBackRest(place, ["--output=json", "info"]), place.stanza);
+}
+
+async function backupsOf(place: PgBackRestPlace): Promise<readonly PgBackRestBackup[]> {
+  return (await infoOf(place)).backups;
 }
 
 async function capture(target: PgBackRestTarget, { now }: CaptureContext): Promise<Captured> {

@@ -33,6 +33,7 @@ export async function pruneBackups(job: PruneJob, io: PruneIo): Promise<number> 
       if (lock === undefined)
         throw new Failure("lock", `another deed on the backups of ${job.target.name} is under way`);
       try {
+        if (job.force) await removeForced(job, repository, io);
         pruneLocked(repository, job, io);
       } finally {
         lock.release();
@@ -42,6 +43,14 @@ export async function pruneBackups(job: PruneJob, io: PruneIo): Promise<number> 
   } catch (error) {
     return failed(error, io.write);
   }
+}
+
+/** Descriptions of what another program keeps, and has no more; nobody else has any. */
+async function removeForced({ target }: PruneJob, repository: Repository, { write }: PruneIo): Promise<void> {
+  if (target.kind !== "postgres" || target.pgbackrest === undefined) return;
+  // Only here: the sources are larger than all of the rest.
+  const [{ openSource }, { removeGone }] = await Promise.all([import("./sources.ts"), import("./elsewhere.ts")]);
+  await removeGone(openSource({ ...target, physical: true }), repository, write, true);
 }
 
 /** The same for who holds the lock already. Throws. */

@@ -50,8 +50,16 @@ export interface Source {
   /** What a backup will need. Throws when the source is not there or cannot be read. */
   readonly measure: () => Promise<Room>;
   readonly capture: (context: CaptureContext) => Promise<Captured>;
-  /** Ids of backups of these whose data somebody else keeps and has deleted. */
-  readonly gone?: (manifests: readonly Manifest[]) => Promise<readonly string[]>;
+  /** Those of these backups whose data another program keeps, as far as it can be asked. */
+  readonly keptElsewhere?: (manifests: readonly Manifest[]) => Promise<readonly Elsewhere[]>;
+}
+
+export interface Elsewhere {
+  readonly id: string;
+  /** Of the other program's repository: the same for all that lie in the same. */
+  readonly place: string;
+  /** other: that repository is of another server. */
+  readonly is: "there" | "gone" | "other";
 }
 
 /** Proves stored streams of one type; needs nothing of the source. */

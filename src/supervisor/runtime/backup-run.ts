@@ -119,8 +119,7 @@ export function backupJobs(
   const config = loaded.config.backups?.targets[place.target];
   if (job.target.kind !== "postgres" || config?.kind !== "postgres" || !keepsBases(loaded.config.backups, place))
     return [job];
-  const pgbackrest = backRestOf(config);
-  return [job, { ...job, target: { ...job.target, physical: true, ...(pgbackrest && { pgbackrest }) } }];
+  return [job, { ...job, target: { ...job.target, physical: true } }];
 }
 
 /** Whether bases of the target go to this store: the first of its directories. */
@@ -176,8 +175,10 @@ function jobTarget(name: string, target: TargetConfig): JobTarget {
       // Only what is set: a job has no key without a value.
       return { kind, name, url, format, ...(folder && { folder }), ...(stop && { stop }), ...(start && { start }) };
     }
-    case "postgres":
-      return { kind: target.kind, name, url: target.url };
+    case "postgres": {
+      const pgbackrest = backRestOf(target);
+      return { kind: target.kind, name, url: target.url, ...(pgbackrest && { pgbackrest }) };
+    }
     case "files":
     case "secrets":
       return { kind: target.kind, name, paths: [...target.paths] };

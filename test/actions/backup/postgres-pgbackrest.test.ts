@@ -1,9 +1,20 @@
 /** PostgreSQL by a real pgBackRest: one catalogue with ours, proven, restored to an instant, and its own retention. */
-import { chmodSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { pgObstacle } from "../../../src/actions/backup/pg-check.ts";
+import { pruneBackups } from "../../../src/actions/backup/prune.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
+import type { BackupLine } from "../../../src/core/backup-job.ts";
 import { keptElsewhere } from "../../../src/core/pgbackrest.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { BackRestServer, missing, WHY } from "./pgbackrest-rig.ts";
@@ -12,6 +23,13 @@ import { PgRig, PgServer } from "./postgres-rig.ts";
 const SERVER = { skip: missing !== undefined, timeout: 240_000 };
 const RETENTION = { hourly: 0, daily: 0, weekly: 0, monthly: 0, minKeep: 1 };
 const server = new BackRestServer();
+
+/** The same configuration in another file. */
+function copiedConfig(): string {
+  const copied = `${server.config}.first`;
+  copyFileSync(server.config, copied);
+  return copied;
+}
 
 beforeAll(async () => {
   if (missing === undefined) await server.archiving();
@@ -51,7 +69,7 @@ test(
       name: "ledger",
       url: server.url(database),
       physical: true,
-      pgbackrest: server.settings,
+      pgbackrest: { ...server.settings, config: copiedConfig() },
     } as const;
     const made = async (more: object = {}): Promise<ReturnType<typeof rig.stored>> => {
       expect([await rig.backUp(rig.job(target, { retention: RETENTION, ...more })), rig.failure()]).toEqual([
@@ -110,10 +128,28 @@ test(
     writeFileSync(file, bytes);
 
     // What its own retention has taken is none of ours any more, and nothing else is taken.
+    await made();
     server.backRest("--type=full", "backup");
     expect(await prove()).toMatchObject({ ok: false, detail: expect.stringContaining("its retention has taken it") });
+    // Whether it has taken all of them, or never had them, nothing tells.
+    expect([await rig.backUp(rig.job(target, { retention: RETENTION })), rig.failure()?.reason]).toEqual([
+      expect.any(Number),
+      expect.stringContaining("knows none of the 3 backups"),
+    ]);
+    expect(rig.repository("ledger").list().backups).toHaveLength(4);
+    rig.lines.length = 0;
     await made();
+    expect(rig.repository("ledger").list().backups).toHaveLength(5);
+    const { version, store, folder } = rig.job(target);
+    const forced = { version, store, folder, target, retention: RETENTION, dryRun: false, force: true } as const;
+    const io = { write: (line: BackupLine) => void rig.lines.push(line), clock: systemClock };
+    expect(await pruneBackups(forced, io)).toBe(0);
     expect(rig.lines.at(-1)).toMatchObject({ kind: "pruned", ids: expect.arrayContaining([full.id, id]) });
+    expect(rig.repository("ledger").list().backups).toHaveLength(2);
+    // A full backup of ours that takes the ones before, as its retention says: they were there a moment ago. Its configuration has moved.
+    rmSync(target.pgbackrest.config);
+    const due = { ...target, pgbackrest: { ...server.settings, fullMs: 1 } };
+    expect([await rig.backUp(rig.job(due, { retention: RETENTION })), rig.failure()]).toEqual([0, undefined]);
     expect(rig.repository("ledger").list().backups).toHaveLength(1);
   },
 );
