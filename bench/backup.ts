@@ -266,7 +266,7 @@ function restored({ supervisor, config, database }: Site, rounds: number): reado
   const restores = (): number[] =>
     Array.from({ length: rounds }, () => {
       const startMs = performance.now();
-      run([supervisor, "restore", "state", "--yes", "--config", config]);
+      run([supervisor, "restore", "state", "--yes", "--no-backup", "--config", config]);
       return (performance.now() - startMs) / 1_000;
     });
   const first = restores();

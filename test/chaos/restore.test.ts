@@ -155,3 +155,26 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
   expect(await rig.cli("backup", "run", "state")).toMatchObject({ code: 5 });
   expect(readdirSync(rig.folder)).not.toContain("store");
 });
+
+test.concurrent("a restore backs up what is there first, and one that cannot be read holds nothing up", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  const stored = (): number => readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-")).length;
+  const done = await rig.cli("restore", "state", "--yes", "--json");
+  const { result } = JSON.parse(done.out);
+  expect([done.code, stored()]).toEqual([0, 2]);
+  expect(sql(rig, "SELECT count(*) FROM orders")).toBe("3");
+  // The fourth order is in what was saved.
+  expect((await rig.cli("restore", "state", "--id", result.saved, "--yes", "--no-backup")).code).toBe(0);
+  expect([sql(rig, "SELECT count(*) FROM orders"), stored()]).toEqual(["4", 2]);
+  writeFileSync(rig.path("bot.db"), "no database".repeat(500));
+  const rescued = await rig.cli("restore", "state", "--yes");
+  expect(rescued).toMatchObject({
+    code: 0,
+    err: expect.stringMatching(/cannot be backed up first .*kept aside as it is/),
+  });
+  expect([sql(rig, "SELECT count(*) FROM orders"), stored()]).toEqual(["3", 2]);
+  rmSync(rig.path("bot.db"));
+  expect(await rig.cli("restore", "state", "--yes")).toMatchObject({ code: 0, err: "" });
+  expect(await rig.cli("restore", "state", "--table", "orders", "--no-backup", "--yes")).toMatchObject({ code: 2 });
+});

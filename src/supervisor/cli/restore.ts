@@ -10,21 +10,13 @@ import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { Worker } from "../../platform/worker.ts";
 import { planText } from "../../report/restore-text.ts";
-import {
-  backupJob,
-  commonJob,
-  copyPlacesOf,
-  placesOf,
-  runDeed,
-  withPassword,
-  type DeedEnd,
-} from "../runtime/backup-run.ts";
+import { commonJob, copyPlacesOf, placesOf, runDeed, withPassword, type DeedEnd } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from "../runtime/restore-plan.ts";
 import { parseSince } from "./arguments.ts";
-import { VERSION } from "./build-info.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
+import { saveBefore } from "./restore-save.ts";
 import { storedIn, withFetched } from "./restore-store.ts";
 import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
@@ -47,6 +39,8 @@ interface Options extends PlaceOptions {
   readonly table?: readonly string[];
   readonly passwordFile?: string;
   readonly disconnect?: true;
+  /** False with --no-backup. */
+  readonly backup?: boolean;
   readonly list?: true;
   readonly dryRun?: true;
   readonly yes?: true;
@@ -79,6 +73,7 @@ export const command: Verb = {
       .option("--table <name>", "only this table of a database; may be repeated", collect, [])
       .option("--password-file <file>", "password of a file that openssl encrypted (.enc)")
       .option("--disconnect", "end whoever is connected to a PostgreSQL database that is replaced")
+      .option("--no-backup", "do not back up first what is there, which is moved aside in any case")
       .option("--list", "show the backups that could be restored")
       .option("--dry-run", "only say what would be done")
       .option("--yes", "do not ask")
@@ -143,7 +138,13 @@ function requireTarget({ config, shown }: LoadedConfig, target: string): void {
   throw new RestoreError(`cannot find target ${target}: ${known}`, EXIT.usage, "docs/restore.md tells how it is used");
 }
 
-function refuseMixed({ at, id, file, store, to, table = [] }: Options): void {
+function refuseMixed({ at, id, file, store, to, backup, table = [] }: Options): void {
+  if (backup === false && table.length > 0)
+    throw new RestoreError(
+      "cannot use --no-backup and --table together",
+      EXIT.usage,
+      "tables are written over in place: without a backup nothing would be left of what was there",
+    );
   if (file !== undefined && store !== undefined)
     throw new RestoreError("cannot use --file and --store together", EXIT.usage, "name one");
   const given = Object.entries({ "--at": at, "--id": id, "--file": file }).filter(([, value]) => value !== undefined);
@@ -202,7 +203,7 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
   const { backups } = loaded.config;
   const [place] = backups === undefined ? [] : placesOf(backups, target);
   if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
-  const { store: _store, folder: _folder, ...common } = commonJob(loaded, place);
+  const { store: _store, folder, ...common } = commonJob(loaded, place);
   const password = passwordOf(options, io);
   const job: RestoreJob = {
     ...common,
@@ -215,7 +216,8 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
     stateDir: loaded.dirs.stateDir,
     socket: controlSocketPath(loaded.dirs.runtimeDir),
   };
-  if (into.kind === "tables") await backUpFirst(loaded, place, io);
+  const wanted = into.kind === "tables" || (into.kind === "live" && options.backup !== false);
+  const saved = wanted ? await backUpFirst(loaded, { plan, place, folder, quiet: options.json === true }, io) : null;
   const lines: BackupLine[] = [];
   const progress = new ProgressLine(io);
   const end = await runRestore(job, loaded, io, (line) => {
@@ -229,19 +231,34 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
   const code = done !== undefined && done.troubles.length > 0 ? EXIT.failed : end.code;
   if (options.json === true)
     io.out(
-      JSON.stringify({ version: 1, plan, result: { code, failure: end.failure ?? null, restored: done ?? null } }),
+      JSON.stringify({
+        version: 1,
+        plan,
+        result: { code, failure: end.failure ?? null, saved, restored: done ?? null },
+      }),
     );
   io.setExitCode(code);
 }
 
-/** Tables are written over in place, so there is nothing to move aside: what is there is backed up first. */
-async function backUpFirst(loaded: LoadedConfig, place: Parameters<typeof backupJob>[1], io: CliIo): Promise<void> {
-  const job = { ...backupJob(loaded, place, { trigger: "pre-restore", version: VERSION }), retention: null };
-  const { code, failure } = await runDeed("backup", job, { clock: systemClock, onLine: () => undefined });
-  if (failure === undefined) return io.err(`what is there now was backed up to ${place.store} first`);
+/** Returns the id of the backup; `null`: there is none. Throws when it is needed and cannot be made. */
+async function backUpFirst(
+  loaded: LoadedConfig,
+  wish: Parameters<typeof saveBefore>[1],
+  io: CliIo,
+): Promise<string | null> {
+  const { plan, place } = wish;
+  const { id, failure, end } = await saveBefore(loaded, wish, io);
+  if (id !== null) io.err(`what is there now was backed up to ${place.store} first: ${id}`);
+  if (failure === null) return id;
+  if (plan.into.kind === "live") {
+    io.err(
+      `what is there now cannot be backed up first (${failure}); it is kept aside as it is, and the restore goes on`,
+    );
+    return null;
+  }
   throw new RestoreError(
     `cannot back up ${place.target} before its tables are written over: ${failure}`,
-    code,
+    end.code,
     "restore the whole database instead, without --table: then what is there is moved aside",
   );
 }

@@ -43,6 +43,8 @@ interface RunOptions {
   readonly onLine: (line: BackupLine) => void;
   /** Hears of the worker, for who may have to end it. */
   readonly onStart?: (worker: Worker) => void;
+  /** Default: 12 h. */
+  readonly deadlineMs?: number | undefined;
 }
 
 /** The directories that a target is backed up to, in order of the config. */
@@ -243,13 +245,17 @@ export async function settleOnServer(
 type SettledLine = Extract<BackupLine, { kind: "settled" }>;
 
 /** Runs the worker to its end; never throws. */
-export async function runDeed(action: string, job: object, { clock, onLine, onStart }: RunOptions): Promise<DeedEnd> {
+export async function runDeed(
+  action: string,
+  job: object,
+  { clock, onLine, onStart, deadlineMs = DEADLINE_MS }: RunOptions,
+): Promise<DeedEnd> {
   let failure: string | undefined;
   try {
     const worker = startWorker({
       args: ["__action", action],
       job: JSON.stringify(job),
-      deadlineMs: DEADLINE_MS,
+      deadlineMs,
       memory: MEMORY_BYTES,
       clock,
       onLine: (text) => {

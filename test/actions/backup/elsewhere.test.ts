@@ -6,6 +6,10 @@ import type { Repository } from "../../../src/actions/backup/repository.ts";
 import type { Elsewhere, Source } from "../../../src/actions/backup/source.ts";
 import { Rig } from "./rig.ts";
 
+function refuse(): never {
+  throw new Error("nobody makes one");
+}
+
 /** A repository with so many backups, of which a made-up program says where they are. */
 class ElsewhereRig extends Rig {
   is: readonly Elsewhere["is"][] = [];
@@ -18,9 +22,6 @@ class ElsewhereRig extends Rig {
   }
 
   get source(): Source {
-    const refuse = (): never => {
-      throw new Error("nobody makes one");
-    };
     return {
       origin: "",
       measure: refuse,
