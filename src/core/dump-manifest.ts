@@ -38,6 +38,8 @@ export const dumpManifestSchema = z.object({
   level: z.string(),
   /** Deaths of the same signature before this one that were not dumped. */
   repeats: z.int().min(0),
+  /** The same death was dumped in full a short while before: of this one only what is left of it was kept. */
+  light: z.boolean().optional(),
   /** Its processes were read while it lived. */
   live: z.boolean(),
   versions: z.object({ supervisor: z.string(), kernel: z.string(), runtime: z.string() }),

@@ -8,8 +8,9 @@ export const DUMP_VERSION = 1;
 /** Longest entry, and all entries together, bytes; what is longer is cut, and says so. */
 export const MAX_ENTRY_BYTES = 4 * 1_048_576;
 export const MAX_DUMP_BYTES = 20 * 1_048_576;
-/** The same death is dumped once in this time, ms. */
+/** The same death is dumped in full once in this time, and without a look at the living process once in that, ms. */
 const SAME_DEATH_MS = 600_000;
+const LIGHT_DUMP_MS = 60_000;
 
 /** Whether this end is one that a dump is made of: a bot that was asked to stop, or ended well, has nothing to tell. */
 export function isDeath({ cause, code, signal }: ExitInfo): boolean {
@@ -28,17 +29,25 @@ export function deathSignature({
   return hash32([cause, code ?? "", signal ?? "", words].join("|"));
 }
 
-/** When which death was dumped last, and how often it came back since. */
+/** When which death was dumped last in full, and at all, and how often it came back since without a dump. */
 export interface Dumped {
+  readonly fullAtMs: number;
   readonly atMs: number;
   readonly repeats: number;
 }
 
-/** Whether a death is to be dumped now, and what is to be remembered of it. `last`: of the same signature. */
-export function judgeDeath(last: Dumped | undefined, atMs: number): { readonly dump: boolean; readonly next: Dumped } {
-  if (last !== undefined && atMs - last.atMs < SAME_DEATH_MS)
-    return { dump: false, next: { atMs: last.atMs, repeats: last.repeats + 1 } };
-  return { dump: true, next: { atMs, repeats: 0 } };
+/** `light`: of what is left of it alone; a process that hangs is not read, nor asked for its stack, and nothing waits. */
+export type DumpWeight = "full" | "light";
+
+/** How a death is to be dumped now, and what is to be remembered of it. `last`: of the same signature. */
+export function judgeDeath(
+  last: Dumped | undefined,
+  atMs: number,
+): { readonly dump: DumpWeight | undefined; readonly next: Dumped } {
+  if (last === undefined || atMs - last.fullAtMs >= SAME_DEATH_MS)
+    return { dump: "full", next: { fullAtMs: atMs, atMs, repeats: 0 } };
+  if (atMs - last.atMs >= LIGHT_DUMP_MS) return { dump: "light", next: { ...last, atMs, repeats: 0 } };
+  return { dump: undefined, next: { ...last, repeats: last.repeats + 1 } };
 }
 
 /** What a file name says; names sort by bot and time. */

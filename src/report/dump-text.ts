@@ -66,6 +66,7 @@ function headLines(manifest: DumpManifest): readonly string[] {
     repeats,
     versions,
     live,
+    light = false,
   } = manifest;
   const lived =
     startedAt === null ? "" : `, after ${formatDuration(Math.max(0, Date.parse(createdAt) - Date.parse(startedAt)))}`;
@@ -74,7 +75,7 @@ function headLines(manifest: DumpManifest): readonly string[] {
     `${bot} ${how}`,
     `  cause ${reason}${exit === null ? "" : ` (${exit.signal ?? `exit code ${exit.code ?? "unknown"}`})`}, ${createdAt}${lived}`,
     `  account ${account}, start ${generation}, pid ${pid ?? "unknown"}, ${restarts} restarts, level ${level}`,
-    `  ${live ? "read while it lived" : "it was dead before it could be read"}; supervisor ${versions.supervisor}, Linux ${versions.kernel}`,
+    `  ${light ? "one of this kind was read a few minutes before, see supervisor dump list" : live ? "read while it lived" : "it was dead before it could be read"}; supervisor ${versions.supervisor}, Linux ${versions.kernel}`,
     ...(repeats === 0 ? [] : [`  ${repeats} deaths of this kind before it were not dumped`]),
   ];
 }

@@ -33,18 +33,21 @@ test("deathSignature() is the same for deaths that differ in numbers only", () =
   expect(deathSignature(exit({ cause: "heartbeat", code: 2, detail: "no heartbeat for 3.0 s" }))).not.toBe(first);
 });
 
-test("judgeDeath() dumps a kind of death once in ten minutes and counts the others", () => {
+test("judgeDeath() dumps a kind of death in full once in ten minutes, lightly once in a minute, and counts the others", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 0, max: 400_000 }), { maxLength: 40 }), (gaps) => {
       let last: Dumped | undefined;
       let atMs = 0;
       let sinceLast = 0;
       let lastDumpAt = Number.NEGATIVE_INFINITY;
+      let lastFullAt = Number.NEGATIVE_INFINITY;
       for (const gap of gaps) {
         atMs += gap;
         const { dump, next } = judgeDeath(last, atMs);
-        expect(dump).toBe(atMs - lastDumpAt >= 600_000);
-        if (dump) [lastDumpAt, sinceLast] = [atMs, 0];
+        const due = atMs - lastDumpAt >= 60_000 ? "light" : undefined;
+        expect(dump).toBe(atMs - lastFullAt >= 600_000 ? "full" : due);
+        if (dump === "full") lastFullAt = atMs;
+        if (dump !== undefined) [lastDumpAt, sinceLast] = [atMs, 0];
         else sinceLast += 1;
         expect(next.repeats).toBe(sinceLast);
         last = next;

@@ -84,7 +84,7 @@ export class Dumps {
     const { lastExit: exit } = state;
     const failed = state.kind === "stopping" && state.after.kind !== "stay" && state.after.kind !== "again";
     if (!failed || exit === undefined || !isDeath(exit) || !this.#wanted || this.#capture !== undefined) return;
-    if (!this.#judge(deathSignature(exit)).dump) return;
+    if (this.#judge(deathSignature(exit)).dump !== "full") return;
     const read = new AbortController();
     try {
       const hung = exit.cause === "heartbeat" || exit.cause === "progress";
@@ -110,15 +110,16 @@ export class Dumps {
     if (exit === undefined || (!isDeath(exit) && !isEndForEmergency(state))) return this.#discardSoon(captured);
     const signature = deathSignature(exit);
     const repeats = this.#deaths.get(signature)?.repeats ?? 0;
-    const { dump, next } = this.#judge(signature);
+    const { dump: due, next } = this.#judge(signature);
+    const dump = due ?? (isEndForEmergency(state) ? "light" : undefined);
     this.#remember(signature, next);
-    if (!this.#wanted || !dump || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
+    if (!this.#wanted || dump === undefined || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
     const status = this.#deps.status();
     const { leaf } = generation;
     // Now: the cgroup goes with its start.
     const counts = captured !== undefined || leaf === undefined ? {} : glanceAtCgroup(leaf);
     const more = { captured, glance: { ...glance, ...counts }, status };
-    const death: Death = { exit, reason: exit.cause, signature, repeats, ...more };
+    const death: Death = { exit, reason: exit.cause, signature, repeats, light: dump === "light", ...more };
     const earlier = Promise.allSettled(this.#making);
     return this.#keep(
       sleep(this.#deps.clock, PACK_DELAY_MS)
@@ -149,6 +150,7 @@ export class Dumps {
         reason: "manual",
         signature,
         repeats: 0,
+        light: false,
         captured: capture,
         glance: undefined,
         status,
@@ -300,6 +302,7 @@ export class Dumps {
         restarts,
         level,
         repeats: of.repeats,
+        ...(of.light ? { light: true } : {}),
         versions: { supervisor: version, runtime: `Bun ${Bun.version}` },
       },
       blackbox: { blackbox: files.blackbox, sealed: files.sealedBlackbox },
@@ -351,6 +354,7 @@ interface Death {
   readonly reason: string;
   readonly signature: string;
   readonly repeats: number;
+  readonly light: boolean;
   readonly captured: Capture | undefined;
   readonly glance: PackJob["glance"];
   readonly status: Promise<unknown>;
