@@ -1,13 +1,13 @@
 /** A crash dump as an incident report: what happened, what the bot was doing, what led to it, what to do next. */
 import { parseEvent } from "../core/blackbox.ts";
 import type { DumpManifest } from "../core/dump-manifest.ts";
-import { formatDuration } from "../core/duration.ts";
 import { journalEntrySchema } from "../core/journal-entry.ts";
 import { plainText } from "../core/plain-text.ts";
 import type { Sample } from "../core/samples.ts";
 import { formatSize } from "../core/size.ts";
 import { blackboxLine } from "./blackbox-text.ts";
 import { eventLine } from "./event-text.ts";
+import { ago } from "./status-table.ts";
 import { stackOfBot, wordsBefore } from "./stack-text.ts";
 
 const TIMELINE_LINES = 20;
@@ -69,7 +69,7 @@ function headLines(manifest: DumpManifest): readonly string[] {
     light = false,
   } = manifest;
   const lived =
-    startedAt === null ? "" : `, after ${formatDuration(Math.max(0, Date.parse(createdAt) - Date.parse(startedAt)))}`;
+    startedAt === null ? "" : `, after ${ago(Math.max(0, Date.parse(createdAt) - Date.parse(startedAt)) / 1_000)}`;
   const how = exit === null ? "dumped while it ran" : `ended: ${exit.detail === "" ? reason : exit.detail}`;
   return [
     `${bot} ${how}`,

@@ -44,7 +44,7 @@ export function statusTable(status: Status, options: TableOptions): string {
     blocks.push(layOut([BACKUP_HEADER.map((text): Cell => [text, "bold"]), ...status.backups.map(backupRow)], paint));
   blocks.push(...status.backups.flatMap((backup) => backupRemark(backup, paint)));
   blocks.push(...drillRemark(status.drill, paint));
-  if (options.detail) blocks.push(...status.bots.map((bot) => probeTable(bot, paint)));
+  if (options.detail) blocks.push(...status.bots.map((bot) => `${startText(bot, paint)}${probeTable(bot, paint)}`));
   return blocks.filter((block) => block !== "").join("\n");
 }
 
@@ -217,6 +217,12 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
   return painted;
 }
 
+/** The number is what `logs --run` takes. */
+function startText({ name, generation, startedAt }: BotStatus, paint: Paint): string {
+  if (generation === 0) return "";
+  return `${paint(`${name}: start ${generation}${startedAt === null ? "" : `, of ${startedAt}`}`)}\n`;
+}
+
 /** The detail of a probe's cause begins with the probe's name, which the cause has said already. */
 function exitText({ cause, detail }: NonNullable<BotStatus["lastExit"]>): string {
   const said = `${cause.replace(/^probe:/, "")}: `;
@@ -250,7 +256,7 @@ export function probeTable(bot: BotStatus, paint: Paint): string {
 }
 
 /** A span for people: "4.2s", "3m 5s", "2h 10m", "5d 3h". */
-function ago(seconds: number): string {
+export function ago(seconds: number): string {
   if (seconds < 60) return `${seconds.toFixed(1)}s`;
   const whole = Math.floor(seconds);
   if (whole < 3_600) return `${Math.floor(whole / 60)}m ${whole % 60}s`;

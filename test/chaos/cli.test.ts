@@ -1,5 +1,5 @@
 /** What the commands say and how they exit when the daemon hangs, dies or loses its socket, and when a close ends badly. */
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
@@ -238,4 +238,29 @@ test.concurrent("a runtime folder that is removed under the daemon is made again
   const told = rig.journal.map(({ text }) => text);
   for (const what of ["the runtime folder", "the control socket was removed", "a socket of the bot was removed"])
     expect(told.filter((text) => text?.includes(what))).toHaveLength(1);
+});
+
+/** Whether the process has a handler for SIGINT (proc_pid_status(5)). */
+function catchesInterrupt(pid: number): boolean {
+  const mask = /^SigCgt:\s*(\w+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "0";
+  return (BigInt(`0x${mask}`) & 2n) !== 0n;
+}
+
+test.concurrent("a close whose waiting is interrupted says that it goes on, and does", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  await paper.control("fault", { kind: "latency", match: "POST /fapi/v1/order", ms: 2_500, times: 2 });
+  const argv = [rig.binary, "emergency", "close", "bot", "--yes"];
+  const child = Bun.spawn(argv, { cwd: rig.folder, stdout: "ignore", stderr: "pipe" });
+  await until("the command waits", () => catchesInterrupt(child.pid));
+  child.kill("SIGINT");
+  expect(await new Response(child.stderr).text()).toMatch(
+    /^the close of bot goes on in the daemon; .*supervisor status bot/,
+  );
+  await child.exited;
+  expect(child.signalCode).toBe("SIGINT");
+  await rig.botIn("locked", 60_000);
+  expect(paper.state()).toMatchObject({ flat: true, flips: [] });
 });

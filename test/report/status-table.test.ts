@@ -13,6 +13,7 @@ test("statusTable() prints no control character of any field, and no line that a
     "bot says: fine bot: locked ]0;title ",
     "bot: last exit 2026-01-01T00:00:00.000Z, cause exited: exit forged: fine",
     "bot: probe web: status 500:   1Aall good",
+    "bot: start 1",
     "probes of bot:",
     "  web (http, liveness): unhealthy, last failure: status 500:   1Aall good",
   ]);

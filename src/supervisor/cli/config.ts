@@ -1,5 +1,5 @@
 /** `supervisor config`: write, check and show the config, and print its JSON Schema. */
-import { closeSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
@@ -90,7 +90,7 @@ function whyNotWritten(cause: unknown, folder: string): string {
       return "the file exists; name another, or replace it with --force";
     case "ENOENT":
     case "ENOTDIR":
-      return `there is no folder ${folder}; create it (mkdir -p ${folder}), or name a file in another`;
+      return `there is no folder ${folder}; create it (mkdir -p ${shellWord(folder)}), or name a file in another`;
     case "EACCES":
     case "EPERM":
     case "EROFS":
@@ -99,6 +99,11 @@ function whyNotWritten(cause: unknown, folder: string): string {
     default:
       return cause instanceof Error ? cause.message.replace(/^cannot write [^:]*: /, "") : String(cause);
   }
+}
+
+/** As a shell takes it for one word. */
+function shellWord(text: string): string {
+  return /^[\w./+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** The system's code, also of an error that wraps it. */
@@ -112,6 +117,10 @@ function writeNew(file: string, text: string): void {
   const fd = openSync(file, "wx", 0o644);
   try {
     writeFileSync(fd, text);
+  } catch (error) {
+    // Half a file would be in the way of the next try.
+    rmSync(file, { force: true });
+    throw error;
   } finally {
     closeSync(fd);
   }

@@ -16,6 +16,8 @@ const PAPER_SECRET = "paper-secret";
 const PAPER_PASSPHRASE = "paper-passphrase";
 /** Longest wait for a process to speak or to end, ms. */
 const PATIENCE_MS = 20_000;
+/** Enough to tell why a bot ended. */
+const LAST_WORDS_CHARS = 2_000;
 /** Time between two looks at something that is awaited, ms. */
 const LOOK_MS = 50;
 
@@ -155,6 +157,12 @@ function startDaemon(dir: string, children: Bun.Subprocess[]): Bun.Subprocess {
 /** What a process of the stage has printed. */
 export async function readLog(dir: string, name: "daemon" | "exchange"): Promise<string> {
   return (await Bun.file(join(dir, `${name}.log`)).text()).trim();
+}
+
+/** What the bot printed last; empty when it never ran. */
+export async function lastWords(dir: string): Promise<string> {
+  const log = Bun.file(join(dir, "state", "log", "momentum.log"));
+  return (await log.exists()) ? (await log.text()).slice(-LAST_WORDS_CHARS).trim() : "";
 }
 
 function writeConfig(

@@ -8,6 +8,7 @@ import { callDaemon, request } from "./client.ts";
 import {
   askStatus,
   askVenue,
+  lastWords,
   readLog,
   setStage,
   until,
@@ -52,6 +53,8 @@ export async function tellStory({ port, exchange, keep, io }: StoryOptions): Pro
   } catch (error) {
     io.err(`the demo failed: ${error instanceof Error ? error.message : String(error)}`);
     io.err(await readLog(stage.dir, "daemon"));
+    const words = await lastWords(stage.dir);
+    if (words !== "") io.err(`the bot's last words:\n${words}`);
     return false;
   } finally {
     await stage.strike();

@@ -81,7 +81,7 @@ async function list(bot: string | undefined, options: Options, io: CliIo): Promi
   if (dumps.length === 0) return io.out("no dumps");
   for (const { name, bytes } of dumps) {
     const { id, bot: of, at, reason, signature } = name;
-    io.out([id, new Date(at).toISOString(), of, reason, `kind ${signature}`, formatKib(bytes)].join("  "));
+    io.out([id, new Date(at).toISOString(), of, reason, `kind ${signature}`, formatSize(bytes)].join("  "));
   }
   return undefined;
 }
@@ -160,15 +160,14 @@ async function open(dump: string, options: Options, io: CliIo): Promise<OpenedDu
 /** By id or file name; of a bot its last one. */
 function choose(wanted: string, dumps: readonly DumpFile[]): DumpFile {
   const found = dumps.findLast(({ file, name }) => file === wanted || name.id === wanted || name.bot === wanted);
-  if (found === undefined) throw new NoDumpError(`cannot find dump ${wanted}`);
+  if (found === undefined)
+    throw new NoDumpError(
+      `cannot find dump ${wanted}: no dump has this id or file name, and no bot of this name has one`,
+    );
   return found;
 }
 
 function described({ file, name, bytes }: DumpFile): object {
   const { id, bot, at, reason, signature } = name;
   return { id, file, bot, at: new Date(at).toISOString(), reason, signature, bytes };
-}
-
-function formatKib(bytes: number): string {
-  return formatSize(Math.ceil(bytes / 1_024) * 1_024);
 }

@@ -11,6 +11,8 @@ import type { CliIo } from "./verb.ts";
 
 /** Time between two looks at a close under way, ms. */
 const POLL_MS = 200;
+/** What ends the waiting, and nothing else. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export function emergencyPath(bot: string): string {
   return `/v1/bots/${encodeURIComponent(bot)}/emergency`;
@@ -21,6 +23,22 @@ export function emergencyPath(bot: string): string {
  * needs no end of its own; a daemon that no longer answers ends the wait.
  */
 export async function waitForEnd(place: Place, bot: string, incident: string, io: CliIo): Promise<CloseEnd> {
+  const interrupted = (signal: NodeJS.Signals): void => {
+    io.err(
+      `the close of ${bot} goes on in the daemon; to see it: supervisor status ${bot}, supervisor events --bot ${bot}`,
+    );
+    // The listener is gone by now: this ends the command as if there had been none.
+    process.kill(process.pid, signal);
+  };
+  for (const signal of SIGNALS) process.once(signal, interrupted);
+  try {
+    return await untilEnd(place, bot, incident, io);
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, interrupted);
+  }
+}
+
+async function untilEnd(place: Place, bot: string, incident: string, io: CliIo): Promise<CloseEnd> {
   let told = "";
   for (;;) {
     const now = await look(place, bot);

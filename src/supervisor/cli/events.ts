@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import type { JournalEntry } from "../../core/journal-entry.ts";
 import { plainJson } from "../../core/plain-text.ts";
+import { systemClock } from "../../platform/clock.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { readJournal, type JournalReading } from "../runtime/journal-reader.ts";
 import { callDaemon, DaemonDownError, request } from "./client.ts";
@@ -23,7 +24,8 @@ interface Options extends PlaceOptions {
 
 export const command: Verb = {
   name: "events",
-  summary: "Shows what the supervisor saw, decided and did, with the reasons. Times are UTC.",
+  summary:
+    "Shows what the supervisor saw, decided and did, with the reasons. Times are UTC, with the date where it is not today's.",
   configure: (cmd, io) => {
     withConfig(cmd)
       .option("-f, --follow", "go on with what happens from now on")
@@ -43,7 +45,9 @@ async function events(options: Options, io: CliIo): Promise<void> {
     (options.bot === undefined || entry.bot === options.bot) &&
     (options.since === undefined || new Date(entry.at) >= options.since) &&
     (options.verbose === true || options.json === true || entry.level !== "debug");
-  const show = (entry: JournalEntry): void => io.out(options.json === true ? plainJson(entry) : eventLine(entry));
+  const today = systemClock.wallTime().toISOString().slice(0, 10);
+  const show = (entry: JournalEntry): void =>
+    io.out(options.json === true ? plainJson(entry) : eventLine(entry, { today }));
   // Following begins before the reading, so that nothing falls between the two; doubles are told by their number.
   const live = options.follow === true ? await request(place, "GET", "/v1/events") : undefined;
   const folder = join(place.dirs.stateDir, "journal");
@@ -51,7 +55,7 @@ async function events(options: Options, io: CliIo): Promise<void> {
     readingFiles("the events", folder, () => readJournal(folder, options.lines, wanted)),
   );
   for (const entry of entries) show(entry);
-  if (damaged > 0) io.err(`${damaged} damaged lines of the journal were passed over`);
+  if (damaged > 0) io.err(`damaged lines of the journal that were passed over: ${damaged}`);
   if (live === undefined) return;
   await followEvents(live, (entry) => {
     const known = entries.some((old) => old.seq === entry.seq && old.at === entry.at);

@@ -29,7 +29,7 @@ class NoLogError extends Error {
 }
 
 class NoRunError extends Error {
-  readonly hint = "supervisor status shows the number of the current start as generation";
+  readonly hint = "supervisor status BOT shows the number of the current start";
 }
 
 export const command: Verb = {

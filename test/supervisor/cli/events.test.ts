@@ -50,3 +50,19 @@ test("events -f says that a living supervisor has cut it off, with exit code 1",
   expect(err).toContain("the supervisor has cut off this reader");
   expect(code).toBe(1);
 });
+
+test("events gives the date of an entry that is not of today", async () => {
+  await using rig = new VerbRig();
+  const now = new Date().toISOString();
+  rig.write(
+    ".supervisor/journal/000001.ndjson",
+    `${entry("mine", "2026-01-01T11:30:00.000Z")}\n${entry("mine", now)}\n`,
+  );
+  const { out } = await rig.run(command);
+  // Unless midnight was between the two looks at the clock.
+  expect(out.split("\n").map((line) => line.replace(/ {3}mine.*/, ""))).toEqual([
+    "2026-01-01 11:30:00.000",
+    expect.stringContaining(now.slice(11, 23)),
+    "",
+  ]);
+});
