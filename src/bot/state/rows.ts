@@ -1,5 +1,5 @@
 /** Rows with their hashes, in SQL and as lines of the second copy. */
-import { createHash } from "node:crypto";
+import { hash as hashText } from "node:crypto";
 import { rowText, TABLE_NAMES, TABLES, type Cell, type Row, type TableName } from "../../core/state-tables.ts";
 
 /** 128 bits: proof against chance and damage, not against somebody who writes to the file. */
@@ -9,10 +9,17 @@ const HASH_CHARS = 32;
 export interface StoredRow {
   readonly row: Row;
   readonly hash: string;
+  /** What the hash is made of, of a row that has just been written: its line begins so. */
+  readonly text?: string;
 }
 
 export function hashOf(row: Row): string {
-  return createHash("sha256").update(rowText(row)).digest("hex").slice(0, HASH_CHARS);
+  return hashOfText(rowText(row));
+}
+
+/** The hash of what `rowText` gives. */
+export function hashOfText(text: string): string {
+  return hashText("sha256", text, "hex").slice(0, HASH_CHARS);
 }
 
 /** The row that `values` (cells, version, hash) are, if they are whole and of that table. */
@@ -56,8 +63,8 @@ export function upsertSql(table: TableName): string {
 }
 
 /** One line of the second copy, with its end. */
-export function lineOf({ row, hash }: StoredRow): string {
-  return `${JSON.stringify([row.table, ...row.cells, row.version, hash])}\n`;
+export function lineOf({ row, hash, text = rowText(row) }: StoredRow): string {
+  return `${text.slice(0, -1)},"${hash}"]\n`;
 }
 
 /** The row of a line; `undefined` for one that is torn or damaged. */

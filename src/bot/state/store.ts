@@ -274,8 +274,7 @@ class ThreadStore implements StateStore {
     this.#pending.clear();
   }
 
-  /** For what is written without waiting: a failure reaches `onTrouble` by the thread. */
-  /** Resolves when it is written, or is known not to be: whoever hears of trouble hears it elsewhere. */
+  /** Resolves when it is written, or is known not to be: a failure reaches `onTrouble` by the thread. */
   async #later(table: PlainTable, cells: readonly Cell[]): Promise<void> {
     await this.#put(table, cells).catch(() => undefined);
   }

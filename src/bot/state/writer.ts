@@ -3,11 +3,19 @@
  * answered only when both copies are durable, or not at all.
  */
 import type { IntentOutcome, KnownIntent, OrderIntent } from "../../core/order-intent.ts";
-import { CHAIN_START, RESTING, TABLES, UNFINISHED, type Cell, type TableName } from "../../core/state-tables.ts";
-import { readMeta, writeMeta, type Database } from "./database.ts";
+import {
+  CHAIN_START,
+  RESTING,
+  rowText,
+  TABLES,
+  UNFINISHED,
+  type Cell,
+  type TableName,
+} from "../../core/state-tables.ts";
+import { writeMeta, type Database } from "./database.ts";
 import { intentCells, knownIntent, settledCells } from "./orders.ts";
 import type { Ask, Envelope, Query, Reply } from "./protocol.ts";
-import { columnsSql, hashOf, proven, upsertSql, type StoredRow } from "./rows.ts";
+import { columnsSql, hashOfText, proven, upsertSql, type StoredRow } from "./rows.ts";
 import { decrypt, encrypt, isCurrent, type KeyRing, type Place } from "./secrets.ts";
 import type { SecondCopy } from "./second-copy.ts";
 
@@ -43,6 +51,8 @@ export interface WriterParts {
 export class StateWriter {
   readonly #parts: WriterParts;
   readonly #statements = new Map<string, BetterSqlite3.Statement>();
+  /** What each put of a table takes: its texts are not made anew for each. */
+  readonly #puts = new Map<TableName, Readonly<Record<"version" | "upsert", BetterSqlite3.Statement>>>();
   /** Rows of the group under way that also go to the second copy. */
   #twice: StoredRow[] = [];
   #lastTrade: { seq: number; hash: string } | undefined;
@@ -70,7 +80,8 @@ export class StateWriter {
   }
 
   #mustLead(): void {
-    const epoch = readMeta(this.#parts.database, "writer_epoch");
+    const row = this.#prepared("SELECT value FROM meta WHERE key = 'writer_epoch'").get();
+    const epoch = Array.isArray(row) ? String(row[0]) : undefined;
     if (epoch !== String(this.#parts.epoch))
       throw new FencedError("cannot write the state: another process has opened it since");
   }
@@ -109,7 +120,7 @@ export class StateWriter {
 
   #put(table: TableName, cells: readonly Cell[]): void {
     const key = cells[0] ?? null;
-    const known = this.#prepared(`SELECT version FROM ${table} WHERE ${TABLES[table].columns[0]} = ?`).get(key);
+    const known = this.#putsTo(table).version.get(key);
     this.#write(table, cells, Array.isArray(known) ? Number(known[0]) + 1 : 1);
   }
 
@@ -117,8 +128,9 @@ export class StateWriter {
     if (cells.length !== TABLES[table].columns.length)
       throw new Error(`cannot write to ${table}: ${cells.length} cells for ${TABLES[table].columns.length} columns`);
     const row = { table, cells, version };
-    const stored = { row, hash: hashOf(row) };
-    this.#prepared(upsertSql(table)).run(...cells, version, stored.hash);
+    const text = rowText(row);
+    const stored = { row, hash: hashOfText(text), text };
+    this.#putsTo(table).upsert.run(...cells, version, stored.hash);
     if (TABLES[table].twice) this.#twice.push(stored);
     return stored;
   }
@@ -216,6 +228,16 @@ export class StateWriter {
 
   #place(key: string): Place {
     return { uuid: this.#parts.uuid, table: "kv", column: "value", key };
+  }
+
+  #putsTo(table: TableName): Readonly<Record<"version" | "upsert", BetterSqlite3.Statement>> {
+    let puts = this.#puts.get(table);
+    if (puts === undefined) {
+      const version = this.#prepared(`SELECT version FROM ${table} WHERE ${TABLES[table].columns[0]} = ?`);
+      puts = { version, upsert: this.#prepared(upsertSql(table)) };
+      this.#puts.set(table, puts);
+    }
+    return puts;
   }
 
   #prepared(sql: string): BetterSqlite3.Statement {
