@@ -85,10 +85,10 @@ const EVIDENCE = [
   "| `binanceusdm`, `okx` | recorded | recorded | recorded | recorded |",
   "| `bitget`, classic account | recorded | recorded, of one order | its reference | recorded |",
   "| `bitget`, unified account | recorded | recorded | recorded | recorded |",
-  "| `bybit` | its reference | recorded, of ended orders | as its regular orders | recorded |",
+  "| `bybit` | another client's tests | recorded, of ended orders | as its regular orders | recorded |",
   "| `gate` | recorded | recorded, of ended orders | recorded | recorded |",
   "| `hyperliquid` | recorded | recorded | as its regular orders | recorded |",
-  "| `krakenfutures` | recorded | recorded | ccxt's parser | ccxt's parser |",
+  "| `krakenfutures` | recorded | recorded | another client's tests | another client's tests |",
   "| `kucoinfutures` | its reference | recorded | as its regular orders | its reference |",
 ];
 
@@ -170,7 +170,7 @@ export function exchangesMarkdown(): string {
     "| B | closes by what ccxt says that it can do, untested |",
     "| C | ccxt cannot show positions or send orders: [a hook](emergency.md#drivers) closes |",
     "",
-    "Fields that the replies of these venues are known to have, from recordings (ccxt's static response fixtures) unless it says otherwise:",
+    "Fields that the replies of these venues are known to have, from recordings (ccxt's static response fixtures) unless it says otherwise; another client's tests are those of NautilusTrader:",
     "",
     ...EVIDENCE,
     "",

@@ -1,5 +1,6 @@
 /** What replies in the venues' documented shapes become on their way through ccxt and our normaliser, and what our orders and cancels become as requests. */
 import { describe, expect, test } from "vitest";
+import { accountFactsOf } from "../../src/actions/venue/account-facts.ts";
 import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import type { CancelOrders, CloseOrder, HeldPosition } from "../../src/core/close-orders.ts";
 import { systemClock } from "../../src/platform/clock.ts";
@@ -281,6 +282,101 @@ test.each(RECORDED_FIELDS)(
     expect(fields.split(" ").filter((name) => !Object.hasOwn(Object(found), name))).toEqual([]);
   },
 );
+
+/** A reply with other entries in its list. */
+function listing(reply: unknown, path: readonly string[], list: readonly object[]): unknown {
+  const [name = "", ...rest] = path;
+  const inner: unknown = Reflect.get(Object(reply), name);
+  return { ...Object(reply), [name]: rest.length === 0 ? list : listing(inner, rest, list) };
+}
+
+function partOf(reply: unknown, path: readonly (string | number)[]): object {
+  return Object(path.reduce<unknown>((part, name) => Reflect.get(Object(part), name), reply));
+}
+
+/** As other clients of the venues have met them. */
+test("CcxtVenue reads Bybit's row of a leg without a position as none, and stops whose average is null", async () => {
+  const { replies } = VENUE_REPLIES.bybit;
+  const leg = partOf(replies, ["GET /v5/position/list|settleCoin=USDT", "result", "list", 0]);
+  const stop = partOf(replies, ["GET /v5/order/realtime|settleCoin=USDT|StopOrder", "result", "list", 0]);
+  await using rig = await replay("bybit", {}, (reply, key) => {
+    if (key === "GET /v5/position/list|settleCoin=USDT")
+      return listing(
+        reply,
+        ["result", "list"],
+        [
+          { ...leg, openTime: 1_700_000_000_123 },
+          { ...leg, symbol: "ETHUSDT", side: "", size: "0", avgPrice: "0", positionValue: "0", liqPrice: "" },
+        ],
+      );
+    if (key.startsWith("GET /v5/order/realtime|settleCoin=USDT"))
+      return listing(
+        reply,
+        ["result", "list"],
+        [
+          { ...stop, orderId: "tp", stopOrderType: "TakeProfit", avgPrice: null, blockTradeId: null, tpslMode: "Full" },
+          { ...stop, orderId: "sl", stopOrderType: "StopLoss", orderType: "Limit", price: "29900", avgPrice: null },
+        ],
+      );
+    return reply;
+  });
+  const { positions = [], orders, triggers, failures } = await rig.venue.read();
+  expect(failures).toEqual([]);
+  expect(positions.map(({ symbol }) => symbol)).toEqual(["BTC/USDT:USDT", "BTC/USDC:USDC", "ETH/USD:ETH"]);
+  expect(orders).toEqual([]);
+  expect(triggers).toMatchObject([
+    { id: "tp", reduceOnly: true },
+    { id: "sl", reduceOnly: true },
+  ]);
+});
+
+test("CcxtVenue takes Kraken's take-profit, which tells no size, for a conditional order", async () => {
+  const { replies } = VENUE_REPLIES.krakenfutures;
+  const plain = partOf(replies, ["GET /derivatives/api/v3/openorders", "openOrders", 0]);
+  const bare = { ...plain, limitPrice: undefined, unfilledSize: undefined, cliOrdId: undefined };
+  await using rig = await replay("krakenfutures", {}, (reply, key) =>
+    key.includes("openorders")
+      ? listing(
+          reply,
+          ["openOrders"],
+          [
+            { ...plain, status: "partiallyFilled", filledSize: 0.1 },
+            {
+              ...bare,
+              order_id: "tp",
+              orderType: "take_profit",
+              stopPrice: 20_000,
+              triggerSignal: "last",
+              reduceOnly: true,
+            },
+          ],
+        )
+      : reply,
+  );
+  const { orders, triggers, failures } = await rig.venue.read();
+  expect(failures).toEqual([]);
+  expect(orders).toMatchObject([{ clientId: "bot-1", reduceOnly: false }]);
+  expect(triggers).toMatchObject([{ id: "tp", symbol: "BTC/USD:USD", reduceOnly: true }]);
+});
+
+test.each([
+  ["may trade and not withdraw", {}, { trade: true, withdraw: false }],
+  ["only reads", { readOnly: 1 }, { trade: false, withdraw: false }],
+  [
+    "may withdraw",
+    { permissions: { ContractTrade: ["Order"], Wallet: ["Withdraw"] } },
+    { trade: true, withdraw: true },
+  ],
+  ["has rights for spot alone", { permissions: { ContractTrade: [], Wallet: [] } }, { trade: false, withdraw: false }],
+  ["is not described", { permissions: undefined }, { trade: undefined, withdraw: undefined }],
+])("accountFactsOf() tells that a key of Bybit %s", async (_, told, rights) => {
+  await using rig = await replay("bybit", {}, (reply, key) =>
+    key.includes("query-api")
+      ? { ...Object(reply), result: { ...Reflect.get(Object(reply), "result"), ...told } }
+      : reply,
+  );
+  expect(await accountFactsOf({ exchange: "bybit" }).rights?.(rig.venue.exchange)).toEqual(rights);
+});
 
 test("CcxtVenue asks Bitget again what kind of account it is when that could not be told", async () => {
   let asked = 0;

@@ -86,6 +86,21 @@ const OKX: AccountFacts = {
   },
 };
 
+/** A key that only reads has its rights listed all the same. */
+const BYBIT: AccountFacts = {
+  rights: async (exchange) => {
+    const { result } = asRecord(await ask(exchange, "privateGetV5UserQueryApi"));
+    const { readOnly, permissions } = asRecord(result);
+    const { ContractTrade: contracts, Derivatives: derivatives, Wallet: wallet } = asRecord(permissions);
+    if (!Array.isArray(contracts) || !Array.isArray(wallet)) return { trade: undefined, withdraw: undefined };
+    const writes = numeric(readOnly) === 0;
+    const orders = contracts.includes("Order") || rowsOf(derivatives).includes("DerivativesTrade");
+    return { trade: writes && orders, withdraw: writes && wallet.includes("Withdraw") };
+  },
+  uid: undefined,
+  money: undefined,
+};
+
 /** The spot wallet; its worth would need a price of every asset. */
 const BINANCE_SPOT: AccountFacts = {
   rights: async (exchange) => {
@@ -121,6 +136,7 @@ export function accountFactsOf({
   if (exchange === "binance" && margin !== undefined) return BINANCE_MARGIN;
   if (exchange === "binance" && spot !== undefined) return BINANCE_SPOT;
   if (exchange === "binanceusdm") return BINANCE;
+  if (exchange === "bybit" && spot === undefined) return BYBIT;
   return exchange === "okx" || exchange === "okxus" || exchange === "myokx" ? OKX : NOTHING;
 }
 
