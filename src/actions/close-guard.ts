@@ -20,6 +20,7 @@ export function proveFence(job: CloseJob, clock: Clock, record: CloseRecord): Ve
   const startMs = clock.monotonicMs();
   try {
     const { environ, cgroups, processes } = job.fence;
+    const method = cgroups.length > 0 ? "cgroup" : "environment";
     const marks = { environ, root: undefined, known: processes };
     const living = (): number[] => {
       // One for all: the account waits for this, and a list of all processes costs milliseconds.
@@ -30,7 +31,7 @@ export function proveFence(job: CloseJob, clock: Clock, record: CloseRecord): Ve
     const first = living();
     // Twice, for a process that forked while the first look passed by.
     const pids = first.length > 0 ? first : living();
-    record.fence = { proven: pids.length === 0, pids, ms: Math.round(clock.monotonicMs() - startMs) };
+    record.fence = { proven: pids.length === 0, method, pids, ms: Math.round(clock.monotonicMs() - startMs) };
     if (pids.length === 0) return undefined;
     return { outcome: "refused", reason: `the bot still lives as pid ${pids.join(", ")}; nothing was sent` };
   } catch (error) {

@@ -150,6 +150,7 @@ export class CloseRecord {
       bot: this.#job.bot,
       account: this.#job.account,
       trigger: this.#job.trigger,
+      ...(this.#job.cause === undefined ? {} : { cause: this.#job.cause }),
       mode: this.#job.mode,
       ...(this.#job.goal === undefined || this.#job.goal.kind === "flat" ? {} : { goal: this.#job.goal }),
       ...(this.#planned === undefined ? {} : { planned: this.#planned }),
@@ -163,8 +164,8 @@ export class CloseRecord {
       calls: this.earlierCalls + this.calls,
       verified: outcome === "flat" || outcome === "cancelled" || outcome === "reduced",
       quietMs: Math.round(this.quietMs),
-      before: this.#before,
-      after: this.#after,
+      before: valued(this.#before),
+      after: valued(this.#after),
       orders: orders.slice(-MAX_KEPT_ORDERS),
       dust: this.#dust,
       foreign: [...foreign],
@@ -177,6 +178,13 @@ export class CloseRecord {
       fence: this.fence,
     };
   }
+}
+
+/** With what all of it is worth, where that is known of each. */
+function valued(held: Holdings | null): Holdings | null {
+  const notionals = (held?.positions ?? []).flatMap(({ notional }) => notional ?? []);
+  if (held === null || notionals.length < held.positions.length) return held;
+  return { ...held, notional: roundQuote(notionals.reduce((sum, notional) => sum + notional, 0)) };
 }
 
 function costOf(order: SentOrder, { price, unit }: Mark): Pick<SentOrder, "reference" | "slippage"> {

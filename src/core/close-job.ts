@@ -134,6 +134,8 @@ export const closeJobSchema = later(() =>
       "exposure",
       "dailyLoss",
     ]),
+    /** What the trigger found, in a sentence; absent: nothing more than its name says. */
+    cause: z.string().optional(),
     bot: z.string(),
     account: z.string(),
     /** Folder of the bot's incidents: `ID.ndjson` is the close journal, `ID.json` the report. */
@@ -218,9 +220,17 @@ const loanSchema = later(() =>
 );
 export type OwedLoan = z.output<typeof loanSchema>;
 
-/** `loans`: those of margin wallets that something is left to repay with; absent: none. */
+/**
+ * `loans`: those of margin wallets that something is left to repay with; absent: none. `notional`: sum of the positions' notionals, in
+ * quote currency; absent: that of one is not known.
+ */
 const holdingsSchema = later(() =>
-  z.strictObject({ positions: z.array(positionSchema), orders: z.number(), loans: z.array(loanSchema).optional() }),
+  z.strictObject({
+    positions: z.array(positionSchema),
+    orders: z.number(),
+    notional: z.number().optional(),
+    loans: z.array(loanSchema).optional(),
+  }),
 );
 
 export const closeReportSchema = later(() =>
@@ -230,6 +240,8 @@ export const closeReportSchema = later(() =>
     bot: z.string(),
     account: z.string(),
     trigger: closeJobSchema.shape.trigger,
+    /** What the trigger found. Absent in older reports. */
+    cause: z.string().optional(),
     mode: closeJobSchema.shape.mode,
     /** What was to be reached; absent: a flat account. */
     goal: closeGoalSchema.optional(),
@@ -266,7 +278,13 @@ export const closeReportSchema = later(() =>
     next: z.string().optional(),
     /** Errors by class, counted. */
     errors: z.record(z.string(), z.number()),
-    fence: z.strictObject({ proven: z.boolean(), pids: z.array(z.number()), ms: z.number() }),
+    fence: z.strictObject({
+      proven: z.boolean(),
+      /** By what the bot's processes were known: the kernel's list of its cgroup, or marks in the environment of all. Absent in older reports. */
+      method: z.enum(["cgroup", "environment"]).optional(),
+      pids: z.array(z.number()),
+      ms: z.number(),
+    }),
   }),
 );
 export type CloseReport = z.output<typeof closeReportSchema>;

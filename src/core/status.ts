@@ -90,6 +90,16 @@ const botStatusSchema = z.strictObject({
     incident: z.string().nullable(),
     lockedSince: time.nullable(),
     reason: z.string().nullable(),
+    lastClose: z
+      .strictObject({
+        outcome: z.string(),
+        endedAt: time.nullable(),
+        seconds: seconds.describe("From the start of the worker to its verdict, the quiet period included."),
+        residualNotional: z.number().nullable().describe("What was open at its end; null: not known."),
+        orders: z.strictObject({ accepted: z.int(), rejected: z.int(), unknown: z.int() }),
+      })
+      .nullish()
+      .describe("The last close that this daemon ran; null: none."),
     preflight: z.enum(["ok", "failed", "never"]),
     preflightAt: time.nullable(),
     limits: z

@@ -45,12 +45,12 @@ function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleRepor
 
 function fullPage(report: CloseReport): string[] {
   const { incident, bot, outcome, verified, account, exchange, scope = [], trigger, goal, startedAt, endedAt } = report;
-  const { reason, durationMs, quietMs, rounds, calls, fence, next } = report;
+  const { cause, reason, durationMs, quietMs, rounds, calls, fence, next } = report;
   const proof = fence.proven ? `proven dead in ${fence.ms} ms` : `not proven dead${pidsOf(fence.pids)}`;
   return [
     `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
     `  account  ${account} at ${exchange}, ${scope.length === 0 ? "the whole account" : scope.join(", ")}`,
-    `  cause    ${CAUSES[trigger]}`,
+    `  cause    ${CAUSES[trigger]}${cause === undefined ? "" : ` (${cause})`}`,
     ...(goal === undefined ? [] : [`  goal     ${goal.kind}`]),
     `  time     ${startedAt}${endedAt === undefined ? "" : ` to ${endedAt}`}`,
     `  took     ${seconds(durationMs)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
@@ -76,10 +76,15 @@ function section(title: string, lines: readonly string[]): string[] {
 
 function holdings(held: CloseReport["before"]): string[] {
   if (held === null) return ["the account could not be read"];
+  const worth = held.notional === undefined ? "" : `, ${held.notional.toFixed(2)} in all`;
   const orders = held.orders === 0 ? "no open order" : counted(held.orders, "open order");
   const owed = (held.loans ?? []).map(({ symbol, amount, covered }) => `owed ${amount} ${symbol}, ${covered} there`);
   if (held.positions.length === 0) return [`no position, ${orders}`, ...owed];
-  return [...table(["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL"], held.positions.map(positionRow)), ...owed, orders];
+  return [
+    ...table(["SYMBOL", "SIDE", "AMOUNT", "NOTIONAL"], held.positions.map(positionRow)),
+    ...owed,
+    `${orders}${worth}`,
+  ];
 }
 
 function positionRow({ symbol, side, amount, notional }: Position): string[] {

@@ -74,6 +74,22 @@ export function ofBot(read: (bot: BotStatus) => number | null): Source {
   };
 }
 
+const OUTCOMES = ["accepted", "rejected", "unknown"] as const;
+
+/** For each bot a sample for each outcome of the orders of its last close; without one NaN. */
+export function ofCloseOrders(): Source {
+  return {
+    labels: ["bot", "account", "outcome"],
+    read: ({ bots }) =>
+      bots.flatMap((each) =>
+        OUTCOMES.map((outcome) => ({
+          labels: { ...ofWhom(each), outcome },
+          value: each.emergency.lastClose?.orders[outcome] ?? NONE,
+        })),
+      ),
+  };
+}
+
 /** Without a process nothing is used; of processes that cannot be read nothing is known. */
 export function ofTree(read: (resources: NonNullable<BotStatus["resources"]>) => number): Source {
   return ofBot(({ resources, pid }) => (resources === null ? (pid === null ? 0 : NONE) : read(resources)));

@@ -11,6 +11,7 @@ import {
   gauge,
   ofBackup,
   ofBot,
+  ofCloseOrders,
   ofDaemon,
   ofDrill,
   ofLastExit,
@@ -201,6 +202,21 @@ export const METRICS: readonly Row[] = [
     "supervisor_bot_locked_since_timestamp_seconds",
     "When the lockout began, in seconds since 1970; NaN while there is none.",
     ofBot(({ emergency }) => secondsOf(emergency.lockedSince)),
+  ),
+  gauge(
+    "supervisor_bot_emergency_close_seconds",
+    "How long the last close took, its quiet period included; NaN before the first of this daemon.",
+    ofBot(({ emergency }) => emergency.lastClose?.seconds ?? null),
+  ),
+  gauge(
+    "supervisor_bot_emergency_residual_notional",
+    "What was open when the last close ended, in quote currency; NaN before the first of this daemon, and while it is not known.",
+    ofBot(({ emergency }) => emergency.lastClose?.residualNotional ?? null),
+  ),
+  gauge(
+    "supervisor_bot_emergency_orders",
+    "Orders of the last close by what became of them; NaN before the first of this daemon.",
+    ofCloseOrders(),
   ),
   gauge(
     "supervisor_bot_emergency_preflight_ok",

@@ -45,7 +45,7 @@ const rows: readonly Row[] = [
         "the account is flat",
         "flat",
       ]);
-      expect(report.after).toEqual({ positions: [], orders: 0 });
+      expect(report.after).toEqual({ positions: [], orders: 0, notional: 0 });
       // Two rounds with a cancel each per symbol, one order per symbol, four readings of three calls, the markets.
       expect(report.calls).toBe(20 * 3 + 4 * 3 + 1);
       expect(rig.paper.state().requests[ORDER]).toBe(20);

@@ -125,7 +125,17 @@ test.concurrent("SIGUSR2 closes positions of every bot", async () => {
   await rig.botIn("running");
   process.kill(rig.daemon.pid, "SIGUSR2");
   await expectLockedFlat(rig, paper, "signal");
-  expect((await rig.bot()).reason).toBe("SIGUSR2 was sent to the supervisor");
+  const cause = "SIGUSR2 was sent to the supervisor";
+  const { reason, emergency } = await rig.bot();
+  expect(reason).toBe(cause);
+  expect(emergency.lastClose).toMatchObject({
+    outcome: "flat",
+    residualNotional: 0,
+    orders: { rejected: 0, unknown: 0 },
+  });
+  const shown = await rig.cli("emergency", "report", "bot", "--json");
+  const told = { method: expect.any(String) };
+  expect(JSON.parse(shown.out)).toMatchObject({ cause, fence: told, before: { notional: expect.any(Number) } });
 });
 
 test.concurrent("BOT_EMERGENCY_SHUTDOWN=true keeps every bot down and closes its positions", async () => {

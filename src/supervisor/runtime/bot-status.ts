@@ -1,4 +1,5 @@
 /** The part of the status object that describes one bot. */
+import type { CloseReport } from "../../core/close-job.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import { restartsInPeriod } from "../../core/budget.ts";
 import type { State } from "../../core/lifecycle-types.ts";
@@ -148,8 +149,18 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     incident: lockout?.incident ?? null,
     lockedSince: lockout?.lockedAt ?? null,
     reason: lockout?.reason ?? null,
+    lastClose: lastCloseOf(bot.emergency.lastReport),
     ...bot.guard.status,
   };
+}
+
+function lastCloseOf(report: CloseReport | undefined): BotStatus["emergency"]["lastClose"] {
+  if (report === undefined) return null;
+  const { outcome, endedAt, durationMs, after, orders } = report;
+  const counts = { accepted: 0, rejected: 0, unknown: 0 };
+  for (const order of orders) counts[order.outcome] += 1;
+  const residualNotional = after?.notional ?? null;
+  return { outcome, endedAt: endedAt ?? null, seconds: durationMs / 1_000, residualNotional, orders: counts };
 }
 
 function emergencyState(bot: Bot): BotStatus["emergency"]["state"] {

@@ -34,13 +34,16 @@ const SLOW_ROUND_MS = 15_000;
 /** Memory above which a worker is killed, bytes: ten times what the largest venue takes. */
 const WORKER_MEMORY_BYTES = 1024 ** 3;
 
+/** Of what the trigger found, that the report tells. */
+const MAX_CAUSE_CHARS = 500;
+
 /** Largest key file read, bytes. */
 const MAX_KEY_BYTES = 16 * 1024;
 
 export interface CloseRequest {
   readonly plan: BotPlan;
   readonly mode: CloseJob["mode"];
-  readonly lockout: Pick<Lockout, "incident" | "trigger">;
+  readonly lockout: Pick<Lockout, "incident" | "trigger"> & Partial<Pick<Lockout, "reason">>;
   /** `undefined`: a flat account. */
   readonly goal?: CloseGoal | undefined;
   /** One of the rounds that follow a close which did not end well: it takes little time. */
@@ -104,6 +107,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
     bounds: boundsOf(emergency),
     incident: lockout.incident,
     trigger: lockout.trigger,
+    ...(lockout.reason === undefined ? {} : { cause: lockout.reason.slice(0, MAX_CAUSE_CHARS) }),
     bot: plan.name,
     account: plan.account,
     incidentsDir: plan.files.incidents,

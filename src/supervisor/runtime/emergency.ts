@@ -55,6 +55,7 @@ export class Emergency {
   readonly lockout: LockoutStore;
   readonly #deps: EmergencyDeps;
   #view: CloseView | undefined;
+  #lastReport: CloseReport | undefined;
   #working = false;
   /** The order whose bad fill was told last. */
   #toldOrder: string | undefined;
@@ -76,6 +77,11 @@ export class Emergency {
   /** `undefined` while this daemon has closed nothing. */
   get view(): CloseView | undefined {
     return this.#view;
+  }
+
+  /** Of the last close that ended while this daemon lived. */
+  get lastReport(): CloseReport | undefined {
+    return this.#lastReport;
   }
 
   /** A worker is under way; it goes on also when the daemon ends. */
@@ -153,6 +159,7 @@ export class Emergency {
 
   #ended(outcome: RungOutcome, text: string, report?: CloseReport): RungOutcome {
     this.#view = { state: "ended", text, report };
+    this.#lastReport = report ?? this.#lastReport;
     this.#working = false;
     this.#deps.fact(isReached(outcome) ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
     if (report !== undefined) this.#tellBot(report);
