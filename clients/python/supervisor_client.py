@@ -533,7 +533,6 @@ class FloorFile:
         self.known = False  # Whether the last reading has found a level.
 
     def read(self, now: float) -> str:
-        self.known = False
         if self._path is None:
             return "normal"
         try:
@@ -546,12 +545,31 @@ class FloorFile:
                     word = file.read(65).decode("ascii", "replace").strip()
                 self._last, self.known = (word, True) if word in LEVELS else (self._last, False)
         except FileNotFoundError:
-            self._mark, self._touched_at, self._last = None, None, "normal"
+            self._mark, self._touched_at, self._last, self.known = None, None, "normal", False
             return "normal"
         except OSError:
+            self.known = False
             self._touched_at = now if self._touched_at is None else self._touched_at
         silent = now - (now if self._touched_at is None else self._touched_at) > self.SILENT_MS
         return max(self._last, "degraded", key=LEVELS.index) if silent else self._last
+
+
+def _alert(path: str, text: str) -> None:
+    """An event that the supervisor passes on to people, and does nothing else for; sent beside the bot, and dropped after two seconds."""
+    body = json.dumps({"level": "alert", "text": text[:1_000]}).encode()
+    head = f"POST /v1/events HTTP/1.1\r\nHost: supervisor\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+
+    def send() -> None:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+                link.settimeout(2)
+                link.connect(path)
+                link.sendall(head.encode() + body)
+                link.recv(1_024)
+        except OSError:
+            pass
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 def _hold(path: str) -> Optional[int]:
@@ -590,6 +608,7 @@ class Levels:
         folder = environ.get("SUPERVISOR_STATE_DIR")
         self._kept = os.path.join(folder, "level.json") if folder else None
         self._told, self._latched = "normal", False
+        self._socket = environ.get("SUPERVISOR_SOCKET", "")
         self._lock_file = None if folder is None else _hold(os.path.join(folder, "level.lock"))
         self._restore()
         self._tell()
@@ -670,6 +689,8 @@ class Levels:
         self._keep()
         if level == before:
             return
+        if level == "emergency" and source != "supervisor" and self._socket:
+            _alert(self._socket, f"its own level is emergency: {reason}")
         if self._blackbox is not None:
             risen = LEVELS.index(level) > LEVELS.index(before)
             change = {"from": before, "to": level, "source": source, "reason": reason}

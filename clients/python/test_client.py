@@ -196,6 +196,25 @@ class LevelsTest(Scratch):
         again.set("normal", "looked at by hand")
         self.assertEqual(self.kept().level, "normal")
 
+    def test_an_emergency_of_its_own_is_told_to_the_supervisor(self):
+        path = os.path.join(self.folder, "s")
+        server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.addCleanup(server.close)
+        server.bind(path)
+        server.listen()
+        server.settimeout(20)
+        levels = Levels({"SUPERVISOR_SOCKET": path}, now=lambda: self.now)
+        levels.propose("loss", "emergency", "lost 5 %", 1)
+        link, _ = server.accept()
+        with link:
+            link.settimeout(20)
+            heard = b""
+            while not heard.endswith(b"}"):
+                heard += link.recv(4096)
+            link.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        self.assertTrue(heard.startswith(b"POST /v1/events HTTP/1.1\r\n"))
+        self.assertIn(b'{"level": "alert", "text": "its own level is emergency: lost 5 %"}', heard)
+
     def test_an_emergency_of_the_supervisor_is_over_once_its_file_says_so(self):
         environ = {"SUPERVISOR_STATE_DIR": self.folder, "SUPERVISOR_LEVEL_FILE": self.path}
         self.demand("emergency")

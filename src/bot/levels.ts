@@ -206,12 +206,10 @@ class FloorFile {
   }
 
   read(nowMs: number): Level {
-    this.#known = false;
     if (this.#path === undefined) return "normal";
     try {
       // Changes of the time are looked at, not its age: a step of the wall clock makes no supervisor silent.
       const { ino, mtimeMs, size } = statSync(this.#path);
-      this.#known = true;
       const mark = `${ino} ${mtimeMs}`;
       if (mark !== this.#mark) {
         this.#mark = mark;
@@ -224,10 +222,12 @@ class FloorFile {
     } catch (error) {
       if (error instanceof Error && "code" in error && error.code === "ENOENT") {
         this.#mark = undefined;
+        this.#known = false;
         this.#touchedAtMs = undefined;
         this.#last = "normal";
         return this.#last;
       }
+      this.#known = false;
       this.#touchedAtMs ??= nowMs;
     }
     const silent = nowMs - (this.#touchedAtMs ?? nowMs) > BEAT_MS * SILENT_BEATS;

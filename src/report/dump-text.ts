@@ -10,6 +10,8 @@ import { eventLine } from "./event-text.ts";
 import { ago } from "./status-table.ts";
 import { stackOfBot, wordsBefore } from "./stack-text.ts";
 
+/** Of a death that was dumped in full shortly before. */
+const LIGHT = "light: the full dump of this kind of death is ten minutes older at most";
 const TIMELINE_LINES = 20;
 const EVENT_LINES = 20;
 const OUTPUT_LINES = 15;
@@ -75,7 +77,7 @@ function headLines(manifest: DumpManifest): readonly string[] {
     `${bot} ${how}`,
     `  cause ${reason}${exit === null ? "" : ` (${exit.signal ?? `exit code ${exit.code ?? "unknown"}`})`}, ${createdAt}${lived}`,
     `  account ${account}, start ${generation}, pid ${pid ?? "unknown"}, ${restarts} restarts, level ${level}`,
-    `  ${light ? "one of this kind was read a few minutes before, see supervisor dump list" : live ? "read while it lived" : "it was dead before it could be read"}; supervisor ${versions.supervisor}, Linux ${versions.kernel}`,
+    `  ${light ? LIGHT : live ? "read while it lived" : "it was dead before it could be read"}; supervisor ${versions.supervisor}, Linux ${versions.kernel}`,
     ...(repeats === 0 ? [] : [`  ${repeats} deaths of this kind before it were not dumped`]),
   ];
 }
