@@ -1,5 +1,5 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
@@ -8,18 +8,14 @@ import { openControllers, removeStaleCgroups, type Controllers } from "../../pla
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
-import { sendNotify } from "../../platform/notify-send.ts";
-import { readMachine, type MachineReading } from "../../platform/sample-file.ts";
-import { releaseProgramPages } from "../../platform/memory.ts";
 import { Census } from "../../platform/census.ts";
-import { becomeSubreaper, reapOrphans } from "../../platform/subreaper.ts";
+import { becomeSubreaper } from "../../platform/subreaper.ts";
 import { readMachineClocks } from "../../platform/machine-clocks.ts";
 import { Backups } from "./backups.ts";
 import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
-import { controlSocketPath } from "./config/paths.ts";
 import type { LoadedConfig } from "./config/load.ts";
-import { openControl } from "./control.ts";
+import { dutiesOf, type DutiesDeps } from "./duties.ts";
 import { firstMinute } from "./boot.ts";
 import { endBots } from "./end-bots.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
@@ -27,36 +23,26 @@ import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { endedCleanly, interruptedOrder, STOPPED_TEXT, type InterruptedOrder } from "./journal-reader.ts";
 import { knownSecrets } from "./known-secrets.ts";
+import { Listeners } from "./listeners.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
 import { MaintenanceWatch } from "./maintenance.ts";
 import type { Mirror } from "./mirror.ts";
+import { OrderWatch } from "./order-watch.ts";
 import { Pulse } from "./pulse.ts";
 import { makeRoom } from "./quarantine.ts";
+import { ServiceManager } from "./service-manager.ts";
 import { StartOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
 import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
-import { EmergencyFile } from "./triggers.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
 import { endCommands, type Handover } from "./handover.ts";
-import { Ticker, type Duty } from "./ticker.ts";
+import { Ticker } from "./ticker.ts";
 import { Upgrader } from "./upgrade.ts";
-import { openWeb, type Web } from "./web.ts";
 
-/** Every so many ticks each bot's process tree is looked at. */
-const REMEMBER_TICKS = 10;
-/** After so many ticks the program pages that only the start needed are given back, and then each minute. */
-const RELEASE_TICK = 3;
-const RELEASE_EVERY_TICKS = 60;
 /** Longest part of a stack trace that goes into one journal line, characters. */
 const MAX_STACK_CHARS = 4_000;
-/** Time that systemd is to wait for the next sign of life of a daemon that is stopping, ms: many ticks. */
-const STOPPING_SIGN_MS = 15_000;
-
-interface Stoppable {
-  readonly stop: (closeActive?: boolean) => unknown;
-}
 
 export interface DaemonDeps {
   readonly loaded: LoadedConfig;
@@ -90,15 +76,15 @@ export class Daemon {
   #loaded: LoadedConfig;
   readonly #machine: MachineWatch;
   readonly #maintenance: MaintenanceWatch;
-  #emergencyFile: EmergencyFile;
+  readonly #orders: OrderWatch;
   readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
   readonly #startedAt: Date;
   readonly #startedAtMs: number;
   readonly #backups: Backups;
-  #control: Stoppable | undefined;
+  readonly #listeners: Listeners;
+  readonly #serviceManager: ServiceManager;
   #order: StartOrder | undefined;
-  #web: Web | undefined;
   readonly #ticker: Ticker;
   #changed = true;
   #started = false;
@@ -131,7 +117,7 @@ export class Daemon {
     this.#pulse = new Pulse(clock);
     this.#ticker = new Ticker({
       clock,
-      duties: (tick) => this.#duties(tick),
+      duties: (tick) => dutiesOf(this.#dutiesDeps(), tick),
       onError: (error) => this.reportInternalError(error),
     });
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
@@ -141,38 +127,20 @@ export class Daemon {
       say: (level, text) => this.#say(level, text),
       onChange: () => this.#renewPolicies(),
     });
-    this.#fleet = new Fleet({
-      ...deps,
-      dirs: loaded.dirs,
-      journal: this.#journal,
-      cgroupBase: this.#cgroup.base,
-      controllers: () => this.#controllers,
-      pulse: this.#pulse,
-      machine: this.#machine,
-      suspended: () => this.#maintenance.active,
-      bootLeftMs: firstMinute(clock, readMachineClocks()?.boottimeMs, () => this.#renewPolicies()),
-      // Of the bots of the start: one that a reload takes in later begins anew.
-      carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
-      // One that a reload takes in later was let go of by this supervisor.
-      endedCleanly: () => this.#started || clean,
-      onChange: () => {
-        this.#changed = true;
-        this.#order?.poke();
-      },
-      secrets: () => knownSecrets(this.#loaded.config, deps.env),
-      onBug: (error) => this.reportInternalError(error),
-    });
+    this.#fleet = this.#createFleet(clean);
     this.upgrader = this.#createUpgrader();
-    this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    this.#orders = this.#createOrders();
+    this.#listeners = this.#createListeners();
+    this.#serviceManager = new ServiceManager(deps.env);
     this.#loaded = loaded;
     this.#reloader = new Reloader({
       fleet: this.#fleet,
       current: () => this.#loaded,
       adopt: (next, plan) => this.#adoptConfig(next, plan),
       stopping: () => this.#stopping,
-      obstacle: () => this.#restoring(),
+      obstacle: () => this.#backups.restores.obstacle(this.#fleet.bots.keys()),
       say: (level, text) => this.#say(level, text),
-      onBusy: (busy) => this.#tellSystemd(busy ? "RELOADING=1" : "READY=1"),
+      onBusy: (busy) => this.#serviceManager.tell(busy ? "RELOADING=1" : "READY=1"),
     });
   }
 
@@ -189,15 +157,6 @@ export class Daemon {
     return dryRun ? this.#reloader.preview() : this.#reloader.reload();
   }
 
-  /** Why there can be no reload now: a restart would let a bot open data that is being replaced under it. */
-  #restoring(): string | undefined {
-    for (const name of this.#fleet.bots.keys()) {
-      const reason = this.#backups.restores.holding(name);
-      if (reason !== undefined) return `bot ${name}: ${reason}`;
-    }
-    return undefined;
-  }
-
   /** SIGHUP. */
   reloadBySignal(): void {
     if (this.#started) void this.#reloader.obeySignal();
@@ -209,32 +168,18 @@ export class Daemon {
     this.#openControllers(loaded);
     for (const warning of loaded.warnings) this.#say("warn", warning);
     const changed = (key: string): boolean => changes.some((each) => each.key.split(".")[0] === key);
-    if (changed("emergencyFile"))
-      this.#emergencyFile = new EmergencyFile(loaded.config.emergencyFile, process.getuid?.() ?? 0);
+    if (changed("emergencyFile")) this.#orders.follow(loaded.config.emergencyFile);
     if (changed("backups")) this.#backups.adopt(loaded);
     if (!changed("http") && !changed("metrics")) return;
-    await this.#web?.stop(true);
-    this.#web = undefined;
-    if (!this.#stopping) await this.#openServers(() => true);
+    await this.#listeners.closeWeb();
+    if (!this.#stopping) await this.#listeners.openWeb(() => true);
   }
 
   /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
   async openWeb({ held }: Held = {}): Promise<void> {
     const { config, dirs } = this.#loaded;
     const ordered = (): boolean => this.#deps.emergencyAtStart || existsSync(config.emergencyFile);
-    await this.#openServers(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
-  }
-
-  async #openServers(urgent: () => boolean): Promise<void> {
-    this.#web = await openWeb({
-      config: this.#loaded.config,
-      bots: () => this.#loaded.config.bots,
-      status: () => this.status(),
-      pulseAgeMs: () => this.#pulse.ageMs,
-      stopping: () => this.#stopping,
-      urgent,
-      say: (level, text) => this.#say(level, text),
-    });
+    await this.#listeners.openWeb(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
   }
 
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
@@ -258,59 +203,75 @@ export class Daemon {
     const configured = new Set(Object.keys(loaded.config.bots));
     for (const config of Object.values(admitted)) this.#fleet.add(config, { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
-    this.#openControl();
+    this.#listeners.openControl();
     this.#pulse.start();
-    const emergency = this.#orderAtStart();
+    const emergency = this.#orders.atStart();
     for (const bot of this.#fleet.all) {
       const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
       const { name, config } = bot.plan;
       bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after, census });
     }
     this.#order = new StartOrder(this.#fleet.bots, this.#deps.clock);
-    if (emergency?.trigger === "file") this.#consumeFile();
-    this.#tellSystemd(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
+    if (emergency !== undefined) this.#orders.consume(emergency);
+    this.#serviceManager.tell(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
     this.#started = true;
     this.#ticker.start();
   }
 
-  /** An order to close everything that was there before us: then no bot is started first. */
-  #orderAtStart(): Order | undefined {
-    if (this.#deps.emergencyAtStart)
-      return { trigger: "environment", reason: "BOT_EMERGENCY_SHUTDOWN was set when the supervisor started" };
-    const found = this.#emergencyFile.look();
-    if (found.alert !== undefined) this.#say("alert", found.alert);
-    if (found.fired && this.#maintenance.active) {
-      this.#say("alert", `the emergency file ${this.#emergencyFile.path} was there; nothing is closed in maintenance`);
-      this.#consumeFile();
-      return undefined;
-    }
-    return found.fired
-      ? { trigger: "file", reason: `the emergency file ${this.#emergencyFile.path} was there` }
-      : undefined;
+  /** `clean`: an earlier supervisor has ended its bots. */
+  #createFleet(clean: boolean): Fleet {
+    const deps = this.#deps;
+    return new Fleet({
+      ...deps,
+      dirs: deps.loaded.dirs,
+      journal: this.#journal,
+      cgroupBase: this.#cgroup.base,
+      controllers: () => this.#controllers,
+      pulse: this.#pulse,
+      machine: this.#machine,
+      suspended: () => this.#maintenance.active,
+      bootLeftMs: firstMinute(deps.clock, readMachineClocks()?.boottimeMs, () => this.#renewPolicies()),
+      // Of the bots of the start: one that a reload takes in later begins anew.
+      carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
+      // One that a reload takes in later was let go of by this supervisor.
+      endedCleanly: () => this.#started || clean,
+      onChange: () => {
+        this.#changed = true;
+        this.#order?.poke();
+      },
+      secrets: () => knownSecrets(this.#loaded.config, deps.env),
+      onBug: (error) => this.reportInternalError(error),
+    });
   }
 
-  /** Removes the file only when its order is in the lockouts on disk: from there on it outlives us. */
-  #consumeFile(): void {
-    const trouble = this.#emergencyFile.consume();
-    if (trouble !== undefined) this.#say("alert", trouble);
-  }
-
-  #openControl(): void {
-    const { loaded, clock, env } = this.#deps;
-    this.#control = openControl({
-      path: controlSocketPath(loaded.dirs.runtimeDir),
+  #createListeners(): Listeners {
+    const { loaded } = this.#deps;
+    return new Listeners({
+      ...this.#deps,
+      runtimeDir: loaded.dirs.runtimeDir,
       group: loaded.config.control.group,
+      config: () => this.#loaded.config,
       bots: this.#fleet.bots,
       journal: this.#journal,
-      clock,
-      env,
       status: () => this.status(),
+      pulseAgeMs: () => this.#pulse.ageMs,
       stopping: () => this.#stopping,
       reload: (options) => this.reload(options),
-      version: this.#deps.version,
       upgrader: this.upgrader,
       maintenance: this.#maintenance,
       restoring: (bot) => this.#backups.restores.holding(bot),
+      say: (level, text) => this.#say(level, text),
+    });
+  }
+
+  #createOrders(): OrderWatch {
+    const { loaded, emergencyAtStart } = this.#deps;
+    return new OrderWatch({
+      path: loaded.config.emergencyFile,
+      switchedOn: emergencyAtStart,
+      suspended: () => this.#maintenance.active,
+      order: (order) => this.emergency(order),
+      alert: (text) => this.#say("alert", text),
     });
   }
 
@@ -328,8 +289,24 @@ export class Daemon {
       },
       snapshot: () => this.#snapshot(),
       say: (level, text) => this.#say(level, text),
-      tellSystemd: (text) => this.#tellSystemd(text),
+      tellSystemd: (text) => this.#serviceManager.tell(text),
     });
+  }
+
+  #dutiesDeps(): DutiesDeps {
+    return {
+      clock: this.#deps.clock,
+      orders: this.#orders,
+      machine: this.#machine,
+      maintenance: this.#maintenance,
+      fleet: this.#fleet,
+      serviceManager: this.#serviceManager,
+      startOrder: () => this.#order,
+      backups: this.#backups,
+      listeners: this.#listeners,
+      phase: () => ({ stopping: this.#stopping, reloading: this.#reloader.busy }),
+      keepStatus: () => void (this.#changed && this.#snapshot()),
+    };
   }
 
   status(): Promise<Status> {
@@ -366,7 +343,7 @@ export class Daemon {
   async shutDown(reason: string): Promise<void> {
     this.#stopping = true;
     this.#say("info", `supervisor is stopping: ${reason}`);
-    this.#tellSystemd("STOPPING=1");
+    this.#serviceManager.tell("STOPPING=1");
     const bots = this.#fleet.all;
     this.#order?.close();
     const archived = this.#backups.end();
@@ -381,7 +358,7 @@ export class Daemon {
     this.#pulse.stop();
     if (bots.length > 0) await this.#snapshot();
     await this.#fleet.shutDown();
-    for (const server of [this.#web, this.#control]) await server?.stop(true);
+    await this.#listeners.close();
     await this.#fleet.closeSockets();
     this.#say("info", STOPPED_TEXT);
     this.#mirror.flush();
@@ -401,71 +378,6 @@ export class Daemon {
     this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
   }
 
-  /** What is done each second, in this order. */
-  #duties(tick: number): readonly Duty[] {
-    let machine: MachineReading | undefined;
-    const bots = this.#fleet.all;
-    return [
-      () => this.#lookForEmergencyFile(),
-      () => this.#machine.look(),
-      () => this.#maintenance.tick(),
-      ...this.#fleet.drains(),
-      () => void reapOrphans(this.#deps.clock),
-      () => this.#pingSystemd(),
-      ...bots.map((bot) => () => bot.look()),
-      ...bots.map((bot) => () => bot.sample((machine ??= readMachine()))),
-      () => this.#order?.look(),
-      () => this.#rareDuties(tick),
-      () => void (this.#stopping || this.#backups.tick()),
-      ...bots.map((bot) => () => bot.guard.tick(this.#stopping)),
-      ...bots.map((bot) => () => bot.output.look()),
-      ...bots.map((bot) => () => bot.settle()),
-      () => void (this.#changed && this.#snapshot()),
-    ];
-  }
-
-  /** While it stops, the watchdog is off and TimeoutStopSec= holds: it is moved for as long as this loop turns. */
-  #pingSystemd(): void {
-    if (this.#stopping) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
-    else if (this.#reloader.busy) this.#tellSystemd(`EXTEND_TIMEOUT_USEC=${STOPPING_SIGN_MS * 1_000}`);
-    if (!this.#stopping && this.#deps.env["WATCHDOG_USEC"] !== undefined) this.#tellSystemd("WATCHDOG=1");
-  }
-
-  #rareDuties(tick: number): void {
-    if (tick % RELEASE_EVERY_TICKS === RELEASE_TICK) {
-      Bun.gc(true);
-      Bun.shrink();
-      releaseProgramPages();
-    }
-    if (tick % REMEMBER_TICKS !== 0) return;
-    for (const bot of this.#fleet.all) bot.tick();
-    if (!this.#stopping) this.#web?.retry();
-    if (!this.#stopping) this.#renewRuntimeFolder();
-  }
-
-  /** Somebody cleaned the runtime folder: without their sockets the daemon would not be reached, and the bots not be heard. */
-  #renewRuntimeFolder(): void {
-    const { runtimeDir } = this.#deps.loaded.dirs;
-    if (!existsSync(runtimeDir)) {
-      this.#say("warn", `the runtime folder ${runtimeDir} was removed; making it again`);
-      ensureDir(runtimeDir, 0o711);
-    }
-    this.#fleet.reopenSockets();
-    const control = statSync(controlSocketPath(runtimeDir), { throwIfNoEntry: false });
-    if (control?.isSocket() === true) return;
-    this.#say("warn", "the control socket was removed or replaced; opening it again");
-    void this.#control?.stop(true);
-    this.#openControl();
-  }
-
-  #lookForEmergencyFile(): void {
-    const { fired, alert } = this.#emergencyFile.look();
-    if (alert !== undefined) this.#say("alert", alert);
-    if (!fired) return;
-    this.emergency({ trigger: "file", reason: `the emergency file ${this.#emergencyFile.path} appeared` });
-    this.#consumeFile();
-  }
-
   /** The last known state, for `status` when no daemon answers. */
   async #snapshot(): Promise<void> {
     this.#changed = false;
@@ -478,10 +390,5 @@ export class Daemon {
 
   #say(level: "info" | "warn" | "alert", text: string): void {
     this.#journal.write({ kind: "daemon", level, text });
-  }
-
-  #tellSystemd(text: string): void {
-    const path = this.#deps.env["NOTIFY_SOCKET"];
-    if (path !== undefined) sendNotify(path, text);
   }
 }

@@ -60,6 +60,15 @@ export class Restores {
     }
   }
 
+  /** Why there can be no reload of these bots now: a restart would let one of them open data that is being replaced under it. */
+  obstacle(bots: Iterable<string>): string | undefined {
+    for (const bot of bots) {
+      const reason = this.holding(bot);
+      if (reason !== undefined) return `bot ${bot}: ${reason}`;
+    }
+    return undefined;
+  }
+
   /** Whether the bot must wait; it is started as soon as it need not. */
   #waits(bot: string): boolean {
     const reason = this.holding(bot);
