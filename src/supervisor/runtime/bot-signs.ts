@@ -2,9 +2,29 @@
 import { utimesSync } from "node:fs";
 import { removeIfThere, replaceFile } from "../../platform/files.ts";
 import type { BotFiles } from "./bot-plan.ts";
+import type { ProbeView } from "./schedule.ts";
 
 /** Levels that the supervisor demands, from the mildest. */
 export type Level = "normal" | "degraded" | "minimal" | "emergency";
+
+/** What the level of a bot is made of. */
+export interface Standing {
+  /** It has a lockout. */
+  readonly locked: boolean;
+  /** Its data was restored, and nobody has said that it agrees with the account. */
+  readonly unreconciled: boolean;
+  readonly probes: readonly Pick<ProbeView, "config" | "record">[];
+  /** Its memory is short, as `BotLimits` sees it. */
+  readonly strained: boolean;
+}
+
+/** The level that the supervisor demands: the strictest that anything asks for. */
+export function levelOf({ locked, unreconciled, probes, strained }: Standing): Level {
+  if (locked) return "emergency";
+  if (unreconciled) return "minimal";
+  const failing = probes.some(({ config, record }) => config.onFailure === "degrade" && record.verdict === "unhealthy");
+  return failing || strained ? "degraded" : "normal";
+}
 
 export class BotSigns {
   readonly #files: BotFiles;

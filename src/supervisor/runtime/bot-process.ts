@@ -1,0 +1,265 @@
+/** The process of one bot, start after start: spawned or adopted, asked to stop, and swept until nothing of it lives. */
+import type { Hook, State } from "../../core/lifecycle-types.ts";
+import type { Identity } from "../../core/identity.ts";
+import { adoptProcess, takeExit } from "../../platform/adopt.ts";
+import type { Census } from "../../platform/census.ts";
+import { sleep } from "../../platform/clock.ts";
+import { processAgeSeconds } from "../../platform/proc.ts";
+import type { TreeMarks } from "../../platform/tree.ts";
+import type { User } from "../../platform/user.ts";
+import { createProbe } from "../../probes/index.ts";
+import type { BotDeps } from "./bot-deps.ts";
+import type { BotLimits } from "./bot-limits.ts";
+import { fenceMarks, type BotPlan } from "./bot-plan.ts";
+import { judgeBefore } from "./bot-setup.ts";
+import type { Level } from "./bot-signs.ts";
+import type { Dumps } from "./dumps.ts";
+import { killAll, livingIn, type Fence } from "./fence.ts";
+import type { FlightRecorder } from "./flight-recorder.ts";
+import { Generation, type GenerationDeps } from "./generation.ts";
+import { runHook } from "./hooks.ts";
+import { withPlan, type LivePlan } from "./live-plan.ts";
+import type { Input, Loop } from "./loop.ts";
+import { outdatedText } from "./narrate.ts";
+import type { Output } from "./output.ts";
+import { excusedText, type ProbeView } from "./schedule.ts";
+import type { Starter } from "./starter.ts";
+
+/** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
+const REAP_GRACE_MS = 1_000;
+
+export interface BotProcessDeps extends Pick<BotDeps, "clock" | "drain" | "machine" | "carried" | "endedCleanly"> {
+  readonly live: LivePlan;
+  readonly user: User | undefined;
+  readonly starter: Starter;
+  readonly limits: BotLimits;
+  readonly output: Output;
+  readonly recorder: FlightRecorder;
+  readonly dumps: Dumps;
+  /** What earlier supervisors, or this account's bot under another name, may have left alive. */
+  readonly earlier: Fence;
+  /** As in `BotDeps`, at this moment. */
+  readonly alone: () => boolean;
+  /** It is made after the process, whose ends it hears of. */
+  readonly loop: () => Loop;
+  readonly level: () => Level;
+  /** What the level is made of may have changed. */
+  readonly setLevel: () => void;
+  readonly onVerdict: (probe: ProbeView) => void;
+  readonly fact: (level: "info" | "warn", text: string) => void;
+}
+
+export class BotProcess {
+  readonly #deps: BotProcessDeps;
+  #generation: Generation | undefined;
+  /** Empty once what was left of earlier days is ended. */
+  #earlier: Fence;
+  /** Ends the `preStop` that runs; `undefined` while none does. */
+  #hook: AbortController | undefined;
+  #outdated = false;
+  /** Resolves when the runtime has seen the end of the last main process. */
+  #exited: Promise<void> = Promise.resolve();
+
+  constructor(deps: BotProcessDeps) {
+    this.#deps = deps;
+    this.#earlier = deps.earlier;
+  }
+
+  /** The last start; `undefined` before the first. */
+  get generation(): Generation | undefined {
+    return this.#generation;
+  }
+
+  /** It was adopted, and the config would start it otherwise now. */
+  get outdated(): boolean {
+    return this.#outdated;
+  }
+
+  get #plan(): BotPlan {
+    return this.#deps.live.now;
+  }
+
+  get #state(): State {
+    return this.#deps.loop().state;
+  }
+
+  #post(input: Input): void {
+    this.#deps.loop().post(input);
+  }
+
+  /** By what anything of the bot that may still live is recognised. */
+  get fence(): Fence {
+    return [this.#generation?.marks ?? this.#marks, ...this.#earlier];
+  }
+
+  get #marks(): TreeMarks {
+    const environ = fenceMarks(this.#plan.files, undefined);
+    return { environ, cgroup: this.#deps.starter.cgroup, root: undefined, known: [], orphans: this.#deps.alone() };
+  }
+
+  /** Goes on with the bot of an earlier supervisor, if it lives and is beyond doubt the one. */
+  adopt(before: Identity | undefined): boolean {
+    const { limits, output, starter, fact, clock, carried } = this.#deps;
+    if (before === undefined) return false;
+    const judged = judgeBefore(this.#plan, before, carried === undefined ? undefined : "adopt");
+    if (judged.kind === "end" && this.#noteExit(before)) return true;
+    // After a clean end of the supervisor its bots are gone, as they should be.
+    if (judged.kind === "end" && !(judged.gone && this.#deps.endedCleanly === true))
+      fact("info", `the bot of the earlier supervisor is not adopted: ${judged.reason}`);
+    if (judged.kind !== "adopt") return false;
+    this.#outdated = judged.outdated;
+    const { generation, invocationId, pid, startTimeTicks, ready } = before;
+    const ended = Promise.withResolvers<void>();
+    const child = adoptProcess({ pid, startTicks: startTimeTicks }, clock, ({ code, signal }) => {
+      ended.resolve();
+      output.end(generation);
+      this.#post({ kind: "exited", generation, code, signal, oom: limits.wasOom() });
+    });
+    if (child === undefined) return this.#noteExit(before);
+    this.#exited = ended.promise;
+    starter.adopt(before);
+    this.#generation = this.#createGeneration({
+      generation,
+      invocationId,
+      child,
+      env: starter.environmentOf(before),
+      cgroup: before.cgroup ?? undefined,
+      ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
+    });
+    this.#post({ kind: "adopted", generation, ready });
+    if (judged.outdated) fact("warn", outdatedText(this.#plan.name));
+    return true;
+  }
+
+  /** The bot ended while one version took the place of the other: its end is handled as if it had been seen at once. */
+  #noteExit(before: Identity): boolean {
+    const { limits, output, starter } = this.#deps;
+    const { generation, pid, startTimeTicks, ready } = before;
+    const end = takeExit({ pid, startTicks: startTimeTicks });
+    if (end === undefined) return false;
+    starter.adopt(before);
+    output.end(generation);
+    this.#post({ kind: "adopted", generation, ready });
+    this.#post({ kind: "exited", generation, ...end, oom: end.signal === "SIGKILL" && limits.wasOom() });
+    return true;
+  }
+
+  /** Starts the bot; what came of it is posted. */
+  spawn(generation: number): void {
+    const { starter, recorder, output } = this.#deps;
+    const post = this.#post.bind(this);
+    this.#outdated = false;
+    // What an earlier supervisor did not live to seal.
+    if (this.#generation === undefined) recorder.seal(generation - 1);
+    output.begin(generation);
+    const started = starter.start(generation, this.#state.restarts, ({ code, signal, oom }) => {
+      output.end(generation);
+      post({ kind: "exited", generation, code, signal, oom });
+    });
+    if (started.kind === "failed") {
+      const { permanent, reason } = started;
+      return post({ kind: "spawnFailed", generation, permanent, reason });
+    }
+    const { child, env, invocationId, exited } = started;
+    this.#exited = exited;
+    this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: starter.cgroup });
+    post({ kind: "spawned", generation });
+    starter.prepare();
+  }
+
+  #createGeneration(
+    start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs">,
+  ): Generation {
+    const { live, user, clock, alone, drain, machine, onVerdict, fact } = this.#deps;
+    const more: Omit<GenerationDeps, "plan"> = {
+      ...start,
+      user,
+      clock,
+      alone,
+      createProbe,
+      post: this.#post.bind(this),
+      drain,
+      disturbance: () => machine?.disturbance(),
+      onExcused: (probe) => fact("info", excusedText(probe)),
+      onVerdict,
+      onStranger: (pid) => fact("warn", `notify messages of pid ${pid} are ignored: it is not of the bot's processes`),
+    };
+    return new Generation(withPlan(live, more));
+  }
+
+  /** SIGCONT follows, so that a stopped bot hears the signal too (systemd.kill(5)). */
+  async askToStop(): Promise<void> {
+    const { generation } = this;
+    const { dumps } = this.#deps;
+    if (generation === undefined) return;
+    // What hangs can tell why only while it lives.
+    await dumps.before(generation, this.#state);
+    const state = this.#state;
+    if (state.kind !== "stopping" || state.phase !== "signal" || this.generation !== generation) return;
+    generation.child.signal(this.#plan.config.stopSignal);
+    generation.child.signal("SIGCONT");
+  }
+
+  async sweep(): Promise<void> {
+    this.#hook?.abort();
+    this.#hook = undefined;
+    const { starter, recorder, dumps, clock } = this.#deps;
+    const { generation } = this.#state;
+    // The usual end: the main process died and left nobody behind.
+    if (this.provenGone) return this.#settleGone(generation);
+    starter.distrustPrepared();
+    // Frozen, then sealed, then killed: nothing of the bot can touch what it has recorded once its end is decided.
+    const survivors = await killAll(this.fence, clock, () => {
+      recorder.seal(generation);
+      if (this.generation?.generation === generation) dumps.glance(this.generation, this.#state);
+    });
+    const waited = new AbortController();
+    await Promise.race([this.#exited, sleep(clock, REAP_GRACE_MS, waited.signal)]);
+    waited.abort();
+    if (survivors.length > 0) return this.#post({ kind: "survivors", generation, pids: survivors });
+    this.#earlier = [];
+    return this.#settleGone(generation);
+  }
+
+  /** Nothing of the start lives any more. */
+  #settleGone(generation: number): void {
+    const { limits, recorder, dumps, level, setLevel } = this.#deps;
+    limits.settle();
+    recorder.seal(generation);
+    if (this.generation?.generation === generation) dumps.after(this.generation, level(), this.#state);
+    setLevel();
+    this.#post({ kind: "gone", generation });
+  }
+
+  /** Whether the kernel's books already prove the end of everything that the fence looks for. */
+  get provenGone(): boolean {
+    return this.#earlier.length === 0 && this.#generation?.provenGone === true;
+  }
+
+  async runHook(hook: Hook): Promise<void> {
+    const { user, clock, fact } = this.#deps;
+    const { generation, lastExit } = this.#state;
+    const hooked = new AbortController();
+    this.#hook = hooked;
+    const trouble = await runHook(hook, {
+      plan: this.#plan,
+      env: this.#generation?.env ?? {},
+      user,
+      reason: lastExit?.cause ?? "stopped",
+      signal: hooked.signal,
+      clock,
+    });
+    if (trouble !== undefined) fact("warn", trouble);
+    this.#post({ kind: "hookEnded", generation, hook });
+  }
+
+  /** Pids of what an earlier supervisor may have left, as of the census; [0] where processes cannot be listed. */
+  leftovers(census: Census | undefined): readonly number[] {
+    try {
+      return livingIn(this.fence, census);
+    } catch {
+      // Unknown is not empty: the sweep looks for itself and says what it found.
+      return [0];
+    }
+  }
+}
