@@ -71,6 +71,11 @@ test.concurrent("a bot that dies is dumped once for the same death, with its las
   expect(content).not.toContain(KEY);
   const list = JSON.parse((await rig.cli("dump", "list", "--json")).out);
   expect(list).toMatchObject({ dumps: [{ bot: "bot", reason: "exited", file: name }] });
+  expect(await rig.cli("dump", "export", "bot", "copy.zst")).toMatchObject({ code: 0 });
+  expect(await rig.cli("dump", "export", "bot", "copy.zst")).toMatchObject({
+    code: 1,
+    err: `cannot copy the dump to ${rig.path("copy.zst")}: the file exists; name another\n`,
+  });
 });
 
 test.concurrent("a close by order: the bot is looked at between freeze and kill", async () => {

@@ -81,8 +81,25 @@ const MAX_PENDING = 100_000;
 /** Name of the thread's module, in the source and in a bundle that is split. */
 const THREAD_NAME = /\/thread[^/]*\.(ts|js|mjs)$/;
 
+/** The oldest Node that the database's module runs under; an older one ends with a segmentation fault in it. */
+const OLDEST_NODE = 22;
+
+/** Why no state can be opened under this runtime; `undefined`: it can. */
+export function runtimeRefusal({
+  bun,
+  node,
+}: {
+  readonly bun?: string | undefined;
+  readonly node: string;
+}): string | undefined {
+  if (bun !== undefined || Number.parseInt(node, 10) >= OLDEST_NODE) return undefined;
+  return `cannot open the state: this is Node ${node}, and it takes Bun, or Node ${OLDEST_NODE} or later`;
+}
+
 /** Opens the state of a bot, makes it, or recovers it. Rejects where that cannot be done; nothing was changed then. */
 export async function openStore(options: StateOptions = {}): Promise<StateStore> {
+  const refusal = runtimeRefusal(process.versions);
+  if (refusal !== undefined) throw new Error(refusal);
   const { threadUrl } = await import("./thread.ts");
   if (!THREAD_NAME.test(threadUrl))
     throw new Error(

@@ -1,6 +1,6 @@
 /** `supervisor dump`: makes a dump of a living bot, and shows, checks and thins out those that there are. */
-import { copyFileSync } from "node:fs";
-import { join } from "node:path";
+import { constants, copyFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import {
   flawsOf,
@@ -34,6 +34,10 @@ interface PruneOptions extends Options {
 class NoDumpError extends Error {
   readonly exitCode = EXIT.usage;
   readonly hint = "supervisor dump list shows those that there are";
+}
+
+class ExportError extends Error {
+  readonly exitCode = EXIT.failed;
 }
 
 export const command: Verb = {
@@ -79,10 +83,19 @@ async function list(bot: string | undefined, options: Options, io: CliIo): Promi
   const { dumps } = await find(bot, options, io);
   if (options.json === true) return io.out(JSON.stringify({ dumps: dumps.map(described) }));
   if (dumps.length === 0) return io.out("no dumps");
-  for (const { name, bytes } of dumps) {
-    const { id, bot: of, at, reason, signature } = name;
-    io.out([id, new Date(at).toISOString(), of, reason, `kind ${signature}`, formatSize(bytes)].join("  "));
-  }
+  const rows = dumps.map(({ name: { id, bot: of, at, reason, signature }, bytes }) => {
+    // Its name tells the second.
+    const when = new Date(at).toISOString().replace(".000Z", "Z");
+    return [id, when, of, reason, `kind ${signature}`, formatSize(bytes)];
+  });
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  for (const row of rows)
+    io.out(
+      row
+        .map((text, column) => text.padEnd(widths[column] ?? 0))
+        .join("  ")
+        .trimEnd(),
+    );
   return undefined;
 }
 
@@ -111,12 +124,28 @@ async function verify(dump: string, options: Options, io: CliIo): Promise<void> 
 async function exportTo(dump: string, file: string, options: Options, io: CliIo): Promise<void> {
   const { folder, dumps } = await find(undefined, options, io);
   const { file: name } = choose(dump, dumps);
-  copyFileSync(join(folder, name), file, 1);
+  copyDump(join(folder, name), resolve(io.cwd, file));
   io.out(
     options.json === true
       ? JSON.stringify({ file })
       : `${name} is copied to ${file}; it has no known secrets, but look before you give it away`,
   );
+}
+
+/** Never over a file that is there. */
+function copyDump(from: string, to: string): void {
+  try {
+    copyFileSync(from, to, constants.COPYFILE_EXCL);
+  } catch (error) {
+    const code = error instanceof Error && "code" in error ? error.code : undefined;
+    const why =
+      code === "EEXIST"
+        ? "the file exists; name another"
+        : code === "ENOENT"
+          ? "there is no such folder"
+          : String(error);
+    throw new ExportError(`cannot copy the dump to ${to}: ${why}`, { cause: error });
+  }
 }
 
 async function prune(bot: string | undefined, options: PruneOptions, io: CliIo): Promise<void> {

@@ -17,6 +17,7 @@ import { openStore, type StateOptions, type StateStore } from "../../../src/bot/
 import type { SavedBreaker } from "../../../src/bot/ports.ts";
 import { positionCells } from "../../../src/bot/state/books.ts";
 import { rekeyState } from "../../../src/bot/state/rekey.ts";
+import { runtimeRefusal } from "../../../src/bot/state/store.ts";
 import { hashOf, lineOf } from "../../../src/bot/state/rows.ts";
 import { intent, makeFolder, position, trade } from "./rig.ts";
 
@@ -31,6 +32,14 @@ afterEach(async () => {
   vi.unstubAllEnvs();
   for (const store of opened.splice(0)) await store.close();
   place.remove();
+});
+
+test.each([
+  [{ node: "20.20.2" }, "cannot open the state: this is Node 20.20.2, and it takes Bun, or Node 22 or later"],
+  [{ node: "22.0.0" }, undefined],
+  [{ node: "20.20.2", bun: "1.4.5" }, undefined],
+])("runtimeRefusal() of %j is %j", (versions, refusal) => {
+  expect(runtimeRefusal(versions)).toBe(refusal);
 });
 
 async function start(options: Partial<StateOptions> = {}): Promise<StateStore> {

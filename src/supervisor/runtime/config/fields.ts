@@ -24,6 +24,8 @@ export interface Field {
   readonly propertyNames?: Field;
   readonly items?: Field;
   readonly oneOf?: readonly Field[];
+  /** Forms of one value. */
+  readonly anyOf?: readonly Field[];
 }
 
 /** How a text in the config becomes a number in the program. */

@@ -212,7 +212,7 @@ function typeText(field: Field): string {
     case "object":
       return "map";
     case undefined:
-      return "";
+      return (field.anyOf ?? []).map(typeText).join(" or ");
     default:
       return field.type;
   }
