@@ -7,6 +7,7 @@ import { checkJobSchema } from "./backup-checks.ts";
 import { BACKUP_TYPES } from "./backup-manifest.ts";
 import { remoteSchema } from "./backup-remote.ts";
 import { later } from "./later.ts";
+import { pgBackRestSchema } from "./pgbackrest.ts";
 
 const time = () => z.iso.datetime();
 const seconds = () => z.number().min(0);
@@ -39,7 +40,20 @@ const drilledSchema = later(() =>
     backups: z.array(
       z.object({ id: z.string(), manifestSha256: sha256(), storedBytes: z.int(), parts: z.array(sha256()) }),
     ),
+    /** Instant whose data came back: of a base with WAL, the last that is sure to be in it. */
     snapshotAt: time().nullable(),
+    /** Of a base of a whole server, which WAL was played on it. */
+    wal: z
+      .object({
+        /** Instant that was asked for. */
+        wantedAt: time(),
+        /** Of the last transaction. */
+        reachedAt: time(),
+        lastSegment: z.string(),
+      })
+      .optional(),
+    /** It is such a base, restored or not. */
+    physical: z.literal(true).optional(),
     steps: z.array(stepSchema),
     checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })),
     /** From the begin of its first step to the proof of what was restored; `null`: it was not. */
@@ -101,6 +115,8 @@ export const drillJobSchema = later(() =>
           ]),
           checks: z.array(checkJobSchema),
           rpoSeconds: seconds(),
+          /** Its base with the WAL since, in the place of its newest dump; the checks are asked of this database. */
+          instant: z.strictObject({ database: z.string(), pgbackrest: pgBackRestSchema.optional() }).optional(),
         }),
       )
       .min(1),
@@ -164,6 +180,11 @@ export function withDrill(before: DrillRecord | undefined, report: DrillReport):
   };
 }
 
+/** What was restored, for people: of a server with WAL there are two. */
+export function drilledName({ target, physical }: Pick<Drilled, "target" | "physical">): string {
+  return physical === true ? `${target} to an instant` : target;
+}
+
 /** What was not well, in words; `null` when all was. */
 export function faultOf({
   ok,
@@ -175,8 +196,8 @@ export function faultOf({
   objectives,
 }: DrillReport): string | null {
   if (ok) return null;
-  const broken = targets.flatMap(({ target, steps }) =>
-    steps.filter((step) => !step.ok).map((step) => `${target}: ${step.name}: ${step.detail}`),
+  const broken = targets.flatMap((each) =>
+    each.steps.filter((step) => !step.ok).map((step) => `${drilledName(each)}: ${step.name}: ${step.detail}`),
   );
   const failed = broken.length > 0 ? broken : [];
   if (!rtoMet && broken.length === 0)
@@ -185,7 +206,7 @@ export function faultOf({
     for (const each of targets)
       if (each.rpoSeconds !== null && each.rpoSeconds > each.rpoObjectiveSeconds)
         failed.push(
-          `${each.target}: the newest backup was ${Math.round(each.rpoSeconds)} s old, and ${Math.round(each.rpoObjectiveSeconds)} s are promised (rpo)`,
+          `${drilledName(each)}: ${each.physical === true ? "what came back" : "the newest backup"} was ${Math.round(each.rpoSeconds)} s old, and ${Math.round(each.rpoObjectiveSeconds)} s are promised (rpo)`,
         );
   return failed.join("; ");
 }

@@ -2,7 +2,7 @@
 import { formatDuration } from "../core/duration.ts";
 import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
-import { faultOf, type Drilled, type DrillReport } from "../core/drill.ts";
+import { drilledName, faultOf, type Drilled, type DrillReport } from "../core/drill.ts";
 
 export function drillText(report: DrillReport): string {
   const { id, startedAt, endedAt, trigger, by, objectives, targets, previousSha256 } = report;
@@ -33,10 +33,13 @@ function pointText({ rpoSeconds, rpoMet, targets }: DrillReport): string {
 }
 
 function targetText(each: Drilled): readonly string[] {
-  const { target, kind, store, place, backups, snapshotAt, steps, checks, rtoSeconds, rpoSeconds, ok } = each;
+  const { kind, store, place, backups, snapshotAt, wal, steps, checks, rtoSeconds, rpoSeconds, ok } = each;
   const facts = [
-    `${target} (${kind}) from ${store}, ${place}: ${ok ? "restored" : "NOT RESTORED"}`,
+    `${drilledName(each)} (${kind}) from ${store}, ${place}: ${ok ? "restored" : "NOT RESTORED"}`,
     ...(snapshotAt === null ? [] : [`  data of ${snapshotAt}`]),
+    ...(wal === undefined
+      ? []
+      : [`  WAL up to ${wal.lastSegment}, for ${wal.wantedAt}; the last transaction is of ${wal.reachedAt}`]),
     ...backups.map(
       ({ id, manifestSha256, storedBytes, parts }) =>
         `  ${id}: ${formatSize(storedBytes)} in ${parts.length} ${parts.length === 1 ? "file" : "files"}, SHA-256 of its manifest ${manifestSha256}`,

@@ -110,6 +110,8 @@ test(`the daemon archives WAL, and the binary recovers to an instant in a new fo
     60_000,
   );
   rmSync(rig.path("store"), { recursive: true });
+  const drilled = await rig.cli("drill", "ledger", "--store", "offsite");
+  expect(drilled).toMatchObject({ code: 0, out: expect.stringMatching(/^ledger to an instant .*: restored$/m) });
   const again = await rig.cli("restore", "ledger", "--store", "offsite", "--at", at, "--to", "elsewhere");
   expect(again).toMatchObject({ code: 0 });
   await using elsewhere = await PgServer.on(rig.path("elsewhere"));

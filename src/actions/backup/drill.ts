@@ -10,6 +10,7 @@ import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
 import {
+  drilledName,
   drillJobSchema,
   judgeDrill,
   type Drilled,
@@ -19,11 +20,13 @@ import {
   type DrillTarget,
 } from "../../core/drill.ts";
 import { EXIT } from "../../core/exit-code.ts";
+import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { tryLock } from "../../platform/lock.ts";
 import { defineAction } from "../contract.ts";
+import type { InstantDrilled } from "./drill-instant.ts";
 import { lastLineSha256, recordDrill } from "./drill-record.ts";
 import { failed, Failure } from "./failure.ts";
 import { fetchCopy } from "./fetch.ts";
@@ -32,6 +35,8 @@ import { manifestText, Repository, sumOf } from "./repository.ts";
 import { Bucket } from "./s3.ts";
 import { openScratch } from "./scratch.ts";
 import { verifyBackup } from "./verify.ts";
+import { WalBucket } from "./wal-bucket.ts";
+import { fetchWal } from "./wal-fetch.ts";
 
 export interface DrillIo {
   readonly write: (line: BackupLine) => void;
@@ -70,7 +75,7 @@ async function drillAll(job: DrillJob, io: DrillIo): Promise<DrillReport> {
   let restoredMs = startedMs;
   try {
     for (const target of job.targets) {
-      const place = join(scratch.folder, target.target);
+      const place = join(scratch.folder, target.instant === undefined ? target.target : `${target.target}-instant`);
       mkdirSync(place, { mode: 0o700 });
       // One after the other, as after a disaster: they share line and disk.
       targets.push(await new TargetDrill(target, { job, io, place, startedAt }).run());
@@ -117,6 +122,7 @@ class TargetDrill {
   readonly #remote: RemoteRepository | undefined;
   #chain: readonly Found[] = [];
   #checks: Drilled["checks"] = [];
+  #instant: InstantDrilled | undefined;
 
   constructor(target: DrillTarget, at: Surroundings) {
     const { from } = target;
@@ -130,7 +136,7 @@ class TargetDrill {
 
   async run(): Promise<Drilled> {
     const { io, place, startedAt } = this.#at;
-    const { target, kind, store, from, rpoSeconds: rpoObjectiveSeconds } = this.#target;
+    const { target, kind, store, from, rpoSeconds: rpoObjectiveSeconds, instant } = this.#target;
     const startedMs = io.clock.monotonicMs();
     const restored =
       (await this.#step("find", () => this.#find())) &&
@@ -141,7 +147,7 @@ class TargetDrill {
       rmSync(place, { recursive: true, force: true });
       return "the scratch place is removed";
     });
-    const snapshotAt = this.#chain.at(-1)?.manifest.snapshotAt ?? null;
+    const snapshotAt = this.#instant?.snapshotAt ?? this.#chain.at(-1)?.manifest.snapshotAt ?? null;
     const lossMs = snapshotAt === null ? null : startedAt.getTime() - Date.parse(snapshotAt);
     return {
       target,
@@ -155,6 +161,8 @@ class TargetDrill {
         parts: manifest.parts.map(({ sha256 }) => sha256),
       })),
       snapshotAt,
+      ...(instant === undefined ? {} : { physical: true as const }),
+      ...(this.#instant === undefined ? {} : { wal: this.#instant.wal }),
       steps: this.#steps,
       checks: this.#checks,
       rtoSeconds,
@@ -167,7 +175,9 @@ class TargetDrill {
   /** Does one step and writes it down; says whether it was well. */
   async #step(name: DrillStep, deed: () => Promise<string>): Promise<boolean> {
     const { clock, write, onStep } = this.#at.io;
-    write({ kind: "step", text: `${this.#target.target}: ${name}`, touching: false });
+    const { target, instant } = this.#target;
+    const whole = drilledName({ target, ...(instant === undefined ? {} : { physical: true }) });
+    write({ kind: "step", text: `${whole}: ${name}`, touching: false });
     const [startedMs, startedAt] = [clock.monotonicMs(), clock.wallTime().toISOString()];
     const note = (ok: boolean, detail: string): boolean => {
       this.#steps.push({ name, startedAt, seconds: secondsOf(clock.monotonicMs() - startedMs), ok, detail });
@@ -185,7 +195,8 @@ class TargetDrill {
   /** The newest backup that is proven and whole, as a restore would choose it. */
   async #find(): Promise<string> {
     // A restore takes a dump of PostgreSQL; a base is for a chosen instant.
-    const found = (await this.#list()).filter(({ manifest }) => manifest.kind !== "base");
+    const wanted = this.#target.instant !== undefined;
+    const found = (await this.#list()).filter(({ manifest }) => (manifest.kind === "base") === wanted);
     const choice = chooseBackup(
       found.map(({ candidate }) => candidate),
       this.#at.startedAt.getTime(),
@@ -211,18 +222,40 @@ class TargetDrill {
     const [id = "", remote] = [this.#chain.at(-1)?.id, this.#remote];
     if (remote === undefined) throw new Error("there is no bucket to fetch from");
     await fetchCopy({ ...this.#target, id, into: place }, remote, io);
+    const segments = this.#target.instant === undefined ? undefined : await this.#fetchWal();
     const bytes = this.#chain.reduce((sum, each) => sum + storedBytesOf(each.manifest), 0);
-    return `${formatSize(bytes)} came with the checksums that the manifest has`;
+    const wal = segments === undefined ? "" : `, and ${segments} segments of WAL with theirs`;
+    return `${formatSize(bytes)} came with the checksums that the manifest has${wal}`;
+  }
+
+  /** What the bucket has since the base; returns how many segments. */
+  async #fetchWal(): Promise<number> {
+    const { io, place } = this.#at;
+    const { from, target } = this.#target;
+    const manifest = this.#chain.at(-1)?.manifest;
+    if (from.kind !== "bucket" || manifest === undefined) throw new Error("there is no bucket to fetch WAL from");
+    const bucket = new WalBucket(new Bucket(from.remote, io), from.remote, target);
+    return fetchWal({ bucket, manifest, folder: new Repository(place, target).folder, write: io.write });
   }
 
   /** Unpacked into scratch, proven by its engine, counted and asked (L3). */
   async #restore(): Promise<string> {
-    const { io, place, job } = this.#at;
-    const { from, target, checks } = this.#target;
+    const { io, place, job, startedAt } = this.#at;
+    const { from, target, checks, instant } = this.#target;
     const backup = this.#chain.at(-1);
     if (backup === undefined) throw new Error("there is no backup to restore");
     refuseFull(place, rawBytesOf(this.#chain));
     const store = from.kind === "folder" ? from.folder : place;
+    if (instant !== undefined) {
+      const { manifest } = backup;
+      // Only here: the others need nothing of it.
+      const { drillInstant } = await import("./drill-instant.ts");
+      const wish = { target: { ...this.#target, instant }, manifest, store, place, at: startedAt, write: io.write };
+      this.#instant = await drillInstant({ ...wish, identity: job.identity }, (asked) => {
+        this.#checks = [...asked];
+      });
+      return this.#instant.text;
+    }
     const verification = await verifyBackup({
       folder: join(store, target, backup.id),
       manifest: backup.manifest,
@@ -265,7 +298,7 @@ function shownOf({ content, raw }: Manifest): string {
 }
 
 function rawBytesOf(chain: readonly Found[]): number {
-  return chain.reduce((sum, { manifest }) => sum + manifest.raw.bytes, 0);
+  return chain.reduce((sum, { manifest }) => sum + sizesOf(manifest).rawBytes, 0);
 }
 
 function refuseFull(folder: string, bytes: number): void {

@@ -19,7 +19,7 @@ import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
-import { keptElsewhere } from "../../core/pgbackrest.ts";
+import { keptElsewhere, type PgBackRestSettings } from "../../core/pgbackrest.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
 import type { RestoreJournal } from "../../core/restore-journal.ts";
 import { formatSize } from "../../core/size.ts";
@@ -75,7 +75,10 @@ export async function recover(job: RecoverJob, io: RestoreIo): Promise<void> {
     writeJournal(job.stateDir, journal);
     io.onStep?.("journaled");
     freshFolder(place);
-    const { reached, rows, short } = await fill(job, base, place, io);
+    if (job.from.kind !== "backup") throw new Failure("source", "a file leads to no other instant");
+    const { target, from, identity } = job;
+    const recovery = { target, store: from.folder, backup: base, identity, at, into: job.into.path };
+    const { reached, rows, short } = await recoverBase(recovery, place, io);
     io.onStep?.("unpacked");
     raise(job, { path, place, journal }, io);
     const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
@@ -149,22 +152,37 @@ function beginJournal(
   };
 }
 
-/** The data of the base, the WAL since, played up to the instant, in a folder that is there and empty. */
-async function fill(job: RecoverJob, { folder, manifest }: OpenBase, place: string, io: RestoreIo): Promise<Played> {
-  const { at } = job.into;
-  say(io, `unpacking and proving ${manifest.id} in ${job.into.path}`);
+export interface Recovery {
+  readonly target: { readonly name: string; readonly pgbackrest?: PgBackRestSettings | undefined };
+  /** Folder of the store. */
+  readonly store: string;
+  readonly backup: { readonly folder: string; readonly manifest: Manifest };
+  readonly identity: string | undefined;
+  readonly at: string;
+  /** Where it will be, for people. */
+  readonly into: string;
+  /** Asks the recovered server, before it is ended. */
+  readonly ask?: (server: ScratchServer) => Promise<void>;
+}
+
+/** The data of the base, the WAL since, played up to the instant, in a folder that is there and empty. Throws. */
+export async function recoverBase(recovery: Recovery, place: string, io: Pick<RestoreIo, "write">): Promise<Played> {
+  const { target, store, backup, identity, at, into, ask } = recovery;
+  const { folder, manifest } = backup;
+  say(io, `unpacking and proving ${manifest.id} in ${into}`);
   const made = keptElsewhere(manifest);
   if (made !== undefined) {
-    const elsewhere = placeNow(made, job.target.kind === "postgres" ? job.target.pgbackrest : undefined);
+    const elsewhere = placeNow(made, target.pgbackrest);
     await restoreElsewhere(elsewhere, place);
     const restoreCommand = archiveGetCommand(elsewhere, FD_FOLDER);
-    return play(place, manifest, { at, io, restoreCommand, upTo: `what ${elsewhere.stanza} has at pgBackRest` });
+    const upTo = `what ${elsewhere.stanza} has at pgBackRest`;
+    return play(place, manifest, { at, io, restoreCommand, wal: { upTo, receivedAt: undefined }, ask });
   }
-  const raw = decodeStream(manifest, { read: readPart.bind(undefined, folder), identity: job.identity });
+  const raw = decodeStream(manifest, { read: readPart.bind(undefined, folder), identity });
   await unpackBase(raw, place, manifest);
-  const upTo = await placeWal(job, manifest, place);
+  const wal = await placeWal({ target: target.name, store, identity }, manifest, place);
   // What is archived lies in its folder already.
-  return play(place, manifest, { at, io, restoreCommand: "/bin/false", upTo });
+  return play(place, manifest, { at, io, restoreCommand: "/bin/false", wal, ask });
 }
 
 /** Moves what is whole up into the wanted folder; without `global`, which comes last, no server starts on it. */
@@ -212,15 +230,30 @@ function prepare(path: string, manifest: Manifest): { readonly path: string; rea
   return { path: realpathSync(path), madeHere: made };
 }
 
-/** Puts the WAL since the base where the server finds it, of this server alone; returns the name of the last segment that is there. */
-async function placeWal({ from, target, identity }: RecoverJob, { engine }: Manifest, path: string): Promise<string> {
+interface PlacedWal {
+  /** Name of the last segment that is there, and why no more, for people. */
+  readonly upTo: string;
+  /** Everything that was committed until then is in it, ms since 1970; `undefined`: nobody knows. */
+  readonly receivedAt: number | undefined;
+}
+
+/** Puts the WAL since the base where the server finds it, of this server alone. */
+async function placeWal(
+  {
+    target,
+    store,
+    identity,
+  }: { readonly target: string; readonly store: string; readonly identity: string | undefined },
+  { engine }: Manifest,
+  path: string,
+): Promise<PlacedWal> {
   const [segmentBytes, first] = [engine["walSegmentBytes"], engine["walStart"]];
   const start =
     typeof first === "string" && typeof segmentBytes === "number" ? readSegment(first, segmentBytes) : undefined;
-  if (start === undefined || typeof segmentBytes !== "number" || from.kind !== "backup")
+  if (start === undefined || typeof segmentBytes !== "number")
     throw new Failure("verify", "the base does not say where its WAL begins");
   const systemId = systemOfControl(readFileSync(join(path, "global", "pg_control")));
-  const archive = archiveFor(new Repository(from.folder, target.name).folder, segmentBytes, systemId);
+  const archive = archiveFor(new Repository(store, target).folder, segmentBytes, systemId);
   const user = scratchUser();
   const give = (file: string): void => {
     chmodSync(file, 0o600);
@@ -231,6 +264,7 @@ async function placeWal({ from, target, identity }: RecoverJob, { engine }: Mani
   const whole = archive.segments();
   const { usable, missing } = contiguousFrom([...whole, ...partial], start.number);
   let last = `before segment ${missing}`;
+  let receivedAt: number | undefined;
   for (const { name } of usable) {
     const file = join(path, "pg_wal", name);
     const unfinished = whole.some((each) => each.name === name) ? undefined : others.find((each) => each.name === name);
@@ -245,24 +279,27 @@ async function placeWal({ from, target, identity }: RecoverJob, { engine }: Mani
     }
     give(file);
     last = name;
+    // A whole segment says nothing of what came after it.
+    receivedAt = unfinished?.receivedAt?.getTime();
   }
   for (const { name, read } of others.filter((each) => each.name.endsWith(".history"))) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
     await pipeline(read(identity), createWriteStream(join(path, "pg_wal", name), { mode: 0o600 }));
     give(join(path, "pg_wal", name));
   }
-  return last;
+  return { upTo: last, receivedAt };
 }
 
 interface PlayOptions {
   readonly at: string;
-  readonly io: RestoreIo;
-  /** Which WAL there is, for people. */
-  readonly upTo: string;
+  readonly io: Pick<RestoreIo, "write">;
+  readonly wal: PlacedWal;
   readonly restoreCommand: string;
+  readonly ask: Recovery["ask"];
 }
 
 interface Played {
+  readonly wal: PlacedWal;
   /** Of the last transaction that was played, ms since 1970. */
   readonly reached: number;
   /** Why not all of it was played. */
@@ -274,7 +311,11 @@ interface Played {
  * Lets a server play the WAL up to the instant. The target may lie behind the last transaction of all: then everything is played,
  * and the instant of the last transaction says how much that is.
  */
-async function play(path: string, manifest: Manifest, { at, io, upTo, restoreCommand }: PlayOptions): Promise<Played> {
+async function play(
+  path: string,
+  manifest: Manifest,
+  { at, io, wal, restoreCommand, ask }: PlayOptions,
+): Promise<Played> {
   const signal = join(path, "recovery.signal");
   // pgBackRest leaves one that nobody may write.
   rmSync(signal, { force: true });
@@ -292,7 +333,7 @@ async function play(path: string, manifest: Manifest, { at, io, upTo, restoreCom
     });
   } catch (cause) {
     if (!(cause instanceof Error) || !TOO_SHORT.test(cause.message)) throw cause;
-    short = `the WAL ends before ${at}, and all of it was played: nothing was committed since, or it is not archived (it goes up to ${upTo})`;
+    short = `the WAL ends before ${at}, and all of it was played: nothing was committed since, or it is not archived (it goes up to ${wal.upTo})`;
     server = await startOn(path, manifest, settings);
   }
   try {
@@ -300,9 +341,10 @@ async function play(path: string, manifest: Manifest, { at, io, upTo, restoreCom
     // A base in whose WAL nothing was committed holds the state of its own end.
     const reached = instantOf(last) ?? Date.parse(manifest.snapshotAt);
     const rows = await readDatabases(server, manifest);
+    await ask?.(server);
     await server.stop("stop");
     for (const name of OWN_FILES) rmSync(join(path, name), { force: true });
-    return { reached, rows, short };
+    return { reached, rows, short, wal };
   } catch (cause) {
     await server.stop();
     throw cause;

@@ -172,7 +172,7 @@ export const postgresProver: Prover = {
       await withSession(server, "postgres", (session) => session.run(createDatabase(RESTORED, manifest)));
       await feedProgram(server.reaching(RESTORED, [restore, ...SCRATCH_OPTIONS, "-d", RESTORED]), raw);
       comparePgContent(manifest.content, await withSession(server, RESTORED, readPgContent));
-      return checks === undefined ? [] : await checkData(server, checks, Date.parse(manifest.snapshotAt));
+      return checks === undefined ? [] : await checkPgData(server, RESTORED, checks, Date.parse(manifest.snapshotAt));
     } finally {
       await server.stop();
     }
@@ -203,15 +203,16 @@ async function withSession<Value>(
 }
 
 /** What the restored database answers to the checks of its target. */
-async function checkData(
+export async function checkPgData(
   server: ScratchServer,
+  database: string,
   checks: readonly BackupCheck[],
   snapshotMs: number,
 ): Promise<readonly CheckResult[]> {
-  const catalogue = await withSession(server, RESTORED, readPgColumns);
+  const catalogue = await withSession(server, database, readPgColumns);
   // An error ends a session, and the next question is another's.
   return askChecks({ dialect: "postgres", catalogue, checks, snapshotMs }, (sql) =>
-    withSession(server, RESTORED, async (session) => {
+    withSession(server, database, async (session) => {
       await session.run("SET default_transaction_read_only = on");
       const [row] = await session.rows<object>(sql.replace(/;\s*$/, ""));
       return row === undefined ? [] : Object.values(row);

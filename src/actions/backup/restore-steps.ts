@@ -66,6 +66,6 @@ export function tellFailure(error: unknown, troubles: readonly string[], io: Res
   return failed(new Failure(failure.stage, reason, { cause: error }), io.write);
 }
 
-export function say(io: RestoreIo, text: string, touching = false): void {
+export function say(io: Pick<RestoreIo, "write">, text: string, touching = false): void {
   io.write({ kind: "step", text, touching });
 }

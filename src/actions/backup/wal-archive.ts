@@ -54,6 +54,8 @@ export function segmentText(manifest: z.input<typeof segmentSchema>): string {
 /** What a recovery plays besides whole segments. */
 interface OtherWal {
   readonly name: string;
+  /** Of a segment that is still received: what was committed until then is in it. */
+  readonly receivedAt?: Date | undefined;
   readonly read: (identity: string | undefined) => AsyncIterable<Uint8Array>;
 }
 
@@ -189,6 +191,8 @@ export class WalArchive {
     rmSync(temporary, { recursive: true, force: true });
     mkdirSync(temporary, { mode: FOLDER_MODE });
     const systemId = this.#refuseOther(join(this.incoming, file));
+    // What comes while it is read may be missing.
+    const archivedAt = now().toISOString();
     const raw = createReadStream(join(this.incoming, file), { highWaterMark: 1_024 ** 2 });
     const { signal } = new AbortController();
     const { bytes, crc32, parts } = await storeStream(raw, {
@@ -202,7 +206,7 @@ export class WalArchive {
       version: 1,
       segment,
       ...(systemId === undefined ? {} : { systemId }),
-      archivedAt: now().toISOString(),
+      archivedAt,
       raw: { name: segment, bytes, crc32 },
       codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients: [...recipients] },
       parts: [...parts],
@@ -233,10 +237,12 @@ export class WalArchive {
       ...this.histories().map(({ name, path }) => ({ name, read: () => createReadStream(path) })),
       ...partial.map((name) => ({
         name: name.slice(0, -PARTIAL.length),
+        receivedAt: statSync(join(this.incoming, name), { throwIfNoEntry: false })?.mtime,
         read: () => createReadStream(join(this.incoming, name), { highWaterMark: 1_024 ** 2 }),
       })),
       ...fetched.map((name) => ({
         name: name.slice(0, -PARTIAL.length),
+        receivedAt: dateOf(this.#manifest(name)?.archivedAt),
         read: (identity: string | undefined) => this.read(name, identity),
       })),
     ];
@@ -276,6 +282,10 @@ export function systemOfFile(path: string): string | undefined {
   } finally {
     closeSync(fd);
   }
+}
+
+function dateOf(text: string | undefined): Date | undefined {
+  return text === undefined ? undefined : new Date(text);
 }
 
 function byNumber(a: WalSegment, b: WalSegment): number {

@@ -25,8 +25,8 @@ interface FetchWal {
   readonly write: (line: BackupLine) => void;
 }
 
-/** Throws `Failure`; what was fetched whole until then stays. */
-export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): Promise<void> {
+/** Returns how many segments are there then. Throws `Failure`; what was fetched whole until then stays. */
+export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): Promise<number> {
   const segmentBytes = manifest.engine["walSegmentBytes"];
   const base = typeof segmentBytes === "number" ? startOfBase(manifest, segmentBytes) : undefined;
   if (base === undefined || typeof segmentBytes !== "number")
@@ -54,6 +54,7 @@ export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): P
     doneBytes += found.bytes;
     write({ kind: "progress", step: "fetching", doneBytes, totalBytes: Math.max(totalBytes, doneBytes) });
   }
+  return usable.length;
 }
 
 interface Copied {

@@ -6,9 +6,19 @@ import { sweepScratch } from "../../actions/backup/scratch.ts";
 import type { BackupLine } from "../../core/backup-job.ts";
 import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
 import { faultOf, type DrillJob, type DrillRecord, type DrillReport, type DrillTarget } from "../../core/drill.ts";
+import { parsePostgresUrl } from "../../core/postgres-url.ts";
 import type { Status } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { copyPlacesOf, placesOf, readIdentity, readRecord, runDeed, type DeedEnd, type Place } from "./backup-run.ts";
+import {
+  backRestOf,
+  copyPlacesOf,
+  placesOf,
+  readIdentity,
+  readRecord,
+  runDeed,
+  type DeedEnd,
+  type Place,
+} from "./backup-run.ts";
 import type { BackupsInput } from "./config/backup-schema.ts";
 import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -43,7 +53,10 @@ export function drillJob(loaded: Loaded, { trigger, targets, store, user, versio
     scratch: scratchOf(loaded),
     records: recordsOf(loaded),
     ...(identity === undefined ? {} : { identity }),
-    targets: (targets ?? Object.keys(backups.targets)).map((name) => drillTarget(loaded, backups, name, store)),
+    targets: (targets ?? Object.keys(backups.targets)).flatMap((name) => [
+      drillTarget(loaded, backups, name, store),
+      ...instantTargets(loaded, backups, name, store),
+    ]),
   };
 }
 
@@ -68,6 +81,32 @@ function drillTarget(loaded: Loaded, backups: BackupsInput, name: string, wanted
     checks: "checks" in target ? [...(target.checks ?? [])] : [],
     rpoSeconds: (target.rpo ?? backups.objectives.rpo) / 1_000,
   };
+}
+
+/** The base of the server with its WAL, where it is kept: in the buckets, and in the first directory. */
+function instantTargets(
+  loaded: Loaded,
+  backups: BackupsInput,
+  name: string,
+  wanted: string | undefined,
+): readonly DrillTarget[] {
+  const target = backups.targets[name];
+  if (target?.kind !== "postgres" || !target.pitr) return [];
+  const pgbackrest = backRestOf(target);
+  // What pgBackRest keeps has no copies of ours.
+  const places = [
+    ...(pgbackrest === undefined ? copyPlacesOf(backups, name) : []),
+    ...placesOf(backups, name).slice(0, 1),
+  ];
+  const place = wanted === undefined ? places[0] : places.find(({ store }) => store === wanted);
+  const database = parsePostgresUrl(target.url)?.database;
+  if (place === undefined || database === undefined) return [];
+  return [
+    {
+      ...drillTarget(loaded, backups, name, place.store),
+      instant: { database, ...(pgbackrest && { pgbackrest }) },
+    },
+  ];
 }
 
 function sourceOf(loaded: Loaded, backups: BackupsInput, place: Place): DrillTarget["from"] {

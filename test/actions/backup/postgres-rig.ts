@@ -62,7 +62,8 @@ export class PgServer {
     throw new Error(`the server does not answer: ${await Bun.file(join(this.folder, "log")).text()}`);
   }
 
-  async stop(how: "SIGINT" | "SIGKILL" = "SIGINT"): Promise<void> {
+  /** A server that is killed is outlived by its processes for a moment. */
+  async stop(how: "SIGINT" | "SIGQUIT" | "SIGKILL" = "SIGINT"): Promise<void> {
     this.#child?.kill(how);
     await this.#child?.exited;
     this.#child = undefined;
@@ -132,7 +133,8 @@ export class PgServer {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop("SIGKILL");
+    // At once, and after all of its processes.
+    await this.stop("SIGQUIT");
     rmSync(this.folder, { recursive: true, force: true });
   }
 

@@ -6,7 +6,7 @@ import { scratchFolder } from "../config/folder.ts";
 
 const folder = scratchFolder();
 const DAY_MS = 86_400_000;
-const load = (stateDir: string, drill = "", more = "") =>
+const load = (stateDir: string, drill = "", more = "", targets: readonly string[] = []) =>
   folder.load(
     [
       "version: 1",
@@ -19,6 +19,7 @@ const load = (stateDir: string, drill = "", more = "") =>
       "  targets:",
       "    conf: { kind: files, paths: [x], rpo: 26h }",
       "    here: { kind: files, paths: [x], stores: [local] }",
+      ...targets,
       `  drill: { ${drill} }`,
       more,
       "",
@@ -42,6 +43,28 @@ test("drillJob() takes each target from its first bucket, else its directory, an
   expect(() => drillJob(load("job"), { trigger: "manual", store: "away", user: "ops", version: "test" })).toThrow(
     "cannot drill here: it does not go to the store away",
   );
+});
+
+test("drillJob() has a target with pitr restored twice: its dump, and its server to an instant from where bases are", () => {
+  const targets = [
+    "    ledger: { kind: postgres, url: 'postgres://bot@/book', pitr: true }",
+    "    big: { kind: postgres, url: 'postgres://bot@/book', pitr: true, engine: pgbackrest, pgbackrest: { stanza: main } }",
+  ];
+  const loaded = load("job", "", "", targets);
+  const options = { trigger: "manual", user: "ops", version: "test" } as const;
+  const made = (more: object) =>
+    drillJob(loaded, { ...options, targets: ["ledger", "big"], ...more }).targets.map((each) => [
+      each.target,
+      each.store,
+      each.instant?.database,
+    ]);
+  expect(made({})).toEqual([
+    ["ledger", "away", undefined],
+    ["ledger", "away", "book"],
+    ["big", "away", undefined],
+    ["big", "local", "book"],
+  ]);
+  expect(made({ store: "away" })).toHaveLength(3);
 });
 
 test("Drills is due at the first run of the schedule after it began to count, and overdue an hour later once something was backed up", () => {
