@@ -114,7 +114,8 @@ export function reconcile(saved: Books, held: Held, policy: ReconcilePolicy, now
   const changes: SavedPosition[] = [];
   const after: SavedPosition[] = [];
   for (const { positions, venue } of pairs(saved.positions, held.positions)) {
-    const settled = venue === undefined ? allGone(positions, policy, now) : brought(positions, venue, policy, now);
+    const settled =
+      venue === undefined ? allGone(positions, saved.positions, policy, now) : brought(positions, venue, policy, now);
     findings.push(...settled.findings);
     after.push(...settled.positions);
     changes.push(...settled.positions.filter((position) => !positions.includes(position)));
@@ -153,16 +154,27 @@ interface Settled {
   readonly findings: readonly Finding[];
 }
 
-function allGone(positions: readonly SavedPosition[], policy: ReconcilePolicy, now: number): Settled {
+function allGone(
+  positions: readonly SavedPosition[],
+  all: readonly SavedPosition[],
+  policy: ReconcilePolicy,
+  now: number,
+): Settled {
   const findings = positions.map((position): Finding => {
     const { id, symbol, side, quantity } = position;
     const what = `position ${id} (${side} ${quantity} ${symbol})`;
-    const close = closeOf([position], Number(quantity), policy);
+    // The venue had one position where the bot may keep several: the close must have taken all of them.
+    const kin = all.filter((each) => each.symbol === symbol && each.side === side);
+    const close = closeOf(kin, totalOf(kin), policy);
     if (close === undefined)
       return { kind: "gone", symbol, text: `${what} is not held any more: it was closed meanwhile` };
     return { kind: "closed", symbol, text: `${what} was closed by the supervisor (incident ${close.incident})` };
   });
   return { positions: positions.map((position) => closed(position, now)), findings };
+}
+
+function totalOf(positions: readonly SavedPosition[]): number {
+  return positions.reduce((sum, { quantity }) => sum + Number(quantity), 0);
 }
 
 /** The close by the supervisor that has taken so much of these positions of one symbol and side. */
@@ -188,7 +200,7 @@ function brought(
   policy: ReconcilePolicy,
   now: number,
 ): Settled {
-  const total = positions.reduce((sum, { quantity }) => sum + Number(quantity), 0);
+  const total = totalOf(positions);
   const difference = venue.amount - total;
   if (positions.length > 0 && Math.abs(difference) <= toleranceOf(venue)) return { positions, findings: [] };
   const { symbol, side, amount } = venue;

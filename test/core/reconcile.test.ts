@@ -90,6 +90,20 @@ test.each([
   expect(found.changes).toHaveLength(1);
 });
 
+test("reconcile() lays no position on a close that took only as much as another of the same side", () => {
+  const close = {
+    incident: "i1",
+    trigger: "operator",
+    startedAt: NOW - 60_000,
+    endedAt: NOW,
+    outcome: "flat",
+  } as const;
+  const closes = [{ ...close, positions: [{ symbol: "A", side: "long", amount: 0.5 }] as const }];
+  const books = { positions: [saved("p", "0.5"), saved("q", "0.5")], orders: [] };
+  const found = reconcile(books, { positions: [], orders: [] }, { ...POLICY, closes }, NOW);
+  expect(kinds(found)).toEqual(["gone", "gone"]);
+});
+
 test("reconcile() takes less than was saved from the newest position first", () => {
   const positions = [saved("old", "0.3", { entryTime: 1 }), saved("new", "0.2", { entryTime: 2 })];
   const found = compared({ positions }, { positions: [held(0.25)], orders: [stop(undefined)] });
