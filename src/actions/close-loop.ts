@@ -1,7 +1,7 @@
 /** Reads the account, asks the plan, does what it says, until the plan is done. Holds no rule of its own: those are in core/close-plan.ts. */
+import { quietText } from "../core/close-end.ts";
 import { decide, recordRound, settleMs } from "../core/close-plan.ts";
 import type { Decision, PlanPolicy, PlanState, Reading } from "../core/close-plan-types.ts";
-import { flatText } from "../core/close-scope.ts";
 import { counted } from "../core/counted.ts";
 import { sleep } from "../platform/clock.ts";
 import { createReachTeller } from "./close-io.ts";
@@ -68,7 +68,7 @@ async function carryOut(
 ): Promise<PlanState> {
   const { clock, policy, stop, tell } = context;
   if (decision.kind === "wait") {
-    if (decision.quiet) tell("quiet", `${flatText(policy.scope)}; looking again in ${Math.ceil(decision.ms)} ms`);
+    if (decision.quiet) tell("quiet", `${quietText(policy)}; looking again in ${Math.ceil(decision.ms)} ms`);
     // A timer may fire within the millisecond before its time, and then the look would come too early to count.
     await sleep(clock, Math.ceil(decision.ms) + 1, stop);
     return state;

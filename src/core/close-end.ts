@@ -42,6 +42,12 @@ export function shownFlat({ goal, scope }: PlanPolicy, still: "still " | "" = ""
   return scope.length === 0 ? `the venue ${still}shows no position and no order` : `${still}${flatText(scope)}`;
 }
 
+/** What is looked at again after a while: of an account whose positions are to stay nobody may say that it is flat. */
+export function quietText({ goal, scope }: Pick<PlanPolicy, "goal" | "scope">): string {
+  if (goal.kind === "cancel") return "no order is open but the stops of open positions";
+  return goal.kind === "reduce" ? `the exposure is ${goal.exposure} or less` : flatText(scope);
+}
+
 export function foreignDecision({ goal, scope }: PlanPolicy, foreign: readonly string[]): Decision {
   const flat = scope.length === 0 ? "flat" : flatText(scope);
   const then = goal.kind === "flat" ? `it was ${flat}` : "its orders were gone";

@@ -90,6 +90,11 @@ const botStatusSchema = z.strictObject({
     incident: z.string().nullable(),
     lockedSince: time.nullable(),
     reason: z.string().nullable(),
+    outcome: z
+      .string()
+      .nullish()
+      .describe("How the close of the lockout ended; null: it has not, or there is no lockout."),
+    retries: z.boolean().nullish().describe("That close is tried again by itself; null: there is no lockout."),
     lastClose: z
       .strictObject({
         outcome: z.string(),

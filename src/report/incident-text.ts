@@ -19,6 +19,9 @@ const CAUSES: Readonly<Record<CloseReport["trigger"], string>> = {
   dailyLoss: "the day lost more than emergency.limits.maxDailyLoss allows",
 };
 
+/** What these found is no more than their name says. */
+const PLAIN: ReadonlySet<CloseReport["trigger"]> = new Set(["operator", "file", "signal", "environment"]);
+
 /** A report of an incident, whole or, from a file of another version, what is legible of it. */
 export type IncidentReport = CloseReport | LegibleReport;
 interface LegibleReport {
@@ -50,7 +53,7 @@ function fullPage(report: CloseReport): string[] {
   return [
     `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
     `  account  ${account} at ${exchange}, ${scope.length === 0 ? "the whole account" : scope.join(", ")}`,
-    `  cause    ${CAUSES[trigger]}${cause === undefined ? "" : ` (${cause})`}`,
+    `  cause    ${CAUSES[trigger]}${cause === undefined || PLAIN.has(trigger) ? "" : ` (${cause})`}`,
     ...(goal === undefined ? [] : [`  goal     ${goal.kind}`]),
     `  time     ${startedAt}${endedAt === undefined ? "" : ` to ${endedAt}`}`,
     `  took     ${seconds(durationMs)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,

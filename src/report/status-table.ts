@@ -232,9 +232,21 @@ function exitText({ cause, detail }: NonNullable<BotStatus["lastExit"]>): string
 /** How the last close ended, as far as the status tells, and what a person can do about it. */
 function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
   const arm = `supervisor arm ${name} --reason TEXT`;
-  const again = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs, unless a person has acknowledged it`;
+  const every = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs`;
+  const again = emergency.retries === true ? every : `${every}, unless a person has acknowledged it`;
   const accept = `${name}: supervisor emergency plan ${name} shows what is open; to arm it all the same: ${arm} --accept-positions`;
   if (emergency.state === "flat") return [`${name}: locked out, the account is flat; when it is safe: ${arm}`];
+  const left = emergency.outcome === "cancelled" ? "cancelled the orders" : "reduced the exposure";
+  if (emergency.outcome === "cancelled" || emergency.outcome === "reduced")
+    return [
+      `${name}: locked out, its last close ${left}, as asked, and what is left is open; to close it: supervisor emergency close ${name}`,
+      accept,
+    ];
+  if (emergency.retries === false && emergency.state === "residual")
+    return [
+      `${name}: locked out, its last close did not end flat: something is open; a person has acknowledged that, and it is not tried again`,
+      accept,
+    ];
   if (emergency.state === "residual")
     return [`${name}: locked out, its last close did not end flat: something is open; ${again}`, accept];
   return [

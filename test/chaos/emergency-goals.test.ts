@@ -29,6 +29,9 @@ test.concurrent("supervisor emergency close --cancel-only ends the bot, cancels 
     positions.map(({ symbol, amount }) => [symbol, amount]),
   );
   expect(await rig.botIn("locked")).toMatchObject({ pid: null, level: "emergency", emergency: { state: "residual" } });
+  expect(rig.journal.filter(({ text }) => text.includes("the account is flat"))).toEqual([]);
+  const status = await rig.cli("status", "bot");
+  expect(status.out).toContain("its last close cancelled the orders, as asked");
   const arm = await rig.cli("arm", "bot", "--reason", "hope");
   expect(arm.code).toBe(1);
   expect(arm.err).toContain("not proven closed (cancelled)");

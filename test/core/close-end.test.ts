@@ -1,5 +1,6 @@
 /** What the last word of a close is where positions grew while they were closed. */
 import { expect, test } from "vitest";
+import { quietText } from "../../src/core/close-end.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
 import { decide, startPlan } from "../../src/core/close-plan.ts";
 import type { Decision, PlanPolicy, Reading } from "../../src/core/close-plan-types.ts";
@@ -54,4 +55,10 @@ test.each([
   ["only shrank", [9, 8, 7, 6, 5, 4, 3], {}],
 ] satisfies [string, number[], Partial<Reading>][])("decide() ends residual where positions %s", (_, amounts, more) => {
   expect(lastWord(amounts, more)).toMatchObject({ outcome: "residual" });
+});
+
+test("quietText() calls an account flat only where everything was to be closed", () => {
+  expect(quietText({ goal: FLAT, scope: [] })).toBe("the account is flat");
+  for (const goal of [{ kind: "cancel" }, { kind: "reduce", exposure: 700 }] as const)
+    expect(quietText({ goal, scope: [] })).not.toContain("flat");
 });

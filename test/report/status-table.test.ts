@@ -71,6 +71,17 @@ test("statusTable() of a lockout that did not end flat says what is tried again,
 });
 
 test.each([
+  [{ outcome: "reduced", retries: false }, "reduced the exposure, as asked, and what is left is open"],
+  [{ outcome: "cancelled", retries: false }, "cancelled the orders, as asked, and what is left is open"],
+  [{ outcome: "residual", retries: false }, "a person has acknowledged that, and it is not tried again"],
+])("statusTable() does not say of a close with %o that it is tried again", (fields, said) => {
+  const of = { ...bot.emergency, state: "residual", ...fields } as const;
+  const text = table({ state: "locked", emergency: of });
+  expect(text).toContain(said);
+  expect(text).not.toContain("tried again every");
+});
+
+test.each([
   [2, "1 (2/5)"],
   [5, "1 (5/5)"],
   [6, "1 (spent)"],

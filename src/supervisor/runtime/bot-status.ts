@@ -1,10 +1,11 @@
 /** The part of the status object that describes one bot. */
 import type { CloseReport } from "../../core/close-job.ts";
-import type { RungOutcome } from "../../core/ladder.ts";
+import { retriesByItself, type RungOutcome } from "../../core/ladder.ts";
 import { restartsInPeriod } from "../../core/budget.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import type { BotStatus } from "../../core/status.ts";
 import { botReady, failuresInRow } from "../../core/verdict.ts";
+import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Bot } from "./bot.ts";
 import type { ProbeView } from "./schedule.ts";
@@ -149,9 +150,15 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     incident: lockout?.incident ?? null,
     lockedSince: lockout?.lockedAt ?? null,
     reason: lockout?.reason ?? null,
+    outcome: lockout?.outcome ?? null,
+    retries: lockout === undefined ? null : isRetried(lockout),
     lastClose: lastCloseOf(bot.emergency.lastReport),
     ...bot.guard.status,
   };
+}
+
+function isRetried({ outcome, acknowledgedAt }: Lockout): boolean {
+  return outcome !== null && acknowledgedAt === undefined && retriesByItself(outcome);
 }
 
 function lastCloseOf(report: CloseReport | undefined): BotStatus["emergency"]["lastClose"] {
