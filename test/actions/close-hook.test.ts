@@ -2,13 +2,16 @@
 import { createHmac } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { closePositions } from "../../src/actions/close-positions.ts";
 import type { CloseReport, ExecAccess, HookAccess, WebhookAccess } from "../../src/core/close-job.ts";
 import { asRecord } from "../../src/actions/venue/exchange.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { API_KEY, API_SECRET, bothLegs, holdings, startRig } from "./rig.ts";
 import type { Rig } from "./rig.ts";
+
+// They wait for rounds and quiet periods in real time, since the hooks are other processes.
+vi.setConfig({ maxConcurrency: 12 });
 
 const HOOK = join(import.meta.dirname, "../../config/hooks/binance-usdm.py");
 const PYTHON = ["/usr/bin/python3", "/usr/local/bin/python3"].find((path) => existsSync(path));
@@ -27,7 +30,7 @@ function shellHook(script: string): Omit<ExecAccess, Common> {
   return { driver: "exec", command: ["/bin/sh", "-c", script], cwd: "/", env: { PATH: "/usr/bin:/bin" } };
 }
 
-describe("the hook of config/hooks", () => {
+describe.concurrent("the hook of config/hooks", () => {
   const missing = PYTHON === undefined ? " (skipped: there is no python3)" : "";
   test.skipIf(PYTHON === undefined).each([
     { name: "one-way", hedge: false },
@@ -118,7 +121,7 @@ describe.concurrent("driver exec", () => {
   );
 });
 
-describe("createExecPort()", () => {
+describe.concurrent("createExecPort()", () => {
   test(
     "closePositions() gives an exec hook no other environment than its allow-list",
     async () => {
@@ -209,7 +212,7 @@ const python = (rig: Rig): ExecAccess => ({
   env: { EXCHANGE_URL: rig.paper.url, EXCHANGE_KEY: API_KEY, EXCHANGE_SECRET: API_SECRET },
 });
 
-describe("a hook beside ccxt", () => {
+describe.concurrent("a hook beside ccxt", () => {
   const missing = PYTHON === undefined ? " (skipped: there is no python3)" : "";
   test.skipIf(PYTHON === undefined).each([
     { name: "refuses", fault: { kind: "apiCode", code: -1116, msg: "Invalid orderType." } },
@@ -256,7 +259,7 @@ describe("a hook beside ccxt", () => {
   );
 });
 
-test.each([
+test.concurrent.each([
   ["names that the venue has not", "binance", { symbols: ["BTC/USDT:TYPO"] }, "unsupported"],
   ["a wallet, of which it does not know what is to be kept", "binance-spot", { apiKey: "wrong" }, "keyRefused"],
 ] as const)(

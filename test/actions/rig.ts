@@ -92,7 +92,8 @@ export function startRig(options: Partial<PaperOptions> = {}): Rig {
       endpoint: paper.url,
       sandbox: false,
       symbols: [],
-      timeoutMs: 15_000,
+      // A test that is to see it end sets its own; this one must outlast a busy machine, at the speed of `quickClock` too.
+      timeoutMs: 90_000,
       apiKey: API_KEY,
       apiSecret: API_SECRET,
       ...(exchange.startsWith("okx") ? { passphrase: API_PASSPHRASE } : {}),

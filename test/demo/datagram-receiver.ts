@@ -15,8 +15,8 @@ export interface Receiver {
   readonly die: () => void;
 }
 
-/** Binds `address` until the test ends, or until it dies. */
-export function receiveDatagrams(address: string): Receiver {
+/** Binds `address` until the test ends, or until it dies. A concurrent test gives its own `atEnd`. */
+export function receiveDatagrams(address: string, atEnd = onTestFinished): Receiver {
   const { symbols: libc } = dlopen("libc.so.6", {
     socket: { args: ["i32", "i32", "i32"], returns: "i32" },
     bind: { args: ["i32", "ptr", "u32"], returns: "i32" },
@@ -32,7 +32,7 @@ export function receiveDatagrams(address: string): Receiver {
     if (open) libc.close(fd);
     open = false;
   };
-  onTestFinished(die);
+  atEnd(die);
   const buffer = new Uint8Array(BUFFER_BYTES);
   const next = (): string | undefined => {
     const bytes = Number(libc.recv(fd, ptr(buffer), buffer.byteLength, MSG_DONTWAIT));

@@ -23,10 +23,10 @@ interface OkxPaper {
   call: (method: "GET" | "POST", path: string, request?: RawCall) => Promise<RawReply>;
 }
 
-/** Prices stand still unless the test sets them. */
-export function startOkxPaper(options: Partial<PaperOptions> = {}): OkxPaper {
+/** Prices stand still unless the test sets them. A concurrent test gives its own `atEnd`. */
+export function startOkxPaper(options: Partial<PaperOptions> = {}, atEnd = onTestFinished): OkxPaper {
   const exchange = startPaperExchange({ ...OKX_CREDENTIALS, exchange: "okx", tickMs: 0, ...options });
-  onTestFinished(() => exchange.stop());
+  atEnd(() => exchange.stop());
   const venue = new Okx({
     apiKey: OKX_CREDENTIALS.apiKey,
     secret: OKX_CREDENTIALS.apiSecret,

@@ -28,10 +28,10 @@ export interface Paper {
   ) => Promise<RawReply>;
 }
 
-/** Prices stand still unless the test sets them. */
-export function startPaper(options: Partial<PaperOptions> = {}): Paper {
+/** Prices stand still unless the test sets them. A concurrent test gives its own `atEnd`. */
+export function startPaper(options: Partial<PaperOptions> = {}, atEnd = onTestFinished): Paper {
   const exchange = startPaperExchange({ ...CREDENTIALS, tickMs: 0, ...options });
-  onTestFinished(() => exchange.stop());
+  atEnd(() => exchange.stop());
   return {
     exchange,
     venue: ccxtFor(exchange.url),
@@ -86,7 +86,7 @@ export async function rejection(pending: Promise<unknown>): Promise<Error> {
 }
 
 /** Waits until `holds` does, looking every few milliseconds; fails after `deadlineMs`. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string, deadlineMs = 10_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, what: string, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`cannot see within ${deadlineMs} ms: ${what}`);

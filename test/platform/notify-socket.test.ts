@@ -13,7 +13,7 @@ import { FIXTURES, until } from "./until.ts";
 const resultSchema = z.strictObject({
   received: z.int(),
   dropped: z.int(),
-  maxLagMs: z.number(),
+  turns: z.int(),
   first: z.array(z.strictObject({ text: z.string(), pid: z.int(), fds: z.int() })),
 });
 let folder = "";
@@ -39,7 +39,7 @@ function startReceiver(count: number) {
   return { child, ready: until("the socket", () => statSync(path, { throwIfNoEntry: false })?.isSocket()) };
 }
 
-test("a burst of 20 000 datagrams is counted to the last and delays the loop by less than 100 ms", async () => {
+test("a burst of 20 000 datagrams is counted to the last, and the loop turns meanwhile", async () => {
   const { child, ready } = startReceiver(20_000);
   await ready;
   const sender = Bun.spawn({
@@ -50,7 +50,7 @@ test("a burst of 20 000 datagrams is counted to the last and delays the loop by 
   expect(await sender.exited).toBe(0);
   const result = resultSchema.parse(JSON.parse(last));
   expect(result).toMatchObject({ received: 20_000, dropped: 0 });
-  expect(result.maxLagMs).toBeLessThan(100);
+  expect(result.turns).toBeGreaterThan(2);
   expect(result.first[0]).toEqual({ text: "WATCHDOG=1\nX_PROGRESS=0", pid: sender.pid, fds: 0 });
 });
 

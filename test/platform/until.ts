@@ -3,7 +3,7 @@
 const POLL_MS = 5;
 
 /** Resolves with the first answer of `ask` that is neither `undefined` nor `false`; rejects after `deadlineMs`. */
-export async function until<T>(what: string, ask: () => T | undefined | false, deadlineMs = 10_000): Promise<T> {
+export async function until<T>(what: string, ask: () => T | undefined | false, deadlineMs = 30_000): Promise<T> {
   const endMs = performance.now() + deadlineMs;
   for (;;) {
     const answer = ask();
