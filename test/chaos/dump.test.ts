@@ -137,3 +137,25 @@ test.concurrent("a daemon that ends waits for the dump that somebody asked for",
     readdirSync(rig.state("dumps")).filter((file) => file.startsWith(".capture") || file.endsWith(".partial")),
   ).toEqual([]);
 });
+
+test.concurrent("a death that has just been dumped is dumped lightly when it is the one that closes positions", async () => {
+  await using paper = await startPaper();
+  const hung = {
+    command: ["sleep", "600"],
+    probes: [{ kind: "heartbeat", timeout: "1s" }],
+    restart: { intensity: 1, base: "100ms" },
+    emergency: emergencyAt(paper.url),
+  };
+  await using rig = new Rig({ bots: { bot: bot(hung) } });
+  await rig.run();
+  await rig.botIn("locked");
+  expect(paper.state().flat).toBe(true);
+  const names = await until("both are dumped", () => dumpsOf(rig).length > 1 && dumpsOf(rig));
+  const dumps = await Promise.all(names.map((name) => rig.cli("dump", "show", name, "--json")));
+  const read = dumps.map(({ out }): Record<string, unknown> => JSON.parse(out));
+  const told = read.toSorted((a, b) => Number(a["generation"]) - Number(b["generation"]));
+  expect(told).toMatchObject([
+    { generation: 1, reason: "heartbeat", live: true },
+    { generation: 2, reason: "heartbeat", light: true },
+  ]);
+});

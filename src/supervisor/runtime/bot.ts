@@ -376,8 +376,8 @@ export class Bot {
 
   async #runAction(action: Rung): Promise<void> {
     this.#starter.distrustPrepared();
-    const outcome = await this.emergency.close(this.fence);
-    this.loop.post({ kind: "actionEnded", action, outcome });
+    this.dumps.atClose();
+    this.loop.post({ kind: "actionEnded", action, outcome: await this.emergency.close(this.fence) });
   }
 
   #onVerdict(probe: ProbeView): void {

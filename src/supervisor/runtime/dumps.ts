@@ -67,6 +67,8 @@ export class Dumps {
   #capture: Capture | undefined;
   /** Of a start that is being killed. */
   #glance: { readonly generation: number; readonly entries: PackJob["glance"] } | undefined;
+  /** Dumps the last death, which was left out since the same was dumped shortly before. */
+  #left: (() => void) | undefined;
   #closed = false;
   /** What is under way: dumps, and captures that are given up. */
   readonly #making = new Set<Promise<unknown>>();
@@ -104,6 +106,7 @@ export class Dumps {
 
   /** Nothing lives of the start any more; one that was ended for an emergency is dumped whatever its end was. Returns at once; never throws. */
   after(generation: Generation, level: string, state: State): void {
+    this.#left = undefined;
     const captured = this.#takeCapture(generation.generation);
     const { lastExit: exit, restarts } = state;
     const glance = this.#takeGlance(generation.generation);
@@ -113,18 +116,34 @@ export class Dumps {
     const { dump: due, next } = this.#judge(signature);
     const dump = due ?? (isEndForEmergency(state) ? "light" : undefined);
     this.#remember(signature, next);
-    if (!this.#wanted || dump === undefined || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
+    if (!this.#wanted || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
+    const subject = { generation, restarts, level };
+    const known = { exit, reason: exit.cause, signature, repeats, light: dump !== "full" };
+    if (dump === undefined) {
+      // A bot that dies all the time must not be kept from its next start by what hardly anybody will ask for.
+      this.#left = () =>
+        this.#makeSoon(subject, { ...known, captured: undefined, glance, status: this.#deps.status() });
+      return this.#discardSoon(captured);
+    }
     const status = this.#deps.status();
-    const { leaf } = generation;
     // Now: the cgroup goes with its start.
-    const counts = captured !== undefined || leaf === undefined ? {} : glanceAtCgroup(leaf);
-    const more = { captured, glance: { ...glance, ...counts }, status };
-    const death: Death = { exit, reason: exit.cause, signature, repeats, light: dump === "light", ...more };
+    const counts = captured !== undefined || generation.leaf === undefined ? {} : glanceAtCgroup(generation.leaf);
+    return this.#makeSoon(subject, { ...known, captured, glance: { ...glance, ...counts }, status });
+  }
+
+  /** Positions of the dead bot are about to be closed: its last death is dumped, also where the same was dumped shortly before. */
+  atClose(): void {
+    const make = this.#left;
+    this.#left = undefined;
+    if (this.#wanted) make?.();
+  }
+
+  #makeSoon(subject: Subject, death: Death): void {
     const earlier = Promise.allSettled(this.#making);
-    return this.#keep(
+    this.#keep(
       sleep(this.#deps.clock, PACK_DELAY_MS)
         .then(() => earlier)
-        .then(() => this.#make({ generation, restarts, level }, death)),
+        .then(() => this.#make(subject, death)),
     );
   }
 
