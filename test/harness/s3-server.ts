@@ -43,6 +43,8 @@ interface Certified {
 export class S3Server implements AsyncDisposable {
   readonly objects = new Map<string, Buffer>();
   readonly requests: Request[] = [];
+  /** It answers with the whole object whatever part is asked for. */
+  rangeless = false;
   /** Keys in one page of a listing. */
   pageKeys = PAGE_KEYS;
   readonly #faults: Fault[] = [];
@@ -163,9 +165,11 @@ export class S3Server implements AsyncDisposable {
     const object = this.objects.get(key);
     if (object === undefined) return { status: 404, body: errorXml("NoSuchKey"), etag: "" };
     if (method === "HEAD") return { status: 200, body: nothing, etag: etagOf(object), bytes: object.length };
-    const from = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? 0);
+    const [, first, last] = (this.rangeless ? null : /^bytes=(\d+)-(\d*)$/.exec(range ?? "")) ?? [];
+    if (first === undefined) return { status: 200, body: object, etag: etagOf(object) };
+    const [from, to] = [Number(first), last === "" ? object.length : Number(last) + 1];
     if (from > 0 && from >= object.length) return { status: 416, body: errorXml("InvalidRange"), etag: "" };
-    return { status: from === 0 ? 200 : 206, body: object.subarray(from), etag: etagOf(object) };
+    return { status: 206, body: object.subarray(from, to), etag: etagOf(object) };
   }
 
   #list(query: URLSearchParams): Buffer {

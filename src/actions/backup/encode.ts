@@ -108,7 +108,15 @@ async function encrypted(
   const { Encrypter } = await import("age-encryption");
   const encrypter = new Encrypter();
   for (const recipient of recipients) encrypter.addRecipient(recipient);
-  return encrypter.encrypt(streamOf(plain));
+  return collecting(await encrypter.encrypt(streamOf(plain)));
+}
+
+/** The pieces of a cipher, whose own buffers pile up beside those that it is given. */
+async function* collecting(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece;
+    collectAfter(piece.length);
+  }
 }
 
 /** Writes one part after the other. */
@@ -242,7 +250,7 @@ async function decrypted(
   }
   if (own.length === 0) throw new NotJudgedError("the identityFile holds no key of age (AGE-SECRET-KEY-…)");
   try {
-    return await decrypter.decrypt(streamOf(stored()));
+    return collecting(await decrypter.decrypt(streamOf(stored())));
   } catch (cause) {
     // A header with a wrong byte is opened by no key either: the checksums tell the one from the other.
     await drain(stored());

@@ -12,6 +12,8 @@ import { asPassing, errorOf, messageOf, PassingError, RefusedError } from "./s3-
 const MAX_TRIES = 6;
 const BASE_WAIT_MS = 500;
 const MAX_WAIT_MS = 15_000;
+/** Asked for at once: what a store sends faster than it is read piles up in memory, as the runtime holds no sender back. */
+const WINDOW_BYTES = 4 * 1_024 ** 2;
 /** A transfer slower than this is given up, bytes per second. */
 const MIN_RATE = 64 * 1_024;
 /** A signed address is used at once; it outlives the transfer, and clocks that differ a little, seconds. */
@@ -38,6 +40,12 @@ type Method = "GET" | "HEAD" | "PUT" | "DELETE";
 interface Sending {
   readonly body?: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer>;
   readonly headers?: Readonly<Record<string, string>>;
+}
+
+interface Window {
+  readonly from: number;
+  /** First byte that is not wanted; `undefined`: all are. */
+  readonly to: number | undefined;
 }
 
 export class Bucket {
@@ -100,18 +108,22 @@ export class Bucket {
    */
   async *read(key: string, bytes: number): AsyncGenerator<Uint8Array> {
     let done = 0;
-    for (let tries = 1; ; tries += 1) {
+    for (let tries = 1; ;) {
+      // What is left, unless that is more than may lie here unread.
+      const to = bytes - done > WINDOW_BYTES ? done + WINDOW_BYTES : undefined;
       try {
-        const signal = AbortSignal.timeout(this.#deadlineMs(bytes));
-        for await (const piece of this.#body(key, done, signal)) {
+        const signal = AbortSignal.timeout(this.#deadlineMs((to ?? bytes) - done));
+        for await (const piece of this.#body(key, { from: done, to }, signal)) {
           done += piece.length;
           yield piece;
         }
-        return;
+        if (to === undefined || done < to || done >= bytes) return;
+        tries = 1;
       } catch (cause) {
         const passing = asPassing(cause);
         if (passing === undefined || tries >= this.#maxTries) throw this.#failure(`read ${key}`, cause);
         await this.#wait(tries);
+        tries += 1;
       }
     }
   }
@@ -154,8 +166,10 @@ export class Bucket {
     });
   }
 
-  async *#body(key: string, from: number, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-    const headers = { "accept-encoding": "identity", ...(from === 0 ? {} : { range: `bytes=${from}-` }) };
+  async *#body(key: string, { from, to }: Window, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+    const whole = from === 0 && to === undefined;
+    const range = `bytes=${from}-${to === undefined ? "" : to - 1}`;
+    const headers = { "accept-encoding": "identity", ...(whole ? {} : { range }) };
     const response = await this.#fetch("GET", key, signal, { headers });
     // Nothing is left after the last byte.
     if (response.status === 416) return;

@@ -5,6 +5,7 @@ import { summarizeChecks, type BackupCheck, type CheckResult } from "../../core/
 import type { Level, Manifest, Part, Verification } from "../../core/backup-manifest.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { releaseProgramPages } from "../../platform/memory.ts";
 import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream, drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
@@ -37,6 +38,8 @@ export interface VerifyOptions {
 export async function verifyBackup(options: VerifyOptions): Promise<Verification> {
   const { level, clock } = options;
   const startedMs = clock.monotonicMs();
+  // What the start has read of our own program is not needed again, and all that follows comes on top of it.
+  releaseProgramPages();
   const results: CheckResult[] = [];
   const fault = await findFault(options, (found) => void results.push(...found));
   const durationMs = Math.round(clock.monotonicMs() - startedMs);

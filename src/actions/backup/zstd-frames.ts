@@ -11,6 +11,9 @@ const BLOCK_HEADER_BYTES = 3;
 /** Largest frame that is unpacked at once, packed and unpacked; ours are 4 MiB. */
 const MAX_FRAME_BYTES = 8 * 1_024 ** 2;
 
+/** By so much more than it must the buffer grows. */
+const SPARE_BYTES = 1_024 ** 2;
+
 interface Frame {
   /** Of the packed frame. */
   readonly bytes: number;
@@ -74,8 +77,9 @@ export class FrameReader {
     const { value, done } = await this.#source.next();
     if (done !== true) {
       if (this.#filled + value.length > this.#buffer.length) {
-        const larger = Buffer.alloc(2 * (this.#filled + value.length));
+        const larger = Buffer.alloc(this.#filled + value.length + SPARE_BYTES);
         this.#buffer.copy(larger, 0, 0, this.#filled);
+        collectAfter(this.#buffer.length);
         this.#buffer = larger;
       }
       this.#buffer.set(value, this.#filled);

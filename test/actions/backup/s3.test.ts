@@ -76,6 +76,26 @@ test("put() that was done and never answered is done once more", async () => {
   expect(store.objects.get("k")?.toString()).toBe("text");
 });
 
+test.each([
+  ["a few megabytes at a time", false, [4, 4, 1]],
+  ["all at once from a store that knows no ranges", true, [9]],
+])("read() takes a large object %s", async (_, rangeless, asked) => {
+  await using store = await S3Server.start();
+  store.rangeless = rangeless;
+  const text = "0123456789abcdef".repeat(9 * 65_536);
+  store.objects.set("k", Buffer.from(text));
+  expect((await readAll(bucketOf(store.settings()), "k", text.length)) === text).toBe(true);
+  expect(store.sent("GET", /k/)).toHaveLength(asked.length);
+});
+
+test("read() ends early with an object that is shorter than it should be, and late with one that is longer", async () => {
+  await using store = await S3Server.start();
+  store.objects.set("k", Buffer.alloc(5 * 1_024 ** 2, "x"));
+  const bucket = bucketOf(store.settings());
+  const lengths = [4, 9, 10].map(async (mib) => (await readAll(bucket, "k", mib * 1_024 ** 2)).length / 1_024 ** 2);
+  expect(await Promise.all(lengths)).toEqual([5, 5, 5]);
+});
+
 test("read() goes on where it was cut off instead of beginning anew", async () => {
   await using store = await S3Server.start();
   const text = "abcdefghij".repeat(100_000);
