@@ -41,7 +41,7 @@ export function onLeftovers(_policy: Policy, state: Of<State, "stopped">, event:
 
 /** Goes on with a living bot as if it had just become ready: every watch gets one full period. */
 export function onAdopted(policy: Policy, state: Of<State, "stopped">, event: Of<Event, "adopted">): Step {
-  const closing = countClosing(policy, state);
+  const closing = countClosing(policy, state, event.atMs);
   const adopted = { ...carry(state), wanted: true, closeClock: closing.closeClock };
   const effects: readonly Effect[] = [...closing.effects, note("info", "the running bot is adopted, untouched")];
   // A supervisor killed right after the spawn has not noted that this was all there is to wait for.

@@ -41,22 +41,33 @@ export const clearTimer = (timer: Of<Effect, "clearTimer">["timer"]): Effect => 
 export const note = (level: Of<Effect, "note">["level"], text: string): Effect => ({ kind: "note", level, text });
 
 /** The machine has just booted: what the bot lacks may be about to come. */
-export function isBooting({ emergency }: Policy): boolean {
-  return (emergency?.bootLeftMs ?? 0) > 0;
+export function isBooting({ emergency }: Policy, atMs: number): boolean {
+  return atMs < (emergency?.bootEndsAtMs ?? Number.NEGATIVE_INFINITY);
+}
+
+/** Time until `closeAfter` is over when it began to count at `sinceMs`: the machine's first minute does not count. */
+export function closeDelayMs(
+  { closeAfter, bootEndsAtMs = Number.NEGATIVE_INFINITY }: NonNullable<Policy["emergency"]>,
+  sinceMs: number,
+): number {
+  return closeAfter + Math.max(0, bootEndsAtMs - sinceMs);
 }
 
 /** Starts counting `closeAfter` if it is not counting yet, the bot has an emergency section, and there is no maintenance. */
-export function countClosing(policy: Policy, state: Carried): { closeClock: Carried["closeClock"]; effects: Effect[] } {
+export function countClosing(
+  policy: Policy,
+  state: Carried,
+  atMs: number,
+): { closeClock: Carried["closeClock"]; effects: Effect[] } {
   if (policy.emergency === undefined || policy.emergency.suspended === true || state.closeClock !== "off")
     return { closeClock: state.closeClock, effects: [] };
-  const { closeAfter, bootLeftMs = 0 } = policy.emergency;
-  return { closeClock: "counting", effects: [setTimer("closeAfter", closeAfter + bootLeftMs)] };
+  return { closeClock: "counting", effects: [setTimer("closeAfter", closeDelayMs(policy.emergency, atMs))] };
 }
 
 /** Spawns the next generation; only ever called when the one before is proven gone. */
 export function begin(policy: Policy, state: Carried, atMs: number): Step {
   const generation = state.generation + 1;
-  const closing = countClosing(policy, state);
+  const closing = countClosing(policy, state, atMs);
   return {
     state: {
       ...carry(state),
@@ -106,7 +117,7 @@ export function stopPolitely(policy: Policy, state: Carried, after: After, exit:
       { trigger: "closeAfter", reason: `no healthy bot for the time of closeAfter (${exit.detail})` },
       atMs,
     );
-  const closing = after.kind === "restart" ? countClosing(policy, state) : { ...carry(state), effects: [] };
+  const closing = after.kind === "restart" ? countClosing(policy, state, atMs) : { ...carry(state), effects: [] };
   const stopping = {
     ...carry(state),
     kind: "stopping" as const,
@@ -173,7 +184,7 @@ function follow(policy: Policy, state: Carried, after: After, at: { atMs: number
     case "again":
       return beginAfresh(policy, state, at);
     case "halt":
-      return halt(policy, state, after.reason);
+      return halt(policy, state, after.reason, at.atMs);
     case "recover":
       return recover(policy, state, after);
     case "lock":
@@ -192,13 +203,13 @@ export function standDown(state: Carried): Step {
 }
 
 /** Down because starting again is pointless; open positions still have `closeAfter` to protect them. */
-function halt(policy: Policy, state: Carried, reason: string): Step {
+function halt(policy: Policy, state: Carried, reason: string, atMs: number): Step {
   const effects = [note("alert", `halted: ${reason}`)];
   if (state.closeClock === "due") {
     const next = recover(policy, state, { trigger: "closeAfter", reason });
     return { state: next.state, effects: [...effects, ...next.effects] };
   }
-  const closing = countClosing(policy, state);
+  const closing = countClosing(policy, state, atMs);
   return {
     state: { ...carry(state), kind: "halted", reason, closeClock: closing.closeClock },
     effects: [...effects, ...closing.effects],
@@ -208,15 +219,15 @@ function halt(policy: Policy, state: Carried, reason: string): Step {
 function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs: number; roll: number }): Step {
   // Also a probe, a start timeout or a failed fork must not restart what the config says is never restarted.
   if (policy.restart === "never")
-    return halt(policy, state, `${state.lastExit?.detail ?? "the bot ended"} and restart.policy is never`);
-  const { log, exhausted } = isBooting(policy)
+    return halt(policy, state, `${state.lastExit?.detail ?? "the bot ended"} and restart.policy is never`, atMs);
+  const { log, exhausted } = isBooting(policy, atMs)
     ? { log: state.log, exhausted: false }
     : spendRestart(policy.budget, state.log, atMs);
   if (exhausted) {
     const spent = { ...carry(state), log };
     const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;
     const closes = policy.emergency?.onGiveUp === true && policy.emergency.suspended !== true;
-    return closes ? recover(policy, spent, { trigger: "giveUp", reason }) : halt(policy, spent, reason);
+    return closes ? recover(policy, spent, { trigger: "giveUp", reason }) : halt(policy, spent, reason, atMs);
   }
   if (state.closeClock === "due")
     return recover(
@@ -226,7 +237,7 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
     );
   const attempt = state.attempt + 1;
   const delayMs = restartDelayMs(policy.backoff, attempt, roll);
-  const closing = countClosing(policy, state);
+  const closing = countClosing(policy, state, atMs);
   return {
     state: {
       ...carry(state),

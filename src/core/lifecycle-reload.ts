@@ -1,5 +1,5 @@
 /** What happens to a living bot's clocks when its policy is replaced by a reload. Handlers of the table in lifecycle.ts. */
-import { carry, clearTimer, countClosing, setTimer, unchanged } from "./lifecycle-moves.ts";
+import { carry, clearTimer, closeDelayMs, countClosing, setTimer, unchanged } from "./lifecycle-moves.ts";
 import type { After, Effect, Event, Of, Policy, State, Step } from "./lifecycle-types.ts";
 
 type NewPolicy = Of<Event, "newPolicy">;
@@ -36,11 +36,12 @@ export function reclock(policy: Policy, state: Clocked, event: NewPolicy): Step 
     return { state: { ...state, closeClock: "off" }, effects };
   }
   if (state.closeClock === "counting" && event.countedMs !== undefined) {
-    const leftMs = Math.max(0, policy.emergency.closeAfter - event.countedMs);
-    return { state, effects: [setTimer("closeAfter", leftMs)] };
+    const { countedMs } = event;
+    const leftMs = closeDelayMs(policy.emergency, event.atMs - countedMs) - countedMs;
+    return { state, effects: [setTimer("closeAfter", Math.max(0, leftMs))] };
   }
   if (state.closeClock !== "off" || !isAtRisk(state)) return unchanged(state);
-  const closing = countClosing(policy, carry(state));
+  const closing = countClosing(policy, carry(state), event.atMs);
   return { state: { ...state, closeClock: closing.closeClock }, effects: closing.effects };
 }
 

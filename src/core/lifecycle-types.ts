@@ -33,10 +33,10 @@ export interface Policy {
         /** Maintenance: nothing but a person's order closes positions. */
         readonly suspended?: boolean;
         /**
-         * What is left of the machine's first minute, ms; absent: it is over. Network and disks may not be there yet: until then no
-         * restart counts against the budget, no probe closes positions, and `closeAfter` counts from its end.
+         * End of the machine's first minute, on the clock of `atMs`; absent: it is over. Network and disks may not be there yet: until
+         * then no restart counts against the budget, no probe closes positions, and `closeAfter` counts from it.
          */
-        readonly bootLeftMs?: number;
+        readonly bootEndsAtMs?: number;
       }
     | undefined;
 }

@@ -75,13 +75,13 @@ function settling(policy: Policy, state: Of<State, "running">): readonly Effect[
 
 function onUnhealthy(policy: Policy, state: Of<State, "running">, atMs: number): Step {
   if (state.closeClock === "due") return fence(state, overdue, atMs);
-  const closing = countClosing(policy, state);
+  const closing = countClosing(policy, state, atMs);
   return { state: { ...state, closeClock: closing.closeClock }, effects: [...unsettled, ...closing.effects] };
 }
 
 /** A probe with `onFailure: restart` or `emergency` has given its verdict; in maintenance and in the machine's first minute both restart. */
 export function onFailing(policy: Policy, state: Up, event: Of<Event, "failing">): Step {
-  const suspended = policy.emergency?.suspended === true || isBooting(policy);
+  const suspended = policy.emergency?.suspended === true || isBooting(policy, event.atMs);
   if (event.action === "emergency" && !suspended)
     return fence(state, { trigger: "probe", reason: event.detail }, event.atMs);
   const step = stopPolitely(policy, state, { kind: "restart" }, ended(event.cause, event.detail), event.atMs);

@@ -1,31 +1,28 @@
 /** The machine's first minute: what a bot lacks may be about to come, so nothing closes positions by itself. */
 import { describe, expect, test } from "vitest";
-import type { Policy } from "../../src/core/lifecycle-types.ts";
 import { Life, MIN, S } from "./lifecycle-life.ts";
 
 const emergency = { closeAfter: 5 * MIN, onGiveUp: true, ladder: ["close-positions"] } as const;
 const budget = { intensity: 1, period: 10 * MIN };
-const booting = { budget, emergency: { ...emergency, bootLeftMs: 40 * S } };
-
-/** `life`, as it goes on under a policy that differs by `fields`. */
-function under(life: Life, fields: Partial<Policy>): Life {
-  const next = new Life({ ...life.policy, ...fields });
-  next.state = life.state;
-  next.atMs = life.atMs;
-  return next;
-}
+const booting = { budget, emergency: { ...emergency, bootEndsAtMs: 40 * S } };
 
 describe("step() in the machine's first minute", () => {
-  test("counts no restart against the budget, and every one afterwards", () => {
+  test("counts no restart against the budget, and every one afterwards, without being told of its end", () => {
     const life = new Life(booting).run().die().comeBack().die().comeBack().die();
     expect(life.state).toMatchObject({ kind: "backoff", restarts: 3, log: [] });
-    const later = under(life, { emergency }).comeBack().die();
-    expect(later.state.kind).toBe("backoff");
-    expect(later.comeBack().die().state).toMatchObject({ kind: "recovering", trigger: "giveUp" });
+    life.atMs = 40 * S;
+    expect(life.comeBack().die().state.kind).toBe("backoff");
+    expect(life.comeBack().die().state).toMatchObject({ kind: "recovering", trigger: "giveUp" });
   });
 
-  test("counts closeAfter from its end", () => {
-    expect(new Life(booting).on("start").delay("closeAfter")).toBe(5 * MIN + 40 * S);
+  test.each([
+    ["at its begin", 0, 5 * MIN + 40 * S],
+    ["shortly before its end", 39 * S, 5 * MIN + S],
+    ["after it", 41 * S, 5 * MIN],
+  ])("counts closeAfter from its end: for what happens %s", (_when, atMs, delayMs) => {
+    const life = new Life(booting);
+    life.atMs = atMs;
+    expect(life.on("start").delay("closeAfter")).toBe(delayMs);
   });
 
   test("restarts for a probe that would close", () => {

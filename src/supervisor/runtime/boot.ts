@@ -5,12 +5,9 @@ import type { Clock } from "../../platform/clock.ts";
 const BOOT_MS = 60_000;
 
 /**
- * What is left of that minute, ms, as a function of now. `uptimeMs` is that of the machine, now; `undefined` where it cannot be told:
- * then it is taken for long. `onEnd` is called once when the minute is over, never where it was over before.
+ * When that minute ends on the clock, ms; `undefined` where it is over, or nobody can tell. `uptimeMs` is that of the machine, now.
+ * An instant and no timer: whoever asks compares it with the time of what has happened.
  */
-export function firstMinute(clock: Clock, uptimeMs: number | undefined, onEnd: () => void): () => number {
-  const endMs = clock.monotonicMs() + BOOT_MS - (uptimeMs ?? BOOT_MS);
-  const leftMs = (): number => Math.max(0, endMs - clock.monotonicMs());
-  if (leftMs() > 0) clock.after(leftMs(), onEnd);
-  return leftMs;
+export function endOfBoot(clock: Clock, uptimeMs: number | undefined): number | undefined {
+  return uptimeMs === undefined || uptimeMs >= BOOT_MS ? undefined : clock.monotonicMs() + BOOT_MS - uptimeMs;
 }

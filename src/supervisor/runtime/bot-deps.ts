@@ -34,8 +34,8 @@ export interface BotDeps {
   readonly machine?: Pick<MachineWatch, "disturbance">;
   /** There is maintenance; absent where nothing closes by itself. */
   readonly suspended?: () => boolean;
-  /** What is left of the machine's first minute, ms; absent: nothing. */
-  readonly bootLeftMs?: () => number;
+  /** End of the machine's first minute on the clock; absent: it was over before. */
+  readonly bootEndsAtMs?: number | undefined;
   /** What the state folder holds of all bots, of this config or an earlier one. */
   readonly remains: readonly Remains[];
   /** Names of all bots of the config. */

@@ -81,10 +81,12 @@ export function withMaintenance(policy: Policy, suspended: boolean): Policy {
   return emergency === undefined || !suspended ? policy : { ...policy, emergency: { ...emergency, suspended } };
 }
 
-/** The policy as it holds in what is left of the machine's first minute. */
-export function withBoot(policy: Policy, bootLeftMs: number): Policy {
+/** The policy with the end of the machine's first minute; `undefined`: it was over before this supervisor. */
+export function withBoot(policy: Policy, bootEndsAtMs: number | undefined): Policy {
   const { emergency } = policy;
-  return emergency === undefined || bootLeftMs <= 0 ? policy : { ...policy, emergency: { ...emergency, bootLeftMs } };
+  return emergency === undefined || bootEndsAtMs === undefined
+    ? policy
+    : { ...policy, emergency: { ...emergency, bootEndsAtMs } };
 }
 
 export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {

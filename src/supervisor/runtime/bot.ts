@@ -175,7 +175,7 @@ export class Bot {
     this.#setLevel();
   }
 
-  /** Maintenance or the machine's first minute has begun or ended, or the policy is another one. */
+  /** Maintenance has begun or ended, or the policy is another one. */
   renewPolicy(): void {
     this.loop.adopt(this.#policy);
   }
@@ -187,13 +187,13 @@ export class Bot {
       healthy: () => this.loop.state.kind === "running" && this.generation?.health === "healthy",
       restsByWish: () => restsByWish(this.loop.state),
       suspended: () => this.#deps.suspended?.() === true,
-      booting: () => (this.#deps.bootLeftMs?.() ?? 0) > 0,
+      booting: () => this.#deps.clock.monotonicMs() < (this.#deps.bootEndsAtMs ?? 0),
     };
   }
 
   get #policy(): Policy {
     const policy = withMaintenance(this.plan.policy, this.#deps.suspended?.() === true);
-    return withBoot(policy, this.#deps.bootLeftMs?.() ?? 0);
+    return withBoot(policy, this.#deps.bootEndsAtMs);
   }
 
   /** By what anything of the bot that may still live is recognised. */

@@ -16,7 +16,7 @@ import type { Order } from "./bot-deps.ts";
 import { refuseNewer } from "./bot-setup.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { dutiesOf, type DutiesDeps } from "./duties.ts";
-import { firstMinute } from "./boot.ts";
+import { endOfBoot } from "./boot.ts";
 import { endBots } from "./end-bots.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
@@ -230,7 +230,7 @@ export class Daemon {
       pulse: this.#pulse,
       machine: this.#machine,
       suspended: () => this.#maintenance.active,
-      bootLeftMs: firstMinute(deps.clock, readMachineClocks()?.boottimeMs, () => this.#renewPolicies()),
+      bootEndsAtMs: endOfBoot(deps.clock, readMachineClocks()?.boottimeMs),
       // Of the bots of the start: one that a reload takes in later begins anew.
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       // One that a reload takes in later was let go of by this supervisor.
@@ -366,7 +366,7 @@ export class Daemon {
     this.#lock.release();
   }
 
-  /** Maintenance has begun or ended, or the machine's first minute is over. */
+  /** Maintenance has begun or ended. */
   #renewPolicies(): void {
     this.#changed = true;
     for (const bot of this.#fleet.all) bot.renewPolicy();

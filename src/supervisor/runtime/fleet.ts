@@ -33,7 +33,7 @@ export interface FleetDeps {
   readonly pulse: Pulse;
   readonly machine: MachineWatch;
   readonly suspended: () => boolean;
-  readonly bootLeftMs: () => number;
+  readonly bootEndsAtMs: number | undefined;
   /** What an earlier version in this process handed over of the bot. */
   readonly carried: (name: string) => CarriedBot | undefined;
   /** As in `BotDeps`. */
