@@ -117,6 +117,12 @@ for (const exchange of ["binance", "okx"] as const) {
   });
 }
 
+test.concurrent("preflight() does not call a clock wrong for an answer that took long", async () => {
+  await using rig = startRig();
+  await rig.control("fault", { kind: "latency", match: "GET /fapi/v1/time", ms: 2_500, times: 10 });
+  expect(of(await fly(rig), "clock")?.result).toBe("unknown");
+});
+
 test.concurrent("a close asks the venue for its markets when the kept ones lack what is open", async () => {
   await using rig = startRig({ symbols: 2 });
   await fly(rig);
