@@ -47,7 +47,7 @@ export interface Stage {
   readonly venueUrl: string;
   /** While this file exists, the bot dies at each start. */
   readonly crashFile: string;
-  /** Ends both processes and waits for their ends. */
+  /** Ends both processes, and a bot whose daemon is dead, and waits for their ends. */
   readonly strike: () => Promise<void>;
 }
 
@@ -58,10 +58,12 @@ export async function setStage(port: number, exchange: PaperVenue): Promise<Stag
   const strike = async (): Promise<void> => {
     for (const child of children.toReversed()) {
       child.kill("SIGTERM");
-      const cancel = systemClock.after(PATIENCE_MS, () => child.kill("SIGKILL"));
-      await child.exited;
-      cancel();
+      await patiently(child);
     }
+    // A daemon that was killed, to see what becomes of its bot, has left that alive.
+    const [, daemon] = children;
+    if (daemon !== undefined && daemon.exitCode !== 0)
+      await patiently(start(dir, "end-bots", ["__end-bots", "--config", join(dir, "supervisor.yaml")], {}));
     rmSync(dir, { recursive: true, force: true });
   };
   try {
@@ -97,6 +99,13 @@ export async function askStatus(place: Place): Promise<Status> {
   // Safe: our own daemon made the answer.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return (await callDaemon(place, "GET", "/v1/status")) as Status;
+}
+
+/** Until the process has ended, which it does at the latest when its time is over. */
+async function patiently(child: Bun.Subprocess): Promise<void> {
+  const cancel = systemClock.after(PATIENCE_MS, () => child.kill("SIGKILL"));
+  await child.exited;
+  cancel();
 }
 
 async function answers(place: Place): Promise<true | undefined> {
