@@ -33,7 +33,6 @@ export function startOkxPaper(options: Partial<PaperOptions> = {}, atEnd = onTes
     password: OKX_CREDENTIALS.apiPassphrase,
     enableRateLimit: false,
     timeout: 5_000,
-    has: { fetchCurrencies: false },
   });
   venue.fetchImplementation = (address: string, init: RequestInit) =>
     fetch(address.replace(/^https:\/\/www\.okx\.com/, exchange.url), init);

@@ -100,6 +100,8 @@ const tradeRoutes: Readonly<Record<string, Route>> = {
 };
 
 const accountRoutes: Readonly<Record<string, Route>> = {
+  // ccxt asks for the currencies before its first call with a key, and takes an account without any.
+  "GET /api/v5/asset/currencies": { limit: byUser(6), handle: () => [] },
   "GET /api/v5/account/balance": { limit: byUser(10), handle: ({ books, now }) => [balanceShape(books, now)] },
   "GET /api/v5/account/config": { limit: byUser(5), handle: ({ books }) => [configShape(books)] },
   "GET /api/v5/account/bills": { limit: byUser(10), handle: bills },
