@@ -120,6 +120,8 @@ export function targetBotErrors(
 }
 
 function isTimeZone(name: string): boolean {
+  // The default: for a look at it the runtime would read its time zone data, five megabytes that stay.
+  if (name === "UTC") return true;
   try {
     return new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
   } catch {
