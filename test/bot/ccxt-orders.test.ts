@@ -1,24 +1,12 @@
 /** How an order is found through ccxt, and when its absence is certain. */
 import { expect, test } from "vitest";
 import { ccxtOrders, type CcxtExchange } from "../../src/bot/ccxt-orders.ts";
-import type { OrderIntent } from "../../src/bot/ports.ts";
+import { orderIntent } from "./order-intent.ts";
 import { named } from "./order-sim.ts";
 
 const ours = { id: "1", clientOrderId: "sv1", status: "open" };
 const other = { id: "2", clientOrderId: "x", status: "closed" };
-const intent: OrderIntent = {
-  clientOrderId: "sv1",
-  name: "place_order",
-  action: "open",
-  symbol: "BTC/USDT",
-  side: "buy",
-  type: "market",
-  reduceOnly: false,
-  quantity: "1",
-  price: null,
-  positionId: null,
-  createdAt: 100_000,
-};
+const intent = orderIntent("sv1", 100_000);
 
 const refuse = () => Promise.reject(named("NotSupported"));
 /** A venue that fails in all that is not given. */

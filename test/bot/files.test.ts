@@ -7,24 +7,12 @@ import { Breaker } from "../../src/bot/breaker.ts";
 import { Budget } from "../../src/bot/budget.ts";
 import { openFileStore } from "../../src/bot/file-store.ts";
 import { openIntentFile } from "../../src/bot/intent-file.ts";
-import type { IntentOutcome, OrderIntent } from "../../src/bot/ports.ts";
+import type { IntentOutcome } from "../../src/bot/ports.ts";
+import { orderIntent } from "./order-intent.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sdk-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const intent = (id: string): OrderIntent => ({
-  clientOrderId: id,
-  name: "place_order",
-  action: "open",
-  symbol: "BTC/USDT",
-  side: "buy",
-  type: "market",
-  reduceOnly: false,
-  quantity: "1",
-  price: null,
-  positionId: null,
-  createdAt: 1,
-});
 const filled: IntentOutcome = {
   status: "filled",
   exchangeOrderId: "7",
@@ -38,14 +26,17 @@ const filled: IntentOutcome = {
 test("openIntentFile() knows after a restart what was begun, and what is unfinished", async () => {
   const path = join(folder, "sub", "intents.ndjson");
   const first = openIntentFile(path);
-  expect(await first.begin(intent("a"))).toBeUndefined();
-  await Promise.all([first.begin(intent("b")), first.begin(intent("c")), first.settle("a", filled)]);
+  expect(await first.begin(orderIntent("a"))).toBeUndefined();
+  await Promise.all([first.begin(orderIntent("b")), first.begin(orderIntent("c")), first.settle("a", filled)]);
   await first.settle("b", { ...filled, status: "unknown" });
   // No close: a kill.
   const second = openIntentFile(path);
   expect((await second.unfinished()).map(({ clientOrderId }) => clientOrderId)).toEqual(["c", "b"]);
-  expect(await second.begin(intent("a"))).toEqual({ intent: intent("a"), outcome: filled });
-  expect(await second.begin({ ...intent("c"), quantity: "2" })).toEqual({ intent: intent("c"), outcome: null });
+  expect(await second.begin(orderIntent("a"))).toEqual({ intent: orderIntent("a"), outcome: filled });
+  expect(await second.begin({ ...orderIntent("c"), quantity: "2" })).toEqual({
+    intent: orderIntent("c"),
+    outcome: null,
+  });
   expect(statSync(path).mode & 0o777).toBe(0o600);
   second.close();
   first.close();
@@ -54,12 +45,12 @@ test("openIntentFile() knows after a restart what was begun, and what is unfinis
 test("openIntentFile() skips a torn last line, and goes on behind it", async () => {
   const path = join(folder, "torn.ndjson");
   const first = openIntentFile(path);
-  await first.begin(intent("a"));
+  await first.begin(orderIntent("a"));
   first.close();
   appendFileSync(path, '{"begin":{"clientOrderId":"b","na');
   const second = openIntentFile(path);
   expect(second.damagedLines).toBe(0);
-  await second.begin(intent("c"));
+  await second.begin(orderIntent("c"));
   second.close();
   const third = openIntentFile(path);
   expect((await third.unfinished()).map(({ clientOrderId }) => clientOrderId)).toEqual(["a", "c"]);
@@ -68,7 +59,10 @@ test("openIntentFile() skips a torn last line, and goes on behind it", async () 
 
 test("openIntentFile() says when it lost lines, and keeps the damaged file", async () => {
   const path = join(folder, "damaged.ndjson");
-  writeFileSync(path, `{"begin":${JSON.stringify(intent("a"))}}\nrubbish\n{"begin":${JSON.stringify(intent("b"))}}\n`);
+  writeFileSync(
+    path,
+    `{"begin":${JSON.stringify(orderIntent("a"))}}\nrubbish\n{"begin":${JSON.stringify(orderIntent("b"))}}\n`,
+  );
   const file = openIntentFile(path);
   expect(file.damagedLines).toBe(1);
   expect(await file.unfinished()).toHaveLength(2);
@@ -82,13 +76,13 @@ test("openIntentFile() remembers the last 10 000 that have ended and all that ha
   const lines = Array.from(
     { length: 10_050 },
     (_, n) =>
-      `{"begin":${JSON.stringify(intent(`i${n}`))}}\n${n === 3 ? "" : `{"settle":"i${n}","outcome":${outcome}}\n`}`,
+      `{"begin":${JSON.stringify(orderIntent(`i${n}`))}}\n${n === 3 ? "" : `{"settle":"i${n}","outcome":${outcome}}\n`}`,
   );
   writeFileSync(path, lines.join(""));
   const file = openIntentFile(path);
   expect((await file.unfinished()).map(({ clientOrderId }) => clientOrderId)).toEqual(["i3"]);
-  expect(await file.begin(intent("i10049"))).toMatchObject({ outcome: filled });
-  expect(await file.begin(intent("i0"))).toBeUndefined();
+  expect(await file.begin(orderIntent("i10049"))).toMatchObject({ outcome: filled });
+  expect(await file.begin(orderIntent("i0"))).toBeUndefined();
   file.close();
   const kept = readFileSync(path, "utf8")
     .split("\n")
@@ -99,7 +93,7 @@ test("openIntentFile() remembers the last 10 000 that have ended and all that ha
 test("openIntentFile() promises nothing once it is closed", async () => {
   const file = openIntentFile(join(folder, "closed.ndjson"));
   file.close();
-  await expect(file.begin(intent("a"))).rejects.toThrow("it is closed");
+  await expect(file.begin(orderIntent("a"))).rejects.toThrow("it is closed");
 });
 
 test("Budget with a file store is not refilled by a crash loop", () => {

@@ -13,7 +13,7 @@ import type { PsqlSession } from "../../platform/psql.ts";
 import { quoteText } from "../../platform/psql.ts";
 import { Failure } from "./failure.ts";
 import { readPgContent } from "./postgres-content.ts";
-import { openSession, placeOf, type PostgresTarget } from "./postgres.ts";
+import { openSession, placeOf, sizeOf, withSession, type PostgresTarget } from "./postgres.ts";
 import type { Captured, CaptureContext, Prover, Source } from "./source.ts";
 
 const BASE_NAME = "base.tar";
@@ -30,17 +30,13 @@ export interface BaseTarget extends PostgresTarget {
 export function baseSource(target: BaseTarget): Source {
   return {
     origin: target.url,
-    measure: async () => {
-      const session = await openSession(target);
-      try {
-        const [row] = await session.rows<{ bytes: number }>(
+    measure: () =>
+      withSession(openSession(target), (session) =>
+        sizeOf(
+          session,
           "SELECT pg_catalog.sum(pg_catalog.pg_database_size(oid))::int8 AS bytes FROM pg_catalog.pg_database",
-        );
-        return { rawBytes: row?.bytes ?? 0, temporaryBytes: 0 };
-      } finally {
-        await session.close();
-      }
-    },
+        ),
+      ),
     capture: (context) => capture(target, context),
   };
 }

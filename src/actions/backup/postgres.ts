@@ -42,21 +42,20 @@ export function openSession(target: PostgresTarget, database = placeOf(target).d
   return PsqlSession.open({ program: newestProgram("psql"), env });
 }
 
+/** The size of a source by a query that answers `bytes`. */
+export async function sizeOf(session: PsqlSession, query: string): Promise<Awaited<ReturnType<Source["measure"]>>> {
+  const [row] = await session.rows<{ bytes: number }>(query);
+  return { rawBytes: row?.bytes ?? 0, temporaryBytes: 0 };
+}
+
 export function postgresSource(target: PostgresTarget): Source {
   return {
     origin: target.url,
-    measure: async () => {
-      const session = await openSession(target);
-      try {
+    measure: () =>
+      withSession(openSession(target), async (session) => {
         await dumpProgram(session);
-        const [row] = await session.rows<{ bytes: number }>(
-          "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS bytes",
-        );
-        return { rawBytes: row?.bytes ?? 0, temporaryBytes: 0 };
-      } finally {
-        await session.close();
-      }
-    },
+        return sizeOf(session, "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS bytes");
+      }),
     capture: (context) => capture(target, context),
   };
 }
@@ -169,9 +168,9 @@ export const postgresProver: Prover = {
     mkdirSync(folder, { mode: 0o700 });
     const server = await ScratchServer.make(folder, major);
     try {
-      await withSession(server, "postgres", (session) => session.run(createDatabase(RESTORED, manifest)));
+      await withSession(server.psql("postgres"), (session) => session.run(createDatabase(RESTORED, manifest)));
       await feedProgram(server.reaching(RESTORED, [restore, ...SCRATCH_OPTIONS, "-d", RESTORED]), raw);
-      comparePgContent(manifest.content, await withSession(server, RESTORED, readPgContent));
+      comparePgContent(manifest.content, await withSession(server.psql(RESTORED), readPgContent));
       return checks === undefined ? [] : await checkPgData(server, RESTORED, checks, Date.parse(manifest.snapshotAt));
     } finally {
       await server.stop();
@@ -189,14 +188,14 @@ const SCRATCH_OPTIONS = [
   "--no-subscriptions",
 ];
 
-async function withSession<Value>(
-  server: ScratchServer,
-  database: string,
-  deed: (session: PsqlSession) => Promise<Value>,
+/** What `ask` answers of a session, which is closed after it. */
+export async function withSession<Value>(
+  opening: Promise<PsqlSession>,
+  ask: (session: PsqlSession) => Promise<Value>,
 ): Promise<Value> {
-  const session = await server.psql(database);
+  const session = await opening;
   try {
-    return await deed(session);
+    return await ask(session);
   } finally {
     await session.close();
   }
@@ -209,10 +208,10 @@ export async function checkPgData(
   checks: readonly BackupCheck[],
   snapshotMs: number,
 ): Promise<readonly CheckResult[]> {
-  const catalogue = await withSession(server, database, readPgColumns);
+  const catalogue = await withSession(server.psql(database), readPgColumns);
   // An error ends a session, and the next question is another's.
   return askChecks({ dialect: "postgres", catalogue, checks, snapshotMs }, (sql) =>
-    withSession(server, database, async (session) => {
+    withSession(server.psql(database), async (session) => {
       await session.run("SET default_transaction_read_only = on");
       const [row] = await session.rows<object>(sql.replace(/;\s*$/, ""));
       return row === undefined ? [] : Object.values(row);

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { Copies } from "../../../src/supervisor/runtime/copy-schedule.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { scratchFolder } from "../config/folder.ts";
+import { recordOfBackup } from "./backup-record.ts";
 
 const folder = scratchFolder();
 const MINUTE_MS = 60_000;
@@ -22,27 +23,7 @@ test("Copies says that a key is not there once in a quarter of an hour, and stat
       "",
     ].join("\n"),
   );
-  const at = clock.wallTime().toISOString();
-  const lastSuccess = {
-    at,
-    id: "conf-full-20260101T000000Z-aaaaaa",
-    snapshotAt: at,
-    durationMs: 1,
-    rawBytes: 1,
-    storedBytes: 1,
-    level: "L1",
-  };
-  const record = {
-    version: 1,
-    target: "conf",
-    store: "local",
-    lastAttemptAt: at,
-    lastSuccess,
-    lastError: null,
-    failuresInRow: 0,
-    failures: {},
-  };
-  folder.write("state/backups/conf@local.json", JSON.stringify(record));
+  folder.write("state/backups/conf@local.json", recordOfBackup(clock));
   const said: string[] = [];
   const copies = new Copies({ loaded, clock, say: (_level, text) => void said.push(text) });
   copies.adopt(loaded);

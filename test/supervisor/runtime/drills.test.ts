@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { drillJob, Drills } from "../../../src/supervisor/runtime/drills.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { scratchFolder } from "../config/folder.ts";
+import { recordOfBackup } from "./backup-record.ts";
 
 const folder = scratchFolder();
 const DAY_MS = 86_400_000;
@@ -76,27 +77,7 @@ test("Drills is due at the first run of the schedule after it began to count, an
   expect(drills.status()).toMatchObject({ lastAt: null, nextAt: "2026-02-01T00:00:00.000Z", overdue: false });
   clock.advance(30 * DAY_MS + 2 * 3_600_000);
   expect(drills.status()).toMatchObject({ nextAt: "2026-02-01T00:00:00.000Z", overdue: false });
-  const at = clock.wallTime().toISOString();
-  const lastSuccess = {
-    at,
-    id: "conf-full-20260101T000000Z-aaaaaa",
-    snapshotAt: at,
-    durationMs: 1,
-    rawBytes: 1,
-    storedBytes: 1,
-    level: "L1",
-  };
-  const record = {
-    version: 1,
-    target: "conf",
-    store: "local",
-    lastAttemptAt: at,
-    lastSuccess,
-    lastError: null,
-    failuresInRow: 0,
-    failures: {},
-  };
-  folder.write("due/backups/conf@local.json", JSON.stringify(record));
+  folder.write("due/backups/conf@local.json", recordOfBackup(clock));
   expect(drills.status()).toMatchObject({ overdue: true });
 });
 

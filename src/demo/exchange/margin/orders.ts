@@ -9,7 +9,7 @@ import type { Params } from "../binance/signing.ts";
 import { digitsOf, round } from "../decimal.ts";
 import type { SymbolSpec } from "../market.ts";
 import { specOf, type Bend, type Books } from "../matching.ts";
-import { checkFilters } from "../spot/orders.ts";
+import { checkFilters, executable, readClientOrderId } from "../spot/orders.ts";
 import { CROSS, netOf, type MarginOrder, type MarginWallets } from "./wallets.ts";
 
 export const QUOTE = "USDT";
@@ -85,9 +85,7 @@ function newOrder({ books, wallets }: MarginBooks, spec: SymbolSpec, params: Par
   const sideEffect = params.get("sideEffectType") ?? "NO_SIDE_EFFECT";
   if (!SIDE_EFFECTS.has(sideEffect)) throw new VenueError(-1106, "Parameter 'sideEffectType' sent when not required.");
   const orderId = books.account.nextId();
-  const clientOrderId = params.get("newClientOrderId") ?? `auto-${orderId}`;
-  for (const open of wallets.orders.values())
-    if (open.clientOrderId === clientOrderId) throw new VenueError(-2010, "Duplicate order sent.");
+  const clientOrderId = readClientOrderId(params, orderId, wallets.orders.values());
   const timeInForce: TimeInForce = market ? "GTC" : readTimeInForce(params);
   return {
     orderId,
@@ -133,9 +131,7 @@ function cover({ wallets }: MarginBooks, order: MarginOrder, asset: string, amou
 }
 
 function take(margin: MarginBooks, spec: SymbolSpec, order: MarginOrder, bend: Bend, now: number): void {
-  const scale = 10 ** digitsOf(spec.stepSize);
-  const share = bend.fillRatio ?? 1;
-  const quantity = share >= 1 ? order.quantity : Math.floor(order.quantity * share * scale + 1e-9) / scale;
+  const quantity = executable(order, spec, bend);
   const price = margin.books.market.takerPrice(spec.symbol, order.side);
   if (quantity > 0) fill(margin, spec, order, price, quantity, now);
   finish(margin, order, order.executed >= order.quantity ? "FILLED" : "EXPIRED", now);

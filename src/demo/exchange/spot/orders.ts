@@ -64,9 +64,7 @@ interface Asked {
 
 function newOrder({ account }: Books, { spec, side, market, quantity, price, params, now }: Asked): Order {
   const orderId = account.nextId();
-  const clientOrderId = params.get("newClientOrderId") ?? `auto-${orderId}`;
-  for (const open of account.openOrders.values())
-    if (open.clientOrderId === clientOrderId) throw new VenueError(-2010, "Duplicate order sent.");
+  const clientOrderId = readClientOrderId(params, orderId, account.openOrders.values());
   const timeInForce: TimeInForce = market ? "GTC" : readTimeInForce(params);
   return {
     orderId,
@@ -87,6 +85,13 @@ function newOrder({ account }: Books, { spec, side, market, quantity, price, par
     time: now,
     updateTime: now,
   };
+}
+
+/** The client's id of an order, or one that the venue makes. Throws for one that an order of `open` has. */
+export function readClientOrderId(params: Params, orderId: number, open: Iterable<Order>): string {
+  const id = params.get("newClientOrderId") ?? `auto-${orderId}`;
+  for (const { clientOrderId } of open) if (clientOrderId === id) throw new VenueError(-2010, "Duplicate order sent.");
+  return id;
 }
 
 /** Throws the refusal of the market filter that an order does not pass. */
@@ -119,11 +124,15 @@ function checkBalance(books: Books, spec: SymbolSpec, { side, quantity, price }:
 
 /** Executes an order that its price or its type lets be executed; what `bend` leaves over expires. */
 function take(books: Books, spec: SymbolSpec, order: Order, bend: Bend, now: number): void {
-  const scale = 10 ** digitsOf(spec.stepSize);
-  const share = bend.fillRatio ?? 1;
-  const quantity = share >= 1 ? order.quantity : Math.floor(order.quantity * share * scale + 1e-9) / scale;
+  const quantity = executable(order, spec, bend);
   if (quantity > 0) fill(books, spec, order, markOf(books, spec), quantity, now);
   books.account.finish(order, order.executed >= order.quantity ? "FILLED" : "EXPIRED", now);
+}
+
+/** How much of an order is executed at once, in whole steps of its market. */
+export function executable({ quantity }: Order, { stepSize }: SymbolSpec, { fillRatio = 1 }: Bend): number {
+  const scale = 10 ** digitsOf(stepSize);
+  return fillRatio >= 1 ? quantity : Math.floor(quantity * fillRatio * scale + 1e-9) / scale;
 }
 
 function fill(books: Books, spec: SymbolSpec, order: Order, price: number, quantity: number, now: number): void {
