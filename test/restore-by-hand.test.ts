@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { expect, test } from "vitest";
 import { missing, PgServer, WHY } from "./actions/backup/postgres-rig.ts";
+import { fillRedis, missing as noRedis, RedisRig } from "./actions/backup/redis-rig.ts";
 import { query, RestoreRig, rowsOf } from "./actions/backup/restore-rig.ts";
 
 const PAGE = readFileSync(join(import.meta.dirname, "..", "docs", "restore-by-hand.md"), "utf8");
@@ -38,6 +39,7 @@ test("every block of the page belongs to a section that is run here", () => {
     FIND,
     "A database",
     "A PostgreSQL database",
+    "A Redis server",
     "Files and secrets",
     "An encrypted backup",
     "Old files of `openssl enc`",
@@ -76,6 +78,27 @@ test.skipIf(missing !== undefined)(
     run([...blocks(FIND), ...blocks("A PostgreSQL database")], variablesOf(rig, { TARGET: "ledger", DB, ...reach }));
     expect(server.contentOf(DB)).toBe(content);
     expect(server.databases()).toContain(`${DB}_before`);
+  },
+  120_000,
+);
+
+test.skipIf(noRedis !== undefined).each(["yes", "no"])(
+  "a Redis server with appendonly %s has its keys again with the page's lines",
+  async (appendonly) => {
+    await using redis = new RedisRig();
+    const settings = ["--appendonly", appendonly];
+    const filled = await redis.start(...settings);
+    await fillRedis(filled, 50);
+    expect(await redis.backUp(redis.job(redis.redis))).toBe(0);
+    await filled.command("FLUSHALL");
+    filled.close();
+    await redis.stop();
+    const out = join(redis.folder, "out");
+    const variables = { STORE: redis.store, TARGET: "cache", OUT: out, DATA: redis.data };
+    expect(run([...blocks(FIND), ...blocks("A Redis server")], variables)).toContain("db0:keys=52");
+    const restored = await redis.start(...settings);
+    expect(await restored.command("DBSIZE")).toBe(52);
+    restored.close();
   },
   120_000,
 );
