@@ -659,8 +659,9 @@ class Levels:
                 return
             with open(self._kept, encoding="utf8") as file:
                 saved = json.load(file)
-            # An emergency of the supervisor's has been ended by a person, or no bot would start; its file says what it demands now.
-            if not (saved["source"] == "supervisor" and saved["level"] == "emergency" and self._file.known):
+            # An emergency of the supervisor's alone has been ended by a person, or no bot would start; its file says what it demands now.
+            its = saved["source"] == "supervisor" and saved["level"] == "emergency" and saved["latched"] is not True
+            if not (its and self._file.known):
                 self._state.restore(saved, self._now(), _wall())
         except (OSError, ValueError, KeyError, TypeError) as error:
             # It may have been an emergency: nothing is opened until the bot has run well for a while, or somebody says otherwise.

@@ -92,8 +92,9 @@ class BotLevels implements Levels {
     const nowMs = performance.now();
     const saved = options.store?.load();
     const demanded = floor.read(nowMs);
-    // An emergency of the supervisor's has been ended by a person, or no bot would start; what it demands now is in its file.
-    const over = saved?.source === SUPERVISOR && saved.level === "emergency" && floor.isKnown;
+    // An emergency of the supervisor's alone has been ended by a person, or no bot would start; what it demands now is in its file.
+    const its = saved?.source === SUPERVISOR && saved.level === "emergency" && !saved.latched;
+    const over = its && floor.isKnown;
     this.#state = restoreLevel(over ? undefined : saved, demanded, nowMs, wallOffset(nowMs));
     this.#demandedSinceMs = nowMs;
     this.#tell("normal");

@@ -9,7 +9,7 @@ export interface SelfWatchOptions {
   readonly maxLagMs?: number;
   /** Whose disk is looked at; default `$SUPERVISOR_STATE_DIR`, without which none is. */
   readonly folder?: string;
-  /** Less free space than this share of the disk proposes `minimal`; default 0.01. */
+  /** Less free space than this share of the disk proposes `minimal`; default 0.01, 0 switches it off. */
   readonly minFreeRatio?: number;
   /** The venue's time, ms since 1970 UTC, for example `() => exchange.fetchTime()`; without it the clock is not looked at. */
   readonly venueTime?: () => PromiseLike<number | undefined>;

@@ -167,8 +167,13 @@ export const closeJobSchema = later(() =>
 );
 export type CloseJob = z.output<typeof closeJobSchema>;
 
+/*
+ * What follows is written by a worker, which is of the version on the disk: until an upgrade a newer one may say more than this
+ * daemon knows, and no report may be lost for that.
+ */
+
 const positionSchema = later(() =>
-  z.strictObject({
+  z.object({
     symbol: z.string(),
     side: z.enum(["long", "short"]),
     /** Size in base currency or contracts, as the venue counts; always positive. */
@@ -183,7 +188,7 @@ const positionSchema = later(() =>
 export type Position = z.output<typeof positionSchema>;
 
 const sentOrderSchema = later(() =>
-  z.strictObject({
+  z.object({
     /** Client order id, derived from the incident. */
     id: z.string(),
     symbol: z.string(),
@@ -209,7 +214,7 @@ const sentOrderSchema = later(() =>
 export type SentOrder = z.output<typeof sentOrderSchema>;
 
 const loanSchema = later(() =>
-  z.strictObject({
+  z.object({
     /** The asset, and the pair whose wallet owes it where that is isolated. */
     symbol: z.string(),
     /** Interest included. */
@@ -225,7 +230,7 @@ export type OwedLoan = z.output<typeof loanSchema>;
  * quote currency; absent: that of one is not known.
  */
 const holdingsSchema = later(() =>
-  z.strictObject({
+  z.object({
     positions: z.array(positionSchema),
     orders: z.number(),
     notional: z.number().optional(),
@@ -234,7 +239,7 @@ const holdingsSchema = later(() =>
 );
 
 export const closeReportSchema = later(() =>
-  z.strictObject({
+  z.object({
     version: z.literal(1),
     incident: z.string(),
     bot: z.string(),
@@ -246,7 +251,7 @@ export const closeReportSchema = later(() =>
     /** What was to be reached; absent: a flat account. */
     goal: closeGoalSchema.optional(),
     /** Mode `plan`: the parts of positions that would be closed, and how many orders would be cancelled; absent: all of `before`. */
-    planned: z.strictObject({ positions: z.array(positionSchema), orders: z.number() }).optional(),
+    planned: z.object({ positions: z.array(positionSchema), orders: z.number() }).optional(),
     exchange: z.string(),
     /** The unified symbols that were looked at; absent: the whole account. Everything below speaks of these only. */
     scope: z.array(z.string()).optional(),
@@ -272,13 +277,13 @@ export const closeReportSchema = later(() =>
     /** Sum of the known slippages, quote currency; absent where none is known. */
     slippage: z.number().optional(),
     /** What was done when; of the last run. Absent in older reports. */
-    timeline: z.array(z.strictObject({ at: z.string(), text: z.string() })).optional(),
+    timeline: z.array(z.object({ at: z.string(), text: z.string() })).optional(),
     endedAt: z.string().optional(),
     /** What a person does next. Absent in older reports. */
     next: z.string().optional(),
     /** Errors by class, counted. */
     errors: z.record(z.string(), z.number()),
-    fence: z.strictObject({
+    fence: z.object({
       proven: z.boolean(),
       /** By what the bot's processes were known: the kernel's list of its cgroup, or marks in the environment of all. Absent in older reports. */
       method: z.enum(["cgroup", "environment"]).optional(),
@@ -292,12 +297,12 @@ export type CloseReport = z.output<typeof closeReportSchema>;
 /** A line that the worker writes to descriptor 3. */
 export const workerLineSchema = later(() =>
   z.discriminatedUnion("kind", [
-    z.strictObject({
+    z.object({
       kind: z.literal("progress"),
       state: z.enum(["fencing", "closing", "quiet"]),
       text: z.string().describe("What is being done, for people."),
     }),
-    z.strictObject({ kind: z.literal("result"), report: closeReportSchema }),
+    z.object({ kind: z.literal("result"), report: closeReportSchema }),
   ]),
 );
 export type WorkerLine = z.output<typeof workerLineSchema>;

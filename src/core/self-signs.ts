@@ -49,7 +49,7 @@ export class LoopLag {
   }
 }
 
-/** A value with a limit: reached at `limit`, over again at `clear`, whichever of the two is higher. */
+/** A value with a limit: reached beyond `limit`, over again at `clear`, whichever of the two is higher. A limit that is `clear`, too, is never reached from above. */
 export class Mark {
   readonly #limit: number;
   readonly #clear: number;
@@ -62,7 +62,7 @@ export class Mark {
 
   /** Whether the limit counts as reached with this value. */
   look(value: number): boolean {
-    const up = this.#limit >= this.#clear;
+    const up = this.#limit > this.#clear;
     const beyond = up ? value > this.#limit : value < this.#limit;
     const back = up ? value <= this.#clear : value >= this.#clear;
     this.#reached = beyond || (this.#reached && !back);

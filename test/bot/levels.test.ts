@@ -144,6 +144,16 @@ test.each([
   },
 );
 
+test("an emergency that both the supervisor and the bot demanded stays the bot's after a start", () => {
+  let kept: SavedLevel | undefined;
+  const store = { load: () => kept, save: (saved: SavedLevel) => void (kept = saved) };
+  demand("emergency");
+  start({ store }).propose({ source: "loss", level: "emergency", reason: "lost 5 %", ttlMs: 1 });
+  demand("normal");
+  const again = start({ store });
+  expect([again.level, again.latched, again.gate("open").allowed]).toEqual(["emergency", true, false]);
+});
+
 test("an emergency of the bot's own is told to the supervisor, and one that the supervisor demands is not", async () => {
   const heard = Promise.withResolvers<unknown>();
   const socket = join(folder, "s");

@@ -54,6 +54,10 @@ test("look() is reached at the limit and over only at the other mark, in both di
   expect([0.015, 0.009, 0.019, 0.02, 0.015].map((value) => low.look(value))).toEqual([false, true, true, false, false]);
 });
 
+test("look() is never reached with a limit of nothing", () => {
+  expect([0, 0.5, 1].map((value) => new Mark(0, 0).look(value))).toEqual([false, false, false]);
+});
+
 test("clockOffMs() never blames the clock for what the request may have taken", () => {
   expect(clockOffMs(1_500, 1_000, 2_000)).toBe(0);
   expect(clockOffMs(3_500, 1_000, 2_000)).toBe(1_500);

@@ -167,7 +167,8 @@ async function receive(
         recipients: job.recipients,
         now: () => io.clock.wallTime(),
       });
-      if (round % PRUNE_ROUNDS === 0) {
+      // A base that cannot be read now may need any of it.
+      if (round % PRUNE_ROUNDS === 0 && repository.list().damaged.length === 0) {
         pruneOld(archive, starts());
         pruneAside(repository.folder, segmentBytes, systemId, basesOf(repository, segmentBytes));
       }

@@ -52,7 +52,10 @@ async function runVerb(
     await done;
     return undefined;
   } catch (error) {
-    return explain(error, io);
+    const code = explain(error, io);
+    // What nobody reads must not keep alive what has failed.
+    if (output.isPatient) process.exit(code);
+    return code;
   }
 }
 

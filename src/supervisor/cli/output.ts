@@ -27,6 +27,11 @@ export class Output {
     this.#streams = this.#patient.size < 2;
   }
 
+  /** Nothing that was written waits for the runtime's streams: an exit loses only what its reader did not take. */
+  get isPatient(): boolean {
+    return this.#patient.size === 2;
+  }
+
   out(text: string): void {
     this.#write(1, `${text}\n`);
   }

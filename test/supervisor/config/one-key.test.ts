@@ -6,7 +6,7 @@ import { scratchFolder } from "./folder.ts";
 const folder = scratchFolder();
 
 const said = (n: number): string =>
-  `bots "bot0" and "bot${n}" have one key, and so one account: the emergency of one would close what the other trades; give each the key of an account of its own, or both symbols of their own`;
+  `bots "bot0" and "bot${n}" have one key, and so one account: the emergency of one would close what the other trades; give each the key of an account of its own, or both symbols of their own and, where the venue has one dead-man switch for the account, none of it`;
 
 describe("closesSame()", () => {
   test.each([
@@ -28,12 +28,22 @@ describe("closesSame()", () => {
       { exchange: "binance", margin: { mode: "cross" } },
       { exchange: "binance", margin: { mode: "cross" } },
     ],
+    [
+      "parts of an account whose venue has one dead-man switch",
+      { exchange: "okx", symbols: ["A/USDT:USDT"], deadman: { timeout: 60_000 } },
+      { exchange: "okx", symbols: ["B/USDT:USDT"] },
+    ],
     ["a default that one of them spells out", { exchange: "okx" }, { exchange: "okx", sandbox: false }],
   ])("tells that closes meet: %s", (_, one, other) => {
     expect([closesSame(one, other), closesSame(other, one)]).toEqual([true, true]);
   });
 
   test.each([
+    [
+      "parts, with a dead-man switch for each symbol",
+      { exchange: "binanceusdm", symbols: ["A/USDT:USDT"], deadman: { timeout: 60_000 } },
+      { exchange: "binanceusdm", symbols: ["B/USDT:USDT"] },
+    ],
     ["spot and contracts", { exchange: "okx" }, { exchange: "okx", spot: {} }],
     ["spot and margin", { exchange: "binance", spot: {} }, { exchange: "binance", margin: { mode: "cross" } }],
     ["two venues", { exchange: "okx" }, { exchange: "bybit" }],
