@@ -10,6 +10,7 @@ import { closeRefusal, planRefusal, showCloseEnd, type CloseEnd } from "./close-
 import { goalArguments, goalOf, withGoal, type GoalOptions } from "./emergency-goal.ts";
 import { emergencyPath, waitForEnd } from "./emergency-wait.ts";
 import { preflight, type PreflightOptions } from "./preflight.ts";
+import { quoted } from "./own-command.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -81,8 +82,9 @@ async function plan(bot: string, options: PlanOptions, io: CliIo): Promise<void>
 }
 
 /** Without a daemon there is no token, and the command itself asks for no confirmation but `--yes`. */
-function nextStep({ bot, account }: CloseReport, options: GoalOptions, token: string | null): string {
-  const aim = goalArguments(options);
+function nextStep({ bot, account }: CloseReport, options: PlanOptions, token: string | null): string {
+  const place = options.config === undefined ? "" : ` --config ${quoted(options.config)}`;
+  const aim = `${goalArguments(options)}${place}`;
   if (token !== null) return `to do it, within 120 s: supervisor emergency close ${bot}${aim} --confirm ${token}`;
   return `to do it: supervisor emergency close ${bot}${aim} --yes${account === bot ? "" : ` --account ${account}`}`;
 }
@@ -173,7 +175,7 @@ function unconfirmed(bot: string): DaemonError {
     {
       code: "notConfirmed",
       message: `cannot close positions of ${bot}: not confirmed`,
-      hint: "the daemon is not running, so no token is known: pass --yes",
+      hint: "the daemon is not running, so no token is known: pass --yes, and --account LABEL where the account is not called as the bot",
     },
     CLOSE_EXIT.refused,
   );

@@ -16,6 +16,7 @@ function shorter(path: string, cwd: string): string {
   return typed.length < path.length ? typed : path;
 }
 
-function quoted(word: string): string {
+/** The word as a shell takes it for one. */
+export function quoted(word: string): string {
   return /^[\w./@%+=:,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

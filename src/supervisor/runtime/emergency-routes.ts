@@ -52,7 +52,10 @@ function tokenRefusal(confirmations: Confirmations, bot: string, goal: CloseGoal
   if (confirmations.redeem(bot, goal, token)) return undefined;
   return {
     code: "notConfirmed",
-    message: `cannot close positions of ${bot}: not confirmed`,
+    message:
+      token === ""
+        ? `cannot close positions of ${bot}: not confirmed`
+        : `cannot close positions of ${bot}: not confirmed: the token is not that of a plan of the last 120 s with the same options, or has been used`,
     hint: `run "supervisor emergency plan ${bot}", with the same options, and pass its token with --confirm within 120 s, or --yes`,
   };
 }
