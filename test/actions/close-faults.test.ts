@@ -1,7 +1,7 @@
 /** Every fault of the paper exchange on every venue, one-way and hedged: the venue ends flat, and no position was ever turned. */
 import { expect, test, vi } from "vitest";
 import type { CloseReport } from "../../src/core/close-job.ts";
-import { bothLegs, holdings, QUICK, quickClock, startRig, VENUES } from "./rig.ts";
+import { bothLegs, holdings, QUICK, quickClock, sinceUnknownMs, startRig, TIME_SLACK_MS, VENUES } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 import { faultSchema } from "../../src/demo/exchange/faults.ts";
 
@@ -23,15 +23,6 @@ const BUSY: Readonly<Record<VenueName, object>> = {
   binance: { code: -1001, msg: "Internal error; unable to process your request." },
   okx: { code: 51149, msg: "Order timed out. Please try again.", status: 500 },
 };
-
-/** Wall times have whole milliseconds, and the clock is three times as fast. */
-const TIME_SLACK_MS = 30;
-
-/** From the last order without answer to the end of the close, by the quick clock, however loaded the machine is. */
-function sinceUnknownMs({ startedAt, durationMs, orders }: CloseReport): number {
-  const sentAt = orders.filter(({ outcome }) => outcome === "unknown").map((order) => Date.parse(order.sentAt));
-  return durationMs - (Math.max(...sentAt) - Date.parse(startedAt)) * QUICK;
-}
 
 const faults: readonly Fault[] = [
   { name: "no fault", check: (report) => expect(report.errors).toEqual({}) },

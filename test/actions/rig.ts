@@ -160,3 +160,13 @@ export function bothLegs(count: number, amount = 3): { positions: object[]; orde
     ]),
   };
 }
+
+/** Wall times have whole milliseconds, and the clock is three times as fast. */
+export const TIME_SLACK_MS = 30;
+
+/** From the last order without answer to the end of the close, by the quick clock, however loaded the machine is. */
+export function sinceUnknownMs({ startedAt, durationMs, orders }: CloseReport): number {
+  const sentAt = orders.filter(({ outcome }) => outcome === "unknown").map((order) => Date.parse(order.sentAt));
+  if (sentAt.length === 0) throw new Error("no order is without answer");
+  return durationMs - (Math.max(...sentAt) - Date.parse(startedAt)) * QUICK;
+}
