@@ -11,6 +11,7 @@ import { readProc, readStat } from "./proc.ts";
 import type { ProcessStat } from "./proc.ts";
 import { ownPids } from "./subreaper.ts";
 import { killTree } from "./kill-tree.ts";
+import { setOomScoreAdj } from "./oom-score.ts";
 
 export interface WorkerRequest {
   /** Arguments of the program, as `["__action", "close-positions"]`. */
@@ -33,6 +34,8 @@ export interface WorkerRequest {
    * Where it cannot be had, the worker is started where we are.
    */
   readonly cgroup?: string | undefined;
+  /** How willingly the kernel ends it for want of memory, -1000 to 1000, where we may say so (oom-score.ts); default: as us. */
+  readonly oomScore?: number;
   /** Program to start instead of our own, for tests. */
   readonly program?: readonly string[];
 }
@@ -70,6 +73,7 @@ const PAGE_BYTES = 4_096;
 export function startWorker(request: WorkerRequest): Worker {
   const clock = request.clock ?? systemClock;
   const child = start(request);
+  if (request.oomScore !== undefined) setOomScoreAdj(child.pid, request.oomScore);
   const root = identify(child.pid);
   const fate = { timedOut: false, outgrown: false };
   const kill = (): void => {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import * as z from "zod";
 import { cgroupPids, detectCgroup } from "../../src/platform/cgroup.ts";
+import { oomScoreAdj } from "../../src/platform/oom-score.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
 import { startWorker } from "../../src/platform/worker.ts";
 import type { WorkerRequest } from "../../src/platform/worker.ts";
@@ -62,6 +63,15 @@ test.skipIf(base === undefined)(
     expect(existsSync(cgroup)).toBe(false);
   },
 );
+
+test("startWorker() says how willingly the kernel ends the worker", async () => {
+  // Raised: lowering is for root alone.
+  const oomScore = (oomScoreAdj("self") ?? 0) + 7;
+  const { pid, done } = start(["hang"], { oomScore });
+  expect(oomScoreAdj(pid)).toBe(oomScore);
+  process.kill(pid, "SIGKILL");
+  await done;
+});
 
 test("startWorker() starts the worker where we are when there is no such cgroup", async () => {
   const { done } = start(["__action", "x"], { cgroup: join(folder, "a file", "no-cgroup") });

@@ -33,6 +33,8 @@ const SLOW_ROUND_MS = 15_000;
 
 /** Memory above which a worker is killed, bytes: ten times what the largest venue takes. */
 const WORKER_MEMORY_BYTES = 1024 ** 3;
+/** The kernel takes almost everything else first: nobody but the worker can close what is open. */
+const WORKER_OOM_SCORE = -900;
 
 /** Of what the trigger found, that the report tells. */
 const MAX_CAUSE_CHARS = 500;
@@ -78,6 +80,7 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
       job: JSON.stringify(job),
       deadlineMs: 2 * job.venue.timeoutMs + WORKER_MARGIN_MS,
       memory: WORKER_MEMORY_BYTES,
+      oomScore: WORKER_OOM_SCORE,
       cgroup: request.cgroup,
       clock,
       stderrPath: join(plan.files.incidents, `${lockout.incident}.log`),
