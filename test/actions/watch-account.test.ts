@@ -43,6 +43,16 @@ for (const exchange of ["binance", "okx"] as const) {
     expect((await look(rig, { loss: { sinceMs: null } })).transfers).toBeNull();
   });
 
+  test.concurrent(`watchAccount() tells the time of ${exchange}, not that of this machine or of a gateway`, async () => {
+    await using rig = startRig({ exchange });
+    const skewMs = -3_600_000;
+    await rig.control("set", { skewMs });
+    const { venueMs, trouble } = await look(rig, { loss: { sinceMs: null } });
+    expect(trouble).toBeNull();
+    // A header has whole seconds, and a machine that does much else is slow.
+    expect(Math.abs(venueMs - (Date.now() + skewMs))).toBeLessThan(60_000);
+  });
+
   test.concurrent(`watchAccount() knows nothing of an unreadable venue, and says why, at ${exchange}`, async () => {
     await using rig = startRig({ exchange });
     await rig.control("fault", { kind: "http", match: VENUES[exchange].positions, status: 503, times: 100 });

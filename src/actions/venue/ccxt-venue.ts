@@ -42,6 +42,8 @@ export class CcxtVenue implements Venue {
   readonly #quirks: VenueQuirks;
   readonly #reader: AccountReader;
   #syncedAtMs = Number.NEGATIVE_INFINITY;
+  #syncing: Promise<void> | undefined;
+  #toldSkewMs: number | undefined;
   #closingAll: Promise<unknown> | undefined;
   #clientIds: boolean;
   /** Where the markets are from; `outdated`: from the file, and a refusal says that it may be too old. */
@@ -96,9 +98,9 @@ export class CcxtVenue implements Venue {
     return this.#exchange;
   }
 
-  /** Our clock minus the venue's by the last answer's header, ms, whole seconds. */
+  /** Our clock minus the venue's, ms: as it last told its time, else by the last answer's header, which may be of a gateway, in whole seconds. */
   get skewMs(): number | undefined {
-    return this.#transport.skewMs();
+    return this.#toldSkewMs ?? this.#transport.skewMs();
   }
 
   /** The markets are from the file that a preflight wrote. */
@@ -353,12 +355,20 @@ export class CcxtVenue implements Venue {
     }
   }
 
+  /** Calls refused side by side wait for one answer: none of them is asked again with the old clock. */
   async #syncClock(): Promise<void> {
     const nowMs = this.#options.clock.monotonicMs();
-    if (nowMs - this.#syncedAtMs < MIN_SYNC_INTERVAL_MS) return;
-    this.#syncedAtMs = nowMs;
+    if (nowMs - this.#syncedAtMs >= MIN_SYNC_INTERVAL_MS) {
+      this.#syncedAtMs = nowMs;
+      this.#syncing = this.#readClock();
+    }
+    await this.#syncing;
+  }
+
+  async #readClock(): Promise<void> {
     if (this.#exchange.has["fetchTime"] === true) {
-      await this.#call("time", () => this.#exchange.loadTimeDifference());
+      const answer = await this.#call("time", () => this.#exchange.loadTimeDifference());
+      if ("value" in answer) this.#toldSkewMs = Number(answer.value);
     } else {
       this.#exchange.options["timeDifference"] = this.#transport.skewMs() ?? 0;
     }
