@@ -1,7 +1,8 @@
 /** The status object as one read-only HTML page: no script, nothing from elsewhere, and every word of it escaped. */
 import { plainText } from "../core/plain-text.ts";
 import type { Status } from "../core/status.ts";
-import { botRow, headline, HEADER, probeTable, remarks, type Cell } from "./status-table.ts";
+import { botRow, headline, HEADER, probeTable, remarks } from "./status-table.ts";
+import type { Cell } from "./text-table.ts";
 
 /** How often a browser asks for the page anew, seconds. */
 const REFRESH_SECONDS = 5;

@@ -1,37 +1,24 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
 import { CLOSE_RETRY_MS } from "../core/ladder.ts";
-import { plainText } from "../core/plain-text.ts";
 import { formatSize } from "../core/size.ts";
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
-
-/** Select Graphic Rendition of ECMA-48: what switches each style on and off. Written here, as node:util costs a command a millisecond. */
-const STYLES = {
-  bold: [1, 22],
-  dim: [2, 22],
-  red: [31, 39],
-  green: [32, 39],
-  yellow: [33, 39],
-} as const;
-type Style = keyof typeof STYLES | readonly (keyof typeof STYLES)[];
-
-/** A cell: its text, and the style that it gets after the columns are laid out. */
-export type Cell = readonly [text: string, style?: Style | undefined];
+import { layOut, painter, type Cell, type Paint, type Style } from "./text-table.ts";
 
 export interface TableOptions {
   /** Colours, when the output can show them (`NO_COLOR` and pipes get none). */
   readonly colour: boolean;
   /** Show the probes of every bot, as for `status BOT`. */
   readonly detail: boolean;
+  /** Width of the terminal that shows it; what is wider than that loses columns. `undefined`: nothing is left out. */
+  readonly columns?: number | undefined;
   /** Tells how old a last known state is. */
   readonly now?: Date;
 }
 
 export function statusTable(status: Status, options: TableOptions): string {
-  // Every word of a bot or a venue goes through here: none of them may move the cursor.
-  const paint = (text: string, style?: Style): string =>
-    style === undefined || !options.colour ? plainText(text) : styled(style, plainText(text));
-  const rows = [HEADER.map((text): Cell => [text, "bold"]), ...status.bots.map(botRow)];
-  const blocks = [headline(status, options.now, paint), layOut(rows, paint)];
+  const paint = painter(options.colour);
+  const bots = { header: HEADER, rows: status.bots.map(botRow), dispensable: DISPENSABLE };
+  const blocks = [headline(status, options.now, paint), layOut(bots, options.columns, paint)];
   const maintenance = status.supervisor.maintenance ?? null;
   if (maintenance !== null) blocks.push(paint(maintenanceText(maintenance), "yellow"));
   const disturbed = status.supervisor.machine?.disturbed ?? null;
@@ -41,16 +28,17 @@ export function statusTable(status: Status, options: TableOptions): string {
   if (journalDropped > 0) blocks.push(paint(journalRemark(journalDropped), "red"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
-    blocks.push(layOut([BACKUP_HEADER.map((text): Cell => [text, "bold"]), ...status.backups.map(backupRow)], paint));
+    blocks.push(
+      layOut(
+        { header: BACKUP_HEADER, rows: status.backups.map(backupRow), dispensable: BACKUP_DISPENSABLE },
+        options.columns,
+        paint,
+      ),
+    );
   blocks.push(...status.backups.flatMap((backup) => backupRemark(backup, paint)));
   blocks.push(...drillRemark(status.drill, paint));
   if (options.detail) blocks.push(...status.bots.map((bot) => `${startText(bot, paint)}${probeTable(bot, paint)}`));
   return blocks.filter((block) => block !== "").join("\n");
-}
-
-function styled(style: Style, text: string): string {
-  const styles = typeof style === "string" ? [style] : style;
-  return styles.reduceRight((inner, name) => `\u001B[${STYLES[name][0]}m${inner}\u001B[${STYLES[name][1]}m`, text);
 }
 
 function maintenanceText({ until, reason }: NonNullable<Status["supervisor"]["maintenance"]>): string {
@@ -64,6 +52,7 @@ function journalRemark(lines: number): string {
 }
 
 const BACKUP_HEADER = ["BACKUP", "STORE", "LAST", "SIZE", "TOOK", "NEXT"];
+const BACKUP_DISPENSABLE = ["TOOK", "SIZE", "NEXT", "STORE"];
 
 function backupRow(backup: BackupStatus): readonly Cell[] {
   const { target, store, lastSuccessAt, sizeBytes, lastDurationSeconds, nextAt, overdue, running } = backup;
@@ -97,8 +86,6 @@ function drillRemark(drill: Status["drill"], paint: Paint): readonly string[] {
     : [paint(`drill ${id ?? ""} of ${lastAt} failed: ${lastError ?? "an objective was missed"}; ${next}`, "red")];
 }
 
-export type Paint = (text: string, style?: Style) => string;
-
 export const HEADER = [
   "BOT",
   "STATE",
@@ -112,6 +99,9 @@ export const HEADER = [
   "CPU",
   "EMERGENCY",
 ];
+
+/** What a narrow terminal does without, first of all; most of it stands in `status BOT --json` alone, an alarming EMERGENCY also below. */
+const DISPENSABLE = ["CPU", "PID", "MEMORY", "UP", "READY", "HEARTBEAT", "RESTARTS", "EMERGENCY"];
 
 export function headline({ supervisor }: Status, now: Date | undefined, paint: Paint): string {
   const { pid, version, uptimeSeconds, rssBytes, cgroup, asOf } = supervisor;
@@ -168,19 +158,6 @@ function restartsText({ total, inPeriod, intensity }: BotStatus["restarts"]): st
 function emergencyStyle(state: BotStatus["emergency"]["state"]): Style | undefined {
   if (state === "off") return "dim";
   return state === "armed" ? undefined : ["bold", "red"];
-}
-
-/** Columns as wide as their widest cell, two spaces apart. */
-function layOut(rows: readonly (readonly Cell[])[], paint: Paint): string {
-  const widths = HEADER.map((_, column) => Math.max(...rows.map((row) => row[column]?.[0].length ?? 0)));
-  return rows
-    .map((row) =>
-      row
-        .map(([text, style], column) => paint(text.padEnd(widths[column] ?? 0), style))
-        .join("  ")
-        .trimEnd(),
-    )
-    .join("\n");
 }
 
 export function remarks(bot: BotStatus, paint: Paint): readonly string[] {

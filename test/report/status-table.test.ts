@@ -35,6 +35,31 @@ test.each([
   expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
 });
 
+test.each([80, 100, 119])("statusTable() keeps the rows of bots and backups within %i columns", (columns) => {
+  const backup = {
+    kind: "sqlite" as const,
+    target: "state",
+    store: "local",
+    lastSuccessAt: "2026-01-01T00:00:00.000Z",
+    lastDurationSeconds: 1.2,
+    sizeBytes: 1,
+    verified: true,
+    nextAt: "2026-01-02T00:00:00.000Z",
+    overdue: false,
+    failures: 0,
+    running: false,
+    lastError: null,
+  };
+  const of = { pid: 4_194_304, uptimeSeconds: 90_000, heartbeat: { at: null, ageSeconds: 0.4, status: null } };
+  const status = { ...statusOf({}, { ...of, name: "a-bot-with-a-long-name" }), backups: [backup] };
+  const rows = statusTable(status, { colour: false, detail: false, columns })
+    .split("\n")
+    .filter((line) => /^(BOT|BACKUP|a-bot-with-a-long-name|state) /.test(line));
+  expect(rows).toHaveLength(4);
+  for (const row of rows) expect(row.length).toBeLessThanOrEqual(columns);
+  expect(rows[1]).toMatch(/^a-bot-with-a-long-name {2}backoff {2}unhealthy {2}/);
+});
+
 test("statusTable() says how many lines of the journal are lost, and nothing while none is", () => {
   const [some, none] = [25, 0].map((journalDropped) =>
     statusTable(statusOf({ journalDropped }), { colour: false, detail: false }),

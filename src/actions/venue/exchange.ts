@@ -1,6 +1,7 @@
 /** Opens a venue: its ccxt class, loaded lazily, with the settings that ccxt's defaults get wrong for an emergency. */
 import type { Exchange } from "ccxt";
 import type { CcxtAccess } from "../../core/close-job.ts";
+import { editDistance } from "../../core/nearest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { EXCHANGES } from "./exchanges.ts";
 import { quirksOf } from "./quirks.ts";
@@ -82,10 +83,7 @@ function describeUnknown(id: string): string {
 
 /** The names of `known` that differ least from `name`. */
 export function nearestNames(name: string, known: readonly string[]): string[] {
-  const scored = known.map((candidate) => ({
-    candidate,
-    distance: editDistance(name.toLowerCase(), candidate.toLowerCase()),
-  }));
+  const scored = known.map((candidate) => ({ candidate, distance: editDistance(name, candidate) }));
   return scored
     .sort((a, b) => a.distance - b.distance)
     .slice(0, MAX_SUGGESTIONS)
@@ -149,18 +147,4 @@ export function asRecord(value: unknown): Record<string, unknown> {
   // Safe: an object that is no array may be read by any name; what is not there is undefined.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
-}
-
-/** Levenshtein distance by one row of the table. */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] ?? 0;
 }

@@ -7,17 +7,20 @@ export interface BotVerb {
   readonly name: "start" | "stop" | "restart";
   readonly summary: string;
   readonly done: (bot: string, state: string) => string;
+  /** Instead of `done`, where the bot was so before; absent where it never is. */
+  readonly wasSo?: (bot: string, state: string) => string;
 }
 
 interface Options extends PlaceOptions {
   readonly json?: boolean;
 }
 
-export function botVerb({ name, summary, done }: BotVerb): Verb {
+export function botVerb({ name, summary, done, wasSo }: BotVerb): Verb {
   const run = async (bot: string, options: Options, io: CliIo): Promise<void> => {
     const place = await findPlace(options, io);
     const answer = await callDaemon(place, "POST", `/v1/bots/${encodeURIComponent(bot)}/${name}`);
-    io.out(options.json === true ? JSON.stringify(answer) : done(bot, stateIn(answer)));
+    const text = isSo(answer) ? (wasSo ?? done) : done;
+    io.out(options.json === true ? JSON.stringify(answer) : text(bot, stateIn(answer)));
   };
   return {
     name,
@@ -31,6 +34,10 @@ export function botVerb({ name, summary, done }: BotVerb): Verb {
         .action((bot: string, options: Options) => run(bot, options, io));
     },
   };
+}
+
+function isSo(answer: unknown): boolean {
+  return typeof answer === "object" && answer !== null && "already" in answer && answer.already === true;
 }
 
 /** The bot's state in an answer of the daemon. */

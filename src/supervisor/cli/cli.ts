@@ -24,12 +24,10 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   }
   const entry = verbs.find((verb) => verb.name === name);
   if (entry === undefined) {
-    io.err(`cannot run "${name}": no such command`);
-    io.err(
-      `hint: the commands are ${shown()
-        .map((verb) => verb.name)
-        .join(", ")}; see: supervisor --help`,
-    );
+    const names = shown().map((verb) => verb.name);
+    const { guessText } = await import("../../core/nearest.ts");
+    io.err(`cannot run "${name}": no such command${guessText(name, names)}`);
+    io.err(`hint: the commands are ${names.join(", ")}; see: supervisor --help`);
     return EXIT.usage;
   }
   return (await runVerb(entry, rest, io, output)) ?? exitCode;
@@ -116,6 +114,9 @@ function processIo(output: Output, setExitCode: (code: number) => void): CliIo {
     cwd: process.cwd(),
     get isTerminal() {
       return output.isTerminal;
+    },
+    get columns() {
+      return output.columns;
     },
     get colour() {
       return mayColour(process.env, output.isTerminal);

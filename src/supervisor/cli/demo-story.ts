@@ -137,7 +137,7 @@ async function ending(stage: Stage, say: Narrator, io: CliIo): Promise<boolean> 
   const state = await askVenue(stage.venueUrl);
   say.line(`the venue says: ${describe(state)}`);
   const status = await askStatus(stage.place);
-  io.out(statusTable(status, { colour: io.colour, detail: false }));
+  io.out(statusTable(status, { colour: io.colour, columns: io.columns, detail: false }));
   const refusal = await refusedStart(stage);
   say.line(`supervisor start ${BOT}: ${refusal ?? "NOT refused"}`);
   const locked = status.bots.every((each) => each.state === "locked" && each.emergency.state === "flat");

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import { CLOSE_EXIT, type CloseReport } from "../../core/close-job.ts";
-import { EXIT } from "../../core/exit-code.ts";
 import { detectCgroup } from "../../platform/cgroup.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
@@ -22,6 +21,7 @@ import { planClose } from "../runtime/planning.ts";
 import { Pulse } from "../runtime/pulse.ts";
 import { surveyBots } from "../runtime/survey.ts";
 import { supervisorStatus, writeStatus } from "../runtime/status.ts";
+import { noSuchBot } from "./known-bots.ts";
 import { VERSION } from "./build-info.ts";
 import { DaemonError } from "./client.ts";
 import type { CloseEnd } from "./close-end.ts";
@@ -200,14 +200,7 @@ function load(
 ): { loaded: LoadedConfig; config: LoadedConfig["config"]["bots"][string] } {
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
   const config = loaded.config.bots[name];
-  if (config === undefined)
-    throw new DaemonError(
-      {
-        code: "noSuchBot",
-        message: `cannot find bot ${name}: the bots are ${Object.keys(loaded.config.bots).join(", ")}`,
-      },
-      EXIT.usage,
-    );
+  if (config === undefined) throw noSuchBot(name, Object.keys(loaded.config.bots));
   if (config.emergency === undefined)
     throw new DaemonError(
       {

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
+import { guessText } from "../../core/nearest.ts";
 import { plainText } from "../../core/plain-text.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
 import { lastKnownStatus } from "./last-known.ts";
@@ -21,8 +22,13 @@ export async function refuseUnknownBot(bot: string, place: Place, options: Place
   if (!bot.includes("/") && existsSync(join(folder, bot))) return;
   const names = (await namesInConfig(options, io)) ?? (await namesInStatus(place)) ?? namesIn(folder);
   if (names === undefined || names.includes(bot)) return;
+  throw noSuchBot(bot, names);
+}
+
+/** For a command that has read the config; exit code 2. */
+export function noSuchBot(bot: string, names: readonly string[]): Error {
   const known = names.length === 0 ? "there is none" : `the bots are ${names.join(", ")}`;
-  throw new NoSuchBotError(plainText(`cannot find bot ${bot}: ${known}`));
+  return new NoSuchBotError(plainText(`cannot find bot ${bot}: ${known}${guessText(bot, names)}`));
 }
 
 /** Also of a config with mistakes elsewhere; `undefined` when it cannot be read or is no YAML. */

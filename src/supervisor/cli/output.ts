@@ -6,6 +6,7 @@ import { EXIT } from "../../core/exit-code.ts";
 import { systemClock } from "../../platform/clock.ts";
 import type { PatientWriter } from "../../platform/patient-writer.ts";
 import { quickIo } from "../../platform/quick-io.ts";
+import { terminalColumns } from "../../platform/terminal.ts";
 
 export class Output {
   /** Nobody reads any more (`| head`): what only shows something is done then. */
@@ -43,6 +44,11 @@ export class Output {
   /** Whether standard output is a terminal; its stream is only made where nothing else can tell. */
   get isTerminal(): boolean {
     return quickIo()?.isTerminal(1) ?? process.stdout.isTTY;
+  }
+
+  /** As it is now: a terminal may be made wider while something follows. */
+  get columns(): number | undefined {
+    return this.isTerminal ? terminalColumns(1) : undefined;
   }
 
   #write(fd: 1 | 2, text: string): void {

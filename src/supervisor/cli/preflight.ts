@@ -1,5 +1,4 @@
 /** `supervisor emergency preflight [BOT]`: proves, without changing anything, that an emergency close would work. */
-import { EXIT } from "../../core/exit-code.ts";
 import { plainJson } from "../../core/plain-text.ts";
 import { preflightReportSchema, type PreflightReport } from "../../core/preflight.ts";
 import { systemClock } from "../../platform/clock.ts";
@@ -9,6 +8,7 @@ import { lookUp, prepareFolders } from "../runtime/bot-setup.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { keepPreflight, runPreflight } from "../runtime/guard/preflight-run.ts";
 import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
+import { noSuchBot } from "./known-bots.ts";
 import { findPlace, type Place, type PlaceOptions } from "./place.ts";
 import type { CliIo } from "./verb.ts";
 
@@ -31,11 +31,7 @@ export async function preflight(bot: string | undefined, options: PreflightOptio
 
 function namesOf({ config }: LoadedConfig, bot: string | undefined): readonly string[] {
   const all = Object.keys(config.bots);
-  if (bot !== undefined && !all.includes(bot))
-    throw new DaemonError(
-      { code: "noSuchBot", message: `cannot find bot ${bot}: the bots are ${all.join(", ")}` },
-      EXIT.usage,
-    );
+  if (bot !== undefined && !all.includes(bot)) throw noSuchBot(bot, all);
   const guarded = all.filter((name) => config.bots[name]?.emergency !== undefined);
   if (bot === undefined && guarded.length === 0)
     throw new DaemonError(

@@ -54,28 +54,27 @@ async function look(place: Place, bot: string | undefined): Promise<Seen> {
     // Safe: our own daemon made the answer; a daemon of another version is told by its version field.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     const status = (await callDaemon(place, "GET", "/v1/status")) as Status;
-    return { kind: "live", status: only(status, bot) };
+    return { kind: "live", status: await only(status, bot) };
   } catch (error) {
     if (!(error instanceof DaemonDownError)) throw error;
     // Only here: what reads files costs each look at a daemon that answers its start.
     const { lastKnownStatus } = await import("./last-known.ts");
     const last = await lastKnownStatus(place);
     if (last === undefined) return { kind: "none", message: error.message, hint: error.hint };
-    return { kind: "stale", status: only(last, bot) };
+    return { kind: "stale", status: await only(last, bot) };
   }
 }
 
-class NoSuchBotError extends Error {
-  readonly exitCode = EXIT.usage;
-}
-
-function only(status: Status, bot: string | undefined): Status {
+async function only(status: Status, bot: string | undefined): Promise<Status> {
   if (bot === undefined) return status;
   const bots = status.bots.filter(({ name }) => name === bot);
   const { drill: _drill, ...rest } = status;
   if (bots.length > 0) return { ...rest, bots, backups: [] };
-  const names = status.bots.map(({ name }) => name).join(", ");
-  throw new NoSuchBotError(`cannot show bot ${bot}: the bots are ${names}`);
+  const { noSuchBot } = await import("./known-bots.ts");
+  throw noSuchBot(
+    bot,
+    status.bots.map(({ name }) => name),
+  );
 }
 
 function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo): void {
@@ -85,7 +84,8 @@ function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo):
     io.setExitCode(EXIT.notRunning);
     return;
   }
+  const { colour, columns } = io;
   if (options.json === true) io.out(plainJson(seen.status));
-  else io.out(statusTable(seen.status, { colour: io.colour, detail: bot !== undefined, now: systemClock.wallTime() }));
+  else io.out(statusTable(seen.status, { colour, columns, detail: bot !== undefined, now: systemClock.wallTime() }));
   io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status));
 }

@@ -5,4 +5,5 @@ export const command = botVerb({
   name: "stop",
   summary: "Stops a bot and answers when its whole process tree is gone. It stays down until it is started.",
   done: (bot, state) => `${bot} stopped; it is ${state}`,
+  wasSo: (bot, state) => `${bot} did not run and stays down; it is ${state}`,
 });

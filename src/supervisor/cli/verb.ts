@@ -12,6 +12,8 @@ export interface CliIo {
   readonly cwd: string;
   /** Standard output is a terminal that may be redrawn. */
   readonly isTerminal: boolean;
+  /** Width of that terminal, characters; `undefined` when there is none, or it does not tell. */
+  readonly columns?: number | undefined;
   /** Standard output may be coloured: a terminal without NO_COLOR, or FORCE_COLOR. */
   readonly colour: boolean;
   /** Set once; the process ends with it when the verb's work is done. */

@@ -101,8 +101,9 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
-  const bot = deps.bots.get(decodeURIComponent(match?.[1] ?? ""));
-  if (bot === undefined) return unknownBot(match?.[1] ?? "", deps.bots);
+  const name = decoded(match?.[1] ?? "");
+  const bot = deps.bots.get(name);
+  if (bot === undefined) return unknownBot(name, deps.bots);
   if (bot.leaving && request.method === "POST" && match?.[2] !== "emergency") return leavingRefusal(bot);
   return command({ deps, confirmations, bot, request });
 }
@@ -170,9 +171,20 @@ function noSuchRoute(route: string): Response {
   return refuse(404, { code: "notFound", message: `cannot answer ${route}: no such route` });
 }
 
-function unknownBot(name: string, bots: ReadonlyMap<string, Bot>): Response {
-  const hint = `the bots are: ${[...bots.keys()].join(", ")}`;
-  return refuse(404, { code: "noSuchBot", message: `cannot find bot ${name}: the config has none of this name`, hint });
+/** A segment of a path; one that nobody has encoded rightly stays as it is, and then no bot has this name. */
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    return segment;
+  }
+}
+
+async function unknownBot(name: string, bots: ReadonlyMap<string, Bot>): Promise<Response> {
+  const { guessText } = await import("../../core/nearest.ts");
+  const names = [...bots.keys()];
+  const message = `cannot find bot ${name}: the config has none of this name${guessText(name, names)}`;
+  return refuse(404, { code: "noSuchBot", message, hint: `the bots are: ${names.join(", ")}` });
 }
 
 /** Why a start is forbidden in this state; `undefined` when it is not. */
@@ -230,8 +242,9 @@ function answerTimeoutMs(bot: Bot): number {
 async function start(bot: Bot): Promise<Response> {
   const refusal = startRefusal(bot);
   if (refusal !== undefined) return refusal;
+  const already = bot.loop.state.kind === "running";
   bot.loop.post({ kind: "start" });
-  return upAnswer(bot, "start");
+  return upAnswer(bot, "start", already);
 }
 
 async function restart(bot: Bot): Promise<Response> {
@@ -241,10 +254,10 @@ async function restart(bot: Bot): Promise<Response> {
   return upAnswer(bot, "restart");
 }
 
-async function upAnswer(bot: Bot, verb: string): Promise<Response> {
+async function upAnswer(bot: Bot, verb: string, already = false): Promise<Response> {
   await bot.loop.settles(settledUp, answerTimeoutMs(bot));
   const { state, reason } = plight(bot);
-  if (state === "running") return json({ bot: bot.plan.name, state });
+  if (state === "running") return json({ bot: bot.plan.name, state, ...(already ? { already } : {}) });
   return refuse(500, {
     code: "notRunning",
     message: `cannot ${verb} ${bot.plan.name}: it is ${state}: ${reason}`,
@@ -256,10 +269,12 @@ async function upAnswer(bot: Bot, verb: string): Promise<Response> {
 }
 
 async function stop(bot: Bot): Promise<Response> {
+  const already = settledDown(bot.loop.state);
   bot.loop.post({ kind: "stop" });
   const down = await bot.loop.settles(settledDown, answerTimeoutMs(bot));
   const { state } = bot.loop;
-  if (down && state.kind !== "stuck") return json({ bot: bot.plan.name, state: state.kind });
+  if (down && state.kind !== "stuck")
+    return json({ bot: bot.plan.name, state: state.kind, ...(already ? { already } : {}) });
   return refuse(500, { code: "notStopped", message: `cannot stop ${bot.plan.name}: it is ${state.kind}` });
 }
 

@@ -39,3 +39,9 @@ test("a bot that is known, by the config or by its folder, is not refused", asyn
   rig.write(".supervisor/log/gone.log", "bye\n");
   expect(await rig.run(logs, "gone")).toMatchObject({ err: "", code: 0 });
 });
+
+test("a bot that is mistyped is refused with the one that is meant", async () => {
+  await using rig = new VerbRig(two);
+  const message = 'cannot find bot othr: the bots are mine, other; did you mean "other"?';
+  await expect(rig.run(logs, "othr")).rejects.toMatchObject({ message, exitCode: 2 });
+});

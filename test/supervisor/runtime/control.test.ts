@@ -146,6 +146,19 @@ test.each([
   expect(await control.ask(method, route)).toMatchObject({ code: 404, answer: { error: { code: "notFound" } } });
 });
 
+test.each([
+  ["plane", 'cannot find bot plane: the config has none of this name; did you mean "plain"?'],
+  ["a%20b", "cannot find bot a b: the config has none of this name"],
+  ["%zz", "cannot find bot %zz: the config has none of this name"],
+])("a command for %s, which is no bot, is refused with what may be meant", async (name, message) => {
+  using control = rig();
+  const hint = "the bots are: bot, plain, lost";
+  expect(await control.ask("POST", `/v1/bots/${name}/start`)).toEqual({
+    code: 404,
+    answer: { error: { code: "noSuchBot", message, hint } },
+  });
+});
+
 test("GET /v1/bots/NAME/emergency of a bot whose account nobody closed holds nothing", async () => {
   using control = rig();
   const { code, answer } = await control.ask("GET", "/v1/bots/bot/emergency");
@@ -208,11 +221,11 @@ test.each([
   });
 });
 
-test("POST stop is answered while the daemon is stopping", async () => {
+test("POST stop is answered while the daemon is stopping, and says that the bot did not run", async () => {
   using control = rig({ stopping: true });
   expect(await control.ask("POST", "/v1/bots/bot/stop")).toEqual({
     code: 200,
-    answer: { bot: "bot", state: "stopped" },
+    answer: { bot: "bot", state: "stopped", already: true },
   });
 });
 

@@ -1,11 +1,11 @@
 /** What a schema error means for the person who wrote the file: the value, what is wrong with it, and the fix. */
 import type * as z from "zod";
+import { guessText, resembling } from "../../../core/nearest.ts";
 import { cpuPercent, duration, size } from "../../../core/quantities.ts";
 import { hideValue, showValue } from "./excerpt.ts";
 import { fieldAt, unitOf, type Field, type Unit } from "./fields.ts";
 import { valueAt } from "./value-at.ts";
 import type { Path } from "./issues.ts";
-import { nearest, resembling } from "./nearest.ts";
 import type { ConfigSource } from "./source.ts";
 
 /** One message about one place; `side` tells whether the key or the value is wrong. */
@@ -48,9 +48,8 @@ function unknownKey(source: ConfigSource, path: Path, key: string): string {
   if (secret !== undefined && section === "bots.*.emergency")
     return `a secret does not belong in this file; write it into one of its own and name that with ${secret}`;
   const known = Object.keys(fieldAt(source.root, path)?.properties ?? {});
-  const [guess] = nearest(key, known);
-  if (guess !== undefined) return `unknown key; did you mean "${guess}"?`;
-  return `unknown key; remove it (known here: ${known.join(", ")})`;
+  const guess = guessText(key, known);
+  return `unknown key${guess === "" ? `; remove it (known here: ${known.join(", ")})` : guess}`;
 }
 
 function wrongValue(source: ConfigSource, path: Path, issue: z.core.$ZodIssue): string {

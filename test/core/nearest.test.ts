@@ -1,6 +1,6 @@
 /** "Did you mean". */
 import { describe, expect, test } from "vitest";
-import { editDistance, nearest, resembling } from "../../../src/supervisor/runtime/config/nearest.ts";
+import { editDistance, guessText, nearest, resembling } from "../../src/core/nearest.ts";
 
 describe("editDistance()", () => {
   test.each([
@@ -37,4 +37,12 @@ test("resembling() adds names that hold the word, at most three", () => {
     "kucoin",
     "coinbase",
   ]);
+});
+
+test.each([
+  ["momntum", ["carry", "momentum"], '; did you mean "momentum"?'],
+  ["nosuch", ["carry", "momentum"], ""],
+  ["momentum", [], ""],
+])("guessText() of %s among %j is %j", (word, known, text) => {
+  expect(guessText(word, known)).toBe(text);
 });

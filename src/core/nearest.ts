@@ -38,6 +38,12 @@ export function nearest(word: string, known: readonly string[]): string[] {
     .map(({ name }) => name);
 }
 
+/** The nearest of `known` as the end of a message, `; did you mean "NAME"?`; empty when none is near. */
+export function guessText(word: string, known: readonly string[]): string {
+  const [guess] = nearest(word, known);
+  return guess === undefined ? "" : `; did you mean "${guess}"?`;
+}
+
 /** Names suggested at once. */
 const MAX_NAMES = 3;
 
