@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CONTROLLERS, type Controller } from "../core/limits.ts";
-import { cgroupPids, LEAF, ownV1Folder, removeCgroup, type CgroupSupport } from "./cgroup.ts";
+import { cgroupPids, detectCgroup, LEAF, ownV1Folder, removeCgroup, type CgroupSupport } from "./cgroup.ts";
 import { guardHandDown } from "./handdown-guard.ts";
 import { readProc } from "./proc.ts";
 
@@ -20,6 +20,12 @@ export interface Controllers {
   readonly places: Readonly<Partial<Record<Controller, ControllerPlace>>>;
   /** Why a controller has no place. */
   readonly obstacles: Readonly<Partial<Record<Controller, string>>>;
+}
+
+/** All that a process knows of its cgroups. */
+export interface CgroupView {
+  readonly support: CgroupSupport;
+  readonly controllers: Controllers;
 }
 
 /** The file of each v1 controller without which its limit cannot be set: a kernel may be built without it. */
@@ -37,6 +43,11 @@ type Finding = { readonly place: ControllerPlace } | { readonly obstacle: string
 /** What could be used here; moves nobody. On v2 it supposes that the supervisor will be alone in its cgroup. */
 export function findControllers(support: CgroupSupport): Controllers {
   return collect(support, () => undefined);
+}
+
+/** With the controllers that are `open`, or those that could be. */
+export function viewCgroups(support = detectCgroup(), open?: Controllers): CgroupView {
+  return { support, controllers: open ?? findControllers(support) };
 }
 
 /**

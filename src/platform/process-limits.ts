@@ -22,20 +22,21 @@ export interface ProcessPowers {
   readonly minOomScore: number;
 }
 
-/** What this process may give to its children. */
-export function processPowers(): ProcessPowers {
-  const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(readProc("/proc/self/status") ?? "")?.[1] ?? "0";
+/** What this process, or that of `pid`, may give to its children. */
+export function processPowers(pid?: number): ProcessPowers {
+  const who = pid ?? "self";
+  const mask = /^CapEff:\s*([0-9a-f]+)$/m.exec(readProc(`/proc/${who}/status`) ?? "")?.[1] ?? "0";
   const mayRaise = ((BigInt(`0x${mask}`) >> CAP_SYS_RESOURCE) & 1n) === 1n;
-  const table = readProc("/proc/self/limits") ?? "";
+  const table = readProc(`/proc/${who}/limits`) ?? "";
   const most = Number(readProc("/proc/sys/fs/nr_open") ?? Number.POSITIVE_INFINITY);
   return {
     maxOpenFiles: mayRaise ? most : Math.min(most, hardLimit(table, "Max open files")),
     maxCoreBytes: mayRaise ? Number.POSITIVE_INFINITY : hardLimit(table, "Max core file size"),
-    minOomScore: mayRaise ? -1_000 : Number(readProc("/proc/self/oom_score_adj") ?? 0),
+    minOomScore: mayRaise ? -1_000 : Number(readProc(`/proc/${who}/oom_score_adj`) ?? 0),
   };
 }
 
-/** The hard limit of a row of /proc/self/limits; Infinity for "unlimited" and for a row that is not there. */
+/** The hard limit of a row of /proc/PID/limits; Infinity for "unlimited" and for a row that is not there. */
 export function hardLimit(table: string, row: string): number {
   const line = table.split("\n").find((each) => each.startsWith(row));
   const hard = Number(line?.slice(row.length).trim().split(/\s+/)[1] ?? Number.NaN);

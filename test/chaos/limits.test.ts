@@ -222,6 +222,20 @@ describe.runIf(canHideCgroups).concurrent("without cgroups", () => {
     expect((await rig.bot()).resources).toMatchObject({ memoryLimitBytes: null, oomKills: 0 });
   });
 
+  test("doctor and config check tell what the daemon has, not the shell that asks; without a daemon they say whose it is", async () => {
+    await using rig = new Rig({ bots: { bot: { command: STAY, limits } }, hideCgroups: true });
+    const alone = await rig.cli("doctor");
+    expect(alone.out).toMatch(/^ok {6}daemon .*not asked \(none runs\): .* are this shell's/m);
+    const daemon = await rig.run();
+    await rig.botIn("running");
+    const asked = await rig.cli("doctor");
+    expect(asked.out).toContain(`pid ${daemon.pid} answers: cgroup, limits, rlimits and user below are its own`);
+    expect(asked.out).toMatch(/^warning cgroup .*none, not usable/m);
+    expect(asked.out).toMatch(/^warning limits .*not enforced: limits\.memory: /m);
+    const { err } = await rig.cli("config", "check");
+    expect(err).toMatch(new RegExp(`limits\\.memory: .*not enforced here.* \\(for the daemon, pid ${daemon.pid}\\)`));
+  });
+
   test("limits.strict halts the bot with the reason before it starts", async () => {
     const bot = { command: shell("touch started; exec sleep 600"), limits: { ...limits, strict: true } };
     await using rig = new Rig({ bots: { bot }, hideCgroups: true });
@@ -238,6 +252,8 @@ test.concurrent("supervisor config check and doctor name a limit that does not h
   await using rig = new Rig({ bots: { bot } });
   const checked = await rig.cli("config", "check");
   expect(checked).toMatchObject({ code: 0 });
-  expect(checked.err).toMatch(/warning: bots\.bot\.limits\.openFiles: is \d+ here and not 1073741816/);
+  expect(checked.err).toMatch(
+    /warning: bots\.bot\.limits\.openFiles: is \d+ here and not 1073741816: .* \(seen from this shell; /,
+  );
   expect((await rig.cli("doctor")).out).toMatch(/^warning limits .*openFiles: is \d+ here and not 1073741816/m);
 });

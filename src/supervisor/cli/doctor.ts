@@ -8,6 +8,7 @@ import { machineFindings } from "./doctor/machine.ts";
 import { systemdFindings } from "./doctor/systemd.ts";
 import { toolFindings } from "./doctor/tools.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
+import { seeCgroups, type SeenCgroups } from "./seen-cgroups.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
@@ -40,12 +41,13 @@ function lineOf({ check, result, text, fix }: Finding): string {
 async function examine(options: Options, io: CliIo): Promise<readonly Finding[]> {
   const place = await placeOf(options, io);
   const found = "result" in place ? undefined : place;
+  const cgroups = await seeCgroups(found);
   return [
-    ...(await machineFindings()),
+    ...(await machineFindings(cgroups)),
     ...(await systemdFindings(found?.dirs.stateDir, io)),
     ...toolFindings(io.env["PATH"]),
     "result" in place ? place : ok("config", place.file),
-    ...(found === undefined ? [] : await configFindings(options, io)),
+    ...(found === undefined ? [] : await configFindings(options, io, cgroups)),
     ...(found === undefined ? [] : folderFindings(found.dirs)),
   ];
 }
@@ -62,7 +64,7 @@ async function placeOf(options: Options, io: CliIo): Promise<Place | Finding> {
 }
 
 /** What of the config does not hold on this machine; a config with mistakes is for `config check`. */
-async function configFindings(options: Options, io: CliIo): Promise<readonly Finding[]> {
+async function configFindings(options: Options, io: CliIo, cgroups: SeenCgroups): Promise<readonly Finding[]> {
   const { loadConfig } = await import("../runtime/config/load.ts");
   const { checkEnvironment } = await import("../runtime/config/environment.ts");
   const { limitWarnings } = await import("../runtime/limit-check.ts");
@@ -70,7 +72,7 @@ async function configFindings(options: Options, io: CliIo): Promise<readonly Fin
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     return [
-      ...limitWarnings(loaded).map((text) => warning("limits", text, "docs/limits.md")),
+      ...limitWarnings(loaded, cgroups).map((text) => warning("limits", text, "docs/limits.md")),
       ...checkEnvironment(loaded).map((text) => warning("config", text, CHECK_CONFIG)),
       ...(await Promise.all(
         postgresTargets(loaded).map(async (name) => {

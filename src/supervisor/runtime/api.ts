@@ -3,6 +3,7 @@ import * as z from "zod";
 import { later } from "../../core/later.ts";
 import { closeGoalSchema } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
+import { CONTROLLERS } from "../../core/limits.ts";
 
 /** Largest request body read from either socket, bytes. */
 export const MAX_BODY_BYTES = 64 * 1024;
@@ -103,6 +104,23 @@ export const emergencyAnswerSchema = later(() =>
   }),
 );
 export type EmergencyAnswer = z.output<typeof emergencyAnswerSchema>;
+
+const controllerPlace = () => z.object({ version: z.enum(["v1", "v2"]), folder: z.string() });
+
+/** The answer of `GET /v1/cgroups`: what cgroups the daemon has, and which controllers for the limits of its bots. */
+export const cgroupsAnswerSchema = later(() => {
+  const mode = z.enum(["v2", "hybrid", "none"]);
+  return z.object({
+    pid: z.int().positive(),
+    support: z.object({ mode, base: z.string().optional(), reason: z.string() }),
+    controllers: z.object({
+      mode,
+      places: z.partialRecord(z.enum(CONTROLLERS), controllerPlace()),
+      /** Why there is no place. */
+      obstacles: z.partialRecord(z.enum(CONTROLLERS), z.string()),
+    }),
+  });
+});
 
 export interface ApiError {
   readonly code: string;

@@ -49,13 +49,13 @@ export interface LimitPlan {
   readonly gaps: readonly LimitGap[];
 }
 
-/** What holds of `limits` for a bot that runs as `user`. */
-export function planFor(limits: Limits, controllers: Controllers, user: User | undefined): LimitPlan {
+/** What holds of `limits` for a bot that runs as `user`; with `pid`, by the rights of that process instead of this one. */
+export function planFor(limits: Limits, controllers: Controllers, user: User | undefined, pid?: number): LimitPlan {
   const obstacles = { ...controllers.obstacles };
   for (const controller of controllersOf(limits))
     if (controllers.places[controller]?.version === "v1" && joinsAsItself(user))
       obstacles[controller] = "a bot of another user joins its cgroups only with setpriv (package util-linux)";
-  return planLimits(limits, { mode: controllers.mode, obstacles, ...processPowers() });
+  return planLimits(limits, { mode: controllers.mode, obstacles, ...processPowers(pid) });
 }
 
 export class BotLimits {

@@ -7,6 +7,7 @@ import { retriesByItself } from "../../core/ladder.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
+import type { CgroupView } from "../../platform/controllers.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { armBody, json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
@@ -43,6 +44,8 @@ export interface ControlDeps {
   readonly restoring?: (bot: string) => string | undefined;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
+  /** What of cgroups the daemon has, for `GET /v1/cgroups`: a command may run in others. */
+  readonly cgroups?: () => CgroupView;
   /** Reloads the config, or says what that would do; absent where there is no daemon to do it. */
   readonly reload?: (options: { readonly dryRun: boolean }) => Promise<ReloadAnswer>;
 }
@@ -90,6 +93,7 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   const route = `${request.method} ${pathname}`;
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());
+  if (route === "GET /v1/cgroups" && deps.cgroups !== undefined) return json({ pid: process.pid, ...deps.cgroups() });
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
   if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
   if (pathname === "/v1/maintenance" && deps.maintenance !== undefined && ["GET", "POST"].includes(request.method))

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
-import { openControllers, removeStaleCgroups, type Controllers } from "../../platform/controllers.ts";
+import { openControllers, removeStaleCgroups, viewCgroups, type Controllers } from "../../platform/controllers.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
@@ -260,6 +260,7 @@ export class Daemon {
       upgrader: this.upgrader,
       maintenance: this.#maintenance,
       restoring: (bot) => this.#backups.restores.holding(bot),
+      cgroups: () => viewCgroups(this.#cgroup, this.#controllers),
       say: (level, text) => this.#say(level, text),
     });
   }

@@ -1,7 +1,6 @@
 /** Which limits of a config this machine would not keep, told before anything is started: for `config check` and `doctor`. */
 import type { LimitGap } from "../../core/limits.ts";
-import { detectCgroup } from "../../platform/cgroup.ts";
-import { findControllers } from "../../platform/controllers.ts";
+import type { Controllers } from "../../platform/controllers.ts";
 import { planFor } from "./bot-limits.ts";
 import { lookUp } from "./bot-setup.ts";
 import { formatWarning } from "./config/issues.ts";
@@ -13,21 +12,33 @@ interface BotGap extends LimitGap {
   readonly strict: boolean;
 }
 
+/** Whose cgroups a machine is judged by. */
+export interface Judged {
+  readonly controllers: Controllers;
+  /** Pid of the daemon that has them; `undefined`: they are this process's own, and a daemon may be given others. */
+  readonly pid: number | undefined;
+}
+
+/** Whether any bot has limits, so that it matters what the machine enforces. */
+export function hasLimits({ config }: LoadedConfig): boolean {
+  return Object.values(config.bots).some(({ limits }) => limits !== undefined);
+}
+
 /** The gaps as warnings of the config file, one line each. */
-export function limitWarnings({ config, issueAt }: LoadedConfig): readonly string[] {
-  return limitGaps(Object.values(config.bots)).map(({ bot, key, message, strict }) => {
+export function limitWarnings({ config, issueAt }: LoadedConfig, { controllers, pid }: Judged): readonly string[] {
+  const by =
+    pid === undefined ? "seen from this shell; a unit's daemon may be given others" : `for the daemon, pid ${pid}`;
+  return limitGaps(Object.values(config.bots), controllers, pid).map(({ bot, key, message, strict }) => {
     const end = strict ? "; limits.strict forbids the start" : "";
-    return formatWarning(issueAt(["bots", bot, "limits", key], `${message}${end}`));
+    return formatWarning(issueAt(["bots", bot, "limits", key], `${message}${end} (${by})`));
   });
 }
 
-/** The gaps of all bots. Tries cgroups for real where a bot has limits, and leaves none behind. */
-function limitGaps(bots: readonly BotConfig[]): readonly BotGap[] {
-  if (bots.every(({ limits }) => limits === undefined)) return [];
-  const controllers = findControllers(detectCgroup());
+/** The gaps of all bots. */
+function limitGaps(bots: readonly BotConfig[], controllers: Controllers, pid: number | undefined): readonly BotGap[] {
   return bots.flatMap(({ name, limits, user }) => {
     if (limits === undefined) return [];
-    const { gaps } = planFor(limits, controllers, lookUp(user).user);
+    const { gaps } = planFor(limits, controllers, lookUp(user).user, pid);
     return gaps.map((gap) => ({ ...gap, bot: name, strict: limits.strict }));
   });
 }

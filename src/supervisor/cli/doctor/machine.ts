@@ -1,11 +1,10 @@
 /** The machine and its kernel: clock, cgroups, limits, pressure, what bun:ffi reaches, and the rights of who asks. */
 import { closeSync } from "node:fs";
 import { formatSize } from "../../../core/size.ts";
-import { detectCgroup } from "../../../platform/cgroup.ts";
-import { findControllers } from "../../../platform/controllers.ts";
 import { libc, libcError } from "../../../platform/libc.ts";
 import { describeMachine } from "../../../platform/machine.ts";
 import { readProc } from "../../../platform/proc.ts";
+import type { SeenCgroups } from "../seen-cgroups.ts";
 import { ok, problem, warning, type Finding } from "./finding.ts";
 
 /** Descriptors that the daemon needs for some hundred bots; each takes about ten. */
@@ -13,18 +12,21 @@ const FEW_OPEN_FILES = 1_024;
 /** CAP_CHOWN, CAP_KILL, CAP_SETGID and CAP_SETUID of linux/capability.h: what root needs to run bots as other users. */
 const USER_CAPABILITIES = [0n, 5n, 6n, 7n];
 
-export async function machineFindings(): Promise<readonly Finding[]> {
+export async function machineFindings(cgroups: SeenCgroups): Promise<readonly Finding[]> {
+  const who = cgroups.pid ?? "self";
+  const status = readProc(`/proc/${who}/status`) ?? "";
   const { os, kernel, cores, cpu, memoryBytes, clockSynchronised } = await describeMachine();
   return [
     ok("machine", `${os}, Linux ${kernel}, ${cores} × ${cpu}, ${formatSize(memoryBytes)}`),
     clockFinding(clockSynchronised),
-    cgroupFinding(),
-    controllersFinding(),
-    limitsFinding(readProc("/proc/self/limits") ?? ""),
+    daemonFinding(cgroups),
+    cgroupFinding(cgroups),
+    controllersFinding(cgroups),
+    limitsFinding(readProc(`/proc/${who}/limits`) ?? ""),
     pressureFinding(readProc("/proc/pressure/memory")),
     libcFinding(),
     pidfdFinding(),
-    userFinding(process.getuid?.() ?? 0, readProc("/proc/self/status") ?? ""),
+    userFinding(Number(/^Uid:\s*\d+\s+(\d+)/m.exec(status)?.[1] ?? 0), status),
   ];
 }
 
@@ -43,8 +45,17 @@ export function clockFinding(synchronised: boolean | undefined): Finding {
   );
 }
 
-function cgroupFinding(): Finding {
-  const { mode, base, reason } = detectCgroup();
+/** Whose cgroup, limits, rlimits and user follow: a unit has its own (`Delegate=`, `LimitNOFILE=`, `User=`). */
+function daemonFinding({ pid, why }: SeenCgroups): Finding {
+  if (pid !== undefined) return ok("daemon", `pid ${pid} answers: cgroup, limits, rlimits and user below are its own`);
+  return ok(
+    "daemon",
+    `not asked (${why}): cgroup, limits, rlimits and user below are this shell's; a unit's daemon may be given others`,
+  );
+}
+
+function cgroupFinding({ support }: SeenCgroups): Finding {
+  const { mode, base, reason } = support;
   if (base !== undefined) return ok("cgroup", `${mode}: process trees are tracked and killed as cgroups below ${base}`);
   return warning(
     "cgroup",
@@ -53,20 +64,21 @@ function cgroupFinding(): Finding {
   );
 }
 
-/** Whether a unit's Delegate= is needed shows only when the daemon runs; said here, as this command runs elsewhere. */
-function controllersFinding(): Finding {
-  const { places, obstacles } = findControllers(detectCgroup());
+/** Whether a unit's Delegate= is needed shows only when the daemon runs; said here, where this command runs elsewhere. */
+function controllersFinding({ controllers, pid }: SeenCgroups): Finding {
+  const { places, obstacles } = controllers;
   const usable = Object.entries(places).map(([name, { version }]) => `${name} (${version})`);
   const missing = Object.entries(obstacles).map(([name, why]) => `limits.${name}: ${why}`);
   const v2 = Object.values(places).some(({ version }) => version === "v2");
-  const alone = v2 ? "; the supervisor must be alone in its cgroup, as in a unit with Delegate=yes" : "";
+  const alone =
+    v2 && pid === undefined ? "; the supervisor must be alone in its cgroup, as in a unit with Delegate=yes" : "";
   const enforced = usable.length === 0 ? "" : `enforced by the kernel: ${usable.join(", ")}${alone}`;
   if (missing.length === 0) return ok("limits", enforced);
   const text = [enforced, `not enforced: ${missing.join("; ")}`].filter(Boolean).join("; ");
   return warning("limits", text, "limit the unit or the container as a whole, or see docs/limits.md");
 }
 
-/** The limits of this shell; those of a unit are its own (`LimitNOFILE=`). */
+/** `limits` is /proc/PID/limits. */
 export function limitsFinding(limits: string): Finding {
   const files = hardLimit(limits, "Max open files");
   const space = hardLimit(limits, "Max address space");
@@ -133,7 +145,7 @@ function pidfdFinding(): Finding {
   );
 }
 
-/** `status` is /proc/self/status. */
+/** `status` is /proc/PID/status. */
 export function userFinding(uid: number, status: string): Finding {
   if (uid !== 0)
     return ok(
