@@ -42,8 +42,6 @@ function resize(size: string): void {
 
 /** Not one page more than is in use. */
 function fillUp(): void {
-  // What an earlier test has left open and removed gives its pages back when it is collected: not in the middle of this one.
-  Bun.gc(true);
   const used = Bun.spawnSync(["df", "--output=used", "-B1", base]).stdout.toString().trim().split("\n").at(-1) ?? "0";
   resize(String(Math.max(TMPFS_PAGE_BYTES, Number(used))));
 }

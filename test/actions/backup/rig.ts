@@ -20,7 +20,8 @@ export class Rig {
     database.exec("PRAGMA journal_mode = WAL; PRAGMA foreign_keys = ON");
     database.exec("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, note TEXT NOT NULL)");
     database.exec("CREATE INDEX IF NOT EXISTS orders_note ON orders (note)");
-    const insert = database.prepare("INSERT INTO orders (note) VALUES (?)");
+    // A statement that is left keeps the files open after `close()`, removed or not, until it is collected at some later time.
+    using insert = database.prepare("INSERT INTO orders (note) VALUES (?)");
     database.transaction(() => {
       for (let n = 0; n < orders; n += 1) insert.run(`order ${n} ${"x".repeat(80)}`);
     })();
