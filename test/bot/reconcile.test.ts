@@ -1,7 +1,7 @@
 /** The reconcile of a bot with a real state and a made-up venue: what is written, placed, asked and told. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import {
   openStore,
   reconcileBot,
@@ -172,14 +172,21 @@ test("reconcileBot() rejects and holds the level where the venue cannot be read,
   expect(await store.positions()).toEqual([position(4)]);
 });
 
-test("reconcileBot() measures the day's loss from what the day began with, also after a restart", async () => {
+test("reconcileBot() measures the day's loss from what the day of UTC began with, also after a restart", async () => {
   const limits = { maxDailyLoss: 100 };
   const empty = { positions: () => Promise.resolve([]) };
+  onTestFinished(() => void vi.useRealTimers());
+  vi.useFakeTimers({ toFake: ["Date"], now: Date.UTC(2026, 0, 2, 12) });
   await reconciled({ ...empty, equity: () => Promise.resolve(1_000) }, { limits });
   await store.close();
   store = await openStore({ folder: place.folder });
   await reconciled({ ...empty, equity: () => Promise.resolve(899) }, { limits });
-  expect(proposals.map(({ source, level }) => [source, level])).toContainEqual(["limit:dailyLoss", "emergency"]);
+  const lost = ["limit:dailyLoss", "emergency"];
+  expect(proposals.map(({ source, level }) => [source, level])).toContainEqual(lost);
+  proposals = [];
+  vi.setSystemTime(Date.UTC(2026, 0, 3));
+  await reconciled({ ...empty, equity: () => Promise.resolve(899) }, { limits });
+  expect(proposals.map(({ source, level }) => [source, level])).not.toContainEqual(lost);
 });
 
 test("reconcileBot() that is ready tells the supervisor, and one that is not tells nothing", async () => {

@@ -42,6 +42,18 @@ test("POST /__paper/fault late executes nothing once the recvWindow is over", as
   expect(exchange.state().fills).toMatchObject([{ clientOrderId: "long" }]);
 });
 
+test("POST /__paper/fault late executes nothing once the deadline is over for a client whose clock is as fast as the venue's", async () => {
+  const lines: string[] = [];
+  // 5 s at this speed are 50 ms.
+  const options = { speed: 100, log: (line: string) => void lines.push(line) };
+  const { call, control, exchange } = startPaper(options);
+  await control("fault", { match: ORDER, kind: "late", ms: 100 });
+  const order = { symbol: "BTCUSDT", side: "BUY", type: "MARKET", quantity: "0.010", recvWindow: "5000" };
+  await rejection(call("POST", "/fapi/v1/order", order));
+  await until(() => lines.some((line) => line.startsWith("too late: /fapi/v1/order")), "the late order");
+  expect(exchange.state().flat).toBe(true);
+});
+
 test("POST /__paper/fault stallBody sends the headers and never the body", async () => {
   const { control, exchange } = startPaper();
   await control("fault", { match: "/fapi/v1/time", kind: "stallBody" });

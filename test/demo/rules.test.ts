@@ -133,18 +133,23 @@ test("checkSigned() holds a request to the recvWindow it names", async () => {
   });
 });
 
-/** Puts the venue's clock half a second into a minute, so that no window ends within the test. */
-async function atMinuteStart(
-  paper: Paper,
-): Promise<(method: string, path: string, params?: Record<string, string>) => Promise<RawReply>> {
-  const skewMs = 60_500 - (Date.now() % 60_000);
+/** Its ten seconds last a quarter of an hour, and its clock stands where windows begin: none ends within the test. */
+async function withLongWindows(): Promise<{
+  readonly paper: Paper;
+  readonly call: (method: string, path: string, params?: Record<string, string>) => Promise<RawReply>;
+}> {
+  const speed = 0.01;
+  const paper = startPaper({ speed });
+  const minuteMs = 60_000 / speed;
+  const skewMs = minuteMs + 500 - (Date.now() % minuteMs);
   await paper.control("set", { skewMs });
-  return (method, path, params = {}) => paper.call(method, path, { timestamp: String(Date.now() + skewMs), ...params });
+  const call = (method: string, path: string, params: Record<string, string> = {}): Promise<RawReply> =>
+    paper.call(method, path, { timestamp: String(Date.now() + skewMs), ...params });
+  return { paper, call };
 }
 
 test("Limits tell the weight that is used and refuse with Retry-After beyond 2400 a minute", async () => {
-  const paper = startPaper();
-  const call = await atMinuteStart(paper);
+  const { paper, call } = await withLongWindows();
   for (let requests = 1; requests <= 60; requests += 1) {
     const { headers } = await call("GET", "/fapi/v1/openOrders");
     expect(headers.get("X-MBX-USED-WEIGHT-1M")).toBe(String(40 * requests));
@@ -156,8 +161,7 @@ test("Limits tell the weight that is used and refuse with Retry-After beyond 240
 });
 
 test("Limits refuse the order after 300 in ten seconds and do not execute it", async () => {
-  const paper = startPaper();
-  const call = await atMinuteStart(paper);
+  const { paper, call } = await withLongWindows();
   await paper.control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 1 }] });
   const order = { symbol: "BTCUSDT", side: "SELL", type: "MARKET", quantity: "0.001", reduceOnly: "true" };
   for (let orders = 0; orders < 300; orders += 1) {
@@ -170,8 +174,7 @@ test("Limits refuse the order after 300 in ten seconds and do not execute it", a
 });
 
 test("Limits ban who ignores the refusals", async () => {
-  const paper = startPaper();
-  const call = await atMinuteStart(paper);
+  const { call } = await withLongWindows();
   for (let requests = 0; requests < 60; requests += 1) await call("GET", "/fapi/v1/openOrders");
   let status = 429;
   for (let requests = 0; requests < 200 && status === 429; requests += 1)

@@ -3,6 +3,7 @@ import { Account, remember } from "./account.ts";
 import { binanceDialect } from "./binance/dialect.ts";
 import { binanceListing } from "./binance/listing.ts";
 import { ControlError, findSpec, handleControl, type ControlHost, type PaperState, type Settings } from "./control.ts";
+import { executionWindow } from "./deadline.ts";
 import type { Credentials, Dialect, DialectHost, Incoming } from "./dialect.ts";
 import { Countdowns } from "./countdowns.ts";
 import { Faults, type Fault } from "./faults.ts";
@@ -45,7 +46,7 @@ export interface VenueOptions extends Omit<Credentials, "apiPassphrase"> {
   latencyMs?: number;
   /** Time between two steps of the price walk, ms; default 250, 0: prices stand still until they are set. */
   tickMs?: number;
-  /** How many times faster than the clock on the wall limits and bans run, for clients whose clock does, too; default 1. */
+  /** How many times faster than the clock on the wall limits, bans and the deadlines of late requests run, for clients whose clock does, too; default 1. */
   speed?: number;
   /** Gets one line per order, refusal and fault. */
   log?: (line: string) => void;
@@ -205,8 +206,12 @@ export class Venue {
 
   /** Executes a request whose connection has died, unless its own deadline is over by then, as the venues' engines have it. */
   #executeLater(incoming: Incoming, delayMs: number): void {
+    const window = executionWindow(incoming);
     const timer = setTimeout(() => {
       this.#timers.delete(timer);
+      const ageMs = (this.#now() - (window?.sentAtMs ?? 0)) * (this.#options.speed ?? 1);
+      // A client whose clock is as fast as the limits takes the request for over by then.
+      if (window !== undefined && ageMs > window.lengthMs) return this.#log(`too late: ${incoming.path}`);
       this.#dialect.execute(incoming, {}, this.#now());
     }, delayMs);
     this.#timers.add(timer);

@@ -9,6 +9,7 @@ import { redisProver } from "../../../src/actions/backup/redis.ts";
 import { readPart } from "../../../src/actions/backup/repository.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import type { RedisConnection } from "../../../src/platform/redis.ts";
 import { eventually, fillRedis, missing, PASSWORD, RedisRig } from "./redis-rig.ts";
 
 /** They wait for their servers more than they work. */
@@ -40,15 +41,27 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** A server with 504 keys and a backup of it, made before the key `soon` was over; `undefined`: it was not. */
+async function backedUpWhileSet(lifeMs: number): Promise<{ rig: RedisRig; server: RedisConnection } | undefined> {
+  const rig = new RedisRig();
+  const server = await rig.start();
+  await fillRedis(server);
+  await server.command("SET", "soon", "over", "PX", String(lifeMs));
+  const overAtMs = performance.now() + lifeMs;
+  expect(await rig.backUp(rig.job(rig.redis))).toBe(0);
+  if (performance.now() < overAtMs) return { rig, server };
+  await rig[Symbol.asyncDispose]();
+  return undefined;
+}
+
 test(
   `makeBackup() of a Redis server counts the keys of all databases and stands every level, when some of them are over by then, too${WHY}`,
   SERVER,
   async () => {
-    await using rig = new RedisRig();
-    const server = await rig.start();
-    await fillRedis(server);
-    await server.command("SET", "soon", "over", "PX", "2500");
-    expect(await rig.backUp(rig.job(rig.redis))).toBe(0);
+    // A machine that does much else may take longer for the dump than the key lasts.
+    const { rig, server } = (await backedUpWhileSet(2_500)) ?? (await backedUpWhileSet(20_000)) ?? {};
+    if (rig === undefined || server === undefined) throw new Error("the backup took 20 s");
+    await using _ = rig;
     const { manifest } = rig.stored("cache");
     expect(manifest).toMatchObject({ type: "redis", kind: "full", content: { keys: 504 } });
     expect(manifest.engine).toMatchObject({ name: "Redis", appendonly: false, databases: { db0: 503, db3: 1 } });

@@ -60,16 +60,16 @@ export class Limits {
   spend(weight: number, orders: number, nowMs: number): void {
     if (spendOne(this.#weight, MINUTE_MS / this.#speed, weight, nowMs) > this.#caps.weight) {
       const text = `Too many requests; current limit of IP is ${this.#caps.weight} requests per minute.`;
-      throw this.#refuse(-1003, text, this.#weight.startMs + MINUTE_MS, nowMs);
+      throw this.#refuse(-1003, text, this.#leftMs(this.#weight, MINUTE_MS, nowMs), nowMs);
     }
     if (orders === 0) return;
     if (spendOne(this.#orders10s, TEN_SECONDS_MS / this.#speed, orders, nowMs) > this.#caps.orders10s) {
       const text = `Too many new orders; current limit is ${this.#caps.orders10s} orders per 10 SECOND.`;
-      throw this.#refuse(-1015, text, this.#orders10s.startMs + TEN_SECONDS_MS, nowMs);
+      throw this.#refuse(-1015, text, this.#leftMs(this.#orders10s, TEN_SECONDS_MS, nowMs), nowMs);
     }
     if (spendOne(this.#orders1m, MINUTE_MS / this.#speed, orders, nowMs) > this.#caps.orders1m) {
       const text = `Too many new orders; current limit is ${this.#caps.orders1m} orders per 1 MINUTE.`;
-      throw this.#refuse(-1015, text, this.#orders1m.startMs + MINUTE_MS, nowMs);
+      throw this.#refuse(-1015, text, this.#leftMs(this.#orders1m, MINUTE_MS, nowMs), nowMs);
     }
   }
 
@@ -88,11 +88,14 @@ export class Limits {
     return new VenueError(-1003, `Way too many requests; IP banned until ${this.#bannedUntilMs}.`, 418, headers);
   }
 
-  #refuse(code: number, text: string, freeAtMs: number, nowMs: number): VenueError {
+  /** Of the window, in the time of the limits. */
+  #leftMs({ startMs }: Window, lengthMs: number, nowMs: number): number {
+    return lengthMs - (nowMs - startMs) * this.#speed;
+  }
+
+  #refuse(code: number, text: string, leftMs: number, nowMs: number): VenueError {
     if (spendOne(this.#refusals, MINUTE_MS / this.#speed, 1, nowMs) > REFUSALS_BEFORE_BAN) this.ban(BAN_SECONDS, nowMs);
-    return new VenueError(code, text, 429, {
-      "Retry-After": String(Math.max(1, Math.ceil((freeAtMs - nowMs) / 1_000))),
-    });
+    return new VenueError(code, text, 429, { "Retry-After": String(Math.max(1, Math.ceil(leftMs / 1_000))) });
   }
 }
 
