@@ -47,6 +47,8 @@ const rows: readonly Row[] = [
     kept: WRONG_KINDS.slice(1),
   },
   { file: "status.json", label: "", damages: EVERY, kept: KINDS },
+  { file: "installation.json", label: "", damages: EVERY, kept: PLAIN },
+  { file: "installation.json", label: ": of a newer release", damages: [NEWER], kept: [], refused: [NEWER] },
   {
     file: "supervisor.lock",
     label: "",

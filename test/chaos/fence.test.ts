@@ -1,5 +1,6 @@
 /** One account, one bot: whatever is renamed, moved, taken out of the config or started from elsewhere meanwhile. */
-import { existsSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
 import { STAY } from "./fixture.ts";
@@ -62,6 +63,34 @@ test.concurrent("a shell without the unit's folders neither doubles the bot nor 
   expect(isLive(pid ?? 0)).toBe(true);
   expect(paper.state().positions).toHaveLength(2);
   rig.configure({ bot }, { stateDir: "unit", runtimeDir: "unit-run", logDir: "log" });
+});
+
+test.concurrent("a copy of an installation neither adopts nor doubles the bot, nor closes its account; moved, it goes on", async () => {
+  await using paper = await startPaper();
+  const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+  await using rig = new Rig({ bots: { bot } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await using other = new Rig();
+  const copy = other.path("copy");
+  cpSync(rig.folder, copy, { recursive: true, filter: (path) => !path.endsWith(".sock") && !path.endsWith(".notify") });
+  const config = join(copy, "supervisor.yaml");
+  const run = await other.cli("run", "--config", config);
+  expect(run).toMatchObject({ code: 2 });
+  expect(run.err).toContain(`it is a copy of ${rig.state(".")}, which is still there`);
+  expect(await other.cli("emergency", "close", "bot", "--yes", "--config", config)).toMatchObject({ code: 12 });
+  // Without the mark it is another installation, as far as it knows; the living bot tells whose it is.
+  rmSync(join(copy, ".supervisor", "installation.json"));
+  const again = await other.cli("run", "--config", config);
+  expect(again).toMatchObject({ code: 2 });
+  expect(again.err).toContain(`pid ${pid} is this bot, started by a supervisor with another state folder`);
+  expect(isLive(pid ?? 0)).toBe(true);
+  expect(paper.state().positions).toHaveLength(2);
+  await rig.endDaemon("SIGTERM");
+  renameSync(rig.state("."), rig.path("moved"));
+  rig.configure({ bot }, { stateDir: "moved", runtimeDir: "moved/run" });
+  await rig.run();
+  await rig.botIn("running");
 });
 
 test.concurrent("an emergency file that is there at the start closes before any bot is started", async () => {

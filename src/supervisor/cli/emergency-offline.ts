@@ -9,11 +9,12 @@ import { lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
 import { eventLine } from "../../report/event-text.ts";
 import { Bot } from "../runtime/bot.ts";
 import { planBot, type BotPlan } from "../runtime/bot-plan.ts";
-import { lookUp, prepareFolders, refuseStrangers } from "../runtime/bot-setup.ts";
+import { lookUp, prepareFolders, refuseStrangers, refuseSupervised } from "../runtime/bot-setup.ts";
 import { loadConfig, type Dirs, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import { accountRefusal } from "../runtime/emergency-routes.ts";
 import { emergencyAnswer } from "../runtime/emergency-answer.ts";
+import { refuseCopy } from "../runtime/folder-claim.ts";
 import { installationOf } from "../runtime/installation.ts";
 import { Journal } from "../runtime/journal.ts";
 import { knownSecrets } from "../runtime/known-secrets.ts";
@@ -64,7 +65,7 @@ export async function closeWithoutDaemon(
   const plan = planBot(name, config, dirs);
   const wrong = accountRefusal(name, plan.account, account);
   if (wrong !== undefined) throw new DaemonError(wrong, CLOSE_EXIT.refused);
-  refuseOthers(plan);
+  refuseOthers(plan, dirs);
   const lock = takeFolder(name, dirs);
   const journal = new Journal(join(dirs.stateDir, "journal"), systemClock);
   journal.follow((entry) => io.err(eventLine(entry)));
@@ -148,9 +149,11 @@ async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: numbe
 }
 
 /** The same bot under another state folder is not proven dead. */
-function refuseOthers(plan: BotPlan): void {
+function refuseOthers(plan: BotPlan, dirs: Dirs): void {
   try {
+    refuseCopy(dirs.stateDir);
     refuseStrangers(plan);
+    refuseSupervised(plan, surveyBots(dirs).find(({ name }) => name === plan.name)?.identity);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const hint =

@@ -6,6 +6,7 @@ import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
 import type { Census } from "../../platform/census.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
+import { quickIo } from "../../platform/quick-io.ts";
 import { findProgram } from "../../platform/program.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
@@ -33,6 +34,24 @@ export function refuseStrangers(plan: BotPlan, census?: Census): void {
   throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, pids)}`);
 }
 
+/**
+ * Throws when the process of the last start is supervised by another one that lives, as when this state folder is a copy of that
+ * one's: it would be adopted, or ended, under its supervisor's hands. The bot itself tells which socket it was given.
+ */
+export function refuseSupervised(plan: BotPlan, before: Identity | undefined): void {
+  if (before === undefined) return;
+  const environ = readEnviron(before.pid) ?? [];
+  if (!environ.includes(`INVOCATION_ID=${before.invocationId}`)) return;
+  const socket = environ.find((entry) => entry.startsWith(SOCKET))?.slice(SOCKET.length);
+  if (socket === undefined || socket === plan.files.socket) return;
+  const listener = quickIo()?.connect(socket);
+  if (listener === undefined) return;
+  quickIo()?.close(listener);
+  throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, [before.pid])}`);
+}
+
+const SOCKET = "SUPERVISOR_SOCKET=";
+
 /** What a person is told of the same bot under another state folder. */
 export function strangersText({ files }: BotPlan, pids: readonly number[]): string {
   return `pid ${pids.join(", ")} is this bot, started by a supervisor with another state folder than ${files.dir}`;
@@ -49,9 +68,10 @@ class DoubtError extends Error {
   }
 }
 
-/** Throws when it cannot be told whether the process of the last start lives. */
+/** Throws when it cannot be told whether the process of the last start lives, or when it is another supervisor's. */
 export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
   if (before === undefined) return;
+  refuseSupervised(plan, before);
   const judged = judgeBefore(plan, before);
   if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
 }

@@ -18,6 +18,7 @@ import type { LoadedConfig } from "./config/load.ts";
 import { dutiesOf, type DutiesDeps } from "./duties.ts";
 import { endOfBoot } from "./boot.ts";
 import { endBots } from "./end-bots.ts";
+import { claimFolder } from "./folder-claim.ts";
 import { installationOf, statusFile, takeLock } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
@@ -99,6 +100,7 @@ export class Daemon {
     this.#startedAtMs = clock.monotonicMs();
     ensureDir(stateDir, 0o711);
     this.#lock = takeLock(join(stateDir, "supervisor.lock"), deps.handover?.lockFd);
+    const marking = claimFolder(stateDir);
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
@@ -106,7 +108,7 @@ export class Daemon {
     this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     const move = makeRoom(statusFile(stateDir), "file");
-    if (move !== undefined) this.#say("alert", move);
+    for (const text of [...marking, ...(move === undefined ? [] : [move])]) this.#say("alert", text);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
     this.#backups = new Backups({
