@@ -1,13 +1,9 @@
 /** What replies in the venues' documented shapes become on their way through ccxt and our normaliser, and what our orders and cancels become as requests. */
 import { describe, expect, test } from "vitest";
-import { accountFactsOf } from "../../src/actions/venue/account-facts.ts";
-import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import type { CancelOrders, CloseOrder, HeldPosition } from "../../src/core/close-orders.ts";
-import { systemClock } from "../../src/platform/clock.ts";
 import { RECORDED_FIELDS } from "../fixtures/recorded-fields.ts";
 import { VENUE_REPLIES } from "../fixtures/venue-replies.ts";
-
-type Name = keyof typeof VENUE_REPLIES;
+import { replay, type RecordedVenue } from "./recorded-rig.ts";
 
 interface Expected {
   readonly positions: readonly Partial<HeldPosition>[];
@@ -20,7 +16,7 @@ interface Expected {
 }
 
 const short = { symbol: "BTC/USDT:USDT", side: "short", hedged: false, markPrice: 28_000 } as const;
-const EXPECTED: Readonly<Record<Name, Expected>> = {
+const EXPECTED: Readonly<Record<RecordedVenue, Expected>> = {
   bybit: {
     positions: [
       { ...short, amount: 0.3, notional: 8239.35 },
@@ -108,67 +104,6 @@ const EXPECTED: Readonly<Record<Name, Expected>> = {
   },
 };
 
-interface Replay extends AsyncDisposable {
-  readonly venue: CcxtVenue;
-  /** Requests that change something. */
-  readonly sent: string[];
-  /** Requests without a recorded reply. */
-  readonly unknown: string[];
-  refuseOrders: boolean;
-}
-
-/** Bodies with status 400, by the beginning of METHOD and path. */
-type Overrides = Readonly<Record<string, unknown>>;
-
-/** Answers with the replies of a venue, each as `told` has it. */
-async function replay(
-  name: Name,
-  overrides: Overrides = {},
-  told: (reply: unknown, key: string) => unknown = (reply) => reply,
-): Promise<Replay> {
-  const { replies, refusal } = VENUE_REPLIES[name];
-  const sent: string[] = [];
-  const unknown: string[] = [];
-  const state = { refuseOrders: false };
-  const server = Bun.serve({
-    port: 0,
-    hostname: "127.0.0.1",
-    fetch: async (request) => {
-      const { pathname, search } = new URL(request.url);
-      const label = `${request.method} ${pathname}${search} ${decodeURIComponent(await request.text())}`;
-      const override = Object.keys(overrides).find((start) => label.startsWith(start));
-      if (override !== undefined && !label.includes("/contracts"))
-        return Response.json(overrides[override], { status: 400 });
-      const key = Object.keys(replies).find((pattern) => {
-        const [start = "", ...parts] = pattern.split("|");
-        return label.startsWith(start) && parts.every((part) => label.includes(part));
-      });
-      if (request.method !== "GET" && !label.startsWith("POST /info")) sent.push(label);
-      if (key === undefined) unknown.push(label);
-      if (state.refuseOrders && request.method === "POST" && !label.startsWith("POST /info"))
-        return Response.json(refusal.body, { status: refusal.status });
-      return key === undefined
-        ? Response.json({}, { status: 404 })
-        : Response.json(told(Reflect.get(replies, key), key));
-    },
-  });
-  const wallet = name === "hyperliquid";
-  const access = {
-    exchange: name === "bitgetUnified" ? "bitget" : name,
-    endpoint: server.url.href,
-    sandbox: false,
-    symbols: [],
-    timeoutMs: 20_000,
-    apiKey: wallet ? `0x${"a".repeat(40)}` : "key",
-    apiSecret: wallet ? `0x${"1".repeat(64)}` : btoa("s".repeat(48)),
-    passphrase: "phrase",
-  };
-  const options = { clock: systemClock, signal: new AbortController().signal, onFailure: () => undefined };
-  const venue = await CcxtVenue.open(access, options);
-  expect(await venue.prepare()).toBeUndefined();
-  return Object.assign(state, { venue, sent, unknown, [Symbol.asyncDispose]: () => server.stop(true) });
-}
-
 function orderFor({ symbol, side, amount, hedged, marginMode }: HeldPosition): CloseOrder {
   const fixed = {
     id: "svabc1231",
@@ -191,7 +126,7 @@ const NAMES = [
   "hyperliquid",
   "krakenfutures",
   "kucoinfutures",
-] as const satisfies readonly Name[];
+] as const satisfies readonly RecordedVenue[];
 
 describe.concurrent.each(NAMES)("recorded replies of %s", (name) => {
   const expected = EXPECTED[name];
@@ -283,126 +218,7 @@ test.each(RECORDED_FIELDS)(
   },
 );
 
-/** A reply with other entries in its list. */
-function listing(reply: unknown, path: readonly string[], list: readonly object[]): unknown {
-  const [name = "", ...rest] = path;
-  const inner: unknown = Reflect.get(Object(reply), name);
-  return { ...Object(reply), [name]: rest.length === 0 ? list : listing(inner, rest, list) };
-}
-
-function partOf(reply: unknown, path: readonly (string | number)[]): object {
-  return Object(path.reduce<unknown>((part, name) => Reflect.get(Object(part), name), reply));
-}
-
-/** As other clients of the venues have met them. */
-test("CcxtVenue reads Bybit's row of a leg without a position as none, and stops whose average is null", async () => {
-  const { replies } = VENUE_REPLIES.bybit;
-  const leg = partOf(replies, ["GET /v5/position/list|settleCoin=USDT", "result", "list", 0]);
-  const stop = partOf(replies, ["GET /v5/order/realtime|settleCoin=USDT|StopOrder", "result", "list", 0]);
-  await using rig = await replay("bybit", {}, (reply, key) => {
-    if (key === "GET /v5/position/list|settleCoin=USDT")
-      return listing(
-        reply,
-        ["result", "list"],
-        [
-          { ...leg, openTime: 1_700_000_000_123 },
-          { ...leg, symbol: "ETHUSDT", side: "", size: "0", avgPrice: "0", positionValue: "0", liqPrice: "" },
-        ],
-      );
-    if (key.startsWith("GET /v5/order/realtime|settleCoin=USDT"))
-      return listing(
-        reply,
-        ["result", "list"],
-        [
-          { ...stop, orderId: "tp", stopOrderType: "TakeProfit", avgPrice: null, blockTradeId: null, tpslMode: "Full" },
-          { ...stop, orderId: "sl", stopOrderType: "StopLoss", orderType: "Limit", price: "29900", avgPrice: null },
-        ],
-      );
-    return reply;
-  });
-  const { positions = [], orders, triggers, failures } = await rig.venue.read();
-  expect(failures).toEqual([]);
-  expect(positions.map(({ symbol }) => symbol)).toEqual(["BTC/USDT:USDT", "BTC/USDC:USDC", "ETH/USD:ETH"]);
-  expect(orders).toEqual([]);
-  expect(triggers).toMatchObject([
-    { id: "tp", reduceOnly: true },
-    { id: "sl", reduceOnly: true },
-  ]);
-});
-
-test("CcxtVenue takes Kraken's take-profit, which tells no size, for a conditional order", async () => {
-  const { replies } = VENUE_REPLIES.krakenfutures;
-  const plain = partOf(replies, ["GET /derivatives/api/v3/openorders", "openOrders", 0]);
-  const bare = { ...plain, limitPrice: undefined, unfilledSize: undefined, cliOrdId: undefined };
-  await using rig = await replay("krakenfutures", {}, (reply, key) =>
-    key.includes("openorders")
-      ? listing(
-          reply,
-          ["openOrders"],
-          [
-            { ...plain, status: "partiallyFilled", filledSize: 0.1 },
-            {
-              ...bare,
-              order_id: "tp",
-              orderType: "take_profit",
-              stopPrice: 20_000,
-              triggerSignal: "last",
-              reduceOnly: true,
-            },
-          ],
-        )
-      : reply,
-  );
-  const { orders, triggers, failures } = await rig.venue.read();
-  expect(failures).toEqual([]);
-  expect(orders).toMatchObject([{ clientId: "bot-1", reduceOnly: false }]);
-  expect(triggers).toMatchObject([{ id: "tp", symbol: "BTC/USD:USD", reduceOnly: true }]);
-});
-
-test.each([
-  ["may trade and not withdraw", {}, { trade: true, withdraw: false }],
-  ["only reads", { readOnly: 1 }, { trade: false, withdraw: false }],
-  [
-    "may withdraw",
-    { permissions: { ContractTrade: ["Order"], Wallet: ["Withdraw"] } },
-    { trade: true, withdraw: true },
-  ],
-  ["has rights for spot alone", { permissions: { ContractTrade: [], Wallet: [] } }, { trade: false, withdraw: false }],
-  ["is not described", { permissions: undefined }, { trade: undefined, withdraw: undefined }],
-])("accountFactsOf() tells that a key of Bybit %s", async (_, told, rights) => {
-  await using rig = await replay("bybit", {}, (reply, key) =>
-    key.includes("query-api")
-      ? { ...Object(reply), result: { ...Reflect.get(Object(reply), "result"), ...told } }
-      : reply,
-  );
-  expect(await accountFactsOf({ exchange: "bybit" }).rights?.(rig.venue.exchange)).toEqual(rights);
-});
-
-test("CcxtVenue asks Bitget again what kind of account it is when that could not be told", async () => {
-  let asked = 0;
-  await using rig = await replay("bitgetUnified", {}, (reply, key) => {
-    if (!key.includes("/account/settings")) return reply;
-    asked += 1;
-    // Of the listing of markets, and of the first reading.
-    return asked === 1 ? { code: "45001", msg: "Unknown error", requestTime: 1, data: null } : reply;
-  });
-  expect((await rig.venue.read()).positions).toBeUndefined();
-  expect((await rig.venue.read()).positions).toHaveLength(2);
-});
-
 function cancelOf([first]: readonly { id: string; symbol: string }[], trigger: boolean): CancelOrders {
   const { id, symbol } = first ?? { id: "", symbol: "" };
   return { symbol, trigger, orders: [{ id, symbol, clientId: undefined, reduceOnly: false }] };
 }
-
-function refusedByGate(label: string): Overrides {
-  return { "GET /api/v4/futures/btc/": { label, message: "no" } };
-}
-
-test("CcxtVenue takes an account that the venue never made for one that holds nothing, and no other refusal", async () => {
-  await using never = await replay("gate", refusedByGate("USER_NOT_FOUND"));
-  const reading = await never.venue.read();
-  expect(reading).toMatchObject({ failures: [], positions: [{ symbol: "BTC/USDT:USDT" }] });
-  await using other = await replay("gate", refusedByGate("SERVER_ERROR"));
-  expect(await other.venue.read()).toMatchObject({ positions: undefined, orders: undefined });
-});

@@ -20,6 +20,11 @@ export const basePolicy: Policy = {
   emergency: { closeAfter: 5 * MIN, onGiveUp: true, ladder: ["close-positions"] },
 };
 
+/** What is changed of the emergency section of `basePolicy`. */
+export function withEmergency(fields: Partial<NonNullable<Policy["emergency"]>>): Partial<Policy> {
+  return { emergency: { closeAfter: 5 * MIN, onGiveUp: true, ladder: ["close-positions"], ...fields } };
+}
+
 type Samples = { readonly [K in EventKind]: Of<Event, K> };
 
 /** One plain event of every kind, as it would come for generation `generation` at `atMs`. */
