@@ -39,6 +39,7 @@ async function atNoon(paper: Paper, days = 0): Promise<Readonly<Record<string, s
 }
 
 const exposure = (paper: Paper): number => paper.state().positions.reduce((sum, { notional }) => sum + notional, 0);
+const isArmed = (paper: Paper): boolean => Object.keys(paper.state().countdowns).length > 0;
 const locked = (rig: Rig) => rig.botIn("locked", PATIENCE_MS);
 
 for (const venue of VENUES) {
@@ -92,7 +93,7 @@ for (const venue of VENUES) {
     await using paper = await startPaper({ venue });
     await using rig = rigOn(venue, paper, { deadman: { timeout: "10s", refresh: "2s" } });
     await rig.run();
-    await until("the switch is armed", () => Object.keys(paper.state().countdowns).length > 0, PATIENCE_MS);
+    await until("the switch is armed", () => isArmed(paper), PATIENCE_MS);
     await rig.botUntil("the status says so", ({ emergency }) => emergency.deadman?.state === "armed", PATIENCE_MS);
     expect(paper.state().orders).toHaveLength(1);
     await rig.endDaemon("SIGKILL");
@@ -156,7 +157,7 @@ test.concurrent("the dead-man switch is disarmed by maintenance and by a stop, a
     bot: { command: STAY, probes: [probe], emergency: emergencyAt(paper.url, { closeAfter: "10m", deadman }) },
   });
   await rig.run();
-  const armed = () => Object.keys(paper.state().countdowns).length > 0;
+  const armed = () => isArmed(paper);
   await until("it is armed", armed, PATIENCE_MS);
   await rig.cli("maintenance", "on", "--for", "1h");
   await until("maintenance disarms it", () => !armed(), PATIENCE_MS);
@@ -184,36 +185,36 @@ test.concurrent("the dead-man switch is disarmed by maintenance and by a stop, a
   expect(paper.state().orders).toHaveLength(1);
 });
 
+/** A daemon that keeps a dead-man switch of two minutes alive. */
+async function armedOn(paper: Paper): Promise<Rig> {
+  const rig = rigOn("binance", paper, { closeAfter: "10m", deadman: { timeout: "2m", refresh: "1s" } });
+  await rig.run();
+  await until("it is armed", () => isArmed(paper), PATIENCE_MS);
+  return rig;
+}
+
 test.concurrent("the dead-man switch is disarmed by the end of the daemon though a refresh hangs at the venue", async () => {
   await using paper = await startPaper();
-  const deadman = { timeout: "2m", refresh: "1s" };
-  await using rig = rigOn("binance", paper, { closeAfter: "10m", deadman });
-  await rig.run();
-  const armed = () => Object.keys(paper.state().countdowns).length > 0;
-  await until("it is armed", armed, PATIENCE_MS);
+  await using rig = await armedOn(paper);
   await paper.control("fault", { kind: "stallBody", match: "positionRisk", times: 1_000 });
   const readings = (): number =>
     Object.entries(paper.state().requests).reduce((n, [name, times]) => n + (/positionRisk/.test(name) ? times : 0), 0);
   const before = readings();
   await until("a refresh hangs", () => readings() > before, PATIENCE_MS);
   await rig.endDaemon("SIGTERM");
-  expect(armed()).toBe(false);
+  expect(isArmed(paper)).toBe(false);
 });
 
 test.concurrent("a dead-man switch that the end of the daemon cannot disarm is told, and not forgotten by the next daemon", async () => {
   await using paper = await startPaper();
-  const deadman = { timeout: "2m", refresh: "1s" };
-  await using rig = rigOn("binance", paper, { closeAfter: "10m", deadman });
-  await rig.run();
-  const armed = () => Object.keys(paper.state().countdowns).length > 0;
-  await until("it is armed", armed, PATIENCE_MS);
+  await using rig = await armedOn(paper);
   await paper.control("fault", { kind: "dropBefore", match: "countdownCancelAll", times: 100_000 });
   await rig.cli("stop", "bot");
   await rig.endDaemon("SIGTERM");
   expect(
     rig.journal.some(({ level, text }) => level === "alert" && text.includes("is not known to be disarmed after 10 s")),
   ).toBe(true);
-  expect(armed()).toBe(true);
+  expect(isArmed(paper)).toBe(true);
   // The venue is well again, and nothing rests there.
   await paper.control("reset", {});
   await rig.run();

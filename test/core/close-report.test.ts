@@ -1,6 +1,7 @@
 /** What a worker of another version says: between the installation of a binary and its upgrade a daemon starts newer ones. */
 import { expect, test } from "vitest";
-import { workerLineSchema, type CloseReport } from "../../src/core/close-job.ts";
+import { workerLineSchema } from "../../src/core/close-job.ts";
+import { reportOf } from "../harness/report-sample.ts";
 
 const order = {
   id: "a",
@@ -13,30 +14,7 @@ const order = {
   ackMs: 9,
 } as const;
 
-const report: CloseReport = {
-  version: 1,
-  incident: "abc123",
-  bot: "bot",
-  account: "main",
-  trigger: "operator",
-  mode: "close",
-  exchange: "binanceusdm",
-  outcome: "flat",
-  reason: "the venue shows no position and no order",
-  startedAt: "2026-01-01T00:00:00.000Z",
-  durationMs: 1_500,
-  rounds: 2,
-  calls: 3,
-  verified: true,
-  quietMs: 0,
-  before: { positions: [], orders: 0 },
-  after: null,
-  orders: [order],
-  dust: [],
-  foreign: [],
-  errors: {},
-  fence: { proven: true, pids: [], ms: 0 },
-};
+const report = reportOf({ before: { positions: [], orders: 0 }, orders: [order] });
 
 test("workerLineSchema takes a report that says more than it knows, and leaves that out", () => {
   const newer = {

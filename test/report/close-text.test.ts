@@ -1,31 +1,13 @@
 import { expect, test } from "vitest";
-import type { CloseReport } from "../../src/core/close-job.ts";
 import { closeEndText, closeText } from "../../src/report/close-text.ts";
+import { reportOf } from "../harness/report-sample.ts";
 
-const report: CloseReport = {
-  version: 1,
-  incident: "abc123",
-  bot: "bot",
-  account: "main",
-  trigger: "operator",
-  mode: "close",
-  exchange: "binanceusdm",
+const report = reportOf({
   outcome: "residual",
   reason: "the venue said\n\u001B[31mno",
-  startedAt: "2026-01-01T00:00:00.000Z",
-  durationMs: 1_500,
-  rounds: 2,
-  calls: 3,
   verified: false,
-  quietMs: 0,
-  before: null,
-  after: null,
-  orders: [],
-  dust: [],
   foreign: ["order \u009B1A by somebody"],
-  errors: {},
-  fence: { proven: true, pids: [], ms: 0 },
-};
+});
 
 test("closeText() blanks what a venue says to the terminal", () => {
   expect(closeText(report)).toBe(

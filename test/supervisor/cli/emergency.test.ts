@@ -3,33 +3,21 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { command } from "../../../src/supervisor/cli/emergency.ts";
 import { command as status } from "../../../src/supervisor/cli/status.ts";
+import { reportOf } from "../../harness/report-sample.ts";
 import { bot, statusOf } from "../../harness/status-sample.ts";
 import { VerbRig } from "./verb-rig.ts";
 
-const REPORT = {
-  version: 1,
+const REPORT = reportOf({
   incident: "plan00",
   bot: "mine",
   account: "mine",
-  trigger: "operator",
   mode: "plan",
-  exchange: "binanceusdm",
   outcome: "planNotEmpty",
   reason: "something is open",
-  startedAt: "2026-01-01T00:00:00.000Z",
-  durationMs: 1,
   rounds: 0,
-  calls: 1,
   verified: false,
-  quietMs: 0,
   before: { positions: [], orders: 1 },
-  after: null,
-  orders: [],
-  dust: [],
-  foreign: [],
-  errors: {},
-  fence: { proven: true, pids: [], ms: 0 },
-};
+});
 
 test.each([
   ["c3f9", "to do it, within 120 s: supervisor emergency close mine --confirm c3f9\n"],

@@ -10,6 +10,7 @@ import { controlAnswers } from "../../../src/supervisor/runtime/control.ts";
 import { Journal } from "../../../src/supervisor/runtime/journal.ts";
 import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
 import { supervisorStatus } from "../../../src/supervisor/runtime/status.ts";
+import { reportOf } from "../../harness/report-sample.ts";
 
 const LOCKOUT = {
   version: 1,
@@ -23,30 +24,7 @@ const LOCKOUT = {
   endedAt: "2026-01-01T00:01:00.000Z",
 };
 
-const REPORT = {
-  version: 1,
-  incident: "abc1234",
-  bot: "bot",
-  account: "bot",
-  trigger: "operator",
-  mode: "close",
-  exchange: "binanceusdm",
-  outcome: "residual",
-  reason: "something is left",
-  startedAt: "2026-01-01T00:00:00.000Z",
-  durationMs: 1,
-  rounds: 1,
-  calls: 1,
-  verified: false,
-  quietMs: 0,
-  before: null,
-  after: null,
-  orders: [],
-  dust: [],
-  foreign: [],
-  errors: {},
-  fence: { proven: true, pids: [], ms: 0 },
-};
+const REPORT = reportOf({ incident: "abc1234", outcome: "residual", reason: "something is left", verified: false });
 
 const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "key", endpoint: "http://127.0.0.1:9" };
 
