@@ -9,10 +9,12 @@ import type { Row } from "./measure.ts";
 import { ENV, type Options, type Rig } from "./rig.ts";
 
 const TARGETS = { ratio: 1.6, rssMib: 100, commitMs: 40, deltaMib: 8, restoreS: 10, retentionMs: 50 };
-const FULL = { mib: 800, rounds: 3, patienceS: 30 };
+const FULL = { mib: 800, rounds: 5, patienceS: 30 };
 const QUICK = { mib: 40, rounds: 1, patienceS: 3 };
-/** The writer by itself, before anything is measured beside it. */
-const ALONE_MS = 5_000;
+/** The writer by itself, in each round; about as long as a backup takes. */
+const ALONE_MS = { full: 8_000, quick: 1_000 };
+/** Until the disk is done with what was there before. */
+const SETTLE_MS = 500;
 /** Between two looks at the memory of a worker. */
 const LOOK_MS = 10;
 const HOUR_MS = 3_600_000;
@@ -32,13 +34,13 @@ export async function benchBackup(rig: Rig, { quick, supervisor }: Options): Pro
   source("make", site.database, String(mib));
   const writer = startWriter(site.database);
   try {
-    await writer.commits();
-    await Bun.sleep(ALONE_MS);
-    const alone = await writer.commits();
+    const alone: Commits[] = [];
     const tools: ToolRun[] = [];
     const ours: OurRun[] = [];
     for (let round = 0; round < rounds; round += 1) {
+      alone.push(await runAlone(writer, quick ? ALONE_MS.quick : ALONE_MS.full));
       tools.push(await runTools(site, writer));
+      await settle();
       ours.push(await runOurs(site, writer));
     }
     const unpinned = await runUnpinned(site, patienceS);
@@ -104,6 +106,20 @@ function startWriter(database: string) {
 }
 type Writer = ReturnType<typeof startWriter>;
 
+/** What the disk does to the writer by itself. */
+async function runAlone(writer: Writer, durationMs: number): Promise<Commits> {
+  await settle();
+  await writer.commits();
+  await Bun.sleep(durationMs);
+  return await writer.commits();
+}
+
+/** What was written before, and nobody has flushed, is not what is measured next. */
+async function settle(): Promise<void> {
+  run(["sync"]);
+  await Bun.sleep(SETTLE_MS);
+}
+
 interface ToolRun {
   readonly tookS: number;
   readonly copyWorstMs: number;
@@ -112,6 +128,7 @@ interface ToolRun {
 /** `.backup` in a transaction of its own, which pins the instant: without that it does not end. */
 async function runTools({ folder, database }: Site, writer: Writer): Promise<ToolRun> {
   const copy = join(folder, "copy.db");
+  await settle();
   await writer.commits();
   const startMs = performance.now();
   const child = Bun.spawn(["sqlite3", database, "BEGIN; SELECT count(*) FROM sqlite_schema;", `.backup ${copy}`], {
@@ -192,7 +209,7 @@ async function runUnpinned({ database, folder }: Site, patienceS: number): Promi
 
 interface Runs {
   /** The writer with nothing beside it but the machine's other work, which its worst commit with a backup has in it as well. */
-  readonly alone: Commits;
+  readonly alone: readonly Commits[];
   readonly tools: readonly ToolRun[];
   readonly ours: readonly OurRun[];
   readonly unpinned: { readonly ended: boolean };
@@ -230,7 +247,10 @@ function rows({ alone, tools, ours, unpinned }: Runs): readonly Row[] {
       what: "the same, beside what the disk does by itself",
       unit: "ms",
       values: ours.map(({ worstMs }) => worstMs),
-      baseline: { name: "the writer's worst commit with no backup under way", values: [alone.worstMs] },
+      baseline: {
+        name: "the writer's worst commit with no backup under way",
+        values: alone.map((each) => each.worstMs),
+      },
     },
     {
       what: "backups that ended",

@@ -3,7 +3,7 @@
  * and asks them there, and writes down what it did, so that somebody who was not there can judge it. Nothing that lives is touched.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync, statfsSync } from "node:fs";
+import { mkdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
@@ -25,6 +25,7 @@ import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { tryLock } from "../../platform/lock.ts";
+import { removeTree } from "../../platform/remove-tree.ts";
 import { defineAction } from "../contract.ts";
 import type { InstantDrilled } from "./drill-instant.ts";
 import { lastLineSha256, recordDrill } from "./drill-record.ts";
@@ -144,7 +145,7 @@ class TargetDrill {
       (await this.#step("restore", () => this.#restore()));
     const rtoSeconds = restored ? secondsOf(io.clock.monotonicMs() - startedMs) : null;
     const cleaned = await this.#step("clean", async () => {
-      rmSync(place, { recursive: true, force: true });
+      removeTree(place);
       return "the scratch place is removed";
     });
     const snapshotAt = this.#instant?.snapshotAt ?? this.#chain.at(-1)?.manifest.snapshotAt ?? null;

@@ -14,7 +14,6 @@ import {
   openSync,
   readdirSync,
   renameSync,
-  rmSync,
   writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
@@ -29,6 +28,7 @@ import {
 } from "../../core/backup-manifest.ts";
 import { ensureDir, readTextIfExists, setAside, syncDir, writeFileAtomic } from "../../platform/files.ts";
 import { tryLock, type Lock } from "../../platform/lock.ts";
+import { removeTree } from "../../platform/remove-tree.ts";
 import { Failure } from "./failure.ts";
 
 export const MANIFEST = "manifest.json";
@@ -89,8 +89,7 @@ export class Repository {
   lock(): Lock | undefined {
     const lock = tryLock(join(this.#folder, ".lock"));
     if (lock === undefined) return undefined;
-    for (const name of readdirSync(this.#folder))
-      if (/^\.(tmp|del)-/.test(name)) rmSync(join(this.#folder, name), { recursive: true, force: true });
+    for (const name of readdirSync(this.#folder)) if (/^\.(tmp|del)-/.test(name)) removeTree(join(this.#folder, name));
     return lock;
   }
 
@@ -132,7 +131,7 @@ export class Repository {
     const doomed = join(this.#folder, `.del-${id}`);
     renameSync(join(this.#folder, id), doomed);
     syncDir(this.#folder);
-    rmSync(doomed, { recursive: true, force: true });
+    removeTree(doomed);
   }
 
   /** Replaces what is known of a backup beside its manifest. Call only with the lock. */
@@ -169,7 +168,7 @@ export class Draft {
 
   /** Makes the backup appear under the manifest's name. Everything in it must be on the disk already. */
   publish(manifest: Manifest, state: BackupState): void {
-    rmSync(join(this.folder, "scratch"), { recursive: true, force: true });
+    removeTree(join(this.folder, "scratch"));
     const text = `${JSON.stringify(manifest, null, 2)}\n`;
     writeState(this.folder, state);
     writeFileAtomic(join(this.folder, MANIFEST_SUM), manifestSum(text), FILE_MODE);
@@ -181,7 +180,7 @@ export class Draft {
   }
 
   discard(): void {
-    rmSync(this.folder, { recursive: true, force: true });
+    removeTree(this.folder);
   }
 }
 

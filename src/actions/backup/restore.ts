@@ -3,7 +3,7 @@
  * that a journal can finish or take back after a kill at any line. What was there is moved aside, never copied, never deleted.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readdirSync, realpathSync, renameSync, rmSync, statfsSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, renameSync, statfsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
@@ -12,6 +12,7 @@ import { swapMoves, type Move, type RestoreJournal } from "../../core/restore-jo
 import { formatSize } from "../../core/size.ts";
 import { ensureDir, syncDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
+import { removeTree } from "../../platform/remove-tree.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { openReading, rawPath, refuseOtherKind, type Reading } from "./reading.ts";
@@ -323,7 +324,7 @@ async function restoreToFolder(folder: string, reading: Reading, io: RestoreIo):
   ];
   const leftover = (name: string): boolean => only !== undefined && name !== only;
   for (const name of readdirSync(scratch)) if (!leftover(name)) renameSync(join(scratch, name), join(place, name));
-  rmSync(scratch, { recursive: true, force: true });
+  removeTree(scratch);
   syncDir(place);
   const durationMs = Math.round(io.clock.monotonicMs() - startedMs);
   const common = { backup: reading.label, rawBytes: reading.rawBytes, durationMs };

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ensureDir } from "../../platform/files.ts";
 import { tryLock } from "../../platform/lock.ts";
+import { removeTree } from "../../platform/remove-tree.ts";
 
 const NAME = /^supervisor-scratch-[0-9a-f]{12}$/;
 
@@ -26,7 +27,7 @@ export function openScratch(parent: string): Scratch {
   return {
     folder,
     release: () => {
-      rmSync(folder, { recursive: true, force: true });
+      removeTree(folder);
       rmSync(`${folder}.lock`, { force: true });
       lock?.release();
     },

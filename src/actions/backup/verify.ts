@@ -1,11 +1,12 @@
 /** Proves a stored backup up to a level, always on the bytes that are stored. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { summarizeChecks, type BackupCheck, type CheckResult } from "../../core/backup-checks.ts";
 import type { Level, Manifest, Part, Verification } from "../../core/backup-manifest.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
+import { removeTree } from "../../platform/remove-tree.ts";
 import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream, drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
@@ -98,6 +99,6 @@ async function inScratch(parent: string, deed: (place: string) => Promise<void>)
   try {
     await deed(place);
   } finally {
-    rmSync(place, { recursive: true, force: true });
+    removeTree(place);
   }
 }
