@@ -6,6 +6,7 @@ import { counted } from "../core/counted.ts";
 import { sleep } from "../platform/clock.ts";
 import { createReachTeller } from "./close-io.ts";
 import type { Verdict } from "./close-record.ts";
+import { cancelResting, proveRests } from "./close-waits.ts";
 import { runRound } from "./close-round.ts";
 import type { RoundContext } from "./close-round.ts";
 import type { SendAnswer } from "./venue/contract.ts";
@@ -29,7 +30,9 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
     const readFromMs = clock.monotonicMs();
     // Safe: rounds follow each other: each decides by what the one before has left.
     // oxlint-disable-next-line no-await-in-loop
-    const reading = await venue.read();
+    const ended = await proveRests(context, state.rests);
+    // Begun after what is over was told: it shows all of that.
+    const reading = { ...(await venue.read()), ended };
     // What it is told then is to close everything: no less can be asked of who shows nothing.
     const unseen = policy.goal.kind === "flat" ? await venue.closeUnseen?.() : undefined;
     if (unseen !== undefined) return unseenVerdict(unseen);
@@ -42,6 +45,7 @@ export async function closeAccount(context: LoopContext, start: PlanState): Prom
     record.rounds = state.round;
     record.calls = venue.calls;
     if (step.decision.kind === "done") {
+      await cancelResting(context, state.rests);
       record.quietMs = state.flatAtMs === undefined ? 0 : atMs - state.flatAtMs;
       return step.decision;
     }

@@ -8,6 +8,7 @@ import { CLOSE_EXIT, CLOSE_OVERTIME_MS, closeJobSchema } from "../core/close-job
 import type { CloseJob, CloseReport, WorkerLine } from "../core/close-job.ts";
 import { FLAT } from "../core/close-goal.ts";
 import { startPlan } from "../core/close-plan.ts";
+import { styleOf } from "../core/close-style.ts";
 import type { PlanState } from "../core/close-plan-types.ts";
 import { hookTakesOver } from "../core/ladder.ts";
 import type { LastStep } from "../core/ladder.ts";
@@ -161,11 +162,14 @@ async function closeAtVenue(
     const run = runName(randomInt(RUN_NAMES));
     const scope = job.venue.symbols;
     const goal = job.goal ?? FLAT;
+    const style = styleOf(job, takenOver || journal.history.lastSeq > 0);
+    record.style = style;
     const policy = {
       ...job.bounds,
       incident: job.incident,
       run,
       goal,
+      style,
       scope,
       deadlineMs,
       recvWindowMs: venue.orderWindowMs,
@@ -196,7 +200,8 @@ function resumedPlan(
   const unknownAtMs = history.orders
     .filter(({ outcome }) => outcome === "unknown")
     // The age by wall time; a clock that was set back must not make it younger than now.
-    .map(({ sentAt }) => nowMs - Math.max(0, wallMs - Date.parse(sentAt)));
+    // One that waited may have been executed until now.
+    .map(({ sentAt, restedAt }) => (restedAt === undefined ? nowMs - Math.max(0, wallMs - Date.parse(sentAt)) : nowMs));
   // What the driver before the hook has sent may still be executed.
   if (ownOrders.length > 0) unknownAtMs.push(nowMs);
   return startPlan({

@@ -1,5 +1,6 @@
 /** What a run of the close has seen and done so far; becomes its report. Carries no secret. */
 import type { CloseJob, CloseOutcome, CloseReport, Position, SentOrder } from "../core/close-job.ts";
+import type { CloseStyle } from "../core/close-style.ts";
 import { dueLoans } from "../core/close-loans.ts";
 import { nextStep } from "../core/close-next.ts";
 import { isDust, positionKey } from "../core/close-orders.ts";
@@ -38,6 +39,8 @@ export class CloseRecord {
   calls = 0;
   /** Of a driver that this run has given up. */
   earlierCalls = 0;
+  /** How the run began. */
+  style: CloseStyle = "market";
   journalFailures = 0;
   fence: CloseReport["fence"] = { proven: false, pids: [], ms: 0 };
   readonly #job: CloseJob;
@@ -91,6 +94,19 @@ export class CloseRecord {
     const noted = mark === undefined ? order : { ...order, ...costOf(order, mark) };
     this.#orders.set(order.id, noted);
     return noted;
+  }
+
+  /** What became of an order that waited; `undefined`: no such order is known. */
+  settleOrder(id: string, filled: number, average: number | undefined): SentOrder | undefined {
+    const order = this.#orders.get(id);
+    if (order === undefined) return undefined;
+    const ended: SentOrder = { ...order, outcome: "accepted", filled, ...(average === undefined ? {} : { average }) };
+    const unit = this.#marks.get(positionKey(order.symbol, order.positionSide))?.unit ?? 1;
+    // Against the price when it was sent: what it waited for is part of what it cost.
+    const { reference: price } = order;
+    const settled = price === undefined ? ended : { ...ended, ...costOf(ended, { price, unit }) };
+    this.#orders.set(id, settled);
+    return settled;
   }
 
   /** Adds a line to the timeline, and returns it unless there are too many. */
@@ -154,6 +170,7 @@ export class CloseRecord {
       mode: this.#job.mode,
       ...(this.#job.goal === undefined || this.#job.goal.kind === "flat" ? {} : { goal: this.#job.goal }),
       ...(this.#planned === undefined ? {} : { planned: this.#planned }),
+      ...(this.style === "market" ? {} : { style: this.style }),
       exchange: this.#job.venue.exchange,
       ...(symbols.length === 0 ? {} : { scope: [...symbols] }),
       outcome,

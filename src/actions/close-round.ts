@@ -4,6 +4,7 @@ import { isRepay } from "../core/close-loans.ts";
 import type { CancelOrders, CloseChain, CloseOrder, SendResult } from "../core/close-orders.ts";
 import { endsChain } from "../core/close-orders.ts";
 import type { Sent } from "../core/close-budget.ts";
+import { isFilled, restPrice } from "../core/close-rests.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { CloseRecord } from "./close-record.ts";
@@ -68,10 +69,22 @@ async function runChain(
     if ((venue.paused && order.by !== "hook") || !(await venue.admitOrder(order))) return;
     // Safe: pieces of one position follow each other, each by what the last one left.
     // oxlint-disable-next-line no-await-in-loop
-    const outcome = await sendOne(context, order);
+    const outcome = await (order.rests === undefined ? sendOne : sendAtTouch)(context, order);
     sent.push(outcome);
     if (endsChain(order, outcome.result)) return;
   }
+}
+
+/** At the touch as it is now; where that cannot be read nothing is sent, and the plan goes to the market. */
+async function sendAtTouch(context: RoundContext, order: CloseOrder): Promise<Sent> {
+  const { venue, clock, record, journal } = context;
+  const touch = (await venue.readTouch?.(order)) ?? { error: "the venue shows no book" };
+  if ("error" in touch) {
+    const step = record.noteStep(`no order waits at ${order.symbol}: ${touch.error}`);
+    if (step !== undefined) journal.append({ kind: "step", ...step });
+    return { order, result: { kind: "rejected", why: "other" }, sentAtMs: clock.monotonicMs() };
+  }
+  return sendOne(context, { ...order, limitPrice: restPrice(order, touch.price) });
 }
 
 async function sendOne({ venue, journal, record, clock }: RoundContext, order: CloseOrder): Promise<Sent> {
@@ -86,7 +99,7 @@ async function sendOne({ venue, journal, record, clock }: RoundContext, order: C
   // With what it cost, so that the report of a later run tells the same.
   const done = record.noteOrder({
     ...describeOrder(order, sentAt),
-    ...answerFields(answer),
+    ...answerFields(order, answer),
     ackMs: Math.round(clock.monotonicMs() - sentAtMs),
   });
   journal.append({ kind: "outcome", at: clock.wallTime().toISOString(), order: done });
@@ -97,15 +110,21 @@ async function sendOne({ venue, journal, record, clock }: RoundContext, order: C
 
 /** The order as if its reply were lost: what the journal says until the outcome is known. */
 function describeOrder(order: CloseOrder, sentAt: string): SentOrder {
-  const { id, symbol, side, positionSide, amount, by, repay } = order;
+  const { id, symbol, side, positionSide, amount, by, repay, rests, limitPrice } = order;
   const who = { ...(by === undefined ? {} : { by }), ...(repay === undefined ? {} : { repay: repay.asset }) };
-  return { id, symbol, side, positionSide, amount, ...who, outcome: "unknown", sentAt, ackMs: 0 };
+  const rested = rests === undefined || limitPrice === undefined ? {} : { restedAt: limitPrice };
+  return { id, symbol, side, positionSide, amount, ...who, ...rested, outcome: "unknown", sentAt, ackMs: 0 };
 }
 
-function answerFields({ result, average, error }: SendAnswer): Partial<SentOrder> & Pick<SentOrder, "outcome"> {
+function answerFields(
+  order: CloseOrder,
+  { result, average, error }: SendAnswer,
+): Partial<SentOrder> & Pick<SentOrder, "outcome"> {
   const filled = result.kind === "accepted" ? result.filled : undefined;
+  // What waits may still be filled: its fate is told when it is over.
+  const waits = order.rests !== undefined && result.kind === "accepted" && !isFilled({ order, result });
   return {
-    outcome: outcomeOf(result),
+    outcome: waits ? "unknown" : outcomeOf(result),
     ...(filled === undefined ? {} : { filled }),
     ...(average === undefined ? {} : { average }),
     ...(error === undefined ? {} : { error: `${result.kind}: ${error}` }),

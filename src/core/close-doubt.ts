@@ -51,6 +51,18 @@ function keyOf(order: CloseOrder): string {
   return isRepay(order) ? loanKey(order.symbol) : positionKey(order.symbol, order.positionSide);
 }
 
+/** Adds an order that rested and is over: a reading must show what was filled of it, or have had the time to. */
+export function doubtEnded(
+  before: Doubts,
+  key: string,
+  { heldAmount, filled, atMs }: { readonly heldAmount: number; readonly filled: number; readonly atMs: number },
+): Doubts {
+  if (filled <= 0) return before;
+  const known = before.get(key);
+  const expected = (known?.expected ?? heldAmount) - filled;
+  return new Map(before).set(key, { unsureAtMs: known?.unsureAtMs, expected, soldAtMs: atMs });
+}
+
 /** What is bought comes less the fee where the venue takes that in kind. */
 function shownRatio(order: CloseOrder): number {
   return order.side === "buy" && !isRepay(order) ? 1 - MAX_FEE_RATIO : 1;

@@ -6,6 +6,7 @@
  */
 import * as z from "zod";
 import { closeGoalSchema } from "./close-goal.ts";
+import { closeStyleSchema } from "./close-style.ts";
 import { later } from "./later.ts";
 
 /** `emergency close` exit codes; the contract's numbers. */
@@ -121,6 +122,8 @@ export const closeJobSchema = later(() =>
     mode: z.enum(["plan", "close"]),
     /** What the close is to reach; absent: a flat account. */
     goal: closeGoalSchema.optional(),
+    /** How a close for a limit begins; absent: at the market. */
+    style: closeStyleSchema.optional(),
     /** Id of the incident: lower-case letters and digits, at most 12; client order ids derive from it. */
     incident: z.string().regex(/^[a-z0-9]{6,12}$/),
     trigger: z.enum([
@@ -199,6 +202,8 @@ const sentOrderSchema = later(() =>
     by: z.enum(["venue", "hook"]).optional(),
     /** It repaid a loan of this asset and was no order; absent: an order. */
     repay: z.string().optional(),
+    /** It waited at this price, the near side of the book; absent: it did not wait. */
+    restedAt: z.number().optional(),
     filled: z.number().optional(),
     average: z.number().optional(),
     /** Price of the position in the reading that the order was planned on; absent where the venue told none. */
@@ -252,6 +257,8 @@ export const closeReportSchema = later(() =>
     goal: closeGoalSchema.optional(),
     /** Mode `plan`: the parts of positions that would be closed, and how many orders would be cancelled; absent: all of `before`. */
     planned: z.object({ positions: z.array(positionSchema), orders: z.number() }).optional(),
+    /** Orders waited at the touch before they went to the market; absent: they did not. */
+    style: closeStyleSchema.optional(),
     exchange: z.string(),
     /** The unified symbols that were looked at; absent: the whole account. Everything below speaks of these only. */
     scope: z.array(z.string()).optional(),

@@ -6,6 +6,7 @@ import type { Loan } from "./close-loans.ts";
 import { amountsOf, isDust, learnFromReading } from "./close-orders.ts";
 import type { HeldPosition } from "./close-orders.ts";
 import type { PlanPolicy, PlanState, Reading } from "./close-plan-types.ts";
+import { settleRests, strayOrders } from "./close-rests.ts";
 
 /** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
 const MAX_SEEN = 20_000;
@@ -35,18 +36,24 @@ export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, r
   const reopened = state.reopened || (state.endedFlat && work);
   const orderRounds = (reading.orders ?? []).length === 0 ? 0 : state.orderRounds + 1;
   const unreadSinceMs = reading.positions === undefined ? (state.unreadSinceMs ?? readFromMs) : undefined;
-  const next = { ...state, unreadSinceMs, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
+  const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
+  const settled = settleRests(policy, state, reading, { readFromMs, lateMs });
+  const strays = strayOrders(policy.incident, [...settled.rests.pending.values()], reading.orders ?? []);
+  // One that is open may be executed until it is gone, and a position may be read before the list of orders.
+  const unsureBeforeMs =
+    strays.length === 0 ? state.unsureBeforeMs : Math.max(state.unsureBeforeMs ?? readFromMs, readFromMs);
+  const seenNext = { ...state, ...settled, unsureBeforeMs };
+  const next = { ...seenNext, unreadSinceMs, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
   if (reading.positions === undefined) return next;
   const held = reading.positions;
   const owed = reading.loans ?? [];
-  const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
   const rested = reading.orders === undefined || reading.triggers === undefined || hasOrders(reading);
   const firstReadMs = state.firstReadMs ?? readFromMs;
   // What the bot sent before it died may be executed until then.
   const grew = state.rested || readFromMs < firstReadMs + lateMs ? [] : grownSince(state.held, held);
   const allowance = refund(state.allowance, held, readFromMs, lateMs);
   const attempts = learnFromReading(state.attempts, amountsOf(state.held), amountsOf(held));
-  const doubts = settleDoubts(state.doubts, amountsIn(held, owed), readFromMs, lateMs);
+  const doubts = settleDoubts(settled.doubts, amountsIn(held, owed), readFromMs, lateMs);
   return {
     ...next,
     rested,

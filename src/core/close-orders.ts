@@ -64,13 +64,18 @@ export interface CloseOrder {
   readonly by?: LastStep;
   /** No order but the repayment of a loan, of the pair's own wallet where one is named; absent: an order. */
   readonly repay?: { readonly asset: string; readonly pair?: string };
-  /** Price of an immediate-or-cancel limit order; `undefined`: market order. */
+  /** It waits at the touch, no worse than this price where one is known, until it is cancelled; absent: it is executed at once or not at all. */
+  readonly rests?: { readonly worstPrice: number | undefined };
+  /** Price of a limit order, immediate-or-cancel unless it `rests`; `undefined`: market order, or one whose touch is not read yet. */
   readonly limitPrice: number | undefined;
   /** Nothing shows yet that orders on this step are executed: without a word of a fill the rest of the chain waits for the next reading. */
   readonly probe: boolean;
 }
 
-export type SendResult = { readonly kind: "accepted"; readonly filled: number | undefined } | VenueFailure;
+/** `id`: the venue's own, where it told one. */
+export type SendResult =
+  | { readonly kind: "accepted"; readonly filled: number | undefined; readonly id?: string }
+  | VenueFailure;
 
 /** Work on one position: its orders go out one after the other, and the first that does not succeed ends the chain. */
 export interface CloseChain {

@@ -5,6 +5,8 @@ import type { CloseGoal } from "./close-goal.ts";
 import type { CloseOutcome } from "./close-job.ts";
 import type { Loan } from "./close-loans.ts";
 import type { Attempts, CancelOrders, CloseChain, HeldPosition, OpenOrder } from "./close-orders.ts";
+import type { EndedOrder, Rests } from "./close-rests.ts";
+import type { CloseStyle } from "./close-style.ts";
 import type { LastStep } from "./ladder.ts";
 import type { VenueFailure } from "./venue-error.ts";
 
@@ -16,6 +18,8 @@ export interface Reading {
   readonly triggers: readonly OpenOrder[] | undefined;
   /** What a margin wallet owes, read together with its positions; absent: it is none. */
   readonly loans?: readonly Loan[];
+  /** Orders of which the venue said, before it was read, that they are over; absent: none was asked for. */
+  readonly ended?: readonly EndedOrder[];
   readonly failures: readonly VenueFailure[];
 }
 
@@ -38,6 +42,8 @@ export interface PlanPolicy {
   readonly maxOrders?: number | undefined;
   /** Largest distance of a fill from the mark price, as ratio; absent: what the market takes. */
   readonly maxSlippage?: number | undefined;
+  /** Whether orders wait at the touch before they go to the market; absent: they do not. */
+  readonly style?: CloseStyle | undefined;
   /** What there is beside orders of ours, when these do not close a position; absent: nothing. */
   readonly last?: readonly LastStep[] | undefined;
   /** The loop gives up when the positions could not be read for this long, ms; absent: only at the deadline. */
@@ -66,7 +72,9 @@ export interface PlanState {
   readonly attempts: Attempts;
   /** Orders that must be over before the next one of their position leaves, where nothing else keeps the two apart. */
   readonly doubts: Doubts;
-  /** When the last order of an earlier run left whose fate is not known, monotonic ms. */
+  /** Orders that wait at the touch. */
+  readonly rests: Rests;
+  /** When the last order of an earlier run left, or was last seen open, whose fate is not known, monotonic ms. */
   readonly unsureBeforeMs: number | undefined;
   /** Readings in a row that showed open orders. */
   readonly orderRounds: number;

@@ -35,6 +35,17 @@ import {
   positionKey,
 } from "./close-orders.ts";
 import type { HeldPosition, OpenOrder } from "./close-orders.ts";
+import {
+  cancelRests,
+  isFilled,
+  mayRest,
+  NO_RESTS,
+  recordRests,
+  restChain,
+  restWaitMs,
+  waitsForRest,
+  withoutResting,
+} from "./close-rests.ts";
 import type { Decision, PlanPolicy, PlanState, Reading, Work } from "./close-plan-types.ts";
 import type { LastStep } from "./ladder.ts";
 import type { VenueFailure } from "./venue-error.ts";
@@ -66,6 +77,7 @@ export function startPlan(
     firstReadMs: undefined,
     grown: 0,
     grownKeys: new Set(),
+    rests: NO_RESTS,
     unsureBeforeMs: resumed.lastUnknownAtMs,
     allowance: NEW_ALLOWANCE,
     held: [],
@@ -116,7 +128,7 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   const { unreadableMs = Number.POSITIVE_INFINITY } = policy;
   if (state.unreadSinceMs !== undefined && atMs - state.unreadSinceMs >= unreadableMs)
     return { state, decision: unreadable(reading) };
-  const work = workOf(policy, state, reading);
+  const work = workOf(policy, state, reading, atMs);
   if (state.flatAtMs !== undefined) {
     const foreign = foreignActivity(policy, state, reading, work.open);
     if (foreign.length > 0) return { state, decision: foreignDecision(policy, foreign) };
@@ -130,17 +142,22 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   const stays = isSettled(policy, state, readFromMs) ? excess.filter(stuck) : excess.filter(isUnsellable);
   if (isComplete(reading) && stays.length > 0 && stays.length === excess.length && cancels.length + loans.length === 0)
     return { state, decision: unsaleable(stays) };
-  if (isComplete(reading) && !todo) return beQuiet(policy, state, atMs, readFromMs);
+  if (isComplete(reading) && !todo && (expired || state.rests.pending.size === 0))
+    return beQuiet(policy, state, atMs, readFromMs);
   return act(policy, state, reading, work, { atMs, readFromMs });
 }
 
-function workOf({ goal }: PlanPolicy, { attempts }: PlanState, reading: Reading): Work {
+function workOf({ goal }: PlanPolicy, { attempts, rests }: PlanState, reading: Reading, atMs: number): Work {
   const { positions = [], orders = [], triggers = [] } = reading;
   const loans = goal.kind === "flat" && reading.positions !== undefined ? dueLoans(reading.loans ?? []) : [];
   const open = positions.filter((position) => !isDust(position));
   // Without the positions nobody knows which stops protect something.
-  const cancels = planCancels(attempts, open, orders, reading.positions === undefined ? [] : triggers);
-  return { open, excess: excessOf(goal, positions), unvalued: withoutValue(positions), cancels, loans };
+  const excess = excessOf(goal, positions);
+  // Of positions that cannot be seen nobody knows that they are gone.
+  const wanted = reading.positions === undefined ? rests.pending.keys() : excess.map(keyOf);
+  const leaving = withoutResting(rests, orders, new Set(wanted), atMs);
+  const cancels = planCancels(attempts, open, leaving, reading.positions === undefined ? [] : triggers);
+  return { open, excess, unvalued: withoutValue(positions), cancels, loans };
 }
 
 /** Folds how the orders of one round ended; `cancels` are the failures of its cancels. */
@@ -153,8 +170,8 @@ export function recordRound(
   let { lastUnknownAtMs, lastSentAtMs } = before;
   for (const { order, result, sentAtMs } of sent) {
     const { symbol, positionSide } = order;
-    // A loan knows neither size nor price that would have to be learnt.
-    if (!isRepay(order))
+    // A loan knows neither size nor price that would have to be learnt, and of an order that rests nothing is.
+    if (!isRepay(order) && order.rests === undefined)
       attempts.set(
         positionKey(symbol, positionSide),
         nextAttempt(attemptFor(attempts, symbol, positionSide), order, result),
@@ -167,8 +184,12 @@ export function recordRound(
   const refused = answers.length > 0 && answers.every(({ kind }) => kind === "auth");
   const orderRefusals = refused ? before.orderRefusals + 1 : answers.length > 0 ? 0 : before.orderRefusals;
   const allowance = spend(before.allowance, sent, before.held);
-  const doubts = doubtSent(before.doubts, sent, amountsIn(before.held, before.owed));
-  return { ...before, attempts, doubts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
+  const amounts = amountsIn(before.held, before.owed);
+  const resting = sent.filter(({ order }) => order.rests !== undefined);
+  const rests = recordRests(before.rests, resting, amounts);
+  const over = sent.filter((each) => each.order.rests === undefined || isFilled(each));
+  const doubts = doubtSent(before.doubts, over, amounts);
+  return { ...before, attempts, rests, doubts, allowance, lastUnknownAtMs, lastSentAtMs, orderRefusals };
 }
 
 /** Time between a round and the next reading, ms: 20, then 50·2ⁿ up to 2 s while nothing moves. */
@@ -181,6 +202,10 @@ function isSettled({ recvWindowMs }: PlanPolicy, { doubts, unsureBeforeMs }: Pla
   return (
     doubts.size === 0 && (unsureBeforeMs ?? Number.NEGATIVE_INFINITY) + recvWindowMs + LATE_MARGIN_MS <= readFromMs
   );
+}
+
+function keyOf({ symbol, side }: HeldPosition): string {
+  return positionKey(symbol, side);
 }
 
 function isUnsellable({ unsellable, owed }: HeldPosition): boolean {
@@ -226,7 +251,10 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   if (excess.length + work.loans.length > 0 && left === 0 && cancels.length === 0)
     return { state: before, decision: afterCap(policy, before, work, reading, readFromMs) };
   const held = excess.filter((position) => readyAtMs(policy, before, position) > readFromMs);
-  const ready = excess.filter((position) => !held.includes(position) && isFree(before, position, orders));
+  const ready = excess.filter(
+    (position) =>
+      !held.includes(position) && isFree(before, position, orders) && !waitsForRest(policy, before, position, orders),
+  );
   const loans = work.loans.filter((loan) => loanReadyAtMs(policy, before, loan) <= readFromMs && loan.repayable > 0);
   const idle = ready.length + loans.length === 0;
   const waiting = [
@@ -236,12 +264,12 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
   const ownMs = idle && waiting.length > 0 ? Math.min(...waiting) - readFromMs : 0;
   const holdMs = Math.max(0, before.allowance.holdUntilMs - atMs, ownMs);
   if ((idle || holdMs > 0) && cancels.length === 0) {
-    const ms = holdMs > 0 ? Math.min(settleMs(before), holdMs) : settleMs(before);
+    const ms = restWaitMs(before.rests, atMs, settleMs(before)) ?? settled(before, holdMs);
     return { state: before, decision: { kind: "wait", ms, quiet: false } };
   }
   const round = before.round + 1;
   const limit = holdMs > 0 ? 0 : left;
-  const { chains, seq } = chainsOf(policy, before, { round, limit, ready, orders, loans });
+  const { chains, seq } = chainsOf(policy, before, { round, limit, ready, reading, loans, atMs });
   const first = new Set(chains.filter(({ cancelFirst }) => cancelFirst.length > 0).map(({ symbol }) => symbol));
   const decision: Decision = {
     kind: "act",
@@ -250,19 +278,27 @@ function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work
     cancels: cancels.filter(({ symbol, trigger }) => trigger || !first.has(symbol)),
   };
   // Working again: what is flat later has to be quiet anew.
-  return { state: { ...before, round, seq, flatAtMs: undefined }, decision };
+  const told = new Set([...decision.cancels.filter(({ trigger }) => !trigger).map(({ symbol }) => symbol), ...first]);
+  const rests = cancelRests(before.rests, told, atMs);
+  return { state: { ...before, round, seq, rests, flatAtMs: undefined }, decision };
+}
+
+function settled(state: PlanState, holdMs: number): number {
+  return holdMs > 0 ? Math.min(settleMs(state), holdMs) : settleMs(state);
 }
 
 interface Ready {
   readonly round: number;
   readonly limit: number;
   readonly ready: readonly HeldPosition[];
-  readonly orders: readonly OpenOrder[];
+  readonly reading: Reading;
   readonly loans: readonly Loan[];
+  readonly atMs: number;
 }
 
 /** Loans first: what they take is not for sale, and what they need is not for buying. */
-function chainsOf(policy: PlanPolicy, before: PlanState, { round, limit, ready, orders, loans }: Ready) {
+function chainsOf(policy: PlanPolicy, before: PlanState, { round, limit, ready, reading, loans, atMs }: Ready) {
+  const { orders = [] } = reading;
   const { incident, run, maxSlippage } = policy;
   const repays = planRepays({ incident, run, round, seq: before.seq, limit }, loans);
   const closes = planChains({
@@ -277,7 +313,15 @@ function chainsOf(policy: PlanPolicy, before: PlanState, { round, limit, ready, 
     seq: repays.seq,
     limit: limit - repays.chains.length,
   });
-  return { chains: [...repays.chains, ...closes.chains], seq: closes.seq };
+  const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
+  const resting = mayRest(policy, before, ready, { atMs, lateMs, listed: reading.orders !== undefined });
+  const chains = closes.chains.map((chain) => {
+    const side = chain.orders[0]?.positionSide;
+    const position = ready.find((each) => each.symbol === chain.symbol && each.side === side);
+    const rests = position !== undefined && resting.has(keyOf(position));
+    return rests ? restChain(chain, position, orders, maxSlippage) : chain;
+  });
+  return { chains: [...repays.chains, ...chains], seq: closes.seq };
 }
 
 /** A venue that closes a position by itself closes all of it, at any price. */

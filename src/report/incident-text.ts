@@ -48,13 +48,14 @@ function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleRepor
 
 function fullPage(report: CloseReport): string[] {
   const { incident, bot, outcome, verified, account, exchange, scope = [], trigger, goal, startedAt, endedAt } = report;
-  const { cause, reason, durationMs, quietMs, rounds, calls, fence, next } = report;
+  const { style, cause, reason, durationMs, quietMs, rounds, calls, fence, next } = report;
   const proof = fence.proven ? `proven dead in ${fence.ms} ms` : `not proven dead${pidsOf(fence.pids)}`;
   return [
     `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
     `  account  ${account} at ${exchange}, ${scope.length === 0 ? "the whole account" : scope.join(", ")}`,
     `  cause    ${CAUSES[trigger]}${cause === undefined || PLAIN.has(trigger) ? "" : ` (${cause})`}`,
     ...(goal === undefined ? [] : [`  goal     ${goal.kind}`]),
+    ...(style === undefined ? [] : [`  style    ${style}`]),
     `  time     ${startedAt}${endedAt === undefined ? "" : ` to ${endedAt}`}`,
     `  took     ${seconds(durationMs)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
     `  bot      ${proof}`,
@@ -115,11 +116,12 @@ function orderLines({ orders, slippage }: CloseReport): string[] {
 }
 
 function orderRow(order: SentOrder): string[] {
-  const { id, symbol, amount, by, repay, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
+  const { id, symbol, amount, by, repay, restedAt, filled, average, slippage, sentAt, ackMs, outcome, error } = order;
   const time = /T([\d:.]+)/.exec(sentAt)?.[1] ?? sentAt;
   const cost = slippage === undefined ? "-" : slippage.toFixed(2);
   const who = by === undefined ? "" : ` by the ${by}`;
-  const end = `${outcome}${who}${error === undefined ? "" : ` (${error})`}`;
+  const waited = restedAt === undefined ? "" : `, waited at ${restedAt}`;
+  const end = `${outcome}${who}${waited}${error === undefined ? "" : ` (${error})`}`;
   const side = repay === undefined ? order.side : "repay";
   return [time, id, symbol, side, String(amount), told(filled), told(average), cost, `${ackMs} ms`, end];
 }

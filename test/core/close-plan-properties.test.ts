@@ -4,12 +4,14 @@ import { describe, expect, test } from "vitest";
 import { endsChain } from "../../src/core/close-orders.ts";
 import type { CloseOrder } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { PlanPolicy } from "../../src/core/close-plan-types.ts";
+import type { PlanPolicy, PlanState } from "../../src/core/close-plan-types.ts";
+import { restsToProve } from "../../src/core/close-rests.ts";
+import { CLOSE_STYLES } from "../../src/core/close-style.ts";
 import type { Sent } from "../../src/core/close-budget.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
 import type { LastStep } from "../../src/core/ladder.ts";
 import { ModelVenue } from "./model-venue.ts";
-import type { Leg, OrderFault, ReadFault } from "./model-venue.ts";
+import type { Leg, OrderFault, ReadFault, RestFate } from "./model-venue.ts";
 
 const POLICY: PlanPolicy = {
   incident: "abc123",
@@ -48,7 +50,20 @@ const orderFault: fc.Arbitrary<OrderFault> = fc.oneof(
 );
 const readFault = fc.constantFrom<ReadFault>("none", "all", "positions", "orders", "triggers", "stale");
 
+const share = fc.constantFrom(0, 0, 0.3, 0.8, 1);
+const restFate: fc.Arbitrary<RestFate> = fc.record({
+  afterMs: fc.integer({ min: 0, max: 4_000 }),
+  ratio: share,
+  crossed: share,
+});
+
 const world = fc.record({
+  style: fc.constantFrom(...CLOSE_STYLES),
+  restFates: fc.array(restFate, { maxLength: 12 }),
+  /** Whether the venue says what became of an order at the touch. */
+  tellsEnds: fc.array(fc.boolean(), { maxLength: 12 }),
+  /** The worker is killed before this reading, and the next one goes on; 0: it is not. */
+  killedAt: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 30 })),
   hedge: fc.boolean(),
   acknowledgesOnly: fc.boolean(),
   /** In hedge mode every second leg is the other side of the symbol before it. */
@@ -83,6 +98,10 @@ type World = typeof world extends fc.Arbitrary<infer T> ? T : never;
 
 /** Nothing goes wrong. */
 const QUIET_WORLD: World = {
+  style: "market",
+  restFates: [],
+  tellsEnds: [],
+  killedAt: 0,
   hedge: false,
   acknowledgesOnly: false,
   twins: false,
@@ -180,6 +199,12 @@ function drawFaults({ orderFaults }: World, outage: Outage, sparesLast: boolean)
   };
 }
 
+/** As a worker that follows a killed one has it: an order that left may still be executed. */
+function resume(policy: PlanPolicy, { round, seq }: PlanState, atMs: number): [PlanPolicy, PlanState] {
+  const state = startPlan({ round, seq, ...(seq === 0 ? {} : { lastUnknownAtMs: atMs }) });
+  return [{ ...policy, run: "run002", style: "market" }, state];
+}
+
 function play(
   script: World,
   given: PlanPolicy = POLICY,
@@ -188,8 +213,8 @@ function play(
   /** Faults meet orders of ours alone. */
   sparesLast = false,
 ): Run {
-  const policy = { ...given, last: script.last };
-  const venue = new ModelVenue(script.hedge, legsOf(script), script.acknowledgesOnly, spot);
+  let policy: PlanPolicy = { ...given, last: script.last, style: script.style };
+  const venue = new ModelVenue(script.hedge, legsOf(script), script.acknowledgesOnly, spot, script);
   const readMs = script.readMs.values();
   const faultOf = drawFaults(script, outage, sparesLast);
   const readFaults = script.readFaults.values();
@@ -203,11 +228,12 @@ function play(
     lowest = Math.min(lowest, venue.exposure);
   };
   for (let step = 0; step < MAX_STEPS; step += 1) {
+    if (step > 0 && step === script.killedAt) [policy, state] = resume(policy, state, atMs);
     venue.advance(atMs);
     const drawn = readFaults.next().value ?? "none";
     // Where nothing but time holds an order back, no wait helps against an answer of any age.
     const tooOld = drawn === "stale" && (spot || policy.goal?.kind === "reduce") && atMs - lastReadMs > STALE_MS;
-    const reading = venue.read(tooOld ? "none" : drawn);
+    const reading = venue.read(tooOld ? "none" : drawn, restsToProve(state.rests));
     lastReadMs = atMs;
     const readFromMs = atMs;
     atMs += readMs.next().value ?? 0;
@@ -299,9 +325,9 @@ describe("decide() of a spot wallet", () => {
 
 describe("decide() with a goal", () => {
   test("decide() with a goal below what is open reduces to it, and never below it by more than a lot", () => {
-    const share = fc.double({ min: 0.05, max: 0.95, noNaN: true });
+    const part = fc.double({ min: 0.05, max: 0.95, noNaN: true });
     fc.assert(
-      fc.property(world, share, (drawn, ratio) => {
+      fc.property(world, part, (drawn, ratio) => {
         const script = { ...drawn, orderFaults: drawn.orderFaults.filter(({ kind }) => !OTHERS_DOING.has(kind)) };
         const total = script.legs.reduce((sum, { amount }) => sum + Math.abs(amount) * 100, 0);
         const exposure = Math.max(1, total * ratio);
@@ -327,6 +353,38 @@ describe("decide() with a goal", () => {
         expect(run.venue.flat).toBe(script.legs.length === 0);
       }),
       { numRuns: 300 },
+    );
+  });
+});
+
+function legOf({ amount, long }: { amount: number; long: boolean }): Leg[] {
+  return [{ symbol: "S0", amount: long ? amount : -amount, hiddenMax: 0, band: 0 }];
+}
+
+describe("decide() with orders at the touch", () => {
+  const calm = fc.record({ amount: fc.integer({ min: 2, max: 30 }), long: fc.boolean(), hedge: fc.boolean() });
+
+  test("decide() tries one three times and then the market, and the market alone where the style is market", () => {
+    fc.assert(
+      fc.property(calm, fc.constantFrom(...CLOSE_STYLES), ({ hedge, ...leg }, style) => {
+        const run = play({ ...QUIET_WORLD, hedge, style, legs: legOf(leg) });
+        expect(run.outcome).toBe("flat");
+        expect([run.venue.touches, run.venue.sent]).toEqual(style === "market" ? [0, 1] : [3, 4]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("decide() sends nothing more where the first one is filled, and a smaller one where it is filled in part", () => {
+    fc.assert(
+      fc.property(calm, fc.constantFrom(0.3, 0.5, 1), ({ hedge, ...leg }, ratio) => {
+        const restFates = [{ afterMs: 500, ratio, crossed: 0 }];
+        const run = play({ ...QUIET_WORLD, hedge, style: "limit-then-market", legs: legOf(leg), restFates });
+        expect(run.outcome).toBe("flat");
+        expect(run.venue.sent).toBe(ratio === 1 ? 1 : 4);
+        expect(run.venue.breaches).toEqual([]);
+      }),
+      { numRuns: 50 },
     );
   });
 });
@@ -398,6 +456,7 @@ describe("decide()", () => {
     fc.assert(
       fc.property(never, ({ hedge, amount, fault, hidden }) => {
         const run = play({
+          ...QUIET_WORLD,
           hedge,
           acknowledgesOnly: false,
           legs: [{ symbol: "S0", amount, hiddenMax: 0, band: 0 }],

@@ -1,6 +1,7 @@
 /** A pure venue for the properties of the close: executes orders now, late, twice or never, lets them rest, and notes every breach. */
 import { positionKey } from "../../src/core/close-orders.ts";
 import type { CloseOrder, HeldPosition, MarketRules, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
+import type { EndedOrder } from "../../src/core/close-rests.ts";
 import type { Reading } from "../../src/core/close-plan-types.ts";
 import type { RejectReason } from "../../src/core/venue-error.ts";
 
@@ -26,6 +27,35 @@ export type OrderFault =
   | { readonly kind: "throttled" }
   | { readonly kind: "clock" }
   | { readonly kind: "rejected"; readonly why: RejectReason };
+
+/** What becomes of an order at the touch: this share of it is executed after so long, and that share when it is told to go. */
+export interface RestFate {
+  readonly afterMs: number;
+  readonly ratio: number;
+  readonly crossed: number;
+}
+
+/** Fates of the orders at the touch, one after the other, and whether the venue says what became of one. */
+interface TouchScript {
+  readonly restFates: readonly RestFate[];
+  readonly tellsEnds: readonly boolean[];
+}
+
+/** An order at the touch, in the book or on its way there. */
+interface Waiting {
+  readonly order: CloseOrder;
+  readonly fate: RestFate;
+  readonly sentAtMs: number;
+  /** It may come to rest after its deadline, which no wait can help. */
+  readonly pastDeadline: boolean;
+  filled: number;
+  state: "underWay" | "open" | "over";
+}
+
+/** Time after which an order that cannot be seen or cancelled is no reason to wait any more, ms. */
+const HOPELESS_MS = 3_000 + 2 * 7_000;
+/** Of an order id: `sv`, the incident and the run. */
+const RUN_CHARS = 14;
 
 export type ReadFault = "none" | "all" | "positions" | "orders" | "triggers" | "stale";
 
@@ -53,12 +83,26 @@ export class ModelVenue {
   readonly #ids = new Set<string>();
   readonly #filled = new Set<string>();
   readonly #rested = new Map<string, CloseOrder>();
+  readonly #waiting = new Map<string, Waiting>();
+  readonly #due: { atMs: number; deed: () => void }[] = [];
+  readonly #fates: Iterator<RestFate>;
+  readonly #tells: Iterator<boolean>;
+  /** Orders at the touch that were sent. */
+  touches = 0;
   #orders: OpenOrder[];
   #triggers: OpenOrder[];
   #previous: Reading | undefined;
 
   /** `acknowledgesOnly`: an accepted order's fill is not told. `spot`: legs are balances, and nothing holds an order to what is there. */
-  constructor(hedge: boolean, legs: readonly Leg[], acknowledgesOnly = false, spot = false) {
+  constructor(
+    hedge: boolean,
+    legs: readonly Leg[],
+    acknowledgesOnly = false,
+    spot = false,
+    { restFates, tellsEnds }: TouchScript = { restFates: [], tellsEnds: [] },
+  ) {
+    this.#fates = restFates.values();
+    this.#tells = tellsEnds.values();
     this.#hedge = hedge;
     this.#spot = spot;
     this.#acknowledgesOnly = acknowledgesOnly;
@@ -90,6 +134,10 @@ export class ModelVenue {
 
   /** Executes what was late and is due. */
   advance(toMs: number): void {
+    for (const entry of this.#due.filter(({ atMs }) => atMs <= toMs).sort((a, b) => a.atMs - b.atMs)) {
+      this.#due.splice(this.#due.indexOf(entry), 1);
+      entry.deed();
+    }
     const due = this.#late.filter(({ atMs }) => atMs <= toMs).sort((a, b) => a.atMs - b.atMs);
     for (const { order } of due) {
       this.#late.splice(
@@ -102,7 +150,13 @@ export class ModelVenue {
     }
   }
 
-  read(fault: ReadFault): Reading {
+  /** What became of the orders of `asked` is told with it. */
+  read(fault: ReadFault, asked: readonly { readonly id: string }[] = []): Reading {
+    const ended = this.#endsOf(asked);
+    return { ...this.#look(fault), ended };
+  }
+
+  #look(fault: ReadFault): Reading {
     const now: Reading = { positions: this.#open(), orders: this.#orders, triggers: this.#triggers, failures: [] };
     const previous = this.#previous ?? now;
     this.#previous = now;
@@ -120,6 +174,11 @@ export class ModelVenue {
 
   cancel(symbol: string, trigger: boolean, works: boolean): void {
     if (!works) return;
+    for (const each of trigger ? [] : this.#waiting.values()) {
+      if (each.state !== "open" || each.order.symbol !== symbol) continue;
+      this.#fillWaiting(each, each.fate.crossed);
+      this.#end(each);
+    }
     if (trigger) this.#triggers = this.#triggers.filter((order) => order.symbol !== symbol);
     else this.#orders = this.#orders.filter((order) => order.symbol !== symbol);
   }
@@ -128,8 +187,100 @@ export class ModelVenue {
     this.sent += 1;
     if (this.#ids.has(order.id)) this.breaches.push(`${order.id} was sent twice`);
     this.#ids.add(order.id);
+    this.#checkAlone(order, atMs);
+    if (order.rests !== undefined) {
+      this.touches += 1;
+      return this.#wait(order, fault, atMs, this.#fates.next().value ?? { afterMs: 0, ratio: 0, crossed: 0 });
+    }
     const result = this.#judge(order, fault, atMs);
     return this.#acknowledgesOnly && result.kind === "accepted" ? { kind: "accepted", filled: undefined } : result;
+  }
+
+  /** What the venue says of orders at the touch: how much was filled of those that are over, unless it does not answer. */
+  #endsOf(rests: readonly { readonly id: string }[]): EndedOrder[] {
+    return rests.flatMap(({ id }) => {
+      const found = this.#waiting.get(id);
+      const answers = this.#tells.next().value ?? true;
+      return answers && found?.state === "over" ? [{ id, filled: found.filled }] : [];
+    });
+  }
+
+  /** No order leaves beside one of the same position and run that may still be executed. */
+  #checkAlone(order: CloseOrder, atMs: number): void {
+    for (const each of this.#waiting.values()) {
+      const same = each.order.symbol === order.symbol && each.order.positionSide === order.positionSide;
+      const sameRun = each.order.id.slice(0, RUN_CHARS) === order.id.slice(0, RUN_CHARS);
+      if (!same || !sameRun || each.pastDeadline || each.state === "over" || atMs - each.sentAtMs >= HOPELESS_MS)
+        continue;
+      this.breaches.push(`${order.id} left beside ${each.order.id}`);
+    }
+  }
+
+  #wait(order: CloseOrder, fault: OrderFault, atMs: number, fate: RestFate): SendResult {
+    const pastDeadline = fault.kind === "afterDeadline";
+    const waiting: Waiting = { order, fate, sentAtMs: atMs, pastDeadline, filled: 0, state: "underWay" };
+    const enter = (): void => this.#enter(waiting, Math.max(atMs, "ms" in fault ? atMs + fault.ms : atMs));
+    const accepted: SendResult = { kind: "accepted", filled: this.#acknowledgesOnly ? undefined : 0, id: order.id };
+    if (fault.kind === "rejected") return fault;
+    if (fault.kind === "throttled" || fault.kind === "clock") return { kind: fault.kind };
+    if (fault.kind === "lostBefore") return { kind: "unknown" };
+    this.#waiting.set(order.id, waiting);
+    switch (fault.kind) {
+      case "lostAfter":
+        enter();
+        return { kind: "unknown" };
+      case "late":
+      case "afterDeadline":
+        this.#due.push({ atMs: atMs + fault.ms, deed: enter });
+        return { kind: "unknown" };
+      case "ackLate":
+        this.#due.push({ atMs: atMs + fault.ms, deed: enter });
+        return accepted;
+      case "ackDropped":
+        waiting.state = "over";
+        return accepted;
+      case "shrinks":
+        this.#move(order, (size) => size - Math.floor(size * fault.ratio));
+        break;
+      case "grows":
+        this.#move(order, (size) => size + fault.by);
+        break;
+      case "none":
+      case "partial":
+      case "twice":
+      case "rests":
+        break;
+    }
+    enter();
+    if (fault.kind === "partial") this.#fillWaiting(waiting, fault.ratio);
+    if (waiting.state === "over" && waiting.filled === 0) return { kind: "rejected", why: "reduceOnly" };
+    return this.#acknowledgesOnly ? accepted : { kind: "accepted", filled: waiting.filled, id: order.id };
+  }
+
+  /** Into the book, where it waits for its fate; without a position to reduce the venue takes none. */
+  #enter(waiting: Waiting, atMs: number): void {
+    const { order, fate } = waiting;
+    const leg = this.#legs.get(this.#key(order.symbol, order.positionSide === "long"));
+    const reduces = (leg?.amount ?? 0) !== 0 && leg !== undefined && leg.amount > 0 === (order.side === "sell");
+    if (!reduces || order.hedged !== this.#hedge) return this.#end(waiting);
+    waiting.state = "open";
+    this.#orders = [...this.#orders, { id: order.id, clientId: order.id, symbol: order.symbol, reduceOnly: true }];
+    if (fate.ratio > 0)
+      this.#due.push({ atMs: atMs + fate.afterMs, deed: () => this.#fillWaiting(waiting, fate.ratio) });
+  }
+
+  #fillWaiting(waiting: Waiting, ratio: number): void {
+    const { order } = waiting;
+    if (waiting.state !== "open" || ratio === 0) return;
+    const left = order.amount - waiting.filled;
+    const result = this.#execute({ ...order, amount: Math.min(left, Math.max(1, Math.floor(left * ratio))) }, 1, true);
+    waiting.filled += result.kind === "accepted" ? (result.filled ?? 0) : 0;
+    if (result.kind !== "accepted" || waiting.filled >= order.amount) this.#end(waiting);
+  }
+
+  #end(waiting: Waiting): void {
+    waiting.state = "over";
+    this.#orders = this.#orders.filter(({ id }) => id !== waiting.order.id);
   }
 
   #judge(order: CloseOrder, fault: OrderFault, atMs: number): SendResult {
@@ -211,7 +362,8 @@ export class ModelVenue {
     return { kind: "accepted", filled: undefined };
   }
 
-  #execute(order: CloseOrder, ratio: number): SendResult {
+  /** `waited`: it is in the book already, where neither the market's maximum nor its band counts. */
+  #execute(order: CloseOrder, ratio: number, waited = false): SendResult {
     if (order.by === "venue") return this.#closeWhole(order);
     if (order.hedged !== this.#hedge) return { kind: "rejected", why: "positionSide" };
     const key = this.#key(order.symbol, order.positionSide === "long");
@@ -227,9 +379,9 @@ export class ModelVenue {
       return { kind: "rejected", why: "other" };
     }
     if (reserved > 0 && reserved + order.amount > Math.abs(before)) return { kind: "rejected", why: "reduceOnly" };
-    if (leg !== undefined && leg.hiddenMax > 0 && order.amount > leg.hiddenMax)
+    if (!waited && leg !== undefined && leg.hiddenMax > 0 && order.amount > leg.hiddenMax)
       return { kind: "rejected", why: "size" };
-    if (leg !== undefined && leg.band > 0 && !reaches(order, leg.band)) {
+    if (!waited && leg !== undefined && leg.band > 0 && !reaches(order, leg.band)) {
       return order.limitPrice === undefined ? { kind: "rejected", why: "band" } : { kind: "accepted", filled: 0 };
     }
     const wanted = Math.max(1, Math.floor(order.amount * ratio));

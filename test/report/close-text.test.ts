@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { closeEndText, closeText } from "../../src/report/close-text.ts";
+import { incidentText } from "../../src/report/incident-text.ts";
 import { reportOf } from "../harness/report-sample.ts";
 
 const report = reportOf({
@@ -73,4 +74,18 @@ test("closeText() tells of a plan that leaves positions open what would be sent,
     ].join("\n"),
   );
   expect(closeText({ ...plan, goal: { kind: "cancel" } })).toContain("keep these positions and their stops:");
+});
+
+test("incidentText() shows the style of a close, and the price at which an order waited", () => {
+  const sent = {
+    id: "svabc1",
+    symbol: "BTC/USDT:USDT",
+    side: "sell" as const,
+    positionSide: "long" as const,
+    amount: 1,
+  };
+  const order = { ...sent, outcome: "accepted" as const, sentAt: "2026-01-01T00:00:00.000Z", ackMs: 9, filled: 0.4 };
+  const page = incidentText({ ...report, style: "limit-then-market", orders: [{ ...order, restedAt: 60_000.5 }] });
+  expect(page).toContain("  style    limit-then-market\n");
+  expect(page).toContain("accepted, waited at 60000.5");
 });

@@ -3,16 +3,17 @@ import type { Order } from "ccxt";
 import type { CcxtAccess } from "../../core/close-job.ts";
 import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan-types.ts";
+import type { Rest } from "../../core/close-rests.ts";
 import { classifyVenueError } from "../../core/venue-error.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { accountFactsOf } from "./account-facts.ts";
 import { AccountReader } from "./account-reader.ts";
 import { guardAnswers } from "./answer-guard.ts";
+import { beginConnection } from "./connection.ts";
 import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";
-import { asRecord, nearestNames, openExchange, RECV_WINDOW_MS } from "./exchange.ts";
+import { asRecord, hasQuote, nearestNames, openExchange, RECV_WINDOW_MS } from "./exchange.ts";
 import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
-import { ORIGINS } from "./exchanges.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
 import { Limiter } from "./limiter.ts";
 import { useCachedMarkets } from "./market-cache.ts";
@@ -21,6 +22,8 @@ import { quirksOf } from "./quirks.ts";
 import type { VenueQuirks } from "./quirks.ts";
 import { ratesOf } from "./rates.ts";
 import type { CallKind, VenueRates } from "./rates.ts";
+import { readEnd, readTouch } from "./touch.ts";
+import type { RestEnd } from "./touch.ts";
 import { createTransport } from "./transport.ts";
 import type { Transport } from "./transport.ts";
 
@@ -231,8 +234,9 @@ export class CcxtVenue implements Venue {
   async send(order: CloseOrder): Promise<SendAnswer> {
     const answer = await this.deliver(() => (order.by === "venue" ? this.#closeWhole(order) : this.#place(order)));
     if (!("value" in answer)) return { result: answer.failure, average: undefined, error: answer.text };
-    const { filled, average } = answer.value;
-    return { result: { kind: "accepted", filled }, average, error: undefined };
+    const { filled, average, id } = answer.value;
+    const named = id === undefined ? {} : { id };
+    return { result: { kind: "accepted", filled, ...named }, average, error: undefined };
   }
 
   /** Sends once what the caller has asked `admitOrder` for, and learns from a refusal. */
@@ -248,7 +252,15 @@ export class CcxtVenue implements Venue {
     return answer;
   }
 
-  async #place(order: CloseOrder): Promise<Pick<Order, "filled" | "average">> {
+  async readTouch(order: CloseOrder): Promise<{ readonly price: number } | { readonly error: string }> {
+    return readTouch(this, order);
+  }
+
+  async readEnd(rest: Rest): Promise<RestEnd | undefined> {
+    return readEnd(this, rest);
+  }
+
+  async #place(order: CloseOrder): Promise<Placed> {
     const exchange = this.#exchange;
     const params = {
       // A balance cannot be sold below nothing; the plan sees to it that it is not sold twice.
@@ -256,7 +268,7 @@ export class CcxtVenue implements Venue {
       ...(order.hedged ? { hedged: true } : {}),
       ...(order.marginMode === undefined ? {} : { marginMode: order.marginMode }),
       ...(this.#clientIds ? { clientOrderId: order.id } : {}),
-      ...(order.limitPrice === undefined ? {} : { timeInForce: "IOC" }),
+      ...(order.limitPrice === undefined || order.rests !== undefined ? {} : { timeInForce: "IOC" }),
     };
     const { symbol, side, amount, limitPrice } = order;
     const type = limitPrice === undefined ? "market" : "limit";
@@ -272,13 +284,7 @@ export class CcxtVenue implements Venue {
   }
 
   /** The next reading tells what came of it: what venues answer to this is seldom an order. */
-  async #closeWhole({
-    id,
-    symbol,
-    positionSide,
-    hedged,
-    marginMode,
-  }: CloseOrder): Promise<Partial<Pick<Order, "filled" | "average">>> {
+  async #closeWhole({ id, symbol, positionSide, hedged, marginMode }: CloseOrder): Promise<Placed> {
     const exchange = this.#exchange;
     const { closesBy } = this.#quirks;
     if (exchange.has["closePosition"] !== true) {
@@ -375,21 +381,8 @@ export class CcxtVenue implements Venue {
   }
 }
 
-/** Name, connection and TLS take their time while the venue's class and the markets are loaded; whether it works, the first call tells. */
-function beginConnection({ exchange, endpoint, sandbox }: CcxtAccess): void {
-  const origin = endpoint ?? (sandbox || !Object.hasOwn(ORIGINS, exchange) ? undefined : ORIGINS[exchange]);
-  try {
-    if (origin !== undefined) fetch.preconnect(origin);
-  } catch {
-    // The first call connects by itself.
-  }
-}
-
-function hasQuote(markets: Record<string, unknown>, quote: string): boolean {
-  return Object.values(markets).some(
-    (market) => asRecord(market)["spot"] === true && asRecord(market)["quote"] === quote,
-  );
-}
+/** What is wanted of the answer to an order. */
+type Placed = Partial<Pick<Order, "filled" | "average" | "id">>;
 
 interface Parts {
   readonly rates: VenueRates;

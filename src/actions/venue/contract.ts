@@ -1,9 +1,11 @@
 /** What the close needs of an account, whoever reaches it: one reading, one order, one cancel, each with its failure classified and nothing thrown. */
 import type { CancelOrders, CloseOrder, SendResult } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan-types.ts";
+import type { Rest } from "../../core/close-rests.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { VenueCall } from "../worker-log.ts";
+import type { RestEnd } from "./touch.ts";
 
 export interface VenueOptions {
   readonly clock: Clock;
@@ -49,6 +51,10 @@ export interface Venue {
   admitOrder(order: CloseOrder): Promise<boolean>;
   /** Sends a reduce-only order, or what stands in its place (`by`), once. The caller has asked `admitOrder`. */
   send(order: CloseOrder): Promise<SendAnswer>;
+  /** The price at which the order would wait without taking anything; `error`: why there is none. Absent: nothing can wait at this venue. */
+  readTouch?(order: CloseOrder): Promise<{ readonly price: number } | { readonly error: string }>;
+  /** What became of an order that waited; `undefined`: it may still be executed, or nobody tells. */
+  readEnd?(rest: Rest): Promise<RestEnd | undefined>;
   /** Cancels a symbol's orders of one class; what is left shows in the next reading. The failures of its calls come back. */
   cancel(cancel: CancelOrders): Promise<VenueFailure[]>;
   /**

@@ -30,6 +30,8 @@ export type VenueExchange = Pick<
   | "fetchPositions"
   | "fetchTickers"
   | "fetchOpenOrders"
+  | "fetchOrder"
+  | "fetchOrderBook"
   | "createOrder"
   | "closePosition"
   | "closeAllPositions"
@@ -79,6 +81,13 @@ export async function openExchange(venue: CcxtAccess, transport: Transport, cloc
 function describeUnknown(id: string): string {
   const nearest = nearestNames(id, Object.keys(EXCHANGES));
   return `cannot use exchange ${id}: no venue with positions has that name; the nearest are ${nearest.join(", ")}`;
+}
+
+/** Whether anything is traded against that currency on a spot market. */
+export function hasQuote(markets: Record<string, unknown>, quote: string): boolean {
+  return Object.values(markets).some(
+    (market) => asRecord(market)["spot"] === true && asRecord(market)["quote"] === quote,
+  );
 }
 
 /** The names of `known` that differ least from `name`. */

@@ -1,8 +1,10 @@
 /** A venue with a hook of the user's beside it: the hook gets the orders that the plan gives it, and all else stays the driver's. */
 import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan-types.ts";
+import type { Rest } from "../../core/close-rests.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import type { SendAnswer, Venue } from "./contract.ts";
+import type { RestEnd } from "./touch.ts";
 
 export class HookedVenue implements Venue {
   readonly concurrency: number;
@@ -54,6 +56,14 @@ export class HookedVenue implements Venue {
 
   async send(order: CloseOrder): Promise<SendAnswer> {
     return this.#by(order).send(order);
+  }
+
+  async readTouch(order: CloseOrder): Promise<{ readonly price: number } | { readonly error: string }> {
+    return (await this.#venue.readTouch?.(order)) ?? { error: "the venue shows no book" };
+  }
+
+  async readEnd(rest: Rest): Promise<RestEnd | undefined> {
+    return this.#venue.readEnd?.(rest);
   }
 
   async cancel(cancel: CancelOrders): Promise<VenueFailure[]> {

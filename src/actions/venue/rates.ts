@@ -42,7 +42,7 @@ const BINANCE: VenueRates = {
   weightOf: {
     markets: 1,
     time: 1,
-    prices: 1,
+    prices: 2,
     positions: 5,
     orders: 40,
     triggers: 40,

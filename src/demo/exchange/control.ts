@@ -28,6 +28,12 @@ const setSchema = z.strictObject({
     .max(0.5)
     .optional()
     .describe("How much worse than the mark price market orders are filled, as ratio."),
+  restingFill: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("Share of a resting order that is executed each time its price is reached; 0: none. Default: all."),
   canWithdraw: z.boolean().optional().describe("Whether the key may withdraw."),
   transfer: z.number().optional().describe("Money moved into the account, or out of it when negative, USDT."),
   hourMs: z.int().min(1).optional().describe("Length of what counts as an hour of interest on margin loans, ms."),

@@ -50,6 +50,9 @@ export const faultSchema = z.discriminatedUnion("kind", [
     .strictObject({ ...common, kind: z.literal("partial"), ratio: z.number().gt(0).lt(1) })
     .describe("An order that would fill at once fills by this share; the rest expires."),
   z
+    .strictObject({ ...common, kind: z.literal("crossed"), ratio: z.number().gt(0).max(1) })
+    .describe("This share of every resting order is executed just before the request: a cancel that crosses a fill."),
+  z
     .strictObject({ ...common, kind: z.literal("rejectReduceOnly") })
     .describe("A reduce-only order is refused, whatever the position is."),
   z

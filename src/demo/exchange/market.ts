@@ -45,6 +45,8 @@ export class Market {
   readonly specs: ReadonlyMap<string, SymbolSpec>;
   /** How much worse than the mark price market orders are filled, as ratio: a thin book. */
   impact = 0;
+  /** Share of a resting order that is executed each time its price is reached; what is left goes on resting. */
+  restingFill = 1;
   readonly #seed: number;
   readonly #prices = new Map<string, number>();
   readonly #rolls = new Map<string, () => number>();
@@ -59,6 +61,7 @@ export class Market {
   /** Back to the start prices and the start of the walk. */
   reset(): void {
     this.impact = 0;
+    this.restingFill = 1;
     let index = 0;
     for (const spec of this.specs.values()) {
       this.#prices.set(spec.symbol, spec.startPrice);

@@ -89,8 +89,28 @@ export function matchOrders(books: Books, now: number): void {
   for (const order of books.account.openOrders.values()) {
     const mark = books.market.price(order.symbol);
     const reached = order.side === "BUY" ? mark <= order.price : mark >= order.price;
-    if (reached) fillResting(books, order, order.price, { maker: true, bend: {}, now });
+    if (!reached) continue;
+    if (books.market.restingFill < 1) fillShare(books, order, books.market.restingFill, now);
+    else fillResting(books, order, order.price, { maker: true, bend: {}, now });
   }
+}
+
+/** Executes that share of what is left of every resting order, at its own price, wherever the mark price is. */
+export function fillShares(books: Books, ratio: number, now: number): void {
+  for (const order of books.account.openOrders.values()) fillShare(books, order, ratio, now);
+}
+
+/** At least a lot; a reduce-only order is cut to its position. What is left goes on resting. */
+function fillShare(books: Books, order: Order, ratio: number, now: number): void {
+  const { account } = books;
+  const spec = specOf(books.market, order.symbol);
+  const left = order.quantity - order.executed;
+  const held = reducible(account, order.symbol, order.side, order.positionSide);
+  const wanted = ratio === 0 ? 0 : Math.max(Number(spec.stepSize), floorToStep(left * ratio, spec));
+  const quantity = Math.min(wanted, left, order.reduceOnly ? held : left);
+  if (quantity > 0) account.fill(order, spec, order.price, quantity, true, now);
+  if (order.executed >= order.quantity) account.finish(order, "FILLED", now);
+  expireOrphans(account, order.symbol, now);
 }
 
 /** Reduce-only orders whose position is gone expire, as on the venues. */

@@ -10,7 +10,7 @@ import { Faults, type Fault } from "./faults.ts";
 import { Market, type SymbolSpec } from "./market.ts";
 import { marginDialect } from "./margin/dialect.ts";
 import { MarginWallets } from "./margin/wallets.ts";
-import { matchOrders, type Books } from "./matching.ts";
+import { fillShares, matchOrders, type Books } from "./matching.ts";
 import { okxDialect } from "./okx/dialect.ts";
 import { okxListing } from "./okx/listing.ts";
 import { okxSpotDialect } from "./okx-spot/dialect.ts";
@@ -178,6 +178,9 @@ export class Venue {
         return this.#dialect.execute(incoming, {}, this.#now());
       case "partial":
         return this.#dialect.execute(incoming, { fillRatio: fault.ratio }, this.#now());
+      case "crossed":
+        fillShares(this.#books, fault.ratio, this.#now());
+        return this.#dialect.execute(incoming, {}, this.#now());
       case "rejectReduceOnly":
         return this.#dialect.execute(incoming, { rejectReduceOnly: true }, this.#now());
       case "http":
@@ -230,6 +233,7 @@ export class Venue {
     account.hedge = settings.hedge ?? account.hedge;
     account.canTrade = settings.canTrade ?? account.canTrade;
     market.impact = settings.impact ?? market.impact;
+    market.restingFill = settings.restingFill ?? market.restingFill;
     account.canWithdraw = settings.canWithdraw ?? account.canWithdraw;
     if (settings.transfer !== undefined) account.transfer(settings.transfer, this.#now());
     this.#margin.hourMs = settings.hourMs ?? this.#margin.hourMs;

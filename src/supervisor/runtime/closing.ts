@@ -108,6 +108,8 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
     mode,
     ...(goal === undefined ? {} : { goal }),
     bounds: boundsOf(emergency),
+    // A slow round has no time to wait.
+    ...(slow || emergency.limits === undefined ? {} : { style: emergency.limits.style }),
     incident: lockout.incident,
     trigger: lockout.trigger,
     ...(lockout.reason === undefined ? {} : { cause: lockout.reason.slice(0, MAX_CAUSE_CHARS) }),

@@ -68,6 +68,24 @@ const inEmergency: readonly (readonly [name: string, lines: readonly string[], m
     ],
   ],
   [
+    "orders that wait at the touch for balances, which nothing at the venue keeps from being sold twice",
+    [
+      "emergency: { exchange: okx, apiKeyFile: k, apiSecretFile: s, passphraseFile: p, spot: {}, limits: { maxExposure: 9, style: limit-then-market } }",
+    ],
+    [
+      "5: bots.a.emergency.limits.style: limit-then-market is for derivatives alone: of a spot wallet nothing at the venue keeps an order that waits from being executed beside the next one; write style: market",
+    ],
+  ],
+  [
+    "orders that wait at the touch for margin wallets",
+    [
+      "emergency: { exchange: binance, apiKeyFile: k, apiSecretFile: s, margin: { mode: cross }, limits: { maxExposure: 9, style: limit-then-market } }",
+    ],
+    [
+      "5: bots.a.emergency.limits.style: limit-then-market is for derivatives alone: of a margin wallet nothing at the venue keeps an order that waits from being executed beside the next one; write style: market",
+    ],
+  ],
+  [
     "a dead-man switch that one lost refresh fires",
     ["emergency: { exchange: binanceusdm, apiKeyFile: k, apiSecretFile: s, deadman: { timeout: 60s, refresh: 40s } }"],
     [

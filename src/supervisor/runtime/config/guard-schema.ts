@@ -1,5 +1,6 @@
 /** The keys of an emergency section that are about quiet days: whose account it is, and the preflight that proves the way out. */
 import * as z from "zod";
+import { closeStyleSchema } from "../../../core/close-style.ts";
 import { duration } from "../../../core/quantities.ts";
 import { lossLimitSchema } from "../../../core/exposure.ts";
 import { tag } from "../../../core/tag.ts";
@@ -71,6 +72,11 @@ const limitsSchema = z
       .enum(["reduce", "close"])
       .default("reduce")
       .describe("What becomes of the account when more is open: reduced to maxExposure, or closed."),
+    style: closeStyleSchema
+      .default("market")
+      .describe(
+        "How a close or cut for one of these limits begins: market, or limit-then-market: an order at the near side of the book first, for 3 s, at most three times.",
+      ),
     maxDailyLoss: lossLimitSchema
       .optional()
       .describe(

@@ -267,6 +267,13 @@ function checkGuards(given: Readonly<Record<string, unknown>>, to: Report): void
       ["limits", "maxDailyLoss"],
       `the equity and the transfers of ${exchange} are not known; it works with ${EQUITY_IDS.join(", ")}; remove it`,
     );
+  for (const wallet of ["spot", "margin"] as const)
+    if (given[wallet] !== undefined && map(limits)["style"] === "limit-then-market")
+      report(
+        to,
+        ["limits", "style"],
+        `limit-then-market is for derivatives alone: of a ${wallet} wallet nothing at the venue keeps an order that waits from being executed beside the next one; write style: market`,
+      );
   if (deadman === undefined) return undefined;
   const found = deadmanSwitchOf(exchange);
   if (found === undefined) return report(to, ["deadman"], `${deadmanRefusal(exchange, 0) ?? ""}; remove it`);
