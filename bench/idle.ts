@@ -9,7 +9,7 @@ const QUICK_DAEMONS = 2;
 /** The project's promise, MiB. */
 const TARGET_MIB = 45;
 
-/** Seconds of: the first wait, the span of CPU time, the wait after five `status` (the daemon releases pages each minute). */
+/** Seconds of: the first wait, the span of CPU time, the wait after five `status` (the daemon releases pages each half minute). */
 const SPANS = { settle: 10, cpu: 30, after: 65 };
 const QUICK_SPANS = { settle: 1, cpu: 1, after: 1 };
 

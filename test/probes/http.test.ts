@@ -102,6 +102,14 @@ describe("http body", () => {
     expect(await ask(url, { expectBody: "never" })).toMatchObject({ kind: "failure" });
   });
 
+  test("that is compressed is read to 64 KiB only, whatever its length says", async () => {
+    const page = Bun.gzipSync(`${"x".repeat(100_000)}end`);
+    const headers = { "content-encoding": "gzip", "content-length": String(page.length) };
+    const url = serve(() => new Response(page, { headers }));
+    expect(await ask(url, { expectBody: "xxx" })).toEqual({ kind: "success" });
+    expect(await ask(url, { expectBody: "end" })).toMatchObject({ kind: "failure" });
+  });
+
   test("that stalls is a failure at the timeout", async () => {
     const { url } = await serveRaw((socket) => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc"));
     expect(await ask(url, { timeout: "100ms" })).toEqual({ kind: "failure", reason: "no answer within 100ms" });

@@ -15,9 +15,11 @@ import type { Duty } from "./ticker.ts";
 
 /** Every so many ticks each bot's process tree is looked at. */
 const REMEMBER_TICKS = 10;
-/** After so many ticks the program pages that only the start needed are given back, and then each minute. */
-const RELEASE_TICK = 3;
-const RELEASE_EVERY_TICKS = 60;
+/** After so many ticks what only the start needed is given back, and then each quarter of an hour. */
+const SHRINK_TICK = 3;
+const SHRINK_EVERY_TICKS = 900;
+/** Pages of the program, of which those in use are back at once, are given back more often. */
+const RELEASE_EVERY_TICKS = 30;
 
 export interface DutiesDeps {
   readonly clock: Clock;
@@ -60,11 +62,12 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
 }
 
 function rareDuties({ fleet, listeners, phase }: DutiesDeps, tick: number): void {
-  if (tick % RELEASE_EVERY_TICKS === RELEASE_TICK) {
+  // Not more often: the runtime collects each second until the heap has kept its size for thirty, and then each half minute.
+  if (tick % SHRINK_EVERY_TICKS === SHRINK_TICK) {
     Bun.gc(true);
     Bun.shrink();
-    releaseProgramPages();
   }
+  if (tick % RELEASE_EVERY_TICKS === SHRINK_TICK) releaseProgramPages();
   if (tick % REMEMBER_TICKS !== 0) return;
   for (const bot of fleet.all) bot.tick();
   if (phase().stopping) return;

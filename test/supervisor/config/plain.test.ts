@@ -232,6 +232,19 @@ test("plainValue() makes of a config what its schema makes of it, or leaves it t
   expect(taken).toBeGreaterThan(20);
 });
 
+test.each([
+  ["http://127.0.0.1:45543/health", true],
+  ["http://10.0.0.7:80", true],
+  ["https://bot-1.example:65535/", true],
+  ["http://127.0.0.1:65536/", false],
+  ["http://1.2.3.400/", false],
+  ["http://127.0.0.1:08/", false],
+])("plainValue() of the address %s: taken as it stands is %s", (url, taken) => {
+  const root = { version: 1, bots: { a: { command: ["true"], probes: [{ kind: "http", url }] } } };
+  const plain = plainValue(PLAIN_TABLE, root);
+  expect(plain?.value).toEqual(taken ? real(configSchema).safeParse(root).data : undefined);
+});
+
 test("loadPlain() loads what loadConfig() loads", () => {
   const file = folder.write(
     "supervisor.yaml",

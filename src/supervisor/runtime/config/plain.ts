@@ -90,7 +90,7 @@ const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
 };
 
 /** Addresses about which nobody can be of two minds. */
-const PLAIN_URL = /^https?:\/\/(?:localhost|[a-z][a-z0-9.-]*[a-z]|127\.0\.0\.1)(?::[1-9]\d{0,3})?(?:\/[\w./-]*)?$/;
+const PLAIN_URL = /^https?:\/\/(?:[a-z][a-z0-9.-]*[a-z]|\d{1,3}(?:\.\d{1,3}){3})(?::[1-9]\d{0,4})?(?:\/[\w./-]*)?$/;
 
 /** The value that the schema of `shape` would make of `value`; `undefined` where the schema must be asked. */
 export function plainValue(shape: Shape, value: unknown): { readonly value: unknown } | undefined {
