@@ -88,7 +88,9 @@ export class LimitWatch {
   }
 
   #judge(limits: Limits, answer: WatchAnswer): void {
-    const order = this.#exposureOrder(limits, answer) ?? this.#lossOrder(limits, answer);
+    // Of both, for each reading that tells the equity begins the day, whatever else it shows.
+    const loss = this.#lossOrder(limits, answer);
+    const order = this.#exposureOrder(limits, answer) ?? loss;
     if (order === undefined) {
       this.#suspect = undefined;
       return;
