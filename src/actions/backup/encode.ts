@@ -28,6 +28,9 @@ const PART_MODE = 0o640;
 /** Pieces in which a stream is unpacked: the usual 16 KiB cost one more second for each GiB. */
 const CHUNK_BYTES = 1_024 ** 2;
 
+/** Buffers of age for each piece: what it gathers, the nonce's text and its cipher, what it queues. */
+const CIPHER_COPIES = 4;
+
 type Codec = Manifest["codec"];
 
 export interface Stored {
@@ -111,11 +114,11 @@ async function encrypted(
   return collecting(await encrypter.encrypt(streamOf(plain)));
 }
 
-/** The pieces of a cipher, whose own buffers pile up beside those that it is given. */
+/** The pieces of a cipher, which has several buffers for each that it hands on. */
 async function* collecting(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   for await (const piece of pieces) {
     yield piece;
-    collectAfter(piece.length);
+    collectAfter(piece.length * CIPHER_COPIES);
   }
 }
 
