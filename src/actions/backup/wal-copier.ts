@@ -40,6 +40,8 @@ export class WalCopier {
   readonly #bucket: WalBucket;
   /** What is there, by name; `undefined`: it must be asked. */
   #there: Set<string> | undefined;
+  /** What an older release has sent without saying whose it is: a recovery takes it where this server's own is missing. */
+  #unnamed = new Set<string>();
   #histories = new Set<string>();
   #bases: readonly BaseStart[] = [];
   /** WAL before this number leads from no base there. */
@@ -116,6 +118,7 @@ export class WalCopier {
     const found = await this.#bucket.look();
     const own = found.get(systemId) ?? NO_COPIES;
     this.#there = new Set(own.segments.keys());
+    this.#unnamed = new Set(found.get(UNNAMED)?.segments.keys());
     this.#histories = new Set(own.histories);
     for (const other of found.keys()) {
       if (other === systemId || other === UNNAMED || this.#toldOthers.has(other)) continue;
@@ -176,9 +179,11 @@ export class WalCopier {
     for (const [system, copies] of await this.#bucket.look()) {
       if (system === systemId) continue;
       const bases = system === UNNAMED ? this.#bases.filter((base) => base.systemId === undefined) : this.#bases;
-      for (const place of this.#unneeded(copies, startsFor(bases, system)[0]?.number))
+      for (const place of this.#unneeded(copies, startsFor(bases, system)[0]?.number)) {
         // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
         await this.#bucket.remove(placeIn(system, place));
+        if (system === UNNAMED) this.#unnamed.delete(place);
+      }
     }
   }
 
@@ -193,7 +198,7 @@ export class WalCopier {
     // Without a base there is nothing that WAL could be missing of.
     if (this.#from === 0) return null;
     const { segmentBytes } = this.#options;
-    const there = [...(this.#there ?? [])]
+    const there = [...new Set([...this.#unnamed, ...(this.#there ?? [])])]
       .flatMap((name) => readSegment(name, segmentBytes) ?? [])
       .filter(({ number }) => number >= this.#from);
     const lowest = there.toSorted((a, b) => a.number - b.number)[0];

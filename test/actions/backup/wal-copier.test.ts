@@ -255,3 +255,23 @@ test("fetchWal() takes the WAL of the base's own server alone, and what an older
     expect.objectContaining({ kind: "note", text: expect.stringContaining("WAL of 2") }),
   );
 });
+
+test.each([
+  { left: "what an older release has sent as well", failure: null },
+  {
+    left: "nothing",
+    failure: `the bucket lacks what is before ${nameOf(3)}: there is no recovery from its oldest base`,
+  },
+])("WalCopier judges what the bucket lacks by $left", async ({ failure }) => {
+  await using rig = new WalRig(await S3Server.start());
+  rig.putBase("20260101T000000Z", rig.baseOf(undefined));
+  await rig.archived(2);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+  if (failure === null) rig.unname();
+  else for (const key of rig.s3.keys(/\.wal\//)) rig.s3.objects.delete(key);
+  await rig.archived(3);
+  // It is on the disk no more, and so is never sent again.
+  rmSync(join(rig.archive.folder, nameOf(2)), { recursive: true });
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
+  expect(rig.lines.findLast(({ kind }) => kind === "walCopied")).toMatchObject({ failure });
+});
