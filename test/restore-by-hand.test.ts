@@ -1,10 +1,11 @@
 /** docs/restore-by-hand.md, line by line: its blocks are run by sh against real backups, and the rows that come back are compared. */
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { expect, test } from "vitest";
-import { missing, PgServer, WHY } from "./actions/backup/postgres-rig.ts";
+import { Receiver, until } from "./actions/backup/postgres-receiver.ts";
+import { asOwner, missing, PgRig, PgServer, WHY } from "./actions/backup/postgres-rig.ts";
 import { fillRedis, missing as noRedis, RedisRig } from "./actions/backup/redis-rig.ts";
 import { query, RestoreRig, rowsOf } from "./actions/backup/restore-rig.ts";
 
@@ -18,8 +19,13 @@ function blocks(heading: string): readonly string[] {
   return [...section.matchAll(/^```sh\n([\s\S]*?)^```$/gm)].map(([, text = ""]) => text);
 }
 
-function run(script: readonly string[], variables: Readonly<Record<string, string>>): string {
-  return execFileSync("sh", ["-eu", "-c", script.join("\n")], {
+function run(
+  script: readonly string[],
+  variables: Readonly<Record<string, string>>,
+  prefix: readonly string[] = [],
+): string {
+  const [program, ...args] = [...prefix, "sh", "-eu", "-c", script.join("\n")];
+  return execFileSync(program, args, {
     env: { PATH: process.env["PATH"] ?? "", ...variables },
   }).toString();
 }
@@ -39,6 +45,7 @@ test("every block of the page belongs to a section that is run here", () => {
     FIND,
     "A database",
     "A PostgreSQL database",
+    "A PostgreSQL server to an instant",
     "A Redis server",
     "Files and secrets",
     "An encrypted backup",
@@ -80,6 +87,40 @@ test.skipIf(missing !== undefined)(
     expect(server.databases()).toContain(`${DB}_before`);
   },
   120_000,
+);
+
+test.skipIf(missing !== undefined)(
+  `a PostgreSQL server comes back as of an instant with the page's lines${WHY}`,
+  async () => {
+    await using server = new PgServer();
+    using rig = new PgRig();
+    await server.start();
+    const database = server.makeDatabase(20);
+    const target = { kind: "postgres", name: "ledger", url: server.url(database), physical: true } as const;
+    expect(await rig.backUp(rig.job(target))).toBe(0);
+    await using receiver = new Receiver(rig, target);
+    server.sql(database, "UPDATE fills SET quantity = 7");
+    const AT = server.sql(database, "SELECT clock_timestamp()");
+    server.sql(database, "DELETE FROM fills");
+    // One segment is archived, and what comes after it is still received.
+    server.sql(database, "SELECT pg_switch_wal()");
+    await until("a segment is archived", () => receiver.lines.some((line) => line.kind === "wal" && line.archived > 0));
+    server.sql(database, "DROP TABLE fills");
+    const OUT = join(rig.folder, "out");
+    const PATH = `${dirname(server.program("postgres"))}:${process.env["PATH"] ?? ""}`;
+    const variables = { STORE: rig.store, TARGET: "ledger", OUT, AT, PGUSER: "postgres", LC_ALL: "C", PATH };
+    const [unpack = "", collect = "", start = "", stop = ""] = blocks("A PostgreSQL server to an instant");
+    expect(run([unpack, collect], variables)).toContain("manifest.json: OK");
+    server.give(OUT);
+    try {
+      expect(run([start], variables, asOwner)).toContain("recovery stopping before commit of transaction");
+      const rows = `psql -X -A -t -h "$OUT" -d ${database} -c "SELECT count(*), min(quantity) FROM fills"`;
+      expect(run([rows], variables, asOwner).trim()).toBe("20|7");
+    } finally {
+      run([stop], variables, asOwner);
+    }
+  },
+  240_000,
 );
 
 test.skipIf(noRedis !== undefined).each(["yes", "no"])(

@@ -69,6 +69,13 @@ export class PgServer {
     this.#child = undefined;
   }
 
+  /** Gives a folder, and all below it, to the user who runs the server, and lets that user come to it. */
+  give(folder: string): void {
+    if (owner === undefined) return;
+    Bun.spawnSync(["chown", "-R", `${owner.uid}:${owner.gid}`, folder]);
+    for (let at = dirname(folder); at.startsWith(tmpdir()) && at !== tmpdir(); at = dirname(at)) chmodSync(at, 0o711);
+  }
+
   program(name: string): string {
     return join(newest?.folder ?? "/nowhere", name);
   }
