@@ -1,13 +1,13 @@
 /** The supervisor is killed at every line that it journals, and its close worker at every line of the incident: the next one goes on. */
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { expect, test, vi } from "vitest";
 import { eachOf, killAtEveryLine, linesOf, watch, type Stage } from "./every-line.ts";
 import { script } from "./fixture.ts";
-import { emergencyAt, Rig } from "./harness.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
 import { checkJournal } from "./invariants.ts";
 import { owedOn } from "./margin.ts";
 import { startPaper, type Paper } from "./paper.ts";
-import { processesOfBot } from "./processes.ts";
+import { findProcess, processesOfBot } from "./processes.ts";
 
 // Some thirty lives each, all at once: on a machine with other work to do they take minutes.
 vi.setConfig({ testTimeout: 400_000 });
@@ -293,6 +293,50 @@ test.concurrent.each([
   "a close worker killed at any line of the close of $what, with or without its supervisor, is followed by one that repays the rest, and nothing twice",
   async ({ wallet, aim }) => {
     expect(await killWorkerOnTheWayTo(aim, wallet)).toBeGreaterThan(7);
+  },
+  AIMED_DEADLINE_MS,
+);
+
+/** A cut for an exposure over its limit, whose orders wait at the touch first; its worker is killed at a line (0: not). */
+async function waitingOnce(line: number): Promise<{ lines: number; waited: boolean }> {
+  await using paper = await startPaper({ venue: "binance" });
+  await using rig = new Rig();
+  const limits = { maxExposure: 14_000, style: "limit-then-market", period: "5s" };
+  const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
+  rig.configure({ bot: { command, emergency: emergencyAt(paper.url, { limits, timeout: "60s" }) } });
+  writeFileSync(rig.path("sound"), "");
+  await rig.run();
+  const { emergency } = await rig.botUntil(
+    "the cut has begun",
+    (bot) => bot.emergency.incident !== null,
+    AIM_PATIENCE_MS,
+  );
+  const journal = rig.state(`bots/bot/incidents/${emergency.incident}.ndjson`);
+  const watcher = watch(journal, line, "worker", rig.folder);
+  try {
+    if (line > 0) await watcher.exited;
+    await rig.botUntil("the cut has ended", (bot) => bot.state === "locked", AIM_PATIENCE_MS);
+    await rig.botUntil("it is told", ({ emergency: { state } }) => state === HALF.state, AIM_PATIENCE_MS);
+  } finally {
+    watcher.kill();
+  }
+  HALF.check(paper);
+  checkJournal(rig.journal);
+  // The account is read on, by workers that may outlive their daemon by a moment.
+  await rig.endDaemon("SIGTERM");
+  await until("the last reading has ended", () => findProcess(rig.folder, "__action", "watch-account") === undefined);
+  return { lines: linesOf(journal), waited: readFileSync(journal, "utf8").includes('"restedAt"') };
+}
+
+test.concurrent(
+  "a close worker killed at any line while its orders wait at the touch is followed by one that cancels them and goes on, and not below the limit",
+  async () => {
+    const { lines, waited } = await waitingOnce(0);
+    expect(waited).toBe(true);
+    expect(lines).toBeGreaterThan(15);
+    await eachOf(lines, async (line) => {
+      await waitingOnce(line);
+    });
   },
   AIMED_DEADLINE_MS,
 );
