@@ -1,12 +1,19 @@
 /** Where a metric is read from: each `of…` makes one row's labels and samples of a reading of the status object. */
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
+import type { OwnUsage } from "../platform/own-usage.ts";
 import type { Family, Sample } from "./exposition.ts";
+
+/** What the metrics are read from: the status, and what only a scrape asks for. */
+export interface Reading extends Status {
+  /** What the supervisor itself uses. Absent where nobody measured it: its metrics have no sample then. */
+  readonly own?: OwnUsage;
+}
 
 /** One metric: what stands above its samples, and how they are read. */
 export interface Row extends Omit<Family, "samples"> {
   /** Names of the labels, in order. */
   readonly labels: readonly string[];
-  readonly read: (status: Status) => readonly Sample[];
+  readonly read: (reading: Reading) => readonly Sample[];
 }
 
 type Probe = BotStatus["probes"][number];
@@ -28,6 +35,11 @@ export function counter(name: string, help: string, source: Source): Row {
 /** One sample without labels. */
 export function ofDaemon(read: (supervisor: Status["supervisor"]) => number): Source {
   return { labels: [], read: ({ supervisor }) => [{ labels: {}, value: read(supervisor) }] };
+}
+
+/** One sample of the supervisor's own process, or none; `undefined` is NaN. */
+export function ofOwn(read: (own: OwnUsage) => number | undefined): Source {
+  return { labels: [], read: ({ own }) => (own === undefined ? [] : [{ labels: {}, value: read(own) ?? NONE }]) };
 }
 
 type Machine = NonNullable<Status["supervisor"]["machine"]>;

@@ -2,7 +2,7 @@
  * Every metric of `/metrics`: one row each, read from the status object. Names follow prometheus.io/docs/practices/naming:
  * base units, `_total` for counters, a series for each state with 0 or 1. A stopped bot keeps its series, since alerts are about it.
  */
-import { statusSchema, type Status } from "../core/status.ts";
+import { statusSchema } from "../core/status.ts";
 import { expose } from "./exposition.ts";
 import {
   botState,
@@ -16,11 +16,13 @@ import {
   ofDrill,
   ofLastExit,
   ofMachine,
+  ofOwn,
   ofPressure,
   ofProbe,
   ofTree,
   probeState,
   secondsOf,
+  type Reading,
   type Row,
 } from "./metric-source.ts";
 
@@ -48,7 +50,7 @@ export const METRICS: readonly Row[] = [
     ofDaemon(({ journalDropped }) => journalDropped),
   ),
   gauge(
-    "supervisor_loop_lag_seconds",
+    "supervisor_eventloop_lag_seconds",
     "The longest delay of the supervisor's own loop in the last ten seconds.",
     ofMachine(({ loopLagSeconds }) => loopLagSeconds),
   ),
@@ -86,6 +88,26 @@ export const METRICS: readonly Row[] = [
     "process_resident_memory_bytes",
     "Resident memory of the supervisor itself.",
     ofDaemon(({ rssBytes }) => rssBytes),
+  ),
+  counter(
+    "process_cpu_seconds_total",
+    "User and system CPU time of the supervisor itself.",
+    ofOwn(({ cpuSeconds }) => cpuSeconds),
+  ),
+  gauge(
+    "process_virtual_memory_bytes",
+    "Address space of the supervisor itself, most of which is never used.",
+    ofOwn(({ virtualBytes }) => virtualBytes),
+  ),
+  gauge(
+    "process_open_fds",
+    "Open file descriptors of the supervisor itself.",
+    ofOwn(({ openFiles }) => openFiles),
+  ),
+  gauge(
+    "process_max_fds",
+    "How many file descriptors the supervisor itself may have open.",
+    ofOwn(({ maxOpenFiles }) => maxOpenFiles),
   ),
   gauge(
     "process_start_time_seconds",
@@ -350,6 +372,6 @@ export const METRICS: readonly Row[] = [
 ];
 
 /** What `/metrics` answers. Some 60 lines for each bot and 7 for each of its probes. */
-export function metricsText(status: Status): string {
-  return expose(METRICS.map(({ read, ...row }) => ({ ...row, samples: read(status) })));
+export function metricsText(reading: Reading): string {
+  return expose(METRICS.map(({ read, ...row }) => ({ ...row, samples: read(reading) })));
 }

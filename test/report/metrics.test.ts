@@ -1,7 +1,14 @@
 import { describe, expect, test } from "vitest";
+import type { BotStatus } from "../../src/core/status.ts";
+import type { Reading } from "../../src/report/metric-source.ts";
 import { METRICS, metricsText } from "../../src/report/metrics.ts";
 import { botStatusOf, downBotOf, statusOf } from "../harness/status.ts";
 import { promtool } from "../harness/promtool.ts";
+
+const OWN = { cpuSeconds: 1.25, virtualBytes: 1_073_741_824, openFiles: 21, maxOpenFiles: 1_024 };
+
+/** The status of a supervisor with these bots, as a scrape reads it. */
+const readingOf = (bots?: readonly BotStatus[]): Reading => ({ ...statusOf(bots), own: OWN });
 
 /** Names and labels of every sample, without its value. */
 const seriesOf = (text: string): string[] =>
@@ -27,13 +34,13 @@ describe("METRICS", () => {
 
   test("writes for each sample the labels that the row says, in their order", () => {
     for (const { labels, read } of METRICS)
-      for (const sample of read(statusOf())) expect(Object.keys(sample.labels)).toEqual(labels);
+      for (const sample of read(readingOf())) expect(Object.keys(sample.labels)).toEqual(labels);
   });
 });
 
 describe("metricsText()", () => {
   test("answers as the golden text for one running bot", async () => {
-    await expect(metricsText(statusOf())).toMatchFileSnapshot("metrics.golden.txt");
+    await expect(metricsText(readingOf())).toMatchFileSnapshot("metrics.golden.txt");
   });
 
   test("says HELP and TYPE once for each metric, before its samples and nowhere else", () => {
@@ -68,6 +75,13 @@ describe("metricsText()", () => {
     );
   });
 
+  test("has no sample of the supervisor's own process where nobody measured it, and NaN for what the kernel hides", () => {
+    expect(metricsText(statusOf())).not.toMatch(/^process_(?:cpu|open)/m);
+    const hidden = metricsText({ ...statusOf(), own: { ...OWN, openFiles: undefined } });
+    expect(hidden).toContain("process_cpu_seconds_total 1.25\n");
+    expect(hidden).toContain("process_open_fds NaN\n");
+  });
+
   test("tells a lockout and the state of its emergency", () => {
     const emergency = { ...botStatusOf().emergency, state: "flat", lockedSince: "2026-01-01T00:00:30.000Z" } as const;
     const text = metricsText(statusOf([downBotOf({ state: "locked", emergency })]));
@@ -84,7 +98,7 @@ describe("metricsText()", () => {
   });
 
   test.skipIf(promtool === undefined)("passes promtool check metrics (skipped where no promtool is installed)", () => {
-    const text = metricsText(statusOf([botStatusOf(), downBotOf({ name: "other", lastExit: null })]));
+    const text = metricsText(readingOf([botStatusOf(), downBotOf({ name: "other", lastExit: null })]));
     const { exitCode, stderr } = Bun.spawnSync([promtool ?? "", "check", "metrics"], { stdin: Buffer.from(text) });
     expect(stderr.toString()).toBe("");
     expect(exitCode).toBe(0);

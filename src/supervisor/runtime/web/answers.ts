@@ -2,6 +2,7 @@
 import { isIP } from "node:net";
 import type { Status } from "../../../core/status.ts";
 import { healthHttpStatus, notReady } from "../../../core/status-http.ts";
+import { readOwnUsage } from "../../../platform/own-usage.ts";
 import { EXPOSITION_TYPE } from "../../../report/exposition.ts";
 import { metricsText } from "../../../report/metrics.ts";
 import { PAGE_POLICY, statusPage } from "../../../report/status-page.ts";
@@ -133,7 +134,7 @@ async function page({ status }: WebDeps): Promise<Response> {
 }
 
 async function metrics({ fullStatus }: WebDeps): Promise<Response> {
-  return text(metricsText(await fullStatus()), 200, EXPOSITION_TYPE);
+  return text(metricsText({ ...(await fullStatus()), own: readOwnUsage() }), 200, EXPOSITION_TYPE);
 }
 
 function text(body: string, status = 200, type = "text/plain; charset=utf-8"): Response {
