@@ -105,6 +105,10 @@ const botStatusSchema = z.strictObject({
       })
       .nullish()
       .describe("The last close that this daemon ran; null: none."),
+    closes: z
+      .record(z.string(), z.int().min(0))
+      .nullish()
+      .describe("Runs of the close that ended since this daemon started, slow rounds included, by outcome."),
     preflight: z.enum(["ok", "failed", "never"]),
     preflightAt: time.nullable(),
     limits: z

@@ -1,12 +1,21 @@
 /** Where a metric is read from: each `of…` makes one row's labels and samples of a reading of the status object. */
+import { CLOSE_EXIT } from "../core/close-job.ts";
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
 import type { OwnUsage } from "../platform/own-usage.ts";
 import type { Family, Sample } from "./exposition.ts";
+
+export interface ConfigRead {
+  /** Of the start, or of the last reload since; a dry run is none. */
+  readonly success: boolean;
+  readonly lastSuccessAt: Date;
+}
 
 /** What the metrics are read from: the status, and what only a scrape asks for. */
 export interface Reading extends Status {
   /** What the supervisor itself uses. Absent where nobody measured it: its metrics have no sample then. */
   readonly own?: OwnUsage;
+  /** The last try to read the config. Absent as `own`. */
+  readonly configRead?: ConfigRead;
 }
 
 /** One metric: what stands above its samples, and how they are read. */
@@ -40,6 +49,14 @@ export function ofDaemon(read: (supervisor: Status["supervisor"]) => number): So
 /** One sample of the supervisor's own process, or none; `undefined` is NaN. */
 export function ofOwn(read: (own: OwnUsage) => number | undefined): Source {
   return { labels: [], read: ({ own }) => (own === undefined ? [] : [{ labels: {}, value: read(own) ?? NONE }]) };
+}
+
+/** One sample of the last try to read the config, or none. */
+export function ofConfigRead(read: (config: ConfigRead) => number): Source {
+  return {
+    labels: [],
+    read: ({ configRead }) => (configRead === undefined ? [] : [{ labels: {}, value: read(configRead) }]),
+  };
 }
 
 type Machine = NonNullable<Status["supervisor"]["machine"]>;
@@ -99,6 +116,24 @@ export function ofCloseOrders(): Source {
           value: each.emergency.lastClose?.orders[outcome] ?? NONE,
         })),
       ),
+  };
+}
+
+const ENDS: readonly string[] = [...Object.keys(CLOSE_EXIT), "failed"];
+
+/** For each bot that has an emergency section a sample for each end of a close, also for those that none came to: an increase is seen from 0 on. */
+export function ofCloses(): Source {
+  return {
+    labels: ["bot", "account", "outcome"],
+    read: ({ bots }) =>
+      bots
+        .filter(({ emergency }) => emergency.state !== "off")
+        .flatMap((each) =>
+          ENDS.map((outcome) => ({
+            labels: { ...ofWhom(each), outcome },
+            value: each.emergency.closes?.[outcome] ?? 0,
+          })),
+        ),
   };
 }
 

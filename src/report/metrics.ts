@@ -12,6 +12,8 @@ import {
   ofBackup,
   ofBot,
   ofCloseOrders,
+  ofCloses,
+  ofConfigRead,
   ofDaemon,
   ofDrill,
   ofLastExit,
@@ -43,6 +45,16 @@ export const METRICS: readonly Row[] = [
     "supervisor_uptime_seconds",
     "Time since the supervisor started, on a clock that never jumps.",
     ofDaemon(({ uptimeSeconds }) => uptimeSeconds),
+  ),
+  gauge(
+    "supervisor_config_last_reload_success",
+    "1 when the config was taken over at the last reload, or at the start without one since; 0 when it was refused.",
+    ofConfigRead(({ success }) => Number(success)),
+  ),
+  gauge(
+    "supervisor_config_last_reload_success_timestamp_seconds",
+    "When the config was last taken over, in seconds since 1970.",
+    ofConfigRead(({ lastSuccessAt }) => lastSuccessAt.getTime() / 1_000),
   ),
   counter(
     "supervisor_journal_dropped_lines_total",
@@ -225,6 +237,11 @@ export const METRICS: readonly Row[] = [
     "When the lockout began, in seconds since 1970; NaN while there is none.",
     ofBot(({ emergency }) => secondsOf(emergency.lockedSince)),
   ),
+  counter(
+    "supervisor_emergency_close_total",
+    "Runs of the close that ended, slow rounds included, by outcome; no series for a bot without an emergency section.",
+    ofCloses(),
+  ),
   gauge(
     "supervisor_bot_emergency_close_seconds",
     "How long the last close took, its quiet period included; NaN before the first of this daemon.",
@@ -371,7 +388,7 @@ export const METRICS: readonly Row[] = [
   ),
 ];
 
-/** What `/metrics` answers. Some 60 lines for each bot and 7 for each of its probes. */
+/** What `/metrics` answers. Some 75 lines for each bot and 7 for each of its probes. */
 export function metricsText(reading: Reading): string {
   return expose(METRICS.map(({ read, ...row }) => ({ ...row, samples: read(reading) })));
 }

@@ -133,6 +133,7 @@ test.concurrent("SIGUSR2 closes positions of every bot", async () => {
     residualNotional: 0,
     orders: { rejected: 0, unknown: 0 },
   });
+  expect(emergency.closes).toEqual({ flat: 1 });
   const shown = await rig.cli("emergency", "report", "bot", "--json");
   const told = { method: expect.any(String) };
   expect(JSON.parse(shown.out)).toMatchObject({ cause, fence: told, before: { notional: expect.any(Number) } });

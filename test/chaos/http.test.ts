@@ -54,6 +54,30 @@ test.concurrent("the daemon answers on /livez, /readyz, /health, / and /metrics,
   expect(await codeOf(`${http}/v1/bots/bot/start`, { method: "POST" })).toBe(405);
 });
 
+test.concurrent("/metrics tells that a reload was refused, since when the config holds, and that a later one was taken over", async () => {
+  const bots = { bot: { command: STAY } };
+  await using rig = new Rig({ bots, config: BOTH });
+  await rig.run();
+  const read = async (): Promise<readonly [success: string, since: number]> => {
+    const text = await (await fetch(`${baseOf(rig, "metrics")}/metrics`)).text();
+    const [, success = "", since = ""] =
+      /^supervisor_config_last_reload_success (\d)$[^]*^supervisor_config_last_reload_success_timestamp_seconds (\S+)$/m.exec(
+        text,
+      ) ?? [];
+    return [success, Number(since)];
+  };
+  const [atStart, since] = await read();
+  expect(atStart).toBe("1");
+  rig.configure({ bot: { command: STAY, colour: 1 } }, BOTH);
+  expect((await rig.cli("reload")).code).not.toBe(0);
+  expect(await read()).toEqual(["0", since]);
+  rig.configure(bots, BOTH);
+  expect((await rig.cli("reload")).code).toBe(0);
+  const [success, later] = await read();
+  expect(success).toBe("1");
+  expect(later).toBeGreaterThan(since);
+});
+
 /** Names and labels of every sample. */
 function seriesOf(text: string): string[] {
   return text.split("\n").flatMap((line) => (line === "" || line.startsWith("#") ? [] : line.replace(/ \S+$/, "")));

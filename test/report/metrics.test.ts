@@ -8,7 +8,11 @@ import { promtool } from "../harness/promtool.ts";
 const OWN = { cpuSeconds: 1.25, virtualBytes: 1_073_741_824, openFiles: 21, maxOpenFiles: 1_024 };
 
 /** The status of a supervisor with these bots, as a scrape reads it. */
-const readingOf = (bots?: readonly BotStatus[]): Reading => ({ ...statusOf(bots), own: OWN });
+const readingOf = (bots?: readonly BotStatus[]): Reading => ({
+  ...statusOf(bots),
+  own: OWN,
+  configRead: { success: true, lastSuccessAt: new Date("2026-01-01T00:00:00.000Z") },
+});
 
 /** Names and labels of every sample, without its value. */
 const seriesOf = (text: string): string[] =>
@@ -89,6 +93,16 @@ describe("metricsText()", () => {
     expect(text).toContain('supervisor_bot_locked_since_timestamp_seconds{bot="momentum",account="main"} 1767225630\n');
     expect(text).toContain('supervisor_bot_emergency_state{bot="momentum",account="main",state="flat"} 1\n');
     expect(text).toContain('supervisor_bot_emergency_state{bot="momentum",account="main",state="armed"} 0\n');
+  });
+
+  test("counts the closes by outcome from 0 on, and none of a bot that has no emergency section", () => {
+    const { emergency } = botStatusOf();
+    const off = botStatusOf({ name: "off", emergency: { ...emergency, state: "off" } });
+    const closes = { flat: 1, failed: 3 };
+    const text = metricsText(statusOf([botStatusOf({ emergency: { ...emergency, closes } }), off]));
+    for (const ended of ['flat"} 1', 'failed"} 3', 'residual"} 0'])
+      expect(text).toContain(`supervisor_emergency_close_total{bot="momentum",account="main",outcome="${ended}\n`);
+    expect(text).not.toContain('supervisor_emergency_close_total{bot="off"');
   });
 
   test("escapes what people may write into an account", () => {

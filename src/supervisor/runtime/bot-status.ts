@@ -153,6 +153,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     outcome: lockout?.outcome ?? null,
     retries: lockout === undefined ? null : isRetried(lockout),
     lastClose: lastCloseOf(bot.emergency.lastReport),
+    closes: { ...bot.emergency.closes },
     ...bot.guard.status,
   };
 }

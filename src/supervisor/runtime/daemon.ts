@@ -137,6 +137,7 @@ export class Daemon {
     this.#loaded = loaded;
     this.#reloader = new Reloader({
       fleet: this.#fleet,
+      clock,
       current: () => this.#loaded,
       adopt: (next, plan) => this.#adoptConfig(next, plan),
       stopping: () => this.#stopping,
@@ -257,6 +258,7 @@ export class Daemon {
       journal: this.#journal,
       status: () => this.status(),
       pulseAgeMs: () => this.#pulse.ageMs,
+      configRead: () => this.#reloader.lastRead,
       stopping: () => this.#stopping,
       reload: (options) => this.reload(options),
       upgrader: this.upgrader,

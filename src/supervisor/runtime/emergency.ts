@@ -56,6 +56,7 @@ export class Emergency {
   readonly #deps: EmergencyDeps;
   #view: CloseView | undefined;
   #lastReport: CloseReport | undefined;
+  readonly #closes: Partial<Record<RungOutcome, number>> = {};
   #working = false;
   /** The order whose bad fill was told last. */
   #toldOrder: string | undefined;
@@ -82,6 +83,11 @@ export class Emergency {
   /** Of the last close that ended while this daemon lived. */
   get lastReport(): CloseReport | undefined {
     return this.#lastReport;
+  }
+
+  /** How often a close ended so while this daemon lived. */
+  get closes(): Readonly<Partial<Record<RungOutcome, number>>> {
+    return this.#closes;
   }
 
   /** A worker is under way; it goes on also when the daemon ends. */
@@ -160,6 +166,7 @@ export class Emergency {
   #ended(outcome: RungOutcome, text: string, report?: CloseReport): RungOutcome {
     this.#view = { state: "ended", text, report };
     this.#lastReport = report ?? this.#lastReport;
+    this.#closes[outcome] = (this.#closes[outcome] ?? 0) + 1;
     this.#working = false;
     this.#deps.fact(isReached(outcome) ? "info" : "alert", `closing positions ended ${outcome}: ${text}`);
     if (report !== undefined) this.#tellBot(report);

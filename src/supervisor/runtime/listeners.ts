@@ -7,7 +7,8 @@ import { controlSocketPath } from "./config/paths.ts";
 import { openControl, type ControlDeps } from "./control.ts";
 import { openWeb, type Web, type WebDeps } from "./web.ts";
 
-export interface ListenersDeps extends Omit<ControlDeps, "path">, Pick<WebDeps, "status" | "pulseAgeMs" | "stopping"> {
+export interface ListenersDeps
+  extends Omit<ControlDeps, "path">, Pick<WebDeps, "status" | "pulseAgeMs" | "configRead" | "stopping"> {
   readonly runtimeDir: string;
   /** What holds now; the control socket stays as it was at the start. */
   readonly config: () => Config;
@@ -33,9 +34,9 @@ export class Listeners {
 
   /** Opens the TCP servers. Throws when one cannot be opened, unless it is `urgent` that the daemon goes on. */
   async openWeb(urgent: WebDeps["urgent"]): Promise<void> {
-    const { config, status, pulseAgeMs, stopping, say } = this.#deps;
+    const { config, status, pulseAgeMs, configRead, stopping, say } = this.#deps;
     const bots = (): Config["bots"] => config().bots;
-    this.#web = await openWeb({ config: config(), bots, status, pulseAgeMs, stopping, urgent, say });
+    this.#web = await openWeb({ config: config(), bots, status, pulseAgeMs, configRead, stopping, urgent, say });
   }
 
   async closeWeb(): Promise<void> {

@@ -12,6 +12,8 @@ import type { Bot } from "../bot.ts";
 import { checkEnvironment } from "../config/environment.ts";
 import { ConfigError } from "../config/issues.ts";
 import type { BotConfig, Config, Dirs, LoadedConfig } from "../config/load.ts";
+import type { Clock } from "../../../platform/clock.ts";
+import type { ConfigRead } from "../../../report/metric-source.ts";
 import type { Fleet } from "../fleet.ts";
 import { surveyBots } from "../survey.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
@@ -21,6 +23,7 @@ const MARGIN_MS = 15_000;
 
 export interface ReloaderDeps {
   readonly fleet: Fleet;
+  readonly clock: Clock;
   /** The config in force, but for the bots, which the fleet knows. */
   readonly current: () => LoadedConfig;
   /** Takes over what is of the supervisor itself; resolves when its servers are open again. */
@@ -48,6 +51,7 @@ export class ReloadRefusal extends Error {
 
 export class Reloader {
   readonly #deps: ReloaderDeps;
+  #lastRead: ConfigRead;
   #busy = false;
   #again = false;
   /** An order to close everything came while bots were being replaced: those that come have to obey it, too. */
@@ -55,6 +59,13 @@ export class Reloader {
 
   constructor(deps: ReloaderDeps) {
     this.#deps = deps;
+    // The daemon is made of a config that has just been read.
+    this.#lastRead = { success: true, lastSuccessAt: deps.clock.wallTime() };
+  }
+
+  /** How the last reload ended that was begun; before the first, the start. */
+  get lastRead(): ConfigRead {
+    return this.#lastRead;
   }
 
   get busy(): boolean {
@@ -89,8 +100,11 @@ export class Reloader {
         throw new ReloadRefusal("refused", `cannot reload: ${answer.refusal}`, "nothing was changed");
       say("info", `reloading ${loaded.file}: ${reloadSummary(answer)}`);
       onBusy(true);
-      return { ...answer, applied: true, bots: await this.#apply(loaded, plan) };
+      const bots = await this.#apply(loaded, plan);
+      this.#lastRead = { success: true, lastSuccessAt: this.#deps.clock.wallTime() };
+      return { ...answer, applied: true, bots };
     } catch (error) {
+      this.#lastRead = { ...this.#lastRead, success: false };
       if (error instanceof ReloadRefusal)
         say("warn", `the config is not reloaded, and everything goes on as it was: ${error.message}`);
       else

@@ -4,6 +4,7 @@ import type { Status } from "../../../core/status.ts";
 import { healthHttpStatus, notReady } from "../../../core/status-http.ts";
 import { readOwnUsage } from "../../../platform/own-usage.ts";
 import { EXPOSITION_TYPE } from "../../../report/exposition.ts";
+import type { ConfigRead } from "../../../report/metric-source.ts";
 import { metricsText } from "../../../report/metrics.ts";
 import { PAGE_POLICY, statusPage } from "../../../report/status-page.ts";
 import { json, refuse } from "../api.ts";
@@ -21,6 +22,8 @@ export interface WebDeps {
   readonly fullStatus: () => Promise<Status>;
   /** Time since the daemon's loop has turned, ms. */
   readonly pulseAgeMs: () => number;
+  /** How the last try to read the config ended. */
+  readonly configRead: () => ConfigRead;
   /** The daemon is on its way out. */
   readonly stopping: () => boolean;
   /** Names of the bots with `autostart`. */
@@ -133,8 +136,12 @@ async function page({ status }: WebDeps): Promise<Response> {
   return response;
 }
 
-async function metrics({ fullStatus }: WebDeps): Promise<Response> {
-  return text(metricsText({ ...(await fullStatus()), own: readOwnUsage() }), 200, EXPOSITION_TYPE);
+async function metrics({ fullStatus, configRead }: WebDeps): Promise<Response> {
+  return text(
+    metricsText({ ...(await fullStatus()), own: readOwnUsage(), configRead: configRead() }),
+    200,
+    EXPOSITION_TYPE,
+  );
 }
 
 function text(body: string, status = 200, type = "text/plain; charset=utf-8"): Response {

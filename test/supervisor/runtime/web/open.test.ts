@@ -19,6 +19,7 @@ function depsFor(sections: object, urgent = false): { deps: WebDeps; said: strin
     bots: () => ({}),
     status: () => Promise.resolve(statusOf()),
     pulseAgeMs: () => 0,
+    configRead: () => ({ success: true, lastSuccessAt: new Date(0) }),
     stopping: () => false,
     urgent: () => urgent,
     say: (level, text) => said.push(`${level}: ${text}`),

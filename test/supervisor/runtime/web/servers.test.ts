@@ -54,6 +54,7 @@ function serversFor(sections: object, more: Partial<World> = {}): { servers: Web
       return world.status;
     },
     pulseAgeMs: () => world.pulseAgeMs,
+    configRead: () => ({ success: false, lastSuccessAt: new Date(1_767_225_600_500) }),
     stopping: () => world.stopping,
   });
   running.push(servers);
@@ -143,6 +144,20 @@ test("WebServers keep the probes of a bot that is down in /metrics", async () =>
     expect(text).toContain(
       `supervisor_probe_verdict{bot="momentum",account="main",probe="${probe}",verdict="pending"} 1\n`,
     );
+});
+
+test("WebServers say in /metrics what the supervisor itself uses, and how the config was read last", async () => {
+  const { metrics } = open(serversFor(LOCAL).servers);
+  const text = await (await fetch(`${metrics}/metrics`)).text();
+  for (const name of [
+    "process_cpu_seconds_total",
+    "process_virtual_memory_bytes",
+    "process_open_fds",
+    "process_max_fds",
+  ])
+    expect(text).toMatch(new RegExp(`^${name} [0-9.]+$`, "m"));
+  expect(text).toContain("supervisor_config_last_reload_success 0\n");
+  expect(text).toContain("supervisor_config_last_reload_success_timestamp_seconds 1767225600.5\n");
 });
 
 test("WebServers answer HEAD without a body and refuse what would change something", async () => {
