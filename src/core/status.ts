@@ -84,6 +84,9 @@ const botStatusSchema = z.strictObject({
       oomKills: z.int().min(0),
     })
     .nullable(),
+  cpuSeconds: seconds
+    .nullish()
+    .describe("CPU time of all its starts, as far as this daemon has seen it; null: the kernel did not tell."),
   level: z.enum(["normal", "degraded", "minimal", "emergency"]),
   emergency: z.strictObject({
     state: z.enum(["off", "armed", "fencing", "closing", "flat", "residual", "unknown"]),

@@ -1,7 +1,7 @@
 /** Memory, CPU and open files of a set of processes, read from /proc; proc(5). It starts nothing and keeps nothing open. */
 import { readFileSync } from "node:fs";
 import type { Clock } from "./clock.ts";
-import { countOpenFiles, isLive, MS_PER_TICK, readKernelFile, readStat } from "./proc.ts";
+import { countOpenFiles, isLive, MS_PER_TICK, readKernelFile, readProc, readStat } from "./proc.ts";
 
 /** Type of the entry with the page size in the auxiliary vector (elf.h). */
 const AT_PAGESZ = 6n;
@@ -16,6 +16,11 @@ export interface ResourceUsage {
   readonly rssBytes: number;
   /** 100 is one core. Over the time since the last sample; at a process's first sample over its whole life, as `ps` shows. */
   readonly cpuPercent: number;
+  /**
+   * CPU time of all that this sampler has ever measured, as far as it was seen; never falls. By a cgroup also that of children that
+   * came and went; without one, what a process used between its last sample and its end is missing.
+   */
+  readonly cpuSeconds: number;
   readonly openFiles: number;
   /** Processes that still run and whose open files may not be counted (another user's); `openFiles` lacks theirs. */
   readonly uncounted: number;
@@ -32,24 +37,31 @@ interface PidReading {
   readonly elapsedMs: number;
 }
 
-/** Measures the given processes together. Rejects when /proc cannot be read; vanished pids are ignored. */
-export type UsageSampler = (pids: readonly number[]) => Promise<ResourceUsage>;
+/**
+ * Measures the given processes together; their CPU time by `cgroup`, the v2 one that all of them and nobody else are in, where
+ * there is one. Rejects when /proc cannot be read; vanished pids are ignored.
+ */
+export type UsageSampler = (pids: readonly number[], cgroup?: string) => Promise<ResourceUsage>;
 
 /**
  * A sampler with its own memory of CPU times: one per asker, because the CPU use is computed since the same asker's
  * last sample. It keeps no descriptor, timer or child, so it needs no closing.
  */
 export function createUsageSampler(clock: Clock): UsageSampler {
-  const known = new Map<number, { reading: PidReading; percent: number }>();
-  return async (pids) => {
+  const known = new Map<number, Known>();
+  const byCgroup = createCgroupCounter();
+  let byPidMs = 0;
+  return async (pids, cgroup) => {
     const readings = readPids(pids, clock);
-    const usage = { rssBytes: 0, cpuPercent: 0, openFiles: 0, uncounted: 0, pids: readings.size };
+    const usage = { rssBytes: 0, cpuPercent: 0, cpuSeconds: 0, openFiles: 0, uncounted: 0, pids: readings.size };
+    const cgroupMs = byCgroup(cgroup);
     for (const [pid, reading] of readings) {
       const previous = known.get(pid);
       const next = nextCpu(previous, reading);
+      if (cgroupMs === undefined) byPidMs += addedCpuMs(previous, reading);
       // Deleted first, so that the map stays ordered by last use.
       known.delete(pid);
-      known.set(pid, next);
+      known.set(pid, { ...next, countedMs: reading.cpuMs });
       usage.rssBytes += reading.rssBytes;
       usage.cpuPercent += next.percent;
       const openFiles = countOpenFiles(pid);
@@ -60,17 +72,58 @@ export function createUsageSampler(clock: Clock): UsageSampler {
       if (known.size <= MAX_READINGS) break;
       known.delete(pid);
     }
+    usage.cpuSeconds = (byPidMs + (cgroupMs ?? 0)) / 1_000;
     return usage;
+  };
+}
+
+/** What is remembered of a process. */
+interface Known {
+  /** From here on the CPU use is computed. */
+  readonly reading: PidReading;
+  readonly percent: number;
+  /** Its CPU time at the last sample of all, ms. */
+  readonly countedMs: number;
+}
+
+/** CPU time that a process used since it was seen last, ms; at first sight all of it. */
+function addedCpuMs(previous: Known | undefined, reading: PidReading): number {
+  return previous === undefined || isReplaced(previous, reading)
+    ? reading.cpuMs
+    : Math.max(0, reading.cpuMs - previous.countedMs);
+}
+
+/** The pid was given to another process since. */
+function isReplaced(previous: Pick<Known, "reading">, reading: PidReading): boolean {
+  return reading.elapsedMs + AGE_SLACK_MS < reading.atMs - previous.reading.atMs;
+}
+
+/**
+ * Adds up the CPU time of one cgroup, ms, also when it is removed and made again, as between two starts: it counts from 0 then.
+ * `undefined` while none was ever read; one that cannot be read now adds nothing.
+ */
+function createCgroupCounter(): (folder: string | undefined) => number | undefined {
+  let totalMs: number | undefined;
+  let lastMs = 0;
+  return (folder) => {
+    const text = folder === undefined ? undefined : readProc(`${folder}/cpu.stat`);
+    // Every v2 cgroup counts it, also without the cpu controller (cgroup-v2.rst).
+    const found = /^usage_usec (\d+)$/m.exec(text ?? "")?.[1];
+    if (found === undefined) return totalMs;
+    const nowMs = Number(found) / 1_000;
+    totalMs = (totalMs ?? 0) + (nowMs < lastMs ? nowMs : nowMs - lastMs);
+    lastMs = nowMs;
+    return totalMs;
   };
 }
 
 /** CPU use from two readings; the earlier one is kept on while the span is too short to compute with. */
 function nextCpu(
-  previous: { reading: PidReading; percent: number } | undefined,
+  previous: Pick<Known, "reading" | "percent"> | undefined,
   reading: PidReading,
-): { reading: PidReading; percent: number } {
-  const replaced = previous !== undefined && reading.elapsedMs + AGE_SLACK_MS < reading.atMs - previous.reading.atMs;
-  if (previous === undefined || replaced) return { reading, percent: share(reading.cpuMs, reading.elapsedMs) };
+): Pick<Known, "reading" | "percent"> {
+  if (previous === undefined || isReplaced(previous, reading))
+    return { reading, percent: share(reading.cpuMs, reading.elapsedMs) };
   const spanMs = reading.elapsedMs - previous.reading.elapsedMs;
   if (spanMs < MIN_CPU_SPAN_MS) return previous;
   return { reading, percent: share(reading.cpuMs - previous.reading.cpuMs, spanMs) };

@@ -103,6 +103,18 @@ export function ofBot(read: (bot: BotStatus) => number | null): Source {
   };
 }
 
+/** As `ofBot`, but without a sample for a bot of which nothing is known: a counter has no gaps. */
+export function ofKnownBot(read: (bot: BotStatus) => number | null | undefined): Source {
+  return {
+    labels: ["bot", "account"],
+    read: ({ bots }) =>
+      bots.flatMap((each) => {
+        const value = read(each) ?? undefined;
+        return value === undefined ? [] : [{ labels: ofWhom(each), value }];
+      }),
+  };
+}
+
 const OUTCOMES = ["accepted", "rejected", "unknown"] as const;
 
 /** For each bot a sample for each outcome of the orders of its last close; without one NaN. */

@@ -16,6 +16,7 @@ import {
   ofConfigRead,
   ofDaemon,
   ofDrill,
+  ofKnownBot,
   ofLastExit,
   ofMachine,
   ofOwn,
@@ -206,6 +207,11 @@ export const METRICS: readonly Row[] = [
     "supervisor_bot_cpu_ratio",
     "CPU use of the bot's process tree; 1 is one core.",
     ofTree(({ cpuPercent }) => cpuPercent / 100),
+  ),
+  counter(
+    "supervisor_bot_cpu_seconds_total",
+    "CPU time of all starts of the bot, its children's too; where there are no cgroups, without the last moments of each process.",
+    ofKnownBot(({ cpuSeconds }) => cpuSeconds),
   ),
   gauge(
     "supervisor_bot_open_fds",

@@ -78,6 +78,26 @@ test.concurrent("/metrics tells that a reload was refused, since when the config
   expect(later).toBeGreaterThan(since);
 });
 
+test.concurrent("the CPU time of a bot in /metrics goes on over its death, its next start and its stop", async () => {
+  const command = ["sh", "-c", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; exec sleep 600"];
+  await using rig = new Rig({ bots: { bot: { command } }, config: BOTH });
+  await rig.run();
+  const used = async (): Promise<number> => {
+    const text = await (await fetch(`${baseOf(rig, "metrics")}/metrics`)).text();
+    return Number(/^supervisor_bot_cpu_seconds_total\{bot="bot",account="bot"\} (\S+)$/m.exec(text)?.[1] ?? Number.NaN);
+  };
+  const { pid } = await rig.botIn("running");
+  await until("the bot has used CPU time", async () => (await used()) >= 0.05);
+  const first = await used();
+  process.kill(pid ?? 0, "SIGKILL");
+  await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
+  expect(await used()).toBeGreaterThanOrEqual(first);
+  await until("its next start has used some, too", async () => (await used()) >= first + 0.05);
+  const second = await used();
+  await rig.cli("stop", "bot");
+  expect(await used()).toBeGreaterThanOrEqual(second);
+});
+
 /** Names and labels of every sample. */
 function seriesOf(text: string): string[] {
   return text.split("\n").flatMap((line) => (line === "" || line.startsWith("#") ? [] : line.replace(/ \S+$/, "")));

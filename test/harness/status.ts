@@ -34,6 +34,7 @@ export function botStatusOf(more: Partial<BotStatus> = {}): BotStatus {
     ],
     heartbeat: { at: "2026-01-01T00:00:59.600Z", ageSeconds: 0.4, status: "3 positions open" },
     resources: { rssBytes: 1_048_576, cpuPercent: 150, pids: 2, openFiles: 20, memoryLimitBytes: null, oomKills: 0 },
+    cpuSeconds: 75.5,
     level: "normal",
     emergency: {
       state: "armed",

@@ -1,6 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readlinkSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import pidusage from "pidusage";
 import { afterEach, describe, expect, test } from "vitest";
 import { createUsageSampler } from "../../src/platform/usage.ts";
@@ -62,7 +64,7 @@ describe("createUsageSampler()", () => {
     const { pid, child } = start("sleep", "60");
     await sample([pid, process.pid]);
     await end(child);
-    expect(await sample([pid])).toEqual({ rssBytes: 0, cpuPercent: 0, openFiles: 0, uncounted: 0, pids: 0 });
+    expect(await sample([pid])).toMatchObject({ rssBytes: 0, cpuPercent: 0, openFiles: 0, uncounted: 0, pids: 0 });
     expect((await sample([pid, process.pid])).pids).toBe(1);
   });
 
@@ -70,6 +72,7 @@ describe("createUsageSampler()", () => {
     expect(await createUsageSampler(systemClock)([])).toEqual({
       rssBytes: 0,
       cpuPercent: 0,
+      cpuSeconds: 0,
       openFiles: 0,
       uncounted: 0,
       pids: 0,
@@ -99,6 +102,38 @@ describe("createUsageSampler()", () => {
     expect(held()).toBeLessThanOrEqual(1);
     while (held() > 0) await new Promise((resolve) => setTimeout(resolve, 50));
     expect(held()).toBe(0);
+  });
+});
+
+describe("cpuSeconds of createUsageSampler()", () => {
+  test("adds up the CPU time of processes, and keeps that of those that ended", async () => {
+    const sample = createUsageSampler(systemClock);
+    const [one, other] = [start("sh", "-c", "while :; do :; done"), start("sh", "-c", "while :; do :; done")];
+    await burn(one.pid, 20);
+    const first = await sample([one.pid]);
+    expect(first.cpuSeconds).toBeGreaterThanOrEqual(0.2);
+    await end(one.child);
+    await burn(other.pid, 20);
+    const second = await sample([other.pid]);
+    expect(second.cpuSeconds).toBeGreaterThanOrEqual(first.cpuSeconds + 0.2);
+    await end(other.child);
+    expect((await sample([])).cpuSeconds).toBe(second.cpuSeconds);
+  });
+
+  test("counts the CPU time by the cgroup where there is one, on over its removal and a new one", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "usage-"));
+    const sample = createUsageSampler(systemClock);
+    const after = async (usec: number | undefined): Promise<number> => {
+      if (usec === undefined) rmSync(join(folder, "cpu.stat"));
+      else writeFileSync(join(folder, "cpu.stat"), `usage_usec ${usec}\nuser_usec 1\n`);
+      return (await sample([process.pid], folder)).cpuSeconds;
+    };
+    const seen: number[] = [];
+    // Safe: a reading follows the one before.
+    // oxlint-disable-next-line no-await-in-loop
+    for (const usec of [2_000_000, 2_500_000, undefined, 250_000, 1_000_000]) seen.push(await after(usec));
+    rmSync(folder, { recursive: true });
+    expect(seen).toEqual([2, 2.5, 2.5, 2.75, 3.5]);
   });
 });
 

@@ -63,7 +63,9 @@ describe("metricsText()", () => {
     const series = seriesOf(metricsText(statusOf([botStatusOf(), downBotOf({ name: "other" })])));
     expect(new Set(series).size).toBe(series.length);
   });
+});
 
+describe("metricsText() of bots that are down, locked or named oddly", () => {
   test("keeps the series of a bot that is stopped, with 0 for what it uses and NaN for what is not known", () => {
     const stopped = metricsText(statusOf([downBotOf()]));
     expect(seriesOf(stopped)).toEqual(seriesOf(metricsText(statusOf())));
@@ -71,6 +73,12 @@ describe("metricsText()", () => {
     expect(stopped).toContain('supervisor_bot_heartbeat_age_seconds{bot="momentum",account="main"} NaN\n');
     expect(stopped).toContain('supervisor_bot_state{bot="momentum",account="main",state="stopped"} 1\n');
     expect(stopped).toContain('supervisor_bot_state{bot="momentum",account="main",state="running"} 0\n');
+  });
+
+  test("keeps the CPU time of a bot that is stopped, and leaves the series out where it is not known", () => {
+    const series = 'supervisor_bot_cpu_seconds_total{bot="momentum",account="main"}';
+    expect(metricsText(statusOf([downBotOf()]))).toContain(`${series} 75.5\n`);
+    expect(metricsText(statusOf([downBotOf({ cpuSeconds: null })]))).not.toContain(series);
   });
 
   test("says NaN and not 0 for a living bot that could not be measured", () => {

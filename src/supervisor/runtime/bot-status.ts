@@ -34,7 +34,7 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     lastExit: lastExitOf(bot),
     probes: probes.map(probeStatus),
     heartbeat: heartbeatOf(bot, nowMs),
-    resources: generation === undefined ? null : await resourcesOf(bot, generation.treePids()),
+    ...(await usageOf(bot, generation)),
     level: bot.level,
     emergency: emergencyOf(bot),
   };
@@ -126,10 +126,12 @@ function heartbeatOf(bot: Bot, nowMs: number): BotStatus["heartbeat"] {
   };
 }
 
-async function resourcesOf(bot: Bot, pids: readonly number[]): Promise<BotStatus["resources"]> {
+async function usageOf(bot: Bot, generation: Bot["generation"]): Promise<Pick<BotStatus, "resources" | "cpuSeconds">> {
   try {
-    const { rssBytes, cpuPercent, openFiles, pids: measured } = await bot.sampleUsage(pids);
-    return {
+    const pids = generation?.treePids() ?? [];
+    const usage = await bot.sampleUsage(pids, generation?.botCgroup);
+    const { rssBytes, cpuPercent, cpuSeconds, openFiles, pids: measured } = usage;
+    const resources = {
       rssBytes,
       cpuPercent,
       pids: measured,
@@ -137,9 +139,10 @@ async function resourcesOf(bot: Bot, pids: readonly number[]): Promise<BotStatus
       memoryLimitBytes: bot.limits.memoryBytes,
       oomKills: bot.limits.oomKills,
     };
+    return { resources: generation === undefined ? null : resources, cpuSeconds };
   } catch {
     // The processes ended while they were read, or may not be read: there is nothing to show.
-    return null;
+    return { resources: null, cpuSeconds: null };
   }
 }
 

@@ -186,6 +186,11 @@ export class Generation {
     }
   }
 
+  /** The cgroup of all starts of its bot; `undefined` where there is none. */
+  get botCgroup(): string | undefined {
+    return this.#deps.cgroup;
+  }
+
   /** The cgroup that its processes were started into; `undefined` where there is none. */
   get leaf(): string | undefined {
     const { cgroup } = this.#deps;
