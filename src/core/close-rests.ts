@@ -117,7 +117,7 @@ export function settleRests(
     const late = shown === false && silentMs >= lateMs;
     const gone = late && rest.overdue;
     // The venue holds every order to what is left of a position that is to go in whole: it does not wait for ever.
-    const givenUp = goal.kind === "flat" && readFromMs >= rest.untilMs + 2 * lateMs;
+    const givenUp = goal.kind === "flat" && readFromMs >= rest.sentAtMs + REST_MS + 2 * lateMs;
     if (gone || givenUp) tries.set(key, MAX_TRIES);
     else pending.set(key, shown === undefined ? rest : { ...rest, missing: !shown, overdue: late });
   }

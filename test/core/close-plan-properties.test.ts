@@ -221,6 +221,7 @@ function play(
   let { failedCancels } = script;
   const chainBreaches: string[] = [];
   let state = startPlan();
+  let earlierOrders = 0;
   let atMs = 0;
   let lastReadMs = 0;
   let lowest = venue.exposure;
@@ -228,7 +229,11 @@ function play(
     lowest = Math.min(lowest, venue.exposure);
   };
   for (let step = 0; step < MAX_STEPS; step += 1) {
-    if (step > 0 && step === script.killedAt) [policy, state] = resume(policy, state, atMs);
+    if (step > 0 && step === script.killedAt) {
+      // Each run has an allowance of its own.
+      earlierOrders = state.allowance.max;
+      [policy, state] = resume(policy, state, atMs);
+    }
     venue.advance(atMs);
     const drawn = readFaults.next().value ?? "none";
     // Where nothing but time holds an order back, no wait helps against an answer of any age.
@@ -244,7 +249,7 @@ function play(
       const flatAtEnd = venue.flat;
       venue.advance(atMs + 60_000);
       look();
-      const maxOrders = state.allowance.max;
+      const maxOrders = earlierOrders + state.allowance.max;
       return { venue, flatAtEnd, outcome: decision.outcome, maxOrders, chainBreaches, lowest };
     }
     if (decision.kind === "wait") {
