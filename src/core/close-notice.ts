@@ -6,7 +6,7 @@ import type { Loan } from "./close-loans.ts";
 import { amountsOf, isDust, learnFromReading } from "./close-orders.ts";
 import type { HeldPosition } from "./close-orders.ts";
 import type { PlanPolicy, PlanState, Reading } from "./close-plan-types.ts";
-import { settleRests, strayOrders } from "./close-rests.ts";
+import { CANCEL_ROUNDS, settleRests, strayOrders } from "./close-rests.ts";
 
 /** Ids remembered to tell our past from foreign activity; venues allow at most some thousand open orders. */
 const MAX_SEEN = 20_000;
@@ -39,9 +39,11 @@ export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, r
   const lateMs = policy.recvWindowMs + LATE_MARGIN_MS;
   const settled = settleRests(policy, state, reading, { readFromMs, lateMs });
   const strays = strayOrders(policy.incident, [...settled.rests.pending.values()], reading.orders ?? []);
-  // One that is open may be executed until it is gone, and a position may be read before the list of orders.
+  // One that is open may be executed until it is gone, and a position may be read before the list of orders. Of a wallet that
+  // owes nothing it holds what it would sell, so that the rest is sold beside it in the end.
+  const counts = policy.goal.kind === "reduce" || reading.loans !== undefined || orderRounds <= CANCEL_ROUNDS;
   const unsureBeforeMs =
-    strays.length === 0 ? state.unsureBeforeMs : Math.max(state.unsureBeforeMs ?? readFromMs, readFromMs);
+    strays.length === 0 || !counts ? state.unsureBeforeMs : Math.max(state.unsureBeforeMs ?? readFromMs, readFromMs);
   const seenNext = { ...state, ...settled, unsureBeforeMs };
   const next = { ...seenNext, unreadSinceMs, readRefusals, seen, shape, waits, endedFlat, reopened, orderRounds };
   if (reading.positions === undefined) return next;

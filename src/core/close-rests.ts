@@ -112,22 +112,29 @@ export function settleRests(
       doubts = doubtEnded(doubts, key, { heldAmount: rest.heldAmount, filled: ended.filled, atMs: readFromMs });
       continue;
     }
-    const shown = reading.orders?.some((order) => isOf(rest, order));
+    const listed = reading.orders?.find((order) => isOf(rest, order));
+    const shown = reading.orders === undefined ? undefined : listed !== undefined;
     const silentMs = readFromMs - Math.max(rest.sentAtMs, rest.cancelledAtMs ?? rest.sentAtMs);
     const late = shown === false && silentMs >= lateMs;
     const gone = late && rest.overdue;
     // The venue holds every order to what is left of a position that is to go in whole: it does not wait for ever.
     const givenUp = goal.kind === "flat" && readFromMs >= rest.sentAtMs + REST_MS + 2 * lateMs;
     if (gone || givenUp) tries.set(key, MAX_TRIES);
-    else pending.set(key, shown === undefined ? rest : { ...rest, missing: !shown, overdue: late });
+    else pending.set(key, shown === undefined ? rest : { ...named(rest, listed), missing: !shown, overdue: late });
   }
   return { rests: { pending, tries }, doubts };
 }
 
-/** A venue without client order ids shows none: then it may be ours. */
+/** One whose reply was lost gets the venue's id from the listing that shows it: it can be cancelled and asked for by that. */
+function named(rest: Rest, listed: OpenOrder | undefined): Rest {
+  return rest.venueId === undefined && listed?.clientId === rest.id ? { ...rest, venueId: listed.id } : rest;
+}
+
+/** A venue without client order ids shows none, or one of its own: then its id tells, and of one whose reply was lost it may be ours. */
 function isOf({ id, venueId, symbol }: Rest, order: OpenOrder): boolean {
   if (order.symbol !== symbol) return false;
-  return order.clientId === undefined ? venueId === undefined || order.id === venueId : order.clientId === id;
+  if (venueId !== undefined && order.id === venueId) return true;
+  return order.clientId === undefined ? venueId === undefined : order.clientId === id;
 }
 
 /** Open orders that are to be cancelled now: all but those that may still rest. `wanted` are the keys of positions that are to go. */
@@ -182,7 +189,7 @@ export function waitsForRest(
 }
 
 /** Readings that still show an order of ours after which a position is closed beside it: it only reduces, and so does the next one. */
-const CANCEL_ROUNDS = 3;
+export const CANCEL_ROUNDS = 3;
 
 /** Open orders of this incident that nobody waits for: an earlier run left them, or the venue let rest what was not to. */
 export function strayOrders(incident: string, known: readonly Rest[], orders: readonly OpenOrder[]): OpenOrder[] {
@@ -200,7 +207,8 @@ export function mayRest(
   { atMs, lateMs, listed }: { readonly atMs: number; readonly lateMs: number; readonly listed: boolean },
 ): ReadonlySet<string> {
   const { style = MARKET_STYLE, deadlineMs } = policy;
-  const enoughTime = atMs + REST_MS + lateMs + TIME_FOR_MARKET_MS <= deadlineMs;
+  // As long as one may be waited for at worst.
+  const enoughTime = atMs + REST_MS + 2 * lateMs + TIME_FOR_MARKET_MS <= deadlineMs;
   const enoughOrders = ordersLeft(state.allowance) >= positions.length * (ORDERS_FOR_MARKET + 1);
   // Without the list of open orders nobody sees whether it rests.
   if (style === MARKET_STYLE || !enoughTime || !enoughOrders || !listed) return new Set();

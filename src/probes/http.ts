@@ -115,10 +115,11 @@ async function readStart(response: Response): Promise<string> {
   return text + decoder.decode();
 }
 
-/** Whether all of the body is known to be wanted. A compressed one may be any size. */
+/** Whether all of the body is known to be wanted. A compressed one, or one in chunks, may be any size whatever its length says. */
 function isSmall(headers: Headers): boolean {
   const length = headers.get("content-length");
-  return length !== null && Number(length) <= MAX_BODY_BYTES && !headers.has("content-encoding");
+  const sized = length !== null && Number(length) <= MAX_BODY_BYTES;
+  return sized && !headers.has("content-encoding") && !headers.has("transfer-encoding");
 }
 
 /** The address for people: without user, password and query, which may hold secrets. */

@@ -199,10 +199,11 @@ function drawFaults({ orderFaults }: World, outage: Outage, sparesLast: boolean)
   };
 }
 
-/** As a worker that follows a killed one has it: an order that left may still be executed. */
-function resume(policy: PlanPolicy, { round, seq }: PlanState, atMs: number): [PlanPolicy, PlanState] {
+/** As a worker that follows a killed one has it: an order that left may still be executed. The third is what the killed one might send: each has an allowance of its own. */
+function resume(policy: PlanPolicy, before: PlanState, atMs: number): [PlanPolicy, PlanState, number] {
+  const { round, seq, allowance } = before;
   const state = startPlan({ round, seq, ...(seq === 0 ? {} : { lastUnknownAtMs: atMs }) });
-  return [{ ...policy, run: "run002", style: "market" }, state];
+  return [{ ...policy, run: "run002", style: "market" }, state, allowance.max];
 }
 
 function play(
@@ -225,15 +226,9 @@ function play(
   let atMs = 0;
   let lastReadMs = 0;
   let lowest = venue.exposure;
-  const look = (): void => {
-    lowest = Math.min(lowest, venue.exposure);
-  };
+  const look = (): void => void (lowest = Math.min(lowest, venue.exposure));
   for (let step = 0; step < MAX_STEPS; step += 1) {
-    if (step > 0 && step === script.killedAt) {
-      // Each run has an allowance of its own.
-      earlierOrders = state.allowance.max;
-      [policy, state] = resume(policy, state, atMs);
-    }
+    if (step > 0 && step === script.killedAt) [policy, state, earlierOrders] = resume(policy, state, atMs);
     venue.advance(atMs);
     const drawn = readFaults.next().value ?? "none";
     // Where nothing but time holds an order back, no wait helps against an answer of any age.

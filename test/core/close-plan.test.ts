@@ -446,12 +446,16 @@ describe("decide() of a spot wallet", () => {
     ]);
   });
 
-  test("sells what is free when the orders that hold the rest cannot be cancelled", () => {
-    const at = reading([balance("A/USDT", 5, { free: 2 })], [rest("1", "A/USDT")]);
+  test.each([
+    ["of the bot", undefined],
+    ["of an earlier run", "svabc123run0000001"],
+  ])("sells what is free when the orders %s that hold the rest cannot be cancelled", (_, clientId) => {
+    const at = reading([balance("A/USDT", 5, { free: 2 })], [rest("1", "A/USDT", { clientId })]);
     let state = startPlan();
     let sold: number[] = [];
-    for (let n = 0; n < 5 && sold.length === 0; n += 1) {
-      const step = decide(POLICY, state, at, n * 100);
+    for (let n = 0; n < 20 && sold.length === 0; n += 1) {
+      const step = decide(POLICY, state, at, n * 1_000);
+      if (step.decision.kind === "wait") continue;
       sold = act(step.decision).chains.flatMap(({ orders }) => orders.map(({ amount }) => amount));
       state = step.state;
     }

@@ -51,6 +51,15 @@ test("removeTree() leaves a file whole that has another name elsewhere", () => {
   expect(readFileSync(other).equals(LARGE)).toBe(true);
 });
 
+test("removeTree() takes away a link to a folder, and nothing of that", () => {
+  const elsewhere = tree("linked-to");
+  const link = join(root, "link");
+  symlinkSync(elsewhere, link);
+  removeTree(link);
+  expect(existsSync(link)).toBe(false);
+  expect(statSync(join(elsewhere, "below", "large")).size).toBe(LARGE.length);
+});
+
 test("removeTree() follows no link to a file or a folder", () => {
   const [folder, elsewhere] = [tree("links"), tree("elsewhere")];
   symlinkSync(elsewhere, join(folder, "folder"));

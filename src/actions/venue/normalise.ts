@@ -48,7 +48,9 @@ export function openOrder(order: Order): ListedOrder {
   // Binance's closePosition orders reserve the position as reduce-only orders do.
   const closes = info["closePosition"] === true || closesLeg(info["posSide"], order.side);
   const conditional = (numberOf(order.triggerPrice) ?? numberOf(order.stopPrice) ?? 0) > 0;
-  return { id, clientId: clientOrderId, symbol, reduceOnly: reduceOnly === true || closes, conditional };
+  // Gate wants "t-" before every id of a client, which ccxt puts there and does not take away again.
+  const clientId = clientOrderId?.replace(/^t-(?=sv)/, "");
+  return { id, clientId, symbol, reduceOnly: reduceOnly === true || closes, conditional };
 }
 
 /** In OKX's hedge mode side and leg say that an order only reduces, and `reduceOnly` is false. */

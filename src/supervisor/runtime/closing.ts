@@ -54,6 +54,8 @@ export interface CloseRequest {
   readonly goal?: CloseGoal | undefined;
   /** One of the rounds that follow a close which did not end well: it takes little time. */
   readonly slow?: boolean;
+  /** It begins its incident. */
+  readonly first?: boolean;
   /** By what living processes of the bot are recognised. */
   readonly fence: Fence;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -105,15 +107,15 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
 }
 
 function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
-  const { plan, mode, lockout, goal, slow = false, fence, env } = request;
+  const { plan, mode, lockout, goal, slow = false, first = false, fence, env } = request;
   const timeoutMs = slow ? Math.min(emergency.timeout, SLOW_ROUND_MS) : emergency.timeout;
   return {
     version: 1,
     mode,
     ...(goal === undefined ? {} : { goal }),
     bounds: boundsOf(emergency),
-    // A slow round has no time to wait.
-    ...(slow || emergency.limits === undefined ? {} : { style: emergency.limits.style }),
+    // Whoever closes again, or in the place of a limit, has no time to wait.
+    ...(first && emergency.limits !== undefined ? { style: emergency.limits.style } : {}),
     incident: lockout.incident,
     trigger: lockout.trigger,
     ...(lockout.reason === undefined ? {} : { cause: lockout.reason.slice(0, MAX_CAUSE_CHARS) }),

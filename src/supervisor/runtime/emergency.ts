@@ -134,13 +134,14 @@ export class Emergency {
       this.#working = true;
     };
     const { goal } = lockout;
-    const slow = this.lockout.isSlowRound;
+    const { isSlowRound: slow, isFirstRound: first } = this.lockout;
     const end = await this.#run({
       plan,
       mode: "close",
       lockout,
       goal,
       slow,
+      first,
       fence,
       env,
       clock,

@@ -53,6 +53,7 @@ export class LockoutStore {
   readonly #slot: string;
   #current: Lockout | undefined;
   #slow = false;
+  #first = false;
   /** The slot is new, and a power cut may still lose it. */
   #unsettled = false;
 
@@ -88,6 +89,11 @@ export class LockoutStore {
     return this.#slow;
   }
 
+  /** The close that was opened last begins its incident: what asks for it is the trigger of the incident. */
+  get isFirstRound(): boolean {
+    return this.#first;
+  }
+
   /**
    * Begins an incident, or goes on with the one whose account is not flat yet; on disk before it returns. Without `goal` the
    * incident keeps its own.
@@ -96,6 +102,7 @@ export class LockoutStore {
     const { plan, clock, newIncident } = this.#deps;
     const before = this.#current;
     const goesOn = before !== undefined && before.outcome !== "flat" && before.outcome !== "lockDamaged";
+    this.#first = !goesOn;
     const aim = goal ?? (goesOn ? before.goal : undefined);
     this.#slow = goesOn && goal === undefined && (before.outcome !== null || this.#slow);
     this.#current = {
