@@ -102,7 +102,8 @@ export class LockoutStore {
     const { plan, clock, newIncident } = this.#deps;
     const before = this.#current;
     const goesOn = before !== undefined && before.outcome !== "flat" && before.outcome !== "lockDamaged";
-    this.#first = !goesOn;
+    // It may be opened again before its first close has ended, for the proof that the bot is dead.
+    this.#first = !goesOn || (this.#first && before.outcome === null);
     const aim = goal ?? (goesOn ? before.goal : undefined);
     this.#slow = goesOn && goal === undefined && (before.outcome !== null || this.#slow);
     this.#current = {

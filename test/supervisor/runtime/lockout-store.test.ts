@@ -56,6 +56,22 @@ function lockedInSlot() {
   return made;
 }
 
+test("LockoutStore knows the first close of an incident, opened once or twice, from those that follow it", () => {
+  using made = rig();
+  const store = made.start();
+  expect(store.isFirstRound).toBe(false);
+  store.open("exposure", "too much");
+  expect(store.isFirstRound).toBe(true);
+  store.open("exposure", "too much, and the bot is proven dead");
+  expect(store.isFirstRound).toBe(true);
+  store.end("residual");
+  store.open("operator", "a person does not wait");
+  expect(store.isFirstRound).toBe(false);
+  store.end("flat");
+  store.open("exposure", "another incident");
+  expect(store.isFirstRound).toBe(true);
+});
+
 test("LockoutStore keeps a lockout whose only copy is damaged, writes it anew, and sets the copy aside", () => {
   using made = lockedInSlot();
   truncateSync(made.slot, 40);
