@@ -193,6 +193,19 @@ async function armedOn(paper: Paper): Promise<Rig> {
   return rig;
 }
 
+test.concurrent("the dead-man switch is disarmed also when a refresh that was lost arrives after the bot was stopped", async () => {
+  await using paper = await startPaper();
+  await using rig = await armedOn(paper);
+  const refreshes = (): number => paper.state().requests["POST /fapi/v1/countdownCancelAll"] ?? 0;
+  await paper.control("fault", { kind: "late", match: "countdownCancelAll", ms: 3_000, times: 1 });
+  const before = refreshes();
+  await until("a refresh is lost", () => refreshes() > before, PATIENCE_MS);
+  await rig.cli("stop", "bot");
+  await rig.botUntil("it is disarmed", ({ emergency }) => emergency.deadman?.state === "disarmed", PATIENCE_MS);
+  expect(isArmed(paper)).toBe(false);
+  expect(refreshes()).toBeGreaterThanOrEqual(before + 3);
+});
+
 test.concurrent("the dead-man switch is disarmed by the end of the daemon though a refresh hangs at the venue", async () => {
   await using paper = await startPaper();
   await using rig = await armedOn(paper);

@@ -64,6 +64,32 @@ describe("DeadmanWatch", () => {
     expect(watch.job()).toMatchObject({ duty: "disarm" });
   });
 
+  test("DeadmanWatch disarms once more when a refresh that nobody confirmed cannot arrive any more", () => {
+    const { clock, bot, watch } = rig();
+    watch.take("refresh", answerOf(["*"], false));
+    bot.resting = true;
+    expect(watch.job()).toMatchObject({ duty: "disarm" });
+    watch.take("disarm", answerOf([]));
+    expect(watch.status).toMatchObject({ state: "armed" });
+    clock.advance(5_999);
+    expect(watch.job()).toBeNull();
+    clock.advance(1);
+    expect(watch.job()).toMatchObject({ duty: "disarm", armed: ["*"] });
+    watch.take("disarm", answerOf([]));
+    expect(watch.status).toMatchObject({ state: "disarmed" });
+    expect(watch.job()).toBeNull();
+  });
+
+  test("DeadmanWatch disarms once when a refresh that failed has sent nothing", () => {
+    const { bot, watch } = rig();
+    watch.take("refresh", answerOf(["*"]));
+    watch.take("refresh", { failed: "it was ended" });
+    bot.resting = true;
+    expect(watch.job()).toMatchObject({ duty: "disarm" });
+    watch.take("disarm", answerOf([]));
+    expect(watch.status).toMatchObject({ state: "disarmed" });
+  });
+
   test("DeadmanWatch arms at once when a bot that rested is healthy again", () => {
     const { bot, watch } = rig();
     watch.take("refresh", answerOf(["*"]));

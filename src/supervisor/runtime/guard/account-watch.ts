@@ -7,9 +7,12 @@ import { LimitWatch } from "./limit-watch.ts";
 import { keepWatchState, readWatchState, type WatchState } from "./watch-state.ts";
 import { lookAtAccount } from "./watch-run.ts";
 
-/** Time that the end of the daemon waits for a disarm, of it the part that a refresh under way gets, and time between two looks, ms. */
+/**
+ * Time that the end of the daemon waits for a disarm, of it the part that a refresh under way gets, and time between two looks, ms.
+ * What is left when a refresh is ended is enough to disarm twice (deadman-watch.ts).
+ */
 const REST_MS = 10_000;
-const REFRESH_MS = 5_000;
+const REFRESH_MS = 3_000;
 const REST_LOOK_MS = 50;
 
 export class AccountWatch {
@@ -94,9 +97,9 @@ export class AccountWatch {
         onStart: (worker) => {
           this.#worker = worker;
         },
-        // At once, since neither the worker nor we may live to the end of its work.
+        // At once, since neither the worker nor we may live to the end of its work. What a disarm has ended is for its end to judge.
         onAnswer: (told) => {
-          if (told.deadman !== null) this.#keepArmed(told.deadman.armed);
+          if (told.deadman !== null && deadman?.duty === "refresh") this.#keepArmed(told.deadman.armed);
         },
       },
     );

@@ -8,6 +8,8 @@ import type { GuardDeps } from "./guard.ts";
 const MISSING_PERIODS = 2;
 /** A disarm that failed is tried again after this, ms. */
 const DISARM_RETRY_MS = 2_000;
+/** How long after its end a refresh that nobody has confirmed may still reach the venue, ms: the window of its requests, 5 s, and a second. */
+const LATE_MS = 6_000;
 /** Countdown named in a job that only disarms and has no config any more, ms. */
 const NO_TIMEOUT_MS = 60_000;
 
@@ -24,6 +26,9 @@ export class DeadmanWatch {
   /** When the next refresh, and the next try to disarm, is due, monotonic ms: a disarm does not wait for the time of a refresh. */
   #refreshDueAtMs = Number.NEGATIVE_INFINITY;
   #disarmDueAtMs = Number.NEGATIVE_INFINITY;
+  #disarmBegunAtMs = Number.NEGATIVE_INFINITY;
+  /** Until then a refresh of unknown fate may arrive and arm again, monotonic ms: only a disarm that begins later ends the matter. */
+  #lateUntilMs = Number.NEGATIVE_INFINITY;
   /** Monotonic ms of the last refresh that worked, and since when there should have been one. */
   #refreshedAtMs: number | undefined;
   #refreshedAt: Date | undefined;
@@ -62,6 +67,7 @@ export class DeadmanWatch {
     if (duty === "refresh" && config !== undefined)
       return nowMs < this.#refreshDueAtMs ? null : { duty, timeoutMs: config.timeout, armed };
     if (duty !== "disarm" || armed.length === 0 || nowMs < this.#disarmDueAtMs) return null;
+    this.#disarmBegunAtMs = nowMs;
     return { duty, timeoutMs: config?.timeout ?? NO_TIMEOUT_MS, armed };
   }
 
@@ -73,15 +79,25 @@ export class DeadmanWatch {
     if (duty === "refresh") this.#refreshDueAtMs = clock.monotonicMs() + (this.#config?.refresh ?? 0);
     // Whatever is healthy again is armed again at once.
     else [this.#refreshDueAtMs, this.#disarmDueAtMs] = [clock.monotonicMs(), clock.monotonicMs() + DISARM_RETRY_MS];
-    if (done !== undefined) this.#memory.keep(done.armed);
     this.#reason = done?.done === true ? null : why;
-    if (duty === "disarm") return this.#deps.fact(done?.done === true ? "info" : "warn", disarmText(done?.done, why));
+    if (duty === "disarm") return this.#takeDisarm(done, why);
+    if (done !== undefined) this.#memory.keep(done.armed);
+    // One that told what it was about to set, or how that failed; who told nothing has sent nothing.
+    if (done?.done === false) this.#lateUntilMs = clock.monotonicMs() + LATE_MS;
     if (done?.done !== true) return undefined;
     this.#refreshedAtMs = clock.monotonicMs();
     this.#refreshedAt = clock.wallTime();
     if (this.#told) this.#deps.fact("info", "the dead-man switch is refreshed again");
     this.#told = false;
     return undefined;
+  }
+
+  #takeDisarm(done: WatchAnswer["deadman"] | undefined, why: string | null): void {
+    const isDone = done?.done === true;
+    this.#deps.fact(isDone ? "info" : "warn", disarmText(isDone, why));
+    // What is armed stays noted, also on the disk, until it is disarmed once more.
+    if (isDone && this.#disarmBegunAtMs < this.#lateUntilMs) this.#disarmDueAtMs = this.#lateUntilMs;
+    else if (done !== undefined && done !== null) this.#memory.keep(done.armed);
   }
 
   #isQuiet(): boolean {
@@ -108,7 +124,7 @@ export class DeadmanWatch {
   }
 }
 
-function disarmText(done: boolean | undefined, why: string | null): string {
-  if (done === true) return "the dead-man switch is disarmed";
+function disarmText(done: boolean, why: string | null): string {
+  if (done) return "the dead-man switch is disarmed";
   return `cannot disarm the dead-man switch: ${why ?? "no answer"}; the venue may cancel open orders`;
 }
