@@ -89,6 +89,7 @@ function move(rig: Rig, ratio: number): () => Promise<void> {
       // Safe: each step follows the one before.
       // oxlint-disable-next-line no-await-in-loop
       await rig.control("set", { prices });
+      // Safe: the pace of a market, not a wait for anything.
       // oxlint-disable-next-line no-await-in-loop
       await Bun.sleep(50);
     }

@@ -1,7 +1,7 @@
 /** Rules across the fields of the section `backups`, in the manner of rules.ts. */
 import * as z from "zod";
 import { later } from "../../../core/later.ts";
-import type { Report } from "./rules.ts";
+import { report, type Report } from "./rules.ts";
 import { checkStores } from "./store-rules.ts";
 
 const word = later(() => z.string().optional().catch(undefined));
@@ -39,10 +39,6 @@ const usersOutline = later(() =>
     })
     .catch({ bots: {}, backups: { targets: {} } }),
 );
-
-function report(to: Report, path: (string | number)[], message: string): void {
-  to.addIssue({ code: "custom", path, message });
-}
 
 /** Targets go to stores that exist, at times of a known zone, and secrets only encrypted. */
 export function checkBackups(value: unknown, to: Report): void {

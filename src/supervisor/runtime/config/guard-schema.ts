@@ -4,7 +4,7 @@ import { closeStyleSchema } from "../../../core/close-style.ts";
 import { duration } from "../../../core/quantities.ts";
 import { lossLimitSchema } from "../../../core/exposure.ts";
 import { tag } from "../../../core/tag.ts";
-import { checkAccountLimits, checkDeadman, checkHook, checkTestnetKeys } from "./rules.ts";
+import { checkAccountLimits, checkDeadman, checkHook, checkTestnetKeys } from "./emergency-rules.ts";
 
 const text = () => z.string().regex(/^[^\0]+$/, "an empty text or one with a NUL character is no use here");
 const path = () => text().regex(/^(?!~)/, '"~" is not expanded here; write ${HOME} in its place, or an absolute path');

@@ -6,17 +6,16 @@
 import { parseDuration } from "../../../core/duration.ts";
 import { parseListen } from "../../../core/listen.ts";
 import { parseCpuPercent, parseSize } from "../../../core/size.ts";
+import { checkDriver, checkTestnetKeys } from "./emergency-rules.ts";
 import { isMap, map } from "./outline.ts";
 import {
   checkAccounts,
   checkBot,
-  checkDriver,
   checkLimits,
   checkListener,
   checkOrder,
   checkProbe,
   checkRestart,
-  checkTestnetKeys,
   type Report,
 } from "./rules.ts";
 

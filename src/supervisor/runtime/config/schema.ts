@@ -14,17 +14,9 @@ import { probeSchema } from "../../../probes/index.ts";
 import { checkBackups } from "./backup-rules.ts";
 import { FREE_ENV_NAME } from "./env-file.ts";
 import { backupsSchema } from "./backup-schema.ts";
+import { checkDriver } from "./emergency-rules.ts";
 import { guardFields } from "./guard-schema.ts";
-import {
-  checkAccounts,
-  checkBot,
-  checkDriver,
-  checkLimits,
-  checkListener,
-  checkOrder,
-  checkProbe,
-  checkRestart,
-} from "./rules.ts";
+import { checkAccounts, checkBot, checkLimits, checkListener, checkOrder, checkProbe, checkRestart } from "./rules.ts";
 
 // Compiled checks pay off after thousands of uses; here each schema is used once or twice, and a start waits for the compiler.
 z.config({ jitless: true });
