@@ -19,8 +19,9 @@ const RESTARTS = 1_000;
 /** Datagrams of one burst of the notify bot. */
 const BURST = 20_000;
 
-const FULL = { settleS: 75, idleS: 60, stormS: 20, restartS: 60 };
-const QUICK = { settleS: 1, idleS: 2, stormS: 2, restartS: 2 };
+/** `calmS`: the daemon gives memory back each half minute; before that it has what a thousand restarts in a row left. */
+const FULL = { settleS: 75, idleS: 60, stormS: 20, restartS: 60, calmS: 35 };
+const QUICK = { settleS: 1, idleS: 2, stormS: 2, restartS: 2, calmS: 1 };
 
 export async function benchLoad(rig: Rig, options: Options): Promise<readonly Row[]> {
   const spans = options.quick ? QUICK : FULL;
@@ -136,11 +137,14 @@ async function growth(rig: Rig, options: Options): Promise<readonly Row[]> {
   const crash = async (): Promise<void> => {
     for (let i = 0; i < restarts; i += 1) await killOnce(crashes);
   };
+  const { calmS } = options.quick ? QUICK : FULL;
   await beat();
   await crash();
+  await Bun.sleep(calmS * 1_000);
   const before = [weigh(beats), weigh(crashes)];
   await beat();
   await crash();
+  await Bun.sleep(calmS * 1_000);
   const after = [weigh(beats), weigh(crashes)];
   return [`${bursts * BURST} heartbeats`, `${restarts} restarts`].flatMap((what, i): Row[] => {
     const [from, to] = [before[i], after[i]];

@@ -1,6 +1,6 @@
 /**
- * Gives the pages of our own program file back after start-up: most were touched once, and the kernel maps those that
- * are used again from its page cache (madvise(2), MADV_DONTNEED on an unwritten private file mapping loses nothing).
+ * Gives memory back. Most pages of our own program file are touched once, at the start, and the kernel maps those that are
+ * used again from its page cache (madvise(2), MADV_DONTNEED on an unwritten private file mapping loses nothing).
  */
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import { findSection } from "./elf.ts";
@@ -24,6 +24,29 @@ const PAGE_SIZE = /^KernelPageSize: +4 kB$/m;
 /** Bytes of an entry of /proc/PID/pagemap, and the bits that say that a page is present, and still the file's (proc_pid_pagemap(5)). */
 const ENTRY_BYTES = 8;
 const PRESENT_AND_FILE = (1n << 63n) | (1n << 61n);
+
+/** Growth of what a process has for itself alone from which on it collects all garbage, bytes: less comes and goes by itself. */
+const GROWTH_BYTES = 4 * 1_024 ** 2;
+/** What was left after the last time, bytes. */
+let leftBytes = Number.NEGATIVE_INFINITY;
+
+/**
+ * Gives back what this process holds and does not need. Garbage only where there is much of it: the runtime collects each second
+ * until the heap has kept its size for thirty, and then each half minute, which a collection of ours would put off.
+ */
+export function giveBackMemory(): void {
+  if (ownBytes() > leftBytes + GROWTH_BYTES) {
+    Bun.gc(true);
+    Bun.shrink();
+    leftBytes = ownBytes();
+  }
+  releaseProgramPages();
+}
+
+/** RssAnon of proc_pid_status(5) as bytes; 0 where the kernel does not tell. */
+function ownBytes(): number {
+  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readProc("/proc/self/status") ?? "")?.[1] ?? 0) * 1_024;
+}
 
 /** Drops the resident pages of our own program that never were written; returns the bytes of the ranges, 0 without FFI. */
 export function releaseProgramPages(program: string = process.execPath): number {

@@ -1,6 +1,6 @@
 /** What the daemon does each second, in this order, and what it does each few of them. */
 import type { Clock } from "../../platform/clock.ts";
-import { releaseProgramPages } from "../../platform/memory.ts";
+import { giveBackMemory } from "../../platform/memory.ts";
 import { readMachine, type MachineReading } from "../../platform/sample-file.ts";
 import { reapOrphans } from "../../platform/subreaper.ts";
 import type { Backups } from "./backups.ts";
@@ -15,11 +15,9 @@ import type { Duty } from "./ticker.ts";
 
 /** Every so many ticks each bot's process tree is looked at. */
 const REMEMBER_TICKS = 10;
-/** After so many ticks what only the start needed is given back, and then each quarter of an hour. */
-const SHRINK_TICK = 3;
-const SHRINK_EVERY_TICKS = 900;
-/** Pages of the program, of which those in use are back at once, are given back more often. */
-const RELEASE_EVERY_TICKS = 30;
+/** After so many ticks memory that only the start needed is given back, and then each half minute what is not needed any more. */
+const GIVE_BACK_TICK = 3;
+const GIVE_BACK_EVERY_TICKS = 30;
 
 export interface DutiesDeps {
   readonly clock: Clock;
@@ -62,12 +60,7 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
 }
 
 function rareDuties({ fleet, listeners, phase }: DutiesDeps, tick: number): void {
-  // Not more often: the runtime collects each second until the heap has kept its size for thirty, and then each half minute.
-  if (tick % SHRINK_EVERY_TICKS === SHRINK_TICK) {
-    Bun.gc(true);
-    Bun.shrink();
-  }
-  if (tick % RELEASE_EVERY_TICKS === SHRINK_TICK) releaseProgramPages();
+  if (tick % GIVE_BACK_EVERY_TICKS === GIVE_BACK_TICK) giveBackMemory();
   if (tick % REMEMBER_TICKS !== 0) return;
   for (const bot of fleet.all) bot.tick();
   if (phase().stopping) return;
