@@ -204,7 +204,7 @@ export class Daemon {
     const admitted = this.#backups.restores.admit(loaded.config.bots);
     const census = new Census();
     const configured = new Set(Object.keys(loaded.config.bots));
-    for (const config of Object.values(admitted)) this.#fleet.add(config, { remains, configured, census });
+    this.#fleet.addAll(Object.values(admitted), { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#listeners.openControl();
     this.#pulse.start();

@@ -82,11 +82,27 @@ export class Fleet {
   }
 
   /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
-  add(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
-    const { dirs, clock, controllers } = this.#deps;
+  add(config: BotConfig, newcomer: Newcomer): Bot {
+    const bot = this.#create(config, newcomer);
+    this.#open(bot, this.#openNotify(bot));
+    return bot;
+  }
+
+  /**
+   * As `add`, for several. All their sockets are opened in a row: the runtime asks for a garbage collection at each server that
+   * it opens, and does one for many only if nothing else is done between them.
+   */
+  addAll(configs: readonly BotConfig[], newcomer: Newcomer): void {
+    const bots = configs.map((config) => this.#create(config, newcomer));
+    const members = bots.map((bot) => ({ bot, notify: this.#openNotify(bot) }));
+    for (const { bot, notify } of members) this.#open(bot, notify);
+  }
+
+  #create(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
+    const { dirs, controllers } = this.#deps;
     const { name } = config;
     const members = this.#members;
-    const bot = new Bot(name, config, dirs, {
+    return new Bot(name, config, dirs, {
       ...this.#deps,
       configured,
       carried: this.#deps.carried(name),
@@ -102,9 +118,12 @@ export class Fleet {
       drain: () => void members.get(name)?.notify?.drain(DRAIN_MS),
       remains,
     });
-    members.set(name, { bot, notify: this.#openNotify(bot), server: openBotSocket(bot, clock) });
+  }
+
+  #open(bot: Bot, notify: NotifySocket | undefined): void {
+    const { name } = bot.plan;
+    this.#members.set(name, { bot, notify, server: openBotSocket(bot, this.#deps.clock) });
     this.#bots.set(name, bot);
-    return bot;
   }
 
   /** `undefined` where it cannot be opened: the bot runs unheard, and an alert says so. */
