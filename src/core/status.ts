@@ -83,7 +83,8 @@ const botStatusSchema = z.strictObject({
       memoryLimitBytes: z.number().nullable(),
       oomKills: z.int().min(0),
     })
-    .nullable(),
+    .nullable()
+    .describe("What its processes use; at most a second old."),
   cpuSeconds: seconds
     .nullish()
     .describe("CPU time of all its starts, as far as this daemon has seen it; null: the kernel did not tell."),

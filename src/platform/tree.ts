@@ -5,7 +5,7 @@
  * cleared it: so membership is the union of cgroup, parents, session, environment marks and what was a member before.
  */
 import { Census } from "./census.ts";
-import { cgroupPids } from "./cgroup.ts";
+import { cgroupPids, isUnpopulated } from "./cgroup.ts";
 import { isLineEnded, isTreeEnded } from "./descent.ts";
 import { isAlive, readStat, type ProcessId, type ProcessStat } from "./proc.ts";
 import { ownPids } from "./subreaper.ts";
@@ -69,9 +69,14 @@ export function isProvenGone(marks: TreeMarks): boolean {
   }
 }
 
+/** The kernel's count of an empty cgroup spares looking through it and all below it. */
+function fencedPids(cgroup: string | undefined): readonly number[] {
+  return cgroup === undefined || isUnpopulated(cgroup) ? [] : cgroupPids(cgroup);
+}
+
 function membership(marks: TreeMarks, census: Census): (stat: ProcessStat) => boolean {
   const { stats } = census;
-  const fenced = new Set(marks.cgroup === undefined ? [] : cgroupPids(marks.cgroup));
+  const fenced = new Set(fencedPids(marks.cgroup));
   const known = new Map(marks.known.map(({ pid, startTicks }) => [pid, startTicks]));
   if (marks.root !== undefined) known.set(marks.root.pid, marks.root.startTicks);
   const needles = marks.environ.map((entry) => `\0${entry}\0`);

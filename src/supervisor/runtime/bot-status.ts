@@ -10,7 +10,7 @@ import type { Clock } from "../../platform/clock.ts";
 import type { Bot } from "./bot.ts";
 import type { ProbeView } from "./schedule.ts";
 
-/** Reads the process tree, so it takes some milliseconds. Never throws. */
+/** Reads the process tree, at most once a second. Never throws. */
 export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
   const { state } = bot.loop;
   const generation = livingGeneration(bot);
@@ -34,7 +34,7 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     lastExit: lastExitOf(bot),
     probes: probes.map(probeStatus),
     heartbeat: heartbeatOf(bot, nowMs),
-    ...(await usageOf(bot, generation)),
+    ...(await bot.usage.status(generation)),
     level: bot.level,
     emergency: emergencyOf(bot),
   };
@@ -124,26 +124,6 @@ function heartbeatOf(bot: Bot, nowMs: number): BotStatus["heartbeat"] {
     ageSeconds: atMs === undefined ? null : Math.max(0, nowMs - atMs) / 1_000,
     status: facts?.status ?? null,
   };
-}
-
-async function usageOf(bot: Bot, generation: Bot["generation"]): Promise<Pick<BotStatus, "resources" | "cpuSeconds">> {
-  try {
-    const pids = generation?.treePids() ?? [];
-    const usage = await bot.sampleUsage(pids, generation?.botCgroup);
-    const { rssBytes, cpuPercent, cpuSeconds, openFiles, pids: measured } = usage;
-    const resources = {
-      rssBytes,
-      cpuPercent,
-      pids: measured,
-      openFiles,
-      memoryLimitBytes: bot.limits.memoryBytes,
-      oomKills: bot.limits.oomKills,
-    };
-    return { resources: generation === undefined ? null : resources, cpuSeconds };
-  } catch {
-    // The processes ended while they were read, or may not be read: there is nothing to show.
-    return { resources: null, cpuSeconds: null };
-  }
 }
 
 function emergencyOf(bot: Bot): BotStatus["emergency"] {

@@ -8,7 +8,7 @@ import type { Lockout } from "../../core/lockout.ts";
 import { endsWait } from "../../core/start-order.ts";
 import type { MachineReading } from "../../platform/sample-file.ts";
 import type { User } from "../../platform/user.ts";
-import { createUsageSampler } from "../../platform/usage.ts";
+import { BotUsage } from "./bot-usage.ts";
 import type { Begin, BotDeps, Order } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { BotProcess } from "./bot-process.ts";
@@ -57,7 +57,6 @@ export class Bot {
   leaving = false;
   /** Who it runs as; `undefined` is the supervisor's own user. */
   readonly user: User | undefined;
-  readonly sampleUsage: ReturnType<typeof createUsageSampler>;
   /** Bots that are to be ready before the first start of this one; empty once it is started, or somebody said otherwise. */
   waitsFor: readonly string[] = [];
   readonly #deps: BotDeps;
@@ -66,6 +65,7 @@ export class Bot {
   readonly #starter: Starter;
   readonly #signs: BotSigns;
   readonly limits: BotLimits;
+  readonly usage: BotUsage;
   readonly #process: BotProcess;
   #lastExitAt: Date | undefined;
 
@@ -77,7 +77,6 @@ export class Bot {
     const live = new LivePlan(planBot(name, config, dirs));
     this.#live = live;
     refuseStrangers(this.plan, deps.census);
-    this.sampleUsage = createUsageSampler(clock);
     const { user, userError } = lookUp(config.user);
     this.user = user;
     const fact = this.fact.bind(this);
@@ -105,6 +104,7 @@ export class Bot {
       clock,
       fact,
     });
+    this.usage = new BotUsage(clock, this.limits);
     this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
     const before = own?.identity;
     this.before = before;
