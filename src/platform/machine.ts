@@ -39,11 +39,16 @@ export function freeMemoryBytes(): number {
   return kilobytes === undefined ? freemem() : Number(kilobytes) * 1_024;
 }
 
-/** Space on the file system that holds `path`; `undefined` when the path does not exist or cannot be asked. */
+/** Space on the file system that holds `path`. Throws when the path does not exist or cannot be asked. */
+export function diskSpace(path: string): DiskSpace {
+  const { bsize, blocks, bavail, files, ffree } = statfsSync(path);
+  return { totalBytes: bsize * blocks, freeBytes: bsize * bavail, freeFiles: files === 0 ? undefined : ffree };
+}
+
+/** The same, where that it cannot be told is an answer: `undefined`. */
 export function diskFree(path: string): DiskSpace | undefined {
   try {
-    const { bsize, blocks, bavail, files, ffree } = statfsSync(path);
-    return { totalBytes: bsize * blocks, freeBytes: bsize * bavail, freeFiles: files === 0 ? undefined : ffree };
+    return diskSpace(path);
   } catch {
     return undefined;
   }

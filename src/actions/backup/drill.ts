@@ -3,12 +3,11 @@
  * and asks them there, and writes down what it did, so that somebody who was not there can judge it. Nothing that lives is touched.
  */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, statfsSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import { reserveBytes } from "../../core/backup-room.ts";
 import {
   drilledName,
   drillJobSchema,
@@ -33,6 +32,7 @@ import { failed, Failure } from "./failure.ts";
 import { fetchCopy } from "./fetch.ts";
 import { RemoteRepository, type RemoteBackup } from "./remote.ts";
 import { manifestText, Repository, sumOf } from "./repository.ts";
+import { refuseLittleRoom } from "./room.ts";
 import { Bucket } from "./s3.ts";
 import { openScratch } from "./scratch.ts";
 import { verifyBackup } from "./verify.ts";
@@ -245,7 +245,8 @@ class TargetDrill {
     const { from, target, checks, instant } = this.#target;
     const backup = this.#chain.at(-1);
     if (backup === undefined) throw new Error("there is no backup to restore");
-    refuseFull(place, rawBytesOf(this.#chain));
+    const hint = "set backups.scratch to a larger disk";
+    refuseLittleRoom(place, { bytes: rawBytesOf(this.#chain), reserveShare: 0.5, hint });
     const store = from.kind === "folder" ? from.folder : place;
     if (instant !== undefined) {
       const { manifest } = backup;
@@ -300,15 +301,6 @@ function shownOf({ content, raw }: Manifest): string {
 
 function rawBytesOf(chain: readonly Found[]): number {
   return chain.reduce((sum, { manifest }) => sum + sizesOf(manifest).rawBytes, 0);
-}
-
-function refuseFull(folder: string, bytes: number): void {
-  const { bsize, bavail, blocks } = statfsSync(folder);
-  const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
-  if (free - bytes < reserve / 2)
-    throw new Error(
-      `${folder} has ${formatSize(free)} free, and ${formatSize(bytes)} are needed beside a reserve of ${formatSize(reserve / 2)}; set backups.scratch to a larger disk`,
-    );
 }
 
 function storedBytesOf({ parts }: Manifest): number {

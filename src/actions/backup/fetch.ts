@@ -1,18 +1,19 @@
 /** Fetches a copy, with the full backup that it needs, from a bucket into a folder that is then a store like any other. */
 import { createHash } from "node:crypto";
-import { closeSync, constants, fdatasyncSync, fsyncSync, openSync, statfsSync, writeSync } from "node:fs";
+import { closeSync, constants, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupLine } from "../../core/backup-job.ts";
 import type { Part } from "../../core/backup-manifest.ts";
 import type { RemoteDeed } from "../../core/backup-remote.ts";
-import { reserveBytes } from "../../core/backup-room.ts";
-import { formatSize } from "../../core/size.ts";
 import { Failure } from "./failure.ts";
 import type { RemoteBackup, RemoteRepository } from "./remote.ts";
 import { Repository, type Draft } from "./repository.ts";
+import { refuseLittleRoom } from "./room.ts";
 
 /** A flush of more than this stalls whoever else writes to the disk. */
 const SYNC_BYTES = 16 * 1_024 ** 2;
+/** Where there is no room for what is fetched. */
+export const FETCH_HINT = "make room, or set backups.scratch to a larger disk";
 
 /** Throws `Failure`; what was fetched whole until then stays, and is not fetched again. */
 export async function fetchCopy(
@@ -30,7 +31,7 @@ export async function fetchCopy(
   const there = new Set(repository.list().backups.map((each) => each.id));
   const missing = chain.filter((each) => !there.has(each.id));
   const totalBytes = missing.reduce((sum, each) => sum + bytesOf(each), 0);
-  refuseFull(into, totalBytes);
+  refuseLittleRoom(into, { bytes: totalBytes, reserveShare: 0.5, hint: FETCH_HINT });
   let doneBytes = 0;
   for (const backup of missing) {
     const draft = repository.begin(backup.id);
@@ -88,16 +89,6 @@ export async function fetchPart(
   if (got !== bytes) throw new Failure("verify", `${name} came with ${got} bytes instead of ${bytes}`);
   if (hash.digest("hex") !== sha256)
     throw new Failure("verify", `${name} has another checksum than when it was stored`);
-}
-
-export function refuseFull(folder: string, bytes: number): void {
-  const { bsize, bavail, blocks } = statfsSync(folder);
-  const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
-  if (free - bytes < reserve / 2)
-    throw new Failure(
-      "space",
-      `${folder} has ${formatSize(free)} free, and ${formatSize(bytes)} are to be fetched beside a reserve of ${formatSize(reserve / 2)}; make room, or set backups.scratch to a larger disk`,
-    );
 }
 
 function bytesOf({ manifest }: RemoteBackup): number {

@@ -3,14 +3,12 @@
  * appears by one rename; a kill at any line leaves what was there before. Old backups go only after a success.
  */
 import { createHash, randomBytes } from "node:crypto";
-import { statfsSync } from "node:fs";
 import { hostname } from "node:os";
 import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from "../../core/backup-job.ts";
 import { backupId, emptyState, withVerification, type BackupKind, type Manifest } from "../../core/backup-manifest.ts";
-import { neededBytes, reserveBytes } from "../../core/backup-room.ts";
+import { neededBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
-import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { defineAction } from "../contract.ts";
@@ -22,6 +20,7 @@ import { PAGE_TABLE } from "./pages.ts";
 import { pruneLocked } from "./prune.ts";
 import { hadSuccess, writeRecord } from "./record.ts";
 import { Repository, type Draft } from "./repository.ts";
+import { refuseFullDisk, refuseLittleRoom } from "./room.ts";
 import type { Captured, Source } from "./source.ts";
 import { openSource } from "./sources.ts";
 import { verifyBackup } from "./verify.ts";
@@ -219,27 +218,8 @@ async function checkRoom(job: BackupJob, repository: Repository, source: Source)
       ? undefined
       : last.parts.reduce((sum, { bytes }) => sum + bytes, 0) / last.raw.bytes;
   const needed = neededBytes({ ...room, lastRatio });
-  const { freeBytes, diskBytes } = diskOf(job.folder);
-  const reserve = reserveBytes(diskBytes);
-  if (freeBytes - needed < reserve)
-    throw new Failure(
-      "space",
-      `${job.folder} has ${formatSize(freeBytes)} free, and ${formatSize(needed)} are needed beside a reserve of ${formatSize(reserve)}; make room or name another store`,
-    );
+  refuseLittleRoom(job.folder, { bytes: needed, reserveShare: 1, hint: "make room or name another store" });
   return room.rawBytes;
-}
-
-/** While it is written: another program may fill the disk too. */
-function refuseFullDisk(folder: string): void {
-  const { freeBytes, diskBytes } = diskOf(folder);
-  // Half of the reserve: the estimate before the start has kept clear of the whole of it.
-  if (freeBytes < reserveBytes(diskBytes) / 2)
-    throw new Failure("space", `the disk of ${folder} is filling up: ${formatSize(freeBytes)} are left`);
-}
-
-function diskOf(folder: string): { readonly freeBytes: number; readonly diskBytes: number } {
-  const { bsize, bavail, blocks } = statfsSync(folder);
-  return { freeBytes: bavail * bsize, diskBytes: blocks * bsize };
 }
 
 /** Names the stage in which a deed failed, unless it did so itself. */

@@ -12,17 +12,14 @@ import {
   readFileSync,
   realpathSync,
   rmSync,
-  statfsSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
-import { reserveBytes } from "../../core/backup-room.ts";
 import { keptElsewhere, type PgBackRestSettings } from "../../core/pgbackrest.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
 import type { RestoreJournal } from "../../core/restore-journal.ts";
-import { formatSize } from "../../core/size.ts";
 import { contiguousFrom, readSegment, systemOfControl } from "../../core/wal.ts";
 import { archiveGetCommand } from "../../platform/pgbackrest.ts";
 import type { ScratchServer } from "../../platform/postgres-scratch.ts";
@@ -34,6 +31,7 @@ import { readPart, Repository } from "./repository.ts";
 import { placeNow, restoreElsewhere } from "./pgbackrest.ts";
 import { discard, doMoves, openJournal, rollBack, writeJournal } from "./restore-journal.ts";
 import { say, type RestoreIo } from "./restore-steps.ts";
+import { refuseLittleRoom } from "./room.ts";
 import { freshFolder } from "./unpack.ts";
 import { systemOfFile } from "./wal-archive.ts";
 import { archiveFor } from "./wal-systems.ts";
@@ -219,14 +217,8 @@ function prepare(path: string, manifest: Manifest): { readonly path: string; rea
   const other = readdirSync(path)[0];
   if (other !== undefined) throw new Failure("source", `${path} is not empty: ${other} is there; name an empty folder`);
   chmodSync(path, 0o700);
-  const { bsize, bavail, blocks } = statfsSync(path);
-  const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
-  const needed = keptElsewhere(manifest)?.databaseBytes ?? manifest.raw.bytes;
-  if (free - needed < reserve / 2)
-    throw new Failure(
-      "space",
-      `${path} has ${formatSize(free)} free, and ${formatSize(needed)} and the WAL are needed`,
-    );
+  const bytes = keptElsewhere(manifest)?.databaseBytes ?? manifest.raw.bytes;
+  refuseLittleRoom(path, { bytes, reserveShare: 0.5, hint: "the WAL comes on top of it" });
   return { path: realpathSync(path), madeHere: made };
 }
 

@@ -3,13 +3,11 @@
  * that a journal can finish or take back after a kill at any line. What was there is moved aside, never copied, never deleted.
  */
 import { randomBytes } from "node:crypto";
-import { existsSync, readdirSync, realpathSync, renameSync, statfsSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, renameSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
-import { reserveBytes } from "../../core/backup-room.ts";
 import { restoreJobSchema, type RestoreJob } from "../../core/restore-job.ts";
 import { swapMoves, type Move, type RestoreJournal } from "../../core/restore-journal.ts";
-import { formatSize } from "../../core/size.ts";
 import { ensureDir, syncDir } from "../../platform/files.ts";
 import type { Lock } from "../../platform/lock.ts";
 import { removeTree } from "../../platform/remove-tree.ts";
@@ -36,6 +34,7 @@ import { restoreDatabase } from "./pg-run.ts";
 import { isPgJob } from "./pg-restore.ts";
 import { isRecoverJob, recover, refuseNoBase } from "./pg-recover.ts";
 import { settleDatabases } from "./pg-settle.ts";
+import { refuseLittleRoom } from "./room.ts";
 import { say, stopBots, tellFailure, tellRestored, type RestoreIo, type RestoreSteps } from "./restore-steps.ts";
 import { requireTables, restoreTables } from "./restore-tables.ts";
 import { freshFolder, readArchive, unpackArchive, unpackDatabase, unpackDump } from "./unpack.ts";
@@ -286,15 +285,9 @@ function refuse(deed: () => void): void {
   }
 }
 
-/** Refuses before anything is written when the disk cannot hold the unpacked data beside its reserve. */
 function refuseFull(folder: string, { rawBytes }: Reading): void {
-  const { bsize, bavail, blocks } = statfsSync(folder);
-  const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
-  if (free - rawBytes < reserve / 2)
-    throw new Failure(
-      "space",
-      `${folder} has ${formatSize(free)} free, and ${formatSize(rawBytes)} are needed beside a reserve of ${formatSize(reserve / 2)}; make room, or restore elsewhere with --to`,
-    );
+  const hint = "make room, or restore elsewhere with --to";
+  refuseLittleRoom(folder, { bytes: rawBytes, reserveShare: 0.5, hint });
 }
 
 /** Into an empty folder, touching nothing else: made under a hidden name in it, and named when it is whole. */

@@ -9,7 +9,8 @@ import type { Manifest } from "../../core/backup-manifest.ts";
 import { contiguousFrom, readSegment } from "../../core/wal.ts";
 import { ensureDir, syncDir, writeFileAtomic } from "../../platform/files.ts";
 import { Failure } from "./failure.ts";
-import { fetchPart, refuseFull } from "./fetch.ts";
+import { FETCH_HINT, fetchPart } from "./fetch.ts";
+import { refuseLittleRoom } from "./room.ts";
 import { segmentSchema, WAL_FOLDER, type SegmentManifest } from "./wal-archive.ts";
 import { NO_COPIES, placeIn, UNNAMED, type WalBucket, type WalCopies } from "./wal-bucket.ts";
 import { startOfBase } from "./wal-systems.ts";
@@ -39,7 +40,7 @@ export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): P
   const archive = join(folder, WAL_FOLDER);
   ensureDir(archive, 0o750);
   const totalBytes = usable.reduce((sum, { name }) => sum + (segments.get(name)?.bytes ?? 0), 0);
-  refuseFull(folder, totalBytes);
+  refuseLittleRoom(folder, { bytes: totalBytes, reserveShare: 0.5, hint: FETCH_HINT });
   for (const [name, place] of histories) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: there are a few in years.
     const text = await bucket.text(place);

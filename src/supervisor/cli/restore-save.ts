@@ -2,12 +2,13 @@
  * The backup of what is there before a restore (`trigger: pre-restore`). Single tables are written over in place, so it must stand;
  * a whole target is moved aside in any case, so there it is made as far as it can be, and never holds a restore up for long.
  */
-import { existsSync, statfsSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import type { BackupLine } from "../../core/backup-job.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
+import { diskSpace } from "../../platform/machine.ts";
 import { backupJob, runDeed, type DeedEnd, type Place } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import type { RestorePlan } from "../runtime/restore-plan.ts";
@@ -77,9 +78,8 @@ function crampedBy({ replaces }: RestorePlan, folder: string): string | undefine
   const liveBytes = replaces.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
   const there = [folder, dirname(folder)].find((path) => existsSync(path));
   if (there === undefined) return undefined;
-  const { bsize, bavail, blocks } = statfsSync(there);
-  const [free, reserve] = [bavail * bsize, reserveBytes(blocks * bsize)];
-  return free < 2 * liveBytes + reserve
-    ? `${there} has ${formatSize(free)} free, too little for it beside what is restored`
+  const { freeBytes, totalBytes } = diskSpace(there);
+  return freeBytes < 2 * liveBytes + reserveBytes(totalBytes)
+    ? `${there} has ${formatSize(freeBytes)} free, too little for it beside what is restored`
     : undefined;
 }
