@@ -1,4 +1,18 @@
 /** Whether a disk has room for a backup, before and while it is written; the numbers are those of the figures in docs/backup.md. */
+import type { BackupKind } from "./backup-manifest.ts";
+
+/** What a file system has, as statfs(2) tells it. */
+export interface DiskRoom {
+  readonly totalBytes: number;
+  /** What a process without privileges may still write. */
+  readonly freeBytes: number;
+  /** Inodes, and those that are left; `undefined` where the file system does not count them, as btrfs. */
+  readonly totalFiles: number | undefined;
+  readonly freeFiles: number | undefined;
+}
+
+/** Largest stored file of a backup: one upload of a remote store, tried again as a whole when it fails. */
+export const PART_BYTES = 64 * 1_024 ** 2;
 
 export interface RoomNeed {
   /** Data before compression, bytes. */
@@ -14,12 +28,51 @@ const MIN_RESERVE_BYTES = 1_024 ** 3;
 const RESERVE_SHARE = 0.05;
 /** A reserve of 1 GiB would be most of a small disk. */
 const MAX_RESERVE_SHARE = 0.2;
+/** Inodes that backups leave alone: a bot that cannot make its journal is as dead as one whose disk is full. */
+const RESERVE_FILES = 1_000;
+const MAX_RESERVE_FILES_SHARE = 0.05;
+/** Of a backup beside its parts: the folder, its descriptions, the hashes of its pages, and what is there for a while. */
+const FILES_BESIDE_PARTS = 16;
+/** Of a PostgreSQL server, whose base does not say it: initdb makes a thousand. */
+const SERVER_FILES = 1_500;
 /** The next backup may pack worse than the last one. */
 const RATIO_MARGIN = 1.3;
 const MIN_RATIO = 0.35;
 
 export function reserveBytes(diskBytes: number): number {
   return Math.min(Math.max(MIN_RESERVE_BYTES, diskBytes * RESERVE_SHARE), diskBytes * MAX_RESERVE_SHARE);
+}
+
+/** Inodes of a file system that backups leave alone. */
+export function reserveFiles(totalFiles: number): number {
+  return Math.floor(Math.min(RESERVE_FILES, totalFiles * MAX_RESERVE_FILES_SHARE));
+}
+
+/** What a disk lacks for so many bytes and files beside this share of its reserve, 0 to 1; `undefined`: nothing, as far as it tells. */
+export function lackOf(
+  { totalBytes, freeBytes, totalFiles, freeFiles }: DiskRoom,
+  wanted: { readonly bytes: number; readonly files: number },
+  reserveShare: number,
+): "bytes" | "files" | undefined {
+  if (freeBytes - wanted.bytes < reserveBytes(totalBytes) * reserveShare) return "bytes";
+  if (totalFiles === undefined || freeFiles === undefined) return undefined;
+  return freeFiles - wanted.files < reserveFiles(totalFiles) * reserveShare ? "files" : undefined;
+}
+
+/** Files, folders among them, that a stored backup of so many bytes takes at most. */
+export function filesOfBackup(storedBytes: number): number {
+  return FILES_BESIDE_PARTS + Math.ceil(storedBytes / PART_BYTES);
+}
+
+/** Files and folders that it takes when it is unpacked, by what its manifest counts: files, with at most a folder for each. */
+export function filesUnpacked({
+  kind,
+  content,
+}: {
+  readonly kind?: BackupKind | undefined;
+  readonly content?: { readonly files?: number | undefined } | undefined;
+}): number {
+  return kind === "base" ? SERVER_FILES : FILES_BESIDE_PARTS + 2 * (content?.files ?? 0);
 }
 
 /** Bytes that a backup may take at most. */

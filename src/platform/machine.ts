@@ -1,16 +1,9 @@
 /** What this machine is and has: memory, disk, kernel, clock; the detailed part is for `doctor` and loads its library at the first call. */
 import { existsSync, statfsSync } from "node:fs";
 import { availableParallelism, freemem, release, totalmem } from "node:os";
+import type { DiskRoom } from "../core/backup-room.ts";
 import { libc } from "./libc.ts";
 import { readProc } from "./proc.ts";
-
-export interface DiskSpace {
-  readonly totalBytes: number;
-  /** What a process without privileges may still write. */
-  readonly freeBytes: number;
-  /** Files that may still be made; `undefined` where the file system does not count them. */
-  readonly freeFiles: number | undefined;
-}
 
 export interface MachineDescription {
   readonly os: string;
@@ -40,13 +33,19 @@ export function freeMemoryBytes(): number {
 }
 
 /** Space on the file system that holds `path`. Throws when the path does not exist or cannot be asked. */
-export function diskSpace(path: string): DiskSpace {
+export function diskSpace(path: string): DiskRoom {
   const { bsize, blocks, bavail, files, ffree } = statfsSync(path);
-  return { totalBytes: bsize * blocks, freeBytes: bsize * bavail, freeFiles: files === 0 ? undefined : ffree };
+  const counted = files === 0 ? undefined : { files, ffree };
+  return {
+    totalBytes: bsize * blocks,
+    freeBytes: bsize * bavail,
+    totalFiles: counted?.files,
+    freeFiles: counted?.ffree,
+  };
 }
 
 /** The same, where that it cannot be told is an answer: `undefined`. */
-export function diskFree(path: string): DiskSpace | undefined {
+export function diskFree(path: string): DiskRoom | undefined {
   try {
     return diskSpace(path);
   } catch {

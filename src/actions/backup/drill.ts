@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
+import { filesUnpacked } from "../../core/backup-room.ts";
 import {
   drilledName,
   drillJobSchema,
@@ -246,7 +247,8 @@ class TargetDrill {
     const backup = this.#chain.at(-1);
     if (backup === undefined) throw new Error("there is no backup to restore");
     const hint = "set backups.scratch to a larger disk";
-    refuseLittleRoom(place, { bytes: rawBytesOf(this.#chain), reserveShare: 0.5, hint });
+    const files = filesUnpacked(backup.manifest);
+    refuseLittleRoom(place, { bytes: rawBytesOf(this.#chain), files, reserveShare: 0.5, hint });
     const store = from.kind === "folder" ? from.folder : place;
     if (instant !== undefined) {
       const { manifest } = backup;

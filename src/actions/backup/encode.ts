@@ -10,13 +10,12 @@ import { crc32, createGunzip, createZstdDecompress } from "node:zlib";
 import { Readable, type Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { Manifest, Part } from "../../core/backup-manifest.ts";
+import { PART_BYTES } from "../../core/backup-room.ts";
 import { collectAfter } from "./collect.ts";
 import { FrameReader, wholeFrames } from "./zstd-frames.ts";
 
 /** Raw bytes of one compressed frame: larger gains nothing, and memory holds a few of them. */
 const FRAME_BYTES = 4 * 1_024 ** 2;
-/** Largest stored file: one upload of a remote store, tried again as a whole when it fails. */
-const PART_BYTES = 64 * 1_024 ** 2;
 /** A flush of more than this stalls whoever else writes to the disk. */
 const SYNC_BYTES = 16 * 1_024 ** 2;
 /** Level of zstd: 3 packs 2 % better and takes twice as long. */

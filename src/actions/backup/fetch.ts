@@ -5,6 +5,7 @@ import { join } from "node:path";
 import type { BackupLine } from "../../core/backup-job.ts";
 import type { Part } from "../../core/backup-manifest.ts";
 import type { RemoteDeed } from "../../core/backup-remote.ts";
+import { filesOfBackup } from "../../core/backup-room.ts";
 import { Failure } from "./failure.ts";
 import type { RemoteBackup, RemoteRepository } from "./remote.ts";
 import { Repository, type Draft } from "./repository.ts";
@@ -31,7 +32,8 @@ export async function fetchCopy(
   const there = new Set(repository.list().backups.map((each) => each.id));
   const missing = chain.filter((each) => !there.has(each.id));
   const totalBytes = missing.reduce((sum, each) => sum + bytesOf(each), 0);
-  refuseLittleRoom(into, { bytes: totalBytes, reserveShare: 0.5, hint: FETCH_HINT });
+  const files = missing.reduce((sum, each) => sum + filesOfBackup(bytesOf(each)), 0);
+  refuseLittleRoom(into, { bytes: totalBytes, files, reserveShare: 0.5, hint: FETCH_HINT });
   let doneBytes = 0;
   for (const backup of missing) {
     const draft = repository.begin(backup.id);

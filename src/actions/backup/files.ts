@@ -25,7 +25,7 @@ export function filesSource(paths: readonly string[]): Source {
           rawBytes += TAR_OVERHEAD_BYTES + (stats.isFile() ? stats.size : 0);
           if (files > MAX_FILES) throw new Error(`there are more than ${MAX_FILES} files below ${paths.join(", ")}`);
         }
-      return { rawBytes, temporaryBytes: 0 };
+      return { rawBytes, temporaryBytes: 0, files };
     },
     capture: async (context) => {
       const snapshotAt = context.now();

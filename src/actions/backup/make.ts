@@ -6,7 +6,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from "../../core/backup-job.ts";
 import { backupId, emptyState, withVerification, type BackupKind, type Manifest } from "../../core/backup-manifest.ts";
-import { neededBytes } from "../../core/backup-room.ts";
+import { filesOfBackup, filesUnpacked, neededBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -218,7 +218,9 @@ async function checkRoom(job: BackupJob, repository: Repository, source: Source)
       ? undefined
       : last.parts.reduce((sum, { bytes }) => sum + bytes, 0) / last.raw.bytes;
   const needed = neededBytes({ ...room, lastRatio });
-  refuseLittleRoom(job.folder, { bytes: needed, reserveShare: 1, hint: "make room or name another store" });
+  const unpacked = job.verify === "L2" ? (room.files ?? filesUnpacked({ kind })) : 0;
+  const files = filesOfBackup(needed) + unpacked;
+  refuseLittleRoom(job.folder, { bytes: needed, files, reserveShare: 1, hint: "make room or name another store" });
   return room.rawBytes;
 }
 

@@ -17,6 +17,7 @@ import {
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
+import { filesUnpacked } from "../../core/backup-room.ts";
 import { keptElsewhere, type PgBackRestSettings } from "../../core/pgbackrest.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
 import type { RestoreJournal } from "../../core/restore-journal.ts";
@@ -218,7 +219,8 @@ function prepare(path: string, manifest: Manifest): { readonly path: string; rea
   if (other !== undefined) throw new Failure("source", `${path} is not empty: ${other} is there; name an empty folder`);
   chmodSync(path, 0o700);
   const bytes = keptElsewhere(manifest)?.databaseBytes ?? manifest.raw.bytes;
-  refuseLittleRoom(path, { bytes, reserveShare: 0.5, hint: "the WAL comes on top of it" });
+  const files = filesUnpacked(manifest);
+  refuseLittleRoom(path, { bytes, files, reserveShare: 0.5, hint: "the WAL comes on top of it" });
   return { path: realpathSync(path), madeHere: made };
 }
 

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, realpathSync, renameSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import { filesUnpacked } from "../../core/backup-room.ts";
 import { restoreJobSchema, type RestoreJob } from "../../core/restore-job.ts";
 import { swapMoves, type Move, type RestoreJournal } from "../../core/restore-journal.ts";
 import { ensureDir, syncDir } from "../../platform/files.ts";
@@ -285,9 +286,9 @@ function refuse(deed: () => void): void {
   }
 }
 
-function refuseFull(folder: string, { rawBytes }: Reading): void {
+function refuseFull(folder: string, reading: Reading): void {
   const hint = "make room, or restore elsewhere with --to";
-  refuseLittleRoom(folder, { bytes: rawBytes, reserveShare: 0.5, hint });
+  refuseLittleRoom(folder, { bytes: reading.rawBytes, files: filesUnpacked(reading), reserveShare: 0.5, hint });
 }
 
 /** Into an empty folder, touching nothing else: made under a hidden name in it, and named when it is whole. */

@@ -8,6 +8,8 @@ interface Room {
   readonly rawBytes: number;
   /** Bytes of it that lie in the scratch folder while it is stored. */
   readonly temporaryBytes: number;
+  /** Files and folders of what is backed up, where L2 unpacks as many. */
+  readonly files?: number;
 }
 
 interface Progress {

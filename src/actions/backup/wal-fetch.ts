@@ -16,6 +16,8 @@ import { NO_COPIES, placeIn, UNNAMED, type WalBucket, type WalCopies } from "./w
 import { startOfBase } from "./wal-systems.ts";
 
 const FILE_MODE = 0o640;
+/** A folder, its data and its manifest. */
+const FILES_OF_SEGMENT = 3;
 
 interface FetchWal {
   readonly bucket: WalBucket;
@@ -40,7 +42,8 @@ export async function fetchWal({ bucket, manifest, folder, write }: FetchWal): P
   const archive = join(folder, WAL_FOLDER);
   ensureDir(archive, 0o750);
   const totalBytes = usable.reduce((sum, { name }) => sum + (segments.get(name)?.bytes ?? 0), 0);
-  refuseLittleRoom(folder, { bytes: totalBytes, reserveShare: 0.5, hint: FETCH_HINT });
+  const files = usable.length * FILES_OF_SEGMENT;
+  refuseLittleRoom(folder, { bytes: totalBytes, files, reserveShare: 0.5, hint: FETCH_HINT });
   for (const [name, place] of histories) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: there are a few in years.
     const text = await bucket.text(place);

@@ -35,10 +35,12 @@ afterAll(() => {
   rmdirSync(base);
 });
 
-function resize(size: string): void {
-  const { exitCode, stderr } = Bun.spawnSync(["mount", "-o", `remount,size=${size}`, base]);
-  if (exitCode !== 0) throw new Error(`cannot resize the tmpfs: ${stderr.toString()}`);
+function remount(option: string): void {
+  const { exitCode, stderr } = Bun.spawnSync(["mount", "-o", `remount,${option}`, base]);
+  if (exitCode !== 0) throw new Error(`cannot remount the tmpfs with ${option}: ${stderr.toString()}`);
 }
+
+const resize = (size: string): void => remount(`size=${size}`);
 
 /** Not one page more than is in use. */
 function fillUp(): void {
@@ -114,6 +116,32 @@ describe.runIf(mayMount)("on a disk of data that is full", () => {
     },
     60_000,
   );
+});
+
+/** All inodes but so many are in use. */
+function leaveFiles(count: number): void {
+  const used = Bun.spawnSync(["df", "--output=iused", base]).stdout.toString().trim().split("\n").at(-1) ?? "0";
+  remount(`nr_inodes=${Number(used) + count}`);
+}
+
+describe.runIf(mayMount)("on a disk without inodes", () => {
+  test("makeBackup() and restoreBackup() refuse before anything is written, and work with enough of them", async () => {
+    using rig = new RestoreRig();
+    await stage(rig);
+    const old = rowsOf(rig.database);
+    leaveFiles(10);
+    const made = await rig.backUp(rig.job(rig.sqlite));
+    const restored = await rig.restore(rig.restoreJob(rig.sqlite));
+    remount("nr_inodes=100k");
+    expect([made, restored]).toEqual([5, 5]);
+    expect(rig.failure()).toMatchObject({
+      stage: "space",
+      reason: expect.stringMatching(/ has inodes for 10 more files/),
+    });
+    expect([rowsOf(rig.database), rig.repository().list().backups.length, hidden(rig)]).toEqual([old, 1, []]);
+    expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+    expect(await rig.restore(rig.restoreJob(rig.sqlite))).toBe(0);
+  }, 60_000);
 });
 
 describe.runIf(mayMount)("with no room left", () => {
