@@ -132,7 +132,8 @@ export async function parsePages(stream: AsyncIterable<Uint8Array>): Promise<Pag
 
 /**
  * The database that `base`, the raw stream of the full backup, becomes with the pages of `delta`, the raw stream of the
- * incremental one. It throws at its end, or before, unless it is the very file that was copied: use nothing of it before.
+ * incremental one, in blocks of which each is gone when the next is asked for. It throws at its end, or before, unless it is
+ * the very file that was copied: use nothing of it before.
  */
 export async function* rebuilt(streams: {
   readonly base: AsyncIterable<Uint8Array>;
@@ -149,11 +150,18 @@ export async function* rebuilt(streams: {
   // Both streams are in order of the pages, and are read one block at a time.
   /* oxlint-disable no-await-in-loop */
   let change = await pages.next();
+  const mixed = Buffer.alloc(BLOCK_BYTES);
   for (let first = 1; first <= pageCount; first += blockPages) {
-    const block = Buffer.alloc(Math.min(blockPages, pageCount - first + 1) * pageSize);
-    (await base.take(block.length)).copy(block);
-    for (; change !== undefined && (change.number - first) * pageSize < block.length; change = await pages.next())
-      change.bytes.copy(block, (change.number - first) * pageSize);
+    const bytes = Math.min(blockPages, pageCount - first + 1) * pageSize;
+    const isMine = ({ number }: { readonly number: number }): boolean => (number - first) * pageSize < bytes;
+    let block = await base.take(bytes);
+    if (block.length < bytes || (change !== undefined && isMine(change))) {
+      // Where nothing has changed, what the base has is handed on as it is: fresh memory costs as much as unpacking.
+      const known = block.copy(mixed);
+      block = mixed.fill(0, known).subarray(0, bytes);
+      for (; change !== undefined && isMine(change); change = await pages.next())
+        change.bytes.copy(block, (change.number - first) * pageSize);
+    }
     sum.update(block);
     yield block;
   }
@@ -236,7 +244,7 @@ class ByteReader {
 
   /** So many bytes, or what is left at the end. */
   async take(bytes: number): Promise<Buffer> {
-    const pieces = [this.#rest];
+    const pieces = this.#rest.length === 0 ? [] : [this.#rest];
     let have = this.#rest.length;
     while (have < bytes) {
       // One after the other: it is one stream.
@@ -246,7 +254,8 @@ class ByteReader {
       pieces.push(Buffer.from(value.buffer, value.byteOffset, value.length));
       have += value.length;
     }
-    const all = pieces.length === 1 ? this.#rest : Buffer.concat(pieces);
+    const [first = Buffer.alloc(0)] = pieces;
+    const all = pieces.length > 1 ? Buffer.concat(pieces) : first;
     this.#rest = all.subarray(bytes);
     return all.subarray(0, bytes);
   }

@@ -1,7 +1,5 @@
 /** SQLite as a source of backups: a copy as of one instant while the bot goes on writing, proven by SQLite itself. */
-import { createWriteStream } from "node:fs";
 import { basename, join } from "node:path";
-import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { checkDatabase, copyDatabase, databaseBytes, readContent } from "../../platform/sqlite.ts";
 import { askDatabase } from "../../platform/sqlite-ask.ts";
@@ -9,6 +7,7 @@ import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Basis } from "./basis.ts";
 import { askChecks } from "./checks.ts";
 import { differ, pageStream, parsePages, readHashed, rebuilt, type FileSums } from "./pages.ts";
+import { writeRawFile } from "./raw-file.ts";
 import type { Captured, Prover, Source } from "./source.ts";
 
 /** First bytes of every database file (https://sqlite.org/fileformat.html). */
@@ -93,7 +92,7 @@ export const sqliteProver: Prover = {
   prove: async (raw, manifest, scratch, base, checks) => {
     const path = join(scratch, base?.manifest.raw.name ?? manifest.raw.name);
     const database = base === undefined ? raw : rebuiltDatabase({ manifest, raw }, base);
-    await pipeline(database, createWriteStream(path, { mode: 0o600 }));
+    await writeRawFile(database, path, { mode: 0o600, flush: false });
     const findings = await checkDatabase(path, { quick: false });
     if (findings.length > 0) throw new Error(findings.join("; "));
     compareContent(manifest, await readContent(path));
@@ -121,7 +120,8 @@ interface StoredStream {
 
 /**
  * The database of an incremental backup as one stream, from its own raw stream and that of the full backup which it names as
- * its base. It throws at its end, or before, unless it is the very file that was copied: use nothing of it before.
+ * its base, in pieces of which each is gone when the next is asked for. It throws at its end, or before, unless it is the very
+ * file that was copied: use nothing of it before.
  */
 export function rebuiltDatabase(delta: StoredStream, base: StoredStream): AsyncGenerator<Uint8Array> {
   const { id, content } = delta.manifest;

@@ -5,15 +5,12 @@ import {
   closeSync,
   constants,
   createReadStream,
-  fchmodSync,
-  fdatasyncSync,
   fsyncSync,
   lstatSync,
   mkdirSync,
   openSync,
   readdirSync,
   statSync,
-  writeSync,
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { Parser, type ReadEntry } from "tar";
@@ -25,11 +22,10 @@ import { checkDatabase, readContent } from "../../platform/sqlite.ts";
 import { Failure } from "./failure.ts";
 import { feed, FILE_TYPES, isOutside, pathInTar, unpackTar } from "./files.ts";
 import { startsOf } from "./pg-file.ts";
+import { writeRawFile } from "./raw-file.ts";
 import type { Reading } from "./reading.ts";
 import { compareContent } from "./sqlite.ts";
 
-/** A flush of more than this stalls whoever else writes to the disk. */
-const SYNC_BYTES = 16 * 1_024 ** 2;
 /** Entries of an archive; a backup of ours has at most 100 000 files. */
 const MAX_ENTRIES = 400_000;
 
@@ -61,33 +57,10 @@ export async function unpackDump(reading: Reading, file: string, write: Write): 
 }
 
 /** The raw stream in a new file, flushed. */
-async function writeStream(reading: Reading, file: string, write: Write, mode = 0o600): Promise<void> {
-  const fd = openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
-  let doneBytes = 0;
-  let unsynced = 0;
-  try {
-    fchmodSync(fd, mode);
-    for await (const chunk of readable(reading)) {
-      for (let at = 0; at < chunk.length;) at += writeTo(fd, chunk, at);
-      doneBytes += chunk.length;
-      unsynced += chunk.length;
-      if (unsynced < SYNC_BYTES) continue;
-      fdatasyncSync(fd);
-      unsynced = 0;
-      write({ kind: "progress", step: "restoring", doneBytes, totalBytes: reading.rawBytes });
-    }
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function writeTo(fd: number, chunk: Uint8Array, at: number): number {
-  try {
-    return writeSync(fd, chunk, at);
-  } catch (cause) {
-    throw Failure.of("store", cause);
-  }
+function writeStream(reading: Reading, file: string, write: Write): Promise<void> {
+  const totalBytes = reading.rawBytes;
+  const onProgress = (doneBytes: number): void => write({ kind: "progress", step: "restoring", doneBytes, totalBytes });
+  return writeRawFile(readable(reading), file, { mode: 0o600, flush: true, onProgress });
 }
 
 /** The stream; what is wrong with it is a fault of what is stored. */

@@ -125,7 +125,7 @@ test("rebuiltDatabase() puts a backup and its base together, and refuses another
   });
   const copy = join(rig.folder, "copy.db");
   const pieces: Uint8Array[] = [];
-  for await (const piece of rebuiltDatabase(stored(delta), stored(base))) pieces.push(piece);
+  for await (const piece of rebuiltDatabase(stored(delta), stored(base))) pieces.push(Uint8Array.from(piece));
   writeFileSync(copy, Buffer.concat(pieces));
   expect(rows(copy)).toBe(rows(rig.database));
   expect(() => rebuiltDatabase(stored(delta), stored(delta))).toThrow("is made against");

@@ -20,9 +20,10 @@ function write(name: string, contents: readonly number[], pageSize = PAGE) {
   return { path, pageSize, pageCount: contents.length };
 }
 
+/** Copies: a piece is gone when the next is asked for. */
 async function collect(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
   const pieces: Uint8Array[] = [];
-  for await (const piece of stream) pieces.push(piece);
+  for await (const piece of stream) pieces.push(Uint8Array.from(piece));
   return Buffer.concat(pieces);
 }
 
