@@ -35,6 +35,11 @@ const V1_LIMIT_FILES = {
   pids: "pids.max",
 } as const satisfies Record<Controller, string>;
 
+/**
+ * Share of CPU time of the supervisor's own cgroup beside those of its bots, the largest that the kernel knows (the bots have the
+ * default of 100): bots that burn what they can must not keep it from seeing and ending them, nor from its watchdog.
+ */
+const OWN_CPU_WEIGHT = 10_000;
 /** Pids of others that an obstacle names. */
 const MAX_NAMED_PIDS = 5;
 
@@ -59,7 +64,9 @@ export function openControllers(support: CgroupSupport): Controllers {
   return collect(support, (base, controller) => {
     if (isRoot(base)) return handDown(base, controller);
     guarded ??= { failure: leaveBase(base) ?? guardHandDown(base) };
-    return guarded.failure ?? handDown(base, controller);
+    const obstacle = guarded.failure ?? handDown(base, controller);
+    if (obstacle === undefined && controller === "cpu") weighOwnLeaf(base);
+    return obstacle;
   });
 }
 
@@ -142,6 +149,15 @@ function leaveBase(base: string): string | undefined {
     return undefined;
   } catch (cause) {
     return `cannot move the supervisor into a cgroup of its own below ${base}: ${messageOf(cause)}`;
+  }
+}
+
+/** Best effort: no limit of a bot hangs on it. */
+function weighOwnLeaf(base: string): void {
+  try {
+    writeFileSync(join(base, LEAF, "cpu.weight"), String(OWN_CPU_WEIGHT), { flag: "r+" });
+  } catch {
+    // Where the supervisor sits in a cgroup of another name, its owner gives it its share.
   }
 }
 
