@@ -203,6 +203,10 @@ export const statusSchema = z.strictObject({
   supervisor: z.strictObject({
     version: z.string(),
     pid: z.int().nullable().describe("null: the daemon is not running and this is its last known state."),
+    pidNamespace: z
+      .string()
+      .optional()
+      .describe("Name of the PID namespace in which all pids of this status are meant; absent: not told."),
     startedAt: time,
     uptimeSeconds: seconds,
     config: z.string(),

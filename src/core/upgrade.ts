@@ -163,5 +163,7 @@ export const upgradeAnswerSchema = later(() =>
     dryRun: z.boolean(),
     instance: z.string(),
     pid: z.int(),
+    /** Of which `pid` is one; absent in the answer of an older daemon. */
+    pidNamespace: z.string().optional(),
   }),
 );

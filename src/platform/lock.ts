@@ -3,6 +3,8 @@ import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, wri
 import { takeDescriptor } from "./exec.ts";
 import { readTextIfExists } from "./files.ts";
 import { libc } from "./libc.ts";
+import { isForeignNamespace, pidNamespace } from "./pid-namespace.ts";
+import { readProc } from "./proc.ts";
 
 export interface Lock {
   /** The descriptor that holds it. */
@@ -21,8 +23,10 @@ const MAX_ATTEMPTS = 5;
  */
 const LOOKS = 5;
 const LOOK_MS = 5;
-/** A lock file holds one pid; more is somebody else's file. */
+/** A lock file holds one pid and the name of its namespace; more is somebody else's file. */
 const MAX_LOCK_FILE_BYTES = 64;
+/** A line of /proc/locks: pid, device (hexadecimal major and minor) and inode (proc_locks(5)). */
+const KERNEL_LOCK = /^\d+: FLOCK +\S+ +\S+ +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) /gm;
 
 /**
  * The lock on `path`, or `undefined` while another open of the file, in this or any process, holds it.
@@ -50,14 +54,33 @@ export function inheritLock(path: string, fd: number): Lock | undefined {
   return takeDescriptor(fd) ? holdLock(fd) : undefined;
 }
 
-/** Pid that the last holder wrote, for messages to people; it proves nothing. `undefined`: none or unreadable. */
+/**
+ * Pid of the holder as this process may name it, for messages to people; it proves nothing. It is what the last holder wrote, or,
+ * where that one lives in another PID namespace, what the kernel says. `undefined`: none, unreadable, or out of sight.
+ */
 export function lockHolder(path: string): number | undefined {
   try {
-    const pid = Number.parseInt(readTextIfExists(path, MAX_LOCK_FILE_BYTES) ?? "", 10);
-    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+    const [word = "", namespace] = (readTextIfExists(path, MAX_LOCK_FILE_BYTES) ?? "").split(/\s+/);
+    const pid = Number.parseInt(word, 10);
+    if (!Number.isSafeInteger(pid) || pid <= 0) return undefined;
+    return isForeignNamespace(namespace) ? kernelHolder(path) : pid;
   } catch {
     return undefined;
   }
+}
+
+/** The kernel shows each lock whose holder is seen from here, with the pid that it has here. */
+function kernelHolder(path: string): number | undefined {
+  const { dev, ino } = statSync(path);
+  for (const [, pid, major = "", minor = "", inode] of (readProc("/proc/locks") ?? "").matchAll(KERNEL_LOCK))
+    if (Number(inode) === ino && deviceOf(Number.parseInt(major, 16), Number.parseInt(minor, 16)) === dev)
+      return Number(pid);
+  return undefined;
+}
+
+/** As stat(2) puts the two numbers together (makedev(3)); minors beyond 20 bits do not exist. */
+function deviceOf(major: number, minor: number): number {
+  return major * 256 + (minor % 256) + Math.floor(minor / 256) * 2 ** 20;
 }
 
 function openLockFile(path: string): number {
@@ -97,7 +120,7 @@ function stillAt(fd: number, path: string): boolean {
 }
 
 function holdLock(fd: number): Lock {
-  notePid(fd, `${process.pid}\n`);
+  notePid(fd, `${process.pid} ${pidNamespace()}\n`);
   let held = true;
   return {
     fd,

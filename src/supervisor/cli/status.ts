@@ -4,6 +4,7 @@ import { plainJson } from "../../core/plain-text.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Status } from "../../core/status.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
+import { isForeignNamespace } from "../../platform/pid-namespace.ts";
 import { statusTable } from "../../report/status-table.ts";
 import { callDaemon, DaemonDownError } from "./client.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
@@ -11,6 +12,9 @@ import type { CliIo, Verb } from "./verb.ts";
 
 /** Time between two looks of `--watch`, ms. */
 const WATCH_MS = 1_000;
+
+const FOREIGN_PIDS =
+  "these pids are those of the supervisor's own PID namespace, as of a container; here they name other processes or none";
 
 interface Options extends PlaceOptions {
   readonly json?: boolean;
@@ -87,5 +91,6 @@ function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo):
   const { colour, columns } = io;
   if (options.json === true) io.out(plainJson(seen.status));
   else io.out(statusTable(seen.status, { colour, columns, detail: bot !== undefined, now: systemClock.wallTime() }));
+  if (isForeignNamespace(seen.status.supervisor.pidNamespace)) io.err(FOREIGN_PIDS);
   io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status));
 }

@@ -4,6 +4,7 @@ import type * as z from "zod";
 import { EXIT } from "../../core/exit-code.ts";
 import { upgradeAnswerSchema, upgradeStateSchema } from "../../core/upgrade.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
+import { isForeignNamespace } from "../../platform/pid-namespace.ts";
 import { isLive } from "../../platform/proc.ts";
 import { callDaemon, DaemonDownError, DaemonError, DaemonSilentError } from "./client.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
@@ -67,10 +68,13 @@ async function backUpFirst(place: Place, question: object, { config }: Options, 
 }
 
 /** What the new daemon says of itself. Throws when the old one goes on, the new one dies, or nobody answers in time. */
-async function takenOver(place: Place, { instance, pid }: Answer): Promise<{ version: string; pid: number }> {
+async function takenOver(
+  place: Place,
+  { instance, pid, pidNamespace }: Answer,
+): Promise<{ version: string; pid: number }> {
   const endMs = systemClock.monotonicMs() + TAKEOVER_MS;
-  // From within another pid namespace it is not seen, and only the time tells.
-  const seen = lives(pid);
+  // In another PID namespace its number is a stranger's or nobody's here, and only the time tells.
+  const seen = !isForeignNamespace(pidNamespace) && lives(pid);
   while (systemClock.monotonicMs() < endMs) {
     // Safe: a wait between two questions.
     // oxlint-disable-next-line no-await-in-loop

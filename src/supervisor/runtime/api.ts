@@ -112,6 +112,8 @@ export const cgroupsAnswerSchema = later(() => {
   const mode = z.enum(["v2", "hybrid", "none"]);
   return z.object({
     pid: z.int().positive(),
+    /** Of which `pid` is one; absent in the answer of an older daemon. */
+    pidNamespace: z.string().optional(),
     support: z.object({ mode, base: z.string().optional(), reason: z.string() }),
     controllers: z.object({
       mode,

@@ -8,6 +8,7 @@ import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import type { CgroupView } from "../../platform/controllers.ts";
+import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { armBody, json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
@@ -93,7 +94,8 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   const route = `${request.method} ${pathname}`;
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());
-  if (route === "GET /v1/cgroups" && deps.cgroups !== undefined) return json({ pid: process.pid, ...deps.cgroups() });
+  if (route === "GET /v1/cgroups" && deps.cgroups !== undefined)
+    return json({ pid: process.pid, pidNamespace: pidNamespace(), ...deps.cgroups() });
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
   if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
   if (pathname === "/v1/maintenance" && deps.maintenance !== undefined && ["GET", "POST"].includes(request.method))

@@ -4,6 +4,7 @@ import type { BackupStatus, Status } from "../../core/status.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { replaceFile } from "../../platform/files.ts";
+import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import type { Bot } from "./bot.ts";
 import { botStatus } from "./bot-status.ts";
@@ -35,6 +36,7 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
     supervisor: {
       version,
       pid: process.pid,
+      pidNamespace: pidNamespace(),
       startedAt: startedAt.toISOString(),
       uptimeSeconds: (clock.monotonicMs() - startedAtMs) / 1_000,
       config,

@@ -14,6 +14,7 @@ import {
 import type { Clock } from "../../platform/clock.ts";
 import { runCommand, runningCommands } from "../../platform/command.ts";
 import { fileStamp, programProblem, replaceProcess, startedAs } from "../../platform/exec.ts";
+import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
@@ -115,7 +116,8 @@ export class Upgrader {
         await this.#deps.snapshot();
         clock.after(ANSWER_MS, () => this.#replace(binary, stamp, to));
       }
-      return { kind: "fit", answer: { from: version, to, binary, dryRun, instance: this.#instance, pid: process.pid } };
+      const self = { instance: this.#instance, pid: process.pid, pidNamespace: pidNamespace() };
+      return { kind: "fit", answer: { from: version, to, binary, dryRun, ...self } };
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       return { kind: "refused", reason: `cannot upgrade to ${binary}: ${why}` };
