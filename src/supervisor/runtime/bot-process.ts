@@ -14,7 +14,7 @@ import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import { judgeBefore } from "./bot-setup.ts";
 import type { Level } from "./bot-signs.ts";
 import type { Dumps } from "./dumps.ts";
-import { killAll, livingIn, type Fence } from "./fence.ts";
+import { isOver, killAll, livingIn, type Fence } from "./fence.ts";
 import type { FlightRecorder } from "./flight-recorder.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
@@ -27,6 +27,9 @@ import type { Starter } from "./starter.ts";
 
 /** Time that the runtime's own word of a child's end may take after the kernel's, ms. */
 const REAP_GRACE_MS = 1_000;
+
+/** Least time between the two looks for what an earlier supervisor may have left, ms. */
+const SECOND_LOOK_MS = 500;
 
 export interface BotProcessDeps extends Pick<BotDeps, "clock" | "drain" | "machine" | "carried" | "endedCleanly"> {
   readonly live: LivePlan;
@@ -54,6 +57,8 @@ export class BotProcess {
   #generation: Generation | undefined;
   /** Empty once what was left of earlier days is ended. */
   #earlier: Fence;
+  /** When the first look found nobody of earlier days; `undefined` while a second one has no use. */
+  #foundNobodyAtMs: number | undefined;
   /** Ends the `preStop` that runs; `undefined` while none does. */
   #hook: AbortController | undefined;
   #outdated = false;
@@ -256,10 +261,28 @@ export class BotProcess {
   /** Pids of what an earlier supervisor may have left, as of the census; [0] where processes cannot be listed. */
   leftovers(census: Census | undefined): readonly number[] {
     try {
-      return livingIn(this.fence, census);
+      const living = livingIn(this.fence, census);
+      if (living.length === 0) this.#foundNobodyAtMs = this.#deps.clock.monotonicMs();
+      return living;
     } catch {
       // Unknown is not empty: the sweep looks for itself and says what it found.
       return [0];
     }
+  }
+
+  /** Whether it is time for `forgetEarlier`. */
+  get doubtsEarlier(): boolean {
+    const atMs = this.#earlier.length === 0 ? undefined : this.#foundNobodyAtMs;
+    return atMs !== undefined && this.#deps.clock.monotonicMs() - atMs >= SECOND_LOOK_MS;
+  }
+
+  /**
+   * The second look for what an earlier supervisor may have left, which its first end would else wait for: a process in the
+   * middle of an exec, which one look does not recognise, is not so at both. Whatever the second finds is left to that end.
+   */
+  forgetEarlier(census: Census): void {
+    this.#foundNobodyAtMs = undefined;
+    const [present = this.#marks, ...earlier] = this.fence;
+    if (isOver(earlier, [present], census)) this.#earlier = [];
   }
 }

@@ -66,7 +66,7 @@ export class Bot {
   readonly #signs: BotSigns;
   readonly limits: BotLimits;
   readonly usage: BotUsage;
-  readonly #process: BotProcess;
+  readonly process: BotProcess;
   #lastExitAt: Date | undefined;
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
@@ -109,7 +109,7 @@ export class Bot {
     const before = own?.identity;
     this.before = before;
     refuseDoubt(this.plan, before);
-    this.#process = new BotProcess({
+    this.process = new BotProcess({
       ...deps,
       live,
       user,
@@ -198,11 +198,11 @@ export class Bot {
 
   /** By what anything of the bot that may still live is recognised. */
   get fence(): Fence {
-    return this.#process.fence;
+    return this.process.fence;
   }
 
   get generation(): Generation | undefined {
-    return this.#process.generation;
+    return this.process.generation;
   }
 
   /** The lockout that holds now; `undefined` when the bot is not locked. */
@@ -216,7 +216,7 @@ export class Bot {
 
   /** It was adopted, and the config would start it otherwise now. */
   get outdated(): boolean {
-    return this.#process.outdated;
+    return this.process.outdated;
   }
 
   /**
@@ -233,8 +233,8 @@ export class Bot {
     const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
     // One that is stopped and wanted waits for the bots that its `after` names.
     const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
-    if (!fresh && (rests || this.#process.adopt(this.before))) return this.#setLevel();
-    const leftovers = this.#process.leftovers(census);
+    if (!fresh && (rests || this.process.adopt(this.before))) return this.#setLevel();
+    const leftovers = this.process.leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
     this.#setLevel();
@@ -330,18 +330,18 @@ export class Bot {
     switch (deed.kind) {
       case "spawn":
         this.#lookAtRestored();
-        return this.#process.spawn(deed.generation);
+        return this.process.spawn(deed.generation);
       case "askToStop":
-        return void this.#process.askToStop();
+        return void this.process.askToStop();
       case "sweep":
-        return void this.#process.sweep();
+        return void this.process.sweep();
       case "forbidOrders":
         // Of a bot that is gone nobody is left to be told.
-        return this.#process.provenGone ? undefined : this.#signs.forbidOrders();
+        return this.process.provenGone ? undefined : this.#signs.forbidOrders();
       case "permitOrders":
         return this.#signs.permitOrders();
       case "runHook":
-        return void this.#process.runHook(deed.hook);
+        return void this.process.runHook(deed.hook);
       case "watch":
         if (deed.stage === "running") this.#starter.noteReady();
         return this.generation?.watch(deed.stage);

@@ -47,6 +47,7 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
     ...fleet.drains(),
     () => void reapOrphans(deps.clock),
     () => deps.serviceManager.ping(deps.phase()),
+    () => fleet.forgetEarlier(),
     ...bots.map((bot) => () => bot.look()),
     ...bots.map((bot) => () => bot.sample((machine ??= readMachine()))),
     () => deps.startOrder()?.look(),

@@ -13,6 +13,17 @@ export function livingIn(fence: Fence, census: Census = new Census()): readonly 
   return [...new Set(fence.flatMap((marks) => listTree(marks, census).map((member) => member.pid)))];
 }
 
+/** Whether nothing lives of `earlier`, but what belongs to `present`, as of the census. False where processes cannot be read. */
+export function isOver(earlier: Fence, present: Fence, census: Census): boolean {
+  try {
+    const ours = new Set(livingIn(present, census));
+    return livingIn(earlier, census).every((pid) => ours.has(pid));
+  } catch {
+    // Unknown is not over.
+    return false;
+  }
+}
+
 /**
  * Kills everything of every set and returns the pids that survived; empty is the proof of death. Never throws. `whileStanding` is
  * called when a set is stopped and before it is killed.

@@ -5,7 +5,7 @@ import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
-import type { Census } from "../../platform/census.ts";
+import { Census } from "../../platform/census.ts";
 import { Bot } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -19,6 +19,9 @@ import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
 
 /** Longest share of one turn that reading a notify socket may take, ms. */
 const DRAIN_MS = 5;
+
+/** Bots whose processes are compared with all of the machine in one turn, some 0.2 ms each. */
+const FORGOTTEN_AT_ONCE = 10;
 
 export interface FleetDeps {
   readonly dirs: Dirs;
@@ -173,6 +176,14 @@ export class Fleet {
   #reopenServer(member: Member): void {
     void member.server.stop(true);
     member.server = openBotSocket(member.bot, this.#deps.clock);
+  }
+
+  /** Each second, a few bots that have been begun: what earlier days have not left alive is not looked for at their ends. */
+  forgetEarlier(): void {
+    const due = this.all.filter((bot) => bot.process.doubtsEarlier).slice(0, FORGOTTEN_AT_ONCE);
+    if (due.length === 0) return;
+    const census = new Census();
+    for (const bot of due) bot.process.forgetEarlier(census);
   }
 
   /** Lets go of a bot of which nothing lives; resolves when its sockets are closed. */
