@@ -6,7 +6,7 @@ import { versionOf } from "./file-version.ts";
 const IDENTITY_VERSION = 1;
 
 const identitySchema = later(() =>
-  z.strictObject({
+  z.object({
     version: z.literal(IDENTITY_VERSION),
     account: z.string(),
     /** Kernel boot id: after a reboot no process of the file can be alive. */
@@ -22,6 +22,8 @@ const identitySchema = later(() =>
     cgroup: z.string().nullable(),
     /** Automatic restarts so far, so that the count survives the daemon. */
     restarts: z.int().min(0),
+    /** The same by reason; absent in a file of a release that kept none. */
+    restartsBy: z.record(z.string(), z.int().min(0)).optional(),
   }),
 );
 export type Identity = z.output<typeof identitySchema>;

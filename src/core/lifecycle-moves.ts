@@ -2,6 +2,7 @@
 import { restartDelayMs } from "./backoff.ts";
 import { formatDuration } from "./duration.ts";
 import { spendRestart } from "./budget.ts";
+import { countRestart } from "./restart-reason.ts";
 import { CLOSE_RETRY_MS, retriesByItself, rungAt, type RungOutcome } from "./ladder.ts";
 import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, Trigger } from "./lifecycle-types.ts";
 
@@ -28,8 +29,8 @@ export function unchanged(state: State): Step {
 
 /** The part of a state that outlives it. */
 export function carry(state: Carried): Carried {
-  const { log, attempt, generation, restarts, wanted, closeClock, lastExit } = state;
-  return { log, attempt, generation, restarts, wanted, closeClock, lastExit };
+  const { log, attempt, generation, restarts, restartsBy, wanted, closeClock, lastExit } = state;
+  return { log, attempt, generation, restarts, restartsBy, wanted, closeClock, lastExit };
 }
 
 export const setTimer = (timer: Of<Effect, "setTimer">["timer"], delayMs: number): Effect => ({
@@ -245,6 +246,7 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
       log,
       attempt,
       restarts: state.restarts + 1,
+      restartsBy: countRestart(state.restartsBy, state.lastExit),
       closeClock: closing.closeClock,
       startAtMs: atMs + delayMs,
     },

@@ -7,6 +7,7 @@ import type { RestartLog } from "./budget.ts";
 import type { CloseGoal } from "./close-goal.ts";
 import type { CloseJob } from "./close-job.ts";
 import type { Rung, RungOutcome } from "./ladder.ts";
+import type { RestartCounts } from "./restart-reason.ts";
 import type { Verdict } from "./verdict.ts";
 
 export type Trigger = CloseJob["trigger"];
@@ -81,6 +82,8 @@ export interface Carried {
   readonly generation: number;
   /** Automatic restarts since the supervisor first knew the bot. */
   readonly restarts: number;
+  /** The same by what each was for. */
+  readonly restartsBy: RestartCounts;
   /** The bot should run: autostart or an operator's start, and since then no operator's stop and no end that the policy lets stand. */
   readonly wanted: boolean;
   /** `closeAfter`: not counting, counting, or over and not acted on yet, for want of bad news or of a proof of death. */

@@ -71,6 +71,7 @@ export const initialState: State = {
   attempt: 0,
   generation: 0,
   restarts: 0,
+  restartsBy: {},
   wanted: false,
   closeClock: "off",
   lastExit: undefined,

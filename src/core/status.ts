@@ -51,6 +51,12 @@ const botStatusSchema = z.strictObject({
     .describe("outdated: it was adopted, and the config would start it otherwise now; a restart or a reload does."),
   restarts: z.strictObject({
     total: z.int().min(0),
+    byReason: z
+      .record(z.string(), z.int().min(0))
+      .nullish()
+      .describe(
+        "The total by what the restarts were for: a cause of lastExit, with probe for every probe:NAME; unknown: counted by an earlier release.",
+      ),
     inPeriod: z.int().min(0),
     intensity: z.int().min(0),
     attempt: z.int().min(0),

@@ -108,6 +108,8 @@ const carriedBotSchema = later(() =>
     wanted: z.boolean(),
     attempt: z.int().min(0),
     restarts: z.int().min(0),
+    /** The same by reason; a release that kept none hands none over. */
+    restartsBy: z.record(z.string(), z.int().min(0)).optional(),
     /** Ages of the restarts in the budget, ms, oldest first. */
     restartAgesMs: z.array(z.number()),
     lastExit: exitInfoSchema.nullable(),

@@ -1,5 +1,6 @@
 /** Where a metric is read from: each `of…` makes one row's labels and samples of a reading of the status object. */
 import { CLOSE_EXIT } from "../core/close-job.ts";
+import { knownCounts, RESTART_REASONS } from "../core/restart-reason.ts";
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
 import type { OwnUsage } from "../platform/own-usage.ts";
 import type { Family, Sample } from "./exposition.ts";
@@ -128,6 +129,18 @@ export function ofCloseOrders(): Source {
           value: each.emergency.lastClose?.orders[outcome] ?? NONE,
         })),
       ),
+  };
+}
+
+/** For each bot a sample for each reason of a restart, also for those that none had: an increase is seen from 0 on. */
+export function ofRestarts(): Source {
+  return {
+    labels: ["bot", "account", "reason"],
+    read: ({ bots }) =>
+      bots.flatMap((each) => {
+        const counts = knownCounts(each.restarts.byReason, each.restarts.total);
+        return RESTART_REASONS.map((reason) => ({ labels: { ...ofWhom(each), reason }, value: counts[reason] ?? 0 }));
+      }),
   };
 }
 

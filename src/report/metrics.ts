@@ -22,6 +22,7 @@ import {
   ofOwn,
   ofPressure,
   ofProbe,
+  ofRestarts,
   ofTree,
   probeState,
   secondsOf,
@@ -127,7 +128,6 @@ export const METRICS: readonly Row[] = [
     "When the supervisor started, in seconds since 1970.",
     ofDaemon(({ startedAt }) => secondsOf(startedAt)),
   ),
-
   gauge(
     "supervisor_bot_state",
     "1 for the state that the bot is in.",
@@ -165,8 +165,8 @@ export const METRICS: readonly Row[] = [
   ),
   counter(
     "supervisor_bot_restarts_total",
-    "Automatic restarts.",
-    ofBot(({ restarts }) => restarts.total),
+    "Automatic restarts, by how the bot ended or what the supervisor ended it for; unknown: counted by a release that kept no reasons.",
+    ofRestarts(),
   ),
   gauge(
     "supervisor_bot_restarts_in_period",
@@ -394,7 +394,7 @@ export const METRICS: readonly Row[] = [
   ),
 ];
 
-/** What `/metrics` answers. Some 75 lines for each bot and 7 for each of its probes. */
+/** What `/metrics` answers. Some 85 lines for each bot and 7 for each of its probes. */
 export function metricsText(reading: Reading): string {
   return expose(METRICS.map(({ read, ...row }) => ({ ...row, samples: read(reading) })));
 }

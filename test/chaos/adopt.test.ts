@@ -41,7 +41,11 @@ test.concurrent("an adopted bot is restarted when it dies, stopped when it is to
     "the next one runs",
     ({ state, generation }) => state === "running" && generation === 3,
   );
-  expect(next).toMatchObject({ adopted: false, restarts: { total: 2 }, lastExit: { cause: "exited" } });
+  expect(next).toMatchObject({
+    adopted: false,
+    restarts: { total: 2, byReason: { exited: 1, signal: 1 } },
+    lastExit: { cause: "exited" },
+  });
   await replaceDaemon(rig);
   expect((await rig.cli("stop", "bot")).code).toBe(0);
   expect(isLive(next.pid ?? 0)).toBe(false);

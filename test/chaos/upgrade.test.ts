@@ -79,6 +79,7 @@ test.concurrent("supervisor upgrade puts a new version into the same process; th
   expect(lasting(pid)).toEqual(kept);
   const after = await rig.bot();
   expect(after).toMatchObject({ pid: before.pid, generation: 2, adopted: true, restarts: { total: 1, inPeriod: 1 } });
+  expect(after.restarts.byReason).toEqual(before.restarts.byReason);
   expect(after.lastExit).toEqual(before.lastExit);
   expect(startOf(after.pid)).toBe(start);
   const told = rig.journal.map((entry) => ("text" in entry ? entry.text : ""));
@@ -91,7 +92,7 @@ test.concurrent("supervisor upgrade puts a new version into the same process; th
   );
   expect(again).toMatchObject({
     adopted: false,
-    restarts: { total: 2 },
+    restarts: { total: 2, byReason: { signal: 2 } },
     lastExit: { cause: "signal", signal: "SIGTERM" },
   });
   expect((await rig.cli("stop", "bot")).code).toBe(0);

@@ -123,6 +123,15 @@ function closeClockIsStubborn(): (seen: Seen) => string | undefined {
   };
 }
 
+/** Each restart is counted for one reason, and for one that is known. */
+function reasons(): (seen: Seen) => string | undefined {
+  return ({ after: { state } }) => {
+    const counts = Object.entries(state.restartsBy);
+    if (counts.reduce((sum, [, count]) => sum + count, 0) !== state.restarts) return "counts restarts twice or not";
+    return "unknown" in state.restartsBy ? "restarts for no reason" : undefined;
+  };
+}
+
 const acceptsArm = ({ before, event }: Seen): boolean =>
   before.kind === "locked" && event.kind === "arm" && (before.outcome === "flat" || event.acceptPositions);
 
@@ -219,6 +228,10 @@ describe("step() in a world that respects nothing", () => {
 
   test("I8: the restart log, delays and effects stay within their bounds", () => {
     expect(always(bounds)).not.toThrow();
+  });
+
+  test("each automatic restart has one reason, and the counts of the reasons add up to the restarts", () => {
+    expect(always(reasons)).not.toThrow();
   });
 
   test("I7: is a pure function that leaves its arguments alone", () => {

@@ -17,7 +17,15 @@ export function botStatusOf(more: Partial<BotStatus> = {}): BotStatus {
     uptimeSeconds: 50,
     adopted: false,
     definition: "current",
-    restarts: { total: 2, inPeriod: 1, intensity: 5, attempt: 1, nextStartAt: null, resetAt: null },
+    restarts: {
+      total: 2,
+      byReason: { oom: 1, probe: 1 },
+      inPeriod: 1,
+      intensity: 5,
+      attempt: 1,
+      nextStartAt: null,
+      resetAt: null,
+    },
     lastExit: { at: "2026-01-01T00:00:09.500Z", code: null, signal: "SIGKILL", cause: "signal", detail: "killed" },
     probes: [
       {

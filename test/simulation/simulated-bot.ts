@@ -6,6 +6,7 @@ import { judgeAdoption } from "../../src/core/adoption.ts";
 import { initialState } from "../../src/core/lifecycle.ts";
 import { readIdentity, type Identity } from "../../src/core/identity.ts";
 import type { NotifyMessage } from "../../src/core/notify.ts";
+import { knownCounts } from "../../src/core/restart-reason.ts";
 import { definitionOf, fenceMarks, KILL_GRACE_MS, type BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
 import { Generation, type GenerationDeps } from "../../src/supervisor/runtime/generation.ts";
 import { Loop, type Deed, type Input, type LoopDeps } from "../../src/supervisor/runtime/loop.ts";
@@ -82,7 +83,8 @@ export class SimulatedBot {
       onBug: (error) => world.oracle.complain(`internal error: ${String(error)}`),
     };
     const { generation = 0, restarts = 0 } = this.#before ?? {};
-    this.loop = world.variant.makeLoop(plan.policy, deps, { ...initialState, generation, restarts });
+    const restartsBy = knownCounts(this.#before?.restartsBy, restarts);
+    this.loop = world.variant.makeLoop(plan.policy, deps, { ...initialState, generation, restarts, restartsBy });
   }
 
   get generation(): Generation | undefined {
@@ -262,6 +264,7 @@ export class SimulatedBot {
       definition: definitionOf(this.plan, {}),
       cgroup: null,
       restarts: this.loop.state.restarts,
+      restartsBy: { ...this.loop.state.restartsBy },
     });
     this.#live(process, generation);
     return this.loop.post({ kind: "spawned", generation });

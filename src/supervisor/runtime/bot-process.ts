@@ -157,7 +157,7 @@ export class BotProcess {
     // What an earlier supervisor did not live to seal.
     if (this.#generation === undefined) recorder.seal(generation - 1);
     output.begin(generation);
-    const started = starter.start(generation, this.#state.restarts, ({ code, signal, oom }) => {
+    const started = starter.start({ ...this.#state, generation }, ({ code, signal, oom }) => {
       output.end(generation);
       post({ kind: "exited", generation, code, signal, oom });
     });

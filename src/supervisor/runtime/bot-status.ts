@@ -83,6 +83,7 @@ function restartsOf(bot: Bot, clock: Clock): BotStatus["restarts"] {
   const { budget } = bot.plan.policy;
   return {
     total: state.restarts,
+    byReason: { ...state.restartsBy },
     inPeriod: restartsInPeriod(budget, state.log, clock.monotonicMs()).length,
     intensity: budget.intensity,
     attempt: state.attempt,

@@ -3,6 +3,7 @@ import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { initialState } from "../../core/lifecycle.ts";
 import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
+import { knownCounts } from "../../core/restart-reason.ts";
 import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
@@ -79,7 +80,7 @@ export function obstacleOf({ loop: { state }, plan }: Bot): string | undefined {
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
 export function carriedBot({ loop, lastExitAt }: Bot, clock: Clock): CarriedBot | undefined {
   const { state } = loop;
-  const { kind, wanted, attempt, restarts, log, lastExit } = state;
+  const { kind, wanted, attempt, restarts, restartsBy, log, lastExit } = state;
   if (kind !== "running" && kind !== "stopped" && kind !== "halted" && kind !== "locked") return undefined;
   const nowMs = clock.monotonicMs();
   const closeAtMs = loop.dueAtMs("closeAfter");
@@ -90,6 +91,7 @@ export function carriedBot({ loop, lastExitAt }: Bot, clock: Clock): CarriedBot 
     wanted,
     attempt,
     restarts,
+    restartsBy: { ...restartsBy },
     restartAgesMs: log.map((atMs) => nowMs - atMs),
     lastExit: lastExit === undefined ? null : { ...lastExit, at: lastExitAt?.toISOString() ?? null },
   };
@@ -109,6 +111,7 @@ export function firstState({ before, lastGeneration, carried, clock }: Past): St
     ...initialState,
     generation: before?.generation ?? lastGeneration,
     restarts: before?.restarts ?? 0,
+    restartsBy: knownCounts(before?.restartsBy, before?.restarts ?? 0),
   };
   if (carried === undefined) return known;
   const nowMs = clock.monotonicMs();
@@ -118,6 +121,7 @@ export function firstState({ before, lastGeneration, carried, clock }: Past): St
     closeClock: closeAfterLeftMs === null ? "off" : "counting",
     attempt,
     restarts,
+    restartsBy: knownCounts(carried.restartsBy, restarts),
     log: restartAgesMs.map((ageMs) => nowMs - ageMs),
     // Safe: the causes of every version are a superset of those before it, and an unknown one is only shown.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion

@@ -1,6 +1,7 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
+import type { Carried } from "../../core/lifecycle-types.ts";
 import { createBotCgroup, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { rewriteFile, syncFile } from "../../platform/files.ts";
@@ -59,6 +60,9 @@ interface Place {
   readonly cgroup: string | undefined;
 }
 
+/** Goes into the identity. */
+type Restarts = Pick<Carried, "generation" | "restarts" | "restartsBy">;
+
 export class Starter {
   /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
   readonly cgroup: string | undefined;
@@ -82,8 +86,8 @@ export class Starter {
     if (this.cgroup !== undefined && isUnpopulated(this.cgroup)) this.prepare();
   }
 
-  /** Starts one generation; `restarts` goes into the identity, so that the count outlives the daemon. Never throws. */
-  start(generation: number, restarts: number, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
+  /** Starts one generation; the restarts so far go into the identity, so that the counts outlive the daemon. Never throws. */
+  start({ generation, restarts, restartsBy }: Restarts, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
     const { plan, user, userError, limits, fact, clock } = this.#deps;
     const refusal = this.#held ?? userError ?? limits.refusal;
     if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
@@ -115,7 +119,10 @@ export class Starter {
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
       const definition = this.#define(fileEnv);
-      this.#writeIdentity({ generation, restarts, invocationId, definition }, outcome.child);
+      this.#writeIdentity(
+        { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition },
+        outcome.child,
+      );
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
       // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
@@ -233,7 +240,7 @@ export class Starter {
   }
 
   #writeIdentity(
-    start: Pick<Identity, "generation" | "restarts" | "invocationId" | "definition">,
+    start: Pick<Identity, "generation" | "restarts" | "restartsBy" | "invocationId" | "definition">,
     child: ProcessId,
   ): void {
     const { plan } = this.#deps;

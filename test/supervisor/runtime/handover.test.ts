@@ -10,10 +10,18 @@ const carried: CarriedBot = {
   wanted: true,
   attempt: 2,
   restarts: 7,
+  restartsBy: { oom: 4, probe: 2 },
   restartAgesMs: [5_000, 1_000],
   lastExit: { cause: "signal", code: null, signal: "SIGKILL", detail: "killed", at: "2026-01-01T00:00:00.000Z" },
   closeAfterLeftMs: 30_000,
 };
+
+const past = (of: CarriedBot | undefined, clock = new FakeClock()): Parameters<typeof firstState>[0] => ({
+  before: undefined,
+  lastGeneration: 3,
+  carried: of,
+  clock,
+});
 
 test("takeHandover() gives back what was packed, once, and takes the variable away", () => {
   const data = packHandover({ pid: process.pid, from: "1", to: "2", bots: { bot: carried }, commands: [] });
@@ -33,14 +41,19 @@ test("takeHandover() is an ordinary start for whatever else the variable holds",
 test("firstState() moves the times of the earlier version to this one's clock", () => {
   const clock = new FakeClock();
   const nowMs = clock.monotonicMs();
-  const past = (of: CarriedBot | undefined) => ({ before: undefined, lastGeneration: 3, carried: of, clock });
-  const state = firstState(past(carried));
+  const state = firstState(past(carried, clock));
   expect(state).toMatchObject({ kind: "stopped", generation: 3, attempt: 2, restarts: 7, closeClock: "counting" });
   expect(state.log).toEqual([nowMs - 5_000, nowMs - 1_000]);
-  expect(firstState(past({ ...carried, kind: "halted", reason: "code 78" }))).toMatchObject({
+  expect(firstState(past({ ...carried, kind: "halted", reason: "code 78" }, clock))).toMatchObject({
     kind: "halted",
     reason: "code 78",
     wanted: true,
   });
-  expect(firstState(past(undefined))).toMatchObject({ kind: "stopped", log: [], closeClock: "off" });
+  expect(firstState(past(undefined, clock))).toMatchObject({ kind: "stopped", log: [], closeClock: "off" });
+});
+
+test("firstState() takes the reasons of restarts from what was handed over, and calls unknown what an earlier version counted without", () => {
+  expect(firstState(past(carried)).restartsBy).toEqual({ oom: 4, probe: 2, unknown: 1 });
+  const { restartsBy: _, ...older } = carried;
+  expect(firstState(past(older)).restartsBy).toEqual({ unknown: 7 });
 });

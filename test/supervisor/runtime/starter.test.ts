@@ -38,7 +38,7 @@ function rig() {
     env: process.env,
     fact,
   });
-  return { clock, start: (): Started => starter.start(1, 0, () => {}) };
+  return { clock, start: (): Started => starter.start({ generation: 1, restarts: 0, restartsBy: {} }, () => {}) };
 }
 
 async function end(started: Started): Promise<void> {
