@@ -116,6 +116,8 @@ export const pruneJobSchema = later(() =>
     dryRun: z.boolean(),
     /** Also when it would take more than half of them. */
     force: z.boolean(),
+    /** File of the target's record, which remembers what is left; without it, it is not remembered there. */
+    record: absolute().optional(),
   }),
 );
 export type PruneJob = z.output<typeof pruneJobSchema>;
@@ -159,6 +161,8 @@ export const backupLineSchema = later(() =>
     z.object({ kind: z.literal("pruned"), ids: z.array(z.string()) }),
     /** Something that was decided meanwhile, for people. */
     z.object({ kind: z.literal("note"), text: z.string() }),
+    /** Something that somebody must look at, although the deed goes on. */
+    z.object({ kind: z.literal("alarm"), text: z.string() }),
     /** A step of a restore that has begun, for people. */
     z.object({ kind: z.literal("step"), text: z.string(), touching: z.boolean() }),
     z.object({

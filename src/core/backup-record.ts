@@ -5,9 +5,14 @@
 import * as z from "zod";
 import { later } from "./later.ts";
 import { STAGES } from "./backup-job.ts";
-import { LEVELS, readBackupId, type Level } from "./backup-manifest.ts";
+import { COMPRESSORS, LEVELS, readBackupId, type Level } from "./backup-manifest.ts";
+import { stockSchema } from "./backup-stock.ts";
 
 const time = () => z.iso.datetime();
+
+/** Kinds of backups that are whole by themselves: their sizes say something of each other, as those of incremental ones do not. */
+const WHOLE_KINDS = ["full", "base"] as const;
+type WholeKind = (typeof WHOLE_KINDS)[number];
 
 export const backupRecordSchema = later(() =>
   z.object({
@@ -53,16 +58,40 @@ export const backupRecordSchema = later(() =>
         z.object({ at: time(), id: z.string(), ok: z.boolean(), detail: z.string().nullable() }),
       )
       .optional(),
+    /** When a backup last stood this level, whichever it was and whoever asked. */
+    stood: z.partialRecord(z.enum(LEVELS), time()).optional(),
+    /** The newest backup of each kind that is whole. */
+    sizes: z
+      .partialRecord(
+        z.enum(WHOLE_KINDS),
+        z.object({
+          id: z.string(),
+          rawBytes: z.int().min(0),
+          storedBytes: z.int().min(0),
+          compress: z.enum(COMPRESSORS),
+          /** It has less than half of the bytes of the one before; `null`: it has not. */
+          shrunk: z.object({ fromBytes: z.int(), toBytes: z.int() }).nullable(),
+        }),
+      )
+      .optional(),
+    /** What is there, as the last run or prune left it. */
+    stock: stockSchema.optional(),
   }),
 );
 export type BackupRecord = z.output<typeof backupRecordSchema>;
 export type Proof = NonNullable<NonNullable<BackupRecord["proofs"]>[Level]>;
 type Success = NonNullable<BackupRecord["lastSuccess"]>;
+type Size = NonNullable<NonNullable<BackupRecord["sizes"]>[WholeKind]>;
 
 export type FullRuns = NonNullable<BackupRecord["full"]>;
 
 export type Attempt =
-  | { readonly kind: "success"; readonly success: Success }
+  | {
+      readonly kind: "success";
+      readonly success: Success;
+      /** How it was packed, by the run that made and proved it; `undefined`: it is a copy. */
+      readonly made?: { readonly compress: Size["compress"] };
+    }
   | { readonly kind: "failure"; readonly stage: (typeof STAGES)[number]; readonly reason: string };
 
 /** The record after one more attempt, which ended at `at`; `incremental` is what it was to be. */
@@ -74,9 +103,18 @@ export function withAttempt(
 ): BackupRecord {
   const failures = before?.failures ?? {};
   const full = withFullRun(before, incremental, at, attempt);
-  const common = { version: 1, target, store, lastAttemptAt: at, ...(full === undefined ? {} : { full }) } as const;
-  if (attempt.kind === "success")
-    return { ...common, lastSuccess: attempt.success, lastError: null, failuresInRow: 0, failures };
+  // What is known of the backups that are there outlives an attempt.
+  const common = { ...before, version: 1, target, store, lastAttemptAt: at, ...(full && { full }) } as const;
+  if (attempt.kind === "success") {
+    const record: BackupRecord = {
+      ...common,
+      lastSuccess: attempt.success,
+      lastError: null,
+      failuresInRow: 0,
+      failures,
+    };
+    return attempt.made === undefined ? record : withMade(record, attempt.success, attempt.made);
+  }
   const { stage, reason } = attempt;
   return {
     ...common,
@@ -85,6 +123,40 @@ export function withAttempt(
     failuresInRow: (before?.failuresInRow ?? 0) + 1,
     failures: { ...failures, [stage]: (failures[stage] ?? 0) + 1 },
   };
+}
+
+function withMade(record: BackupRecord, success: Success, { compress }: Pick<Size, "compress">): BackupRecord {
+  const { id, rawBytes, storedBytes, level, at } = success;
+  const stood = { ...record.stood, [level]: at };
+  const named = readBackupId(id)?.kind;
+  const kind = WHOLE_KINDS.find((each) => each === named);
+  if (kind === undefined) return { ...record, stood };
+  const now = { id, rawBytes, storedBytes, compress };
+  const size: Size = { ...now, shrunk: shrinkOf(record.sizes?.[kind], now) };
+  return { ...record, stood, sizes: { ...record.sizes, [kind]: size } };
+}
+
+/** A backup has less than this share of the one before only when something was deleted on purpose, or lost. */
+const SHRUNK_RATIO = 0.5;
+
+/** Whether there is less than half of before, in the data or, packed alike, in what is stored: an emptied table may leave its pages. */
+export function shrinkOf(
+  before: Omit<Size, "id" | "shrunk"> | undefined,
+  now: Omit<Size, "id" | "shrunk">,
+): Size["shrunk"] {
+  if (before === undefined) return null;
+  if (now.rawBytes < before.rawBytes * SHRUNK_RATIO) return { fromBytes: before.rawBytes, toBytes: now.rawBytes };
+  const alike = before.compress === now.compress;
+  return alike && now.storedBytes < before.storedBytes * SHRUNK_RATIO
+    ? { fromBytes: before.storedBytes, toBytes: now.storedBytes }
+    : null;
+}
+
+/** When a backup last stood this level or a higher one; `undefined`: none did. */
+export function stoodAt({ stood = {} }: Pick<BackupRecord, "stood">, level: Level): string | undefined {
+  const times = LEVELS.slice(LEVELS.indexOf(level)).flatMap((each) => stood[each] ?? []);
+  // All are in UTC and of one length, so that their order is that of the letters.
+  return times.toSorted((a, b) => (a < b ? -1 : 1)).at(-1);
 }
 
 /** What is known of the runs that make full backups; of a record that does not tell them apart, all of them. */
@@ -114,7 +186,8 @@ function withFullRun(
 
 /** The record after a stored backup was proven, or not, as far as `asked`. */
 export function withProof(record: BackupRecord, asked: Level, proof: Proof): BackupRecord {
-  return { ...record, proofs: { ...record.proofs, [asked]: proof } };
+  const stood = proof.ok ? { stood: { ...record.stood, [asked]: proof.at } } : {};
+  return { ...record, proofs: { ...record.proofs, [asked]: proof }, ...stood };
 }
 
 /** Name of the record's file in `<stateDir>/backups`; neither name has an @. */

@@ -54,7 +54,12 @@ export interface Verdict {
   readonly id: string;
   readonly keep: boolean;
   readonly reason: string;
+  /** The calendar that keeps it; `undefined`: another rule does, or none. */
+  readonly tier?: Tier["label"] | undefined;
 }
+
+/** What a backup is counted under. */
+export const TIERS = ["hourly", "daily", "weekly", "monthly", "other"] as const;
 
 const DAY_MS = 86_400_000;
 /** A backup that is not verified yet may be verified soon. */
@@ -64,15 +69,26 @@ const PRE_RESTORE_MS = 7 * DAY_MS;
 /** More than this share of the verified backups is never deleted at once without being asked to. */
 export const MAX_SHARE = 0.5;
 
-type Tier = { readonly name: string; readonly keepMs: number; readonly bucket: (ms: number) => number };
+interface Tier {
+  /** Its calendar unit, and how it is counted. */
+  readonly name: string;
+  readonly label: Exclude<(typeof TIERS)[number], "other">;
+  readonly keepMs: number;
+  readonly bucket: (ms: number) => number;
+}
+
+interface Reason {
+  readonly text: string;
+  readonly tier?: Tier["label"] | undefined;
+}
 
 function tiers(policy: Retention): readonly Tier[] {
   return [
-    { name: "hour", keepMs: policy.hourly, bucket: (ms) => Math.floor(ms / 3_600_000) },
-    { name: "day", keepMs: policy.daily, bucket: (ms) => Math.floor(ms / DAY_MS) },
+    { name: "hour", label: "hourly", keepMs: policy.hourly, bucket: (ms) => Math.floor(ms / 3_600_000) },
+    { name: "day", label: "daily", keepMs: policy.daily, bucket: (ms) => Math.floor(ms / DAY_MS) },
     // 1970-01-01 was a Thursday: weeks begin on Monday (ISO 8601).
-    { name: "week", keepMs: policy.weekly, bucket: (ms) => Math.floor((ms / DAY_MS + 3) / 7) },
-    { name: "month", keepMs: policy.monthly, bucket: monthOf },
+    { name: "week", label: "weekly", keepMs: policy.weekly, bucket: (ms) => Math.floor((ms / DAY_MS + 3) / 7) },
+    { name: "month", label: "monthly", keepMs: policy.monthly, bucket: monthOf },
   ];
 }
 
@@ -91,13 +107,15 @@ function monthOf(ms: number): number {
   return year * 12 + month;
 }
 
+type Keep = (id: string, text: string, tier?: Tier["label"]) => void;
+
 /** What happens to each backup of one target, newest first. Nothing verified: everything is kept. */
 export function planRetention(backups: readonly Kept[], policy: Retention, nowMs: number): readonly Verdict[] {
   const sorted = backups.toSorted((a, b) => b.snapshotMs - a.snapshotMs || (a.id < b.id ? 1 : -1));
   const verified = sorted.filter((each) => each.verified && !each.preRestore && each.snapshotMs <= nowMs);
   const anchorMs = verified[0]?.snapshotMs;
-  const reasons = new Map<string, string>();
-  const keep = (id: string, reason: string): void => void (reasons.has(id) || reasons.set(id, reason));
+  const reasons = new Map<string, Reason>();
+  const keep: Keep = (id, text, tier) => void (reasons.has(id) || reasons.set(id, { text, tier }));
   for (const each of sorted) for (const reason of ownReasons(each, nowMs, anchorMs)) keep(each.id, reason);
   if (anchorMs !== undefined) {
     for (const like of alike(verified)) {
@@ -113,7 +131,8 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
     return {
       id,
       keep: reason !== undefined,
-      reason: reason ?? (refuted ? FOUND_DAMAGED : "older than every rule keeps"),
+      reason: reason?.text ?? (refuted ? FOUND_DAMAGED : "older than every rule keeps"),
+      tier: reason?.tier,
     };
   });
 }
@@ -137,10 +156,10 @@ function* ownReasons(each: Kept, nowMs: number, anchorMs: number | undefined): I
 }
 
 function keepTier(
-  { name, keepMs, bucket }: Tier,
+  { name, label, keepMs, bucket }: Tier,
   verified: readonly Kept[],
   anchorMs: number,
-  keep: (id: string, reason: string) => void,
+  keep: Keep,
 ): void {
   const seen = new Set<number>();
   for (const each of verified) {
@@ -149,16 +168,12 @@ function keepTier(
     const key = bucket(each.snapshotMs);
     if (seen.has(key)) continue;
     seen.add(key);
-    keep(each.id, `newest of its ${name}`);
+    keep(each.id, `newest of its ${name}`, label);
   }
 }
 
 /** A delta is nothing without its base; a base may have one of its own. */
-function keepBases(
-  backups: readonly Kept[],
-  reasons: ReadonlyMap<string, string>,
-  keep: (id: string, reason: string) => void,
-): void {
+function keepBases(backups: readonly Kept[], reasons: ReadonlyMap<string, Reason>, keep: Keep): void {
   const byId = new Map(backups.map((each) => [each.id, each]));
   for (const { id } of backups) {
     if (!reasons.has(id)) continue;

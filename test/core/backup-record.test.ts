@@ -1,6 +1,14 @@
 /** What is remembered of a target's backups: incremental ones never stand in for full ones. */
 import { expect, test } from "vitest";
-import { fullRuns, withAttempt, type Attempt, type BackupRecord } from "../../src/core/backup-record.ts";
+import {
+  fullRuns,
+  shrinkOf,
+  stoodAt,
+  withAttempt,
+  withProof,
+  type Attempt,
+  type BackupRecord,
+} from "../../src/core/backup-record.ts";
 
 const at = (hour: number): string => `2026-01-01T0${hour}:00:00.000Z`;
 const success = (kind: "full" | "delta", hour: number): Attempt => ({
@@ -39,4 +47,70 @@ test("withAttempt() counts a full backup that was made in place of an incrementa
 test("fullRuns() of a record that does not tell them apart takes all of them", () => {
   const { full: _, ...old } = after(undefined, 1, success("full", 1), false);
   expect(fullRuns(old)).toEqual({ lastAttemptAt: at(1), lastSuccessAt: at(1), failuresInRow: 0 });
+});
+
+/** One that this run has made. */
+const made = (kind: "full" | "delta" | "base", hour: number, rawBytes: number): Attempt => ({
+  kind: "success",
+  success: {
+    at: at(hour),
+    id: `state-${kind}-20260101T0${hour}0000Z-abcdef`,
+    snapshotAt: at(hour),
+    durationMs: 1,
+    rawBytes,
+    storedBytes: rawBytes,
+    level: "L1",
+  },
+  made: { compress: "zstd" },
+});
+
+test("withAttempt() says that a full backup has shrunk against the full one before, and compares no other kind with it", () => {
+  const full = after(undefined, 1, made("full", 1, 1_000), false);
+  const delta = after(full, 2, made("delta", 2, 10), true);
+  const base = after(delta, 3, made("base", 3, 50), false);
+  expect([delta.sizes?.full, base.sizes?.full]).toEqual([full.sizes?.full, full.sizes?.full]);
+  expect([full.sizes?.full?.shrunk, base.sizes?.base?.shrunk]).toEqual([null, null]);
+  const small = after(base, 4, made("full", 4, 499), false);
+  expect(small.sizes?.full).toMatchObject({ rawBytes: 499, shrunk: { fromBytes: 1_000, toBytes: 499 } });
+  // It is the measure for the next one.
+  expect(after(small, 5, made("full", 5, 400), false).sizes?.full?.shrunk).toBeNull();
+  expect(after(small, 5, failure, false).sizes).toEqual(small.sizes);
+});
+
+const size = (rawBytes: number, storedBytes: number, compress: "zstd" | "none" = "zstd") => ({
+  rawBytes,
+  storedBytes,
+  compress,
+});
+
+test.each([
+  ["half of the data", size(100, 50), size(50, 50), null],
+  ["less than half of the data", size(100, 50), size(49, 49), { fromBytes: 100, toBytes: 49 }],
+  ["less than half of what is stored", size(100, 50), size(100, 24), { fromBytes: 50, toBytes: 24 }],
+  ["the same, packed for the first time", size(100, 100, "none"), size(100, 24), null],
+  ["nothing to compare with", undefined, size(1, 1), null],
+] as const)("shrinkOf() judges %s", (_, before, now, shrunk) => {
+  expect(shrinkOf(before, now)).toEqual(shrunk);
+});
+
+test("withAttempt() keeps the proofs of before, so that a weekly one is not made anew after each backup", () => {
+  const proof = { at: at(2), id: "state-full-20260101T010000Z-abcdef", ok: true, detail: null };
+  const proven = withProof(after(undefined, 1, made("full", 1, 1), false), "L3", proof);
+  expect(after(proven, 3, made("full", 3, 1), false).proofs).toEqual({ L3: proof });
+  expect(after(proven, 3, failure, false).proofs).toEqual({ L3: proof });
+});
+
+test("stoodAt() counts a proof for the levels below it, a failed one for none, and a copy for none", () => {
+  const full = after(undefined, 1, made("full", 1, 1), false);
+  const proof = { at: at(2), id: "state-full-20260101T010000Z-abcdef", ok: true, detail: null };
+  const proven = withProof(full, "L2", proof);
+  expect((["L0", "L1", "L2", "L3"] as const).map((level) => stoodAt(proven, level))).toEqual([
+    at(2),
+    at(2),
+    at(2),
+    undefined,
+  ]);
+  expect(stoodAt(after(proven, 3, made("full", 3, 1), false), "L1")).toBe(at(3));
+  expect(stoodAt(withProof(full, "L2", { ...proof, ok: false }), "L2")).toBeUndefined();
+  expect(stoodAt(after(undefined, 1, success("full", 1), false), "L0")).toBeUndefined();
 });

@@ -24,11 +24,13 @@ import { tryLock } from "../../platform/lock.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { fetchCopy } from "./fetch.ts";
-import { asKept, doomedOf } from "./prune.ts";
-import { readRecord, writeRecord } from "./record.ts";
+import { asKept } from "./kept.ts";
+import { doomedOf } from "./prune.ts";
+import { readRecord, writeProof, writeRecord } from "./record.ts";
 import { RemoteRepository, type RemoteBackup, type RemoteStep } from "./remote.ts";
 import { manifestText, Repository, sumOf, type StoredBackup } from "./repository.ts";
 import { Bucket } from "./s3.ts";
+import { noteCopies } from "./stock.ts";
 import { verifyBackup, type Readable } from "./verify.ts";
 import { WalBucket } from "./wal-bucket.ts";
 import { fetchWal } from "./wal-fetch.ts";
@@ -194,7 +196,7 @@ async function sendOne(
 async function pruneCopies(
   remote: RemoteRepository,
   there: readonly RemoteBackup[],
-  how: Pick<RemoteDeed<"prune">, "retention" | "dryRun" | "force">,
+  how: Pick<RemoteDeed<"prune">, "record" | "retention" | "dryRun" | "force">,
   io: RemoteIo,
 ): Promise<void> {
   const doomed = doomedOf(there, how, io);
@@ -202,6 +204,8 @@ async function pruneCopies(
   // One after the other: deltas before their bases.
   for (const id of doomed) await remote.remove(id, parts.get(id));
   if (doomed.length > 0) io.write({ kind: "pruned", ids: [...doomed] });
+  const left = there.filter(({ id }) => !doomed.includes(id));
+  if (!how.dryRun) noteCopies(how, left, io.clock);
 }
 
 async function prune(job: RemoteDeed<"prune">, io: RemoteIo): Promise<void> {
@@ -243,6 +247,7 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
     await remote.writeState(id, withVerification(state, verification));
     const { level, ok, detail, checks } = verification;
     if (!ok) faults += 1;
+    writeProof(job.record, job.level, [{ id, at: verification.at, ok, detail }]);
     io.write({ kind: "verified", id, level, ok, detail, ...(checks === undefined ? {} : { checks }) });
   }
   if (faults > 0) throw new Failure("verify", `${faults} of the copies in ${job.store} do not stand ${job.level}`);

@@ -9,6 +9,7 @@ import { backupId, emptyState, withVerification, type BackupKind, type Manifest 
 import { filesOfBackup, filesUnpacked, neededBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
+import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
 import { defineAction } from "../contract.ts";
@@ -23,6 +24,7 @@ import { Repository, type Draft } from "./repository.ts";
 import { refuseFullDisk, refuseLittleRoom } from "./room.ts";
 import type { Captured, Source } from "./source.ts";
 import { openSource } from "./sources.ts";
+import { noteStock } from "./stock.ts";
 import { verifyBackup } from "./verify.ts";
 
 export interface BackupIo {
@@ -43,7 +45,7 @@ export const backupAction = defineAction({ jobSchema: backupJobSchema, run: make
 export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> {
   const repository = new Repository(job.folder, job.target.name);
   // One before a restore is no run of the schedule, and nothing that status may show as the last good one.
-  const record = (attempt: Attempt): void =>
+  const record = (attempt: Attempt): BackupRecord | undefined =>
     job.trigger === "pre-restore" ? undefined : writeRecord(job, io.clock, attempt);
   try {
     await stage("store", async () => makeFolder(job, repository));
@@ -53,10 +55,13 @@ export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> 
     try {
       io.onStep?.("locked");
       const orphans = await stage("prune", () => markOrphans(openSource(job.target), repository));
-      record({ kind: "success", success: await makeLocked(job, io, repository) });
+      const success = await makeLocked(job, io, repository);
+      tellShrunk(record({ kind: "success", success, made: job }), success, io);
       if (orphans !== undefined) throw new Failure("prune", orphans);
       await prune(job, io, repository);
     } finally {
+      const { retention } = job;
+      if (job.trigger !== "pre-restore" && retention !== null) noteStock({ ...job, retention }, repository, io);
       lock.release();
     }
     return BACKUP_EXIT.done;
@@ -66,6 +71,17 @@ export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> 
     if (failure.stage !== "lock") record({ kind: "failure", stage: failure.stage, reason: failure.message });
     return failed(failure, io.write);
   }
+}
+
+/** A table that was lost is found where its backup is, too: by its size. */
+function tellShrunk(record: BackupRecord | undefined, { id }: Success, { write }: BackupIo): void {
+  const size = Object.values(record?.sizes ?? {}).find((each) => each.id === id);
+  if (size?.shrunk == null) return;
+  const { fromBytes, toBytes } = size.shrunk;
+  write({
+    kind: "alarm",
+    text: `${id} has ${formatSize(toBytes)}, less than half of the ${formatSize(fromBytes)} of the one before: look whether data was lost before older backups go`,
+  });
 }
 
 /** Only before the first success: a folder that has gone since is a disk that is not mounted, and another would hide that. */

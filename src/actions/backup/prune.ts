@@ -1,20 +1,17 @@
 /** The action `prune-backups`: deletes what no rule of the retention keeps, and says of each backup why it stays or goes. */
 import { BACKUP_EXIT, pruneJobSchema, type BackupLine, type PruneJob } from "../../core/backup-job.ts";
-import { isRefuted, provenLevel } from "../../core/backup-manifest.ts";
-import { keptElsewhere } from "../../core/pgbackrest.ts";
-import { MAX_SHARE, planRetention, type Kept } from "../../core/backup-retention.ts";
+import { MAX_SHARE, planRetention } from "../../core/backup-retention.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
-import { Repository, type StoredBackup } from "./repository.ts";
+import { asKept, isPreRestore, type Provable } from "./kept.ts";
+import { Repository } from "./repository.ts";
+import { noteStock } from "./stock.ts";
 
 interface PruneIo {
   readonly write: (line: BackupLine) => void;
   readonly clock: Clock;
 }
-
-/** A backup wherever it is stored. */
-type Provable = Pick<StoredBackup, "id" | "manifest" | "state">;
 
 /** Fewer verified backups than this are not a share worth guarding. */
 const MIN_GUARDED = 4;
@@ -35,6 +32,8 @@ export async function pruneBackups(job: PruneJob, io: PruneIo): Promise<number> 
       try {
         if (job.force) await removeForced(job, repository, io);
         pruneLocked(repository, job, io);
+        const { record } = job;
+        if (record !== undefined) noteStock({ ...job, record }, repository, io);
       } finally {
         lock.release();
       }
@@ -86,24 +85,4 @@ export function doomedOf(
   // Deltas before their bases: a kill between the two leaves no delta without its base.
   const bases = new Set(backups.map(({ manifest }) => manifest.base));
   return doomed.toSorted((a, b) => Number(bases.has(a)) - Number(bases.has(b)));
-}
-
-function isPreRestore({ trigger }: Provable["manifest"]): boolean {
-  return trigger === "pre-restore";
-}
-
-/** A stored backup as the retention judges it. */
-export function asKept({ id, manifest, state }: Provable): Kept {
-  return {
-    id,
-    kind: manifest.kind,
-    base: manifest.base,
-    snapshotMs: Date.parse(manifest.snapshotAt),
-    createdMs: Date.parse(manifest.createdAt),
-    verified: provenLevel(state) !== undefined,
-    refuted: isRefuted(state),
-    preRestore: isPreRestore(manifest),
-    pinned: state.pinned ?? (keptElsewhere(manifest) === undefined ? null : "pgBackRest's own retention decides"),
-    inUse: false,
-  };
 }

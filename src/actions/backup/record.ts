@@ -9,6 +9,7 @@ import {
   type BackupRecord,
   type Proof,
 } from "../../core/backup-record.ts";
+import type { Stock } from "../../core/backup-stock.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir, readTextIfExists, setAside, writeFileAtomic } from "../../platform/files.ts";
 
@@ -24,18 +25,23 @@ interface RecordOf {
   readonly incremental?: boolean;
 }
 
-/** Adds an attempt to the record; never throws, since a backup that was made is one without its record too. */
-export function writeRecord(job: RecordOf, clock: Clock, attempt: Attempt, copies?: BackupRecord["copies"]): void {
+/** Adds an attempt to the record, and returns it; never throws, since a backup that was made is one without its record too. */
+export function writeRecord(
+  job: RecordOf,
+  clock: Clock,
+  attempt: Attempt,
+  copies?: BackupRecord["copies"],
+): BackupRecord | undefined {
   try {
     ensureDir(dirname(job.record), 0o750);
     const names = { target: job.target.name, store: job.store, incremental: job.incremental ?? false };
-    const before = readRecord(job.record);
-    const record = withAttempt(before, names, clock.wallTime().toISOString(), attempt);
-    const kept = copies ?? before?.copies;
-    const all = kept === undefined ? record : { ...record, copies: kept };
+    const record = withAttempt(readRecord(job.record), names, clock.wallTime().toISOString(), attempt);
+    const all = copies === undefined ? record : { ...record, copies };
     writeFileAtomic(job.record, `${JSON.stringify(all)}\n`, RECORD_MODE);
+    return all;
   } catch {
     // The backup itself is what counts; the next attempt writes the record again.
+    return undefined;
   }
 }
 
@@ -48,6 +54,18 @@ export function writeProof(path: string, asked: Level, proofs: readonly Proof[])
     writeFileAtomic(path, `${JSON.stringify(withProof(record, asked, last))}\n`, RECORD_MODE);
   } catch {
     // What the backup's own state says is what counts.
+  }
+}
+
+/** Remembers what is there, and returns what was; never throws. A target that was never backed up from here has no record. */
+export function writeStock(path: string, stock: Stock): Stock | undefined {
+  try {
+    const record = readRecord(path);
+    if (record !== undefined) writeFileAtomic(path, `${JSON.stringify({ ...record, stock })}\n`, RECORD_MODE);
+    return record?.stock;
+  } catch {
+    // The next run writes it again.
+    return undefined;
   }
 }
 

@@ -10,6 +10,7 @@ import {
   commonJob,
   copyPlacesOf,
   placesOf,
+  recordPath,
   runDeed,
   verifyJob,
   type Place,
@@ -176,7 +177,8 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
     const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
-    const job: PruneJob = { ...common, retention, ...how };
+    const record = recordPath(loaded.dirs.stateDir, place);
+    const job: PruneJob = { ...common, retention, ...how, record };
     return runDeed("prune-backups", job, { clock: systemClock, onLine });
   });
 }
@@ -244,6 +246,7 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
       );
       break;
     case "note":
+    case "alarm":
       io.out(`${target}: ${line.text}`);
       break;
     case "progress":

@@ -261,6 +261,7 @@ export class Backups {
         if (line.kind === "stored")
           say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
         if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);
+        if (line.kind === "alarm") say("alert", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "pruned")
           say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
       },

@@ -1,5 +1,5 @@
 /** The disk of the repository, or of the data, fills up at each stage: what was there stays whole, and the next run works once there is room. */
-import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -141,6 +141,29 @@ describe.runIf(mayMount)("on a disk without inodes", () => {
     expect([rowsOf(rig.database), rig.repository().list().backups.length, hidden(rig)]).toEqual([old, 1, []]);
     expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
     expect(await rig.restore(rig.restoreJob(rig.sqlite))).toBe(0);
+  }, 60_000);
+});
+
+describe.runIf(mayMount)("with less than the reserve left", () => {
+  test("makeBackup() raises one alarm, whatever comes of the run, and says when there is room again", async () => {
+    using rig = new RestoreRig();
+    const retention = { hourly: 86_400_000, daily: 0, weekly: 0, monthly: 0, minKeep: 3 };
+    const job = rig.job(rig.sqlite, { retention });
+    rig.fill(3_000).close();
+    expect(await rig.backUp(job)).toBe(0);
+    // A fifth of a small disk is its reserve.
+    resize("64m");
+    const ballast = join(rig.folder, "ballast");
+    writeFileSync(ballast, Buffer.alloc(54 * 1_024 ** 2));
+    const full = [await rig.backUp(job), await rig.backUp(job)];
+    rmSync(ballast);
+    expect(full).toEqual([5, 5]);
+    const said = (kind: "alarm" | "note") => rig.lines.flatMap((line) => (line.kind === kind ? [line.text] : []));
+    expect(said("alarm")).toEqual([expect.stringMatching(/ free, less than the reserve of .*: make room/)]);
+    expect(said("note")).toEqual([]);
+    expect(await rig.backUp(job)).toBe(0);
+    resize(ROOMY);
+    expect([said("alarm").length, said("note")]).toEqual([1, [expect.stringMatching(/ free again, enough for /)]]);
   }, 60_000);
 });
 

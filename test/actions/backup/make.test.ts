@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { generateIdentity, identityToRecipient } from "age-encryption";
 import { describe, expect, test } from "vitest";
 import { checkBackups } from "../../../src/actions/backup/check.ts";
+import { pruneBackups } from "../../../src/actions/backup/prune.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { verifyJobSchema, type VerifyJob } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
@@ -163,5 +164,52 @@ describe("makeBackup() of files", () => {
     using rig = new Rig();
     expect(await rig.backUp(rig.job({ kind: "files", name: "conf", paths: [rig.folder, "/nowhere/at/all"] }))).toBe(3);
     expect(rig.failure()?.reason).toContain("/nowhere/at/all");
+  });
+});
+
+const RETENTION = { hourly: 7 * 86_400_000, daily: 0, weekly: 0, monthly: 0, minKeep: 3 };
+const recordIn = (rig: Rig): unknown => JSON.parse(readFileSync(join(rig.folder, "records", "state.json"), "utf8"));
+const alarmsOf = (rig: Rig): readonly unknown[] => rig.lines.filter(({ kind }) => kind === "alarm");
+
+describe("makeBackup() and what it remembers", () => {
+  test("raises an alarm when a full backup has shrunk by more than half, and remembers it until the next", async () => {
+    using rig = new Rig();
+    using database = rig.fill(2_000);
+    const job = rig.job(rig.sqlite, { retention: RETENTION });
+    expect(await rig.backUp(job)).toBe(0);
+    database.exec("DELETE FROM orders WHERE id > 10; VACUUM; PRAGMA wal_checkpoint(TRUNCATE)");
+    expect(await rig.backUp(job)).toBe(0);
+    const id = rig.repository().list().backups.at(-1)?.id;
+    const text = expect.stringMatching(new RegExp(`^${id} has .*, less than half of the .* of the one before`));
+    expect(alarmsOf(rig)).toEqual([{ kind: "alarm", text }]);
+    expect(recordIn(rig)).toMatchObject({ sizes: { full: { id, shrunk: { toBytes: expect.any(Number) } } } });
+    expect(await rig.backUp(job)).toBe(0);
+    expect(alarmsOf(rig)).toHaveLength(1);
+    expect(recordIn(rig)).toMatchObject({ sizes: { full: { shrunk: null } } });
+  });
+
+  test("remembers what is stored, since when, and how much room there is, after a prune too", async () => {
+    using rig = new Rig();
+    rig.fill(50).close();
+    const job = rig.job(rig.sqlite, { retention: RETENTION });
+    expect([await rig.backUp(job), await rig.backUp(job)]).toEqual([0, 0]);
+    const { backups } = rig.repository().list();
+    const storedBytes = backups
+      .flatMap(({ manifest: { parts, pageTable } }) => [...parts, ...(pageTable === undefined ? [] : [pageTable])])
+      .reduce((sum, { bytes }) => sum + bytes, 0);
+    expect(recordIn(rig)).toMatchObject({
+      stood: { L1: expect.any(String) },
+      stock: {
+        storedBytes,
+        oldestAt: backups[0]?.manifest.snapshotAt,
+        newestAt: backups[1]?.manifest.snapshotAt,
+        disk: { freeBytes: expect.any(Number), reserveBytes: expect.any(Number) },
+      },
+    });
+    const { version, target, store, folder, record } = job;
+    const prune = { version, target, store, folder, record, dryRun: false, force: true };
+    const retention = { ...RETENTION, hourly: 0, minKeep: 1 };
+    expect(await pruneBackups({ ...prune, retention }, { write: () => undefined, clock: systemClock })).toBe(0);
+    expect(recordIn(rig)).toMatchObject({ stock: { oldestAt: backups[1]?.manifest.snapshotAt } });
   });
 });

@@ -1,0 +1,28 @@
+/** Stored backups, wherever they lie, as the retention and the counts judge them. */
+import { isRefuted, provenLevel } from "../../core/backup-manifest.ts";
+import type { Kept } from "../../core/backup-retention.ts";
+import { keptElsewhere } from "../../core/pgbackrest.ts";
+import type { StoredBackup } from "./repository.ts";
+
+/** A backup wherever it is stored. */
+export type Provable = Pick<StoredBackup, "id" | "manifest" | "state">;
+
+export function isPreRestore({ trigger }: Provable["manifest"]): boolean {
+  return trigger === "pre-restore";
+}
+
+/** A stored backup as the retention judges it. */
+export function asKept({ id, manifest, state }: Provable): Kept {
+  return {
+    id,
+    kind: manifest.kind,
+    base: manifest.base,
+    snapshotMs: Date.parse(manifest.snapshotAt),
+    createdMs: Date.parse(manifest.createdAt),
+    verified: provenLevel(state) !== undefined,
+    refuted: isRefuted(state),
+    preRestore: isPreRestore(manifest),
+    pinned: state.pinned ?? (keptElsewhere(manifest) === undefined ? null : "pgBackRest's own retention decides"),
+    inUse: false,
+  };
+}

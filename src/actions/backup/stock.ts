@@ -1,0 +1,58 @@
+/** Remembers in the record of a target what its store has after a run or prune, and says when the disk has less than its reserve. */
+import type { BackupLine } from "../../core/backup-job.ts";
+import type { Retention } from "../../core/backup-retention.ts";
+import { reserveBytes } from "../../core/backup-room.ts";
+import { isLow, stockOf, type Stock } from "../../core/backup-stock.ts";
+import { formatSize } from "../../core/size.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { diskFree } from "../../platform/machine.ts";
+import { asKept, type Provable } from "./kept.ts";
+import { writeStock } from "./record.ts";
+import type { Repository } from "./repository.ts";
+
+interface StockOf {
+  /** File of the record. */
+  readonly record: string;
+  readonly retention: Retention;
+}
+
+interface StockIo {
+  readonly write: (line: BackupLine) => void;
+  readonly clock: Clock;
+}
+
+/** Of a directory; never throws, since nothing of a backup depends on it. */
+export function noteStock({ record, retention }: StockOf, repository: Repository, { write, clock }: StockIo): void {
+  try {
+    const room = diskFree(repository.folder);
+    const disk = room && { freeBytes: room.freeBytes, reserveBytes: reserveBytes(room.totalBytes) };
+    const stock = { ...countOf(repository.list().backups, retention, clock), ...(disk && { disk }) };
+    const before = writeStock(record, stock);
+    const low = isLow(stock);
+    // The same is said once, and not again by each incremental backup.
+    if (disk === undefined || low === (before !== undefined && isLow(before))) return;
+    const free = `${repository.folder} has ${formatSize(disk.freeBytes)} free`;
+    if (low)
+      write({
+        kind: "alarm",
+        text: `${free}, less than the reserve of ${formatSize(disk.reserveBytes)}: make room before a backup is refused`,
+      });
+    else write({ kind: "note", text: `${free} again, enough for its reserve of ${formatSize(disk.reserveBytes)}` });
+  } catch {
+    // The store went away meanwhile: what the run said of it counts.
+  }
+}
+
+/** Of what lies in a bucket, which has no end. */
+export function noteCopies({ record, retention }: StockOf, there: readonly Provable[], clock: Clock): void {
+  writeStock(record, countOf(there, retention, clock));
+}
+
+function countOf(backups: readonly Provable[], retention: Retention, clock: Clock): Stock {
+  const stocked = backups.map((each) => {
+    const { parts, pageTable, snapshotAt } = each.manifest;
+    const storedBytes = parts.reduce((sum, { bytes }) => sum + bytes, pageTable?.bytes ?? 0);
+    return { ...asKept(each), storedBytes, snapshotAt };
+  });
+  return stockOf(stocked, retention, clock.wallTime().getTime());
+}

@@ -1,0 +1,49 @@
+/** What a store has of the backups of one target, as the last run left it: for metrics, which never look into a store themselves. */
+import * as z from "zod";
+import { later } from "./later.ts";
+import { planRetention, TIERS, type Kept, type Retention } from "./backup-retention.ts";
+
+const time = () => z.iso.datetime();
+
+export const stockSchema = later(() =>
+  z.object({
+    /** Backups by the first rule that keeps them; other: by none of the tiers, as pinned ones. */
+    tiers: z.record(z.enum(TIERS), z.int().min(0)),
+    /** Of all of them; archived WAL comes on top. */
+    storedBytes: z.int().min(0),
+    /** Instants of the oldest and the newest backup that is proven and has what it needs; `null`: there is none. */
+    oldestAt: time().nullable(),
+    newestAt: time().nullable(),
+    /** Of the store's disk; absent of a bucket. */
+    disk: z.object({ freeBytes: z.number().min(0), reserveBytes: z.number().min(0) }).optional(),
+  }),
+);
+export type Stock = z.output<typeof stockSchema>;
+
+/** A backup that is there, with what it takes. */
+export interface Stocked extends Kept {
+  readonly storedBytes: number;
+  /** `snapshotMs` as the manifest has it. */
+  readonly snapshotAt: string;
+}
+
+/** Counts what is there; `policy` is that of the store. */
+export function stockOf(backups: readonly Stocked[], policy: Retention, nowMs: number): Omit<Stock, "disk"> {
+  const tiers = { hourly: 0, daily: 0, weekly: 0, monthly: 0, other: 0 };
+  for (const { tier } of planRetention(backups, policy, nowMs)) tiers[tier ?? "other"] += 1;
+  const ids = new Set(backups.map(({ id }) => id));
+  const usable = backups
+    .filter(({ verified, preRestore, base }) => verified && !preRestore && (base === null || ids.has(base)))
+    .toSorted((a, b) => a.snapshotMs - b.snapshotMs);
+  return {
+    tiers,
+    storedBytes: backups.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+    oldestAt: usable[0]?.snapshotAt ?? null,
+    newestAt: usable.at(-1)?.snapshotAt ?? null,
+  };
+}
+
+/** Less is free than backups leave alone. */
+export function isLow({ disk }: Pick<Stock, "disk">): boolean {
+  return disk !== undefined && disk.freeBytes < disk.reserveBytes;
+}
