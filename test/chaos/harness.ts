@@ -12,7 +12,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
+import { tmpdir, uptime } from "node:os";
 import { join } from "node:path";
 import { inject } from "vitest";
 import type { JournalEntry } from "../../src/core/journal-entry.ts";
@@ -51,6 +51,8 @@ export interface RigOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Hides the machine's cgroups from the daemon, in a mount namespace of its own; needs `canHideCgroups`. */
   readonly hideCgroups?: boolean;
+  /** How long the machine has been up when the daemon starts, s, in a time namespace of its own; needs `canSetUptime`. */
+  readonly uptimeSeconds?: number;
   /** The compiled binary; without it, the one of the suite that runs. */
   readonly binary?: string;
 }
@@ -79,6 +81,18 @@ const HIDE_CGROUPS = [
 /** Whether this user may make mount namespaces. */
 export const canHideCgroups: boolean =
   Bun.spawnSync(["unshare", "--mount", "true"], { stderr: "ignore" }).exitCode === 0;
+
+/** Runs "$0 run" on a machine that booted so long ago; a namespace that cannot be had is refused before anything is started. */
+function shiftedUptime(seconds: number): readonly string[] {
+  return ["unshare", "--time", "--boottime", String(seconds - Math.floor(uptime())), "sh", "-c", 'exec "$0" run'];
+}
+
+/** Whether this user may make time namespaces, and this kernel lets a program enter one by exec. */
+export const canSetUptime: boolean = ((): boolean => {
+  const [unshare = "", ...words] = shiftedUptime(5).slice(0, -3);
+  const { exitCode, stdout } = Bun.spawnSync([unshare, ...words, "cat", "/proc/uptime"], { stderr: "ignore" });
+  return exitCode === 0 && Number.parseFloat(stdout.toString()) < 60;
+})();
 
 /** Restarts at once and often: for tests that are not about the restart rule. */
 const QUICK_RESTART = { base: "100ms", cap: "400ms", jitter: 0, intensity: 100 };
@@ -119,9 +133,9 @@ export class Rig implements AsyncDisposable {
   #runtimeDir = this.state("run");
   #daemon: Daemon | undefined;
 
-  constructor({ bots, config, env, hideCgroups = false, binary }: RigOptions = {}) {
+  constructor({ bots, config, env, hideCgroups = false, uptimeSeconds, binary }: RigOptions = {}) {
     this.binary = binary ?? inject("supervisorBinary");
-    this.#prefix = hideCgroups ? HIDE_CGROUPS : [];
+    this.#prefix = hideCgroups ? HIDE_CGROUPS : uptimeSeconds === undefined ? [] : shiftedUptime(uptimeSeconds);
     this.#env = { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: this.folder, LANG: "C.UTF-8", ...env };
     this.write("paper.key", API_KEY);
     this.write("paper.secret", API_SECRET);
