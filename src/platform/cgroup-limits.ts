@@ -50,6 +50,15 @@ export function countOomKills(version: "v1" | "v2", cgroup: string): number {
 }
 
 /**
+ * Whether the kernel has killed the cgroup whole for want of memory since it was made. Never on v1, and never before Linux 5.17,
+ * which does not tell.
+ */
+export function wasKilledWhole(version: "v1" | "v2", cgroup: string): boolean {
+  // Its own events: a container within the bot may be killed whole by itself.
+  return version === "v2" && (numberOf(readProc(join(cgroup, "memory.events.local")), "oom_group_kill") ?? 0) > 0;
+}
+
+/**
  * Memory that the cgroup needs, bytes: what it is charged for without file pages that the kernel drops at will (the
  * working set of Kubernetes). `undefined` when it cannot be read.
  */

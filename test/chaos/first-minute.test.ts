@@ -1,5 +1,5 @@
 /** The machine's first minute, in which nothing closes positions by itself, on a machine that is said to have just booted. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
 import { STAY } from "./fixture.ts";
 import { canSetUptime, emergencyAt, Rig, type BotSettings } from "./harness.ts";
@@ -11,7 +11,6 @@ const LEFT_SECONDS = 15;
 const PATIENCE_MS = 90_000;
 
 const why = canSetUptime ? "" : " (no time namespace can be had here)";
-const bootTest = test.skipIf(!canSetUptime).concurrent;
 
 function rigWith(paper: Paper, leftSeconds: number, bot: BotSettings, emergency: object = {}): Rig {
   return new Rig({
@@ -30,41 +29,50 @@ async function closedAfterMs(rig: Rig, startedAt: number): Promise<number> {
 /** The machine's uptime is cut to seconds. */
 const LEAST_MS = (LEFT_SECONDS - 1) * 1_000;
 
-bootTest(`a bot that crashes at every start is closed for only when the minute is over${why}`, async () => {
-  await using paper = await startPaper();
-  await using rig = rigWith(paper, LEFT_SECONDS, { command: ["false"], restart: { intensity: 2 } });
-  const startedAt = Date.now();
-  await rig.run();
-  expect(await closedAfterMs(rig, startedAt)).toBeGreaterThanOrEqual(LEAST_MS);
-  // Those of the minute are not counted.
-  expect((await rig.bot()).restarts.total).toBeGreaterThan(4);
-});
+describe.skipIf(!canSetUptime).concurrent(`a machine that has just booted${why}`, () => {
+  test(`a bot that crashes at every start is closed for only when the minute is over`, async () => {
+    await using paper = await startPaper();
+    await using rig = rigWith(paper, LEFT_SECONDS, { command: ["false"], restart: { intensity: 2 } });
+    const startedAt = Date.now();
+    await rig.run();
+    expect(await closedAfterMs(rig, startedAt)).toBeGreaterThanOrEqual(LEAST_MS);
+    // Those of the minute are not counted.
+    expect((await rig.bot()).restarts.total).toBeGreaterThan(4);
+  });
 
-bootTest(`closeAfter counts from the end of the minute${why}`, async () => {
-  await using paper = await startPaper();
-  const bot = { command: STAY, ready: "notify", startTimeout: "400ms", restart: { intensity: 1_000 } };
-  await using rig = rigWith(paper, LEFT_SECONDS, bot, { closeAfter: "2s" });
-  const startedAt = Date.now();
-  await rig.run();
-  expect(await closedAfterMs(rig, startedAt)).toBeGreaterThanOrEqual(LEAST_MS + 2_000);
-});
+  test(`closeAfter counts from the end of the minute`, async () => {
+    await using paper = await startPaper();
+    const bot = { command: STAY, ready: "notify", startTimeout: "400ms", restart: { intensity: 1_000 } };
+    await using rig = rigWith(paper, LEFT_SECONDS, bot, { closeAfter: "2s" });
+    const startedAt = Date.now();
+    await rig.run();
+    expect(await closedAfterMs(rig, startedAt)).toBeGreaterThanOrEqual(LEAST_MS + 2_000);
+  });
 
-bootTest(`a probe with onFailure: emergency restarts the bot until the minute is over${why}`, async () => {
-  await using paper = await startPaper();
-  const probe = { kind: "file", path: "never", maxAge: "1s", period: "100ms", timeout: "90ms", onFailure: "emergency" };
-  await using rig = rigWith(paper, LEFT_SECONDS, { command: STAY, probes: [probe] });
-  const startedAt = Date.now();
-  await rig.run();
-  expect(await closedAfterMs(rig, startedAt)).toBeGreaterThanOrEqual(LEAST_MS);
-  expect((await rig.bot()).restarts.total).toBeGreaterThan(0);
-});
+  test(`a probe with onFailure: emergency restarts the bot until the minute is over`, async () => {
+    await using paper = await startPaper();
+    const probe = {
+      kind: "file",
+      path: "never",
+      maxAge: "1s",
+      period: "100ms",
+      timeout: "90ms",
+      onFailure: "emergency",
+    };
+    await using rig = rigWith(paper, LEFT_SECONDS, { command: STAY, probes: [probe] });
+    const startedAt = Date.now();
+    await rig.run();
+    expect(await closedAfterMs(rig, startedAt)).toBeGreaterThanOrEqual(LEAST_MS);
+    expect((await rig.bot()).restarts.total).toBeGreaterThan(0);
+  });
 
-bootTest(`an order is obeyed at once${why}`, async () => {
-  await using paper = await startPaper();
-  await using rig = rigWith(paper, 59, { command: STAY });
-  await rig.run();
-  const { pid } = await rig.botIn("running");
-  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
-  expect(isLive(pid ?? 0)).toBe(false);
-  expect((await rig.bot()).emergency.state).toBe("flat");
+  test(`an order is obeyed at once`, async () => {
+    await using paper = await startPaper();
+    await using rig = rigWith(paper, 59, { command: STAY });
+    await rig.run();
+    const { pid } = await rig.botIn("running");
+    expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+    expect(isLive(pid ?? 0)).toBe(false);
+    expect((await rig.bot()).emergency.state).toBe("flat");
+  });
 });

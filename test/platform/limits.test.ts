@@ -1,6 +1,7 @@
 /** Limits as the kernel keeps them: rows of /proc, the step before the exec, and cgroups where the machine has them. */
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { CONTROLLERS } from "../../src/core/limits.ts";
@@ -12,10 +13,28 @@ import {
   limitPids,
   residentMemory,
   usedMemory,
+  wasKilledWhole,
 } from "../../src/platform/cgroup-limits.ts";
 import { findControllers } from "../../src/platform/controllers.ts";
 import { hardLimit, limitPrefix, processPowers } from "../../src/platform/process-limits.ts";
 import { until } from "./until.ts";
+
+test("wasKilledWhole() goes by the kernel's count for this cgroup on v2, and is false where nobody counts", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sv-killed-"));
+  try {
+    const told = (text: string): boolean => {
+      writeFileSync(join(folder, "memory.events.local"), text);
+      return wasKilledWhole("v2", folder);
+    };
+    expect(wasKilledWhole("v2", folder)).toBe(false);
+    expect(told("low 0\nhigh 0\nmax 7\noom 2\noom_kill 2\n")).toBe(false);
+    expect(told("oom 2\noom_kill 2\noom_group_kill 0\n")).toBe(false);
+    expect(told("oom 2\noom_kill 2\noom_group_kill 1\n")).toBe(true);
+    expect(wasKilledWhole("v1", folder)).toBe(false);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
 
 const HYBRID = [
   "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct",

@@ -20,6 +20,7 @@ import {
   limitPids,
   residentMemory,
   usedMemory,
+  wasKilledWhole,
 } from "../../platform/cgroup-limits.ts";
 import { handDown, type ControllerPlace, type Controllers } from "../../platform/controllers.ts";
 import { memoryPressure } from "../../platform/pressure.ts";
@@ -176,6 +177,9 @@ export class BotLimits {
 
   /** Whether the kernel has just killed for want of memory; asked when the bot ended by SIGKILL, or adopted, so that nobody knows how. */
   wasOom(): boolean {
+    const leaf = this.#leaves.get("memory");
+    // The end may be seen many looks later, where the machine is so short of memory that the supervisor itself waits.
+    if (leaf !== undefined && wasKilledWhole(leaf.version, leaf.path)) return true;
     return this.#countOomKills() > this.#seenOomKills[0];
   }
 
