@@ -1,6 +1,7 @@
 /** The status object: what `supervisor status --json` prints and `GET /v1/status` answers; its fields are public. */
 import * as z from "zod";
-import { BACKUP_TYPES } from "./backup-manifest.ts";
+import { BACKUP_TYPES, LEVELS } from "./backup-manifest.ts";
+import { TIERS } from "./backup-retention.ts";
 
 const time = z.string().describe("RFC 3339 UTC.");
 const seconds = z.number().min(0);
@@ -159,6 +160,33 @@ const backupStatusSchema = z.strictObject({
   running: z.boolean(),
   lastError: z.string().nullable().describe("Stage and reason of the last failure; null after a success."),
   failures: z.int().min(0).describe("Failures since the record of the target began."),
+  failuresByStage: z.record(z.string(), z.int().min(0)).optional().describe("The same by the stage that failed."),
+  lastAttemptAt: time.nullish().describe("When the last run ended, whatever came of it; null: there was none."),
+  stoodAt: z
+    .partialRecord(z.enum(LEVELS), time)
+    .optional()
+    .describe("When a backup last stood a level or a higher one, by level; a level that none did is absent."),
+  full: z
+    .partialRecord(
+      z.enum(["full", "base"]),
+      z.strictObject({
+        sizeBytes: z.int().min(0).describe("Stored bytes of the newest one."),
+        shrunk: z.boolean().describe("It has less than half of the bytes of the one before it."),
+      }),
+    )
+    .optional()
+    .describe("Backups that are whole by themselves, by kind; absent before the first."),
+  stored: z
+    .strictObject({
+      tiers: z.record(z.enum(TIERS), z.int().min(0)).describe("Backups by the first rule that keeps each."),
+      bytes: z.int().min(0).describe("Of all of them, without archived WAL."),
+      oldestAt: time.nullable().describe("Instant of the oldest that is proven; null: none is."),
+      newestAt: time.nullable().describe("Instant of the newest that is proven."),
+      freeBytes: z.number().min(0).nullable().describe("Free on the disk of the store; null: it is a bucket."),
+      reserveBytes: z.number().min(0).nullable().describe("Of that, what backups leave alone."),
+    })
+    .optional()
+    .describe("What the store has, as the last run or prune left it; absent before the first."),
   copies: z
     .strictObject({
       pendingBytes: z.int().min(0).describe("Bytes that the last run left to be copied."),

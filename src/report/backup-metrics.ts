@@ -1,11 +1,25 @@
 /** Metrics of backups and drills, by target and store: from the records that their workers write, so that no restart resets them. */
-import { counter, gauge, ofBackup, ofDrill, secondsOf, type Row } from "./metric-source.ts";
+import { STAGES } from "../core/backup-job.ts";
+import { LEVELS } from "../core/backup-manifest.ts";
+import { TIERS } from "../core/backup-retention.ts";
+import { counter, gauge, ofBackup, ofBackupBy, ofDrill, secondsOf, type Row } from "./metric-source.ts";
+
+/** Where a backup or a copy of one fails: the others are of restores, and one that waits for another run is no failure. */
+const BACKUP_STAGES = STAGES.filter((stage) => !["lock", "bots", "swap"].includes(stage));
+
+/** Backups that are whole by themselves. */
+const KINDS = ["full", "base"] as const;
 
 export const BACKUP_METRICS: readonly Row[] = [
   gauge(
     "supervisor_backup_last_success_timestamp_seconds",
     "When the last backup of the target was stored and proven, in seconds since 1970.",
     ofBackup(({ lastSuccessAt }) => secondsOf(lastSuccessAt)),
+  ),
+  gauge(
+    "supervisor_backup_last_attempt_timestamp_seconds",
+    "When the last run ended, whatever came of it, in seconds since 1970; NaN before the first.",
+    ofBackup(({ lastAttemptAt }) => secondsOf(lastAttemptAt)),
   ),
   gauge(
     "supervisor_backup_last_duration_seconds",
@@ -21,6 +35,51 @@ export const BACKUP_METRICS: readonly Row[] = [
     "supervisor_backup_last_verification_success",
     "1 when the last backup stood its verification; 0 when there is none that did.",
     ofBackup(({ verified }) => Number(verified)),
+  ),
+  gauge(
+    "supervisor_backup_last_verified_timestamp_seconds",
+    "When a backup there last stood this level or a higher one, in seconds since 1970; NaN: none did.",
+    ofBackupBy("level", LEVELS, ({ stoodAt }, level) => secondsOf(stoodAt?.[level])),
+  ),
+  gauge(
+    "supervisor_backup_last_full_size_bytes",
+    "Stored bytes of the newest backup that is whole by itself, by kind: full, and base of a PostgreSQL server; NaN: there is none, or it is a copy.",
+    ofBackupBy("kind", KINDS, ({ full }, kind) => full?.[kind]?.sizeBytes ?? null),
+  ),
+  gauge(
+    "supervisor_backup_shrunk",
+    "1 when that one has less than half of the bytes of the one before it, in its data or, packed alike, in what is stored; NaN: there is none.",
+    ofBackupBy("kind", KINDS, ({ full }, kind) => numberOf(full?.[kind]?.shrunk)),
+  ),
+  gauge(
+    "supervisor_backup_kept",
+    "Backups in the store after the last run or prune, each counted under the first rule that keeps it; other: pinned, of the minimum, and the like.",
+    ofBackupBy("tier", TIERS, ({ stored }, tier) => stored?.tiers[tier] ?? null),
+  ),
+  gauge(
+    "supervisor_backup_repo_bytes",
+    "Bytes of all backups of the target in the store after the last run or prune, without archived WAL.",
+    ofBackup(({ stored }) => stored?.bytes ?? null),
+  ),
+  gauge(
+    "supervisor_backup_repo_free_bytes",
+    "Free bytes on the disk of the store after the last run or prune; NaN of a bucket.",
+    ofBackup(({ stored }) => stored?.freeBytes ?? null),
+  ),
+  gauge(
+    "supervisor_backup_repo_reserve_bytes",
+    "Free bytes of that disk that backups leave alone; NaN of a bucket.",
+    ofBackup(({ stored }) => stored?.reserveBytes ?? null),
+  ),
+  gauge(
+    "supervisor_backup_oldest_recoverable_timestamp_seconds",
+    "Instant of the oldest backup that is proven, in seconds since 1970; NaN: none is.",
+    ofBackup(({ stored }) => secondsOf(stored?.oldestAt)),
+  ),
+  gauge(
+    "supervisor_backup_newest_recoverable_timestamp_seconds",
+    "Instant of the newest backup that is proven, in seconds since 1970; NaN: none is.",
+    ofBackup(({ stored }) => secondsOf(stored?.newestAt)),
   ),
   gauge(
     "supervisor_backup_overdue",
@@ -71,7 +130,11 @@ export const BACKUP_METRICS: readonly Row[] = [
   ),
   counter(
     "supervisor_backup_failures_total",
-    "Attempts that failed.",
-    ofBackup(({ failures }) => failures),
+    "Attempts that failed, by the stage in which they did.",
+    ofBackupBy("stage", BACKUP_STAGES, ({ failuresByStage }, stage) => failuresByStage?.[stage] ?? 0),
   ),
 ];
+
+function numberOf(claim: boolean | undefined): number | null {
+  return claim === undefined ? null : Number(claim);
+}

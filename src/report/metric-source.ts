@@ -187,6 +187,24 @@ export function ofBackup(read: (backup: BackupStatus) => number | null): Source 
   };
 }
 
+/** For each target and store a sample for each of `options`; `null` is NaN. */
+export function ofBackupBy<Option extends string>(
+  label: string,
+  options: readonly Option[],
+  read: (backup: BackupStatus, option: Option) => number | null,
+): Source {
+  return {
+    labels: ["backup", "store", "type", label],
+    read: ({ backups }) =>
+      backups.flatMap((each) =>
+        options.map((option) => ({
+          labels: { backup: each.target, store: each.store, type: each.kind, [label]: option },
+          value: read(each, option) ?? NONE,
+        })),
+      ),
+  };
+}
+
 /** One sample, or none without a drill in the config; `null` is NaN. */
 export function ofDrill(read: (drill: NonNullable<Status["drill"]>) => number | null): Source {
   return { labels: [], read: ({ drill }) => (drill === undefined ? [] : [{ labels: {}, value: read(drill) ?? NONE }]) };

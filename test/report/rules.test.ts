@@ -34,6 +34,8 @@ test.skipIf(promtool === undefined)(
 /** What a supervisor and a bot say in good times, as promtool writes series; `more` replaces single lines. */
 function worldOf(more: Readonly<Record<string, string>>): readonly { series: string; values: string }[] {
   const bot = 'bot="a",account="x"';
+  const backup = 'backup="state",store="local",type="sqlite"';
+  const bucket = 'backup="state",store="offsite",type="sqlite"';
   const good: Record<string, string> = {
     'up{job="tradingbot"}': "1",
     [`supervisor_bot_wanted{${bot}}`]: "1",
@@ -58,13 +60,33 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     supervisor_drill_success: "1",
     supervisor_drill_overdue: "0",
     'supervisor_backup_overdue{backup="state",store="local",type="sqlite"}': "0",
-    'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0",
+    [`supervisor_backup_failures_total{${backup},stage="space"}`]: "0",
+    [`supervisor_backup_failures_total{${backup},stage="source"}`]: "3",
+    [`supervisor_backup_shrunk{${backup},kind="full"}`]: "0",
+    [`supervisor_backup_shrunk{${backup},kind="base"}`]: "NaN",
+    [`supervisor_backup_repo_free_bytes{${backup}}`]: "2000",
+    [`supervisor_backup_repo_reserve_bytes{${backup}}`]: "1000",
+    [`supervisor_backup_repo_free_bytes{${bucket}}`]: "NaN",
+    [`supervisor_backup_repo_reserve_bytes{${bucket}}`]: "NaN",
     ...more,
   };
   return Object.entries(good).map(([series, value]) => ({
     series,
     values: value.includes("x") ? value : Array.from({ length: 11 }, () => value).join(" "),
   }));
+}
+
+/** What `promtool test rules` says of the shipped rules. */
+function tested(tests: readonly object[]): string {
+  const folder = mkdtempSync(join(tmpdir(), "rules-"));
+  try {
+    const file = join(folder, "rules.test.yml");
+    writeFileSync(file, JSON.stringify({ rule_files: [join(root, RULES)], evaluation_interval: "1m", tests }));
+    const { exitCode, stdout, stderr } = Bun.spawnSync([promtool ?? "", "test", "rules", file]);
+    return `${exitCode === 0 ? "" : `exit code ${exitCode}: `}${stdout.toString()}${stderr.toString()}`;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 const alarms: readonly (readonly [string, Readonly<Record<string, string>>, readonly string[]])[] = [
@@ -80,8 +102,21 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
   ["a drill is overdue", { supervisor_drill_overdue: "1" }, ["DrillOverdue"]],
   [
     "a backup failed",
-    { 'supervisor_backup_failures_total{backup="state",store="local",type="sqlite"}': "0 0 1 1 1 1 1 1 1 1 1" },
+    {
+      'supervisor_backup_failures_total{backup="state",store="local",type="sqlite",stage="space"}':
+        "0 0 1 1 1 1 1 1 1 1 1",
+    },
     ["BackupFailed"],
+  ],
+  [
+    "a full backup has shrunk",
+    { 'supervisor_backup_shrunk{backup="state",store="local",type="sqlite",kind="full"}': "1" },
+    ["BackupShrunk"],
+  ],
+  [
+    "a store has less free than its reserve",
+    { 'supervisor_backup_repo_free_bytes{backup="state",store="local",type="sqlite"}': "999" },
+    ["BackupStoreLow"],
   ],
   [
     "a close would not work",
@@ -143,27 +178,41 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
   ["the journal loses lines", { supervisor_journal_dropped_lines_total: "0+1x10" }, ["SupervisorJournalLosesLines"]],
 ];
 
+const overdueIn = (store: string): string => `supervisor_backup_overdue{backup="state",store="${store}",type="sqlite"}`;
+
+test.skipIf(promtool === undefined)(
+  "the shipped rules say that the metrics of a backup have gone, once, and of none that never was (skipped where no promtool is installed)",
+  () => {
+    // Of minutes: a day and an hour, and then nothing of one of them.
+    const input_series = [
+      { series: overdueIn("local"), values: "0x1500 _x200" },
+      { series: overdueIn("offsite"), values: "0x1700" },
+      { series: overdueIn("new"), values: "_x1500 0x200" },
+    ];
+    const firing = 'ALERTS{alertname="BackupNotWatched",alertstate="firing"}';
+    const promql_expr_test = [
+      { expr: `count(${firing}) or vector(0)`, eval_time: "25h", exp_samples: [{ labels: "{}", value: 0 }] },
+      {
+        expr: `count by (store) (${firing})`,
+        eval_time: "27h",
+        exp_samples: [{ labels: '{store="local"}', value: 1 }],
+      },
+    ];
+    expect(tested([{ interval: "1m", input_series, promql_expr_test }])).toContain("SUCCESS");
+  },
+);
+
 test.skipIf(promtool === undefined).each(alarms)(
   "the shipped rules fire as they should when %s (skipped where no promtool is installed)",
   (_, more, firing) => {
     const names = [...readFileSync(join(root, RULES), "utf8").matchAll(/- alert: (\w+)/g)].map(([, name = ""]) => name);
     expect(names).toEqual(expect.arrayContaining([...firing]));
-    const folder = mkdtempSync(join(tmpdir(), "rules-"));
-    try {
-      const file = join(folder, "rules.test.yml");
-      // How often each alert fires is asked by an expression, since the words of an alert are not the point here.
-      const promql_expr_test = names.map((name) => ({
-        expr: `count(ALERTS{alertname="${name}",alertstate="firing"}) or vector(0)`,
-        eval_time: "9m",
-        exp_samples: [{ labels: "{}", value: firing.includes(name) ? 1 : 0 }],
-      }));
-      const tests = [{ interval: "1m", input_series: worldOf(more), promql_expr_test }];
-      writeFileSync(file, JSON.stringify({ rule_files: [join(root, RULES)], evaluation_interval: "1m", tests }));
-      const { exitCode, stdout, stderr } = Bun.spawnSync([promtool ?? "", "test", "rules", file]);
-      expect(`${stdout.toString()}${stderr.toString()}`).toContain("SUCCESS");
-      expect(exitCode).toBe(0);
-    } finally {
-      rmSync(folder, { recursive: true, force: true });
-    }
+    // How often each alert fires is asked by an expression, since the words of an alert are not the point here.
+    const promql_expr_test = names.map((name) => ({
+      expr: `count(ALERTS{alertname="${name}",alertstate="firing"}) or vector(0)`,
+      eval_time: "9m",
+      exp_samples: [{ labels: "{}", value: firing.includes(name) ? 1 : 0 }],
+    }));
+    expect(tested([{ interval: "1m", input_series: worldOf(more), promql_expr_test }])).toContain("SUCCESS");
   },
 );

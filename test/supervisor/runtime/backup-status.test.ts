@@ -1,0 +1,77 @@
+/** What status says of a target's backups comes from its record, which outlives every process. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import type { BackupRecord } from "../../../src/core/backup-record.ts";
+import { backupStatus } from "../../../src/supervisor/runtime/backup-status.ts";
+import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
+
+const at = (hour: number): string => `2026-01-01T0${hour}:00:00.000Z`;
+const place = { target: "conf", store: "local" };
+
+/** A config with one target, and the state folder with this record of it. */
+function stage(record?: BackupRecord) {
+  const folder = mkdtempSync(join(tmpdir(), "status-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const file = join(folder, "supervisor.yaml");
+  const backups = {
+    stores: { local: { kind: "directory", path: join(folder, "store") } },
+    targets: { conf: { kind: "files", paths: [folder] } },
+  };
+  writeFileSync(file, JSON.stringify({ version: 1, stateDir: folder, bots: { a: { command: ["true"] } }, backups }));
+  mkdirSync(join(folder, "backups"));
+  if (record !== undefined) writeFileSync(join(folder, "backups", "conf@local.json"), JSON.stringify(record));
+  const loaded = loadConfig({ file, env: {}, cwd: folder });
+  return backupStatus(loaded, place, { dueMs: undefined, overdue: false, running: false });
+}
+
+test("backupStatus() tells attempts, failures, proofs, sizes and what is stored as the record has them", () => {
+  const record: BackupRecord = {
+    version: 1,
+    ...place,
+    lastAttemptAt: at(5),
+    lastSuccess: null,
+    lastError: { stage: "space", reason: "full" },
+    failuresInRow: 1,
+    failures: { space: 2, source: 1 },
+    stood: { L1: at(4), L2: at(2) },
+    sizes: {
+      full: {
+        id: "conf-full-20260101T040000Z-abcdef",
+        rawBytes: 40,
+        storedBytes: 30,
+        compress: "zstd",
+        shrunk: { fromBytes: 100, toBytes: 40 },
+      },
+    },
+    stock: {
+      tiers: { hourly: 1, daily: 2, weekly: 3, monthly: 4, other: 5 },
+      storedBytes: 300,
+      oldestAt: at(1),
+      newestAt: at(4),
+      disk: { freeBytes: 70, reserveBytes: 80 },
+    },
+  };
+  expect(stage(record)).toMatchObject({
+    lastAttemptAt: at(5),
+    failures: 3,
+    failuresByStage: { space: 2, source: 1 },
+    stoodAt: { L0: at(4), L1: at(4), L2: at(2) },
+    full: { full: { sizeBytes: 30, shrunk: true } },
+    stored: {
+      tiers: { hourly: 1, daily: 2, weekly: 3, monthly: 4, other: 5 },
+      bytes: 300,
+      oldestAt: at(1),
+      newestAt: at(4),
+      freeBytes: 70,
+      reserveBytes: 80,
+    },
+  });
+});
+
+test("backupStatus() claims nothing before the first run", () => {
+  const status = stage();
+  expect(status).toMatchObject({ lastAttemptAt: null, failures: 0, failuresByStage: {} });
+  expect([status.stoodAt, status.full, status.stored]).toEqual([undefined, undefined, undefined]);
+});
