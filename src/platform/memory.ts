@@ -3,6 +3,7 @@
  * used again from its page cache (madvise(2), MADV_DONTNEED on an unwritten private file mapping loses nothing).
  */
 import { closeSync, constants, openSync, readSync } from "node:fs";
+import { isWorthCollecting, leftAfter } from "../core/own-memory.ts";
 import { findSection } from "./elf.ts";
 import { libc } from "./libc.ts";
 import { readProc } from "./proc.ts";
@@ -25,21 +26,20 @@ const PAGE_SIZE = /^KernelPageSize: +4 kB$/m;
 const ENTRY_BYTES = 8;
 const PRESENT_AND_FILE = (1n << 63n) | (1n << 61n);
 
-/** Growth of what a process has for itself alone from which on it collects all garbage, bytes: less comes and goes by itself. */
-const GROWTH_BYTES = 4 * 1_024 ** 2;
-/** What was left after the last time, bytes. */
-let leftBytes = Number.NEGATIVE_INFINITY;
+/** What was left after the looks so far, bytes. */
+let leftBytes: number | undefined;
 
 /**
  * Gives back what this process holds and does not need. Garbage only where there is much of it: the runtime collects each second
  * until the heap has kept its size for thirty, and then each half minute, which a collection of ours would put off.
  */
 export function giveBackMemory(): void {
-  if (ownBytes() > leftBytes + GROWTH_BYTES) {
+  const collects = isWorthCollecting(leftBytes, ownBytes());
+  if (collects) {
     Bun.gc(true);
     Bun.shrink();
-    leftBytes = ownBytes();
   }
+  leftBytes = leftAfter(leftBytes, collects, ownBytes());
   releaseProgramPages();
 }
 
