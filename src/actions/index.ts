@@ -17,6 +17,7 @@ const actions = new Map<string, () => Promise<Action>>([
   ["verify-backups", async () => (await import("./backup/check.ts")).verifyAction],
   ["prune-backups", async () => (await import("./backup/prune.ts")).pruneAction],
   ["restore", async () => (await import("./backup/restore.ts")).restoreAction],
+  ["check-share", async () => (await import("./backup/check-database.ts")).checkShareAction],
   ["settle-restore", async () => (await import("./backup/pg-settle.ts")).settleAction],
   ["archive-wal", async () => (await import("./backup/archive-wal.ts")).walAction],
   ["export-backup", async () => (await import("./backup/export.ts")).exportAction],

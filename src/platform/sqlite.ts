@@ -9,13 +9,8 @@ import { closeSync, constants, fdatasyncSync, openSync, statSync } from "node:fs
 const BUSY_TIMEOUT_MS = 5_000;
 /** Pages copied in one go: 4 MiB at the usual page size, some milliseconds. */
 const STEP_PAGES = 1_000;
-/** Part of a copy that SQLite reads by mmap(2) while it checks it: without it half of the time goes to reads of one page each. */
-const MAPPED_BYTES = 2 ** 31 - 65_536;
 /** The writer waits for the disk together with us: a flush of more than this stalls its commits for hundreds of ms. */
 const SYNC_BYTES = 16 * 1_024 ** 2;
-/** Errors of one check that are quoted. */
-const MAX_FINDINGS = 5;
-
 type Database = BetterSqlite3.Database;
 
 export interface CopyProgress {
@@ -161,26 +156,6 @@ export async function readContent(path: string): Promise<DatabaseContent> {
   }
 }
 
-/**
- * What SQLite's own checks find wrong with a copy that nobody else has open, in the order found; empty when nothing. `quick`
- * does not look up each row in each index.
- */
-export async function checkDatabase(path: string, { quick }: { readonly quick: boolean }): Promise<readonly string[]> {
-  const database = await openToRead(path);
-  try {
-    database.pragma(`mmap_size = ${MAPPED_BYTES}`);
-    const findings = rows(database.pragma(`${quick ? "quick_check" : "integrity_check"}(${MAX_FINDINGS})`)).filter(
-      (text) => text !== "ok",
-    );
-    const orphans = rows(database.pragma("foreign_key_check")).slice(0, MAX_FINDINGS);
-    return [...findings, ...orphans.map((text) => `a row refers to one that is not there: ${text}`)];
-  } catch (cause) {
-    return [messageOf(cause)];
-  } finally {
-    database.close();
-  }
-}
-
 function countRows(database: Database, table: string): number {
   const [row] = database
     .prepare(`SELECT count(*) FROM "${table.replaceAll('"', '""')}"`)
@@ -191,13 +166,6 @@ function countRows(database: Database, table: string): number {
 
 function numberPragma(database: Database, name: string): number {
   return Number(database.pragma(name, { simple: true }));
-}
-
-function rows(answer: unknown): readonly string[] {
-  if (!Array.isArray(answer)) return [];
-  return answer.map((row: unknown) =>
-    typeof row === "object" && row !== null ? Object.values(row).map(String).join(" ") : String(row),
-  );
 }
 
 function messageOf(cause: unknown): string {

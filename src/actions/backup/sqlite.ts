@@ -1,8 +1,9 @@
 /** SQLite as a source of backups: a copy as of one instant while the bot goes on writing, proven by SQLite itself. */
 import { basename, join } from "node:path";
 import type { Manifest } from "../../core/backup-manifest.ts";
-import { checkDatabase, copyDatabase, databaseBytes, readContent } from "../../platform/sqlite.ts";
+import { copyDatabase, databaseBytes, readContent } from "../../platform/sqlite.ts";
 import { askDatabase } from "../../platform/sqlite-ask.ts";
+import { checkDatabase } from "../../platform/sqlite-check.ts";
 import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Basis } from "./basis.ts";
 import { askChecks } from "./checks.ts";

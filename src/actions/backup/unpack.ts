@@ -18,7 +18,9 @@ import type { BackupLine } from "../../core/backup-job.ts";
 import { syncDir } from "../../platform/files.ts";
 import { newestProgram } from "../../platform/postgres-tools.ts";
 import { feedProgram } from "../../platform/program-pipe.ts";
-import { checkDatabase, readContent } from "../../platform/sqlite.ts";
+import { readContent } from "../../platform/sqlite.ts";
+import { checkDatabase } from "../../platform/sqlite-check.ts";
+import { checkFully } from "./check-database.ts";
 import { Failure } from "./failure.ts";
 import { feed, FILE_TYPES, isOutside, pathInTar, unpackTar } from "./files.ts";
 import { startsOf } from "./pg-file.ts";
@@ -35,7 +37,7 @@ type Write = (line: BackupLine) => void;
 export async function unpackDatabase(reading: Reading, file: string, write: Write): Promise<void> {
   await writeStream(reading, file, write);
   try {
-    const findings = await checkDatabase(file, { quick: reading.stood });
+    const findings = await (reading.stood ? checkDatabase(file, { quick: true }) : checkFully(file));
     if (findings.length > 0) throw new Error(findings.join("; "));
     const found = await readContent(file);
     if (reading.content !== undefined) compareContent({ content: reading.content }, found);
