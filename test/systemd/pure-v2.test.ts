@@ -1,0 +1,150 @@
+/** On a machine with cgroup v2 alone: what the kernel enforces there, how its kills are told, and a real suspend. */
+import { beforeAll, describe, expect, test } from "vitest";
+import { unbootableVm } from "./bootable.ts";
+import { UNIT } from "./box.ts";
+import { Vm } from "./vm.ts";
+
+/** What an emulated processor takes for what takes a real one seconds, ms. */
+const TIMEOUT = { timeout: 600_000 };
+/** Longer than any timeout of a probe below, ms. */
+const SLEPT_MS = 25_000;
+const CGROUP = `/sys/fs/cgroup/system.slice/${UNIT}`;
+
+const shell = (text: string): string[] => ["sh", "-c", text];
+/** One death of each is looked at; an emulated machine has no time for more. */
+const once = { base: "1h", cap: "1h" };
+
+const limited = {
+  hog: { command: shell("cat /proc/self/cgroup; exec tail /dev/zero"), restart: once, limits: { memory: "48MiB" } },
+  parent: { command: shell("tail /dev/zero; exec sleep 6000"), restart: once, limits: { memory: "48MiB" } },
+  soft: {
+    command: shell("(head -c 80000000 /dev/zero; exec sleep 6000) | tail -c 80000000 > /dev/null"),
+    limits: { memory: "256MiB", memoryHigh: "64MiB" },
+  },
+  bomb: { command: shell("while :; do sleep 6000 & done"), restart: once, limits: { pids: 20 } },
+  busy: { command: shell("while :; do :; done"), limits: { cpu: "10%" } },
+  killed: { command: ["sleep", "6000"], limits: { memory: "48MiB" } },
+};
+
+const sleepers = {
+  beating: { command: ["/opt/bot.sh"], ready: "notify", probes: [{ kind: "heartbeat", timeout: "8s" }] },
+  writing: {
+    command: shell("while :; do touch beat; sleep 0.5; done"),
+    probes: [{ kind: "file", path: "/opt/writing/beat", maxAge: "8s", period: "1s", timeout: "500ms" }],
+  },
+  // Its probe's command is asleep with the machine, most of the time.
+  asked: {
+    command: ["sleep", "6000"],
+    probes: [{ kind: "exec", command: ["sleep", "4"], period: "20s", timeout: "15s", failureThreshold: 1 }],
+  },
+};
+
+/** A machine in which the unit runs with these bots. */
+async function start(bots: Readonly<Record<string, object>>): Promise<Vm> {
+  const each = Object.entries(bots).map(([name, bot]) => [
+    name,
+    { cwd: `/opt/${name}`, user: "nobody", stopTimeout: "5s", ...bot },
+  ]);
+  const vm = await Vm.boot({
+    version: 1,
+    stateDir: "/var/lib/tradingbot",
+    runtimeDir: "/run/tradingbot",
+    logDir: "/var/log/tradingbot",
+    bots: Object.fromEntries(each),
+  });
+  const folders = Object.keys(bots).map((name) => `/opt/${name}`);
+  await vm.do(`mkdir -m 0777 ${folders.join(" ")}`);
+  const { code, err } = await vm.exec(`systemctl start ${UNIT}`);
+  if (code === 0) return vm;
+  const log = await vm.log();
+  await vm[Symbol.asyncDispose]();
+  throw new Error(`${err}\n${log}`);
+}
+
+const skipped = unbootableVm === undefined ? "" : ` (${unbootableVm})`;
+
+describe.skipIf(unbootableVm !== undefined)(`limits where cgroup v2 is alone${skipped}`, () => {
+  let vm: Vm;
+  let daemon: string;
+  const mainPid = (): Promise<string> => vm.do(`systemctl show --property MainPID --value ${UNIT}`);
+  /** A file of the cgroup of the bot's start that runs. */
+  const cgroupFile = (bot: string, file: string): Promise<string> =>
+    vm.do(
+      `for at in ${CGROUP}/bot-${bot}-*/*/; do if [ -n "$(cat $at/cgroup.procs)" ]; then cat $at/${file}; exit; fi; done; exit 1`,
+    );
+
+  beforeAll(async () => {
+    vm = await start(limited);
+    daemon = await mainPid();
+    return () => vm[Symbol.asyncDispose]();
+  }, TIMEOUT.timeout);
+
+  test("a hog is killed in the cgroup that it was started in, and its exit says oom", TIMEOUT, async () => {
+    const hog = await vm.botUntil("it died of memory", "hog", ({ state }) => state === "backoff");
+    expect(hog.lastExit).toMatchObject({ cause: "oom", signal: "SIGKILL", detail: "killed for want of memory" });
+    expect((await vm.supervisor("logs hog")).out).toMatch(
+      new RegExp(`^0::/system\\.slice/${UNIT}/bot-hog-\\w+/\\w{32}$`, "m"),
+    );
+  });
+
+  test("a hog among the bot's children takes the whole bot with it", TIMEOUT, async () => {
+    const parent = await vm.botUntil("it died of memory", "parent", ({ state }) => state === "backoff");
+    expect(parent.lastExit).toMatchObject({ cause: "oom", signal: "SIGKILL" });
+  });
+
+  test("any other SIGKILL is a signal", TIMEOUT, async () => {
+    const { pid } = await vm.botUntil("it runs", "killed", ({ state }) => state === "running");
+    expect(await cgroupFile("killed", "memory.max")).toBe(String(48 * 1_024 ** 2));
+    await vm.do(`kill -9 ${pid}`);
+    const next = await vm.botUntil("its death was seen", "killed", ({ lastExit }) => lastExit !== null);
+    expect(next.lastExit).toMatchObject({ cause: "signal", signal: "SIGKILL" });
+  });
+
+  test("a bot above memoryHigh is slowed down by the kernel and told to degrade", TIMEOUT, async () => {
+    const soft = await vm.botUntil("it is degraded", "soft", ({ level }) => level === "degraded");
+    expect(soft).toMatchObject({ state: "running", generation: 1, resources: { memoryLimitBytes: 256 * 1_024 ** 2 } });
+    expect(await cgroupFile("soft", "memory.high")).toBe(String(64 * 1_024 ** 2));
+    expect(await cgroupFile("soft", "memory.events")).toMatch(/^high [1-9]/m);
+  });
+
+  test("a fork bomb is refused by the kernel and ended whole; a busy bot waits for its turn", TIMEOUT, async () => {
+    const bomb = await vm.botUntil("it could not fork", "bomb", ({ state }) => state === "backoff");
+    expect(bomb.lastExit).toMatchObject({ cause: "exited" });
+    expect((await vm.exec(`cat ${CGROUP}/bot-bomb-*/*/cgroup.procs`)).out).toBe("");
+    expect(await cgroupFile("busy", "cpu.stat")).toMatch(/^nr_throttled [1-9]/m);
+  });
+
+  test("the daemon has a larger share of the processor than its bots, and outlived them all", TIMEOUT, async () => {
+    expect(await vm.do(`cat ${CGROUP}/tradingbot-supervisor/cpu.weight`)).toBe("10000");
+    expect(await cgroupFile("busy", "cpu.weight")).toBe("100");
+    expect(await mainPid()).toBe(daemon);
+  });
+
+  test("doctor and config check say that this machine enforces all of it", TIMEOUT, async () => {
+    const { out } = await vm.supervisor("doctor");
+    expect(out).toContain(`pid ${daemon} answers`);
+    expect(out).toContain("enforced by the kernel: memory (v2), cpu (v2), pids (v2)");
+    expect(await vm.supervisor("config check")).toMatchObject({ code: 0, err: "" });
+  });
+});
+
+describe.skipIf(unbootableVm !== undefined)(`a suspended machine${skipped}`, () => {
+  test("its sleep restarts no bot, and nobody's watchdog fires", TIMEOUT, async () => {
+    await using vm = await start(sleepers);
+    for (const name of Object.keys(sleepers))
+      await vm.botUntil(`${name} is healthy`, name, ({ health }) => health === "healthy");
+    const before = await vm.status();
+    await vm.suspend(SLEPT_MS);
+    const after = await vm.until("the sleep was noticed, and all are judged anew", async () => {
+      const status = await vm.status();
+      const machine = status?.supervisor.machine;
+      const over = machine?.suspends === 1 && machine.disturbed === null;
+      return over && status?.bots.every(({ health }) => health === "healthy") ? status : undefined;
+    });
+    const seen = (status: typeof before): object[] =>
+      (status?.bots ?? []).map(({ name, pid, generation, restarts: { total } }) => ({ name, pid, generation, total }));
+    expect(seen(after)).toEqual(seen(before));
+    expect(after.supervisor.pid).toBe(before?.supervisor.pid);
+    expect(await vm.log()).toMatch(/slept for \d+\.\d s/);
+  });
+});
