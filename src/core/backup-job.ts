@@ -197,7 +197,18 @@ export const backupLineSchema = later(() =>
       stopped: z.array(z.string()),
     }),
     /** WAL that the server keeps for us, segments that were archived since the last such line, and the newest whole one. */
-    z.object({ kind: z.literal("wal"), retainedBytes: z.number(), archived: z.int(), last: z.string().nullable() }),
+    z.object({
+      kind: z.literal("wal"),
+      retainedBytes: z.number(),
+      /** What the server has written and we have not received; `null`: it does not say. */
+      lagBytes: z.number().nullable(),
+      archived: z.int(),
+      last: z.string().nullable(),
+      /** Gaps since the newest base: no instant behind one can be recovered. */
+      gaps: z.int(),
+      /** Everything that was committed until then can be recovered from the newest base; `null`: nobody knows. */
+      recoverableTo: z.string().nullable(),
+    }),
     /** How far the archive in a bucket is: its newest whole segment, those that wait, and why it does not go on. */
     z.object({
       kind: z.literal("walCopied"),
@@ -205,6 +216,8 @@ export const backupLineSchema = later(() =>
       last: z.string().nullable(),
       waiting: z.int(),
       failure: z.string().nullable(),
+      /** It lacks WAL for good that a base there needs. */
+      gap: z.boolean(),
     }),
     /** WAL that is missing in the archive; `needsBase`: nothing later can be restored before there is another base. */
     z.object({ kind: z.literal("walGap"), text: z.string(), needsBase: z.boolean() }),

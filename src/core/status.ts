@@ -199,6 +199,15 @@ const backupStatusSchema = z.strictObject({
     .strictObject({
       slotRetainedBytes: z.number().min(0).describe("WAL that the server keeps until it is archived."),
       lastSegment: z.string().nullable().describe("The newest whole segment that is archived."),
+      lagBytes: z
+        .number()
+        .min(0)
+        .nullish()
+        .describe("WAL that the server has written and we have not received; null: nobody receives it now."),
+      gaps: z.int().min(0).optional().describe("Gaps in the archive since the newest base."),
+      recoverableTo: time
+        .nullish()
+        .describe("What was committed until then can be recovered from the newest base; null: nobody knows."),
       copies: z
         .array(
           z.strictObject({
@@ -206,6 +215,7 @@ const backupStatusSchema = z.strictObject({
             lastSegment: z.string().nullable().describe("The newest whole segment in the bucket."),
             waiting: z.int().min(0).describe("Archived segments that are not there yet."),
             failure: z.string().nullable().describe("Why it does not go on; null: it does."),
+            gap: z.boolean().optional().describe("WAL is missing there for good that a base there needs."),
           }),
         )
         .optional()

@@ -57,6 +57,12 @@ export function gapsIn(segments: readonly WalSegment[]): readonly (readonly [bef
   });
 }
 
+/** How often segments are missing, once or many in a row, between the segment number `from` and the newest one that is there. */
+export function countGaps(segments: readonly WalSegment[], from: number): number {
+  const numbers = new Set(segments.map(({ number }) => number).filter((number) => number >= from));
+  return [...numbers].filter((number) => number !== from && !numbers.has(number - 1)).length;
+}
+
 /** Of the first page's header: XLogLongPageHeaderData of xlog_internal.h, in the byte order of the machine. */
 export const LONG_HEADER_BYTES = 40;
 const [INFO_AT, SYSTEM_AT] = [2, 24];

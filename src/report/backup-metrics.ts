@@ -2,6 +2,7 @@
 import { STAGES } from "../core/backup-job.ts";
 import { LEVELS } from "../core/backup-manifest.ts";
 import { TIERS } from "../core/backup-retention.ts";
+import type { BackupStatus } from "../core/status.ts";
 import { counter, gauge, ofBackup, ofBackupBy, ofDrill, secondsOf, type Row } from "./metric-source.ts";
 
 /** Where a backup or a copy of one fails: the others are of restores, and one that waits for another run is no failure. */
@@ -78,8 +79,8 @@ export const BACKUP_METRICS: readonly Row[] = [
   ),
   gauge(
     "supervisor_backup_newest_recoverable_timestamp_seconds",
-    "Instant of the newest backup that is proven, in seconds since 1970; NaN: none is.",
-    ofBackup(({ stored }) => secondsOf(stored?.newestAt)),
+    "Instant of the newest backup that is proven, or, with archived WAL, until which everything that was committed can be recovered, in seconds since 1970; NaN: there is none.",
+    ofBackup(({ stored, wal }) => newer(secondsOf(stored?.newestAt), secondsOf(wal?.recoverableTo))),
   ),
   gauge(
     "supervisor_backup_overdue",
@@ -122,6 +123,16 @@ export const BACKUP_METRICS: readonly Row[] = [
     ofBackup(({ wal }) => wal?.slotRetainedBytes ?? null),
   ),
   gauge(
+    "supervisor_backup_wal_lag_bytes",
+    "WAL that a PostgreSQL server has written and that was not received yet; NaN of other targets, and while nobody receives it.",
+    ofBackup(({ wal }) => wal?.lagBytes ?? null),
+  ),
+  gauge(
+    "supervisor_backup_wal_gaps",
+    "Gaps in the archived WAL since the newest base, behind which nothing can be recovered; of a bucket 1 for any since its oldest base; NaN of targets whose WAL does not go there.",
+    ofBackup(gapsOf),
+  ),
+  gauge(
     "supervisor_backup_wal_waiting_segments",
     "Archived WAL segments that are not in every bucket yet; NaN of targets whose WAL goes to none.",
     ofBackup(({ wal }) =>
@@ -137,4 +148,17 @@ export const BACKUP_METRICS: readonly Row[] = [
 
 function numberOf(claim: boolean | undefined): number | null {
   return claim === undefined ? null : Number(claim);
+}
+
+/** Either may be NaN. */
+function newer(a: number, b: number): number {
+  return Number.isNaN(a) ? b : Number.isNaN(b) ? a : Math.max(a, b);
+}
+
+/** The state of a bucket's WAL is told by the place that receives it. */
+function gapsOf({ target, store, wal }: BackupStatus, all: readonly BackupStatus[]): number | null {
+  if (wal !== undefined) return wal.gaps ?? null;
+  const copies = all.flatMap((each) => (each.target === target ? (each.wal?.copies ?? []) : []));
+  const gap = copies.find((each) => each.store === store)?.gap;
+  return numberOf(gap);
 }

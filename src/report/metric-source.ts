@@ -176,13 +176,13 @@ export function botState(label: string, options: readonly string[], read: (bot: 
 }
 
 /** A sample for each target and store that it goes to; `null` is NaN. */
-export function ofBackup(read: (backup: BackupStatus) => number | null): Source {
+export function ofBackup(read: (backup: BackupStatus, all: readonly BackupStatus[]) => number | null): Source {
   return {
     labels: ["backup", "store", "type"],
     read: ({ backups }) =>
       backups.map((each) => ({
         labels: { backup: each.target, store: each.store, type: each.kind },
-        value: read(each) ?? NONE,
+        value: read(each, backups) ?? NONE,
       })),
   };
 }

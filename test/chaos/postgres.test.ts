@@ -96,6 +96,9 @@ test(`the daemon archives WAL, and the binary recovers to an instant in a new fo
   await until("a segment is archived", () => readdirSync(wal).some((name) => /^[0-9A-F]{24}$/.test(name)), 60_000);
   const status = JSON.parse((await rig.cli("status", "--json")).out);
   expect(status.backups[0].wal.slotRetainedBytes).toBeGreaterThanOrEqual(0);
+  expect(status.backups[0].wal).toMatchObject({ gaps: 0, lagBytes: expect.any(Number) });
+  expect(status.backups[0]).toMatchObject({ full: { full: { shrunk: false }, base: { shrunk: false } } });
+  expect(status.backups[0].stored).toMatchObject({ freeBytes: expect.any(Number), tiers: { hourly: 2 } });
   const done = await rig.cli("restore", "ledger", "--at", at, "--to", "recovered");
   expect(done).toMatchObject({ code: 0 });
   expect(done.out).toMatch(/RPO.*RTO/);

@@ -1,7 +1,7 @@
 /** Names of WAL segments and what can be played of them. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { contiguousFrom, gapsIn, readSegment } from "../../src/core/wal.ts";
+import { contiguousFrom, countGaps, gapsIn, readSegment } from "../../src/core/wal.ts";
 
 const MIB = 1_024 ** 2;
 
@@ -36,6 +36,18 @@ test("gapsIn() finds a gap wherever the numbers do not count on", () => {
       const missing = (sorted.at(-1) ?? 0) - (sorted[0] ?? 0) + 1 - all.length;
       const found = gapsIn(all.map(asSegment)).map(([a, b]) => b.number - a.number - 1);
       expect(found.reduce((sum, each) => sum + each, 0)).toBe(missing);
+    }),
+  );
+});
+
+test("countGaps() is how often a number from the start on is not there, though a later one is, whatever the timeline", () => {
+  fc.assert(
+    fc.property(numbers, fc.nat(40), (all, from) => {
+      const there = new Set(all.filter((number) => number >= from));
+      const end = Math.max(from, ...there);
+      const shown = Array.from({ length: end - from + 1 }, (_, n) => (there.has(from + n) ? "x" : ".")).join("");
+      const twice = [...all, ...all].map(asSegment);
+      expect(countGaps(twice, from)).toBe(there.size === 0 ? 0 : (shown.match(/\.+/g)?.length ?? 0));
     }),
   );
 });

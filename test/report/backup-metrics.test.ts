@@ -58,9 +58,9 @@ const textOf = (...backups: BackupStatus[]): string => metricsText({ ...statusOf
 const seriesOf = (text: string, name: string): string[] =>
   text.split("\n").filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
 
-describe("metricsText() of backups", () => {
-  const place = 'backup="state",store="local",type="sqlite"';
+const place = 'backup="state",store="local",type="sqlite"';
 
+describe("metricsText() of backups", () => {
   test.each([
     [`supervisor_backup_last_attempt_timestamp_seconds{${place}}`, secondsAt(5)],
     [`supervisor_backup_last_success_timestamp_seconds{${place}}`, secondsAt(4)],
@@ -83,6 +83,35 @@ describe("metricsText() of backups", () => {
     [`supervisor_backup_newest_recoverable_timestamp_seconds{${place}}`, secondsAt(4)],
   ])("says %s", (series, value) => {
     expect(textOf(directory())).toContain(`\n${series} ${value}\n`);
+  });
+});
+
+describe("metricsText() of backups, as a whole", () => {
+  test("tells lag, gaps and the end of what can be recovered with archived WAL, for its bucket too", () => {
+    const wal = {
+      slotRetainedBytes: 9,
+      lastSegment: "000000010000000000000002",
+      lagBytes: 7,
+      gaps: 2,
+      recoverableTo: at(6),
+      copies: [
+        { store: "offsite", lastSegment: null, waiting: 0, failure: "it lacks some", gap: true },
+        { store: "whole", lastSegment: null, waiting: 0, failure: null, gap: false },
+      ],
+    };
+    const places = [directory({ kind: "postgres", wal })].concat(
+      ["offsite", "whole", "other"].map((store) => directory({ kind: "postgres", store })),
+    );
+    const other = directory({ target: "ledger", store: "offsite" });
+    const text = textOf(...places, other);
+    const valuesOf = (name: string) => seriesOf(text, name).map((line) => line.split(" ").at(-1));
+    expect(valuesOf("supervisor_backup_wal_gaps")).toEqual(["2", "1", "0", "NaN", "NaN"]);
+    expect(valuesOf("supervisor_backup_wal_lag_bytes")).toEqual(["7", "NaN", "NaN", "NaN", "NaN"]);
+    const newest = [6, 4, 4, 4, 4].map((hour) => String(secondsAt(hour)));
+    expect(valuesOf("supervisor_backup_newest_recoverable_timestamp_seconds")).toEqual(newest);
+    const unknown = textOf(directory({ wal: { ...wal, lagBytes: null, recoverableTo: null } }));
+    expect(unknown).toContain(`supervisor_backup_wal_lag_bytes{${place}} NaN\n`);
+    expect(unknown).toContain(`supervisor_backup_newest_recoverable_timestamp_seconds{${place}} ${secondsAt(4)}\n`);
   });
 
   test("has each series of a place from the start, NaN where nothing is known and 0 where it counts", () => {

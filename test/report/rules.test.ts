@@ -64,6 +64,9 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     [`supervisor_backup_failures_total{${backup},stage="source"}`]: "3",
     [`supervisor_backup_shrunk{${backup},kind="full"}`]: "0",
     [`supervisor_backup_shrunk{${backup},kind="base"}`]: "NaN",
+    [`supervisor_backup_wal_gaps{${backup}}`]: "0",
+    [`supervisor_backup_wal_gaps{${bucket}}`]: "NaN",
+    [`supervisor_backup_wal_lag_bytes{${backup}}`]: "0",
     [`supervisor_backup_repo_free_bytes{${backup}}`]: "2000",
     [`supervisor_backup_repo_reserve_bytes{${backup}}`]: "1000",
     [`supervisor_backup_repo_free_bytes{${bucket}}`]: "NaN",
@@ -112,6 +115,11 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
     "a full backup has shrunk",
     { 'supervisor_backup_shrunk{backup="state",store="local",type="sqlite",kind="full"}': "1" },
     ["BackupShrunk"],
+  ],
+  [
+    "WAL is missing in a bucket",
+    { 'supervisor_backup_wal_gaps{backup="state",store="offsite",type="sqlite"}': "1" },
+    ["BackupWalGap"],
   ],
   [
     "a store has less free than its reserve",

@@ -3,13 +3,13 @@
  * each whole segment. The slot keeps at the server what has not been received, so a worker that dies loses nothing.
  */
 import { writeSync } from "node:fs";
-import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
+import { BACKUP_EXIT, type BackupLine, type JobTarget } from "../../core/backup-job.ts";
 import { walJobSchema, type WalJob } from "../../core/restore-job.ts";
 import { gapsIn, type WalSegment } from "../../core/wal.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
 import { lastLines } from "../../platform/program-pipe.ts";
-import { quoteText, type PsqlSession } from "../../platform/psql.ts";
+import type { PsqlSession } from "../../platform/psql.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { keepWal, slotName } from "./pg-base.ts";
@@ -18,6 +18,7 @@ import { openSession, placeOf } from "./postgres.ts";
 import { Repository } from "./repository.ts";
 import type { WalArchive } from "./wal-archive.ts";
 import { WalCopier, type CopierOptions } from "./wal-copier.ts";
+import { newestOf, report, whenChanged } from "./wal-report.ts";
 import { claimArchive, pruneAside, startOfBase, startsFor, type BaseStart } from "./wal-systems.ts";
 
 /** Between two looks at what was received, and whether anybody still listens, ms. */
@@ -68,14 +69,15 @@ export async function archiveWal(job: WalJob, io: WalIo): Promise<number> {
       const claimed = await claimArchive(repository.folder, segmentBytes, systemId);
       if (claimed === undefined) throw new Failure("lock", `another process archives the WAL of ${target.name}`);
       try {
-        if ((await keepWal(session, target.name)) === "lost")
+        const lost = (await keepWal(session, target.name)) === "lost";
+        if (lost)
           io.write({
             kind: "walGap",
             text: "the server has thrown WAL away before it was received",
             needsBase: true,
           });
-        tellOther(claimed.former, basesOf(repository, segmentBytes), systemId, io);
-        await receive(job, io, { session, archive: claimed.archive, repository, ...server });
+        const other = tellOther(claimed.former, basesOf(repository, segmentBytes), systemId, io);
+        await receive(job, io, { session, archive: claimed.archive, repository, needsBase: lost || other, ...server });
       } finally {
         claimed.lock.release();
       }
@@ -105,32 +107,15 @@ async function serverOf(session: PsqlSession): Promise<ServerFacts> {
   return facts;
 }
 
-interface Slot {
-  readonly retained: number;
-  readonly status: string | null;
-}
-
-async function slotOf(session: PsqlSession, target: string): Promise<Slot | undefined> {
-  const [slot] = await session.rows<Slot>(
-    `SELECT pg_catalog.pg_wal_lsn_diff(CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END, restart_lsn)::int8 AS retained,
-     wal_status AS status FROM pg_catalog.pg_replication_slots WHERE slot_name = ${quoteText(slotName(target))}`,
-  );
-  return slot;
-}
-
 interface Receiving extends ServerFacts {
   readonly session: PsqlSession;
   readonly archive: WalArchive;
   readonly repository: Repository;
+  /** Nothing later can be recovered before there is another base. */
+  readonly needsBase: boolean;
 }
 
-async function receive(
-  job: WalJob,
-  io: WalIo,
-  { session, archive, repository, version, segmentBytes, systemId }: Receiving,
-): Promise<void> {
-  const { target } = job;
-  if (target.kind !== "postgres") return;
+function startReceiver(target: Extract<JobTarget, { kind: "postgres" }>, archive: WalArchive, version: string) {
   const program = postgresProgram("pg_receivewal", majorOf(version) ?? 0);
   const options = [
     "-D",
@@ -141,12 +126,22 @@ async function receive(
     "--no-loop",
     "--no-password",
   ];
-  const child = Bun.spawn({
+  return Bun.spawn({
     cmd: ["/bin/sh", "-c", LEASH, "sh", program, ...options],
     cwd: "/",
     env: connectionEnv(placeOf(target), target.password),
     stdio: ["pipe", "ignore", "pipe"],
   });
+}
+
+async function receive(
+  job: WalJob,
+  io: WalIo,
+  { session, archive, repository, needsBase, version, segmentBytes, systemId }: Receiving,
+): Promise<void> {
+  const { target } = job;
+  if (target.kind !== "postgres") return;
+  const child = startReceiver(target, archive, version);
   const over = new AbortController();
   let words = "";
   void (async () => {
@@ -160,6 +155,10 @@ async function receive(
   const copying = copyTo(job, io, { archive, segmentBytes, systemId, signal: stop });
   const reported = new Set<string>();
   const starts = (): readonly WalSegment[] => startsFor(basesOf(repository, segmentBytes), systemId);
+  const known = whenChanged(repository, starts, io);
+  // Until there is another one.
+  const worthless = needsBase ? known().at(-1)?.name : null;
+  let upTo: string | null = null;
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
       const archived = await archive.archive({
@@ -174,7 +173,12 @@ async function receive(
       }
       for (const [before, after] of gapsIn(archive.segments())) tellGap({ before, after }, starts, reported, io);
       if (archived.length > 0 || round % REPORT_ROUNDS === 0)
-        await report({ session, archive }, target.name, archived.length, io);
+        upTo = await report(
+          { session, archive, newest: newestOf(known(), worthless), upTo },
+          target.name,
+          archived.length,
+          io,
+        );
       await sleep(io.clock, io.roundMs ?? ROUND_MS, stop);
     }
     if (over.signal.aborted)
@@ -205,20 +209,6 @@ async function copyTo(
   await Promise.all(copiers.map((copier) => copier.run()));
 }
 
-/** Throws when the server has given the slot up. */
-async function report(
-  { session, archive }: Pick<Receiving, "session" | "archive">,
-  target: string,
-  archived: number,
-  io: WalIo,
-): Promise<void> {
-  const slot = await slotOf(session, target);
-  const retainedBytes = Math.max(0, slot?.retained ?? 0);
-  io.write({ kind: "wal", retainedBytes, archived, last: archive.segments().at(-1)?.name ?? null });
-  if (slot === undefined || slot.status === "lost")
-    throw new Failure("source", "the replication slot is gone or lost; it is made again");
-}
-
 interface Gap {
   readonly before: WalSegment;
   readonly after: WalSegment;
@@ -243,13 +233,19 @@ function basesOf(repository: Repository, segmentBytes: number): readonly BaseSta
   return bases.flatMap(({ manifest }) => startOfBase(manifest, segmentBytes) ?? []);
 }
 
-/** A server was made anew at this address: what leads on from older bases ends here, and nothing of the new one can be recovered yet. */
-function tellOther(former: string | undefined, bases: readonly BaseStart[], systemId: string, { write }: WalIo): void {
+/** Whether a server was made anew at this address: what leads on from older bases ends here, and nothing of the new one can be recovered yet. */
+function tellOther(
+  former: string | undefined,
+  bases: readonly BaseStart[],
+  systemId: string,
+  { write }: WalIo,
+): boolean {
   const others = bases.length > 0 && bases.every((base) => base.systemId !== undefined && base.systemId !== systemId);
-  if (former === undefined && !others) return;
+  if (former === undefined && !others) return false;
   const who = former ?? bases.at(-1)?.systemId ?? "";
   const text = `the server is another one than before (its system identifier is ${systemId}, it was ${who}): its WAL is kept apart, and the old one's stays as long as there are bases of it`;
   write({ kind: "walGap", text, needsBase: true });
+  return true;
 }
 
 /** WAL before the oldest base leads nowhere. Nothing goes while there is no base. */

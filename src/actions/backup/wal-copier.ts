@@ -49,6 +49,8 @@ export class WalCopier {
   #prunedMs = Number.NEGATIVE_INFINITY;
   #partial: { readonly segment: string; readonly changedMs: number; readonly sentMs: number } | undefined;
   #told = "";
+  /** As far as the bucket could last be asked. */
+  #lacks: string | null = null;
   /** Servers in the bucket that were named already. */
   readonly #toldOthers = new Set<string>();
 
@@ -213,9 +215,17 @@ export class WalCopier {
   /** The same is said once. */
   #tell(trouble: string | null): void {
     const { store, write } = this.#options;
-    const failure = trouble ?? this.#gap();
+    if (trouble === null) this.#lacks = this.#gap();
+    const failure = trouble ?? this.#lacks;
     const last = [...(this.#there ?? [])].toSorted((a, b) => (a.slice(8) < b.slice(8) ? -1 : 1)).at(-1) ?? null;
-    const line = { kind: "walCopied", store, last, waiting: this.#waiting().length, failure } as const;
+    const line = {
+      kind: "walCopied",
+      store,
+      last,
+      waiting: this.#waiting().length,
+      failure,
+      gap: this.#lacks !== null,
+    } as const;
     const text = JSON.stringify(line);
     if (text === this.#told) return;
     this.#told = text;

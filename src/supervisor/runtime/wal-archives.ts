@@ -89,6 +89,8 @@ export class WalArchives {
     const { code, failure } = await this.#follow(keeper);
     keeper.running = false;
     keeper.worker = undefined;
+    // Nobody knows how far behind it is while nobody receives it.
+    if (keeper.wal !== undefined) keeper.wal = { ...keeper.wal, lagBytes: null };
     const nowMs = clock.monotonicMs();
     if (nowMs - startedMs >= GOOD_MS) keeper.pauseMs = FIRST_PAUSE_MS;
     keeper.notBeforeMs = nowMs + keeper.pauseMs;
@@ -109,8 +111,7 @@ export class WalArchives {
           clock,
           onStart: (worker) => (keeper.worker = worker),
           onLine: (line) => {
-            if (line.kind === "wal")
-              keeper.wal = { ...keeper.wal, slotRetainedBytes: line.retainedBytes, lastSegment: line.last };
+            if (line.kind === "wal") noteWal(keeper, line);
             if (line.kind === "walCopied") this.#noteCopy(keeper, line);
             if (line.kind === "wal" && keeper.said !== "") {
               keeper.said = "";
@@ -142,11 +143,11 @@ export class WalArchives {
     });
   }
 
-  #noteCopy(keeper: Keeper, { store, last, waiting, failure }: Extract<BackupLine, { kind: "walCopied" }>): void {
+  #noteCopy(keeper: Keeper, { store, last, waiting, failure, gap }: Extract<BackupLine, { kind: "walCopied" }>): void {
     const { target } = keeper.place;
     const before = keeper.wal?.copies?.find((each) => each.store === store);
     const others = keeper.wal?.copies?.filter((each) => each.store !== store) ?? [];
-    const copies = [...others, { store, lastSegment: last, waiting, failure }];
+    const copies = [...others, { store, lastSegment: last, waiting, failure, gap }];
     keeper.wal = { slotRetainedBytes: 0, lastSegment: null, ...keeper.wal, copies };
     if (failure !== null && before?.failure !== failure)
       this.#deps.say("alert", `the WAL of ${target} is not copied to ${store} now: ${failure}`);
@@ -160,4 +161,12 @@ export class WalArchives {
     keeper.said = text;
     this.#deps.say("alert", text);
   }
+}
+
+function noteWal(
+  keeper: Keeper,
+  { retainedBytes, lagBytes, last, gaps, recoverableTo }: Extract<BackupLine, { kind: "wal" }>,
+): void {
+  const now = { slotRetainedBytes: retainedBytes, lagBytes, lastSegment: last, gaps, recoverableTo };
+  keeper.wal = { ...keeper.wal, ...now };
 }

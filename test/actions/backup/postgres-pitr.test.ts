@@ -155,9 +155,16 @@ test(
     const status = (): string => small.sql("postgres", "SELECT wal_status FROM pg_replication_slots");
     expect(status()).toBe("lost");
     await using receiver = new Receiver(rig, target);
-    await until("it goes on", () => receiver.lines.some((line) => line.kind === "wal"));
+    const wals = () => receiver.lines.filter((line) => line.kind === "wal");
+    await until("it goes on", () => wals().length > 0);
     expect(receiver.lines[0]).toMatchObject({ kind: "walGap", needsBase: true });
+    expect(wals().at(-1)).toMatchObject({ gaps: 1, recoverableTo: null });
     expect(status()).toBe("reserved");
+    // Another base closes it.
+    expect(await rig.backUp(rig.job(target))).toBe(0);
+    await until("nothing is missing", () => wals().at(-1)?.gaps === 0);
+    await until("all is received", () => wals().at(-1)?.lagBytes === 0);
+    expect(wals().at(-1)?.recoverableTo).toMatch(/^\d{4}-/);
     // And one that archives beside it is refused.
     await using second = new Receiver(rig, target);
     expect(await second.ended).toBe(7);
@@ -167,6 +174,60 @@ test(
     expect(receiver.lines.at(-1)).toMatchObject({ kind: "failed", stage: "source" });
   },
 );
+
+test(
+  `archiveWal() says how much it has not received, and until when everything can be recovered${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    const database = server.makeDatabase(10);
+    const target = { kind: "postgres", name: "lagging", url: server.url(database), physical: true } as const;
+    expect(await rig.backUp(rig.job(target))).toBe(0);
+    await using receiver = new Receiver(rig, target);
+    const wals = () => receiver.lines.filter((line) => line.kind === "wal");
+    const last = () => wals().at(-1);
+    await until("all is received", () => last()?.lagBytes === 0);
+    expect(last()).toMatchObject({ gaps: 0, recoverableTo: expect.any(String) });
+    const { incoming } = new WalArchive(rig.repository("lagging").folder, SEGMENT_BYTES);
+    const pids = receiversOf(incoming);
+    expect(pids).not.toEqual([]);
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    try {
+      server.sql(database, "UPDATE trades SET price = price + 1");
+      await until("something is not received", () => (last()?.lagBytes ?? 0) > 0);
+      const [stopped, told] = [last()?.recoverableTo, wals().length];
+      expect(stopped).toEqual(expect.any(String));
+      await until("it is told again", () => wals().length > told + 1);
+      // What is not here does not move the instant.
+      expect(last()?.recoverableTo).toBe(stopped);
+    } finally {
+      for (const pid of pids) process.kill(pid, "SIGCONT");
+    }
+    await until("all is received again", () => last()?.lagBytes === 0);
+    // A whole segment that is lost is a gap behind the base.
+    for (let n = 0; n < 3; n += 1) server.sql(database, `CREATE TABLE more${n} (a int); SELECT pg_switch_wal()`);
+    const archive = new WalArchive(rig.repository("lagging").folder, SEGMENT_BYTES);
+    await until("three are archived", () => archive.stored().length >= 3);
+    rmSync(join(archive.folder, archive.stored().at(-2)?.name ?? ""), { recursive: true });
+    await until("it is told", () => last()?.gaps === 1);
+    expect(last()?.recoverableTo).toBeNull();
+  },
+);
+
+/** Processes that receive into this folder. */
+function receiversOf(incoming: string): readonly number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+        return words[0]?.endsWith("pg_receivewal") === true && words.includes(incoming);
+      } catch {
+        return false;
+      }
+    });
+}
 
 test(
   `archiveWal() keeps the WAL of a server made anew apart from the old one's, and both are recovered${WHY}`,

@@ -183,7 +183,8 @@ test("WalCopier says that WAL is missing in the bucket which went here before it
   rig.s3.objects.set(keyOf("20260131T000000Z-abcdef"), Buffer.from(JSON.stringify(rig.base)));
   await rig.archived(2, 3, 6);
   await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(6));
-  expect(rig.lines.at(-1)).toMatchObject({ failure: expect.stringContaining(`${nameOf(3)} and ${nameOf(6)}`) });
+  const failure = expect.stringContaining(`${nameOf(3)} and ${nameOf(6)}`);
+  expect(rig.lines.at(-1)).toMatchObject({ failure, gap: true });
 });
 
 test("WalCopier says that the WAL right after the oldest base is missing in the bucket", async () => {
