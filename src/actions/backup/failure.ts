@@ -51,7 +51,10 @@ const MAX_CAUSES = 8;
 
 function isFullDisk(cause: unknown): boolean {
   return causesOf(cause).some(
-    (each) => ("code" in each && FULL_CODES.includes(each.code)) || FULL_WORDS.test(each.message),
+    (each) =>
+      (each instanceof Failure && each.stage === "space") ||
+      ("code" in each && FULL_CODES.includes(each.code)) ||
+      FULL_WORDS.test(each.message),
   );
 }
 

@@ -161,7 +161,17 @@ async function fill(
   const onProgress = (progress: { step: string; doneBytes: number; totalBytes: number }): void =>
     io.write({ kind: "progress", ...progress });
   const captured = await stage("source", () =>
-    source.capture({ scratch: draft.scratch, signal, now: () => io.clock.wallTime(), onProgress, basis }),
+    source.capture({
+      scratch: draft.scratch,
+      signal,
+      now: () => io.clock.wallTime(),
+      onProgress: (progress) => {
+        // A copy of the source lies on this disk meanwhile.
+        refuseFullDisk(draft.folder);
+        onProgress(progress);
+      },
+      basis,
+    }),
   );
   if (captured.instead !== undefined) noteFull(io, captured.instead);
   io.onStep?.("captured");

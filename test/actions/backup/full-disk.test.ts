@@ -1,5 +1,5 @@
 /** The disk of the repository, or of the data, fills up at each stage: what was there stays whole, and the next run works once there is room. */
-import { mkdtempSync, readdirSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -118,6 +118,11 @@ describe.runIf(mayMount)("on a disk of data that is full", () => {
   );
 });
 
+function freeBytes(): number {
+  const { bavail, bsize } = statfsSync(base);
+  return bavail * bsize;
+}
+
 /** All inodes but so many are in use. */
 function leaveFiles(count: number): void {
   const used = Bun.spawnSync(["df", "--output=iused", base]).stdout.toString().trim().split("\n").at(-1) ?? "0";
@@ -164,6 +169,28 @@ describe.runIf(mayMount)("with less than the reserve left", () => {
     expect(await rig.backUp(job)).toBe(0);
     resize(ROOMY);
     expect([said("alarm").length, said("note")]).toEqual([1, [expect.stringMatching(/ free again, enough for /)]]);
+  }, 60_000);
+});
+
+describe.runIf(mayMount)("on a disk that another program fills up", () => {
+  test("makeBackup() ends while it copies the source, before the bot's disk is full", async () => {
+    using rig = new RestoreRig();
+    rig.fill(30_000).close();
+    resize("64m");
+    const ballast = join(rig.folder, "ballast");
+    const steps: string[] = [];
+    const code = await rig.backUp(rig.job(rig.sqlite), {
+      onStep: (step) => {
+        steps.push(step);
+        // What is left then is less than half of the reserve, and more than the copy takes.
+        if (step === "begun") writeFileSync(ballast, Buffer.alloc(freeBytes() - 5 * 1_024 ** 2));
+      },
+    });
+    rmSync(ballast);
+    resize(ROOMY);
+    expect([code, steps]).toEqual([5, ["locked", "begun"]]);
+    expect(rig.failure()).toMatchObject({ stage: "space", reason: expect.stringMatching(/is filling up: \d/) });
+    expect(hidden(rig)).toEqual([]);
   }, 60_000);
 });
 
