@@ -119,6 +119,9 @@ test(`the daemon archives WAL, and the binary recovers to an instant in a new fo
   expect(again).toMatchObject({ code: 0 });
   await using elsewhere = await PgServer.on(rig.path("elsewhere"));
   expect(elsewhere.sql(database, "SELECT count(*), sum(price) FROM trades")).toBe("30|150");
+  // Whose server is gone does not show the lag of before.
+  await server.stop("SIGKILL");
+  await until("nobody knows the lag", async () => (await rig.status()).backups[0]?.wal?.lagBytes === null, 60_000);
 });
 
 test(

@@ -4,7 +4,7 @@ import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { readRecord } from "../../../src/supervisor/runtime/backup-run.ts";
-import { RemoteRig } from "./remote-rig.ts";
+import { RemoteRig, RETENTION } from "./remote-rig.ts";
 
 /** A machine that is ten times slower is no fault. */
 vi.setConfig({ testTimeout: 120_000 });
@@ -185,6 +185,29 @@ test("copies have a retention of their own, and what is thinned out is not sent 
   const before = rig.s3.sent("PUT", /data/).length;
   await rig.remotely(rig.remoteJob("copy", strict));
   expect(rig.s3.sent("PUT", /data/)).toHaveLength(before);
+});
+
+test("the record of a bucket says what is there, after a prune too, and when a copy last stood its proof", async () => {
+  await using rig = await RemoteRig.open();
+  await rig.backUpOrders();
+  await rig.backUp(rig.job(rig.sqlite));
+  const [first, second] = rig
+    .repository()
+    .list()
+    .backups.map(({ manifest }) => manifest.snapshotAt);
+  const record = (): unknown => JSON.parse(readFileSync(join(rig.folder, "records", "state@offsite.json"), "utf8"));
+  await rig.remotely(rig.remoteJob("copy", { retention: { ...RETENTION, minKeep: 2 } }));
+  expect(record()).toMatchObject({ stock: { storedBytes: expect.any(Number), oldestAt: first, newestAt: second } });
+  expect(record()).not.toHaveProperty("stock.disk");
+  // That it was copied is no proof of it.
+  expect(record()).not.toHaveProperty("stood");
+  await rig.remotely(rig.remoteJob("verify", { level: "L1" }));
+  expect(record()).toMatchObject({ stood: { L1: expect.any(String) } });
+  const strict = { retention: { hourly: 0, daily: 0, weekly: 0, monthly: 0, minKeep: 1 }, force: true };
+  await rig.remotely(rig.remoteJob("prune", { ...strict, dryRun: true }));
+  expect(record()).toMatchObject({ stock: { oldestAt: first } });
+  await rig.remotely(rig.remoteJob("prune", strict));
+  expect(record()).toMatchObject({ stock: { oldestAt: second, newestAt: second } });
 });
 
 test("two deeds on the copies of a target at once are kept apart", async () => {

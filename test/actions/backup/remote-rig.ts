@@ -9,7 +9,7 @@ import { S3Server } from "../../harness/s3-server.ts";
 import { Rig } from "./rig.ts";
 
 const DIE = join(import.meta.dirname, "..", "..", "fixtures", "copy-and-die.ts");
-const RETENTION = { hourly: 7 * 86_400_000, daily: 30 * 86_400_000, weekly: 0, monthly: 0, minKeep: 3 };
+export const RETENTION = { hourly: 7 * 86_400_000, daily: 30 * 86_400_000, weekly: 0, monthly: 0, minKeep: 3 };
 
 /** Waits between tries are over at once. */
 export const hasty: Clock = { ...systemClock, after: (_delay, callback) => systemClock.after(0, callback) };
