@@ -40,7 +40,8 @@ const RATIO_MARGIN = 1.3;
 const MIN_RATIO = 0.35;
 
 export function reserveBytes(diskBytes: number): number {
-  return Math.min(Math.max(MIN_RESERVE_BYTES, diskBytes * RESERVE_SHARE), diskBytes * MAX_RESERVE_SHARE);
+  const wanted = Math.max(MIN_RESERVE_BYTES, diskBytes * RESERVE_SHARE);
+  return Math.floor(Math.min(wanted, diskBytes * MAX_RESERVE_SHARE));
 }
 
 /** Inodes of a file system that backups leave alone. */
