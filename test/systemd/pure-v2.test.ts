@@ -126,6 +126,18 @@ describe.skipIf(unbootableVm !== undefined)(`limits where cgroup v2 is alone${sk
     expect(out).toContain("enforced by the kernel: memory (v2), cpu (v2), pids (v2)");
     expect(await vm.supervisor("config check")).toMatchObject({ code: 0, err: "" });
   });
+
+  test("a daemon that is killed is started beside its bots, adopts them, and limits them anew", TIMEOUT, async () => {
+    const before = await vm.botUntil("it runs", "killed", ({ state }) => state === "running");
+    await vm.do(`kill -9 ${daemon}`);
+    const after = await vm.botUntil("it is adopted", "killed", ({ adopted }) => adopted);
+    expect(after).toMatchObject({ pid: before.pid, generation: before.generation });
+    expect(await mainPid()).not.toBe(daemon);
+    expect(await cgroupFile("killed", "memory.max")).toBe(String(48 * 1_024 ** 2));
+    expect(await vm.do(`systemctl show --property NRestarts --value ${UNIT}`)).toBe("1");
+    await vm.do(`systemctl stop ${UNIT}`);
+    expect(await vm.exec("grep -ls ^sleep /proc/[0-9]*/cmdline")).toMatchObject({ out: "" });
+  });
 });
 
 describe.skipIf(unbootableVm !== undefined)(`a suspended machine${skipped}`, () => {
