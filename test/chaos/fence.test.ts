@@ -65,6 +65,17 @@ test.concurrent("a shell without the unit's folders neither doubles the bot nor 
   rig.configure({ bot }, { stateDir: "unit", runtimeDir: "unit-run", logDir: "log" });
 });
 
+test.concurrent("a state folder that is moved away from under a living supervisor makes no room for a second one", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  renameSync(rig.state("."), rig.path("moved"));
+  const run = await rig.cli("run");
+  expect(run.err).toContain("its state folder was moved or removed meanwhile");
+  expect(run.code).toBe(2);
+  expect(isLive(pid ?? 0)).toBe(true);
+});
+
 test.concurrent("a copy of an installation neither adopts nor doubles the bot, nor closes its account; moved, it goes on", async () => {
   await using paper = await startPaper();
   const bot = { command: STAY, emergency: emergencyAt(paper.url) };

@@ -19,7 +19,7 @@ import { dutiesOf, type DutiesDeps } from "./duties.ts";
 import { endOfBoot } from "./boot.ts";
 import { endBots } from "./end-bots.ts";
 import { claimFolder } from "./folder-claim.ts";
-import { installationOf, statusFile, takeLock } from "./installation.ts";
+import { installationOf, statusFile, takeFolder } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
 import { Journal } from "./journal.ts";
 import { endedCleanly, interruptedOrder, STOPPED_TEXT, type InterruptedOrder } from "./journal-reader.ts";
@@ -99,7 +99,7 @@ export class Daemon {
     this.#startedAt = clock.wallTime();
     this.#startedAtMs = clock.monotonicMs();
     ensureDir(stateDir, 0o711);
-    this.#lock = takeLock(join(stateDir, "supervisor.lock"), deps.handover?.lockFd);
+    this.#lock = takeFolder(loaded.dirs, deps.handover?.lockFd);
     const marking = claimFolder(stateDir);
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
