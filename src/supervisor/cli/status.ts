@@ -4,7 +4,6 @@ import { plainJson } from "../../core/plain-text.ts";
 import { statusExitCode } from "../../core/status-exit.ts";
 import type { Status } from "../../core/status.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
-import { isForeignNamespace } from "../../platform/pid-namespace.ts";
 import { statusTable } from "../../report/status-table.ts";
 import { callDaemon, DaemonDownError } from "./client.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
@@ -13,6 +12,8 @@ import type { CliIo, Verb } from "./verb.ts";
 /** Time between two looks of `--watch`, ms. */
 const WATCH_MS = 1_000;
 
+/** That of the machine itself has a fixed number (PROC_PID_INIT_INO of linux/proc_ns.h). */
+const HOST_NAMESPACE = "pid:[4026531836]";
 const FOREIGN_PIDS =
   "these pids are those of the supervisor's own PID namespace, as of a container; here they name other processes or none";
 
@@ -42,7 +43,9 @@ async function showStatus(bot: string | undefined, options: Options, io: CliIo):
     // oxlint-disable-next-line no-await-in-loop
     const seen = await look(place, bot);
     if (options.watch === true && io.isTerminal) io.out("\u001B[2J\u001B[H");
-    show(seen, bot, options, io);
+    // Safe: as above.
+    // oxlint-disable-next-line no-await-in-loop
+    await show(seen, bot, options, io);
     // Safe: as above.
     // oxlint-disable-next-line no-await-in-loop
     if (options.watch === true) await sleep(systemClock, WATCH_MS);
@@ -81,7 +84,7 @@ async function only(status: Status, bot: string | undefined): Promise<Status> {
   );
 }
 
-function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo): void {
+async function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo): Promise<void> {
   if (seen.kind === "none") {
     io.err(seen.message);
     io.err(`hint: ${seen.hint}`);
@@ -91,6 +94,11 @@ function show(seen: Seen, bot: string | undefined, options: Options, io: CliIo):
   const { colour, columns } = io;
   if (options.json === true) io.out(plainJson(seen.status));
   else io.out(statusTable(seen.status, { colour, columns, detail: bot !== undefined, now: systemClock.wallTime() }));
-  if (isForeignNamespace(seen.status.supervisor.pidNamespace)) io.err(FOREIGN_PIDS);
+  const { pidNamespace } = seen.status.supervisor;
+  if (pidNamespace !== undefined && pidNamespace !== HOST_NAMESPACE) {
+    // Only here: what reads /proc costs each look at a daemon of no container its start.
+    const { isForeignNamespace } = await import("../../platform/pid-namespace.ts");
+    if (isForeignNamespace(pidNamespace)) io.err(FOREIGN_PIDS);
+  }
   io.setExitCode(seen.kind === "stale" ? EXIT.notRunning : statusExitCode(seen.status));
 }
