@@ -14,7 +14,7 @@ import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import { judgeBefore } from "./bot-setup.ts";
 import type { Level } from "./bot-signs.ts";
 import type { Dumps } from "./dumps.ts";
-import { isOver, killAll, livingIn, type Fence } from "./fence.ts";
+import { killAll, leftOf, livingIn, type Fence } from "./fence.ts";
 import type { FlightRecorder } from "./flight-recorder.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
@@ -278,11 +278,18 @@ export class BotProcess {
 
   /**
    * The second look for what an earlier supervisor may have left, which its first end would else wait for: a process in the
-   * middle of an exec, which one look does not recognise, is not so at both. Whatever the second finds is left to that end.
+   * middle of an exec, which one look does not recognise, is not so at both. Whatever is found is ended at once where the
+   * bot rests, and else at that end.
    */
   forgetEarlier(census: Census): void {
     this.#foundNobodyAtMs = undefined;
-    const [present = this.#marks, ...earlier] = this.fence;
-    if (isOver(earlier, [present], census)) this.#earlier = [];
+    const generation = this.#generation;
+    try {
+      const pids = leftOf(this.#earlier, generation === undefined ? [] : [generation.ownMarks], census);
+      if (pids.length === 0) this.#earlier = [];
+      else this.#post({ kind: "leftovers", pids });
+    } catch {
+      // Unknown is not gone.
+    }
   }
 }

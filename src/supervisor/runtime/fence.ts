@@ -13,15 +13,13 @@ export function livingIn(fence: Fence, census: Census = new Census()): readonly 
   return [...new Set(fence.flatMap((marks) => listTree(marks, census).map((member) => member.pid)))];
 }
 
-/** Whether nothing lives of `earlier`, but what belongs to `present`, as of the census. False where processes cannot be read. */
-export function isOver(earlier: Fence, present: Fence, census: Census): boolean {
-  try {
-    const ours = new Set(livingIn(present, census));
-    return livingIn(earlier, census).every((pid) => ours.has(pid));
-  } catch {
-    // Unknown is not over.
-    return false;
-  }
+/**
+ * Pids that live of `earlier` and do not belong to the start `present`, as of the census. All that is of one bot carries its
+ * lasting mark: `present` must have only what names that very start. Throws as `livingIn` does.
+ */
+export function leftOf(earlier: Fence, present: Fence, census: Census): readonly number[] {
+  const ours = new Set(livingIn(present, census));
+  return livingIn(earlier, census).filter((pid) => !ours.has(pid));
 }
 
 /**

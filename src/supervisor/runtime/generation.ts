@@ -122,6 +122,12 @@ export class Generation {
     };
   }
 
+  /** By what only this start is recognised, and no other of its bot, which all carry its lasting mark. */
+  get ownMarks(): TreeMarks {
+    const environ = [`INVOCATION_ID=${this.invocationId}`];
+    return { ...this.marks, environ, cgroup: this.leaf, known: [], orphans: false };
+  }
+
   /**
    * Whether the kernel's books prove that nothing of it lives. Once they do they are not asked again: nobody is left who
    * could fork, and what we start carries the marks of a later start, or none.

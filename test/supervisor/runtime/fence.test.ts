@@ -3,7 +3,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { Census } from "../../../src/platform/census.ts";
 import { readStat } from "../../../src/platform/proc.ts";
 import type { TreeMarks } from "../../../src/platform/tree.ts";
-import { isOver } from "../../../src/supervisor/runtime/fence.ts";
+import { leftOf } from "../../../src/supervisor/runtime/fence.ts";
 
 const sleepers: { kill: (signal: "SIGKILL") => void; exited: Promise<number> }[] = [];
 afterEach(async () => {
@@ -15,8 +15,9 @@ function marks(...environ: readonly string[]): TreeMarks {
   return { environ, cgroup: undefined, root: undefined, known: [] };
 }
 
-function mark(): string {
-  return `FENCE_TEST=${randomUUID()}`;
+/** The lasting mark of a bot, and a start of it. */
+function bot() {
+  return { lasting: `SUPERVISOR_SOCKET=/run/${randomUUID()}.sock`, start: () => `INVOCATION_ID=${randomUUID()}` };
 }
 
 /** A process with these words in its environment, past its exec. */
@@ -30,29 +31,31 @@ async function live(...environ: readonly string[]): Promise<number> {
   return child.pid;
 }
 
-describe("isOver()", () => {
-  test("is true where nobody carries a mark of earlier days", async () => {
-    const present = mark();
-    await live(present);
-    expect(isOver([marks(mark()), marks(mark())], [marks(present)], new Census())).toBe(true);
+describe("leftOf()", () => {
+  test("names nobody where only strangers live", async () => {
+    const { lasting } = bot();
+    await live(bot().lasting);
+    expect(leftOf([marks(lasting)], [], new Census())).toEqual([]);
   });
 
-  test("is false while one of earlier days lives", async () => {
-    const earlier = mark();
-    await live(earlier);
-    expect(isOver([marks(mark()), marks(earlier)], [marks(mark())], new Census())).toBe(false);
+  test("names what lives of earlier days while the bot has no start", async () => {
+    const { lasting, start } = bot();
+    const old = await live(lasting, start());
+    expect(leftOf([marks(bot().lasting), marks(lasting)], [], new Census())).toEqual([old]);
   });
 
-  test("does not take the present start for one of earlier days, whose marks it carries as well", async () => {
-    const [bot, now] = [mark(), `FENCE_TEST_START=${randomUUID()}`];
-    await live(bot, now);
-    expect(isOver([marks(bot)], [marks(now)], new Census())).toBe(true);
+  test("does not take the present start for one of earlier days, whose lasting mark it carries", async () => {
+    const { lasting, start } = bot();
+    const now = start();
+    await live(lasting, now);
+    expect(leftOf([marks(lasting)], [marks(now)], new Census())).toEqual([]);
   });
 
-  test("is false for a second process that only the earlier marks name", async () => {
-    const [bot, now] = [mark(), `FENCE_TEST_START=${randomUUID()}`];
-    await live(bot, now);
-    await live(bot);
-    expect(isOver([marks(bot)], [marks(now)], new Census())).toBe(false);
+  test("names one of an earlier start beside the present one, also if it is the younger process", async () => {
+    const { lasting, start } = bot();
+    const [before, now] = [start(), start()];
+    const root = readStat(await live(lasting, now));
+    const old = await live(lasting, before);
+    expect(leftOf([marks(lasting)], [{ ...marks(now), root }], new Census())).toEqual([old]);
   });
 });
