@@ -22,6 +22,33 @@ const MAX_DEPTH = 8;
  * in it cannot. A unit with DelegateSubgroup= may name it too.
  */
 export const LEAF = "tradingbot-supervisor";
+/** The leaf beside it for workers that can wait: backups and their proofs have a bot's share of the processor, not ours. */
+const WORK_LEAF = "tradingbot-work";
+/** The largest share of CPU time that the kernel knows (`cpu.weight`; the default is 100). */
+const LARGEST_WEIGHT = "10000";
+
+let workPlace: string | undefined;
+
+/** The cgroup for workers that have none of their own; `undefined` where they are started beside us. */
+export function placeOfWork(): string | undefined {
+  return workPlace;
+}
+
+/** Makes the place of work below `base`; from now on `placeOfWork` names it. Best effort. */
+export function openPlaceOfWork(base: string): void {
+  const path = join(base, WORK_LEAF);
+  try {
+    mkdirSync(path, { recursive: true });
+    workPlace = path;
+  } catch {
+    // Then they are started where we are.
+  }
+}
+
+/** Gives the cgroup the largest share of CPU time among those beside it; `false` where the kernel gives shares to none. */
+export function favour(path: string): boolean {
+  return writeControl(join(path, "cpu.weight"), LARGEST_WEIGHT);
+}
 
 /** What this machine offers us. Tried for real: a cgroup is made below our own, a process is started in it, and it is removed. */
 export function detectCgroup(): CgroupSupport {

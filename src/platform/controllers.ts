@@ -5,7 +5,16 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { CONTROLLERS, type Controller } from "../core/limits.ts";
-import { cgroupPids, detectCgroup, LEAF, ownV1Folder, removeCgroup, type CgroupSupport } from "./cgroup.ts";
+import {
+  cgroupPids,
+  detectCgroup,
+  favour,
+  LEAF,
+  openPlaceOfWork,
+  ownV1Folder,
+  removeCgroup,
+  type CgroupSupport,
+} from "./cgroup.ts";
 import { guardHandDown } from "./handdown-guard.ts";
 import { readProc } from "./proc.ts";
 
@@ -34,12 +43,6 @@ const V1_LIMIT_FILES = {
   cpu: "cpu.cfs_quota_us",
   pids: "pids.max",
 } as const satisfies Record<Controller, string>;
-
-/**
- * Share of CPU time of the supervisor's own cgroup beside those of its bots, the largest that the kernel knows (the bots have the
- * default of 100): bots that burn what they can must not keep it from seeing and ending them, nor from its watchdog.
- */
-const OWN_CPU_WEIGHT = 10_000;
 /** Pids of others that an obstacle names. */
 const MAX_NAMED_PIDS = 5;
 
@@ -65,7 +68,7 @@ export function openControllers(support: CgroupSupport): Controllers {
     if (isRoot(base)) return handDown(base, controller);
     guarded ??= { failure: leaveBase(base) ?? guardHandDown(base) };
     const obstacle = guarded.failure ?? handDown(base, controller);
-    if (obstacle === undefined && controller === "cpu") weighOwnLeaf(base);
+    if (obstacle === undefined && controller === "cpu") shareOut(base);
     return obstacle;
   });
 }
@@ -152,13 +155,13 @@ function leaveBase(base: string): string | undefined {
   }
 }
 
-/** Best effort: no limit of a bot hangs on it. */
-function weighOwnLeaf(base: string): void {
-  try {
-    writeFileSync(join(base, LEAF, "cpu.weight"), String(OWN_CPU_WEIGHT), { flag: "r+" });
-  } catch {
-    // Where the supervisor sits in a cgroup of another name, its owner gives it its share.
-  }
+/**
+ * Bots that burn what they can must not keep the supervisor from seeing and ending them, nor from its watchdog; its own
+ * backups must not keep the bots from their work. Best effort: no limit of a bot hangs on it.
+ */
+function shareOut(base: string): void {
+  // Where the supervisor sits in a cgroup of another name, its owner gives it its share.
+  if (favour(join(base, LEAF))) openPlaceOfWork(base);
 }
 
 /** Takes away empty v1 cgroups that an earlier supervisor of this installation left; those with processes in them stay. */

@@ -2,7 +2,7 @@
 import { closeSync, constants, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createBotCgroup, removeCgroup } from "./cgroup.ts";
+import { createBotCgroup, favour, placeOfWork, removeCgroup } from "./cgroup.ts";
 import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { LineSplitter } from "./line-splitter.ts";
@@ -31,7 +31,8 @@ export interface WorkerRequest {
   readonly stderrPath?: string;
   /**
    * cgroup of its own, made for it and removed after it: it then shares neither limits nor an end for want of memory with us or a bot.
-   * Where it cannot be had, the worker is started where we are.
+   * It has the largest share of the processor. Where it cannot be had, the worker is started where we are; without one, it is
+   * started in the place of work (cgroup.ts).
    */
   readonly cgroup?: string | undefined;
   /** How willingly the kernel ends it for want of memory, -1000 to 1000, where we may say so (oom-score.ts); default: as us. */
@@ -97,7 +98,9 @@ export function startWorker(request: WorkerRequest): Worker {
 
 function start(request: WorkerRequest) {
   const { cgroup } = request;
-  const own = cgroup === undefined ? undefined : createBotCgroup(dirname(cgroup), basename(cgroup));
+  const own = cgroup === undefined ? placeOfWork() : createBotCgroup(dirname(cgroup), basename(cgroup));
+  // What has a cgroup of its own ends a danger to the account: nothing may delay it.
+  if (cgroup !== undefined && own !== undefined) favour(own);
   if (own === undefined) return startIn(request, undefined);
   try {
     return startIn(request, own);

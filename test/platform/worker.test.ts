@@ -1,10 +1,10 @@
 /** Workers get their job and little else, report in lines, and end at their deadline. */
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import * as z from "zod";
-import { cgroupPids, detectCgroup } from "../../src/platform/cgroup.ts";
+import { cgroupPids, detectCgroup, openPlaceOfWork, placeOfWork, removeCgroup } from "../../src/platform/cgroup.ts";
 import { oomScoreAdj } from "../../src/platform/oom-score.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
 import { startWorker } from "../../src/platform/worker.ts";
@@ -72,6 +72,23 @@ test("startWorker() says how willingly the kernel ends the worker", async () => 
   process.kill(pid, "SIGKILL");
   await done;
 });
+
+test.skipIf(base === undefined)(
+  "startWorker() starts a worker without a cgroup in the place of work, and where we are once that is gone",
+  async () => {
+    const parent = join(base ?? "", `test-work-${crypto.randomUUID()}`);
+    openPlaceOfWork(parent);
+    const place = placeOfWork() ?? "";
+    expect(dirname(place)).toBe(parent);
+    const first = start(["hang"]);
+    expect(cgroupPids(place)).toContain(first.pid);
+    process.kill(first.pid, "SIGKILL");
+    await first.done;
+    expect([removeCgroup(place), removeCgroup(parent)]).toEqual([true, true]);
+    const second = start(["__action", "x"]);
+    expect(await second.done).toMatchObject({ code: 5 });
+  },
+);
 
 test("startWorker() starts the worker where we are when there is no such cgroup", async () => {
   const { done } = start(["__action", "x"], { cgroup: join(folder, "a file", "no-cgroup") });
