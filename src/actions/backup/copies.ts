@@ -14,7 +14,7 @@ import {
   type Manifest,
   type Part,
 } from "../../core/backup-manifest.ts";
-import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
+import type { Attempt, BackupRecord, Proof } from "../../core/backup-record.ts";
 import { planCopies, remoteJobSchema, type RemoteDeed, type RemoteJob } from "../../core/backup-remote.ts";
 import type { Kept } from "../../core/backup-retention.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
@@ -227,6 +227,9 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
     throw new Failure("verify", `no copy of ${job.target} is stored in ${job.store}`);
   let faults = rotten.length;
   for (const { id, reason } of rotten) io.write({ kind: "verified", id, level: job.level, ok: false, detail: reason });
+  const at = io.clock.wallTime().toISOString();
+  const proofs: Proof[] = rotten.map(({ id, reason }) => ({ id, at, ok: false, detail: reason }));
+  if (proofs.length > 0) writeProof(job.record, job.level, proofs);
   for (const { id, manifest, state } of wanted) {
     const base = backups.find((each) => each.id === manifest.base);
     const lost: Failure[] = [];
@@ -247,7 +250,8 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
     await remote.writeState(id, withVerification(state, verification));
     const { level, ok, detail, checks } = verification;
     if (!ok) faults += 1;
-    writeProof(job.record, job.level, [{ id, at: verification.at, ok, detail }]);
+    proofs.push({ id, at: verification.at, ok, detail });
+    writeProof(job.record, job.level, proofs);
     io.write({ kind: "verified", id, level, ok, detail, ...(checks === undefined ? {} : { checks }) });
   }
   if (faults > 0) throw new Failure("verify", `${faults} of the copies in ${job.store} do not stand ${job.level}`);

@@ -103,6 +103,13 @@ export class WalArchive {
     return [...names].flatMap((name) => readSegment(name, this.#segmentBytes) ?? []).toSorted(byNumber);
   }
 
+  /** As `segments`, with what is being received of the next one. */
+  reached(): readonly WalSegment[] {
+    const incoming = namesIn(this.incoming).map((name) => name.replace(/\.partial$/, ""));
+    const names = new Set([...namesIn(this.#folder), ...incoming]);
+    return [...names].flatMap((name) => readSegment(name, this.#segmentBytes) ?? []).toSorted(byNumber);
+  }
+
   /** Segments as they were received, whole or not. */
   received(): readonly { readonly name: string; readonly path: string }[] {
     const names = namesIn(this.incoming).filter((name) => RECEIVED.test(name));

@@ -63,9 +63,9 @@ export async function report(
   const retainedBytes = Math.max(0, slot?.retained ?? 0);
   const lagBytes = slot?.lag == null ? null : Math.max(0, slot.lag);
   const segments = archive.segments();
-  const gaps = newest === "lost" ? 1 : newest === undefined ? 0 : countGaps(segments, newest.number);
-  // What was committed before we asked has been received where nothing is on its way.
-  const received = lagBytes === 0 ? askedAt : laterOf(upTo, receivedAt(archive));
+  const gaps = newest === "lost" ? 1 : newest === undefined ? 0 : countGaps(archive.reached(), newest.number);
+  // What was committed before we asked has been received where nothing is on its way. A standby may itself wait for its primary.
+  const received = lagBytes === 0 && slot?.standby === false ? askedAt : laterOf(upTo, receivedAt(archive));
   const recoverableTo = gaps > 0 || newest === undefined ? null : received;
   const last = segments.at(-1)?.name ?? null;
   io.write({ kind: "wal", retainedBytes, lagBytes, archived, last, gaps, recoverableTo });
@@ -89,12 +89,14 @@ interface Slot {
   readonly retained: number;
   readonly lag: number | null;
   readonly status: string | null;
+  readonly standby: boolean;
 }
 
 async function slotOf(session: PsqlSession, target: string): Promise<Slot | undefined> {
   const [slot] = await session.rows<Slot>(
     `SELECT pg_catalog.pg_wal_lsn_diff(now.lsn, slot.restart_lsn)::int8 AS retained,
-     pg_catalog.pg_wal_lsn_diff(now.lsn, COALESCE(receiver.flush_lsn, slot.restart_lsn))::int8 AS lag, slot.wal_status AS status
+     pg_catalog.pg_wal_lsn_diff(now.lsn, COALESCE(receiver.flush_lsn, slot.restart_lsn))::int8 AS lag, slot.wal_status AS status,
+     pg_catalog.pg_is_in_recovery() AS standby
      FROM pg_catalog.pg_replication_slots slot
      LEFT JOIN pg_catalog.pg_stat_replication receiver ON receiver.pid = slot.active_pid
      CROSS JOIN (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_receive_lsn() ELSE pg_catalog.pg_current_wal_lsn() END AS lsn) now

@@ -119,6 +119,8 @@ test.each([
       code: 4,
       lines: [{ kind: "verified", id, ok: false, detail: expect.stringMatching(why) }, {}],
     });
+    const record = readFileSync(join(rig.folder, "records", "state@offsite.json"), "utf8");
+    expect(JSON.parse(record)).toMatchObject({ proofs: { L0: { id, ok: false } } });
     expect((await rig.remotely(rig.remoteJob("fetch", { id }))).code).toBe(4);
     expect((await rig.remotely(rig.remoteJob("copy"))).code).toBe(0);
     expect((await rig.remotely(rig.remoteJob("verify"))).code).toBe(0);

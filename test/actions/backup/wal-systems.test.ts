@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { WalArchive } from "../../../src/actions/backup/wal-archive.ts";
 import { archiveFor, claimArchive, pruneAside, startOfBase } from "../../../src/actions/backup/wal-systems.ts";
-import { readSegment } from "../../../src/core/wal.ts";
+import { countGaps, readSegment } from "../../../src/core/wal.ts";
 
 const SEGMENT_BYTES = 16 * 1_024 ** 2;
 const [OLD, NEW] = ["7300000000000000001", "7300000000000000002"] as const;
@@ -135,4 +135,14 @@ test("startOfBase() knows no server of a base that an older release has made", (
     startOfBase({ engine }, SEGMENT_BYTES)?.systemId,
     startOfBase({ engine: { ...engine, systemId: OLD } }, SEGMENT_BYTES)?.systemId,
   ]).toEqual([undefined, OLD]);
+});
+
+test("reached() also names the segment that is still received, so that what is lost before it is a gap", async () => {
+  using place = new Place();
+  const { archive } = await place.claim(OLD);
+  received(archive, OLD, nameOf(7));
+  received(archive, OLD, `${nameOf(9)}.partial`);
+  expect(archive.segments().map(({ name }) => name)).toEqual([nameOf(7)]);
+  expect(archive.reached().map(({ name }) => name)).toEqual([nameOf(7), nameOf(9)]);
+  expect(countGaps(archive.reached(), 7)).toBe(1);
 });
