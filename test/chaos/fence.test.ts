@@ -104,6 +104,33 @@ test.concurrent("a copy of an installation neither adopts nor doubles the bot, n
   await rig.botIn("running");
 });
 
+test.concurrent("a copy that was started while its original's disk was away is refused once that is back, and the original runs", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  await rig.botIn("running");
+  await rig.endDaemon("SIGTERM");
+  const [original, away, copy] = [rig.state("."), rig.path("away"), rig.path("copy")];
+  cpSync(original, copy, { recursive: true });
+  renameSync(original, away);
+  const bots = { bot: { command: STAY } };
+  rig.configure(bots, { stateDir: "copy", runtimeDir: "copy/run" });
+  await rig.run();
+  expect((await rig.cli("stop", "bot")).code).toBe(0);
+  await rig.endDaemon("SIGTERM");
+  renameSync(away, original);
+  const refused = await rig.cli("run");
+  expect(refused).toMatchObject({ code: 2 });
+  expect(refused.err).toContain(`cannot run on ${copy}: it is a copy of ${original}, which is there again`);
+  rig.configure(bots, { stateDir: ".supervisor", runtimeDir: ".supervisor/run" });
+  await rig.run();
+  await rig.botIn("running");
+  await rig.endDaemon("SIGTERM");
+  // What the refusal says is to be done where the copy is to go on.
+  rmSync(join(original, "installation.json"));
+  rig.configure(bots, { stateDir: "copy", runtimeDir: "copy/run" });
+  await rig.run();
+});
+
 test.concurrent("an emergency file that is there at the start closes before any bot is started", async () => {
   await using paper = await startPaper();
   await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });

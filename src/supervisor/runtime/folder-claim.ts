@@ -6,6 +6,7 @@ import {
   judgeFolder,
   markText,
   readMark,
+  renewMark,
   type FolderMark,
   type FolderPlace,
   type Origin,
@@ -13,7 +14,8 @@ import {
 import { readTextIfExists, replaceFile } from "../../platform/files.ts";
 import { makeRoom, moveAway } from "./quarantine.ts";
 
-const MAX_MARK_BYTES = 16 * 1024;
+/** Nine paths at most. */
+const MAX_MARK_BYTES = 64 * 1024;
 
 /** The folder is a copy, or may be one; exit code 2. */
 class CopiedFolderError extends Error {
@@ -51,7 +53,8 @@ export function claimFolder(stateDir: string): readonly string[] {
   if (reading.kind === "damaged") said.push(moveAway(file, reading.reason));
   const mark = reading.kind === "known" ? reading.mark : undefined;
   const verdict = mark === undefined ? "renew" : judge(stateDir, mark, here);
-  if (verdict === "renew") said.push(write(file, { id: mark?.id ?? crypto.randomUUID(), ...here }));
+  const next = mark === undefined ? { id: crypto.randomUUID(), ...here, former: [] } : renewMark(mark, here);
+  if (verdict === "renew") said.push(write(file, next));
   return said.filter((text) => text !== undefined);
 }
 
@@ -63,27 +66,29 @@ export function refuseCopy(stateDir: string): void {
 }
 
 function judge(stateDir: string, mark: FolderMark, here: FolderPlace): "own" | "renew" {
-  const verdict = judgeFolder(mark, here, originOf(mark, here));
-  switch (verdict) {
-    case "copy":
-      throw new CopiedFolderError(stateDir, `it is a copy of ${mark.path}, which is still there`, mark.path);
+  const verdict = judgeFolder(mark, here, (path) => originAt(path, mark, here));
+  switch (verdict.kind) {
+    case "copy": {
+      const there = verdict.of === mark.path ? "still there" : "there again";
+      throw new CopiedFolderError(stateDir, `it is a copy of ${verdict.of}, which is ${there}`, verdict.of);
+    }
     case "doubt":
-      throw new CopiedFolderError(stateDir, `it may be a copy of ${mark.path}, which cannot be looked at`, mark.path);
+      throw new CopiedFolderError(stateDir, `it may be a copy of ${verdict.of}, which cannot be looked at`, verdict.of);
     case "own":
     case "renew":
-      return verdict;
+      return verdict.kind;
   }
 }
 
-/** What is now at the path of the mark. */
-function originOf(mark: FolderMark, here: FolderPlace): Origin {
-  if (mark.path === here.path) return "itself";
+/** What is now at a path where the folder is or was by its mark. */
+function originAt(path: string, mark: FolderMark, here: FolderPlace): Origin {
   try {
-    const stat = statSync(mark.path, { throwIfNoEntry: false });
+    const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return "gone";
     if (stat.dev === here.device && stat.ino === here.inode) return "itself";
-    const there = readMark(readTextIfExists(markFile(mark.path), MAX_MARK_BYTES));
-    return there.kind === "known" && there.mark.id === mark.id ? "twin" : "another";
+    const there = readMark(readTextIfExists(markFile(path), MAX_MARK_BYTES));
+    if (there.kind !== "known" || there.mark.id !== mark.id) return "another";
+    return there.mark.path === realpathSync(path) ? "twin" : "stray";
   } catch (error) {
     // A file where a folder of the path was: what was there is gone.
     return error instanceof Error && "code" in error && error.code === "ENOTDIR" ? "gone" : "unknown";
