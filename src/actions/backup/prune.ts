@@ -1,7 +1,8 @@
 /** The action `prune-backups`: deletes what no rule of the retention keeps, and says of each backup why it stays or goes. */
 import { BACKUP_EXIT, pruneJobSchema, type BackupLine, type PruneJob } from "../../core/backup-job.ts";
-import { MAX_SHARE, planRetention } from "../../core/backup-retention.ts";
+import { MAX_SHARE, planRetention, type Kept } from "../../core/backup-retention.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { isHeld } from "../../platform/folder-hold.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { asKept, isPreRestore, type Provable } from "./kept.ts";
@@ -59,18 +60,30 @@ export function pruneLocked(
   io: PruneIo,
 ): void {
   const { backups } = repository.list();
-  const doomed = doomedOf(backups, { retention, dryRun, force }, io);
-  for (const id of doomed) repository.remove(id);
-  if (doomed.length > 0) io.write({ kind: "pruned", ids: [...doomed] });
+  const reads = new Map(backups.map(({ id, folder }) => [id, () => isHeld(folder)]));
+  const doomed = doomedOf(backups, { retention, dryRun, force, isRead: (id) => reads.get(id)?.() === true }, io);
+  const gone = doomed.filter((id) => repository.remove(id));
+  if (gone.length > 0) io.write({ kind: "pruned", ids: gone });
+}
+
+interface Doom extends Pick<PruneJob, "retention" | "dryRun" | "force"> {
+  /** Whether somebody restores or exports the backup just now; left out, nobody does. */
+  readonly isRead?: (id: string) => boolean;
 }
 
 /** What is to be deleted, in this order; nothing in a dry run, which tells the verdicts instead. Throws when it is too much at once. */
 export function doomedOf(
   backups: readonly Provable[],
-  { retention, dryRun, force }: Pick<PruneJob, "retention" | "dryRun" | "force">,
+  { retention, dryRun, force, isRead = () => false }: Doom,
   io: PruneIo,
 ): readonly string[] {
-  const verdicts = planRetention(backups.map(asKept), retention, io.clock.wallTime().getTime());
+  const nowMs = io.clock.wallTime().getTime();
+  const kept = backups.map(asKept);
+  const first = planRetention(kept, retention, nowMs);
+  // Only of those that would go: looking at each of some thousand takes longer than all the rest.
+  const read = new Set(first.filter(({ keep, id }) => !keep && isRead(id)).map(({ id }) => id));
+  const inUse = (each: Kept): Kept => ({ ...each, inUse: read.has(each.id) });
+  const verdicts = read.size === 0 ? first : planRetention(kept.map(inUse), retention, nowMs);
   if (dryRun) for (const verdict of verdicts) io.write({ kind: "verdict", ...verdict });
   const doomed = verdicts.filter(({ keep }) => !keep).map(({ id }) => id);
   if (dryRun || doomed.length === 0) return [];

@@ -6,6 +6,7 @@ import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { provenLevel, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
 import { formatOf, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
+import { holdFolder } from "../../platform/folder-hold.ts";
 import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
 import { Failure } from "./failure.ts";
@@ -46,6 +47,7 @@ export function openReading(from: RestoreFrom, target: string, keys: Keys): Read
   if (from.kind === "backup") {
     const found = new Repository(from.folder, target).list().backups.find(({ id }) => id === from.id);
     if (found === undefined) throw new Failure("source", `there is no whole backup ${from.id} in ${from.folder}`);
+    keepWhileRead(found);
     const level = provenLevel(found.state);
     return { ...ofBackup(found.folder, found.manifest, keys), stood: level !== undefined && level >= "L2" };
   }
@@ -53,6 +55,11 @@ export function openReading(from: RestoreFrom, target: string, keys: Keys): Read
   if (stats === undefined) throw new Failure("source", `there is no file ${from.path}`);
   if (!stats.isDirectory()) return ofFile(from.path, stats.size, keys);
   return ofBackup(from.path, manifestIn(from.path), keys);
+}
+
+/** Until this worker ends, no prune takes it away. */
+function keepWhileRead({ folder, manifest: { id } }: Pick<StoredBase, "folder" | "manifest">): void {
+  if (holdFolder(folder) === undefined) throw new Failure("source", `the backup ${id} is being deleted`);
 }
 
 function manifestIn(folder: string): Manifest {
@@ -71,6 +78,7 @@ function ofBackup(folder: string, manifest: Manifest, { identity }: Keys): Readi
   if (kind === "full")
     return { ...common, rawName: raw.name, rawBytes: raw.bytes, open: () => streamOf(folder, manifest) };
   const base = kind === "delta" ? wholeBase(folder, manifest) : undefined;
+  if (base !== undefined) keepWhileRead(base);
   if (base === undefined) throw new Failure("source", `${id} is a ${kind} backup, which is nothing by itself`);
   const { pageSize = 0, pageCount = 0 } = manifest.engine;
   return {

@@ -27,6 +27,7 @@ import {
   type Part,
 } from "../../core/backup-manifest.ts";
 import { ensureDir, readTextIfExists, setAside, syncDir, writeFileAtomic } from "../../platform/files.ts";
+import { whileFree } from "../../platform/folder-hold.ts";
 import { tryLock, type Lock } from "../../platform/lock.ts";
 import { removeTree } from "../../platform/remove-tree.ts";
 import { Failure } from "./failure.ts";
@@ -126,12 +127,14 @@ export class Repository {
     return new Draft(folder);
   }
 
-  /** Takes a backup away for good. Call only with the lock. */
-  remove(id: string): void {
-    const doomed = join(this.#folder, `.del-${id}`);
-    renameSync(join(this.#folder, id), doomed);
+  /** Takes a backup away for good; `false` when somebody reads it, and it stays. Call only with the lock. */
+  remove(id: string): boolean {
+    const [folder, doomed] = [join(this.#folder, id), join(this.#folder, `.del-${id}`)];
+    // Removal cuts large files step by step, also for who has them open.
+    if (!whileFree(folder, () => renameSync(folder, doomed))) return false;
     syncDir(this.#folder);
     removeTree(doomed);
+    return true;
   }
 
   /** Replaces what is known of a backup beside its manifest. Call only with the lock. */

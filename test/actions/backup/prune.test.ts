@@ -3,11 +3,13 @@ import { existsSync, readFileSync, rmSync, truncateSync, writeFileSync } from "n
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { checkBackups } from "../../../src/actions/backup/check.ts";
+import { openReading } from "../../../src/actions/backup/reading.ts";
 import { pruneBackups } from "../../../src/actions/backup/prune.ts";
 import type { BackupLine } from "../../../src/core/backup-job.ts";
 import { provenLevel } from "../../../src/core/backup-manifest.ts";
 import type { Retention } from "../../../src/core/backup-retention.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { holdFolder } from "../../../src/platform/folder-hold.ts";
 import { Rig } from "./rig.ts";
 
 /** Keeps the newest backup only. */
@@ -36,6 +38,34 @@ test("pruneBackups() says of each backup what happens to it, and with dryRun doe
   expect(rig.repository().list().backups).toHaveLength(3);
   expect(await pruneBackups({ ...job, dryRun: false }, io)).toBe(0);
   expect(rig.repository().list().backups).toHaveLength(1);
+});
+
+test("pruneBackups() leaves a backup that is being restored or exported, and takes it once that is over", async () => {
+  using rig = await rigWith(3);
+  const oldest = rig.repository().list().backups[0];
+  const { lines, io } = ask();
+  const job = { ...common(rig), retention: STRICT, force: true, dryRun: false };
+  const letGo = holdFolder(oldest?.folder ?? "");
+  await pruneBackups({ ...job, dryRun: true }, io);
+  expect(lines).toContainEqual(expect.objectContaining({ id: oldest?.id, keep: true, reason: "in use" }));
+  await pruneBackups(job, io);
+  const ids = (): readonly string[] =>
+    rig
+      .repository()
+      .list()
+      .backups.map(({ id }) => id);
+  expect(ids()).toEqual([oldest?.id, expect.any(String)]);
+  letGo?.();
+  await pruneBackups(job, io);
+  expect(ids()).not.toContain(oldest?.id);
+});
+
+test("openReading() keeps what it reads from being pruned", async () => {
+  using rig = await rigWith(2);
+  const [oldest] = rig.repository().list().backups;
+  openReading({ kind: "backup", folder: rig.store, id: oldest?.id ?? "" }, rig.sqlite.name, {});
+  await pruneBackups({ ...common(rig), retention: STRICT, force: true, dryRun: false }, ask().io);
+  expect(rig.repository().list().backups).toHaveLength(2);
 });
 
 test("pruneBackups() refuses to take more than half of them without force", async () => {
