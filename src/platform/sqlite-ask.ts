@@ -1,5 +1,5 @@
 /** Questions to a SQLite database that is read only: what tables and columns it has, and statements of others that only read. */
-import { openToRead } from "./sqlite.ts";
+import { openToRead, rowsOf } from "./sqlite.ts";
 
 interface AskedDatabase {
   /** Declared type of each column, by column, by table. */
@@ -15,12 +15,7 @@ export async function askDatabase<Value>(
 ): Promise<Value> {
   const database = await openToRead(path);
   try {
-    const all = (sql: string): readonly unknown[][] =>
-      database
-        .prepare(sql)
-        .raw(true)
-        .all()
-        .map((row) => (Array.isArray(row) ? row : []));
+    const all = (sql: string): readonly unknown[][] => rowsOf(database, sql);
     const columns = all(
       "SELECT t.name, c.name, c.type FROM sqlite_schema AS t, pragma_table_xinfo(t.name) AS c WHERE t.type IN ('table', 'view') ORDER BY 1",
     );

@@ -1,6 +1,6 @@
 /** SQLite's own checks of a copy that nobody else writes to (https://sqlite.org/pragma.html#pragma_integrity_check). */
 import type { CheckedTable, CheckShare } from "../core/sqlite-shares.ts";
-import { openToRead } from "./sqlite.ts";
+import { openToRead, rowsOf } from "./sqlite.ts";
 
 /** Part of a copy that SQLite reads by mmap(2) while it checks it: without it half of the time goes to reads of one page each. */
 const MAPPED_BYTES = 2 ** 31 - 65_536;
@@ -37,12 +37,7 @@ export function checkShare(path: string, { file, tables }: CheckShare): Promise<
 export async function tablesToCheck(path: string): Promise<readonly CheckedTable[] | undefined> {
   const database = await openToRead(path);
   try {
-    const all = (sql: string): readonly unknown[][] =>
-      database
-        .prepare(sql)
-        .raw(true)
-        .all()
-        .map((row) => (Array.isArray(row) ? row : []));
+    const all = (sql: string): readonly unknown[][] => rowsOf(database, sql);
     const tables = all(`SELECT t.name, t.type FROM pragma_table_list AS t WHERE ${OWN_TABLES}`);
     const keys = all(
       `SELECT t.name, coalesce(c.type LIKE '%INT%', 0)

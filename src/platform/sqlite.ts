@@ -171,3 +171,9 @@ function numberPragma(database: Database, name: string): number {
 function messageOf(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
+
+/** All rows that a statement gives, each as the list of its values. */
+export function rowsOf(database: Awaited<ReturnType<typeof openToRead>>, sql: string): readonly unknown[][] {
+  const rows = database.prepare(sql).raw(true).all();
+  return rows.map((row) => (Array.isArray(row) ? row : []));
+}
