@@ -197,3 +197,38 @@ test.concurrent("logs says when its output could not be written, and exits 1", a
     expect.stringContaining("cannot write to standard output: ENOSPC"),
   ]);
 });
+
+function commandHead(verb: string, header: string): string {
+  return `POST /v1/bots/bot/${verb} HTTP/1.1\r\nHost: supervisor\r\n${header}\r\n\r\n`;
+}
+
+/** What the control socket answers to a request as it stands, "" when it ends the connection without a word. */
+async function rawAnswer(rig: Rig, text: string): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  let heard = "";
+  const socket = await Bun.connect({
+    unix: rig.state("run/control.sock"),
+    socket: {
+      data: (_, bytes) => void (heard += bytes.toString()),
+      close: () => resolve(heard),
+    },
+  });
+  socket.write(text);
+  return promise;
+}
+
+test.concurrent("a command whose body is malformed or cut off is refused and does nothing", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  for (const verb of ["stop", "restart"]) {
+    const malformed = await rawAnswer(rig, `${commandHead(verb, "Transfer-Encoding: chunked")}ZZ\r\nhello\r\n`);
+    expect(malformed).toMatch(/^HTTP\/1\.1 400 /);
+    const cut = await Bun.connect({ unix: rig.state("run/control.sock"), socket: { data: () => {} } });
+    cut.write(`${commandHead(verb, "Content-Length: 100")}{`);
+    cut.end();
+  }
+  // Answered after whatever the cut ones did.
+  expect((await rig.request("/v1/bots/bot/start", { method: "POST", body: "{}" })).status).toBe(200);
+  expect(await rig.bot()).toMatchObject({ state: "running", pid, generation: 1 });
+});

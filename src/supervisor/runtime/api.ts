@@ -145,17 +145,42 @@ export async function readBody<T>(
   request: Request,
   schema: z.ZodType<T>,
 ): Promise<{ value: T } | { refusal: Response }> {
+  const read = await readText(request);
+  if ("refusal" in read) return read;
+  try {
+    const parsed = schema.safeParse(read.text === "" ? {} : JSON.parse(read.text));
+    if (parsed.success) return { value: parsed.data };
+    const why = z.prettifyError(parsed.error).replaceAll("\n", " ");
+    return { refusal: badRequest(`cannot use the request: ${why}`) };
+  } catch (error) {
+    return { refusal: badRequest(`cannot read the request: ${messageOf(error)}`) };
+  }
+}
+
+/**
+ * Waits for the end of a body that says nothing to its route, and refuses one that breaks off: the runtime answers 400 to a broken
+ * body by itself, and a request that is refused must have done nothing.
+ */
+export async function refuseBroken(request: Request): Promise<Response | undefined> {
+  const read = await readText(request);
+  return "refusal" in read ? read.refusal : undefined;
+}
+
+async function readText(request: Request): Promise<{ text: string } | { refusal: Response }> {
   const length = Number(request.headers.get("content-length") ?? "0");
   if (length > MAX_BODY_BYTES)
     return { refusal: refuse(413, { code: "tooLarge", message: "cannot read the request: its body is over 64 KiB" }) };
   try {
-    const text = await request.text();
-    const parsed = schema.safeParse(text === "" ? {} : JSON.parse(text));
-    if (parsed.success) return { value: parsed.data };
-    const why = z.prettifyError(parsed.error).replaceAll("\n", " ");
-    return { refusal: refuse(400, { code: "badRequest", message: `cannot use the request: ${why}` }) };
+    return { text: await request.text() };
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    return { refusal: refuse(400, { code: "badRequest", message: `cannot read the request: ${why}` }) };
+    return { refusal: badRequest(`cannot read the request: ${messageOf(error)}`) };
   }
+}
+
+function badRequest(message: string): Response {
+  return refuse(400, { code: "badRequest", message });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

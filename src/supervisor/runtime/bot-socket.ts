@@ -6,7 +6,7 @@ import type { Server } from "bun";
 import { spendRestart } from "../../core/budget.ts";
 import { plainText } from "../../core/plain-text.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
 import type { Bot } from "./bot.ts";
 
 /** Longest text of an event that a bot posts, characters. */
@@ -51,7 +51,7 @@ async function answer(bot: Bot, allowance: EventAllowance, request: Request): Pr
     case "GET /v1/level":
       return json({ level: bot.level });
     case "POST /v1/reconciled":
-      return takeReconciled(bot);
+      return takeReconciled(bot, request);
     case "POST /v1/events":
       return takeEvent(bot, allowance, request);
     default:
@@ -75,7 +75,9 @@ async function takeHeartbeat(bot: Bot, request: Request): Promise<Response> {
 }
 
 /** The bot has compared its restored data with its account; saying it without need changes nothing. */
-function takeReconciled(bot: Bot): Response {
+async function takeReconciled(bot: Bot, request: Request): Promise<Response> {
+  const broken = await refuseBroken(request);
+  if (broken !== undefined) return broken;
   if (bot.restored.unreconciled) bot.reconciled("the bot");
   return json({ level: bot.level });
 }

@@ -10,7 +10,7 @@ import type { Status } from "../../core/status.ts";
 import type { CgroupView } from "../../platform/controllers.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse } from "./api.ts";
+import { armBody, json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
@@ -107,6 +107,8 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
+  const broken = WITHOUT_BODY.has(match?.[2] ?? "") ? await refuseBroken(request) : undefined;
+  if (broken !== undefined) return broken;
   const name = decoded(match?.[1] ?? "");
   const bot = deps.bots.get(name);
   if (bot === undefined) return unknownBot(name, deps.bots);
@@ -129,6 +131,9 @@ interface Asked {
   readonly bot: Bot;
   readonly request: Request;
 }
+
+/** Commands that read nothing of their request. */
+const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "dump"]);
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
   "POST start": (asked) => stoppingRefusal(asked, "start") ?? restoringRefusal(asked, "start") ?? start(asked.bot),
