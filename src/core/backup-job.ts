@@ -91,6 +91,8 @@ export const backupJobSchema = later(() =>
     tool: z.object({ name: z.string(), version: z.string() }),
     /** File of the target's record (core/backup-record.ts). */
     record: absolute(),
+    /** The bots of the config with the folders that they work in: who stops when their disk is full. */
+    bots: z.array(z.object({ name: z.string(), folder: absolute() })).optional(),
   }),
 );
 export type BackupJob = z.output<typeof backupJobSchema>;

@@ -1,6 +1,4 @@
 /** Whether a disk has room for a backup, before and while it is written; the numbers are those of the figures in docs/backup.md. */
-import type { BackupKind } from "./backup-manifest.ts";
-
 /** What a file system has, as statfs(2) tells it. */
 export interface DiskRoom {
   readonly totalBytes: number;
@@ -17,7 +15,7 @@ export const PART_BYTES = 64 * 1_024 ** 2;
 export interface RoomNeed {
   /** Data before compression, bytes. */
   readonly rawBytes: number;
-  /** Bytes of it that are copied to the same disk for a while. */
+  /** Bytes that lie on the same disk beside it for a while: a copy of the data, or what is unpacked of it for its proof. */
   readonly temporaryBytes: number;
   /** Stored bytes for each raw byte of the last backup; `undefined` before the first. */
   readonly lastRatio: number | undefined;
@@ -33,8 +31,6 @@ const RESERVE_FILES = 1_000;
 const MAX_RESERVE_FILES_SHARE = 0.05;
 /** Of a backup beside its parts: the folder, its descriptions, the hashes of its pages, and what is there for a while. */
 const FILES_BESIDE_PARTS = 16;
-/** Of a PostgreSQL server, whose base does not say it: initdb makes a thousand. */
-const SERVER_FILES = 1_500;
 /** The next backup may pack worse than the last one. */
 const RATIO_MARGIN = 1.3;
 const MIN_RATIO = 0.35;
@@ -55,7 +51,8 @@ export function lackOf(
   wanted: { readonly bytes: number; readonly files: number },
   reserveShare: number,
 ): "bytes" | "files" | undefined {
-  if (freeBytes - wanted.bytes < reserveBytes(totalBytes) * reserveShare) return "bytes";
+  // A file system of FUSE or the kernel's own may count nothing: who writes there finds out.
+  if (totalBytes > 0 && freeBytes - wanted.bytes < reserveBytes(totalBytes) * reserveShare) return "bytes";
   if (totalFiles === undefined || freeFiles === undefined) return undefined;
   return freeFiles - wanted.files < reserveFiles(totalFiles) * reserveShare ? "files" : undefined;
 }
@@ -63,17 +60,6 @@ export function lackOf(
 /** Files, folders among them, that a stored backup of so many bytes takes at most. */
 export function filesOfBackup(storedBytes: number): number {
   return FILES_BESIDE_PARTS + Math.ceil(storedBytes / PART_BYTES);
-}
-
-/** Files and folders that it takes when it is unpacked, by what its manifest counts: files, with at most a folder for each. */
-export function filesUnpacked({
-  kind,
-  content,
-}: {
-  readonly kind?: BackupKind | undefined;
-  readonly content?: { readonly files?: number | undefined } | undefined;
-}): number {
-  return kind === "base" ? SERVER_FILES : FILES_BESIDE_PARTS + 2 * (content?.files ?? 0);
 }
 
 /** Bytes that a backup may take at most. */

@@ -2,13 +2,13 @@
 import { expect, test } from "vitest";
 import {
   filesOfBackup,
-  filesUnpacked,
   lackOf,
   PART_BYTES,
   reserveBytes,
   reserveFiles,
   type DiskRoom,
 } from "../../src/core/backup-room.ts";
+import { bytesUnpacked, filesUnpacked } from "../../src/core/backup-unpacked.ts";
 
 const GIB = 1_024 ** 3;
 /** A reserve of 5 GiB and of 1 000 inodes. */
@@ -35,6 +35,7 @@ test.each([
     { totalFiles: undefined, freeFiles: undefined },
     undefined,
   ],
+  ["nothing that is not counted", { bytes: GIB, files: 0 }, 1, { totalBytes: 0, freeBytes: 0 }, undefined],
 ] as const)("lackOf() says that the disk lacks %s", (_, wanted, share, more, lack) => {
   expect(lackOf(disk(more), wanted, share)).toBe(lack);
 });
@@ -48,4 +49,38 @@ test("filesOfBackup() and filesUnpacked() count a part for each 64 MiB and what 
   expect(filesOfBackup(2 * PART_BYTES + 1) - filesOfBackup(0)).toBe(3);
   expect(filesUnpacked({ kind: "full", content: { files: 500 } }) - filesUnpacked({})).toBe(1_000);
   expect(filesUnpacked({ kind: "base", content: {} })).toBeGreaterThan(1_000);
+  expect(filesUnpacked({ kind: "full", type: "postgres", content: { tables: { orders: 1 } } })).toBeGreaterThan(1_000);
+});
+
+const MIB = 1_024 ** 2;
+const raw = { name: "x", bytes: 10 * MIB, crc32: 0 };
+const engine = { name: "x", version: "15" };
+const elsewhere = {
+  stanza: "main",
+  label: "20260101-000000F",
+  type: "full",
+  databaseBytes: 7 * GIB,
+  repositoryBytes: GIB,
+};
+
+test.each([
+  ["a whole database", { kind: "full", type: "sqlite", raw, engine }, 10 * MIB],
+  [
+    "the whole of a difference",
+    { kind: "delta", type: "sqlite", raw, engine: { ...engine, pageSize: 4_096, pageCount: 262_144 } },
+    GIB,
+  ],
+  [
+    "a server with its log for a dump",
+    { kind: "full", type: "postgres", raw, engine: { ...engine, bytes: 4 * GIB } },
+    5 * GIB + 64 * MIB,
+  ],
+  ["what a base is", { kind: "base", type: "postgres", raw, engine }, 10 * MIB],
+  [
+    "what another program keeps",
+    { kind: "base", type: "postgres", raw, engine: { ...engine, pgbackrest: elsewhere } },
+    7 * GIB,
+  ],
+] as const)("bytesUnpacked() is the size of %s", (_, manifest, bytes) => {
+  expect(bytesUnpacked(manifest)).toBe(bytes);
 });

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import { filesUnpacked } from "../../core/backup-room.ts";
+import { bytesUnpacked, filesUnpacked } from "../../core/backup-unpacked.ts";
 import {
   drilledName,
   drillJobSchema,
@@ -20,7 +20,6 @@ import {
   type DrillTarget,
 } from "../../core/drill.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
@@ -247,8 +246,8 @@ class TargetDrill {
     const backup = this.#chain.at(-1);
     if (backup === undefined) throw new Error("there is no backup to restore");
     const hint = "set backups.scratch to a larger disk";
-    const files = filesUnpacked(backup.manifest);
-    refuseLittleRoom(place, { bytes: rawBytesOf(this.#chain), files, reserveShare: 0.5, hint });
+    const [bytes, files] = [bytesUnpacked(backup.manifest), filesUnpacked(backup.manifest)];
+    refuseLittleRoom(place, { bytes, files, reserveShare: 0.5, hint });
     const store = from.kind === "folder" ? from.folder : place;
     if (instant !== undefined) {
       const { manifest } = backup;
@@ -299,10 +298,6 @@ function shownOf({ content, raw }: Manifest): string {
     ...(content.keys === undefined ? [] : [`keys: ${content.keys}`]),
   ];
   return `${parts.join(", ")}; as when it was made`;
-}
-
-function rawBytesOf(chain: readonly Found[]): number {
-  return chain.reduce((sum, { manifest }) => sum + sizesOf(manifest).rawBytes, 0);
 }
 
 function storedBytesOf({ parts }: Manifest): number {

@@ -6,7 +6,6 @@ import { createHash, randomBytes } from "node:crypto";
 import { hostname } from "node:os";
 import { BACKUP_EXIT, backupJobSchema, type BackupJob, type BackupLine } from "../../core/backup-job.ts";
 import { backupId, emptyState, withVerification, type BackupKind, type Manifest } from "../../core/backup-manifest.ts";
-import { filesOfBackup, filesUnpacked, neededBytes } from "../../core/backup-room.ts";
 import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
@@ -18,10 +17,11 @@ import { markOrphans, removeGone } from "./elsewhere.ts";
 import { storeStream } from "./encode.ts";
 import { failed, Failure, type Stage } from "./failure.ts";
 import { PAGE_TABLE } from "./pages.ts";
+import { refuseNoRoom, sharersIn } from "./precheck.ts";
 import { pruneLocked } from "./prune.ts";
 import { hadSuccess, writeRecord } from "./record.ts";
 import { Repository, type Draft } from "./repository.ts";
-import { refuseFullDisk, refuseLittleRoom } from "./room.ts";
+import { refuseFullDisk } from "./room.ts";
 import type { Captured, Source } from "./source.ts";
 import { openSource } from "./sources.ts";
 import { noteStock } from "./stock.ts";
@@ -97,7 +97,8 @@ function makeFolder(job: BackupJob, repository: Repository): void {
 async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Success> {
   const startedMs = io.clock.monotonicMs();
   const source = openSource(job.target);
-  const measuredBytes = await checkRoom(job, repository, source);
+  const room = await stage("source", source.measure);
+  refuseNoRoom(job, repository, room);
   const [startedAt, random] = [io.clock.wallTime().toISOString(), randomBytes(3).toString("hex")];
   const idOf = (kind: BackupKind): string => backupId(job.target.name, kind, startedAt, random);
   const draft = repository.begin(idOf("full"));
@@ -106,7 +107,7 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
     // What the start has read of our own program is not needed again.
     releaseProgramPages();
     const basis = job.incremental ? basisIn(repository, io) : undefined;
-    const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis, rawBytes: measuredBytes });
+    const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis, rawBytes: room.rawBytes });
     const level = job.verify;
     const verification = await verifyBackup({
       folder: draft.folder,
@@ -158,6 +159,7 @@ async function fill(
 ): Promise<Manifest> {
   const { draft, source, idOf, startedMs, basis, rawBytes } = at;
   const { signal } = new AbortController();
+  const sharers = sharersIn(job);
   const onProgress = (progress: { step: string; doneBytes: number; totalBytes: number }): void =>
     io.write({ kind: "progress", ...progress });
   const captured = await stage("source", () =>
@@ -167,7 +169,7 @@ async function fill(
       now: () => io.clock.wallTime(),
       onProgress: (progress) => {
         // A copy of the source lies on this disk meanwhile.
-        refuseFullDisk(draft.folder);
+        refuseFullDisk(draft.folder, sharers);
         onProgress(progress);
       },
       basis,
@@ -183,13 +185,15 @@ async function fill(
       recipients,
       signal,
       onProgress: (doneBytes) => {
-        refuseFullDisk(draft.folder);
+        refuseFullDisk(draft.folder, sharers);
         onProgress({ step: "storing", doneBytes, totalBytes: Math.max(doneBytes, rawBytes) });
       },
     }),
   );
   const facts = await stage("source", captured.facts);
   const pageTable = await stage("store", async () => keepPageTable(captured, draft));
+  // What the proof unpacks takes its room.
+  draft.discardScratch();
   io.onStep?.("stored");
   return {
     version: 1,
@@ -232,22 +236,6 @@ function keepPageTable({ pageTable }: Captured, draft: Draft): Pick<Manifest, "p
 
 function described({ kind, base, snapshotAt }: Captured): Pick<Manifest, "kind" | "base" | "snapshotAt"> {
   return { kind, base, snapshotAt: snapshotAt.toISOString() };
-}
-
-/** Refuses before anything is written when the disk cannot hold the backup beside its reserve. */
-async function checkRoom(job: BackupJob, repository: Repository, source: Source): Promise<number> {
-  const room = await stage("source", source.measure);
-  const kind: BackupKind = job.target.kind === "postgres" && job.target.physical === true ? "base" : "full";
-  const last = repository.list().backups.findLast(({ manifest }) => manifest.kind === kind)?.manifest;
-  const lastRatio =
-    last === undefined || last.raw.bytes === 0
-      ? undefined
-      : last.parts.reduce((sum, { bytes }) => sum + bytes, 0) / last.raw.bytes;
-  const needed = neededBytes({ ...room, lastRatio });
-  const unpacked = job.verify === "L2" ? (room.files ?? filesUnpacked({ kind })) : 0;
-  const files = filesOfBackup(needed) + unpacked;
-  refuseLittleRoom(job.folder, { bytes: needed, files, reserveShare: 1, hint: "make room or name another store" });
-  return room.rawBytes;
 }
 
 /** Names the stage in which a deed failed, unless it did so itself. */

@@ -17,7 +17,7 @@ import {
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
-import { filesUnpacked } from "../../core/backup-room.ts";
+import { bytesUnpacked, filesUnpacked } from "../../core/backup-unpacked.ts";
 import { keptElsewhere, type PgBackRestSettings } from "../../core/pgbackrest.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
 import type { RestoreJournal } from "../../core/restore-journal.ts";
@@ -218,8 +218,7 @@ function prepare(path: string, manifest: Manifest): { readonly path: string; rea
   const other = readdirSync(path)[0];
   if (other !== undefined) throw new Failure("source", `${path} is not empty: ${other} is there; name an empty folder`);
   chmodSync(path, 0o700);
-  const bytes = keptElsewhere(manifest)?.databaseBytes ?? manifest.raw.bytes;
-  const files = filesUnpacked(manifest);
+  const [bytes, files] = [bytesUnpacked(manifest), filesUnpacked(manifest)];
   refuseLittleRoom(path, { bytes, files, reserveShare: 0.5, hint: "the WAL comes on top of it" });
   return { path: realpathSync(path), madeHere: made };
 }

@@ -6,6 +6,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Manifest } from "../../core/backup-manifest.ts";
+import { bytesOfServer } from "../../core/backup-unpacked.ts";
 import { parsePostgresUrl, type PostgresPlace } from "../../core/postgres-url.ts";
 import { ScratchServer } from "../../platform/postgres-scratch.ts";
 import { connectionEnv, majorOf, newestProgram, postgresProgram } from "../../platform/postgres-tools.ts";
@@ -54,7 +55,11 @@ export function postgresSource(target: PostgresTarget): Source {
     measure: () =>
       withSession(openSession(target), async (session) => {
         await dumpProgram(session);
-        return sizeOf(session, "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS bytes");
+        const size = await sizeOf(
+          session,
+          "SELECT pg_catalog.pg_database_size(pg_catalog.current_database()) AS bytes",
+        );
+        return { ...size, unpackedBytes: bytesOfServer(size.rawBytes) };
       }),
     capture: (context) => capture(target, context),
   };

@@ -4,7 +4,7 @@
  */
 import { NotJudgedError } from "../../core/not-judged.ts";
 import { closeSync, constants, createReadStream, createWriteStream, openSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { parseRedisUrl, type RedisPlace } from "../../core/redis-url.ts";
@@ -71,8 +71,10 @@ export function redisSource({
             temporaryBytes: 0,
           };
         const rawBytes = Number((await server.info("memory")).get("used_memory") ?? 0);
-        const local = (await dumpFile(server, place)) !== undefined;
-        return { rawBytes, temporaryBytes: local ? 0 : rawBytes };
+        const file = await dumpFile(server, place);
+        if (file === undefined) return { rawBytes, temporaryBytes: rawBytes };
+        // The server writes its dump beside the one before.
+        return { rawBytes, temporaryBytes: 0, beside: { folder: dirname(file), bytes: rawBytes } };
       }),
     capture: (context) =>
       withServer(async (server) =>

@@ -157,6 +157,11 @@ export class Draft {
     return path;
   }
 
+  /** Removes that folder and what is in it. */
+  discardScratch(): void {
+    removeTree(join(this.folder, "scratch"));
+  }
+
   /** Stores a file beside the parts, flushed. */
   keep(name: string, bytes: Uint8Array): void {
     const fd = openSync(join(this.folder, name), "wx", FILE_MODE);
@@ -171,7 +176,7 @@ export class Draft {
 
   /** Makes the backup appear under the manifest's name. Everything in it must be on the disk already. */
   publish(manifest: Manifest, state: BackupState): void {
-    removeTree(join(this.folder, "scratch"));
+    this.discardScratch();
     const text = `${JSON.stringify(manifest, null, 2)}\n`;
     writeState(this.folder, state);
     writeFileAtomic(join(this.folder, MANIFEST_SUM), manifestSum(text), FILE_MODE);

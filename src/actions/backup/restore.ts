@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readdirSync, realpathSync, renameSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
-import { filesUnpacked } from "../../core/backup-room.ts";
+import { filesUnpacked } from "../../core/backup-unpacked.ts";
 import { restoreJobSchema, type RestoreJob } from "../../core/restore-job.ts";
 import { swapMoves, type Move, type RestoreJournal } from "../../core/restore-journal.ts";
 import { ensureDir, syncDir } from "../../platform/files.ts";

@@ -3,13 +3,17 @@ import type { Basis } from "./basis.ts";
 import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
 
-interface Room {
+export interface Room {
   /** Data before compression, bytes. */
   readonly rawBytes: number;
   /** Bytes of it that lie in the scratch folder while it is stored. */
   readonly temporaryBytes: number;
   /** Files and folders of what is backed up, where L2 unpacks as many. */
   readonly files?: number;
+  /** Bytes that L2 unpacks, where they are not `rawBytes`. */
+  readonly unpackedBytes?: number;
+  /** What the source itself writes for a while, in a folder of its own. */
+  readonly beside?: { readonly folder: string; readonly bytes: number };
 }
 
 interface Progress {

@@ -3,6 +3,7 @@ import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { summarizeChecks, type BackupCheck, type CheckResult } from "../../core/backup-checks.ts";
 import type { Level, Manifest, Part, Verification } from "../../core/backup-manifest.ts";
+import { bytesUnpacked, filesUnpacked } from "../../core/backup-unpacked.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
@@ -11,7 +12,10 @@ import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream, drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { readPart } from "./repository.ts";
+import { refuseLittleRoom } from "./room.ts";
 import { proverOf } from "./sources.ts";
+
+const ROOM_HINT = "make room for what is unpacked, or prove it to L1 only";
 
 /** A stored backup and how its files are read. */
 export interface Readable {
@@ -76,6 +80,8 @@ async function findFault(
           raw: decodeStream(base.manifest, { read: base.read, identity }),
         };
         const asked = level === "L3" ? checks : undefined;
+        const room = { bytes: bytesUnpacked(manifest), files: filesUnpacked(manifest) };
+        refuseLittleRoom(scratch, { ...room, reserveShare: 0.5, hint: ROOM_HINT });
         await inScratch(scratch, async (place) =>
           onChecked((await prover.prove(raw, manifest, place, whole, asked)) ?? []),
         );

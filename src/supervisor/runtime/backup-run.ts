@@ -88,6 +88,7 @@ export function backupJob(
     retention,
     tool: { name: "supervisor", version },
     record: recordPath(dirs.stateDir, place),
+    bots: Object.entries(config.bots).map(([name, { cwd }]) => ({ name, folder: cwd })),
   };
 }
 

@@ -1,9 +1,11 @@
 /** The disk of the repository, or of the data, fills up at each stage: what was there stays whole, and the next run works once there is room. */
-import { mkdtempSync, readdirSync, rmdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkBackups } from "../../../src/actions/backup/check.ts";
+import { Failure } from "../../../src/actions/backup/failure.ts";
+import { refuseNoRoom } from "../../../src/actions/backup/precheck.ts";
 import { pruneBackups } from "../../../src/actions/backup/prune.ts";
 import { BACKUP_STEPS } from "../../../src/actions/backup/make.ts";
 import { RESTORE_STEPS } from "../../../src/actions/backup/restore-steps.ts";
@@ -68,8 +70,8 @@ const hidden = (rig: RestoreRig): readonly string[] =>
   readdirSync(rig.repository().folder).filter((name) => /^\.(tmp|del)-/.test(name));
 
 describe.runIf(mayMount)("on a disk that is full", () => {
-  // What is left to write after the proof is small, and the copy on scratch that is gone made room.
-  test.each(BACKUP_STEPS.map((step) => [step, ["verified", "published", "pruned"].includes(step) ? 0 : 5] as const))(
+  // Once it is published there is nothing left that must be written.
+  test.each(BACKUP_STEPS.map((step) => [step, ["published", "pruned"].includes(step) ? 0 : 5] as const))(
     "makeBackup() after %s leaves the backups that were there, and no half of one",
     async (step, code) => {
       using rig = new RestoreRig();
@@ -194,6 +196,62 @@ describe.runIf(mayMount)("on a disk that another program fills up", () => {
   }, 60_000);
 });
 
+describe.runIf(mayMount)("with room for what is stored alone", () => {
+  test("makeBackup() refuses what its proof would unpack, before anything is written, and names the bots of the disk", async () => {
+    using rig = new RestoreRig();
+    const paths = [join(rig.folder, "data")];
+    mkdirSync(join(rig.folder, "data"));
+    writeFileSync(join(rig.folder, "data", "noise"), crypto.getRandomValues(Buffer.alloc(65_536)));
+    for (let n = 0; n < 7; n += 1)
+      writeFileSync(join(rig.folder, "data", `zeros-${n}`), Buffer.alloc(2 * 1_024 ** 2, n));
+    resize("64m");
+    writeFileSync(join(rig.folder, "ballast"), Buffer.alloc(20 * 1_024 ** 2));
+    const bots = [
+      { name: "momentum", folder: rig.folder },
+      { name: "elsewhere", folder: "/proc" },
+    ];
+    const target = { kind: "files", name: "state", paths } as const;
+    const steps: string[] = [];
+    const refused = await rig.backUp(rig.job(target, { verify: "L2", bots }), { onStep: (step) => steps.push(step) });
+    const shallow = await rig.backUp(rig.job(target, { bots }));
+    resize(ROOMY);
+    expect([refused, steps, shallow]).toEqual([5, ["locked"], 0]);
+    expect(rig.failure()?.reason).toMatch(
+      new RegExp(`, on a disk that is also that of the bot momentum, ${paths[0]}; make room or name another store$`),
+    );
+    expect(await rig.backUp(rig.job(target, { verify: "L2" }))).toBe(0);
+  }, 60_000);
+});
+
+describe.runIf(mayMount)("with the source's own copy on another disk", () => {
+  test("refuseNoRoom() looks at that disk, too, and at both at once where they are one", () => {
+    using rig = new RestoreRig();
+    rig.repository().make();
+    const other = mkdtempSync(join(tmpdir(), "other-"));
+    const mount = Bun.spawnSync(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", other]);
+    try {
+      expect(mount.exitCode).toBe(0);
+      const job = rig.job(rig.sqlite);
+      const refusal = (folder: string, bytes: number): string | undefined => {
+        try {
+          const room = { rawBytes: 1, temporaryBytes: 0, beside: { folder, bytes } };
+          refuseNoRoom(job, rig.repository(), room);
+          return undefined;
+        } catch (error) {
+          return error instanceof Failure && error.stage === "space" ? error.message : String(error);
+        }
+      };
+      expect(refusal(other, 8 * 1_024 ** 2)).toBeUndefined();
+      expect(refusal(other, 15 * 1_024 ** 2)).toMatch(new RegExp(`^${other} has .* that is where state itself writes`));
+      expect(refusal(rig.folder, 8 * 1_024 ** 2)).toBeUndefined();
+      expect(refusal(rig.folder, 8 * 1_024 ** 3)).toMatch(new RegExp(`^${rig.store} has .* make room or name another`));
+    } finally {
+      Bun.spawnSync(["umount", "-l", other]);
+      rmdirSync(other);
+    }
+  });
+});
+
 describe.runIf(mayMount)("with no room left", () => {
   test("checkBackups() says so, and refutes no backup that was proven", async () => {
     using rig = new RestoreRig();
@@ -210,7 +268,13 @@ describe.runIf(mayMount)("with no room left", () => {
     fillUp();
     const code = await checkBackups(job, { write: (line) => void rig.lines.push(line), clock: systemClock });
     resize(ROOMY);
-    expect([code, rig.failure()?.stage]).toEqual([5, "space"]);
+    expect([code, rig.failure()]).toEqual([
+      5,
+      expect.objectContaining({
+        stage: "space",
+        reason: expect.stringMatching(/ are needed beside .* prove it to L1/),
+      }),
+    ]);
     expect(rig.stored().state).toEqual(state);
   }, 60_000);
 
