@@ -130,6 +130,17 @@ const handoverSchema = later(() =>
     bots: z.record(z.string(), carriedBotSchema),
     /** Commands of probes that run: nobody waits for their answer any more. */
     commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),
+    /** Workers that run (backups, looks at the account), with what is left of their bounds; an older version hands none over. */
+    workers: z
+      .array(
+        z.object({
+          pid: z.int().min(2),
+          startTicks: z.number(),
+          leftMs: z.number(),
+          memoryBytes: z.number().optional(),
+        }),
+      )
+      .default([]),
   }),
 );
 export type HandedOver = z.output<typeof handoverSchema>;

@@ -7,8 +7,8 @@ import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { signalName } from "./process-handle.ts";
-import { readProc, readStat } from "./proc.ts";
-import type { ProcessStat } from "./proc.ts";
+import { isLive, readProc, readStat } from "./proc.ts";
+import type { ProcessId } from "./proc.ts";
 import { ownPids } from "./subreaper.ts";
 import { killTree } from "./kill-tree.ts";
 import { setOomScoreAdj } from "./oom-score.ts";
@@ -40,6 +40,17 @@ export interface WorkerRequest {
   /** Program to start instead of our own, for tests. */
   readonly program?: readonly string[];
 }
+
+/** A worker that runs, with the bounds that it has. */
+export interface RunningWorker extends ProcessId {
+  /** Monotonic time at which it is killed, ms. */
+  readonly endsAtMs: number;
+  /** As in `WorkerRequest`. */
+  readonly memory: number | undefined;
+}
+
+/** Workers that run now: an upgrade hands them over, as they are nobody's orphans, and nobody else would end them at their deadline. */
+export const runningWorkers = new Set<RunningWorker>();
 
 interface WorkerEnd {
   readonly code: number | null;
@@ -76,6 +87,11 @@ export function startWorker(request: WorkerRequest): Worker {
   const child = start(request);
   if (request.oomScore !== undefined) setOomScoreAdj(child.pid, request.oomScore);
   const root = identify(child.pid);
+  const running =
+    root === undefined
+      ? undefined
+      : { ...root, endsAtMs: clock.monotonicMs() + request.deadlineMs, memory: request.memory };
+  if (running !== undefined) runningWorkers.add(running);
   const fate = { timedOut: false, outgrown: false };
   const kill = (): void => {
     if (root === undefined) child.kill("SIGKILL");
@@ -88,12 +104,36 @@ export function startWorker(request: WorkerRequest): Worker {
   const lines = readLines(child.stdio[3], request.onLine);
   const done = child.exited.then(async () => {
     stopWatching();
+    if (running !== undefined) runningWorkers.delete(running);
     await lines.end(clock);
     if (request.cgroup !== undefined) removeCgroup(request.cgroup);
     const signal = signalName(child.signalCode);
     return { code: signal === null ? child.exitCode : null, signal, ...fate };
   });
   return { pid: child.pid, done, kill };
+}
+
+/**
+ * Goes on with a worker that an earlier version in this process started: it counts as ours until it ends, and is killed when it exceeds
+ * a bound. Its report is lost; what it leaves on disk counts.
+ */
+export function keepWorker({ endsAtMs, memory, ...root }: RunningWorker, clock: Clock): void {
+  if (!isLive(root.pid, root.startTicks)) return;
+  ownPids.add(root.pid);
+  const kept = { ...root, endsAtMs, memory };
+  runningWorkers.add(kept);
+  const look = (): void => {
+    if (!isLive(root.pid, root.startTicks)) {
+      // Its zombie is reaped like every other that the runtime does not wait for.
+      ownPids.delete(root.pid);
+      runningWorkers.delete(kept);
+      return;
+    }
+    if (clock.monotonicMs() >= endsAtMs || (memory !== undefined && residentBytes(root.pid) > memory))
+      void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+    clock.after(MEMORY_CHECK_MS, look);
+  };
+  look();
 }
 
 function start(request: WorkerRequest) {
@@ -170,9 +210,10 @@ function residentBytes(pid: number): number {
   return (resident - shared) * PAGE_BYTES;
 }
 
-function identify(pid: number): ProcessStat | undefined {
+function identify(pid: number): ProcessId | undefined {
   try {
-    return readStat(pid);
+    const stat = readStat(pid);
+    return stat && { pid, startTicks: stat.startTicks };
   } catch {
     return undefined;
   }

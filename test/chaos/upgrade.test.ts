@@ -191,6 +191,23 @@ test.concurrent("a probe's command that runs in that instant is ended, and does 
   expect(await rig.botIn("running")).toMatchObject({ adopted: true, generation: 1 });
 });
 
+test.concurrent("a worker that runs in that instant goes on, and does not end with the bot", async () => {
+  using venue = Bun.serve({ port: 0, hostname: "127.0.0.1", idleTimeout: 0, fetch: () => new Promise(() => {}) });
+  const endpoint = `http://127.0.0.1:${venue.port}`;
+  await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(endpoint) } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  const asked = rig.cli("emergency", "plan", "bot");
+  const worker = await until("the worker asks the venue", () => findProcess(rig.folder, "__action", "close-positions"));
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  process.kill(pid ?? 0, "SIGKILL");
+  await rig.botUntil("the bot is restarted", ({ state, generation }) => state === "running" && generation === 2);
+  expect(isLive(worker)).toBe(true);
+  process.kill(worker, "SIGKILL");
+  await until("nothing is left of the worker", () => readStat(worker) === undefined);
+  await asked;
+});
+
 test.concurrent("a bot with an emergency section is upgraded under once it is healthy, and a lockout holds", async () => {
   await using paper = await startPaper();
   const probes = [{ kind: "heartbeat", timeout: "5s" }];

@@ -7,7 +7,9 @@ import * as z from "zod";
 import { cgroupPids, detectCgroup, openPlaceOfWork, placeOfWork, removeCgroup } from "../../src/platform/cgroup.ts";
 import { oomScoreAdj } from "../../src/platform/oom-score.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
-import { startWorker } from "../../src/platform/worker.ts";
+import { systemClock } from "../../src/platform/clock.ts";
+import { ownPids } from "../../src/platform/subreaper.ts";
+import { keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
 import type { WorkerRequest } from "../../src/platform/worker.ts";
 import { FIXTURES, until } from "./until.ts";
 
@@ -131,4 +133,18 @@ test("startWorker() throws for a program that does not exist, and keeps no descr
     Bun.gc(true);
     return countDescriptors() <= before;
   });
+});
+
+test("keepWorker() counts what an earlier version started as ours, kills it at its deadline, and forgets it then", async () => {
+  const child = Bun.spawn(["sleep", "600"]);
+  const { startTicks = 0 } = readStat(child.pid) ?? {};
+  const running = { pid: child.pid, startTicks, memory: undefined };
+  keepWorker({ ...running, startTicks: startTicks + 1, endsAtMs: 0 }, systemClock);
+  expect(ownPids.has(child.pid)).toBe(false);
+  keepWorker({ ...running, endsAtMs: systemClock.monotonicMs() }, systemClock);
+  expect(ownPids.has(child.pid)).toBe(true);
+  await child.exited;
+  expect(child.signalCode).toBe("SIGKILL");
+  await until("it is forgotten", () => !ownPids.has(child.pid));
+  expect([...runningWorkers].map(({ pid }) => pid)).not.toContain(child.pid);
 });

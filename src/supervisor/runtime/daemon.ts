@@ -38,7 +38,7 @@ import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
-import { endCommands, type Handover } from "./handover.ts";
+import { endCommands, keepWorkers, type Handover } from "./handover.ts";
 import { Ticker } from "./ticker.ts";
 import { Upgrader } from "./upgrade.ts";
 
@@ -192,6 +192,7 @@ export class Daemon {
     if (handover !== undefined) {
       this.#say("info", `upgraded from ${handover.from} to ${version}`);
       endCommands(handover, this.#deps.clock);
+      keepWorkers(handover, this.#deps.clock);
     }
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())

@@ -9,6 +9,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
 import { libc } from "../../platform/libc.ts";
 import { killTree } from "../../platform/kill-tree.ts";
+import { keepWorker, runningWorkers } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
 
 /** Holds `FORM LOCK DATA`: version of the form, descriptor of the lock, descriptor of what is handed over. */
@@ -48,6 +49,24 @@ function readAll(fd: number): string {
 /** Ends the probes' commands of the version before us, which nobody would end at their timeout. */
 export function endCommands({ commands }: Handover, clock: Clock): void {
   for (const root of commands) void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+}
+
+/** What the next version is to know of the workers that run. */
+export function carriedWorkers(clock: Clock): HandedOver["workers"] {
+  const nowMs = clock.monotonicMs();
+  return [...runningWorkers].map(({ pid, startTicks, endsAtMs, memory }) => ({
+    pid,
+    startTicks,
+    leftMs: endsAtMs - nowMs,
+    ...(memory === undefined ? {} : { memoryBytes: memory }),
+  }));
+}
+
+/** Goes on with the workers of the version before us; without it they would pass for orphans of a bot, and end with it. */
+export function keepWorkers({ workers }: Handover, clock: Clock): void {
+  const nowMs = clock.monotonicMs();
+  for (const { leftMs, memoryBytes, ...root } of workers)
+    keepWorker({ ...root, endsAtMs: nowMs + leftMs, memory: memoryBytes }, clock);
 }
 
 /** Puts what is handed over into a file in memory; its descriptor. Throws when there is none to be had. */

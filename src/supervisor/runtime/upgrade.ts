@@ -18,7 +18,7 @@ import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
-import { carriedBot, HANDOVER_VARIABLE, obstacleOf, packHandover } from "./handover.ts";
+import { carriedBot, carriedWorkers, HANDOVER_VARIABLE, obstacleOf, packHandover } from "./handover.ts";
 
 /** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
 const SELF_CHECK_MS = 20_000;
@@ -164,14 +164,21 @@ export class Upgrader {
 
   /** Returns only when it failed. */
   #tryReplace(binary: string, stamp: string, to: string): string {
-    const { version, lockFd, say, drain, tellSystemd } = this.#deps;
+    const { version, clock, lockFd, say, drain, tellSystemd } = this.#deps;
     let data: number | undefined;
     try {
       drain();
       const changed = fileStamp(binary) === stamp ? undefined : "the file has changed since its self-check";
       const obstacle = this.#obstacle() ?? changed ?? this.#goneBot();
       if (obstacle !== undefined) return obstacle;
-      data = packHandover({ pid: process.pid, from: version, to, bots: this.#carried(), commands: ourCommands() });
+      data = packHandover({
+        pid: process.pid,
+        from: version,
+        to,
+        bots: this.#carried(),
+        commands: ourCommands(),
+        workers: carriedWorkers(clock),
+      });
       say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
       tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
       const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lockFd} ${data}` };
