@@ -22,13 +22,15 @@ const selfCheckSchema = later(() =>
     /** What keeps the new version from running this installation. */
     problems: z.array(z.string()),
     /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
+    /** Where the config on disk has the state; an older version does not say. */
+    stateDir: z.string().optional(),
     bots: z.record(z.string(), z.object({ verdict: z.enum(["adopt", "end", "doubt", "none"]), reason: z.string() })),
   }),
 );
 type SelfCheck = z.output<typeof selfCheckSchema>;
 
 /** The report of the version that runs now. */
-export function selfCheckReport(report: Pick<SelfCheck, "version" | "problems" | "bots">): SelfCheck {
+export function selfCheckReport(report: Pick<SelfCheck, "version" | "problems" | "bots" | "stateDir">): SelfCheck {
   return {
     selfCheck: SELF_CHECK_VERSION,
     name: "tradingbot-supervisor",
@@ -47,8 +49,15 @@ export type Fitness =
   | { readonly kind: "fit"; readonly version: string }
   | { readonly kind: "unfit"; readonly reason: string };
 
-/** Whether a program may take our place: it says so itself, and it would go on with every bot in `running`. */
-export function judgeSelfCheck(run: SelfCheckRun, running: readonly string[]): Fitness {
+/** What of us a program must go on with. */
+interface Present {
+  /** Names of the bots that run. */
+  readonly running: readonly string[];
+  readonly stateDir: string;
+}
+
+/** Whether a program may take our place: it says so itself, and it would go on with our state and every bot that runs. */
+export function judgeSelfCheck(run: SelfCheckRun, { running, stateDir }: Present): Fitness {
   if (run.kind === "failed") return unfit(run.reason);
   if (run.kind === "timeout") return unfit("its self-check did not end in time");
   const report = readReport(run.output);
@@ -58,6 +67,9 @@ export function judgeSelfCheck(run: SelfCheckRun, running: readonly string[]): F
   const [problem] = report.problems;
   if (problem !== undefined) return unfit(plainText(report.problems.join("; ")));
   if (run.code !== 0) return unfit(`its self-check ${ending(run)}`);
+  // Without our lockouts it would start what is locked.
+  if (report.stateDir !== undefined && report.stateDir !== stateDir)
+    return unfit(`the config on disk has another stateDir (${plainText(report.stateDir)}): that needs a restart`);
   for (const name of running) {
     const judged = report.bots[name];
     if (judged === undefined) return unfit(`the config on disk does not name bot ${name}, which is running`);

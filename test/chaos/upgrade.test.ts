@@ -3,11 +3,13 @@ import {
   chmodSync,
   copyFileSync,
   linkSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
   symlinkSync,
+  writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, expect, inject, test } from "vitest";
@@ -298,6 +300,11 @@ test.concurrent("a program that is no fit supervisor is refused with the reason,
   rig.write("supervisor.yaml", "version: 2\n");
   await refused(next, "version");
   rig.configure({ bot: { command: STAY } });
+  const installation = rig.state("installation.json");
+  const mark = readFileSync(installation, "utf8");
+  writeFileSync(installation, mark.replace('"version":1', '"version":2'));
+  await refused(next, "has format version 2");
+  writeFileSync(installation, mark);
   const identity = rig.state("bots/bot/identity.json");
   const text = readFileSync(identity, "utf8");
   rig.write(".supervisor/bots/bot/identity.json", text.replace('"version":1', '"version":2'));
@@ -306,6 +313,20 @@ test.concurrent("a program that is no fit supervisor is refused with the reason,
   expect((await rig.status()).supervisor).toMatchObject({ pid, startedAt });
   expect(await rig.bot()).toMatchObject({ pid: before.pid, adopted: false, state: "running" });
   expect((await rig.cli("upgrade", "--binary", next)).code).toBe(0);
+});
+
+test.concurrent("a config that has changed meanwhile neither takes the daemon's state from it nor ends it", async () => {
+  using other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("other") });
+  const bot = { command: STAY, autostart: false };
+  await using rig = new Rig({ bots: { bot } });
+  const { pid } = await rig.run();
+  rig.configure({ bot }, { stateDir: "elsewhere" });
+  for (const folder of ["run", "log"]) mkdirSync(rig.path(`elsewhere/${folder}`), { recursive: true });
+  const answer = await rig.request("/v1/upgrade", { method: "POST", body: JSON.stringify({ binary: next }) });
+  expect(await answer.text()).toContain("another stateDir");
+  rig.configure({ bot }, { http: { listen: `127.0.0.1:${other.port}` } });
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect((await rig.status()).supervisor).toMatchObject({ pid, version: NEXT_VERSION });
 });
 
 /** Has a binary checked and takes it away; the reason why it did not take over, `undefined` when it did all the same. */

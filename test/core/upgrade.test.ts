@@ -9,14 +9,15 @@ const report = selfCheckReport({
     two: { verdict: "end", reason: "its definition in the config has changed" },
   },
 });
+const stateDir = "/state";
 const exited = (output: unknown, code: number | null = 0, signal: string | null = null) =>
   ({ kind: "exited", code, signal, output: typeof output === "string" ? output : JSON.stringify(output) }) as const;
 
 test("judgeSelfCheck() takes a program that would adopt every running bot, whatever it prints besides", () => {
   const fit = { kind: "fit", version: "2.0.0" };
-  expect(judgeSelfCheck(exited(report), ["one"])).toEqual(fit);
-  expect(judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), [])).toEqual(fit);
-  expect(judgeSelfCheck(exited({ ...report, later: 1 }), ["one"])).toEqual(fit);
+  expect(judgeSelfCheck(exited(report), { running: ["one"], stateDir })).toEqual(fit);
+  expect(judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), { running: [], stateDir })).toEqual(fit);
+  expect(judgeSelfCheck(exited({ ...report, later: 1 }), { running: ["one"], stateDir })).toEqual(fit);
 });
 
 test.each([
@@ -32,12 +33,21 @@ test.each([
   ["has problems", exited({ ...report, problems: ["a", "b"] }, 1), "a; b"],
   ["would end a running bot", exited(report), "would not go on with bot two: its definition"],
 ] as const)("judgeSelfCheck() refuses a program that %s", (_, run, reason) => {
-  const judged = judgeSelfCheck(run, ["one", "two"]);
+  const judged = judgeSelfCheck(run, { running: ["one", "two"], stateDir });
   expect(judged).toMatchObject({ kind: "unfit", reason: expect.stringContaining(reason) });
 });
 
+test("judgeSelfCheck() refuses a config on disk with another state folder, and takes a version that does not name it", () => {
+  const run = exited({ ...report, stateDir: "/other" });
+  expect(judgeSelfCheck(run, { running: ["one"], stateDir })).toMatchObject({
+    kind: "unfit",
+    reason: expect.stringContaining("another stateDir (/other)"),
+  });
+  expect(judgeSelfCheck(exited({ ...report, stateDir }), { running: ["one"], stateDir }).kind).toBe("fit");
+});
+
 test("judgeSelfCheck() refuses a config on disk that has lost a running bot", () => {
-  expect(judgeSelfCheck(exited(report), ["three"])).toMatchObject({ kind: "unfit" });
+  expect(judgeSelfCheck(exited(report), { running: ["three"], stateDir })).toMatchObject({ kind: "unfit" });
 });
 
 test("readHandover() takes what is meant for this process and nothing else", () => {

@@ -181,7 +181,8 @@ export class Daemon {
   /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
   async openWeb({ held }: Held = {}): Promise<void> {
     const { config, dirs } = this.#loaded;
-    const ordered = (): boolean => this.#deps.emergencyAtStart || existsSync(config.emergencyFile);
+    const { emergencyAtStart, handover } = this.#deps;
+    const ordered = (): boolean => emergencyAtStart || handover !== undefined || existsSync(config.emergencyFile);
     await this.#listeners.openWeb(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
   }
 
@@ -282,11 +283,9 @@ export class Daemon {
   }
 
   #createUpgrader(): Upgrader {
-    const { loaded } = this.#deps;
     return new Upgrader({
       ...this.#deps,
       bots: this.#fleet.bots,
-      config: loaded.file,
       lockFd: this.#lock.fd,
       stopping: () => this.#stopping,
       reloading: () => this.#reloader.busy,

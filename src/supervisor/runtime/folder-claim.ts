@@ -17,6 +17,8 @@ import { makeRoom, moveAway } from "./quarantine.ts";
 /** Nine paths at most. */
 const MAX_MARK_BYTES = 64 * 1024;
 
+type MarkReading = ReturnType<typeof readMark>;
+
 /** The folder is a copy, or may be one; exit code 2. */
 class CopiedFolderError extends Error {
   readonly exitCode = EXIT.usage;
@@ -46,16 +48,26 @@ export function claimFolder(stateDir: string): readonly string[] {
   const said: (string | undefined)[] = [makeRoom(file, "file")];
   const here = placeOf(stateDir);
   const reading = readingOf(file);
-  if (reading.kind === "newer")
-    throw new NewerMarkError(
-      `cannot run on ${stateDir}: ${file} has format version ${reading.version}, which a newer release wrote`,
-    );
+  refuseNewer(stateDir, reading);
   if (reading.kind === "damaged") said.push(moveAway(file, reading.reason));
   const mark = reading.kind === "known" ? reading.mark : undefined;
   const verdict = mark === undefined ? "renew" : judge(stateDir, mark, here);
   const next = mark === undefined ? { id: crypto.randomUUID(), ...here, former: [] } : renewMark(mark, here);
   if (verdict === "renew") said.push(write(file, next));
   return said.filter((text) => text !== undefined);
+}
+
+/** Throws what `claimFolder` would throw, and changes nothing. */
+export function refuseClaim(stateDir: string): void {
+  refuseNewer(stateDir, readingOf(markFile(stateDir)));
+  refuseCopy(stateDir);
+}
+
+function refuseNewer(stateDir: string, reading: MarkReading): void {
+  if (reading.kind !== "newer") return;
+  throw new NewerMarkError(
+    `cannot run on ${stateDir}: ${markFile(stateDir)} has format version ${reading.version}, which a newer release wrote`,
+  );
 }
 
 /** Throws when the folder is a copy of one that is still there; for a command that acts on it without a daemon. */
@@ -101,7 +113,7 @@ function placeOf(stateDir: string): FolderPlace {
   return { path, device, inode };
 }
 
-function readingOf(file: string): ReturnType<typeof readMark> {
+function readingOf(file: string): MarkReading {
   try {
     return readMark(readTextIfExists(file, MAX_MARK_BYTES));
   } catch (error) {

@@ -11,6 +11,7 @@ import { checkEnvironment } from "./config/environment.ts";
 import { ConfigError } from "./config/issues.ts";
 import { loadConfig, type BotConfig, type LoadedConfig } from "./config/load.ts";
 import type { ReadOptions } from "./config/read.ts";
+import { refuseClaim } from "./folder-claim.ts";
 import { statusFile } from "./installation.ts";
 import { surveyBots, type Remains } from "./survey.ts";
 
@@ -32,7 +33,8 @@ export function selfCheck(options: ReadOptions, version: string): Report {
       const trouble = troubled.get(name);
       return [name, trouble ?? judgeBot(name, config, loaded, remains)] as const;
     });
-    return selfCheckReport({ version, problems, bots: Object.fromEntries(bots) });
+    const { stateDir } = loaded.dirs;
+    return selfCheckReport({ version, problems, stateDir, bots: Object.fromEntries(bots) });
   } catch (error) {
     return selfCheckReport({ version, problems: [messageOf(error)], bots: {} });
   }
@@ -40,7 +42,8 @@ export function selfCheck(options: ReadOptions, version: string): Report {
 
 /** What is wrong with everything, and what with one bot. */
 function machineProblems(loaded: LoadedConfig): { problems: string[]; bots: ReadonlyMap<string, Judged> } {
-  const problems = [...formatProblems(loaded.dirs.stateDir), ...folderProblems(loaded)];
+  const { stateDir } = loaded.dirs;
+  const problems = [...formatProblems(stateDir), ...claimProblems(stateDir), ...folderProblems(loaded)];
   if (libc() === undefined) problems.push(libcError() ?? "no C library");
   const bots = new Map<string, Judged>();
   try {
@@ -65,6 +68,16 @@ function judgeBot(name: string, config: BotConfig, { dirs }: LoadedConfig, remai
     return { verdict: judged.kind, reason: judged.kind === "adopt" ? "" : judged.reason };
   } catch (error) {
     return { verdict: "doubt", reason: messageOf(error) };
+  }
+}
+
+/** Why the new version would not run on the folder at its start. */
+function claimProblems(stateDir: string): string[] {
+  try {
+    refuseClaim(stateDir);
+    return [];
+  } catch (error) {
+    return [messageOf(error)];
   }
 }
 

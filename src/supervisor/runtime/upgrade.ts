@@ -18,6 +18,7 @@ import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
+import type { LoadedConfig } from "./config/load.ts";
 import { carriedBot, carriedWorkers, HANDOVER_VARIABLE, obstacleOf, packHandover } from "./handover.ts";
 
 /** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
@@ -32,8 +33,8 @@ export interface UpgraderDeps {
   readonly bots: ReadonlyMap<string, Bot>;
   readonly clock: Clock;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Absolute path of the config file. */
-  readonly config: string;
+  /** As it was at the start: file and folders stay. */
+  readonly loaded: Pick<LoadedConfig, "file" | "dirs">;
   readonly lockFd: number;
   /** A reload is changing the bots. */
   readonly reloading: () => boolean;
@@ -105,10 +106,9 @@ export class Upgrader {
       const reason = this.#obstacle() ?? programProblem(binary);
       if (reason !== undefined) return { kind: "refused", reason: `cannot upgrade to ${binary}: ${reason}` };
       const stamp = fileStamp(binary);
-      const fitness = judgeSelfCheck(
-        await this.#selfCheck(binary),
-        this.#running.map((bot) => bot.plan.name),
-      );
+      const report = await this.#selfCheck(binary);
+      const running = this.#running.map((bot) => bot.plan.name);
+      const fitness = judgeSelfCheck(report, { running, stateDir: this.#deps.loaded.dirs.stateDir });
       if (fitness.kind === "unfit")
         return { kind: "refused", reason: `cannot upgrade to ${binary}: ${fitness.reason}` };
       const to = fitness.version;
@@ -142,10 +142,10 @@ export class Upgrader {
   }
 
   #selfCheck(binary: string) {
-    const { config, clock, env } = this.#deps;
+    const { loaded, clock, env } = this.#deps;
     const own = Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const]));
     return runCommand({
-      command: [binary, "__self-check", "--config", config],
+      command: [binary, "__self-check", "--config", loaded.file],
       // Whatever program it is, it must find nothing of anybody's to run.
       cwd: "/",
       env: Object.fromEntries(own),
