@@ -7,6 +7,8 @@ export interface Candidate {
   readonly id: string;
   readonly base: string | null;
   readonly snapshotMs: number;
+  /** When the source was last seen to hold the same; `undefined`: not since. */
+  readonly unchangedMs?: number | undefined;
   readonly verified: boolean;
   /** Made of what stood before a restore. */
   readonly preRestore: boolean;
@@ -21,7 +23,10 @@ export type Choice =
 /** Longest chain of bases: a delta is made against a full backup, never against a delta. */
 const MAX_CHAIN = 2;
 
-/** `wantedMs` is the instant to go back to; `lossMs` is how much before it the backup was taken. */
+/**
+ * `wantedMs` is the instant to go back to; `lossMs` is how long before it the source was last known to hold what the backup
+ * holds.
+ */
 export function chooseBackup(candidates: readonly Candidate[], wantedMs: number): Choice {
   const usable = candidates.filter(({ damage, verified }) => damage === null && verified);
   const chains = usable
@@ -31,7 +36,7 @@ export function chooseBackup(candidates: readonly Candidate[], wantedMs: number)
     .toSorted((a, b) => b.each.snapshotMs - a.each.snapshotMs);
   const found = chains.find(({ each }) => each.snapshotMs <= wantedMs);
   if (found?.chain !== undefined)
-    return { kind: "found", id: found.each.id, chain: found.chain, lossMs: wantedMs - found.each.snapshotMs };
+    return { kind: "found", id: found.each.id, chain: found.chain, lossMs: lossMs(found.each, wantedMs) };
   const nearest = chains.at(-1)?.each.id;
   return nearest === undefined
     ? {
@@ -40,6 +45,10 @@ export function chooseBackup(candidates: readonly Candidate[], wantedMs: number)
         nearest,
       }
     : { kind: "none", reason: "every usable backup is younger than that", nearest };
+}
+
+function lossMs({ snapshotMs, unchangedMs = snapshotMs }: Candidate, wantedMs: number): number {
+  return wantedMs - Math.max(snapshotMs, Math.min(unchangedMs, wantedMs));
 }
 
 function reasonOf(candidates: readonly Candidate[], usable: readonly Candidate[]): string {

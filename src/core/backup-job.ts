@@ -15,6 +15,8 @@ const remoteSummarySchema = later(() =>
     physical: z.boolean().optional(),
     base: z.string().nullable(),
     snapshotAt: z.string(),
+    /** When the source was last seen to hold the same. */
+    unchangedAt: z.string().optional(),
     rawBytes: z.int(),
     storedBytes: z.int(),
     encrypted: z.boolean(),
@@ -138,18 +140,34 @@ export const STAGES = [
   "remote",
 ] as const;
 
+const storedLine = () =>
+  z.object({
+    kind: z.literal("stored"),
+    id: z.string(),
+    rawBytes: z.int(),
+    storedBytes: z.int(),
+    durationMs: z.int(),
+    level: z.enum(LEVELS),
+  });
+
+/** A run that made no backup: this one, which stood its verification again, holds what the source has. */
+const unchangedLine = () =>
+  z.object({
+    kind: z.literal("unchanged"),
+    id: z.string(),
+    /** The whole time from then to then. */
+    snapshotAt: z.string(),
+    unchangedAt: z.string(),
+    durationMs: z.int(),
+    level: z.enum(LEVELS),
+  });
+
 /** Lines of a worker on descriptor 3. */
 export const backupLineSchema = later(() =>
   z.discriminatedUnion("kind", [
     z.object({ kind: z.literal("progress"), step: z.string(), doneBytes: z.number(), totalBytes: z.number() }),
-    z.object({
-      kind: z.literal("stored"),
-      id: z.string(),
-      rawBytes: z.int(),
-      storedBytes: z.int(),
-      durationMs: z.int(),
-      level: z.enum(LEVELS),
-    }),
+    storedLine(),
+    unchangedLine(),
     z.object({
       kind: z.literal("verified"),
       id: z.string(),

@@ -87,6 +87,11 @@ export const manifestSchema = later(() =>
     }),
     /** Hashes of the pages of a full backup, for incremental ones; a restore does not need them. */
     pageTable: z.object({ name: z.literal("pages.xxh64"), bytes: z.int().min(0), sha256: sha256() }).optional(),
+    /**
+     * Of the source and of what decides how a backup of it looks, taken before it was read: the same mark is the same data.
+     * Absent where nobody can be sure of that.
+     */
+    sourceMark: sha256().optional(),
   }),
 );
 export type Manifest = z.output<typeof manifestSchema>;
@@ -114,6 +119,8 @@ export const stateSchema = later(() =>
     verifications: z.array(verificationSchema),
     /** Why it must not be deleted; `null`: it may. */
     pinned: z.string().nullable(),
+    /** When the source was last seen to hold what this backup holds, the whole time since its snapshot. */
+    unchangedAt: time().optional(),
     /** Of the rest, as one line of JSON. */
     sha256: sha256().optional(),
   }),
@@ -122,9 +129,16 @@ export type BackupState = z.output<typeof stateSchema>;
 
 export const emptyState: BackupState = { version: 1, verifications: [], pinned: null };
 
-/** The state with one more verification; the oldest beyond 20 are forgotten. */
+/**
+ * The state with one more verification. It stands for the earlier ones of its level since the last failure, so that proofs
+ * of each run never displace the rare ones of higher levels; the oldest beyond 20 are forgotten.
+ */
 export function withVerification(state: BackupState, verification: Verification): BackupState {
-  return { ...state, verifications: [...state.verifications, verification].slice(-MAX_VERIFICATIONS) };
+  const { verifications } = state;
+  const failedAt = verifications.findLastIndex(({ ok }) => !ok);
+  const { level, ok } = verification;
+  const others = verifications.filter((each, at) => !(ok && at > failedAt && each.level === level));
+  return { ...state, verifications: [...others, verification].slice(-MAX_VERIFICATIONS) };
 }
 
 /** The highest level whose last verification succeeded and after which none failed; `undefined` when there is none. */

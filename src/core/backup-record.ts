@@ -25,6 +25,8 @@ export const backupRecordSchema = later(() =>
         at: time(),
         id: z.string(),
         snapshotAt: time(),
+        /** When the source was last seen to hold what that backup holds; absent: not since its snapshot. */
+        unchangedAt: time().optional(),
         durationMs: z.int().min(0),
         rawBytes: z.int().min(0),
         storedBytes: z.int().min(0),
@@ -41,6 +43,8 @@ export const backupRecordSchema = later(() =>
       .object({
         /** The last backup that was there to be copied when the last run that succeeded began. */
         upTo: z.string().nullable(),
+        /** The last `unchangedAt` of it that was there then. */
+        unchangedAt: time().optional(),
         /** Bytes that the last run left to be copied. */
         pendingBytes: z.int().min(0),
         backups: z.int().min(0),
@@ -89,8 +93,10 @@ export type Attempt =
   | {
       readonly kind: "success";
       readonly success: Success;
-      /** How it was packed, by the run that made and proved it; `undefined`: it is a copy. */
+      /** How it was packed, by the run that made and proved it; `undefined`: it is a copy, or was there already. */
       readonly made?: { readonly compress: Size["compress"] };
+      /** The run has proven it again, since the source holds nothing else. */
+      readonly unchanged?: true;
     }
   | { readonly kind: "failure"; readonly stage: (typeof STAGES)[number]; readonly reason: string };
 
@@ -113,6 +119,7 @@ export function withAttempt(
       failuresInRow: 0,
       failures,
     };
+    if (attempt.unchanged === true) return withStood(record, attempt.success);
     return attempt.made === undefined ? record : withMade(record, attempt.success, attempt.made);
   }
   const { stage, reason } = attempt;
@@ -125,9 +132,13 @@ export function withAttempt(
   };
 }
 
+function withStood(record: BackupRecord, { level, at }: Success): BackupRecord {
+  return { ...record, stood: { ...record.stood, [level]: at } };
+}
+
 function withMade(record: BackupRecord, success: Success, { compress }: Pick<Size, "compress">): BackupRecord {
-  const { id, rawBytes, storedBytes, level, at } = success;
-  const stood = { ...record.stood, [level]: at };
+  const { id, rawBytes, storedBytes } = success;
+  const { stood } = withStood(record, success);
   const named = readBackupId(id)?.kind;
   const kind = WHOLE_KINDS.find((each) => each === named);
   if (kind === undefined) return { ...record, stood };
@@ -173,7 +184,8 @@ function withFullRun(
 ): FullRuns | undefined {
   const runs = before === undefined ? undefined : fullRuns(before);
   if (attempt.kind === "success")
-    return readBackupId(attempt.success.id)?.kind === "delta"
+    // A full backup that an incremental run found to do is not a new one.
+    return readBackupId(attempt.success.id)?.kind === "delta" || (incremental && attempt.unchanged === true)
       ? runs
       : { lastAttemptAt: at, lastSuccessAt: attempt.success.at, failuresInRow: 0 };
   if (incremental) return runs;

@@ -45,6 +45,8 @@ export const remoteJobSchema = later(() =>
       folder: absolute(),
       /** The last backup there when the job was given; `null`: nobody knows. */
       newest: z.string().nullable(),
+      /** When its source was last seen to hold the same; absent: not since. */
+      unchangedAt: z.iso.datetime().optional(),
       retention: retentionJobSchema,
     }),
     z.strictObject({ deed: z.literal("look"), ...common, known: z.array(z.string()) }),

@@ -1,7 +1,8 @@
 /**
  * Which backups are kept: tiers of calendar buckets in UTC, anchored at the newest verified backup instead of now, so that
  * a schedule that stopped working never ages the last good ones out. A backup of what stood before a restore holds the damage
- * that was undone: it stays for a week by a rule of its own, and counts for no other. Pure; the words of each reason are for people.
+ * that was undone: it stays for a week by a rule of its own, and counts for no other. A backup whose source was seen unchanged
+ * later stands for the whole time until then, as if one had been made at each moment of it. Pure; the words of each reason are for people.
  */
 import * as z from "zod";
 import { later } from "./later.ts";
@@ -39,6 +40,8 @@ export interface Kept {
   readonly base: string | null;
   /** Instant whose data it holds, ms since 1970. */
   readonly snapshotMs: number;
+  /** When the source was last seen to hold the same, ms since 1970; `undefined`: not since. */
+  readonly unchangedMs?: number | undefined;
   readonly createdMs: number;
   readonly verified: boolean;
   /** Its last verification failed. */
@@ -111,9 +114,12 @@ type Keep = (id: string, text: string, tier?: Tier["label"]) => void;
 
 /** What happens to each backup of one target, newest first. Nothing verified: everything is kept. */
 export function planRetention(backups: readonly Kept[], policy: Retention, nowMs: number): readonly Verdict[] {
-  const sorted = backups.toSorted((a, b) => b.snapshotMs - a.snapshotMs || (a.id < b.id ? 1 : -1));
-  const verified = sorted.filter((each) => each.verified && !each.preRestore && each.snapshotMs <= nowMs);
-  const anchorMs = verified[0]?.snapshotMs;
+  const until = (each: Kept): number => untilMs(each, nowMs);
+  const sorted = backups.toSorted((a, b) => until(b) - until(a) || (a.id < b.id ? 1 : -1));
+  const verified = sorted
+    .filter((each) => each.verified && !each.preRestore && each.snapshotMs <= nowMs)
+    .map((each): Standing => ({ ...each, untilMs: until(each) }));
+  const anchorMs = verified[0]?.untilMs;
   const reasons = new Map<string, Reason>();
   const keep: Keep = (id, text, tier) => void (reasons.has(id) || reasons.set(id, { text, tier }));
   for (const each of sorted) for (const reason of ownReasons(each, nowMs, anchorMs)) keep(each.id, reason);
@@ -137,8 +143,21 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
   });
 }
 
+/** A backup with the last instant that it stands for. */
+interface Standing extends Kept {
+  readonly untilMs: number;
+}
+
+/** The last instant that a backup stands for. One after now is of before the clock was set back, and says nothing. */
+export function untilMs(
+  { snapshotMs, unchangedMs = snapshotMs }: Pick<Kept, "snapshotMs" | "unchangedMs">,
+  nowMs: number,
+): number {
+  return unchangedMs > snapshotMs && unchangedMs <= nowMs ? unchangedMs : snapshotMs;
+}
+
 /** A base of a server and a dump of a database are made for different ends: one never stands for the other. */
-function alike(backups: readonly Kept[]): readonly (readonly Kept[])[] {
+function alike(backups: readonly Standing[]): readonly (readonly Standing[])[] {
   return [backups.filter(({ kind }) => kind !== "base"), backups.filter(({ kind }) => kind === "base")];
 }
 
@@ -157,17 +176,19 @@ function* ownReasons(each: Kept, nowMs: number, anchorMs: number | undefined): I
 
 function keepTier(
   { name, label, keepMs, bucket }: Tier,
-  verified: readonly Kept[],
+  verified: readonly Standing[],
   anchorMs: number,
   keep: Keep,
 ): void {
-  const seen = new Set<number>();
+  /** The oldest calendar unit that has its backup: they come from the newest on. */
+  let reached = Number.POSITIVE_INFINITY;
   for (const each of verified) {
-    if (anchorMs - each.snapshotMs > keepMs) break;
+    if (anchorMs - each.untilMs > keepMs) break;
     if (each.kind === "delta" && name !== "hour") continue;
-    const key = bucket(each.snapshotMs);
-    if (seen.has(key)) continue;
-    seen.add(key);
+    // The first of those that it stands for: beyond `keepMs` none counts.
+    const first = bucket(Math.max(each.snapshotMs, anchorMs - keepMs));
+    if (first >= reached) continue;
+    reached = first;
     keep(each.id, `newest of its ${name}`, label);
   }
 }

@@ -107,9 +107,17 @@ export function dueProof(
 
 export interface CopyFacts {
   /** The last backup of the directory, and when it was made; `undefined`: there is none. */
-  readonly newest: { readonly id: string; readonly atMs: number } | undefined;
-  /** The last backup that was there when the last run that succeeded began. */
+  readonly newest:
+    | {
+        readonly id: string;
+        readonly atMs: number;
+        /** When its source was last seen to hold the same; `undefined`: not since. */
+        readonly unchangedMs?: number | undefined;
+      }
+    | undefined;
+  /** The last backup that was there when the last run that succeeded began, and its `unchangedMs` then. */
   readonly upTo: string | null;
+  readonly unchangedUpToMs?: number | undefined;
   readonly lastAttemptMs: number | undefined;
   readonly failuresInRow: number;
 }
@@ -121,11 +129,21 @@ const COPY_RETRY_MS = 60 * MINUTE_MS;
 
 /** When what is new is to be copied: at once, and after a failure a while later. `undefined`: nothing is new. */
 export function copyDueAt(facts: CopyFacts, nowMs: number): number | undefined {
-  const { newest, upTo, failuresInRow } = facts;
-  if (newest === undefined || newest.id === upTo) return undefined;
+  const { newest, failuresInRow } = facts;
+  const sinceMs = newest === undefined ? undefined : newSinceMs(newest, facts);
+  if (sinceMs === undefined) return undefined;
   const lastAttemptMs = ifPast(facts.lastAttemptMs, nowMs);
-  if (failuresInRow === 0 || lastAttemptMs === undefined) return ifPast(newest.atMs, nowMs) ?? nowMs;
+  if (failuresInRow === 0 || lastAttemptMs === undefined) return ifPast(sinceMs, nowMs) ?? nowMs;
   return lastAttemptMs + (RETRIES_MS[failuresInRow - 1] ?? COPY_RETRY_MS);
+}
+
+/** Since when there is something to copy, ms: a backup, or what was learnt since of one that is there; `undefined`: there is nothing. */
+function newSinceMs(
+  { id, atMs, unchangedMs }: NonNullable<CopyFacts["newest"]>,
+  { upTo, unchangedUpToMs }: CopyFacts,
+): number | undefined {
+  if (id !== upTo) return atMs;
+  return unchangedMs === unchangedUpToMs ? undefined : unchangedMs;
 }
 
 /** The newest backup has not been copied for so long that somebody must look. */

@@ -1,7 +1,7 @@
 /** What a store has of the backups of one target, as the last run left it: for metrics, which never look into a store themselves. */
 import * as z from "zod";
 import { later } from "./later.ts";
-import { planRetention, TIERS, type Kept, type Retention } from "./backup-retention.ts";
+import { planRetention, TIERS, untilMs, type Kept, type Retention } from "./backup-retention.ts";
 
 const time = () => z.iso.datetime();
 
@@ -11,7 +11,10 @@ export const stockSchema = later(() =>
     tiers: z.record(z.enum(TIERS), z.int().min(0)),
     /** Of all of them; archived WAL comes on top. */
     storedBytes: z.int().min(0),
-    /** Instants of the oldest and the newest backup that is proven and has what it needs; `null`: there is none. */
+    /**
+     * Instants of the oldest and the newest backup that is proven and has what it needs; `null`: there is none. Of the newest
+     * it is the last at which the source held the same.
+     */
     oldestAt: time().nullable(),
     newestAt: time().nullable(),
     /** Of the store's disk; absent of a bucket. */
@@ -25,6 +28,8 @@ export interface Stocked extends Kept {
   readonly storedBytes: number;
   /** `snapshotMs` as the manifest has it. */
   readonly snapshotAt: string;
+  /** The same of `unchangedMs`. */
+  readonly unchangedAt?: string | undefined;
 }
 
 /** Counts what is there; `policy` is that of the store. */
@@ -35,12 +40,18 @@ export function stockOf(backups: readonly Stocked[], policy: Retention, nowMs: n
   const usable = backups
     .filter(({ verified, preRestore, base }) => verified && !preRestore && (base === null || ids.has(base)))
     .toSorted((a, b) => a.snapshotMs - b.snapshotMs);
+  const newest = usable.at(-1);
   return {
     tiers,
     storedBytes: backups.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
     oldestAt: usable[0]?.snapshotAt ?? null,
-    newestAt: usable.at(-1)?.snapshotAt ?? null,
+    newestAt: newest === undefined ? null : latestOf(newest, nowMs),
   };
+}
+
+function latestOf(backup: Stocked, nowMs: number): string {
+  const { snapshotMs, snapshotAt, unchangedAt = snapshotAt } = backup;
+  return untilMs(backup, nowMs) === snapshotMs ? snapshotAt : unchangedAt;
 }
 
 /** Less is free than backups leave alone. */

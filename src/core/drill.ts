@@ -42,6 +42,8 @@ const drilledSchema = later(() =>
     ),
     /** Instant whose data came back: of a base with WAL, the last that is sure to be in it. */
     snapshotAt: time().nullable(),
+    /** When the source was last seen to hold the same, the whole time since then. */
+    unchangedAt: time().optional(),
     /** Of a base of a whole server, which WAL was played on it. */
     wal: z
       .object({
@@ -58,7 +60,7 @@ const drilledSchema = later(() =>
     checks: z.array(z.object({ name: z.string(), ok: z.boolean(), text: z.string() })),
     /** From the begin of its first step to the proof of what was restored; `null`: it was not. */
     rtoSeconds: seconds().nullable(),
-    /** From the instant of the backup to the begin of the drill. */
+    /** From the last instant whose data the backup is known to hold to the begin of the drill. */
     rpoSeconds: seconds().nullable(),
     /** Longest that is well for this target. */
     rpoObjectiveSeconds: seconds(),

@@ -152,6 +152,9 @@ const backupStatusSchema = z.strictObject({
   store: z.string(),
   kind: z.enum(BACKUP_TYPES),
   lastSuccessAt: time.nullable(),
+  unchangedAt: time
+    .nullish()
+    .describe("When the source was last seen to hold what the last backup holds; null: not since its snapshot."),
   lastDurationSeconds: seconds.nullable(),
   sizeBytes: z.int().min(0).nullable().describe("Stored bytes of the last backup."),
   verified: z.boolean().describe("The last backup stood the level of backups.verify.every."),
@@ -181,7 +184,9 @@ const backupStatusSchema = z.strictObject({
       tiers: z.record(z.enum(TIERS), z.int().min(0)).describe("Backups by the first rule that keeps each."),
       bytes: z.int().min(0).describe("Of all of them, without archived WAL."),
       oldestAt: time.nullable().describe("Instant of the oldest that is proven; null: none is."),
-      newestAt: time.nullable().describe("Instant of the newest that is proven."),
+      newestAt: time
+        .nullable()
+        .describe("Instant of the newest that is proven, or the later one at which its source was seen unchanged."),
       freeBytes: z.number().min(0).nullable().describe("Free on the disk of the store; null: it is a bucket."),
       reserveBytes: z.number().min(0).nullable().describe("Of that, what backups leave alone."),
     })

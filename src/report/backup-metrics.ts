@@ -79,7 +79,7 @@ export const BACKUP_METRICS: readonly Row[] = [
   ),
   gauge(
     "supervisor_backup_newest_recoverable_timestamp_seconds",
-    "Instant of the newest backup that is proven, or, with archived WAL, until which everything that was committed can be recovered, in seconds since 1970; NaN: there is none.",
+    "Instant of the newest backup that is proven, or at which its source was last seen unchanged, or, with archived WAL, until which everything that was committed can be recovered, in seconds since 1970; NaN: there is none.",
     ofBackup(({ stored, wal }) => newer(secondsOf(stored?.newestAt), secondsOf(wal?.recoverableTo))),
   ),
   gauge(

@@ -32,11 +32,15 @@ function pointText({ rpoSeconds, rpoMet, targets }: DrillReport): string {
     : `${spanText(rpoSeconds)} at worst, each target against its own: ${rpoMet ? "met" : "MISSED"}`;
 }
 
+function unchangedText(unchangedAt: string | undefined): string {
+  return unchangedAt === undefined ? "" : `, which the source still held at ${unchangedAt}`;
+}
+
 function targetText(each: Drilled): readonly string[] {
-  const { kind, store, place, backups, snapshotAt, wal, steps, checks, rtoSeconds, rpoSeconds, ok } = each;
+  const { kind, store, place, backups, snapshotAt, unchangedAt, wal, steps, checks, rtoSeconds, rpoSeconds, ok } = each;
   const facts = [
     `${drilledName(each)} (${kind}) from ${store}, ${place}: ${ok ? "restored" : "NOT RESTORED"}`,
-    ...(snapshotAt === null ? [] : [`  data of ${snapshotAt}`]),
+    ...(snapshotAt === null ? [] : [`  data of ${snapshotAt}${unchangedText(unchangedAt)}`]),
     ...(wal === undefined
       ? []
       : [`  WAL up to ${wal.lastSegment}, for ${wal.wantedAt}; the last transaction is of ${wal.reachedAt}`]),

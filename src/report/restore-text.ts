@@ -7,6 +7,7 @@ interface Plan {
   readonly backup: string;
   readonly store: string | null;
   readonly snapshotAt: string | null;
+  readonly unchangedAt?: string | null;
   readonly lossSeconds: number | null;
   readonly into:
     | { readonly kind: "live" }
@@ -32,7 +33,9 @@ export function planText(plan: Plan): string {
     ["from", plan.store === null ? plan.backup : `${plan.backup} in ${plan.store}`],
     [
       "holds",
-      plan.snapshotAt === null ? "nobody knows of when: the file does not say" : `the state of ${plan.snapshotAt}`,
+      plan.snapshotAt === null
+        ? "nobody knows of when: the file does not say"
+        : `the state of ${plan.snapshotAt}${plan.unchangedAt == null ? "" : `, which was still that at ${plan.unchangedAt}`}`,
     ],
     ...(plan.lossSeconds === null
       ? []

@@ -1,5 +1,5 @@
 /** Backups on the compiled binary: by hand, by the daemon's schedule, and what status says of them. */
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
@@ -66,6 +66,39 @@ test.concurrent("the daemon makes the backup that its schedule missed, shows it,
   expect(done).toMatchObject({ store: "local", verified: true, overdue: false, lastError: null });
   expect(Date.parse(done.nextAt ?? "")).toBeGreaterThan(Date.now());
   expect((await rig.bot()).pid).toBe(bot.pid);
+});
+
+test.concurrent("the daemon copies nothing that has not changed, and what is there counts as if it had", async () => {
+  const schedule = { schedule: "0 0 1 1 *" };
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups(schedule) } });
+  fill(rig);
+  // A mark is not taken of what was written a moment ago: by its own clock, the file system's.
+  const settled = async (): Promise<true | undefined> => {
+    const now = join(rig.folder, "now");
+    writeFileSync(now, "");
+    const ages = ["bot.db", "notes"].map((name) => statSync(now).ctimeMs - statSync(join(rig.folder, name)).ctimeMs);
+    return Math.min(...ages) > 2_500 ? true : undefined;
+  };
+  await until("it is three seconds old", settled, 40_000);
+  expect((await rig.cli("backup", "run")).code).toBe(0);
+  const listed = async () => JSON.parse((await rig.cli("backup", "list", "state", "--json")).out).backups;
+  const made = await listed();
+  // Without its records the daemon thinks that it missed the last run of the schedule.
+  rmSync(rig.state("backups"), { recursive: true });
+  await rig.run();
+  const done = await until(
+    "the run is over",
+    async () => {
+      const { backups: entries } = await rig.status();
+      return entries.find(({ target, lastSuccessAt }) => target === "state" && lastSuccessAt !== null);
+    },
+    60_000,
+  );
+  expect(done).toMatchObject({ overdue: false, unchangedAt: expect.any(String) });
+  expect(await listed()).toMatchObject([{ id: made[0].id, unchangedAt: done.unchangedAt }]);
+  expect((await rig.cli("events")).out).toMatch(
+    /backup state-full-\S+ in local holds what state has now \(unchanged since/,
+  );
 });
 
 test.concurrent("of backup runs at once each makes a whole backup or is refused with 7", async () => {

@@ -114,3 +114,27 @@ test("stoodAt() counts a proof for the levels below it, a failed one for none, a
   expect(stoodAt(withProof(full, "L2", { ...proof, ok: false }), "L2")).toBeUndefined();
   expect(stoodAt(after(undefined, 1, success("full", 1), false), "L0")).toBeUndefined();
 });
+
+const unchanged = (hour: number): Attempt => {
+  const done = success("full", 1);
+  if (done.kind !== "success") throw new Error("unreachable");
+  return { kind: "success", success: { ...done.success, at: at(hour), unchangedAt: at(hour) }, unchanged: true };
+};
+
+test("withAttempt() of a source that was seen unchanged moves the success and its proof on, and keeps the sizes of what was made", () => {
+  const before = after(undefined, 1, made("full", 1, 100), false);
+  const record = after(before, 3, unchanged(3), false);
+  expect(record).toMatchObject({
+    lastSuccess: { at: at(3), snapshotAt: at(1), unchangedAt: at(3) },
+    stood: { L1: at(3) },
+    full: { lastSuccessAt: at(3) },
+  });
+  expect(record.sizes).toEqual(before.sizes);
+});
+
+test("withAttempt() takes no full backup for made when an incremental run found that the last one does", () => {
+  const before = after(after(undefined, 1, made("full", 1, 100), false), 2, failure, false);
+  const record = after(before, 3, unchanged(3), true);
+  expect(record).toMatchObject({ lastAttemptAt: at(3), lastSuccess: { at: at(3) }, failuresInRow: 0 });
+  expect(fullRuns(record)).toEqual({ lastAttemptAt: at(2), lastSuccessAt: at(1), failuresInRow: 1 });
+});

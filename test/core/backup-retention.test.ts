@@ -173,3 +173,59 @@ test("planRetention() deletes no more of the good ones for a clock that is set f
     { numRuns: 40 },
   );
 });
+
+/** One backup for each change, seen unchanged up to the look before the next. */
+const sparse = (hours: number, changes: readonly number[], shiftMs: number): readonly Kept[] => {
+  const made = [...new Set([hours, ...changes.filter((age) => age < hours)])].toSorted((a, b) => b - a);
+  return made.map((age, n): Kept => {
+    const last = made[n + 1] === undefined ? 0 : made[n + 1]! + 1;
+    const seen = last < age ? { unchangedMs: NOW_MS - shiftMs - last * HOUR_MS } : {};
+    return { ...backup(age * HOUR_MS + shiftMs), id: `b${n}`, ...seen };
+  });
+};
+
+/** The same with a copy of its own for each look. */
+const dense = (backups: readonly Kept[]): readonly Kept[] =>
+  backups.flatMap(({ snapshotMs, unchangedMs = snapshotMs, id }) =>
+    Array.from({ length: (unchangedMs - snapshotMs) / HOUR_MS + 1 }, (_, n) => ({
+      ...backup(NOW_MS - snapshotMs - n * HOUR_MS),
+      id: `${id}.${n}`,
+    })),
+  );
+
+describe("planRetention() of a backup whose source was seen unchanged later", () => {
+  /** A source that is looked at each hour, as the ages at which something had changed; the others find the last backup to do. */
+  const looks = fc.record({
+    hours: fc.integer({ min: 1, max: 24 * 120 }),
+    changes: fc.array(fc.integer({ min: 0, max: 24 * 120 }), { maxLength: 20 }),
+    shiftMs: fc.integer({ min: 0, max: DAY_MS }),
+  });
+
+  test("keeps what it would keep if each look had made a copy, and never fewer than minKeep", () => {
+    fc.assert(
+      fc.property(looks, ({ hours, changes, shiftMs }) => {
+        const few = sparse(hours, changes, shiftMs);
+        const ids = kept(few);
+        const copies = new Set(kept(dense(few)).map((id) => id.split(".")[0]));
+        expect([...copies].filter((id) => id !== undefined && !ids.includes(id))).toEqual([]);
+        expect(ids.length).toBeGreaterThanOrEqual(Math.min(policy.minKeep, few.length));
+        expect(kept(few.filter(({ id }) => ids.includes(id)))).toEqual(ids);
+        // What it keeps beyond that, minKeep alone does: of copies it would have taken the newest.
+        expect(ids.slice(policy.minKeep).filter((id) => !copies.has(id))).toEqual([]);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  test("counts ages from the last look, as from a copy that it would have made", () => {
+    const seen = backup(300 * DAY_MS, { id: "seen", unchangedMs: NOW_MS });
+    const old = [1, 2, 3, 4, 5].map((n) => backup((300 + n) * DAY_MS + n, { id: `old${n}` }));
+    // 300 days after the last of them only the months of the old ones count.
+    expect(kept([seen, ...old])).toEqual(["seen", "old1", "old2"]);
+  });
+
+  test("does not believe a look of the future: the clock has been set back since", () => {
+    const backups = [...hourly(2), backup(5 * DAY_MS, { id: "seen", unchangedMs: NOW_MS + 900 * DAY_MS })];
+    expect(kept(backups)).toEqual(kept(backups.map((each) => ({ ...each, unchangedMs: undefined }))));
+  });
+});

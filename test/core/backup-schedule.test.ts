@@ -174,3 +174,14 @@ test("isCopyOverdue() is six hours after a backup that is nowhere else", () => {
   expect(isCopyOverdue(facts, 106 * HOUR_MS + 1)).toBe(true);
   expect(isCopyOverdue({ ...facts, upTo: "b" }, 200 * HOUR_MS)).toBe(false);
 });
+
+test.each<[string, Partial<Parameters<typeof copyDueAt>[0]>, number | undefined]>([
+  ["at once when a source was seen unchanged of what is there", {}, 140 * HOUR_MS],
+  ["at no time when the bucket knows that", { unchangedUpToMs: 140 * HOUR_MS }, undefined],
+  ["a while after a failure", { failuresInRow: 1, lastAttemptMs: 141 * HOUR_MS }, 141 * HOUR_MS + MINUTE_MS],
+  ["since the backup was made when that is not there yet", { upTo: "a" }, 100 * HOUR_MS],
+])("copyDueAt() is %s", (_, more, expected) => {
+  const seen = { ...newest, unchangedMs: 140 * HOUR_MS };
+  const facts = { newest: seen, upTo: "b", lastAttemptMs: undefined, failuresInRow: 0, ...more };
+  expect(copyDueAt(facts, 150 * HOUR_MS)).toBe(expected);
+});

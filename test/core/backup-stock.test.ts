@@ -65,3 +65,12 @@ test("isLow() compares with the reserve, and knows no bucket", () => {
   expect(isLow({ disk: { freeBytes: 9, reserveBytes: 10 } })).toBe(true);
   expect(isLow({})).toBe(false);
 });
+
+test.each<[string, number, string]>([
+  ["moves on with a source that is seen unchanged", HOUR_MS, "2026-06-15T11:00:00.000Z"],
+  ["does not believe a look of the future", -HOUR_MS, "2026-06-15T07:00:00.000Z"],
+])("stockOf() %s", (_, ageMs, newestAt) => {
+  const unchangedMs = NOW_MS - ageMs;
+  const seen = stocked("seen", 5 * HOUR_MS, { unchangedMs, unchangedAt: new Date(unchangedMs).toISOString() });
+  expect(stockOf([seen], policy, NOW_MS)).toMatchObject({ oldestAt: "2026-06-15T07:00:00.000Z", newestAt });
+});

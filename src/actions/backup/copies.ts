@@ -117,7 +117,9 @@ async function copy(job: RemoteDeed<"copy">, io: RemoteIo): Promise<void> {
   const startedMs = io.clock.monotonicMs();
   const tally: Tally = { pendingBytes: 0, there: [] };
   const note = (attempt: Attempt, upTo: string | null): void => {
-    const copies = { upTo, pendingBytes: tally.pendingBytes, ...totalsOf(tally.there) };
+    const known = attempt.kind === "success" ? job.unchangedAt : readRecord(job.record)?.copies?.unchangedAt;
+    const unchanged = known === undefined ? {} : { unchangedAt: known };
+    const copies = { upTo, ...unchanged, pendingBytes: tally.pendingBytes, ...totalsOf(tally.there) };
     writeRecord({ ...job, target: { name: job.target } }, io.clock, attempt, copies);
   };
   try {
@@ -156,9 +158,26 @@ async function copyAll(job: RemoteDeed<"copy">, remote: RemoteRepository, tally:
     const fault = await sendOne(remote, backup, rotten.has(backup.id), tally, io);
     if (fault !== undefined) faults.push(`${backup.id}: ${fault}`);
   }
+  await tellUnchanged(remote, local, tally);
   for (const id of listing.unfinished)
     if (!plan.send.includes(id) && isForgotten(id, io.clock)) await remote.remove(id);
   if (faults.length > 0) throw new Failure("verify", `cannot copy ${faults.join("; ")}`);
+}
+
+/** What was learnt here of backups that are there: when the source was last seen to hold the same. */
+async function tellUnchanged(remote: RemoteRepository, local: readonly StoredBackup[], tally: Tally): Promise<void> {
+  const seen = new Map(local.map(({ id, state }) => [id, state.unchangedAt]));
+  const there: RemoteBackup[] = [];
+  for (const backup of tally.there) {
+    const unchangedAt = seen.get(backup.id);
+    if (unchangedAt === undefined || unchangedAt === backup.state.unchangedAt) there.push(backup);
+    else {
+      const state = { ...backup.state, unchangedAt };
+      await remote.writeState(backup.id, state);
+      there.push({ ...backup, state });
+    }
+  }
+  tally.there = there;
 }
 
 /** Returns what is wrong with what is stored here; throws what is wrong with the other store. */
@@ -306,6 +325,7 @@ function summaryOf({ manifest, state }: RemoteBackup): RemoteSummary {
     ...(kind === "base" ? { physical: true } : {}),
     base,
     snapshotAt,
+    ...(state.unchangedAt === undefined ? {} : { unchangedAt: state.unchangedAt }),
     trigger,
     rawBytes: raw.bytes,
     storedBytes: storedBytesOf(manifest),
@@ -338,6 +358,7 @@ function newestOf(
     at: now.toISOString(),
     id,
     snapshotAt: manifest.snapshotAt,
+    ...(state.unchangedAt === undefined ? {} : { unchangedAt: state.unchangedAt }),
     durationMs,
     rawBytes: manifest.raw.bytes,
     storedBytes: storedBytesOf(manifest),

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
+import { untilMs } from "../../core/backup-retention.ts";
 import { bytesUnpacked, filesUnpacked } from "../../core/backup-unpacked.ts";
 import {
   drilledName,
@@ -148,8 +149,11 @@ class TargetDrill {
       removeTree(place);
       return "the scratch place is removed";
     });
-    const snapshotAt = this.#instant?.snapshotAt ?? this.#chain.at(-1)?.manifest.snapshotAt ?? null;
-    const lossMs = snapshotAt === null ? null : startedAt.getTime() - Date.parse(snapshotAt);
+    const last = this.#chain.at(-1);
+    const snapshotAt = this.#instant?.snapshotAt ?? last?.manifest.snapshotAt ?? null;
+    const unchangedAt = this.#instant === undefined ? heldAt(last, startedAt) : undefined;
+    const heldUntil = unchangedAt ?? snapshotAt;
+    const lossMs = heldUntil === null ? null : startedAt.getTime() - Date.parse(heldUntil);
     return {
       target,
       kind,
@@ -162,6 +166,7 @@ class TargetDrill {
         parts: manifest.parts.map(({ sha256 }) => sha256),
       })),
       snapshotAt,
+      ...(unchangedAt === undefined ? {} : { unchangedAt }),
       ...(instant === undefined ? {} : { physical: true as const }),
       ...(this.#instant === undefined ? {} : { wal: this.#instant.wal }),
       steps: this.#steps,
@@ -274,12 +279,21 @@ class TargetDrill {
   }
 }
 
+/** When the source was last seen to hold what the backup holds, where that is later than its snapshot. */
+function heldAt(found: Found | undefined, now: Date): string | undefined {
+  if (found === undefined) return undefined;
+  const { candidate } = found;
+  const heldMs = untilMs(candidate, now.getTime());
+  return heldMs > candidate.snapshotMs ? new Date(heldMs).toISOString() : undefined;
+}
+
 function asFound({ id, manifest, manifestSha256, state }: RemoteBackup): Found {
   const { base, snapshotAt, trigger } = manifest;
   const candidate = {
     id,
     base,
     snapshotMs: Date.parse(snapshotAt),
+    unchangedMs: state.unchangedAt === undefined ? undefined : Date.parse(state.unchangedAt),
     verified: provenLevel(state) !== undefined,
     preRestore: trigger === "pre-restore",
     damage: null,

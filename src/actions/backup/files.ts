@@ -4,6 +4,7 @@ import { dirname, join, relative } from "node:path";
 import { create, Parser, Unpack, type ReadEntry } from "tar";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import type { CaptureContext, Prover, Source } from "./source.ts";
+import { filesFacts } from "./source-mark.ts";
 
 /** Files of one backup; configuration has some dozen, and a path like / is a mistake. */
 const MAX_FILES = 100_000;
@@ -12,8 +13,11 @@ const TAR_OVERHEAD_BYTES = 1_024;
 /** Types of a tar entry that are files; a second name of a file is a link. */
 export const FILE_TYPES: readonly string[] = ["File", "OldFile", "ContiguousFile", "Link"];
 
-/** The files and folders at `paths`, absolute, with everything below; links are stored as links. */
-export function filesSource(paths: readonly string[]): Source {
+/**
+ * The files and folders at `paths`, absolute, with everything below; links are stored as links. A checksum of secrets would
+ * let others try guesses of them: that they have not changed is judged by their times and sizes alone.
+ */
+export function filesSource(paths: readonly string[], { secret }: { readonly secret: boolean }): Source {
   return {
     origin: paths.join(", "),
     measure: async () => {
@@ -27,6 +31,7 @@ export function filesSource(paths: readonly string[]): Source {
         }
       return { rawBytes, temporaryBytes: 0, files };
     },
+    facts: async (now) => filesFacts(paths, { now, contents: !secret, maxFiles: MAX_FILES }),
     capture: async (context) => {
       const snapshotAt = context.now();
       const tally = { files: 0 };

@@ -18,6 +18,7 @@ export function asKept({ id, manifest, state }: Provable): Kept {
     kind: manifest.kind,
     base: manifest.base,
     snapshotMs: Date.parse(manifest.snapshotAt),
+    ...(state.unchangedAt === undefined ? {} : { unchangedMs: Date.parse(state.unchangedAt) }),
     createdMs: Date.parse(manifest.createdAt),
     verified: provenLevel(state) !== undefined,
     refuted: isRefuted(state),

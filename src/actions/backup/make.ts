@@ -24,14 +24,16 @@ import { Repository, type Draft } from "./repository.ts";
 import { refuseFullDisk } from "./room.ts";
 import type { Captured, Source } from "./source.ts";
 import { openSource } from "./sources.ts";
+import { markOf } from "./source-mark.ts";
 import { noteStock } from "./stock.ts";
+import { proveUnchanged, type UnchangedStep } from "./unchanged.ts";
 import { verifyBackup } from "./verify.ts";
 
 export interface BackupIo {
   readonly write: (line: BackupLine) => void;
   readonly clock: Clock;
   /** A step that has just been done; tests end the process there. */
-  readonly onStep?: (step: BackupStep) => void;
+  readonly onStep?: (step: BackupStep | UnchangedStep) => void;
 }
 
 export const BACKUP_STEPS = ["locked", "begun", "captured", "stored", "verified", "published", "pruned"] as const;
@@ -56,7 +58,7 @@ export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> 
       io.onStep?.("locked");
       const orphans = await stage("prune", () => markOrphans(openSource(job.target), repository));
       const success = await makeLocked(job, io, repository);
-      tellShrunk(record({ kind: "success", success, made: job }), success, io);
+      noteSuccess(success, record, io);
       if (orphans !== undefined) throw new Failure("prune", orphans);
       await prune(job, io, repository);
     } finally {
@@ -71,6 +73,15 @@ export async function makeBackup(job: BackupJob, io: BackupIo): Promise<number> 
     if (failure.stage !== "lock") record({ kind: "failure", stage: failure.stage, reason: failure.message });
     return failed(failure, io.write);
   }
+}
+
+function noteSuccess(
+  { success, made }: Done,
+  record: (attempt: Attempt) => BackupRecord | undefined,
+  io: BackupIo,
+): void {
+  if (made === undefined) record({ kind: "success", success, unchanged: true });
+  else tellShrunk(record({ kind: "success", success, made }), success, io);
 }
 
 /** A table that was lost is found where its backup is, too: by its size. */
@@ -94,9 +105,34 @@ function makeFolder(job: BackupJob, repository: Repository): void {
   repository.make();
 }
 
-async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Success> {
-  const startedMs = io.clock.monotonicMs();
+/** What a run has done: `made` is how it packed the backup that it made; `undefined`: one that is there holds the same. */
+interface Done {
+  readonly success: Success;
+  readonly made?: Pick<BackupJob, "compress">;
+}
+
+async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository): Promise<Done> {
+  const [startedMs, at] = [io.clock.monotonicMs(), io.clock.wallTime()];
   const source = openSource(job.target);
+  // Before it is read: what is written in between makes the next mark another one.
+  const mark = await markOf(job, source, at);
+  if (job.trigger === "schedule") {
+    const success = await stage("verify", () => proveUnchanged(job, repository, { mark, at, startedMs }, io));
+    if (success !== undefined) return { success };
+  }
+  return { success: await makeNew(job, io, repository, { source, mark, startedMs }), made: job };
+}
+
+async function makeNew(
+  job: BackupJob,
+  io: BackupIo,
+  repository: Repository,
+  {
+    source,
+    mark,
+    startedMs,
+  }: { readonly source: Source; readonly mark: string | undefined; readonly startedMs: number },
+): Promise<Success> {
   const room = await stage("source", source.measure);
   refuseNoRoom(job, repository, room);
   const [startedAt, random] = [io.clock.wallTime().toISOString(), randomBytes(3).toString("hex")];
@@ -107,7 +143,8 @@ async function makeLocked(job: BackupJob, io: BackupIo, repository: Repository):
     // What the start has read of our own program is not needed again.
     releaseProgramPages();
     const basis = job.incremental ? basisIn(repository, io) : undefined;
-    const manifest = await fill(job, io, { draft, source, idOf, startedMs, basis, rawBytes: room.rawBytes });
+    const filled = await fill(job, io, { draft, source, idOf, startedMs, basis, rawBytes: room.rawBytes });
+    const manifest: Manifest = mark === undefined ? filled : { ...filled, sourceMark: mark };
     const level = job.verify;
     const verification = await verifyBackup({
       folder: draft.folder,

@@ -61,8 +61,36 @@ export function postgresSource(target: PostgresTarget): Source {
         );
         return { ...size, unpackedBytes: bytesOfServer(size.rawBytes) };
       }),
+    facts: () => withSession(openSession(target), readFacts),
     capture: (context) => capture(target, context),
   };
+}
+
+interface ChangeFacts {
+  readonly systemId: string;
+  /** Begins with the timeline. */
+  readonly segment: string;
+  readonly lsn: string;
+  readonly sequences: string | null;
+  /** Tables whose rows are written without WAL. */
+  readonly unlogged: boolean;
+}
+
+/**
+ * Any WAL since, of whatever database, counts as a change. A sequence logs each 32nd of its values only, and somebody may have
+ * used those between in an order. A standby, whose end of WAL is another's, throws.
+ */
+const CHANGES = `SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS "systemId",
+  pg_catalog.pg_walfile_name(w.lsn) AS segment, w.lsn::text AS lsn,
+  (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.format('%I.%I=%s', schemaname, sequencename, last_value), ',' ORDER BY schemaname, sequencename))
+    FROM pg_catalog.pg_sequences) AS sequences,
+  EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relpersistence = 'u') AS unlogged
+  FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) w`;
+
+async function readFacts(session: PsqlSession): Promise<object | undefined> {
+  const { program, major } = await dumpProgram(session);
+  const [found] = await session.rows<ChangeFacts>(CHANGES);
+  return found === undefined || found.unlogged ? undefined : { program, major, ...found };
 }
 
 interface ServerFacts {

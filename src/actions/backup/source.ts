@@ -56,6 +56,11 @@ export interface Source {
   /** What a backup will need. Throws when the source is not there or cannot be read. */
   readonly measure: () => Promise<Room>;
   readonly capture: (context: CaptureContext) => Promise<Captured>;
+  /**
+   * What changes whenever the source does, as values for JSON: read before a capture, and equal to an earlier reading only if
+   * nothing was written between the two. `undefined`: that is not sure now. A source without it is copied by each run.
+   */
+  readonly facts?: (now: Date) => Promise<object | undefined>;
   /** Those of these backups whose data another program keeps, as far as it can be asked. */
   readonly keptElsewhere?: (manifests: readonly Manifest[]) => Promise<readonly Elsewhere[]>;
 }

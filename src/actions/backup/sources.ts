@@ -23,7 +23,7 @@ export function openSource(target: JobTarget): Source {
         : pgBackRestSource({ ...target, pgbackrest: target.pgbackrest });
     case "files":
     case "secrets":
-      return filesSource(target.paths);
+      return filesSource(target.paths, { secret: target.kind === "secrets" });
   }
 }
 

@@ -10,6 +10,7 @@ import { askChecks } from "./checks.ts";
 import { differ, pageStream, parsePages, readHashed, rebuilt, type FileSums } from "./pages.ts";
 import { writeRawFile } from "./raw-file.ts";
 import type { Captured, Prover, Source } from "./source.ts";
+import { sqliteFacts } from "./source-mark.ts";
 
 /** First bytes of every database file (https://sqlite.org/fileformat.html). */
 const MAGIC = "SQLite format 3\0";
@@ -22,6 +23,7 @@ export function sqliteSource(path: string): Source {
       const rawBytes = databaseBytes(path);
       return { rawBytes, temporaryBytes: rawBytes };
     },
+    facts: async (now) => sqliteFacts(path, now),
     capture: async ({ scratch, signal, now, onProgress, basis }) => {
       const copy = join(scratch, basename(path));
       const { pageSize, pageCount, snapshotAt } = await copyDatabase(path, copy, {

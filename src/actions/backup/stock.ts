@@ -52,7 +52,7 @@ function countOf(backups: readonly Provable[], retention: Retention, clock: Cloc
   const stocked = backups.map((each) => {
     const { parts, pageTable, snapshotAt } = each.manifest;
     const storedBytes = parts.reduce((sum, { bytes }) => sum + bytes, pageTable?.bytes ?? 0);
-    return { ...asKept(each), storedBytes, snapshotAt };
+    return { ...asKept(each), storedBytes, snapshotAt, unchangedAt: each.state.unchangedAt };
   });
   return stockOf(stocked, retention, clock.wallTime().getTime());
 }

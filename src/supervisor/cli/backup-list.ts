@@ -15,6 +15,8 @@ type Row = Place & { readonly id: string; readonly damage: string | null; readon
 interface Shown {
   readonly kind: string;
   readonly snapshotAt: string;
+  /** When the source was last seen to hold the same; `null`: not since. */
+  readonly unchangedAt: string | null;
   readonly rawBytes: number;
   readonly storedBytes: number;
   readonly encrypted: boolean;
@@ -54,7 +56,7 @@ export async function listBackups(
   for (const row of shown)
     io.out(
       "kind" in row
-        ? `${row.id}  ${row.store}  ${row.snapshotAt}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.state === "replicated" ? "  copied" : ""}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}${row.trigger === "pre-restore" ? "  made before a restore" : ""}`
+        ? `${row.id}  ${row.store}  ${row.snapshotAt}${row.unchangedAt === null ? "" : `, unchanged until ${row.unchangedAt}`}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.state === "replicated" ? "  copied" : ""}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}${row.trigger === "pre-restore" ? "  made before a restore" : ""}`
         : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`,
     );
 }
@@ -74,6 +76,7 @@ async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
     backup: {
       kind: manifest.type,
       snapshotAt: manifest.snapshotAt,
+      unchangedAt: state.unchangedAt ?? null,
       ...sizesOf(manifest),
       encrypted: manifest.codec.encrypt !== null,
       proven: provenLevel(state) ?? null,
@@ -91,8 +94,8 @@ async function lookThere(loaded: LoadedConfig, place: Place): Promise<Look> {
   const { found, fault } = await lookAtCopies(loaded, place, systemClock);
   const rows = found.map(({ id, damage, backup }) => {
     if (backup === null) return { ...place, id, damage, backup };
-    const { type: kind, base: _base, tables: _tables, ...facts } = backup;
-    return { ...place, id, damage, backup: { kind, ...facts } };
+    const { type: kind, base: _base, tables: _tables, unchangedAt = null, ...facts } = backup;
+    return { ...place, id, damage, backup: { kind, unchangedAt, ...facts } };
   });
   return { rows, fault };
 }

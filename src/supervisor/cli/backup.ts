@@ -249,6 +249,7 @@ function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
     case "alarm":
       io.out(`${target}: ${line.text}`);
       break;
+    case "unchanged": // of the schedule alone
     case "progress":
     case "failed":
     case "step":

@@ -7,7 +7,7 @@ import { systemClock } from "../../platform/clock.ts";
 import type { Place } from "../runtime/backup-run.ts";
 import { fetchJob, lookAtCopies, runRemote, scratchOf } from "../runtime/copies.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
-import { storedBackups, type StoredBackups } from "../runtime/restore-plan.ts";
+import { seenOf, storedBackups, type StoredBackups } from "../runtime/restore-plan.ts";
 import type { CliIo } from "./verb.ts";
 
 class StoreError extends Error {
@@ -51,6 +51,7 @@ async function copiesAsStored(loaded: LoadedConfig, place: Place): Promise<Store
     base: backup?.base ?? null,
     snapshotAt: backup?.snapshotAt ?? "",
     snapshotMs: backup === null ? Number.NEGATIVE_INFINITY : Date.parse(backup.snapshotAt),
+    ...seenOf(backup?.unchangedAt),
     verified: (backup?.proven ?? null) !== null,
     preRestore: backup?.trigger === "pre-restore",
     tables: backup?.tables ?? undefined,

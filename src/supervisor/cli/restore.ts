@@ -329,19 +329,20 @@ function list(
 ): void {
   const { all: stored, faults } = looked ?? storedBackups(loaded, target);
   if (faults.length > 0) io.setExitCode(BACKUP_EXIT.source);
-  const all = stored.map(({ id, store, snapshotAt, verified, damage, preRestore }) => ({
+  const all = stored.map(({ id, store, snapshotAt, unchangedAt, verified, damage, preRestore }) => ({
     id,
     store,
     verified,
     damage,
     preRestore,
     snapshotAt: snapshotAt === "" ? null : snapshotAt,
+    unchangedAt,
   }));
   if (json === true) return io.out(JSON.stringify({ version: 1, backups: all, faults }));
   for (const fault of faults) io.err(fault);
   if (all.length === 0 && faults.length === 0) return io.out(`there are no backups of ${target}`);
-  for (const { id, store, snapshotAt, verified, damage, preRestore } of all)
+  for (const { id, store, snapshotAt, unchangedAt, verified, damage, preRestore } of all)
     io.out(
-      `${id}  ${store}  ${snapshotAt ?? "?"}  ${damage === null ? (verified ? "verified" : "NOT VERIFIED") : `DAMAGED: ${damage}`}${preRestore ? "  made before a restore: only by --id" : ""}`,
+      `${id}  ${store}  ${snapshotAt ?? "?"}${unchangedAt === null ? "" : `, unchanged until ${unchangedAt}`}  ${damage === null ? (verified ? "verified" : "NOT VERIFIED") : `DAMAGED: ${damage}`}${preRestore ? "  made before a restore: only by --id" : ""}`,
     );
 }

@@ -22,6 +22,7 @@ export function backupStatus(
     ...place,
     kind: config.backups?.targets[place.target]?.kind ?? "files",
     lastSuccessAt: success?.at ?? null,
+    unchangedAt: success?.unchangedAt ?? null,
     lastDurationSeconds: success === null ? null : success.durationMs / 1_000,
     sizeBytes: success?.storedBytes ?? null,
     verified: success !== null,

@@ -260,6 +260,11 @@ export class Backups {
       onLine: (line) => {
         if (line.kind === "stored")
           say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
+        if (line.kind === "unchanged")
+          say(
+            "info",
+            `backup ${line.id} in ${place.store} holds what ${place.target} has now (unchanged since ${line.snapshotAt}): it stands ${line.level} again`,
+          );
         if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "alarm") say("alert", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "pruned")

@@ -58,12 +58,14 @@ export function copyJob(loaded: Loaded, place: Place): RemoteDeed<"copy"> {
   const from = source === undefined ? undefined : backups?.stores[source.store];
   if (source === undefined || from?.kind !== "directory")
     throw new Error(`cannot copy the backups of ${place.target}: they lie in no directory`);
+  const { id: newest = null, unchangedAt } = readRecord(loaded.dirs.stateDir, source)?.lastSuccess ?? {};
   return {
     deed: "copy",
     ...commonOf(loaded, place),
     record: recordPath(loaded.dirs.stateDir, place),
     folder: from.path,
-    newest: readRecord(loaded.dirs.stateDir, source)?.lastSuccess?.id ?? null,
+    newest,
+    ...(unchangedAt === undefined ? {} : { unchangedAt }),
     retention: retentionOf(loaded, place),
   };
 }

@@ -1,5 +1,6 @@
 /** The daemon's copies of backups to buckets: as soon as there is something new, again soon after a failure, one at a time. */
 import { copyDueAt, isCopyOverdue, type CopyFacts } from "../../core/backup-schedule.ts";
+import type { BackupRecord } from "../../core/backup-record.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { copyPlacesOf, placesOf, readRecord, type Place } from "./backup-run.ts";
@@ -70,8 +71,9 @@ export class Copies {
     const made = source === undefined ? null : (readRecord(dirs.stateDir, source)?.lastSuccess ?? null);
     const record = readRecord(dirs.stateDir, place);
     return {
-      newest: made === null ? undefined : { id: made.id, atMs: Date.parse(made.at) },
+      newest: made === null ? undefined : newestOf(made),
       upTo: record?.copies?.upTo ?? null,
+      unchangedUpToMs: millis(record?.copies?.unchangedAt),
       lastAttemptMs: record === undefined ? undefined : Date.parse(record.lastAttemptAt),
       failuresInRow: record?.failuresInRow ?? 0,
     };
@@ -107,4 +109,13 @@ export class Copies {
     });
     return failure;
   }
+}
+
+function newestOf({ id, at, snapshotAt, unchangedAt }: NonNullable<BackupRecord["lastSuccess"]>): CopyFacts["newest"] {
+  // Each look at a source that has not changed is a success of its own: what counts here is since when the backup is there.
+  return { id, atMs: Date.parse(unchangedAt === undefined ? at : snapshotAt), unchangedMs: millis(unchangedAt) };
+}
+
+function millis(time: string | undefined): number | undefined {
+  return time === undefined ? undefined : Date.parse(time);
 }

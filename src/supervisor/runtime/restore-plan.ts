@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import { untilMs } from "../../core/backup-retention.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
 import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
 import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
@@ -30,6 +31,8 @@ export interface RestorePlan {
   readonly store: string | null;
   /** Instant whose data comes back; `null` when the file does not say. */
   readonly snapshotAt: string | null;
+  /** When the source was last seen to hold the same; `null`: not since then. */
+  readonly unchangedAt: string | null;
   /** What was written in so many seconds before now is lost; `null` when nobody knows. */
   readonly lossSeconds: number | null;
   readonly into: RestoreJob["into"];
@@ -54,6 +57,7 @@ interface Stored extends Candidate {
   readonly store: string;
   readonly folder: string;
   readonly snapshotAt: string;
+  readonly unchangedAt: string | null;
   readonly tables: Tables;
   /** A base of a whole server. */
   readonly physical: boolean;
@@ -84,6 +88,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       base: manifest.base,
       snapshotAt: manifest.snapshotAt,
       snapshotMs: Date.parse(manifest.snapshotAt),
+      ...seenOf(state.unchangedAt),
       verified: provenLevel(state) !== undefined,
       preRestore: manifest.trigger === "pre-restore",
       tables: manifest.content.tables,
@@ -97,6 +102,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       base: null,
       snapshotAt: "",
       snapshotMs: Number.NEGATIVE_INFINITY,
+      ...seenOf(undefined),
       verified: false,
       preRestore: false,
       tables: undefined,
@@ -132,17 +138,31 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
   );
   if (typeof found === "string") return faults.length === 0 ? none(found) : none(faults.join("; "), BACKUP_EXIT.source);
   const { id, store, folder, snapshotAt } = found;
+  const heldMs = untilMs(found, now.getTime());
+  const unchangedAt = heldMs > found.snapshotMs ? new Date(heldMs).toISOString() : null;
   const unknown = unknownTables(wish.into, id, found.tables);
   if (unknown !== undefined) return none(unknown, BACKUP_EXIT.usage);
   return {
     kind: "planned",
-    plan: { ...common, backup: id, store, snapshotAt, lossSeconds: lossOf(snapshotAt, now) },
+    plan: {
+      ...common,
+      backup: id,
+      store,
+      snapshotAt,
+      unchangedAt,
+      lossSeconds: lossOf(unchangedAt ?? snapshotAt, now),
+    },
     from: { kind: "backup", folder, id },
     faults,
   };
 }
 
-type Common = Omit<RestorePlan, "backup" | "store" | "snapshotAt" | "lossSeconds">;
+type Common = Omit<RestorePlan, "backup" | "store" | "snapshotAt" | "unchangedAt" | "lossSeconds">;
+
+/** What the state of a backup says of later looks at its source. */
+export function seenOf(unchangedAt: string | undefined): Pick<Stored, "unchangedAt" | "unchangedMs"> {
+  return unchangedAt === undefined ? { unchangedAt: null } : { unchangedAt, unchangedMs: Date.parse(unchangedAt) };
+}
 
 /** A folder is a backup of ours and says when it was made; a plain file says nothing before it is unpacked. */
 function planFile(path: string, common: Common, now: Date): Planned {
@@ -158,7 +178,7 @@ function planFile(path: string, common: Common, now: Date): Planned {
   if (unknown !== undefined) return none(unknown, BACKUP_EXIT.usage);
   const snapshotAt = manifest?.snapshotAt ?? null;
   const lossSeconds = snapshotAt === null ? null : lossOf(snapshotAt, now);
-  const plan = { ...common, backup: path, store: null, snapshotAt, lossSeconds };
+  const plan = { ...common, backup: path, store: null, snapshotAt, unchangedAt: null, lossSeconds };
   return { kind: "planned", plan, from: { kind: "file", path }, faults: [] };
 }
 
@@ -166,8 +186,8 @@ function none(reason: string, exitCode: number = BACKUP_EXIT.noBackup): Planned 
   return { kind: "none", reason, exitCode };
 }
 
-function lossOf(snapshotAt: string, now: Date): number {
-  return Math.max(0, Math.round((now.getTime() - Date.parse(snapshotAt)) / 1_000));
+function lossOf(heldUntil: string, now: Date): number {
+  return Math.max(0, Math.round((now.getTime() - Date.parse(heldUntil)) / 1_000));
 }
 
 /** What is wrong with the wanted tables: known before anything is touched. */

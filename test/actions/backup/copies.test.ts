@@ -228,3 +228,20 @@ test("probe() writes, reads and deletes, and says what is wrong", async () => {
   const wrong = await rig.remotely(rig.remoteJob("probe", {}, { bucket: "nowhere" }));
   expect(wrong).toMatchObject({ code: 6, lines: [{ reason: expect.stringContaining("there is no bucket nowhere") }] });
 });
+
+test("a copy learns that its source was seen unchanged, without being sent again, and says so when this machine is gone", async () => {
+  await using rig = await RemoteRig.open();
+  await rig.backUpOrders();
+  const { id } = rig.stored();
+  expect((await rig.remotely(rig.remoteJob("copy", { newest: id }))).code).toBe(0);
+  const unchangedAt = "2030-01-01T00:00:00.000Z";
+  rig.repository().writeState(id, { ...rig.stored().state, unchangedAt });
+  const before = rig.s3.requests.length;
+  expect((await rig.remotely(rig.remoteJob("copy", { newest: id, unchangedAt }))).code).toBe(0);
+  const sent = rig.s3.requests.slice(before).filter(({ method }) => method === "PUT");
+  expect(sent).toHaveLength(1);
+  const { lines } = await rig.remotely(rig.remoteJob("look"));
+  expect(lines).toMatchObject([{ kind: "found", id, backup: { unchangedAt } }]);
+  const record = JSON.parse(readFileSync(join(rig.folder, "records", "state@offsite.json"), "utf8"));
+  expect(record).toMatchObject({ copies: { upTo: id, unchangedAt }, lastSuccess: { id, unchangedAt } });
+});

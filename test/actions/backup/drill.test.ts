@@ -187,3 +187,16 @@ test.concurrent.each(["find", "fetch", "restore"] as const)(
     expect(existsSync(join(rig.folder, "records", "drills.jsonl"))).toBe(true);
   },
 );
+
+test("a drill counts what is lost from when the source was last seen unchanged", async () => {
+  await using rig = await RemoteRig.open();
+  await rig.backUpOrders();
+  const { id, state, manifest } = rig.stored();
+  const unchangedAt = new Date(Date.parse(manifest.snapshotAt) + 1).toISOString();
+  rig.repository().writeState(id, { ...state, unchangedAt });
+  const { report } = await run(jobOf(rig, { from: { kind: "folder", folder: rig.store } }));
+  const lostMs = Date.parse(report?.startedAt ?? "") - Date.parse(unchangedAt);
+  const { snapshotAt } = manifest;
+  expect(report).toMatchObject({ targets: [{ snapshotAt, unchangedAt, rpoSeconds: lostMs / 1_000 }] });
+  expect(report && drillText(report)).toContain(`data of ${snapshotAt}, which the source still held at ${unchangedAt}`);
+});
