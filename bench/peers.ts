@@ -222,7 +222,7 @@ async function benchStatus({ child, peers }: Programs, count: number): Promise<r
   return rows;
 }
 
-/** From the start of the stop command to the death of the child; of a deaf one less the time that it is given. */
+/** From the start of the stop command to the death of the child; of a deaf one from its SIGTERM on, less the time that it is given from there. */
 async function benchStops(
   { child, peers }: Programs,
   more: readonly string[],
@@ -238,8 +238,13 @@ async function benchStops(
         const site = new Site(rig, peer, child, 1, more);
         const pid = site.next();
         await Bun.sleep(LIVED_MS);
-        const startMs = performance.now();
+        let startMs = performance.now();
         const command = rig.spawn([...(site.stop() ?? [])]);
+        if (deaf) {
+          // It tells of the signal.
+          site.next();
+          startMs = performance.now();
+        }
         await untilGone(pid, site.folder);
         values.push(performance.now() - startMs - (deaf ? KILL_SECONDS * 1_000 : 0));
         await command.exited;
