@@ -13,6 +13,7 @@ export class Census {
   readonly stats: ReadonlyMap<number, ProcessStat> = scan();
   readonly #environ = new Map<number, string | undefined>();
   readonly #withVariable = new Map<string, readonly number[]>();
+  readonly #byValue = new Map<string, ReadonlyMap<string, readonly number[]>>();
   #ancestors: ReadonlySet<number> | undefined;
 
   /** The environment of one of them, as `readEnvironText` gives it. */
@@ -33,6 +34,28 @@ export class Census {
     if (known !== undefined) return known;
     const found = [...this.stats.keys()].filter((pid) => this.environ(pid)?.includes(`\0${name}=`));
     this.#withVariable.set(name, found);
+    return found;
+  }
+
+  /** Those whose environment has this `NAME=value`; the environments are searched once for each name, however many values are asked for. */
+  withEntry(entry: string): readonly number[] {
+    const [name = ""] = entry.split("=", 1);
+    let byValue = this.#byValue.get(name);
+    if (byValue === undefined) this.#byValue.set(name, (byValue = this.#valuesOf(name)));
+    return byValue.get(entry) ?? [];
+  }
+
+  #valuesOf(name: string): ReadonlyMap<string, readonly number[]> {
+    const found = new Map<string, number[]>();
+    const start = `\0${name}=`;
+    for (const pid of this.withVariable(name)) {
+      const text = this.environ(pid) ?? "";
+      // A process may have been given a name twice.
+      for (let at = text.indexOf(start); at >= 0; at = text.indexOf(start, at + 1)) {
+        const entry = text.slice(at + 1, text.indexOf("\0", at + 1));
+        found.set(entry, [...(found.get(entry) ?? []), pid]);
+      }
+    }
     return found;
   }
 }

@@ -79,19 +79,29 @@ function membership(marks: TreeMarks, census: Census): (stat: ProcessStat) => bo
   const fenced = new Set(fencedPids(marks.cgroup));
   const known = new Map(marks.known.map(({ pid, startTicks }) => [pid, startTicks]));
   if (marks.root !== undefined) known.set(marks.root.pid, marks.root.startTicks);
-  const needles = marks.environ.map((entry) => `\0${entry}\0`);
-  const carriesMark = (stat: ProcessStat): boolean => {
-    // Nobody is older than the process that everybody descends from; this spares reading most environments.
-    if (needles.length === 0 || (marks.root !== undefined && stat.startTicks < marks.root.startTicks)) return false;
-    const text = census.environ(stat.pid);
-    return text !== undefined && needles.some((needle) => text.includes(needle));
-  };
+  const carriesMark = carrierTest(marks, census);
   return (stat) =>
     fenced.has(stat.pid) ||
     known.get(stat.pid) === stat.startTicks ||
     inSessionOf(marks.root, stat, stats) ||
     (marks.orphans === true && isAdopted(stat)) ||
     carriesMark(stat);
+}
+
+/** Whether a process was started with one of the marks. */
+function carrierTest({ environ, root }: TreeMarks, census: Census): (stat: ProcessStat) => boolean {
+  if (root === undefined) {
+    // Asked for each bot when many are started: one search answers all.
+    const carriers = new Set(environ.flatMap((entry) => census.withEntry(entry)));
+    return ({ pid }) => carriers.has(pid);
+  }
+  const needles = environ.map((entry) => `\0${entry}\0`);
+  return ({ pid, startTicks }) => {
+    // Nobody is older than the process that everybody descends from; this spares reading most environments.
+    if (needles.length === 0 || startTicks < root.startTicks) return false;
+    const text = census.environ(pid);
+    return text !== undefined && needles.some((needle) => text.includes(needle));
+  };
 }
 
 /**

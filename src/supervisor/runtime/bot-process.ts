@@ -169,7 +169,7 @@ export class BotProcess {
     this.#exited = exited;
     this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: starter.cgroup });
     post({ kind: "spawned", generation });
-    starter.prepare();
+    starter.prepareSoon();
   }
 
   #createGeneration(

@@ -71,6 +71,7 @@ export class Starter {
   /** The identity on disk is newer than what a power cut would leave. */
   #unsettled = false;
   #prepared: Place | undefined;
+  #cancelPrepare: (() => void) | undefined;
   /** Cgroups of starts that may still exist, the present one last. */
   readonly #used: string[] = [];
   #held: string | undefined;
@@ -157,8 +158,18 @@ export class Starter {
     this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
   }
 
+  /** `prepare` once this turn is over: a bot that is started together with others does not make them wait for its next place. */
+  prepareSoon(): void {
+    this.#cancelPrepare ??= this.#deps.clock.after(0, () => {
+      this.#cancelPrepare = undefined;
+      this.prepare();
+    });
+  }
+
   /** `cgroup.kill` may reach the place of the next start: it is made anew. */
   distrustPrepared(): void {
+    this.#cancelPrepare?.();
+    this.#cancelPrepare = undefined;
     this.#prepared = undefined;
   }
 
@@ -197,7 +208,7 @@ export class Starter {
 
   /** Takes the cgroup away once nothing is in it. */
   release(): void {
-    this.#prepared = undefined;
+    this.distrustPrepared();
     this.#deps.limits.settle();
     if (this.cgroup !== undefined) removeCgroup(this.cgroup);
   }
