@@ -162,6 +162,24 @@ const unchangedLine = () =>
     level: z.enum(LEVELS),
   });
 
+/** WAL that the server keeps for us, segments that were archived since the last such line, and the newest whole one. */
+const walLineSchema = later(() =>
+  z.object({
+    kind: z.literal("wal"),
+    retainedBytes: z.number(),
+    /** What the server has written and we have not received; `null`: it does not say. */
+    lagBytes: z.number().nullable(),
+    archived: z.int(),
+    last: z.string().nullable(),
+    /** Gaps since the newest base: no instant behind one can be recovered. */
+    gaps: z.int(),
+    /** Everything that was committed until then can be recovered from the newest base; `null`: nobody knows. */
+    recoverableTo: z.string().nullable(),
+    /** Nothing is received for want of room at our side. */
+    paused: z.boolean(),
+  }),
+);
+
 /** Lines of a worker on descriptor 3. */
 export const backupLineSchema = later(() =>
   z.discriminatedUnion("kind", [
@@ -216,19 +234,7 @@ export const backupLineSchema = later(() =>
       detail: z.string(),
       stopped: z.array(z.string()),
     }),
-    /** WAL that the server keeps for us, segments that were archived since the last such line, and the newest whole one. */
-    z.object({
-      kind: z.literal("wal"),
-      retainedBytes: z.number(),
-      /** What the server has written and we have not received; `null`: it does not say. */
-      lagBytes: z.number().nullable(),
-      archived: z.int(),
-      last: z.string().nullable(),
-      /** Gaps since the newest base: no instant behind one can be recovered. */
-      gaps: z.int(),
-      /** Everything that was committed until then can be recovered from the newest base; `null`: nobody knows. */
-      recoverableTo: z.string().nullable(),
-    }),
+    walLineSchema,
     /** How far the archive in a bucket is: its newest whole segment, those that wait, and why it does not go on. */
     z.object({
       kind: z.literal("walCopied"),

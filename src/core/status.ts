@@ -210,6 +210,10 @@ const backupStatusSchema = z.strictObject({
         .nullish()
         .describe("WAL that the server has written and we have not received; null: nobody receives it now."),
       gaps: z.int().min(0).optional().describe("Gaps in the archive since the newest base."),
+      paused: z
+        .boolean()
+        .optional()
+        .describe("Nothing is received, since the disk of the store is full; the server keeps it."),
       recoverableTo: time
         .nullish()
         .describe("What was committed until then can be recovered from the newest base; null: nobody knows."),

@@ -128,6 +128,11 @@ export const BACKUP_METRICS: readonly Row[] = [
     ofBackup(({ wal }) => wal?.lagBytes ?? null),
   ),
   gauge(
+    "supervisor_backup_wal_paused",
+    "1 while no WAL is received since the disk of the store is full, and the PostgreSQL server keeps it; NaN of other targets.",
+    ofBackup(({ wal }) => numberOf(wal?.paused)),
+  ),
+  gauge(
     "supervisor_backup_wal_gaps",
     "Gaps in the archived WAL since the newest base, behind which nothing can be recovered; of a bucket 1 for any since its oldest base; NaN of targets whose WAL does not go there.",
     ofBackup(gapsOf),

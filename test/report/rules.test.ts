@@ -66,6 +66,7 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     [`supervisor_backup_shrunk{${backup},kind="base"}`]: "NaN",
     [`supervisor_backup_wal_gaps{${backup}}`]: "0",
     [`supervisor_backup_wal_gaps{${bucket}}`]: "NaN",
+    [`supervisor_backup_wal_paused{${backup}}`]: "0",
     [`supervisor_backup_wal_lag_bytes{${backup}}`]: "0",
     [`supervisor_backup_repo_free_bytes{${backup}}`]: "2000",
     [`supervisor_backup_repo_reserve_bytes{${backup}}`]: "1000",
@@ -120,6 +121,11 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
     "WAL is missing in a bucket",
     { 'supervisor_backup_wal_gaps{backup="state",store="offsite",type="sqlite"}': "1" },
     ["BackupWalGap"],
+  ],
+  [
+    "WAL is not received for want of room",
+    { 'supervisor_backup_wal_paused{backup="state",store="local",type="sqlite"}': "1" },
+    ["BackupWalPaused"],
   ],
   [
     "a store has less free than its reserve",

@@ -3,21 +3,20 @@
  * each whole segment. The slot keeps at the server what has not been received, so a worker that dies loses nothing.
  */
 import { writeSync } from "node:fs";
-import { BACKUP_EXIT, type BackupLine, type JobTarget } from "../../core/backup-job.ts";
+import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { walJobSchema, type WalJob } from "../../core/restore-job.ts";
 import { gapsIn, type WalSegment } from "../../core/wal.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
-import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
-import { lastLines } from "../../platform/program-pipe.ts";
 import type { PsqlSession } from "../../platform/psql.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
-import { keepWal, slotName } from "./pg-base.ts";
+import { keepWal } from "./pg-base.ts";
 import { openMaintenance } from "./pg-databases.ts";
-import { openSession, placeOf } from "./postgres.ts";
+import { openSession } from "./postgres.ts";
 import { Repository } from "./repository.ts";
 import type { WalArchive } from "./wal-archive.ts";
 import { WalCopier, type CopierOptions } from "./wal-copier.ts";
+import { WalReceiver } from "./wal-receiver.ts";
 import { newestOf, report, whenChanged } from "./wal-report.ts";
 import { claimArchive, pruneAside, startOfBase, startsFor, type BaseStart } from "./wal-systems.ts";
 
@@ -27,14 +26,12 @@ const ROUND_MS = 1_000;
 const REPORT_ROUNDS = 5;
 /** Rounds between two looks for segments that no base needs any more. */
 const PRUNE_ROUNDS = 3_600;
+/** The same where there is little room. */
+const SHORT_PRUNE_ROUNDS = 60;
 /** For the end of a request to a bucket, ms. */
 const COPY_END_MS = 5_000;
 /** Descriptor of our report: when nobody listens any more, the daemon is gone. */
 const REPORT_FD = 3;
-const MAX_WORDS = 4_096;
-
-/** The receiver ends with us, however we end. */
-const LEASH = `"$@" & exec > /dev/null 2>&1; read -r _; kill -9 $!; wait $!`;
 
 interface WalIo {
   readonly write: (line: BackupLine) => void;
@@ -95,13 +92,16 @@ interface ServerFacts {
   readonly segmentBytes: number;
   /** As initdb gave it. */
   readonly systemId: string;
+  /** Most WAL that it keeps for a slot, as its settings say it; `null`: as much as its disk takes. */
+  readonly keeps: string | null;
 }
 
 async function serverOf(session: PsqlSession): Promise<ServerFacts> {
   const [facts] = await session.rows<ServerFacts>(
     `SELECT pg_catalog.current_setting('server_version') AS version,
      (SELECT setting::int8 FROM pg_catalog.pg_settings WHERE name = 'wal_segment_size') AS "segmentBytes",
-     (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS "systemId"`,
+     (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS "systemId",
+     NULLIF(pg_catalog.current_setting('max_slot_wal_keep_size', true), '-1') AS keeps`,
   );
   if (facts === undefined) throw new Error("the server tells nothing of itself");
   return facts;
@@ -115,41 +115,23 @@ interface Receiving extends ServerFacts {
   readonly needsBase: boolean;
 }
 
-function startReceiver(target: Extract<JobTarget, { kind: "postgres" }>, archive: WalArchive, version: string) {
-  const program = postgresProgram("pg_receivewal", majorOf(version) ?? 0);
-  const options = [
-    "-D",
-    archive.incoming,
-    "--slot",
-    slotName(target.name),
-    "--synchronous",
-    "--no-loop",
-    "--no-password",
-  ];
-  return Bun.spawn({
-    cmd: ["/bin/sh", "-c", LEASH, "sh", program, ...options],
-    cwd: "/",
-    env: connectionEnv(placeOf(target), target.password),
-    stdio: ["pipe", "ignore", "pipe"],
-  });
-}
-
 async function receive(
   job: WalJob,
   io: WalIo,
-  { session, archive, repository, needsBase, version, segmentBytes, systemId }: Receiving,
+  { session, archive, repository, needsBase, version, segmentBytes, systemId, keeps }: Receiving,
 ): Promise<void> {
   const { target } = job;
   if (target.kind !== "postgres") return;
-  const child = startReceiver(target, archive, version);
   const over = new AbortController();
-  let words = "";
-  void (async () => {
-    const decoder = new TextDecoder();
-    for await (const chunk of child.stderr) words = (words + decoder.decode(chunk, { stream: true })).slice(-MAX_WORDS);
-    // The receiver was the last to hold it.
-    over.abort();
-  })();
+  const receiver = new WalReceiver({
+    target,
+    incoming: archive.incoming,
+    segmentBytes,
+    version,
+    keeps,
+    write: io.write,
+    onGone: () => over.abort(),
+  });
   const ended = new AbortController();
   const stop = AbortSignal.any([over.signal, ended.signal, ...(io.signal === undefined ? [] : [io.signal])]);
   const copying = copyTo(job, io, { archive, segmentBytes, systemId, signal: stop });
@@ -161,36 +143,32 @@ async function receive(
   let upTo: string | null = null;
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
+      // oxlint-disable-next-line no-await-in-loop
+      const enough = await receiver.look();
       const archived = await archive.archive({
         compress: job.compress,
         recipients: job.recipients,
         now: () => io.clock.wallTime(),
       });
       // A base that cannot be read now may need any of it.
-      if (round % PRUNE_ROUNDS === 0 && repository.list().damaged.length === 0) {
+      if (round % (enough ? PRUNE_ROUNDS : SHORT_PRUNE_ROUNDS) === 0 && repository.list().damaged.length === 0) {
         pruneOld(archive, starts());
         pruneAside(repository.folder, segmentBytes, systemId, basesOf(repository, segmentBytes));
       }
       for (const [before, after] of gapsIn(archive.segments())) tellGap({ before, after }, starts, reported, io);
       if (archived.length > 0 || round % REPORT_ROUNDS === 0)
         upTo = await report(
-          { session, archive, newest: newestOf(known(), worthless), upTo },
+          { session, archive, newest: newestOf(known(), worthless), upTo, paused: receiver.paused },
           target.name,
           archived.length,
           io,
         );
       await sleep(io.clock, io.roundMs ?? ROUND_MS, stop);
     }
-    if (over.signal.aborted)
-      throw new Failure("source", `pg_receivewal has ended: ${lastLines(words) || "without a word"}`);
+    if (over.signal.aborted) throw new Failure("source", `pg_receivewal has ended: ${receiver.words}`);
   } finally {
     ended.abort();
-    try {
-      await child.stdin.end();
-    } catch {
-      // It was gone already.
-    }
-    await child.exited;
+    await receiver.end();
     // A request that waits for its store is left behind: it is tried again by whoever comes next.
     await Promise.race([copying, sleep(io.clock, COPY_END_MS)]);
   }

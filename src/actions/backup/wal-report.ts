@@ -49,11 +49,13 @@ interface Reported {
   readonly newest: Newest;
   /** Until when everything could be recovered by the report before; `null`: nobody knew. */
   readonly upTo: string | null;
+  /** Nothing is received for want of room. */
+  readonly paused: boolean;
 }
 
 /** Returns until when everything can be recovered now. Throws when the server has given the slot up. */
 export async function report(
-  { session, archive, newest, upTo }: Reported,
+  { session, archive, newest, upTo, paused }: Reported,
   target: string,
   archived: number,
   io: ReportIo,
@@ -68,7 +70,7 @@ export async function report(
   const received = lagBytes === 0 && slot?.standby === false ? askedAt : laterOf(upTo, receivedAt(archive));
   const recoverableTo = gaps > 0 || newest === undefined ? null : received;
   const last = segments.at(-1)?.name ?? null;
-  io.write({ kind: "wal", retainedBytes, lagBytes, archived, last, gaps, recoverableTo });
+  io.write({ kind: "wal", retainedBytes, lagBytes, archived, last, gaps, recoverableTo, paused });
   if (slot === undefined || slot.status === "lost")
     throw new Failure("source", "the replication slot is gone or lost; it is made again");
   return recoverableTo;

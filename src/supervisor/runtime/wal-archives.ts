@@ -117,6 +117,8 @@ export class WalArchives {
               keeper.said = "";
               say("info", `the WAL of ${place.target} is archived again`);
             }
+            if (line.kind === "alarm") say("alert", `WAL of ${place.target}: ${line.text}`);
+            if (line.kind === "note") say("info", `WAL of ${place.target}: ${line.text}`);
             if (line.kind !== "walGap") return;
             say("alert", `WAL of ${place.target}: ${line.text}`);
             if (line.needsBase) onLost(place);
@@ -165,8 +167,8 @@ export class WalArchives {
 
 function noteWal(
   keeper: Keeper,
-  { retainedBytes, lagBytes, last, gaps, recoverableTo }: Extract<BackupLine, { kind: "wal" }>,
+  { retainedBytes, lagBytes, last, gaps, recoverableTo, paused }: Extract<BackupLine, { kind: "wal" }>,
 ): void {
-  const now = { slotRetainedBytes: retainedBytes, lagBytes, lastSegment: last, gaps, recoverableTo };
+  const now = { slotRetainedBytes: retainedBytes, lagBytes, lastSegment: last, gaps, recoverableTo, paused };
   keeper.wal = { ...keeper.wal, ...now };
 }

@@ -22,11 +22,14 @@ const DEADLINE_MS = 60_000;
 export class PgServer {
   readonly folder = mkdtempSync(join(tmpdir(), "pg-"));
   readonly data: string;
+  readonly #initdb: readonly string[];
   #child: Bun.Subprocess | undefined;
   #databases = 0;
 
-  constructor(data?: string) {
+  /** `initdb`: more of its options. */
+  constructor(data?: string, initdb: readonly string[] = []) {
     this.data = data ?? join(this.folder, "data");
+    this.#initdb = initdb;
   }
 
   /** A server on a data folder that is there. */
@@ -148,7 +151,18 @@ export class PgServer {
   #init(): void {
     mkdirSync(this.data, { mode: 0o700 });
     if (owner !== undefined) for (const path of [this.folder, this.data]) chownSync(path, owner.uid, owner.gid);
-    const options = ["-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"];
+    const options = [
+      "-A",
+      "trust",
+      "-U",
+      "postgres",
+      "-E",
+      "UTF8",
+      "--locale=C",
+      "--no-sync",
+      "--no-instructions",
+      ...this.#initdb,
+    ];
     const { exitCode, stderr } = Bun.spawnSync({
       cmd: [...asOwner, this.program("initdb"), "-D", this.data, ...options],
       cwd: "/",
