@@ -103,7 +103,7 @@ export const verifyJobSchema = later(() =>
   z.strictObject({
     ...common,
     level: z.enum(LEVELS),
-    /** Which; empty: the newest. */
+    /** Which; empty: the newest full one, and what is newer than that or of another kind. */
     ids: z.array(z.string()),
     /** Of the target, for L3. */
     checks: z.array(checkJobSchema).optional(),

@@ -44,7 +44,9 @@ test.concurrent("backup run --incremental stores what differs, and verify puts i
   expect(first).toMatchObject({ code: 0, err: "" });
   expect(first.out).toMatch(/^state: a full backup is made .* no full backup yet\nstate: state-full-.* stands L1\n$/);
   expect((await rig.cli("backup", "run", "--incremental")).out).toMatch(/^state: state-delta-.* stands L1\n$/);
-  expect((await rig.cli("backup", "verify", "state")).out).toMatch(/^state-delta-.*stands L2\n$/);
+  expect((await rig.cli("backup", "verify", "state")).out).toMatch(
+    /^state-full-.*stands L2\nstate-delta-.*stands L2\n$/,
+  );
   expect(await rig.cli("backup", "run", "conf", "--incremental")).toMatchObject({ code: 2 });
 });
 

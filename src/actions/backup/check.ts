@@ -72,20 +72,27 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
   return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
 }
 
-/** The whole ones of those named, or the newest that a restore would take. Throws for a name that is not there. */
+/** The whole ones of those named, or the newest that restores would take. Throws for a name that is not there. */
 function chosen(
   { ids }: VerifyJob,
   backups: readonly StoredBackup[],
   damaged: readonly DamagedBackup[],
 ): readonly StoredBackup[] {
-  if (ids.length === 0) {
-    const own = backups.filter(({ manifest }) => manifest.trigger !== "pre-restore");
-    // The newest of both: a base of a server says nothing of a dump.
-    const newest = [false, true].map((base) => own.findLast(({ manifest }) => (manifest.kind === "base") === base));
-    return newest.filter((each) => each !== undefined);
-  }
+  if (ids.length === 0) return newestOfEach(backups);
   const found = backups.filter(({ id }) => ids.includes(id));
   const missing = ids.filter((id) => ![...backups, ...damaged].some((each) => each.id === id));
   if (missing.length > 0) throw new Failure("source", `there is no backup ${missing.join(", ")}`);
   return found;
+}
+
+/**
+ * The newest full backup, since all that follows needs it, and the incremental one that is newer than that: its proof restores
+ * what both make, but says nothing of the full one by itself. A base of a server says nothing of a dump.
+ */
+function newestOfEach(backups: readonly StoredBackup[]): readonly StoredBackup[] {
+  const own = backups.filter(({ manifest }) => manifest.trigger !== "pre-restore");
+  const full = own.findLast(({ manifest }) => manifest.kind === "full");
+  const newest = own.findLast(({ manifest }) => manifest.kind !== "base");
+  const base = own.findLast(({ manifest }) => manifest.kind === "base");
+  return [full, newest === full ? undefined : newest, base].filter((each) => each !== undefined);
 }

@@ -75,7 +75,7 @@ export const command: Verb = {
     sub(cmd, "list", "show the backups that there are, and their copies")
       .option("--store <name>", "in this store only")
       .action((target: string | undefined, options: Options) => list(target, options, io));
-    sub(cmd, "verify", "prove the newest backup of each target, or of one")
+    sub(cmd, "verify", "prove the newest full backup of each target, or of one, and a newer incremental one")
       .option("--store <name>", "in this store, also a bucket; default: the directories")
       .addOption(
         new Option(

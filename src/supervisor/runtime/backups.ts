@@ -217,7 +217,7 @@ export class Backups {
     return dueProof(config.backups.verify, Object.fromEntries(proofs), nowMs);
   }
 
-  /** Proves the newest backup as far as the level says; says why it does not stand. */
+  /** Proves the newest backups as far as the level says; says why one does not stand. */
   async #prove(place: Place, level: Level): Promise<string | undefined> {
     const { clock, say } = this.#deps;
     this.#provenMs.set(keyOf(place), clock.monotonicMs());

@@ -8,6 +8,7 @@ import { readPart } from "../../../src/actions/backup/repository.ts";
 import { rebuiltDatabase } from "../../../src/actions/backup/sqlite.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { BackupLine } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { RestoreRig, rowsOf } from "./restore-rig.ts";
 import { Rig } from "./rig.ts";
@@ -142,13 +143,35 @@ test("makeBackup() of what differs makes a full backup once a bit of the last on
   bytes[100] = (bytes[100] ?? 0) ^ 1;
   writeFileSync(path, bytes);
   const place = { version: 1, target: rig.sqlite, store: "local", folder: rig.store, level: "L2" } as const;
-  // The newest is the delta, whose own bytes are whole.
+  // That of the delta, whose own bytes are whole.
+  const ids = rig
+    .repository()
+    .list()
+    .backups.slice(-1)
+    .map(({ id }) => id);
   expect(
-    await checkBackups({ ...place, ids: [] }, { write: (line) => void rig.lines.push(line), clock: systemClock }),
+    await checkBackups({ ...place, ids }, { write: (line) => void rig.lines.push(line), clock: systemClock }),
   ).toBe(4);
   rig.lines.length = 0;
   expect(await rig.backUp(rig.job(rig.sqlite, { incremental: true, verify: "L2" }))).toBe(0);
   expect(rig.lines.find((line) => line.kind === "note")?.text).toContain("does not stand its verification");
+});
+
+test("checkBackups() proves the newest full backup and then the incremental one that is newer, whatever came before", async () => {
+  using rig = new Rig();
+  rig.fill(500).close();
+  const place = { version: 1, target: rig.sqlite, store: "local", folder: rig.store, level: "L2" } as const;
+  const proven = async (): Promise<readonly string[]> => {
+    rig.lines.length = 0;
+    const io = { write: (line: BackupLine) => void rig.lines.push(line), clock: systemClock };
+    expect(await checkBackups({ ...place, ids: [] }, io)).toBe(0);
+    return rig.lines.flatMap((line) => (line.kind === "verified" ? [line.id] : []));
+  };
+  for (const incremental of [false, true, true]) await rig.backUp(rig.job(rig.sqlite, { incremental }));
+  const [full, , delta] = rig.repository().list().backups;
+  expect(await proven()).toEqual([full?.id, delta?.id]);
+  await rig.backUp(rig.job(rig.sqlite));
+  expect(await proven()).toEqual([rig.repository().list().backups.at(-1)?.id]);
 });
 
 test("restoreBackup() of what differs brings the database of that instant back, and nothing without its base", async () => {

@@ -257,11 +257,11 @@ const drillSchema = later(() =>
 const verifySchema = later(() =>
   z.strictObject({
     every: z.enum(WORKER_LEVELS).default("L1").describe("Proven of each backup before it counts as one."),
-    daily: z.enum(LEVELS).default("L2").describe("Proven of the newest backup once a day."),
-    weekly: z
+    daily: z
       .enum(LEVELS)
-      .default("L3")
-      .describe("Proven of the newest backup once a week; L3 asks the target's checks."),
+      .default("L2")
+      .describe("Proven of the newest full backup once a day, and of the newest incremental one where that is newer."),
+    weekly: z.enum(LEVELS).default("L3").describe("Proven of the same once a week; L3 asks the target's checks."),
   }),
 );
 
