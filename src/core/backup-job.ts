@@ -170,6 +170,8 @@ const walLineSchema = later(() =>
     /** What the server has written and we have not received; `null`: it does not say. */
     lagBytes: z.number().nullable(),
     archived: z.int(),
+    /** Of all that is archived there, of older servers too. */
+    archivedBytes: z.int(),
     last: z.string().nullable(),
     /** Gaps since the newest base: no instant behind one can be recovered. */
     gaps: z.int(),

@@ -31,6 +31,8 @@ const RESERVE_FILES = 1_000;
 const MAX_RESERVE_FILES_SHARE = 0.05;
 /** Of a backup beside its parts: the folder, its descriptions, the hashes of its pages, and what is there for a while. */
 const FILES_BESIDE_PARTS = 16;
+/** Of the reserve, that must be free beside it before a disk counts as roomy again. */
+const SHORT_MARGIN = 0.1;
 /** The next backup may pack worse than the last one. */
 const RATIO_MARGIN = 1.3;
 const MIN_RATIO = 0.35;
@@ -55,6 +57,13 @@ export function lackOf(
   if (totalBytes > 0 && freeBytes - wanted.bytes < reserveBytes(totalBytes) * reserveShare) return "bytes";
   if (totalFiles === undefined || freeFiles === undefined) return undefined;
   return freeFiles - wanted.files < reserveFiles(totalFiles) * reserveShare ? "files" : undefined;
+}
+
+/** Whether a disk has less than backups leave alone. What `was` short is so until it has a tenth of that more, so that it is not said over and over. */
+export function isShort(room: DiskRoom, was: boolean): boolean {
+  const bytes = reserveBytes(room.totalBytes) * SHORT_MARGIN;
+  const files = reserveFiles(room.totalFiles ?? 0) * SHORT_MARGIN;
+  return lackOf(room, was ? { bytes, files } : { bytes: 0, files: 0 }, 1) !== undefined;
 }
 
 /** Files, folders among them, that a stored backup of so many bytes takes at most. */

@@ -9,8 +9,10 @@ export const stockSchema = later(() =>
   z.object({
     /** Backups by the first rule that keeps them; other: by none of the tiers, as pinned ones. */
     tiers: z.record(z.enum(TIERS), z.int().min(0)),
-    /** Of all of them; archived WAL comes on top. */
+    /** Of all of them; of those at pgBackRest what its repository has of them. */
     storedBytes: z.int().min(0),
+    /** Of archived WAL, of older servers too; absent where there is none. */
+    walBytes: z.int().min(0).optional(),
     /**
      * Instants of the oldest and the newest backup that is proven and has what it needs; `null`: there is none. Of the newest
      * it is the last at which the source held the same.
@@ -33,7 +35,11 @@ export interface Stocked extends Kept {
 }
 
 /** Counts what is there; `policy` is that of the store. */
-export function stockOf(backups: readonly Stocked[], policy: Retention, nowMs: number): Omit<Stock, "disk"> {
+export function stockOf(
+  backups: readonly Stocked[],
+  policy: Retention,
+  nowMs: number,
+): Omit<Stock, "disk" | "walBytes"> {
   const tiers = { hourly: 0, daily: 0, weekly: 0, monthly: 0, other: 0 };
   for (const { tier } of planRetention(backups, policy, nowMs)) tiers[tier ?? "other"] += 1;
   const ids = new Set(backups.map(({ id }) => id));

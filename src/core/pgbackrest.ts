@@ -114,6 +114,8 @@ const elsewhereSchema = later(() =>
     /** Of the whole server, and what a restore of it takes from the repository, bytes. */
     databaseBytes: z.int().min(0),
     repositoryBytes: z.int().min(0),
+    /** What it has added to the repository; older releases did not write it. */
+    addedBytes: z.int().min(0).optional(),
   }),
 );
 export type KeptElsewhere = z.output<typeof elsewhereSchema>;

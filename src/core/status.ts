@@ -183,15 +183,20 @@ const backupStatusSchema = z.strictObject({
     .strictObject({
       tiers: z.record(z.enum(TIERS), z.int().min(0)).describe("Backups by the first rule that keeps each."),
       bytes: z.int().min(0).describe("Of all of them, without archived WAL."),
+      walBytes: z.int().min(0).optional().describe("Of archived WAL; absent where there is none."),
       oldestAt: time.nullable().describe("Instant of the oldest that is proven; null: none is."),
       newestAt: time
         .nullable()
         .describe("Instant of the newest that is proven, or the later one at which its source was seen unchanged."),
-      freeBytes: z.number().min(0).nullable().describe("Free on the disk of the store; null: it is a bucket."),
+      freeBytes: z
+        .number()
+        .min(0)
+        .nullable()
+        .describe("Free on the disk of the store now; null: it cannot be told, or it is a bucket."),
       reserveBytes: z.number().min(0).nullable().describe("Of that, what backups leave alone."),
     })
     .optional()
-    .describe("What the store has, as the last run or prune left it; absent before the first."),
+    .describe("What the store has, as the last run or prune left it, on a disk as it is now; absent before the first."),
   copies: z
     .strictObject({
       pendingBytes: z.int().min(0).describe("Bytes that the last run left to be copied."),
@@ -209,6 +214,7 @@ const backupStatusSchema = z.strictObject({
         .min(0)
         .nullish()
         .describe("WAL that the server has written and we have not received; null: nobody receives it now."),
+      archivedBytes: z.int().min(0).optional().describe("Of all archived WAL in the store."),
       gaps: z.int().min(0).optional().describe("Gaps in the archive since the newest base."),
       paused: z
         .boolean()

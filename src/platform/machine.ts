@@ -1,5 +1,5 @@
 /** What this machine is and has: memory, disk, kernel, clock; the detailed part is for `doctor` and loads its library at the first call. */
-import { existsSync, statfsSync } from "node:fs";
+import { existsSync, statfs, statfsSync, type StatsFs } from "node:fs";
 import { availableParallelism, freemem, release, totalmem } from "node:os";
 import type { DiskRoom } from "../core/backup-room.ts";
 import { libc } from "./libc.ts";
@@ -34,7 +34,10 @@ export function freeMemoryBytes(): number {
 
 /** Space on the file system that holds `path`. Throws when the path does not exist or cannot be asked. */
 export function diskSpace(path: string): DiskRoom {
-  const { bsize, blocks, bavail, files, ffree } = statfsSync(path);
+  return roomOf(statfsSync(path));
+}
+
+function roomOf({ bsize, blocks, bavail, files, ffree }: StatsFs): DiskRoom {
   const counted = files === 0 ? undefined : { files, ffree };
   return {
     totalBytes: bsize * blocks,
@@ -51,6 +54,11 @@ export function diskFree(path: string): DiskRoom | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The same without waiting for a disk that does not answer. Never rejects, and never resolves while it hangs. */
+export function askDisk(path: string): Promise<DiskRoom | undefined> {
+  return new Promise((resolve) => statfs(path, (error, stats) => resolve(error === null ? roomOf(stats) : undefined)));
 }
 
 export function kernelRelease(): string {

@@ -59,12 +59,14 @@ export const BACKUP_METRICS: readonly Row[] = [
   ),
   gauge(
     "supervisor_backup_repo_bytes",
-    "Bytes of all backups of the target in the store after the last run or prune, without archived WAL.",
-    ofBackup(({ stored }) => stored?.bytes ?? null),
+    "Bytes of all backups of the target in the store after the last run or prune, with archived WAL in a directory and what pgBackRest's repository has of them.",
+    ofBackup(({ stored, wal }) =>
+      stored === undefined ? null : stored.bytes + (wal?.archivedBytes ?? stored.walBytes ?? 0),
+    ),
   ),
   gauge(
     "supervisor_backup_repo_free_bytes",
-    "Free bytes on the disk of the store after the last run or prune; NaN of a bucket.",
+    "Free bytes on the disk of the store now; NaN of a bucket, and of a disk that is not there or does not answer.",
     ofBackup(({ stored }) => stored?.freeBytes ?? null),
   ),
   gauge(

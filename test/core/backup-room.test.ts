@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import {
   filesOfBackup,
+  isShort,
   lackOf,
   PART_BYTES,
   reserveBytes,
@@ -38,6 +39,13 @@ test.each([
   ["nothing that is not counted", { bytes: GIB, files: 0 }, 1, { totalBytes: 0, freeBytes: 0 }, undefined],
 ] as const)("lackOf() says that the disk lacks %s", (_, wanted, share, more, lack) => {
   expect(lackOf(disk(more), wanted, share)).toBe(lack);
+});
+
+const free = (gib: number) => disk({ freeBytes: gib * GIB });
+
+test("isShort() is so below the reserve, until there is a tenth of it more", () => {
+  expect([isShort(free(5), false), isShort(free(4.9), false)]).toEqual([false, true]);
+  expect([isShort(free(5.4), true), isShort(free(5.5), true)]).toEqual([true, false]);
 });
 
 test("reserveFiles() and reserveBytes() leave a small disk usable", () => {

@@ -87,6 +87,22 @@ describe("metricsText() of backups", () => {
 });
 
 describe("metricsText() of backups, as a whole", () => {
+  test("counts archived WAL with the backups: as the receiver tells it, else as the last run left it", () => {
+    const stored = directory().stored;
+    if (stored === undefined) throw new Error("there is none");
+    const [series] = seriesOf(
+      textOf(directory({ stored: { ...stored, walBytes: 300 } })),
+      "supervisor_backup_repo_bytes",
+    );
+    expect(series).toMatch(/ 5300$/);
+    const wal = { slotRetainedBytes: 0, lastSegment: null, archivedBytes: 700 };
+    const [live] = seriesOf(
+      textOf(directory({ stored: { ...stored, walBytes: 300 }, wal })),
+      "supervisor_backup_repo_bytes",
+    );
+    expect(live).toMatch(/ 5700$/);
+  });
+
   test("tells lag, gaps and the end of what can be recovered with archived WAL, for its bucket too", () => {
     const wal = {
       slotRetainedBytes: 9,

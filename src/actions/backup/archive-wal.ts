@@ -14,7 +14,7 @@ import { keepWal } from "./pg-base.ts";
 import { openMaintenance } from "./pg-databases.ts";
 import { openSession } from "./postgres.ts";
 import { Repository } from "./repository.ts";
-import type { WalArchive } from "./wal-archive.ts";
+import { archivedBytes, type WalArchive } from "./wal-archive.ts";
 import { WalCopier, type CopierOptions } from "./wal-copier.ts";
 import { WalReceiver } from "./wal-receiver.ts";
 import { newestOf, report, whenChanged } from "./wal-report.ts";
@@ -141,6 +141,7 @@ async function receive(
   // Until there is another one.
   const worthless = needsBase ? known().at(-1)?.name : null;
   let upTo: string | null = null;
+  let heldBytes = archivedBytes(repository.folder);
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
       // oxlint-disable-next-line no-await-in-loop
@@ -151,16 +152,18 @@ async function receive(
         now: () => io.clock.wallTime(),
       });
       // A base that cannot be read now may need any of it.
+      heldBytes += archive.bytesOf(archived);
       if (round % (enough ? PRUNE_ROUNDS : SHORT_PRUNE_ROUNDS) === 0 && repository.list().damaged.length === 0) {
         pruneOld(archive, starts());
         pruneAside(repository.folder, segmentBytes, systemId, basesOf(repository, segmentBytes));
+        heldBytes = archivedBytes(repository.folder);
       }
       for (const [before, after] of gapsIn(archive.segments())) tellGap({ before, after }, starts, reported, io);
       if (archived.length > 0 || round % REPORT_ROUNDS === 0)
         upTo = await report(
           { session, archive, newest: newestOf(known(), worthless), upTo, paused: receiver.paused },
           target.name,
-          archived.length,
+          { segments: archived.length, heldBytes },
           io,
         );
       await sleep(io.clock, io.roundMs ?? ROUND_MS, stop);

@@ -107,6 +107,7 @@ async function capture(target: PgBackRestTarget, { now }: CaptureContext): Promi
       databaseBytes: made.info.size,
       // Newer releases do not say the size of what is stored in blocks.
       repositoryBytes: made.info.repository.size ?? made.info.repository.delta ?? 0,
+      addedBytes: made.info.repository.delta ?? 0,
     };
     return {
       kind: "base",

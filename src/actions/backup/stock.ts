@@ -1,16 +1,21 @@
 /** Remembers in the record of a target what its store has after a run or prune, and says when the disk has less than its reserve. */
 import type { BackupLine } from "../../core/backup-job.ts";
+import type { BackupTrigger, Manifest } from "../../core/backup-manifest.ts";
+import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Retention } from "../../core/backup-retention.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
 import { isLow, stockOf, type Stock } from "../../core/backup-stock.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { diskFree } from "../../platform/machine.ts";
+import { archivedBytes } from "./wal-archive.ts";
 import { asKept, type Provable } from "./kept.ts";
 import { writeStock } from "./record.ts";
 import type { Repository } from "./repository.ts";
 
 interface StockOf {
+  /** The daemon looks at the disk itself, and says so. */
+  readonly trigger?: BackupTrigger;
   /** File of the record. */
   readonly record: string;
   readonly retention: Retention;
@@ -22,15 +27,24 @@ interface StockIo {
 }
 
 /** Of a directory; never throws, since nothing of a backup depends on it. */
-export function noteStock({ record, retention }: StockOf, repository: Repository, { write, clock }: StockIo): void {
+export function noteStock(
+  { record, retention, trigger }: StockOf,
+  repository: Repository,
+  { write, clock }: StockIo,
+): void {
   try {
     const room = diskFree(repository.folder);
     const disk = room && { freeBytes: room.freeBytes, reserveBytes: reserveBytes(room.totalBytes) };
-    const stock = { ...countOf(repository.list().backups, retention, clock), ...(disk && { disk }) };
+    const walBytes = archivedBytes(repository.folder);
+    const stock = {
+      ...countOf(repository.list().backups, retention, clock),
+      ...(walBytes === 0 ? {} : { walBytes }),
+      ...(disk && { disk }),
+    };
     const before = writeStock(record, stock);
     const low = isLow(stock);
     // The same is said once, and not again by each incremental backup.
-    if (disk === undefined || low === (before !== undefined && isLow(before))) return;
+    if (trigger === "schedule" || disk === undefined || low === (before !== undefined && isLow(before))) return;
     const free = `${repository.folder} has ${formatSize(disk.freeBytes)} free`;
     if (low)
       write({
@@ -51,8 +65,16 @@ export function noteCopies({ record, retention }: StockOf, there: readonly Prova
 function countOf(backups: readonly Provable[], retention: Retention, clock: Clock): Stock {
   const stocked = backups.map((each) => {
     const { parts, pageTable, snapshotAt } = each.manifest;
-    const storedBytes = parts.reduce((sum, { bytes }) => sum + bytes, pageTable?.bytes ?? 0);
+    const here = parts.reduce((sum, { bytes }) => sum + bytes, pageTable?.bytes ?? 0);
+    const storedBytes = here + addedElsewhere(each.manifest);
     return { ...asKept(each), storedBytes, snapshotAt, unchangedAt: each.state.unchangedAt };
   });
   return stockOf(stocked, retention, clock.wallTime().getTime());
+}
+
+/** What is there once for all that refer to it counts with the backup that brought it. */
+function addedElsewhere(manifest: Manifest): number {
+  const elsewhere = keptElsewhere(manifest);
+  if (elsewhere === undefined) return 0;
+  return elsewhere.addedBytes ?? (elsewhere.type === "full" ? elsewhere.repositoryBytes : 0);
 }

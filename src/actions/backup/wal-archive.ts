@@ -25,6 +25,7 @@ import { readPart } from "./repository.ts";
 /** Name of the archive in the folder of a target. */
 export const WAL_FOLDER = "wal";
 
+const INCOMING = "incoming";
 const FOLDER_MODE = 0o750;
 const FILE_MODE = 0o640;
 const MAX_JSON_BYTES = 65_536;
@@ -87,7 +88,7 @@ export class WalArchive {
 
   /** What pg_receivewal writes into. */
   get incoming(): string {
-    return join(this.#folder, "incoming");
+    return join(this.#folder, INCOMING);
   }
 
   make(): void {
@@ -171,6 +172,11 @@ export class WalArchive {
     } finally {
       rmSync(temporary, { recursive: true, force: true });
     }
+  }
+
+  /** Bytes that these segments take as they are stored. */
+  bytesOf(segments: readonly string[]): number {
+    return segments.reduce((sum, name) => sum + bytesIn(join(this.#folder, name)), 0);
   }
 
   histories(): readonly { readonly name: string; readonly path: string }[] {
@@ -278,6 +284,24 @@ export class WalArchive {
       return undefined;
     }
   }
+}
+
+/** Bytes of all WAL that is archived for a target, of servers before this one too. */
+export function archivedBytes(targetFolder: string): number {
+  const archives = namesIn(targetFolder).filter((name) => name === WAL_FOLDER || name.startsWith(`${WAL_FOLDER}-`));
+  return archives.reduce((sum, name) => {
+    const folder = join(targetFolder, name);
+    const stored = namesIn(folder).filter((segment) => segment !== INCOMING);
+    return sum + stored.reduce((all, segment) => all + bytesIn(join(folder, segment)), 0);
+  }, 0);
+}
+
+/** Of the files right in a folder; what has gone meanwhile has none. */
+function bytesIn(folder: string): number {
+  return namesIn(folder).reduce(
+    (sum, name) => sum + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
 }
 
 /** The server that the first page of a file of WAL names; `undefined`: it does not say. */

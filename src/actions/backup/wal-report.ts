@@ -57,7 +57,7 @@ interface Reported {
 export async function report(
   { session, archive, newest, upTo, paused }: Reported,
   target: string,
-  archived: number,
+  { segments: archived, heldBytes: archivedBytes }: { readonly segments: number; readonly heldBytes: number },
   io: ReportIo,
 ): Promise<string | null> {
   const askedAt = io.clock.wallTime().toISOString();
@@ -70,7 +70,7 @@ export async function report(
   const received = lagBytes === 0 && slot?.standby === false ? askedAt : laterOf(upTo, receivedAt(archive));
   const recoverableTo = gaps > 0 || newest === undefined ? null : received;
   const last = segments.at(-1)?.name ?? null;
-  io.write({ kind: "wal", retainedBytes, lagBytes, archived, last, gaps, recoverableTo, paused });
+  io.write({ kind: "wal", retainedBytes, lagBytes, archived, archivedBytes, last, gaps, recoverableTo, paused });
   if (slot === undefined || slot.status === "lost")
     throw new Failure("source", "the replication slot is gone or lost; it is made again");
   return recoverableTo;

@@ -1,5 +1,6 @@
 /** What status shows of the backups of a target in a store: from their record, which outlives every process. */
 import { LEVELS } from "../../core/backup-manifest.ts";
+import { reserveBytes, type DiskRoom } from "../../core/backup-room.ts";
 import { stoodAt, type BackupRecord } from "../../core/backup-record.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import { readRecord, type Place } from "./backup-run.ts";
@@ -13,7 +14,14 @@ export function backupStatus(
     dueMs,
     overdue,
     running,
-  }: { readonly dueMs: number | undefined; readonly overdue: boolean; readonly running: boolean },
+    disk,
+  }: {
+    readonly dueMs: number | undefined;
+    readonly overdue: boolean;
+    readonly running: boolean;
+    /** Of the store as it is now; `undefined`: it cannot be told, or it is a bucket. */
+    readonly disk: DiskRoom | undefined;
+  },
 ): BackupStatus {
   const record = readRecord(dirs.stateDir, place);
   const success = record?.lastSuccess ?? null;
@@ -34,11 +42,11 @@ export function backupStatus(
     failures: Object.values(record?.failures ?? {}).reduce((sum, each) => sum + each, 0),
     failuresByStage: record?.failures ?? {},
     lastAttemptAt: record?.lastAttemptAt ?? null,
-    ...(record === undefined ? {} : factsOf(record)),
+    ...(record === undefined ? {} : factsOf(record, disk)),
   };
 }
 
-function factsOf(record: BackupRecord): Pick<BackupStatus, "stoodAt" | "full" | "stored"> {
+function factsOf(record: BackupRecord, disk: DiskRoom | undefined): Pick<BackupStatus, "stoodAt" | "full" | "stored"> {
   const { full, base } = record.sizes ?? {};
   return {
     stoodAt: Object.fromEntries(
@@ -48,7 +56,7 @@ function factsOf(record: BackupRecord): Pick<BackupStatus, "stoodAt" | "full" | 
       }),
     ),
     full: { ...(full && { full: sizeOf(full) }), ...(base && { base: sizeOf(base) }) },
-    ...(record.stock === undefined ? {} : { stored: storedOf(record.stock) }),
+    ...(record.stock === undefined ? {} : { stored: storedOf(record.stock, disk) }),
   };
 }
 
@@ -56,15 +64,12 @@ function sizeOf({ storedBytes, shrunk }: NonNullable<NonNullable<BackupRecord["s
   return { sizeBytes: storedBytes, shrunk: shrunk !== null };
 }
 
-function storedOf({
-  tiers,
-  storedBytes,
-  oldestAt,
-  newestAt,
-  disk,
-}: NonNullable<BackupRecord["stock"]>): BackupStatus["stored"] {
-  const { freeBytes = null, reserveBytes = null } = disk ?? {};
-  return { tiers, bytes: storedBytes, oldestAt, newestAt, freeBytes, reserveBytes };
+function storedOf(
+  { tiers, storedBytes, walBytes, oldestAt, newestAt }: NonNullable<BackupRecord["stock"]>,
+  disk: DiskRoom | undefined,
+): BackupStatus["stored"] {
+  const [freeBytes, reserve] = disk === undefined ? [null, null] : [disk.freeBytes, reserveBytes(disk.totalBytes)];
+  return { tiers, bytes: storedBytes, walBytes, oldestAt, newestAt, freeBytes, reserveBytes: reserve };
 }
 
 function countsOf({ pendingBytes, backups, storedBytes }: NonNullable<BackupRecord["copies"]>): BackupStatus["copies"] {

@@ -2,6 +2,7 @@
  * The daemon's schedule of backups. It looks at the wall clock on each tick instead of setting long timers, so that a clock
  * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
  */
+import { join } from "node:path";
 import { fullRuns } from "../../core/backup-record.ts";
 import {
   isIncrementalOverdue,
@@ -22,11 +23,14 @@ import { nextRun, previousRun } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
 import { Drills } from "./drills.ts";
+import { StoreDisks } from "./store-disks.ts";
 import { WalArchives } from "./wal-archives.ts";
 import { Restores } from "./restores.ts";
 
 /** Ticks of the daemon between two looks at the clock: a schedule has minutes. */
 const LOOK_TICKS = 10;
+/** Looks at the clock between two at the disks of the stores: once a minute. */
+const DISK_LOOKS = 6;
 /** Pause of a target after a failed run, ms: one whose worker cannot even write its record must not be started in a loop. */
 const PAUSE_MS = 60_000;
 /** Backups made at the same time: they share one disk, with the bot too. */
@@ -56,6 +60,7 @@ type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 export class Backups {
   readonly restores: Restores;
   readonly drills: Drills;
+  readonly disks: StoreDisks;
   readonly #copies: Copies;
   readonly #deps: BackupsDeps;
   #loaded: LoadedConfig;
@@ -84,6 +89,7 @@ export class Backups {
     this.#loaded = deps.loaded;
     this.#copies = new Copies(deps);
     this.drills = new Drills(deps);
+    this.disks = new StoreDisks(deps);
     this.#wal = new WalArchives({ ...deps, onLost: (place) => void this.#lost.set(keyOf(place), place) });
     this.adopt(deps.loaded);
   }
@@ -98,6 +104,12 @@ export class Backups {
     const { backups } = loaded.config;
     const targets = Object.keys(backups?.targets ?? {});
     this.#places = backups === undefined ? [] : targets.flatMap((target) => placesOf(backups, target));
+    this.disks.adopt(
+      this.#places.flatMap((place) => {
+        const store = backups?.stores[place.store];
+        return store?.kind === "directory" ? [{ ...place, folder: join(store.path, place.target) }] : [];
+      }),
+    );
     for (const target of targets) if (!this.#shares.has(target)) this.#shares.set(target, this.#deps.random());
   }
 
@@ -110,6 +122,7 @@ export class Backups {
     this.#copies.look(nowMs);
     this.drills.look(nowMs);
     this.#wal.look();
+    if (this.#ticks % (LOOK_TICKS * DISK_LOOKS) === 0) void this.disks.watch();
     for (const [key, place] of this.#lost) {
       if (this.#running.size >= MAX_WORKERS) return;
       this.#lost.delete(key);
@@ -149,6 +162,7 @@ export class Backups {
         overdue:
           facts !== undefined && (isOverdue(facts.full, nowMs) || isIncrementalOverdue(facts.incremental, nowMs)),
         running: this.#running.has(keyOf(place)),
+        disk: this.disks.of(place),
       });
       return wal === undefined ? status : { ...status, wal };
     });

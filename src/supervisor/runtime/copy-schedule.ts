@@ -60,7 +60,12 @@ export class Copies {
       const facts = this.#factsOf(place);
       const running = this.#running === place;
       const overdue = isCopyOverdue(facts, nowMs);
-      const status = backupStatus(this.#loaded, place, { dueMs: copyDueAt(facts, nowMs), overdue, running });
+      const status = backupStatus(this.#loaded, place, {
+        dueMs: copyDueAt(facts, nowMs),
+        overdue,
+        running,
+        disk: undefined,
+      });
       return { ...status, lastError: this.#broken.get(place.store) ?? status.lastError };
     });
   }

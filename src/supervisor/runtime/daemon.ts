@@ -314,7 +314,8 @@ export class Daemon {
     };
   }
 
-  status(): Promise<Status> {
+  async status(): Promise<Status> {
+    await this.#backups.disks.look();
     return supervisorStatus({
       ...this.#deps,
       config: this.#deps.loaded.file,

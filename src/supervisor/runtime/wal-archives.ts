@@ -167,8 +167,16 @@ export class WalArchives {
 
 function noteWal(
   keeper: Keeper,
-  { retainedBytes, lagBytes, last, gaps, recoverableTo, paused }: Extract<BackupLine, { kind: "wal" }>,
+  { retainedBytes, lagBytes, archivedBytes, last, gaps, recoverableTo, paused }: Extract<BackupLine, { kind: "wal" }>,
 ): void {
-  const now = { slotRetainedBytes: retainedBytes, lagBytes, lastSegment: last, gaps, recoverableTo, paused };
+  const now = {
+    slotRetainedBytes: retainedBytes,
+    lagBytes,
+    archivedBytes,
+    lastSegment: last,
+    gaps,
+    recoverableTo,
+    paused,
+  };
   keeper.wal = { ...keeper.wal, ...now };
 }

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, statfsSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { WalArchive } from "../../../src/actions/backup/wal-archive.ts";
+import { archivedBytes, WalArchive } from "../../../src/actions/backup/wal-archive.ts";
 import type { BackupLine } from "../../../src/core/backup-job.ts";
 import { gapsIn } from "../../../src/core/wal.ts";
 import { Receiver, until } from "./postgres-receiver.ts";
@@ -89,5 +89,6 @@ test(
     expect(receiver.lines.filter(({ kind }) => kind === "walGap" || kind === "failed")).toEqual([]);
     // Each was said once.
     expect(receiver.lines.filter(({ kind }) => kind === "alarm").length).toBe(2);
+    expect(wal()?.archivedBytes).toBe(archivedBytes(rig.repository("ledger").folder));
   },
 );

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import type { DiskRoom } from "../../../src/core/backup-room.ts";
 import type { BackupRecord } from "../../../src/core/backup-record.ts";
 import { backupStatus } from "../../../src/supervisor/runtime/backup-status.ts";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
@@ -11,7 +12,7 @@ const at = (hour: number): string => `2026-01-01T0${hour}:00:00.000Z`;
 const place = { target: "conf", store: "local" };
 
 /** A config with one target, and the state folder with this record of it. */
-function stage(record?: BackupRecord) {
+function stage(record?: BackupRecord, disk?: DiskRoom) {
   const folder = mkdtempSync(join(tmpdir(), "status-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   const file = join(folder, "supervisor.yaml");
@@ -23,7 +24,7 @@ function stage(record?: BackupRecord) {
   mkdirSync(join(folder, "backups"));
   if (record !== undefined) writeFileSync(join(folder, "backups", "conf@local.json"), JSON.stringify(record));
   const loaded = loadConfig({ file, env: {}, cwd: folder });
-  return backupStatus(loaded, place, { dueMs: undefined, overdue: false, running: false });
+  return backupStatus(loaded, place, { dueMs: undefined, overdue: false, running: false, disk });
 }
 
 test("backupStatus() tells attempts, failures, proofs, sizes and what is stored as the record has them", () => {
@@ -50,10 +51,12 @@ test("backupStatus() tells attempts, failures, proofs, sizes and what is stored 
       storedBytes: 300,
       oldestAt: at(1),
       newestAt: at(4),
+      walBytes: 50,
       disk: { freeBytes: 70, reserveBytes: 80 },
     },
   };
-  expect(stage(record)).toMatchObject({
+  const disk = { totalBytes: 1_000, freeBytes: 60, totalFiles: undefined, freeFiles: undefined };
+  expect(stage(record, disk)).toMatchObject({
     lastAttemptAt: at(5),
     failures: 3,
     failuresByStage: { space: 2, source: 1 },
@@ -62,12 +65,15 @@ test("backupStatus() tells attempts, failures, proofs, sizes and what is stored 
     stored: {
       tiers: { hourly: 1, daily: 2, weekly: 3, monthly: 4, other: 5 },
       bytes: 300,
+      walBytes: 50,
       oldestAt: at(1),
       newestAt: at(4),
-      freeBytes: 70,
-      reserveBytes: 80,
+      // As the disk is now.
+      freeBytes: 60,
+      reserveBytes: 200,
     },
   });
+  expect(stage(record).stored).toMatchObject({ bytes: 300, freeBytes: null, reserveBytes: null });
 });
 
 test("backupStatus() claims nothing before the first run", () => {
