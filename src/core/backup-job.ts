@@ -17,10 +17,15 @@ const remoteSummarySchema = later(() =>
     snapshotAt: z.string(),
     /** When the source was last seen to hold the same. */
     unchangedAt: z.string().optional(),
+    createdAt: z.string(),
+    /** When it was sent; absent of one that an older release has sent. */
+    copiedAt: z.string().optional(),
     rawBytes: z.int(),
     storedBytes: z.int(),
     encrypted: z.boolean(),
     proven: z.enum(LEVELS).nullable(),
+    /** What was last found is that it is damaged. */
+    refuted: z.boolean(),
     pinned: z.string().nullable(),
     trigger: z.enum(TRIGGERS),
     /** Rows by table; `null`: not counted, or too many tables for one line. */

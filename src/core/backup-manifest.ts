@@ -121,6 +121,8 @@ export const stateSchema = later(() =>
     pinned: z.string().nullable(),
     /** When the source was last seen to hold what this backup holds, the whole time since its snapshot. */
     unchangedAt: time().optional(),
+    /** When it was sent to where it lies; absent where it was made. */
+    copiedAt: time().optional(),
     /** Of the rest, as one line of JSON. */
     sha256: sha256().optional(),
   }),

@@ -59,6 +59,8 @@ export interface Verdict {
   readonly reason: string;
   /** The calendar that keeps it; `undefined`: another rule does, or none. */
   readonly tier?: Tier["label"] | undefined;
+  /** Every calendar that would keep it by itself. */
+  readonly tiers: readonly Tier["label"][];
 }
 
 /** What a backup is counted under. */
@@ -83,6 +85,7 @@ interface Tier {
 interface Reason {
   readonly text: string;
   readonly tier?: Tier["label"] | undefined;
+  readonly tiers: Tier["label"][];
 }
 
 function tiers(policy: Retention): readonly Tier[] {
@@ -121,7 +124,11 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
     .map((each): Standing => ({ ...each, untilMs: until(each) }));
   const anchorMs = verified[0]?.untilMs;
   const reasons = new Map<string, Reason>();
-  const keep: Keep = (id, text, tier) => void (reasons.has(id) || reasons.set(id, { text, tier }));
+  const keep: Keep = (id, text, tier) => {
+    const known = reasons.get(id);
+    if (known === undefined) reasons.set(id, { text, tier, tiers: tier === undefined ? [] : [tier] });
+    else if (tier !== undefined) known.tiers.push(tier);
+  };
   for (const each of sorted) for (const reason of ownReasons(each, nowMs, anchorMs)) keep(each.id, reason);
   if (anchorMs !== undefined) {
     for (const like of alike(verified)) {
@@ -139,6 +146,7 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
       keep: reason !== undefined,
       reason: reason?.text ?? (refuted ? FOUND_DAMAGED : "older than every rule keeps"),
       tier: reason?.tier,
+      tiers: reason?.tiers ?? [],
     };
   });
 }

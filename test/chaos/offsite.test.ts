@@ -75,6 +75,28 @@ test.concurrent("what was copied comes back by row when database and backups are
   );
 });
 
+test.concurrent("backup list says of each backup why it is kept and in which buckets it lies since when, of copies too", async () => {
+  await using s3 = await S3Server.start();
+  await using rig = rigWith(s3);
+  trade(rig, 20);
+  const begun = new Date().toISOString();
+  expect((await rig.cli("backup", "run", "state")).code).toBe(0);
+  const tiers = ["hourly", "daily", "weekly", "monthly"];
+  const [here, there] = JSON.parse((await rig.cli("backup", "list", "state", "--json")).out).backups;
+  const common = { id: here.id, kind: "sqlite", keep: true, reason: "newest of its hour", tiers };
+  expect(there).toMatchObject({ ...common, store: "offsite", copies: null, createdAt: here.createdAt });
+  const { copiedAt } = there;
+  expect(here).toMatchObject({ ...common, store: "local", state: "replicated", copiedAt: null });
+  expect(here.copies).toEqual([{ store: "offsite", copiedAt, ok: true }]);
+  expect(begun <= here.createdAt && here.createdAt <= copiedAt).toBe(true);
+  const [row, copy] = (await rig.cli("backup", "list", "state")).out.split("\n");
+  expect(row).toMatch(new RegExp(` local .* copied to offsite at ${copiedAt}  kept: hourly, daily, weekly, monthly$`));
+  expect(copy).toMatch(new RegExp(` offsite .* copied at ${copiedAt}  kept: hourly, daily, weekly, monthly$`));
+  // Who asks for one store is told of no other.
+  const [alone] = JSON.parse((await rig.cli("backup", "list", "state", "--store", "local", "--json")).out).backups;
+  expect(alone).toMatchObject({ state: "verified", copies: null });
+});
+
 test.concurrent("the daemon copies what it has made, goes on when the bucket comes back, and says what is missing", async () => {
   await using s3 = await S3Server.start();
   await using rig = rigWith(s3, { schedule: YEARLY, stores: ["local", "offsite"] });

@@ -68,7 +68,7 @@ describe("planRetention()", () => {
   ])("keeps %s and says why", (_, more, reason) => {
     const old = backup(800 * DAY_MS, { id: "old", ...more });
     const verdicts = planRetention([...hourly(2), old], policy, NOW_MS);
-    expect(verdicts.find(({ id }) => id === "old")).toEqual({ id: "old", keep: true, reason });
+    expect(verdicts.find(({ id }) => id === "old")).toEqual({ id: "old", keep: true, reason, tiers: [] });
   });
 
   test("keeps the base of a delta that is kept", () => {
@@ -114,6 +114,14 @@ describe("planRetention()", () => {
   });
 });
 
+test("planRetention() names every calendar that keeps a backup, and one that is kept for more than that by the first reason", () => {
+  const verdicts = planRetention([...hourly(3), backup(60 * DAY_MS, { id: "old" })], policy, NOW_MS);
+  const [newest, second] = verdicts;
+  expect(newest?.tiers).toEqual(["hourly", "daily", "weekly", "monthly"]);
+  expect(second).toMatchObject({ reason: "newest of its hour", tiers: ["hourly"] });
+  expect(verdicts.at(-1)).toMatchObject({ id: "old", reason: "newest of its week", tiers: ["weekly", "monthly"] });
+});
+
 describe("planRetention() of what is damaged, or was made before a restore", () => {
   test.each<[string, Partial<Kept>, string]>([
     ["found damaged", { verified: false, refuted: true }, "found damaged: it does not stand its verification"],
@@ -121,7 +129,7 @@ describe("planRetention() of what is damaged, or was made before a restore", () 
   ])("keeps one %s for some days and says why", (_, more, reason) => {
     const old = backup(800 * DAY_MS, { id: "old", createdMs: NOW_MS, ...more });
     const verdicts = planRetention([...hourly(2), old], policy, NOW_MS);
-    expect(verdicts.find(({ id }) => id === "old")).toEqual({ id: "old", keep: true, reason });
+    expect(verdicts.find(({ id }) => id === "old")).toEqual({ id: "old", keep: true, reason, tiers: [] });
   });
 
   test("never keeps a backup of before a restore for longer than a week", () => {

@@ -188,12 +188,13 @@ async function sendOne(
   tally: Tally,
   io: RemoteIo,
 ): Promise<string | undefined> {
-  const { id, folder, manifest, state } = backup;
+  const { id, folder, manifest } = backup;
+  const state = { ...backup.state, copiedAt: io.clock.wallTime().toISOString() };
   const startedMs = io.clock.monotonicMs();
   const totalBytes = storedBytesOf(manifest);
   try {
     if (rotten) await remote.remove(id, manifest.parts);
-    const sentBytes = await remote.send(backup, (doneBytes) =>
+    const sentBytes = await remote.send({ ...backup, state }, (doneBytes) =>
       io.write({ kind: "progress", step: "copying", doneBytes, totalBytes }),
     );
     tally.pendingBytes -= totalBytes;
@@ -318,7 +319,7 @@ async function probe({ remote }: RemoteDeed<"probe">, { clock }: RemoteIo): Prom
 }
 
 function summaryOf({ manifest, state }: RemoteBackup): RemoteSummary {
-  const { type, kind, base, snapshotAt, raw, codec, trigger, content } = manifest;
+  const { type, kind, base, snapshotAt, createdAt, raw, codec, trigger, content } = manifest;
   const { tables } = content;
   return {
     type,
@@ -326,11 +327,14 @@ function summaryOf({ manifest, state }: RemoteBackup): RemoteSummary {
     base,
     snapshotAt,
     ...(state.unchangedAt === undefined ? {} : { unchangedAt: state.unchangedAt }),
+    createdAt,
+    ...(state.copiedAt === undefined ? {} : { copiedAt: state.copiedAt }),
     trigger,
     rawBytes: raw.bytes,
     storedBytes: storedBytesOf(manifest),
     encrypted: codec.encrypt !== null,
     proven: provenLevel(state) ?? null,
+    refuted: isRefuted(state),
     pinned: state.pinned,
     tables: tables === undefined || JSON.stringify(tables).length > MAX_TABLES_CHARS ? null : tables,
   };

@@ -1,28 +1,47 @@
-/** `supervisor backup list`: what is stored in the directories and in the buckets, and how far each is proven. */
-import { BACKUP_EXIT } from "../../core/backup-job.ts";
+/** `supervisor backup list`: what is stored in the directories and in the buckets, how far each is proven, and why it is kept. */
+import { asKept } from "../../actions/backup/kept.ts";
+import { BACKUP_EXIT, type RemoteSummary } from "../../core/backup-job.ts";
 import { provenLevel } from "../../core/backup-manifest.ts";
+import { planRetention, type Kept, type Retention, type Verdict } from "../../core/backup-retention.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import type { Place } from "../runtime/backup-run.ts";
-import { lookAtCopies } from "../runtime/copies.ts";
+import { lookAtCopies, retentionOf } from "../runtime/copies.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import { lookInto } from "../runtime/stores.ts";
 import type { CliIo } from "./verb.ts";
 
 type Row = Place & { readonly id: string; readonly damage: string | null; readonly backup: Shown | null };
 
-interface Shown {
+interface Shown extends Pick<Verdict, "keep" | "reason" | "tiers"> {
   readonly kind: string;
   readonly snapshotAt: string;
   /** When the source was last seen to hold the same; `null`: not since. */
   readonly unchangedAt: string | null;
+  readonly createdAt: string;
+  /** When it was sent to the bucket that it lies in; `null`: it was made where it lies, or an older release has sent it. */
+  readonly copiedAt: string | null;
   readonly rawBytes: number;
   readonly storedBytes: number;
   readonly encrypted: boolean;
   readonly proven: string | null;
   readonly pinned: string | null;
   readonly trigger: string;
+}
+
+/** A copy of a backup; `ok`: it is whole and proven. */
+interface Copy {
+  readonly store: string;
+  readonly copiedAt: string | null;
+  readonly ok: boolean;
+}
+
+interface Listed extends Place, Shown {
+  readonly id: string;
+  readonly state: "stored" | "verified" | "replicated";
+  /** Where else it lies; `null`: nobody has looked, or it is a copy itself. */
+  readonly copies: readonly Copy[] | null;
 }
 
 interface Look {
@@ -46,29 +65,65 @@ export async function listBackups(
     ({ fault }, index) => fault !== null && !isBucket(places[index] ?? { target: "", store: "" }),
   );
   if (faults.length > 0) io.setExitCode(lost ? BACKUP_EXIT.source : BACKUP_EXIT.remote);
-  const copied = new Set(rows.filter((row) => isBucket(row) && row.damage === null).map(({ id }) => id));
-  const shown = rows.map(({ backup, ...row }) =>
-    backup === null ? row : { ...row, ...backup, state: stateOf(backup.proven, !isBucket(row) && copied.has(row.id)) },
+  const looked = new Set(
+    places.filter((place, index) => isBucket(place) && looks[index]?.fault === null).map(({ target }) => target),
   );
+  const copies = copiesOf(rows.filter(isBucket));
+  const shown = rows.map(({ backup, ...row }) => {
+    if (backup === null) return row;
+    const own = isBucket(row) || !looked.has(row.target) ? null : (copies.get(row.id) ?? []);
+    const listed: Listed = { ...row, ...backup, state: stateOf(backup.proven, own ?? []), copies: own };
+    return listed;
+  });
   if (json === true) return io.out(JSON.stringify({ version: 1, backups: shown, faults }));
   for (const fault of faults) io.err(fault);
   if (shown.length === 0 && faults.length === 0) return io.out("there are no backups");
-  for (const row of shown)
-    io.out(
-      "kind" in row
-        ? `${row.id}  ${row.store}  ${row.snapshotAt}${row.unchangedAt === null ? "" : `, unchanged until ${row.unchangedAt}`}  ${formatSize(row.rawBytes)} as ${formatSize(row.storedBytes)}  ${row.proven ?? "NOT PROVEN"}${row.state === "replicated" ? "  copied" : ""}${row.encrypted ? "  encrypted" : ""}${row.pinned === null ? "" : `  pinned: ${row.pinned}`}${row.trigger === "pre-restore" ? "  made before a restore" : ""}`
-        : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`,
-    );
+  for (const row of shown) io.out("kind" in row ? textOf(row) : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`);
+}
+
+function textOf(row: Listed): string {
+  const { id, store, snapshotAt, unchangedAt, rawBytes, storedBytes, proven, encrypted, pinned, trigger, copiedAt } =
+    row;
+  const copies = (row.copies ?? []).filter(({ ok }) => ok);
+  return [
+    id,
+    store,
+    `${snapshotAt}${unchangedAt === null ? "" : `, unchanged until ${unchangedAt}`}`,
+    `${formatSize(rawBytes)} as ${formatSize(storedBytes)}`,
+    proven ?? "NOT PROVEN",
+    ...copies.map((copy) => `copied to ${copy.store}${copy.copiedAt === null ? "" : ` at ${copy.copiedAt}`}`),
+    ...(copiedAt === null ? [] : [`copied at ${copiedAt}`]),
+    ...(encrypted ? ["encrypted"] : []),
+    ...(pinned === null ? [] : [`pinned: ${pinned}`]),
+    ...(trigger === "pre-restore" ? ["made before a restore"] : []),
+    ...(row.keep ? keptText(row) : [`goes with the next prune: ${row.reason}`]),
+  ].join("  ");
+}
+
+/** What was said already is not said again. */
+function keptText({ reason, tiers, pinned, trigger }: Listed): readonly string[] {
+  if (tiers.length > 0) return [`kept: ${tiers.join(", ")}`];
+  return pinned === null && trigger !== "pre-restore" ? [`kept: ${reason}`] : [];
+}
+
+function copiesOf(rows: readonly Row[]): ReadonlyMap<string, readonly Copy[]> {
+  const copies = new Map<string, Copy[]>();
+  for (const { id, store, damage, backup } of rows) {
+    const copy = { store, copiedAt: backup?.copiedAt ?? null, ok: damage === null && backup?.proven != null };
+    copies.set(id, [...(copies.get(id) ?? []), copy]);
+  }
+  return copies;
 }
 
 /** Only what is proven counts as a backup. */
-function stateOf(proven: string | null, copied: boolean): "stored" | "verified" | "replicated" {
+function stateOf(proven: string | null, copies: readonly Copy[]): Listed["state"] {
   if (proven === null) return "stored";
-  return copied ? "replicated" : "verified";
+  return copies.some(({ ok }) => ok) ? "replicated" : "verified";
 }
 
 async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
   const { backups, damaged, fault } = lookInto(loaded, place);
+  const verdictOf = verdicts(backups.map(asKept), loaded.config.backups?.retention);
   const whole = backups.map(({ id, manifest, state }) => ({
     ...place,
     id,
@@ -77,11 +132,14 @@ async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
       kind: manifest.type,
       snapshotAt: manifest.snapshotAt,
       unchangedAt: state.unchangedAt ?? null,
+      createdAt: manifest.createdAt,
+      copiedAt: null,
       ...sizesOf(manifest),
       encrypted: manifest.codec.encrypt !== null,
       proven: provenLevel(state) ?? null,
       pinned: state.pinned,
       trigger: manifest.trigger,
+      ...verdictOf(id),
     },
   }));
   return {
@@ -92,10 +150,53 @@ async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
 
 async function lookThere(loaded: LoadedConfig, place: Place): Promise<Look> {
   const { found, fault } = await lookAtCopies(loaded, place, systemClock);
+  const kept = found.flatMap(({ id, backup }) => (backup === null ? [] : [keptOf(id, backup)]));
+  const verdictOf = verdicts(kept, retentionOf(loaded, place));
   const rows = found.map(({ id, damage, backup }) => {
     if (backup === null) return { ...place, id, damage, backup };
-    const { type: kind, base: _base, tables: _tables, unchangedAt = null, ...facts } = backup;
-    return { ...place, id, damage, backup: { kind, unchangedAt, ...facts } };
+    const {
+      type: kind,
+      base: _,
+      tables: _tables,
+      refuted: _refuted,
+      unchangedAt = null,
+      copiedAt = null,
+      ...facts
+    } = backup;
+    return { ...place, id, damage, backup: { kind, unchangedAt, copiedAt, ...facts, ...verdictOf(id) } };
   });
   return { rows, fault };
+}
+
+/** What the next prune would say of each. */
+function verdicts(
+  kept: readonly Kept[],
+  retention: Retention | undefined,
+): (id: string) => Pick<Verdict, "keep" | "reason" | "tiers"> {
+  const nowMs = systemClock.wallTime().getTime();
+  const all = new Map(
+    (retention === undefined ? [] : planRetention(kept, retention, nowMs)).map((each) => [each.id, each]),
+  );
+  return (id) => {
+    const { keep = true, reason = "no rule says otherwise", tiers = [] } = all.get(id) ?? {};
+    return { keep, reason, tiers };
+  };
+}
+
+/** A copy as the retention judges it. */
+function keptOf(id: string, backup: RemoteSummary): Kept {
+  const { base, physical, snapshotAt, unchangedAt, createdAt, proven, refuted, trigger, pinned } = backup;
+  return {
+    id,
+    kind: physical === true ? "base" : base === null ? "full" : "delta",
+    base,
+    snapshotMs: Date.parse(snapshotAt),
+    unchangedMs: unchangedAt === undefined ? undefined : Date.parse(unchangedAt),
+    createdMs: Date.parse(createdAt),
+    verified: proven !== null,
+    refuted,
+    preRestore: trigger === "pre-restore",
+    pinned,
+    inUse: false,
+  };
 }

@@ -70,7 +70,8 @@ export function copyJob(loaded: Loaded, place: Place): RemoteDeed<"copy"> {
   };
 }
 
-function retentionOf({ config }: Loaded, { store: name }: Place): RemoteDeed<"copy">["retention"] {
+/** Of the copies of a place. Throws when the config has no backups. */
+export function retentionOf({ config }: Loaded, { store: name }: Place): RemoteDeed<"copy">["retention"] {
   const store = config.backups?.stores[name];
   const own = store?.kind === "s3" ? store.retention : undefined;
   const retention = own ?? config.backups?.retention;
