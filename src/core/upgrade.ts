@@ -139,6 +139,8 @@ const handoverSchema = later(() =>
     pid: z.int(),
     from: z.string(),
     to: z.string(),
+    /** The umask of the process; another one says which signal the old version could not obey any more (late-signals.ts). */
+    umask: z.int().optional(),
     bots: z.record(z.string(), carriedBotSchema),
     /** Commands of probes that run: nobody waits for their answer any more. */
     commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),

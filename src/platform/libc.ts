@@ -37,6 +37,10 @@ export interface Libc {
   readonly execve: (path: Uint8Array, args: Uint8Array, environment: Uint8Array) => number;
   /** pthread_sigmask(3) of the calling thread; `set` is a `sigset_t`, 128 bytes. */
   readonly sigmask: (how: number, set: Uint8Array) => number;
+  /** sigaction(2) of the whole process; structures of 152 bytes, which begin with the address of the handler. */
+  readonly sigaction: (signal: number, action: Uint8Array | undefined, before: Uint8Array | undefined) => number;
+  /** Address of umask(2), which may be a signal's handler: it takes one number. */
+  readonly addressOfUmask: () => bigint | undefined;
   /** memfd_create(2) without flags: a file in memory whose descriptor outlives an exec; -1 when it fails. */
   readonly memfdCreate: (label: Uint8Array) => number;
   /** Address of the bytes, for structures that hold pointers. The caller keeps the bytes referenced. */
@@ -84,6 +88,8 @@ const SYMBOLS = {
   fallocate: { args: ["int", "int", "i64", "i64"], returns: "int" },
   execve: { args: ["ptr", "ptr", "ptr"], returns: "int" },
   pthread_sigmask: { args: ["int", "ptr", "ptr"], returns: "int" },
+  sigaction: { args: ["int", "ptr", "ptr"], returns: "int" },
+  umask: { args: ["u32"], returns: "u32" },
   memfd_create: { args: ["ptr", "u32"], returns: "int" },
   syscall: { args: ["i64", "i64", "i64", "ptr", "i64"], returns: "i64" },
   __errno_location: { args: [], returns: "ptr" },
@@ -162,6 +168,9 @@ function wrap(c: Symbols<typeof SYMBOLS>): Libc {
     fallocate: (fd, mode, offset, length) => c.fallocate(fd, mode, offset, length),
     execve: (path, args, environment) => c.execve(ptr(path), ptr(args), ptr(environment)),
     sigmask: (how, set) => c.pthread_sigmask(how, ptr(set), null),
+    sigaction: (signal, action, before) =>
+      c.sigaction(signal, action === undefined ? null : ptr(action), before === undefined ? null : ptr(before)),
+    addressOfUmask: () => ("ptr" in c.umask && typeof c.umask.ptr === "number" ? BigInt(c.umask.ptr) : undefined),
     memfdCreate: (label) => c.memfd_create(ptr(label), 0),
     addressOf: (bytes) => BigInt(ptr(bytes)),
     errno: () => {

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { beforeAll, expect, inject, test } from "vitest";
 import { upgradeAnswerSchema, upgradeStateSchema } from "../../src/core/upgrade.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
-import { script, STAY } from "./fixture.ts";
+import { program, script, STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
 import { startPaper } from "./paper.ts";
 import { findProcess } from "./processes.ts";
@@ -168,6 +168,22 @@ test.concurrent("a signal that comes while nobody listens yet waits, and is obey
   await upgrade;
   expect((await rig.cli("status")).code).toBe(3);
   await rig.run();
+});
+
+test.concurrent("an order to close that comes in the last moment of the old version is obeyed by one of the two", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const { pid } = await rig.run();
+  await rig.botIn("running");
+  const orders = (): number => rig.read("daemon.err").split("SIGUSR2 was sent").length - 1;
+  for (let count = 1; count <= 5; count += 1) {
+    const [watcher = "", ...words] = program("signal-at-text.ts", rig.path("daemon.err"), "upgrading to");
+    const child = Bun.spawn([watcher, ...words, String(pid), "SIGUSR2"], { stdout: "pipe", cwd: rig.folder });
+    await child.stdout.getReader().read();
+    const { code, err } = await rig.cli("upgrade", "--binary", next);
+    expect(code === 0 ? "upgraded" : err).toMatch(/^upgraded$|SIGUSR2 has come/);
+    expect(await child.exited).toBe(0);
+    await until("the order is obeyed", () => orders() === count);
+  }
 });
 
 test.concurrent("a new version that dies at its start is told by the command, and the next start adopts the bots", async () => {

@@ -8,7 +8,7 @@ import { loadPlain, PlaceWantedError } from "../runtime/config/load-plain.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import type { ReadOptions } from "../runtime/config/read.ts";
 import { Daemon } from "../runtime/daemon.ts";
-import { takeHandover } from "../runtime/handover.ts";
+import { takeHandover, type Handover } from "../runtime/handover.ts";
 import { surveyBots } from "../runtime/survey.ts";
 import { readEmergencySwitch } from "../runtime/triggers.ts";
 import { VERSION } from "./build-info.ts";
@@ -58,7 +58,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   try {
     await daemon.openWeb({ held });
     daemon.start({ held });
-    if (handover !== undefined) welcomeSignals();
+    if (handover !== undefined) welcomeSignals(handover);
   } catch (error) {
     await daemon.shutDown("it could not start");
     throw error;
@@ -118,9 +118,10 @@ function closeInterrupted({ dirs }: LoadedConfig): boolean {
 }
 
 /** What was sent while one version took the place of the other has waited; a late SIGIO is of a socket that is no more. */
-function welcomeSignals(): void {
+function welcomeSignals({ late }: Handover): void {
   process.on("SIGIO", () => {});
   releaseSignals();
+  if (late !== undefined) process.kill(process.pid, late);
 }
 
 /**

@@ -7,6 +7,7 @@ import { knownCounts } from "../../core/restart-reason.ts";
 import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
+import { takeLateSignal, type LateSignal } from "../../platform/late-signals.ts";
 import { libc } from "../../platform/libc.ts";
 import { killTree } from "../../platform/kill-tree.ts";
 import { keepWorker, runningWorkers } from "../../platform/worker.ts";
@@ -19,6 +20,8 @@ const MAX_HANDOVER_BYTES = 8 * 1024 ** 2;
 
 export interface Handover extends HandedOver {
   readonly lockFd: number;
+  /** Came when the version before us could not obey it any more. */
+  readonly late: LateSignal | undefined;
 }
 
 /** Takes what an earlier version in this process left to us; `undefined` for an ordinary start. Answers once. */
@@ -33,7 +36,7 @@ export function takeHandover(env: Record<string, string | undefined>): Handover 
     const read = readHandover(readAll(dataFd), process.pid);
     if (read === undefined) return undefined;
     closeSync(dataFd);
-    return { ...read, lockFd };
+    return { ...read, lockFd, late: read.umask === undefined ? undefined : takeLateSignal(read.umask) };
   } catch {
     // A variable that somebody made up: an ordinary start finds everything on disk.
     return undefined;

@@ -13,7 +13,15 @@ import {
 } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { runCommand, runningCommands } from "../../platform/command.ts";
-import { fileStamp, programProblem, replaceProcess, startedAs } from "../../platform/exec.ts";
+import {
+  fileStamp,
+  holdBackSignals,
+  programProblem,
+  releaseSignals,
+  replaceProcess,
+  startedAs,
+} from "../../platform/exec.ts";
+import { endLateWatch, lateSignal, watchLateSignals, type LateWatch } from "../../platform/late-signals.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
@@ -27,6 +35,8 @@ const SELF_CHECK_MS = 20_000;
 const REPORT_BYTES = 1_048_576;
 /** Time for the answer to reach the command before the program is replaced, ms. */
 const ANSWER_MS = 100;
+/** One turn of the loop at the least, ms; a signal that came before it is obeyed by its end. */
+const TURN_MS = 10;
 
 export interface UpgraderDeps {
   readonly version: string;
@@ -69,6 +79,7 @@ export class Upgrader {
   readonly #startedAs = startedAs();
   #busy = false;
   #failure: string | null = null;
+  #late: LateWatch | undefined;
 
   constructor(deps: UpgraderDeps) {
     this.#deps = deps;
@@ -114,7 +125,7 @@ export class Upgrader {
       const to = fitness.version;
       if (!dryRun) {
         await this.#deps.snapshot();
-        clock.after(ANSWER_MS, () => this.#replace(binary, stamp, to));
+        clock.after(ANSWER_MS, () => this.#announce(binary, stamp, to));
       }
       const self = { instance: this.#instance, pid: process.pid, pidNamespace: pidNamespace() };
       return { kind: "fit", answer: { from: version, to, binary, dryRun, ...self } };
@@ -155,36 +166,44 @@ export class Upgrader {
     });
   }
 
+  /** What is slow is done here; a signal that comes from here on waits for the next program, and one that came before is obeyed first. */
+  #announce(binary: string, stamp: string, to: string): void {
+    const { clock, say, tellSystemd } = this.#deps;
+    say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
+    tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
+    this.#late = watchLateSignals();
+    holdBackSignals();
+    clock.after(TURN_MS, () => clock.after(TURN_MS, () => this.#replace(binary, stamp, to)));
+  }
+
   /** In one turn of the loop: what was found is still so when the kernel takes the program. */
   #replace(binary: string, stamp: string, to: string): void {
+    const { bots, stopping, tellSystemd } = this.#deps;
     const failure = this.#tryReplace(binary, stamp, to);
     this.#busy = false;
+    if (!stopping()) tellSystemd(`READY=1\nSTATUS=${bots.size} bots`);
     this.#fail(`cannot upgrade to ${binary}: ${failure}`);
+    const late = this.#late && endLateWatch(this.#late);
+    releaseSignals();
+    if (late !== undefined) process.kill(process.pid, late);
   }
 
   /** Returns only when it failed. */
   #tryReplace(binary: string, stamp: string, to: string): string {
-    const { version, clock, lockFd, say, drain, tellSystemd } = this.#deps;
+    const { version, clock, lockFd, drain } = this.#deps;
     let data: number | undefined;
     try {
       drain();
       const changed = fileStamp(binary) === stamp ? undefined : "the file has changed since its self-check";
-      const obstacle = this.#obstacle() ?? changed ?? this.#goneBot();
+      const umask = this.#late?.umask;
+      const late = umask === undefined ? undefined : lateSignal(umask);
+      const came = late === undefined ? undefined : `${late} has come`;
+      const obstacle = came ?? this.#obstacle() ?? changed ?? this.#goneBot();
       if (obstacle !== undefined) return obstacle;
-      data = packHandover({
-        pid: process.pid,
-        from: version,
-        to,
-        bots: this.#carried(),
-        commands: ourCommands(),
-        workers: carriedWorkers(clock),
-      });
-      say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
-      tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
+      const [bots, commands, workers] = [this.#carried(), ourCommands(), carriedWorkers(clock)];
+      data = packHandover({ pid: process.pid, from: version, to, umask, bots, commands, workers });
       const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lockFd} ${data}` };
-      const failure = replaceProcess({ path: binary, env, pass: [lockFd, data] });
-      tellSystemd(`READY=1\nSTATUS=${this.#deps.bots.size} bots`);
-      return failure;
+      return replaceProcess({ path: binary, env, pass: [lockFd, data] });
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     } finally {

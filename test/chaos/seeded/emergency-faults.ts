@@ -12,7 +12,7 @@ const SLOW_ORDER_MS = 1_200;
 const WORKER_STOP_MS = 1_500;
 
 /** Opens an emergency by signal; `slow` leaves time for a disturbance in the middle of the close. */
-async function open(world: World, { slow }: { slow: boolean }): Promise<void> {
+export async function openEmergency(world: World, { slow }: { slow: boolean }): Promise<void> {
   await world.paper.control("seed", HOLDINGS);
   if (slow)
     await world.paper.control("fault", {
@@ -28,7 +28,7 @@ async function open(world: World, { slow }: { slow: boolean }): Promise<void> {
 }
 
 /** The lockout holds over a daemon's death and against `start`; then a person ends it. */
-async function hold(world: World, meanwhile?: () => void): Promise<void> {
+export async function holdLockout(world: World, meanwhile?: () => void): Promise<void> {
   await world.untilQuiet();
   await world.check();
   await world.replaceDaemon(meanwhile);
@@ -49,46 +49,46 @@ export const emergencyFaults: readonly Fault[] = [
   {
     name: "emergency",
     async strike(world) {
-      await open(world, { slow: false });
-      await hold(world);
+      await openEmergency(world, { slow: false });
+      await holdLockout(world);
     },
   },
   {
     name: "emergency, its worker killed",
     async strike(world) {
-      await open(world, { slow: true });
+      await openEmergency(world, { slow: true });
       process.kill(await worker(world), "SIGKILL");
-      await hold(world);
+      await holdLockout(world);
     },
   },
   {
     name: "emergency, its worker stopped (SIGSTOP)",
     async strike(world) {
-      await open(world, { slow: true });
+      await openEmergency(world, { slow: true });
       const pid = await worker(world);
       process.kill(pid, "SIGSTOP");
       await Bun.sleep(WORKER_STOP_MS);
       process.kill(pid, "SIGCONT");
-      await hold(world);
+      await holdLockout(world);
     },
   },
   {
     name: "emergency, the daemon killed at a moment of it",
     async strike(world, [roll]) {
-      await open(world, { slow: (roll ?? 0) < 0.5 });
+      await openEmergency(world, { slow: (roll ?? 0) < 0.5 });
       const lock = world.rig.state("bots/trader/lock.json");
       await until("the lockout is on disk", () => existsSync(lock));
       await Bun.sleep((roll ?? 0) * 1_000);
       await world.replaceDaemon();
-      await hold(world);
+      await holdLockout(world);
     },
   },
   {
     name: "emergency, and a copy of the lockout spoiled",
     async strike(world, [which, where, copy]) {
-      await open(world, { slow: false });
+      await openEmergency(world, { slow: false });
       const path = world.rig.state(`bots/trader/${oneOf(["lock.json", "lock.slot"], copy)}`);
-      await hold(world, () => oneOf([...SPOILED_CONTENTS, ...WRONG_KINDS], which).spoil(path, where ?? 0));
+      await holdLockout(world, () => oneOf([...SPOILED_CONTENTS, ...WRONG_KINDS], which).spoil(path, where ?? 0));
     },
   },
 ];

@@ -7,9 +7,16 @@ import { fileFaults } from "./file-faults.ts";
 import { inputFaults } from "./input-faults.ts";
 import { processFaults } from "./process-faults.ts";
 import { drawFaults, type Drawn } from "./sequence.ts";
+import { upgradeFaults } from "./upgrade-faults.ts";
 import { World } from "./world.ts";
 
-export const faults: readonly Fault[] = [...processFaults, ...inputFaults, ...fileFaults, ...emergencyFaults];
+export const faults: readonly Fault[] = [
+  ...processFaults,
+  ...inputFaults,
+  ...fileFaults,
+  ...emergencyFaults,
+  ...upgradeFaults,
+];
 
 export interface RunOptions {
   readonly binary: string;

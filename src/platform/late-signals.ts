@@ -1,0 +1,71 @@
+/**
+ * Signals that come while this program gives way to the next one (execve(2)). The thread that will exec blocks them, and they wait in the
+ * kernel; but a thread that the runtime has begun may take one all the same, and what it leaves for our loop goes with this program. So
+ * meanwhile their handler is umask(2): it may be called in a handler, takes the signal's number as it is, and what it sets outlives the
+ * exec. Of several signals the last one is known.
+ */
+import { readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { libc } from "./libc.ts";
+
+/** Those that somebody waits for to be obeyed; an upgrade reads the config anew by itself, and has come when another is asked for. */
+const NAMES = ["SIGTERM", "SIGINT", "SIGUSR2"] as const;
+export type LateSignal = (typeof NAMES)[number];
+
+/** sizeof(struct sigaction) of glibc and musl on 64 bits. */
+const SIGACTION_BYTES = 152;
+/** SIG_DFL and SIG_IGN: nobody listens. */
+const LARGEST_DEFAULT = 1n;
+
+/** What was in place before. */
+export interface LateWatch {
+  readonly umask: number;
+  readonly handlers: ReadonlyMap<LateSignal, Uint8Array>;
+}
+
+/** Notes from here on which signal comes; `undefined` where it cannot be done. */
+export function watchLateSignals(): LateWatch | undefined {
+  const c = libc();
+  const address = c?.addressOfUmask();
+  const umask = readUmask();
+  if (c === undefined || address === undefined || umask === undefined) return undefined;
+  const handlers = new Map<LateSignal, Uint8Array>();
+  for (const name of NAMES) {
+    const before = Buffer.alloc(SIGACTION_BYTES);
+    if (c.sigaction(constants.signals[name], undefined, before) !== 0) continue;
+    if (before.readBigUInt64LE(0) <= LARGEST_DEFAULT) continue;
+    const noting = Buffer.from(before);
+    noting.writeBigUInt64LE(address, 0);
+    if (c.sigaction(constants.signals[name], noting, undefined) === 0) handlers.set(name, before);
+  }
+  return { umask, handlers };
+}
+
+/** Which signal has come since the umask was `before`; `undefined`: none. */
+export function lateSignal(before: number): LateSignal | undefined {
+  const umask = readUmask();
+  return umask === before ? undefined : NAMES.find((name) => constants.signals[name] === umask);
+}
+
+/** Puts everything back, and says which signal came. */
+export function endLateWatch({ umask, handlers }: LateWatch): LateSignal | undefined {
+  for (const [name, before] of handlers) libc()?.sigaction(constants.signals[name], before, undefined);
+  return takeLateSignal(umask);
+}
+
+/** The same in the next program, where no handler is left. */
+export function takeLateSignal(before: number): LateSignal | undefined {
+  const came = lateSignal(before);
+  if (came !== undefined) process.umask(before);
+  return came;
+}
+
+/** As the kernel says it, without setting it for an instant (proc_pid_status(5)). */
+function readUmask(): number | undefined {
+  try {
+    const [, digits] = /^Umask:\s+([0-7]+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+    return digits === undefined ? undefined : Number.parseInt(digits, 8);
+  } catch {
+    return undefined;
+  }
+}
