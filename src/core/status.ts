@@ -274,6 +274,7 @@ export const statusSchema = z.strictObject({
     cgroup: z.enum(["v2", "hybrid", "none"]),
     rssBytes: z.number().min(0),
     journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
+    stateFolder: z.string().nullish().describe("What happened to the state folder under the daemon; null: nothing."),
     asOf: time.describe("When this was true."),
     maintenance: z
       .strictObject({ since: time, until: time, reason: z.string().nullable() })

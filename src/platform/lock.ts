@@ -39,7 +39,7 @@ export function tryLock(path: string): Lock | undefined {
       closeSync(fd);
       return undefined;
     }
-    if (stillAt(fd, path)) return holdLock(fd);
+    if (isLockAt(fd, path)) return holdLock(fd);
     closeSync(fd);
   }
   throw new Error(`cannot lock ${path}: the file was replaced ${MAX_ATTEMPTS} times meanwhile`);
@@ -50,7 +50,7 @@ export function tryLock(path: string): Lock | undefined {
  * when it is not that lock: then the descriptor is left as it is.
  */
 export function inheritLock(path: string, fd: number): Lock | undefined {
-  if (!stillAt(fd, path) || !flockNow(fd)) return undefined;
+  if (!isLockAt(fd, path) || !flockNow(fd)) return undefined;
   return takeDescriptor(fd) ? holdLock(fd) : undefined;
 }
 
@@ -110,7 +110,8 @@ function flockNow(fd: number): boolean {
   return tool.exitCode === 0;
 }
 
-function stillAt(fd: number, path: string): boolean {
+/** Whether the file that the descriptor has open is the one at `path` now. */
+export function isLockAt(fd: number, path: string): boolean {
   try {
     const [held, named] = [fstatSync(fd), statSync(path)];
     return held.ino === named.ino && held.dev === named.dev;

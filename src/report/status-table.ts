@@ -26,6 +26,8 @@ export function statusTable(status: Status, options: TableOptions): string {
     blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
   const { journalDropped } = status.supervisor;
   if (journalDropped > 0) blocks.push(paint(journalRemark(journalDropped), "red"));
+  const { stateFolder } = status.supervisor;
+  if (typeof stateFolder === "string") blocks.push(paint(stateFolder, "red"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(

@@ -76,6 +76,50 @@ test.concurrent("a state folder that is moved away from under a living superviso
   expect(isLive(pid ?? 0)).toBe(true);
 });
 
+test.concurrent("a supervisor whose state folder is moved away says so, begins another one and keeps the lockout in it", async () => {
+  await using paper = await startPaper();
+  const locked = { command: STAY, emergency: emergencyAt(paper.url) };
+  await using rig = new Rig({ bots: { bot: { command: STAY }, locked } });
+  await rig.run();
+  expect((await rig.cli("emergency", "close", "locked", "--yes")).code).toBe(0);
+  const { pid } = await rig.botIn("running");
+  renameSync(rig.state("."), rig.path("moved"));
+  const { supervisor } = await until("it says so", async () => {
+    const status = await rig.status().catch(() => undefined);
+    return typeof status?.supervisor.stateFolder === "string" ? status : undefined;
+  });
+  expect(supervisor).toMatchObject({
+    health: "degraded",
+    stateFolder: expect.stringContaining("was moved or removed"),
+  });
+  expect(rig.journal.some(({ level, text }) => level === "alert" && text === supervisor.stateFolder)).toBe(true);
+  expect((await rig.cli("status")).out).toContain("was moved or removed");
+  expect((await rig.cli("run")).err).toContain("has it");
+  expect((await rig.bot()).pid).toBe(pid);
+  await rig.endDaemon("SIGTERM");
+  await rig.run();
+  expect(await rig.bot("locked")).toMatchObject({ state: "locked", emergency: { state: "flat" } });
+  expect((await rig.status()).supervisor.stateFolder).toBeNull();
+});
+
+test.concurrent("a supervisor whose state folder another one has by now says so and writes nothing there", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY, autostart: false } } });
+  await rig.run();
+  renameSync(rig.state("."), rig.path("moved"));
+  await using other = new Rig({
+    bots: { bot: { command: STAY, autostart: false } },
+    config: { stateDir: rig.state("."), runtimeDir: "run" },
+  });
+  await other.run();
+  await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
+  expect(rig.read("daemon.err")).toContain(`the supervisor with pid ${other.daemon.pid} has the state folder`);
+  expect((await other.cli("start", "bot")).code).toBe(0);
+  await rig.cli("stop", "bot");
+  await until("the other one keeps its status", () => rig.read(".supervisor/status.json").includes('"running"'));
+  expect(JSON.parse(rig.read(".supervisor/status.json"))).toMatchObject({ supervisor: { pid: other.daemon.pid } });
+  expect((await other.status()).supervisor.stateFolder).toBeNull();
+});
+
 test.concurrent("a copy of an installation neither adopts nor doubles the bot, nor closes its account; moved, it goes on", async () => {
   await using paper = await startPaper();
   const bot = { command: STAY, emergency: emergencyAt(paper.url) };

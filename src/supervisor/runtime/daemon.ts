@@ -6,8 +6,6 @@ import type { Status } from "../../core/status.ts";
 import { detectCgroup, type CgroupSupport } from "../../platform/cgroup.ts";
 import { openControllers, removeStaleCgroups, viewCgroups, type Controllers } from "../../platform/controllers.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { ensureDir } from "../../platform/files.ts";
-import type { Lock } from "../../platform/lock.ts";
 import { Census } from "../../platform/census.ts";
 import { becomeSubreaper } from "../../platform/subreaper.ts";
 import { readMachineClocks } from "../../platform/machine-clocks.ts";
@@ -18,9 +16,9 @@ import type { LoadedConfig } from "./config/load.ts";
 import { dutiesOf, type DutiesDeps } from "./duties.ts";
 import { endOfBoot } from "./boot.ts";
 import { endBots } from "./end-bots.ts";
-import { claimFolder } from "./folder-claim.ts";
-import { installationOf, statusFile, takeFolder } from "./installation.ts";
+import { installationOf } from "./installation.ts";
 import { Fleet } from "./fleet.ts";
+import { FolderWatch } from "./folder-watch.ts";
 import { Journal } from "./journal.ts";
 import { endedCleanly, interruptedOrder, STOPPED_TEXT, type InterruptedOrder } from "./journal-reader.ts";
 import { knownSecrets } from "./known-secrets.ts";
@@ -30,7 +28,6 @@ import { MaintenanceWatch } from "./maintenance.ts";
 import type { Mirror } from "./mirror.ts";
 import { OrderWatch } from "./order-watch.ts";
 import { Pulse } from "./pulse.ts";
-import { makeRoom } from "./quarantine.ts";
 import { ServiceManager } from "./service-manager.ts";
 import { StartOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
@@ -38,7 +35,7 @@ import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
-import { endCommands, keepWorkers, type Handover } from "./handover.ts";
+import { takeProcesses, type Handover } from "./handover.ts";
 import { Ticker } from "./ticker.ts";
 import { Upgrader } from "./upgrade.ts";
 
@@ -66,7 +63,7 @@ interface Held {
 export class Daemon {
   readonly upgrader: Upgrader;
   readonly #deps: DaemonDeps;
-  readonly #lock: Lock;
+  readonly #folder: FolderWatch;
   readonly #journal: Journal;
   readonly #mirror: Mirror;
   readonly #cgroup: CgroupSupport;
@@ -94,21 +91,22 @@ export class Daemon {
   /** Takes the state folder and opens everything but the bots. Throws when another supervisor holds the folder. */
   constructor(deps: DaemonDeps) {
     const { loaded, clock } = deps;
-    const { stateDir, runtimeDir, logDir } = loaded.dirs;
+    const { stateDir } = loaded.dirs;
     this.#deps = deps;
     this.#startedAt = clock.wallTime();
     this.#startedAtMs = clock.monotonicMs();
-    ensureDir(stateDir, 0o711);
-    this.#lock = takeFolder(loaded.dirs, deps.handover?.lockFd);
-    const marking = claimFolder(stateDir);
-    ensureDir(runtimeDir, 0o711);
-    ensureDir(logDir, 0o755);
+    this.#folder = new FolderWatch({
+      dirs: loaded.dirs,
+      inherited: deps.handover?.lockFd,
+      journal: () => this.#journal,
+      bots: () => this.#fleet.all,
+      say: (level, text) => this.#say(level, text),
+    });
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
     const clean = endedCleanly(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
-    const move = makeRoom(statusFile(stateDir), "file");
-    for (const text of [...marking, ...(move === undefined ? [] : [move])]) this.#say("alert", text);
+    for (const text of this.#folder.said) this.#say("alert", text);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
     this.#backups = new Backups({
@@ -192,8 +190,7 @@ export class Daemon {
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
     if (handover !== undefined) {
       this.#say("info", `upgraded from ${handover.from} to ${version}`);
-      endCommands(handover, this.#deps.clock);
-      keepWorkers(handover, this.#deps.clock);
+      takeProcesses(handover, this.#deps.clock);
     }
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
@@ -286,7 +283,7 @@ export class Daemon {
     return new Upgrader({
       ...this.#deps,
       bots: this.#fleet.bots,
-      lockFd: this.#lock.fd,
+      lockFd: () => this.#folder.fd,
       stopping: () => this.#stopping,
       reloading: () => this.#reloader.busy,
       drain: () => {
@@ -310,6 +307,7 @@ export class Daemon {
       backups: this.#backups,
       listeners: this.#listeners,
       phase: () => ({ stopping: this.#stopping, reloading: this.#reloader.busy }),
+      folder: this.#folder,
       keepStatus: () => void (this.#changed && this.#snapshot()),
     };
   }
@@ -324,6 +322,7 @@ export class Daemon {
       drill: this.#backups.drills.status(),
       cgroup: this.#cgroup.mode,
       journalDropped: this.#journal.dropped,
+      stateFolder: this.#folder.trouble,
       startedAt: this.#startedAt,
       startedAtMs: this.#startedAtMs,
       machine: this.#machine.status,
@@ -369,7 +368,7 @@ export class Daemon {
     this.#say("info", STOPPED_TEXT);
     this.#mirror.flush();
     this.#journal.close();
-    this.#lock.release();
+    this.#folder.release();
   }
 
   /** Maintenance has begun or ended. */
@@ -387,6 +386,7 @@ export class Daemon {
   /** The last known state, for `status` when no daemon answers. */
   async #snapshot(): Promise<void> {
     this.#changed = false;
+    if (this.#folder.foreign) return;
     try {
       writeStatus(this.#loaded, await this.status());
     } catch (error) {

@@ -4,6 +4,7 @@ import { giveBackMemory } from "../../platform/memory.ts";
 import { readMachine, type MachineReading } from "../../platform/sample-file.ts";
 import { reapOrphans } from "../../platform/subreaper.ts";
 import type { Backups } from "./backups.ts";
+import type { FolderWatch } from "./folder-watch.ts";
 import type { Fleet } from "./fleet.ts";
 import type { Listeners } from "./listeners.ts";
 import type { MachineWatch } from "./machine-watch.ts";
@@ -25,6 +26,7 @@ export interface DutiesDeps {
   readonly machine: MachineWatch;
   readonly maintenance: MaintenanceWatch;
   readonly fleet: Fleet;
+  readonly folder: FolderWatch;
   readonly serviceManager: ServiceManager;
   /** `undefined` before the bots are begun. */
   readonly startOrder: () => StartOrder | undefined;
@@ -41,6 +43,7 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
   let machine: MachineReading | undefined;
   const bots = fleet.all;
   return [
+    () => void (deps.phase().stopping || deps.folder.look()),
     () => deps.orders.look(),
     () => deps.machine.look(),
     () => deps.maintenance.tick(),
@@ -60,11 +63,12 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
   ];
 }
 
-function rareDuties({ fleet, listeners, phase }: DutiesDeps, tick: number): void {
+function rareDuties({ fleet, folder, listeners, phase }: DutiesDeps, tick: number): void {
   if (tick % GIVE_BACK_EVERY_TICKS === GIVE_BACK_TICK) giveBackMemory();
   if (tick % REMEMBER_TICKS !== 0) return;
   for (const bot of fleet.all) bot.tick();
   if (phase().stopping) return;
   listeners.retryWeb();
+  if (folder.foreign) return;
   listeners.renew(() => fleet.reopenSockets());
 }

@@ -49,9 +49,15 @@ function readAll(fd: number): string {
   return bytes.toString("utf8", 0, readSync(fd, bytes, 0, bytes.length, 0));
 }
 
-/** Ends the probes' commands of the version before us, which nobody would end at their timeout. */
-export function endCommands({ commands }: Handover, clock: Clock): void {
+/**
+ * What runs of the version before us: ends the probes' commands, which nobody would end at their timeout, and goes on with the workers,
+ * which would pass for orphans of a bot, and end with it.
+ */
+export function takeProcesses({ commands, workers }: Handover, clock: Clock): void {
   for (const root of commands) void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+  const nowMs = clock.monotonicMs();
+  for (const { leftMs, memoryBytes, ...root } of workers)
+    keepWorker({ ...root, endsAtMs: nowMs + leftMs, memory: memoryBytes }, clock);
 }
 
 /** What the next version is to know of the workers that run. */
@@ -63,13 +69,6 @@ export function carriedWorkers(clock: Clock): HandedOver["workers"] {
     leftMs: endsAtMs - nowMs,
     ...(memory === undefined ? {} : { memoryBytes: memory }),
   }));
-}
-
-/** Goes on with the workers of the version before us; without it they would pass for orphans of a bot, and end with it. */
-export function keepWorkers({ workers }: Handover, clock: Clock): void {
-  const nowMs = clock.monotonicMs();
-  for (const { leftMs, memoryBytes, ...root } of workers)
-    keepWorker({ ...root, endsAtMs: nowMs + leftMs, memory: memoryBytes }, clock);
 }
 
 /** Puts what is handed over into a file in memory; its descriptor. Throws when there is none to be had. */

@@ -8,6 +8,9 @@ import { controlSocketPath } from "./config/paths.ts";
 /** Characters of the short name; two folders of one machine collide once in four thousand million. */
 const NAME_CHARS = 8;
 
+/** Name of the file in the state folder that one supervisor has locked. */
+export const LOCK_FILE = "supervisor.lock";
+
 /** Where the last known state lies. */
 export function statusFile(stateDir: string): string {
   return join(stateDir, "status.json");
@@ -54,7 +57,7 @@ const LOOK_MS = 20;
  * socket: it has the lock of a folder that is not at its path any more, and would run the same bots.
  */
 export function takeFolder({ stateDir, runtimeDir }: Folders, inherited: number | undefined): Lock {
-  const lock = takeLock(join(stateDir, "supervisor.lock"), inherited);
+  const lock = takeLock(join(stateDir, LOCK_FILE), inherited);
   const socket = controlSocketPath(runtimeDir);
   for (let look = 1; isListenedOn(socket); look += 1) {
     if (look === LOOKS) {

@@ -70,6 +70,12 @@ export class LockoutStore {
     if (copies.every(({ path, reading }) => path !== this.#slot || reading.kind !== "newer")) this.#reserveSlot();
   }
 
+  /** Writes what holds into a folder that is new. Never throws. */
+  renew(): void {
+    this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
+    if (this.#current !== undefined) this.#save(this.#current);
+  }
+
   /** The lockout that holds now; `undefined` when the bot is not locked. */
   get current(): Lockout | undefined {
     return this.#current;

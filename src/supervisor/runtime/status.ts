@@ -21,6 +21,8 @@ export interface StatusInput {
   readonly drill?: Status["drill"];
   readonly cgroup: Status["supervisor"]["cgroup"];
   readonly journalDropped: number;
+  /** What happened to the state folder under the daemon; null: nothing. */
+  readonly stateFolder?: string | null;
   readonly startedAt: Date;
   readonly startedAtMs: number;
   /** `undefined`: nobody watches the machine. */
@@ -30,6 +32,7 @@ export interface StatusInput {
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
   const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs, machine, maintenance = null } = input;
+  const { stateFolder = null } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
   return {
     version: 1,
@@ -40,11 +43,15 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       startedAt: startedAt.toISOString(),
       uptimeSeconds: (clock.monotonicMs() - startedAtMs) / 1_000,
       config,
-      health: statusExitCode({ bots, backups: input.backups }) === 0 && journalDropped === 0 ? "ok" : "degraded",
+      health:
+        statusExitCode({ bots, backups: input.backups }) === 0 && journalDropped === 0 && stateFolder === null
+          ? "ok"
+          : "degraded",
       role: "active",
       cgroup,
       rssBytes: process.memoryUsage.rss(),
       journalDropped,
+      stateFolder,
       asOf: clock.wallTime().toISOString(),
       maintenance,
       ...(machine === undefined ? {} : { machine }),

@@ -45,7 +45,7 @@ export interface UpgraderDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** As it was at the start: file and folders stay. */
   readonly loaded: Pick<LoadedConfig, "file" | "dirs">;
-  readonly lockFd: number;
+  readonly lockFd: () => number;
   /** A reload is changing the bots. */
   readonly reloading: () => boolean;
   readonly stopping: () => boolean;
@@ -202,8 +202,9 @@ export class Upgrader {
       if (obstacle !== undefined) return obstacle;
       const [bots, commands, workers] = [this.#carried(), ourCommands(), carriedWorkers(clock)];
       data = packHandover({ pid: process.pid, from: version, to, umask, bots, commands, workers });
-      const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lockFd} ${data}` };
-      return replaceProcess({ path: binary, env, pass: [lockFd, data] });
+      const lock = lockFd();
+      const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lock} ${data}` };
+      return replaceProcess({ path: binary, env, pass: [lock, data] });
     } catch (error) {
       return error instanceof Error ? error.message : String(error);
     } finally {

@@ -1,0 +1,140 @@
+/**
+ * Whether the state folder at its path is still the one that this supervisor has locked. Where it was moved or removed, another one is
+ * begun in its place, so that no second supervisor takes it; where another supervisor has it, nothing is written there any more.
+ */
+import { join } from "node:path";
+import { ensureDir } from "../../platform/files.ts";
+import { isLockAt, lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
+import type { Bot } from "./bot.ts";
+import type { Dirs } from "./config/load.ts";
+import { claimFolder } from "./folder-claim.ts";
+import { LOCK_FILE, statusFile, takeFolder } from "./installation.ts";
+import type { Journal } from "./journal.ts";
+import { makeRoom } from "./quarantine.ts";
+
+export interface FolderWatchDeps {
+  readonly dirs: Dirs;
+  /** Descriptor by which an earlier version in this process held the lock. */
+  readonly inherited: number | undefined;
+  readonly journal: () => Journal;
+  readonly bots: () => readonly Bot[];
+  readonly say: (level: "info" | "alert", text: string) => void;
+}
+
+export class FolderWatch {
+  readonly #deps: FolderWatchDeps;
+  readonly #path: string;
+  /** Of the folders that were at the path one after the other; an unmounted one may come back. */
+  readonly #locks: Lock[];
+  #lock: Lock;
+  #foreign = false;
+  #trouble: string | null = null;
+
+  /** What is to be told of the start. */
+  readonly said: readonly string[];
+
+  /** Makes the folders and takes the state folder. Throws when another supervisor has it, or when it is a copy. */
+  constructor(deps: FolderWatchDeps) {
+    this.#deps = deps;
+    const { stateDir, runtimeDir, logDir } = deps.dirs;
+    this.#path = join(stateDir, LOCK_FILE);
+    ensureDir(stateDir, 0o711);
+    this.#lock = takeFolder(deps.dirs, deps.inherited);
+    this.#locks = [this.#lock];
+    const claimed = claimFolder(stateDir);
+    const move = makeRoom(statusFile(stateDir), "file");
+    this.said = move === undefined ? claimed : [...claimed, move];
+    ensureDir(runtimeDir, 0o711);
+    ensureDir(logDir, 0o755);
+  }
+
+  /** Descriptor of the lock that is at the path, as far as one of ours is. */
+  get fd(): number {
+    return this.#lock.fd;
+  }
+
+  /** What happened to the folder under us; null: nothing. */
+  get trouble(): string | null {
+    return this.#trouble;
+  }
+
+  /** Another supervisor has the folder: what is in it is not ours. */
+  get foreign(): boolean {
+    return this.#foreign;
+  }
+
+  /** Each second. Never throws. */
+  look(): void {
+    try {
+      this.#look();
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      this.#alert(
+        `the state folder ${this.#deps.dirs.stateDir} was moved or removed from under the supervisor: ${why}`,
+      );
+    }
+  }
+
+  #look(): void {
+    if (isLockAt(this.#lock.fd, this.#path)) return this.#haveIt();
+    const again = this.#locks.find(({ fd }) => isLockAt(fd, this.#path));
+    if (again !== undefined) {
+      this.#lock = again;
+      return this.#renewed(`the state folder ${this.#deps.dirs.stateDir} is back`);
+    }
+    this.#take();
+  }
+
+  release(): void {
+    for (const lock of this.#locks) lock.release();
+  }
+
+  #haveIt(): void {
+    if (!this.#foreign) return;
+    this.#foreign = false;
+    this.#trouble = null;
+    this.#deps.say("info", `the state folder ${this.#deps.dirs.stateDir} is this supervisor's again`);
+  }
+
+  #take(): void {
+    const { stateDir } = this.#deps.dirs;
+    ensureDir(stateDir, 0o711);
+    const lock = tryLock(this.#path);
+    if (lock === undefined) return this.#lose();
+    this.#lock = lock;
+    this.#locks.push(lock);
+    this.#renewed(
+      `the state folder ${stateDir} was moved or removed from under the supervisor; another one is begun there, with the lockouts that hold and nothing else of before`,
+    );
+  }
+
+  #renewed(text: string): void {
+    const { dirs, journal, bots, say } = this.#deps;
+    this.#foreign = false;
+    // What is written from here on goes to the path again.
+    journal().close();
+    this.#alert(text);
+    for (const each of claimFolder(dirs.stateDir)) say("alert", each);
+    ensureDir(dirs.logDir, 0o755);
+    for (const bot of bots()) {
+      bot.renewSigns();
+      bot.emergency.lockout.renew();
+    }
+  }
+
+  #lose(): void {
+    this.#foreign = true;
+    const holder = lockHolder(this.#path);
+    const who = holder === undefined ? "another supervisor" : `the supervisor with pid ${holder}`;
+    this.#alert(
+      `${who} has the state folder ${this.#deps.dirs.stateDir} by now, which was moved or removed from under this one; nothing is written there any more: end one of the two`,
+    );
+  }
+
+  /** The same is said once. */
+  #alert(text: string): void {
+    if (this.#trouble === text) return;
+    this.#trouble = text;
+    this.#deps.say("alert", text);
+  }
+}
