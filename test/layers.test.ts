@@ -28,7 +28,7 @@ const layers: { readonly [folder: string]: Layer } = {
     packages: ["zod", "yaml", "pino", "croner", "bun", "node:*"],
   },
   "src/probes": { imports: ground, packages: ["zod", "node:*"] },
-  "src/actions": { imports: ground, packages: ["zod", "ccxt", "pino", "age-encryption", "tar", "node:*"] },
+  "src/actions": { imports: ground, packages: ["zod", "ccxt", "pino", "age-encryption", "hash-wasm", "tar", "node:*"] },
   // node:util is for styleText alone: it is pure and knows NO_COLOR.
   "src/report": { imports: ground, packages: ["zod", "node:util"] },
   "src/demo": { imports: ["src/bot", "src/core"], packages: ["zod", "ccxt", "bun", "better-sqlite3", "node:*"] },

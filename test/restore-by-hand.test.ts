@@ -31,6 +31,8 @@ function run(
 }
 
 const FIND = "Find the backup and check it";
+const CHECK = "Check what comes out";
+const noXxhash = spawnSync("xxh64sum", ["--version"]).status !== 0;
 
 const variablesOf = (rig: RestoreRig, more: Record<string, string> = {}): Record<string, string> => ({
   STORE: rig.store,
@@ -43,6 +45,7 @@ const variablesOf = (rig: RestoreRig, more: Record<string, string> = {}): Record
 test("every block of the page belongs to a section that is run here", () => {
   const sections = [
     FIND,
+    CHECK,
     "A database",
     "A PostgreSQL database",
     "A PostgreSQL server to an instant",
@@ -55,6 +58,17 @@ test("every block of the page belongs to a section that is run here", () => {
   // The first block only sets what is set here.
   expect(PAGE.match(/^```sh$/gm)).toHaveLength(counted + 1);
 });
+
+test.skipIf(noXxhash)(
+  `what a backup unpacks to has the checksum of its manifest by the page's lines${noXxhash ? " (skipped: xxh64sum is not there)" : ""}`,
+  async () => {
+    using rig = new RestoreRig();
+    rig.fill(30).close();
+    expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+    const out = run([...blocks(FIND), ...blocks(CHECK)], variablesOf(rig));
+    expect(out.split(rig.stored().manifest.raw.xxh64 ?? "none")).toHaveLength(3);
+  },
+);
 
 test("a database comes back in its place with the page's lines, without the old log", async () => {
   using rig = new RestoreRig();

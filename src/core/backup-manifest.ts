@@ -60,7 +60,18 @@ export const manifestSchema = later(() =>
     /** Where the data came from, for people; never with a password. */
     origin: z.string(),
     /** The stream before compression, and the file name that it has when it is unpacked by hand. */
-    raw: z.object({ name: z.string(), bytes: z.int().min(0), crc32: z.int().min(0) }),
+    raw: z
+      .object({
+        name: z.string(),
+        bytes: z.int().min(0),
+        /** For releases, and machines, that have the other not. */
+        crc32: z.int().min(0).optional(),
+        xxh64: z
+          .string()
+          .regex(/^[0-9a-f]{16}$/)
+          .optional(),
+      })
+      .refine(({ crc32, xxh64 }) => crc32 !== undefined || xxh64 !== undefined, "has no checksum"),
     codec: z.object({
       compress: z.enum(COMPRESSORS),
       encrypt: z.enum(["age"]).nullable(),

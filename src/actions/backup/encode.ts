@@ -12,6 +12,7 @@ import { pipeline } from "node:stream/promises";
 import type { Manifest, Part } from "../../core/backup-manifest.ts";
 import { PART_BYTES } from "../../core/backup-room.ts";
 import { collectAfter } from "./collect.ts";
+import { openWideSum, type WideSum } from "./wide-sum.ts";
 import { FrameReader, wholeFrames } from "./zstd-frames.ts";
 
 /** Raw bytes of one compressed frame: larger gains nothing, and memory holds a few of them. */
@@ -35,6 +36,8 @@ type Codec = Manifest["codec"];
 export interface Stored {
   readonly bytes: number;
   readonly crc32: number;
+  /** `undefined`: not wanted, or it cannot be had here. */
+  readonly xxh64: string | undefined;
   readonly parts: readonly Part[];
 }
 
@@ -44,6 +47,8 @@ export interface StoreOptions {
   /** Public keys of age; empty: not encrypted. */
   readonly recipients: readonly string[];
   readonly signal: AbortSignal;
+  /** Whether the stream gets an XXH64 beside its CRC-32: it takes memory, and what is checked often and small does without. */
+  readonly wide: boolean;
   /** Called after each frame with the raw bytes so far; throws to stop, for example when the disk runs full. */
   readonly onProgress: (rawBytes: number) => void;
 }
@@ -51,11 +56,12 @@ export interface StoreOptions {
 /** Stores the stream as `data.NNN` in the folder, flushed to the disk. Throws when anything fails; the folder is then rubbish. */
 export async function storeStream(raw: AsyncIterable<Uint8Array>, options: StoreOptions): Promise<Stored> {
   const tally = { bytes: 0, crc32: 0 };
-  const frames = compressed(raw, options, tally);
+  const wide = options.wide ? await openWideSum() : undefined;
+  const frames = compressed(raw, options, { tally, wide });
   const writer = new PartWriter(options.folder);
   try {
     for await (const piece of await encrypted(frames, options.recipients)) writer.write(piece);
-    return { ...tally, parts: writer.end() };
+    return { ...tally, xxh64: wide?.end(), parts: writer.end() };
   } finally {
     writer.close();
   }
@@ -64,12 +70,13 @@ export async function storeStream(raw: AsyncIterable<Uint8Array>, options: Store
 async function* compressed(
   raw: AsyncIterable<Uint8Array>,
   { compress, signal, onProgress }: StoreOptions,
-  tally: { bytes: number; crc32: number },
+  { tally, wide }: { readonly tally: { bytes: number; crc32: number }; readonly wide: WideSum | undefined },
 ): AsyncGenerator<Uint8Array> {
   for await (const frame of inFrames(raw)) {
     signal.throwIfAborted();
     tally.bytes += frame.length;
     tally.crc32 = crc32(frame, tally.crc32);
+    wide?.add(frame);
     yield pack(frame, compress);
     collectAfter(FRAME_BYTES);
     onProgress(tally.bytes);
@@ -199,16 +206,32 @@ export async function* decodeStream(
   { read, identity }: DecodeOptions,
 ): AsyncGenerator<Uint8Array> {
   let bytes = 0;
-  let sum = 0;
+  const sum = await sumFor(raw);
   const stored = (): AsyncGenerator<Uint8Array> => checked(parts, read);
   const plain = codec.encrypt === null ? stored() : await decrypted(stored, identity, codec.recipients);
   for await (const chunk of decompressed(plain, codec.compress)) {
     bytes += chunk.length;
-    sum = crc32(chunk, sum);
+    sum.add(chunk);
     yield chunk;
   }
   if (bytes !== raw.bytes) throw new Error(`it unpacks to ${bytes} bytes instead of ${raw.bytes}`);
-  if (sum !== raw.crc32) throw new Error("it unpacks to other bytes than were packed");
+  if (!sum.isRight()) throw new Error("it unpacks to other bytes than were packed");
+}
+
+/** By the better of the checksums that there are. Throws `NotJudgedError` when none can be computed here. */
+async function sumFor({
+  crc32: narrow,
+  xxh64,
+}: Manifest["raw"]): Promise<{ readonly add: (bytes: Uint8Array) => void; readonly isRight: () => boolean }> {
+  const wide = xxh64 === undefined ? undefined : await openWideSum();
+  if (wide !== undefined) return { add: wide.add, isRight: () => wide.end() === xxh64 };
+  if (narrow === undefined)
+    throw new NotJudgedError("its only checksum is an XXH64, which needs WebAssembly, and that does not run here");
+  let sum = 0;
+  const add = (bytes: Uint8Array): void => {
+    sum = crc32(bytes, sum);
+  };
+  return { add, isRight: () => sum === narrow };
 }
 
 /** The stored stream; throws at the end of a part whose checksum or size is wrong (L0). */

@@ -14,7 +14,7 @@ import { releaseProgramPages } from "../../platform/memory.ts";
 import { defineAction } from "../contract.ts";
 import { findBasis, type Basis } from "./basis.ts";
 import { markOrphans, removeGone } from "./elsewhere.ts";
-import { storeStream } from "./encode.ts";
+import { storeStream, type Stored } from "./encode.ts";
 import { failed, Failure, type Stage } from "./failure.ts";
 import { PAGE_TABLE } from "./pages.ts";
 import { refuseNoRoom, sharersIn } from "./precheck.ts";
@@ -221,6 +221,7 @@ async function fill(
       compress,
       recipients,
       signal,
+      wide: true,
       onProgress: (doneBytes) => {
         refuseFullDisk(draft.folder, sharers);
         onProgress({ step: "storing", doneBytes, totalBytes: Math.max(doneBytes, rawBytes) });
@@ -244,7 +245,7 @@ async function fill(
     tool: job.tool,
     host: hostname(),
     origin: source.origin,
-    raw: { name: captured.rawName, bytes: stored.bytes, crc32: stored.crc32 },
+    raw: rawOf(captured, stored),
     codec: { compress, encrypt: recipients.length > 0 ? "age" : null, recipients },
     parts: [...stored.parts],
     ...facts,
@@ -261,6 +262,10 @@ function basisIn(repository: Repository, io: BackupIo): Basis | undefined {
 
 function noteFull(io: BackupIo, reason: string): void {
   io.write({ kind: "note", text: `a full backup is made instead of an incremental one: ${reason}` });
+}
+
+function rawOf({ rawName: name }: Captured, { bytes, crc32, xxh64 }: Stored): Manifest["raw"] {
+  return { name, bytes, crc32, ...(xxh64 === undefined ? {} : { xxh64 }) };
 }
 
 function keepPageTable({ pageTable }: Captured, draft: Draft): Pick<Manifest, "pageTable"> {

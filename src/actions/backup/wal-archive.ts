@@ -213,6 +213,8 @@ export class WalArchive {
       compress,
       recipients,
       signal,
+      // Who receives WAL stays, and stays small.
+      wide: false,
       onProgress: () => undefined,
     });
     return {
