@@ -33,6 +33,14 @@ function tinyDisk(folder: string): Disposable & { fill: () => void; free: () => 
   };
 }
 
+/** The folder cannot be written to by its path until the scope ends or the disk is `heal`ed. */
+function readOnly(folder: string): Disposable & { heal: () => void } {
+  Bun.spawnSync(["mount", "--bind", folder, folder]);
+  Bun.spawnSync(["mount", "-o", "remount,bind,ro", folder]);
+  const heal = (): void => void Bun.spawnSync(["umount", "-l", folder], { stderr: "ignore" });
+  return { heal, [Symbol.dispose]: heal };
+}
+
 /** Only root may mount, and not in every container. */
 function mayMount(): boolean {
   if (process.getuid?.() !== 0) return false;
@@ -112,3 +120,29 @@ test
     await rig.run();
     expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { state: "flat" } });
   });
+
+test
+  .runIf(possible)
+  .concurrent(
+    "a state folder that is read-only keeps no close from being made, and gets the lockout when it can be written again",
+    async () => {
+      await using paper = await startPaper();
+      await using rig = new Rig({ bots: { bot: { command: STAY, emergency: emergencyAt(paper.url) } } });
+      await rig.run();
+      const { pid } = await rig.botIn("running");
+      using disk = readOnly(rig.state("."));
+      process.kill(pid ?? 0, "SIGKILL");
+      await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
+      process.kill(rig.daemon.pid, "SIGUSR2");
+      await rig.botIn("locked");
+      expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+      expect(rig.read(".supervisor/bots/bot/lock.json")).toBe("");
+      disk.heal();
+      const written = "what the disk did not take of the lockout is on it now";
+      await until("the lockout is on the disk", () => rig.read("daemon.err").includes(written));
+      expect(JSON.parse(rig.read(".supervisor/bots/bot/identity.json"))).toMatchObject({ generation: 2 });
+      await rig.endDaemon("SIGKILL");
+      await rig.run();
+      expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { state: "flat" } });
+    },
+  );

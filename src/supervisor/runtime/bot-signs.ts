@@ -30,6 +30,8 @@ export class BotSigns {
   readonly #files: BotFiles;
   readonly #onTrouble: (text: string) => void;
   #level: Level | undefined;
+  /** What is demanded and could not be written. */
+  #owed: Level | undefined;
 
   /** `onTrouble` hears of a sign that could not be given; supervision goes on without it. */
   constructor(files: BotFiles, onTrouble: (text: string) => void) {
@@ -42,6 +44,18 @@ export class BotSigns {
     if (level === this.#level) return;
     const done = this.#try("write the level", () => replaceFile(this.#files.level, `${level}\n`, 0o644));
     if (done) this.#level = level;
+    this.#owed = done ? undefined : level;
+  }
+
+  /** It has been said that the disk does not take it. */
+  #retry(level: Level): void {
+    try {
+      replaceFile(this.#files.level, `${level}\n`, 0o644);
+      this.#level = level;
+      this.#owed = undefined;
+    } catch {
+      // The next sign of life tries it again.
+    }
   }
 
   /** Demands the level also where it was demanded already: its file may be gone. */
@@ -52,6 +66,7 @@ export class BotSigns {
 
   /** Shows that somebody stands behind the level: to be called at least each 10 s (docs/levels.md). */
   touch(now: Date): void {
+    if (this.#owed !== undefined) return this.#retry(this.#owed);
     try {
       utimesSync(this.#files.level, now, now);
     } catch {

@@ -27,6 +27,8 @@ import { moveAway } from "./quarantine.ts";
 const MAX_BYTES = 64 * 1024;
 /** Size of the slot, bytes: one block, which a disk writes whole or not at all. */
 const SLOT_BYTES = 4_096;
+/** Looks, of one a second, between two tries to bring a change to a disk that did not take it. */
+const RETRY_LOOKS = 5;
 const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
 const DAMAGED = "the lockout in it could not be read";
 /** Longest reason that goes into a lockout, characters, so that it fits into the slot whatever it says. */
@@ -56,6 +58,11 @@ export class LockoutStore {
   #first = false;
   /** The slot is new, and a power cut may still lose it. */
   #unsettled = false;
+  /** The last change is not in all of its places. */
+  #owed = false;
+  #looks = 0;
+  /** The trouble has been said. */
+  #quiet = false;
 
   /** Reads what holds, and reserves the slot. Throws when the room for it cannot be had: no bot starts without it. */
   constructor(deps: LockoutDeps) {
@@ -81,8 +88,9 @@ export class LockoutStore {
     return this.#current;
   }
 
-  /** Forces a new slot to the disk. Its room is taken at once, so that this need not be waited for before a bot starts. */
+  /** Each second: brings a change to the disk that it has not taken yet, and forces a new slot to it. The slot's room is taken at once, so that this need not be waited for before a bot starts. */
   settle(): void {
+    if (this.#owed) this.#retry();
     if (!this.#unsettled) return;
     this.#unsettled = false;
     syncFile(this.#slot).catch((error: unknown) =>
@@ -144,17 +152,23 @@ export class LockoutStore {
   /** Ends the lockout; a file that cannot be removed would lock the bot again at the next start, so that is said. */
   remove(): void {
     this.#current = undefined;
+    this.#owed = !this.#clear();
+  }
+
+  #clear(): boolean {
     const unread = this.#read().filter(
       ({ path, reading }) => (reading.kind === "damaged" || reading.kind === "newer") && this.#isOurs(path),
     );
-    for (const { path } of unread)
-      this.#attempt(`set the lockout ${path} aside`, () => void setAside(path, "its lockout was ended by a person"));
-    this.#attempt(`clear the lockout slot ${this.#slot}`, () => {
+    const aside = unread.map(({ path }) =>
+      this.#attempt(`set the lockout ${path} aside`, () => void setAside(path, "its lockout was ended by a person")),
+    );
+    const cleared = this.#attempt(`clear the lockout slot ${this.#slot}`, () => {
       this.#reserveSlot();
       overwrite(this.#slot, "");
     });
     const { files } = this.#deps.plan;
-    this.#removeAll([files.lockout, files.lockoutSpare, ...this.#deps.inherited]);
+    const removed = this.#removeAll([files.lockout, files.lockoutSpare, ...this.#deps.inherited]);
+    return cleared && removed && aside.every(Boolean);
   }
 
   /** Every place where the lockout may be, the most certain first. */
@@ -238,6 +252,7 @@ export class LockoutStore {
     });
     const text = textOf(lockout);
     const inFile = this.#attempt(`write the lockout ${files.lockout}`, () => writeFileAtomic(files.lockout, text));
+    this.#owed = !inSlot || !inFile;
     if (inSlot || inFile) {
       this.#removeAll(this.#deps.inherited);
       return true;
@@ -246,8 +261,20 @@ export class LockoutStore {
     return false;
   }
 
-  #removeAll(paths: readonly string[]): void {
-    for (const path of paths) this.#attempt(`remove the lockout ${path}`, () => removeDurably(path));
+  /** What the disk did not take is tried again for as long as we live: a lockout must not end with us, nor outlive `arm`. */
+  #retry(): void {
+    this.#looks += 1;
+    if (this.#looks % RETRY_LOOKS !== 0) return;
+    this.#quiet = true;
+    this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
+    if (this.#current === undefined) this.#owed = !this.#clear();
+    else this.#save(this.#current);
+    this.#quiet = false;
+    if (!this.#owed) this.#deps.onTrouble("what the disk did not take of the lockout is on it now");
+  }
+
+  #removeAll(paths: readonly string[]): boolean {
+    return paths.map((path) => this.#attempt(`remove the lockout ${path}`, () => removeDurably(path))).every(Boolean);
   }
 
   /** Trouble with one copy is said and never stops the emergency: the others may hold. */
@@ -256,7 +283,7 @@ export class LockoutStore {
       deed();
       return true;
     } catch (error) {
-      this.#deps.onTrouble(`cannot ${what}: ${messageOf(error)}`);
+      if (!this.#quiet) this.#deps.onTrouble(`cannot ${what}: ${messageOf(error)}`);
       return false;
     }
   }

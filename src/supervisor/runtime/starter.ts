@@ -70,6 +70,7 @@ export class Starter {
   #identity: Identity | undefined;
   /** The identity on disk is newer than what a power cut would leave. */
   #unsettled = false;
+  #unsaved = false;
   #prepared: Place | undefined;
   #cancelPrepare: (() => void) | undefined;
   /** Cgroups of starts that may still exist, the present one last. */
@@ -173,8 +174,9 @@ export class Starter {
     this.#prepared = undefined;
   }
 
-  /** Forces the identity to the disk, if it was written since the last call. */
+  /** Each second: forces the identity to the disk, if it was written since the last call; one that could not be written is tried again. */
   settle(): void {
+    if (this.#unsaved && this.#identity !== undefined) this.#saveIdentity(this.#identity);
     if (!this.#unsettled) return;
     this.#unsettled = false;
     syncFile(this.#deps.plan.files.identity).catch((error: unknown) => this.#complain(error));
@@ -279,8 +281,11 @@ export class Starter {
     try {
       rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
       this.#unsettled = true;
+      this.#unsaved = false;
     } catch (error) {
-      this.#complain(error);
+      // Said once, and tried again until the disk takes it.
+      if (!this.#unsaved) this.#complain(error);
+      this.#unsaved = true;
     }
   }
 

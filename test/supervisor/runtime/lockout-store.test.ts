@@ -5,12 +5,13 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
@@ -118,4 +119,29 @@ test("LockoutStore.remove() keeps what it could not read, and the bot is free", 
   made.start().remove();
   expect(made.start().current).toBeUndefined();
   expect(made.copies()).toHaveLength(1);
+});
+
+test("LockoutStore.settle() brings a lockout to a disk that did not take it, and its end, too", () => {
+  using made = rig();
+  const store = made.start();
+  const folders = [dirname(made.file), dirname(made.spare)];
+  const whileGone = (deed: () => void): void => {
+    for (const folder of folders) renameSync(folder, `${folder}-away`);
+    deed();
+    for (const folder of folders) renameSync(`${folder}-away`, folder);
+  };
+  const settle = (): void => Array.from({ length: 5 }).forEach(() => store.settle());
+  whileGone(() => {
+    store.open("operator", "a test");
+    store.end("flat");
+  });
+  const count = made.said.length;
+  expect(made.start().current).toBeUndefined();
+  settle();
+  expect(made.start().current).toMatchObject({ reason: "a test", outcome: "flat" });
+  expect(made.said.slice(count)).toEqual(["what the disk did not take of the lockout is on it now"]);
+  whileGone(() => store.remove());
+  expect(made.start().current).toBeDefined();
+  settle();
+  expect(made.start().current).toBeUndefined();
 });
