@@ -42,8 +42,10 @@ interface Dump {
 }
 
 /**
- * The server at `url`; all of its databases. Without facts, so that each run makes a backup: what the server counts begins anew
- * with each of its saves, and does not tell two of the same second apart. `aof`: not by a dump that it writes, but by its append-only file. */
+ * The server at `url`; all of its databases. Without facts, so that each run makes a backup: what the server counts begins
+ * anew with each of its saves, and does not tell two of the same second apart. `aof`: not by a dump that it writes, but by its
+ * append-only file.
+ */
 export function redisSource({
   url,
   password,

@@ -69,7 +69,9 @@ const JOURNAL_MAGIC = "d9d505f920a163d7";
  */
 export function sqliteFacts(path: string, now: Date): object | undefined {
   const database = realpathSync(path);
-  if (networkFileSystem(statfsSync(dirname(database)).type) !== undefined) return undefined;
+  // A file may be mounted by itself, as into a container; its log lies in the folder.
+  const places = [database, dirname(database)];
+  if (places.some((place) => networkFileSystem(statfsSync(place).type) !== undefined)) return undefined;
   if (headOf(`${database}-journal`, JOURNAL_MAGIC.length / 2)?.head === JOURNAL_MAGIC) return undefined;
   const main = headOf(database, DATABASE_HEAD_BYTES);
   const log = headOf(`${database}-wal`, WAL_HEAD_BYTES);
