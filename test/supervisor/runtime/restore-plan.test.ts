@@ -57,6 +57,25 @@ test("planRestore() takes a backup of before a restore only by its id; no delta 
   expect(rig.repository().list().backups.at(-1)?.manifest).toMatchObject({ kind: "delta", base: good });
 });
 
+test("planRestore() counts what is lost from when the source was last seen unchanged, and does not believe a time of the future", async () => {
+  const { rig, loaded } = await stage();
+  using _ = rig;
+  const { id, state, manifest } = rig.stored();
+  const now = Date.parse(manifest.snapshotAt) + 7_200_000;
+  const planAt = (unchangedMs: number) => {
+    rig.repository().writeState(id, { ...state, unchangedAt: new Date(unchangedMs).toISOString() });
+    const wish = { target: "state", at: undefined, id: undefined, file: undefined, into: { kind: "live" } } as const;
+    const planned = planRestore(loaded, wish, new Date(now));
+    if (planned.kind === "none") throw new Error(planned.reason);
+    return planned.plan;
+  };
+  const unchangedAt = new Date(now - 60_000).toISOString();
+  const seen = planAt(now - 60_000);
+  expect(seen).toMatchObject({ snapshotAt: manifest.snapshotAt, unchangedAt, lossSeconds: 60 });
+  expect(planText({ ...seen, up: [] })).toContain(`${manifest.snapshotAt}, which was still that at ${unchangedAt}\n`);
+  expect(planAt(now + 60_000)).toMatchObject({ unchangedAt: null, lossSeconds: 7_200 });
+});
+
 test("planRestore() refuses tables that the backup does not have, and tables of what is no database, as mistakes", async () => {
   const { rig, loaded } = await stage();
   using _ = rig;
