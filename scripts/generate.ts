@@ -3,6 +3,10 @@
  * test/docs.test.ts runs the same comparison.
  */
 import { join } from "node:path";
+import { backupLineSchema } from "../src/core/backup-job.ts";
+import { backupRecordSchema } from "../src/core/backup-record.ts";
+import { drillRecordSchema } from "../src/core/drill.ts";
+import { real } from "../src/core/later.ts";
 import { lifecycleMarkdown } from "../src/report/lifecycle-table.ts";
 import { metricsMarkdown } from "../src/report/metrics-table.ts";
 import { configJsonSchema, configReferenceMarkdown } from "../src/supervisor/runtime/config/reference.ts";
@@ -24,6 +28,19 @@ function plainTableSource(): string {
   ].join("\n");
 }
 
+function backupTablesSource(): string {
+  return [
+    "/** What a record of backups or of drills and a line of a worker must be, printed from their schemas by scripts/generate.ts; backup-lines.ts reads them. */",
+    'import type { Shape } from "./config/plain.ts";',
+    "",
+    `export const RECORD_TABLE: Shape = ${JSON.stringify(shapeOf(real(backupRecordSchema)))};`,
+    "",
+    `export const DRILL_TABLE: Shape = ${JSON.stringify(shapeOf(real(drillRecordSchema)))};`,
+    "",
+    `export const LINE_TABLE: Shape = ${JSON.stringify(shapeOf(real(backupLineSchema)))};`,
+  ].join("\n");
+}
+
 /** Every generated file, by its path in the repository. */
 const sources: { readonly [path: string]: () => string } = {
   "docs/lifecycle.md": lifecycleMarkdown,
@@ -32,6 +49,7 @@ const sources: { readonly [path: string]: () => string } = {
   "docs/exchanges.md": exchangesMarkdown,
   "config/supervisor.schema.json": () => JSON.stringify(configJsonSchema(), null, 2),
   "src/supervisor/runtime/config/plain-table.ts": plainTableSource,
+  "src/supervisor/runtime/backup-tables.ts": backupTablesSource,
   "src/core/exchange-ids.ts": exchangeIdsSource,
   "src/actions/venue/exchanges.ts": exchangesSource,
 };

@@ -47,12 +47,15 @@ export function drillLines(records: string): readonly string[] {
   return lines(logPath(records)).whole;
 }
 
-/** `undefined` before the first; a damaged one is set aside. */
-export function readDrillRecord(records: string): DrillRecord | undefined {
+/** `undefined` before the first; a damaged one is set aside. `parse` throws for what is no record. */
+export function readDrillRecord(
+  records: string,
+  parse: (text: string) => DrillRecord = (text) => drillRecordSchema.parse(JSON.parse(text)),
+): DrillRecord | undefined {
   const path = join(records, "drill.json");
   try {
     const text = readTextIfExists(path, MAX_RECORD_BYTES);
-    return text === undefined ? undefined : drillRecordSchema.parse(JSON.parse(text));
+    return text === undefined ? undefined : parse(text);
   } catch (cause) {
     setAside(path, cause instanceof Error ? cause.message : String(cause));
     return undefined;

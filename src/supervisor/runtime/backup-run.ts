@@ -1,20 +1,14 @@
 /** Runs one deed on the backups of one target in a worker: its job from the config, its lines as they come, its end. */
 import { join } from "node:path";
-import {
-  BACKUP_EXIT,
-  backupLineSchema,
-  type BackupJob,
-  type BackupLine,
-  type JobTarget,
-  type VerifyJob,
-} from "../../core/backup-job.ts";
+import { BACKUP_EXIT, type BackupJob, type BackupLine, type JobTarget, type VerifyJob } from "../../core/backup-job.ts";
 import type { SettleJob, WalJob } from "../../core/restore-job.ts";
 import type { PgBackRestSettings } from "../../core/pgbackrest.ts";
 import type { BackupTrigger } from "../../core/backup-manifest.ts";
-import { backupRecordSchema, recordName, type BackupRecord } from "../../core/backup-record.ts";
+import { recordName, type BackupRecord } from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
+import { parseRecord, readLine } from "./backup-lines.ts";
 import type { BackupsInput, StoreConfig, TargetConfig } from "./config/backup-schema.ts";
 import type { LoadedConfig } from "./config/load.ts";
 
@@ -288,16 +282,7 @@ export function recordPath(stateDir: string, { target, store }: Place): string {
 export function readRecord(stateDir: string, place: Place): BackupRecord | undefined {
   try {
     const text = readTextIfExists(recordPath(stateDir, place), MAX_RECORD_BYTES);
-    return text === undefined ? undefined : backupRecordSchema.parse(JSON.parse(text));
-  } catch {
-    return undefined;
-  }
-}
-
-function readLine(text: string): BackupLine | undefined {
-  try {
-    const parsed = backupLineSchema.safeParse(JSON.parse(text));
-    return parsed.success ? parsed.data : undefined;
+    return text === undefined ? undefined : parseRecord(text);
   } catch {
     return undefined;
   }

@@ -2,6 +2,7 @@
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { beginDrillRecord, readDrillRecord } from "../../actions/backup/drill-record.ts";
+import { parseDrillRecord } from "./backup-lines.ts";
 import { sweepScratch } from "../../actions/backup/scratch.ts";
 import type { BackupLine } from "../../core/backup-job.ts";
 import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
@@ -183,7 +184,7 @@ export class Drills {
 
   #record(): DrillRecord | undefined {
     try {
-      return readDrillRecord(recordsOf(this.#loaded));
+      return readDrillRecord(recordsOf(this.#loaded), parseDrillRecord);
     } catch {
       return undefined;
     }

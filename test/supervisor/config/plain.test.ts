@@ -206,8 +206,71 @@ const bot = fc.record(
 );
 /** As a config is written: without what is not there. */
 const writtenBot = bot.map((each): object => JSON.parse(JSON.stringify(each)));
+const target = mostly(
+  [
+    { kind: "sqlite", path: "bot.db", schedule: "0 2 * * *", jitter: "5m", incremental: "15m" },
+    { kind: "sqlite", path: "bot.db", stores: ["local"], checks: [{ kind: "fresh", table: "t", within: "1h" }] },
+    { kind: "sqlite", path: "bot.db", checks: [{ kind: "query", name: "n", sql: "SELECT 1", min: 1 }], bots: ["a"] },
+    { kind: "redis", url: "redis://127.0.0.1:6379", schedule: "@daily", timezone: "Europe/Berlin" },
+    { kind: "postgres", url: "postgres://bot@/ledger?host=/run", pitr: true, rpo: "1h" },
+    { kind: "postgres", url: "postgres://h/l", pitr: true, engine: "pgbackrest", pgbackrest: { stanza: "main" } },
+    { kind: "files", paths: ["/etc/bot"], schedule: "*/5 9-17 * * 1-5" },
+  ],
+  [
+    { kind: "sqlite", path: "~/bot.db" },
+    { kind: "sqlite", path: "bot.db", incremental: "15m" },
+    { kind: "sqlite", path: "bot.db", schedule: "0 2 * * *", incremental: "5s" },
+    { kind: "sqlite", path: "bot.db", stores: ["none"] },
+    { kind: "sqlite", path: "bot.db", schedule: "0 2 30 2 *" },
+    { kind: "sqlite", path: "bot.db", schedule: "0 2 * * MON", timezone: "Mars/Base" },
+    { kind: "redis", url: "redis://:secret@h" },
+    { kind: "postgres", url: "http://x" },
+    { kind: "postgres", url: "postgres://h/l", engine: "pgbackrest" },
+    { kind: "postgres", url: "postgres://h/l", passwordFile: "f", passwordEnv: "P" },
+    { kind: "files", paths: [] },
+    { kind: "secrets", paths: ["/etc/keys"] },
+  ],
+);
+const bucket = { kind: "s3", endpoint: "https://s3.example", bucket: "backups" };
+const backups = fc.record(
+  {
+    stores: mostly(
+      [
+        { local: { kind: "directory", path: "/b" } },
+        {
+          local: { kind: "directory", path: "/b" },
+          offsite: {
+            ...bucket,
+            accessKeyIdFile: "i",
+            secretAccessKeyEnv: "S",
+            timeout: "5s",
+            retention: { hourly: "1d" },
+          },
+        },
+      ],
+      [
+        {},
+        { offsite: { ...bucket, accessKeyIdFile: "i", secretAccessKeyFile: "s" } },
+        { local: { kind: "directory", path: "/b" }, offsite: bucket },
+        { Local: { kind: "directory", path: "/b" } },
+      ],
+    ),
+    targets: fc.dictionary(mostly(["state", "conf"], ["a b"]), target, { minKeys: 1, maxKeys: 2 }),
+    encryption: mostly([{ recipients: ["age1qqq"], identityFile: "k" }], [{ recipients: [] }, { recipients: ["x"] }]),
+    retention: mostly([{}, { daily: "10d", minKeep: 1 }], [{ minKeep: 0 }, { yearly: "1d" }]),
+    verify: mostly([{ every: "L2" }, { weekly: "L1" }], [{ every: "L3" }]),
+    compress: mostly(["zstd", "gzip"], ["xz"]),
+    drill: mostly(
+      [{ schedule: "never" }, { schedule: "@weekly", store: "local" }],
+      [{ store: "none" }, { schedule: "x" }],
+    ),
+    objectives: mostly([{ rto: "1h" }], [{ rto: 5 }]),
+  },
+  { requiredKeys: ["stores", "targets"] },
+);
 const config = fc.record(
   {
+    backups,
     version: mostly([1], [2]),
     stateDir: mostly(["/var/lib/x"], ["~/x", ""]),
     http: mostly([{ listen: "127.0.0.1:8001" }], [{ listen: ":8001" }, { listen: "x" }]),
@@ -215,6 +278,36 @@ const config = fc.record(
   },
   { requiredKeys: ["version", "bots"] },
 );
+
+const SOUND_BOTS = { a: { command: ["true"] } };
+
+test("plainValue() makes of backups what their schema makes of them, or leaves it to that", () => {
+  const schema = real(configSchema);
+  let taken = 0;
+  fc.assert(
+    fc.property(backups, (section) => {
+      const root = { version: 1, bots: SOUND_BOTS, backups: section };
+      const plain = plainValue(PLAIN_TABLE, root);
+      if (plain !== undefined) taken += 1;
+      expect(plain?.value).toEqual(plain === undefined ? undefined : schema.safeParse(root).data);
+    }),
+    { numRuns: 500 },
+  );
+  expect(taken).toBeGreaterThan(20);
+});
+
+test.each([
+  ["a schedule, as it is usual", { kind: "sqlite", path: "/b.db", schedule: "0 2 * * *", incremental: "15m" }, true],
+  ["a schedule in words", { kind: "sqlite", path: "/b.db", schedule: "0 2 * * MON" }, false],
+  ["a bot that there is not", { kind: "sqlite", path: "/b.db", bots: ["none"] }, false],
+])("loadPlain() of backups with %s: taken is %s", (_, state, taken) => {
+  const section = { stores: { local: { kind: "directory", path: "/b" } }, targets: { state } };
+  const file = folder.write(
+    "backups.yaml",
+    JSON.stringify({ version: 1, stateDir: "/s", bots: SOUND_BOTS, backups: section }),
+  );
+  expect(loadPlain({ file, env: {} }) !== undefined).toBe(taken);
+});
 
 test("plainValue() makes of a config what its schema makes of it, or leaves it to that", () => {
   const schema = real(configSchema);

@@ -1,55 +1,37 @@
 /** Rules across the fields of the section `backups`, in the manner of rules.ts. */
-import * as z from "zod";
-import { later } from "../../../core/later.ts";
+import { list, map, word } from "./outline.ts";
 import { report, type Report } from "./rules.ts";
 import { checkStores } from "./store-rules.ts";
 
-const word = later(() => z.string().optional().catch(undefined));
-const targetOutline = later(() =>
-  z
-    .looseObject({
-      kind: word,
-      timezone: word,
-      schedule: word,
-      incremental: z.unknown().optional(),
-      stores: z.array(word).optional().catch(undefined),
-      passwordFile: z.unknown().optional(),
-      passwordEnv: z.unknown().optional(),
-      pitr: z.unknown().optional(),
-      engine: word,
-      pgbackrest: z.unknown().optional(),
-    })
-    .catch({ kind: undefined, timezone: undefined, schedule: undefined, incremental: undefined, stores: undefined }),
-);
-const backupsOutline = later(() =>
-  z
-    .looseObject({
-      stores: z.record(z.string(), z.unknown()).catch({}),
-      targets: z.record(z.string(), targetOutline).catch({}),
-      encryption: z.unknown().optional(),
-    })
-    .catch({ stores: {}, targets: {}, encryption: undefined }),
-);
-const userOutline = later(() => z.looseObject({ bots: z.array(word).catch([]) }).catch({ bots: [] }));
-const usersOutline = later(() =>
-  z
-    .looseObject({
-      bots: z.record(z.string(), z.unknown()).catch({}),
-      backups: z.looseObject({ targets: z.record(z.string(), userOutline).catch({}) }).catch({ targets: {} }),
-    })
-    .catch({ bots: {}, backups: { targets: {} } }),
-);
+const targetOutline = (value: unknown) => {
+  const { kind, timezone, schedule, incremental, stores, passwordFile, passwordEnv, pitr, engine, pgbackrest } =
+    map(value);
+  return {
+    kind: word(kind),
+    timezone: word(timezone),
+    schedule: word(schedule),
+    incremental,
+    stores: list(stores).map(word),
+    passwordFile,
+    passwordEnv,
+    pitr,
+    engine: word(engine),
+    pgbackrest,
+  };
+};
 
 /** Targets go to stores that exist, at times of a known zone, and secrets only encrypted. */
 export function checkBackups(value: unknown, to: Report): void {
   checkStores(value, to);
-  const { stores, targets, encryption } = backupsOutline.parse(value);
+  const { encryption, ...given } = map(value);
+  const [stores, targets] = [map(given["stores"]), map(given["targets"])];
   const known = Object.keys(stores);
   if (known.length === 0)
     report(to, ["stores"], "there is no store; add one, as local: { kind: directory, path: FOLDER }");
   if (Object.keys(targets).length === 0) report(to, ["targets"], "there is no target; add one");
-  for (const [name, target] of Object.entries(targets)) {
-    const { kind, timezone, schedule, incremental, stores: wanted = [] } = target;
+  for (const [name, outline] of Object.entries(targets)) {
+    const target = targetOutline(outline);
+    const { kind, timezone, schedule, incremental, stores: wanted } = target;
     if (target.passwordFile !== undefined && target.passwordEnv !== undefined)
       report(to, ["targets", name, "passwordEnv"], "the password is in passwordFile already; name one of the two");
     for (const [index, store] of wanted.entries())
@@ -82,7 +64,7 @@ function engineFaults({
   engine,
   pgbackrest,
   pitr,
-}: z.output<typeof targetOutline>): readonly (readonly [key: string, message: string])[] {
+}: ReturnType<typeof targetOutline>): readonly (readonly [key: string, message: string])[] {
   if (engine !== "pgbackrest")
     return pgbackrest === undefined
       ? []
@@ -99,11 +81,10 @@ function engineFaults({
 export function targetBotErrors(
   root: unknown,
 ): readonly { readonly path: (string | number)[]; readonly message: string }[] {
-  const { bots, backups } = usersOutline.parse(root);
-  const known = Object.keys(bots);
-  return Object.entries(backups.targets).flatMap(([name, target]) =>
-    target.bots.flatMap((bot, index) =>
-      bot === undefined || known.includes(bot)
+  const known = Object.keys(map(map(root)["bots"]));
+  return Object.entries(map(map(map(root)["backups"])["targets"])).flatMap(([name, target]) =>
+    list(map(target)["bots"]).flatMap((bot, index) =>
+      typeof bot !== "string" || known.includes(bot)
         ? []
         : [
             {

@@ -1,6 +1,7 @@
 /** The config's section `backups`: where backups are stored, of what, when, how long they are kept and how far they are proven. */
 import * as z from "zod";
 import { later, real } from "../../../core/later.ts";
+import { tag } from "../../../core/tag.ts";
 import { checkSchema } from "../../../core/backup-checks.ts";
 import { WORKER_LEVELS } from "../../../core/backup-job.ts";
 import { COMPRESSORS, LEVELS } from "../../../core/backup-manifest.ts";
@@ -64,8 +65,10 @@ const storeSchema = later(() =>
         .describe(
           "File with the certificate, in PEM, of the authority that signed the service's; then no other is trusted.",
         ),
-      timeout: duration()
-        .refine((ms) => ms >= 1_000, "is too short; write at least 1s")
+      timeout: tag(
+        duration().refine((ms) => ms >= 1_000, "is too short; write at least 1s"),
+        "store timeout",
+      )
         .prefault("30s")
         .describe("Longest wait for an answer; a file gets a second more for each 64 KiB."),
       retention: retentionSchema.optional().describe("How long copies are kept; default: as backups.retention."),
@@ -89,10 +92,13 @@ const encryptionSchema = later(() =>
 
 /** A schedule in the five fields of cron, or a nickname of it. */
 const schedule = () =>
-  filled().superRefine((text, context) => {
-    const error = scheduleError(text);
-    if (error !== undefined) context.addIssue({ code: "custom", message: error });
-  });
+  tag(
+    filled().superRefine((text, context) => {
+      const error = scheduleError(text);
+      if (error !== undefined) context.addIssue({ code: "custom", message: error });
+    }),
+    "schedule",
+  );
 
 const targetFields = later(() => ({
   schedule: schedule()
@@ -127,16 +133,22 @@ const paths = () => z.array(path()).min(1).describe("Files and folders, with eve
 const command = () => z.array(filled()).min(1);
 
 const redisUrl = () =>
-  filled().superRefine((text, context) => {
-    const error = redisUrlError(text);
-    if (error !== undefined) context.addIssue({ code: "custom", message: error });
-  });
+  tag(
+    filled().superRefine((text, context) => {
+      const error = redisUrlError(text);
+      if (error !== undefined) context.addIssue({ code: "custom", message: error });
+    }),
+    "redis url",
+  );
 
 const postgresUrl = () =>
-  filled().superRefine((text, context) => {
-    const error = postgresUrlError(text);
-    if (error !== undefined) context.addIssue({ code: "custom", message: error });
-  });
+  tag(
+    filled().superRefine((text, context) => {
+      const error = postgresUrlError(text);
+      if (error !== undefined) context.addIssue({ code: "custom", message: error });
+    }),
+    "postgres url",
+  );
 
 const backRestSchema = later(() =>
   z.strictObject({
@@ -182,8 +194,10 @@ const targetSchema = later(() =>
     z.strictObject({
       kind: z.literal("sqlite").describe("A SQLite database, copied as of one instant while it is written."),
       path: path().describe("File of the database."),
-      incremental: duration()
-        .refine((ms) => ms >= MIN_INCREMENTAL_MS, "is too often; write at least 1m")
+      incremental: tag(
+        duration().refine((ms) => ms >= MIN_INCREMENTAL_MS, "is too often; write at least 1m"),
+        "incremental",
+      )
         .optional()
         .describe(
           "Between the full backups, what differs from the newest of them, this long after the last one. Default: none.",

@@ -1,5 +1,6 @@
-/** Schedules of the config, five fields as crontab(5) has them; the library `croner` reads them and knows time zones. */
+/** Schedules of the config, five fields as crontab(5) has them; the library `croner` reads those that are not plain, and knows time zones. */
 import { Cron } from "croner";
+import { nextOf, previousOf, readCron } from "../../../core/cron.ts";
 
 /** Why the text is no schedule; `undefined` when it is one. */
 export function scheduleError(text: string): string | undefined {
@@ -16,15 +17,23 @@ export function scheduleError(text: string): string | undefined {
 
 /** The first instant of the schedule after `after`; `undefined` when there is none. Throws for an unknown time zone. */
 export function nextRun(schedule: string, timezone: string, after: Date): Date | undefined {
+  const plain = timezone === "UTC" ? readCron(schedule) : undefined;
+  if (plain !== undefined) return dateOf(nextOf(plain, after.getTime()));
   return new Cron(schedule, { ...zoneOf(timezone), paused: true }).nextRun(after) ?? undefined;
 }
 
 /** The last instant of the schedule before `before`. */
 export function previousRun(schedule: string, timezone: string, before: Date): Date | undefined {
+  const plain = timezone === "UTC" ? readCron(schedule) : undefined;
+  if (plain !== undefined) return dateOf(previousOf(plain, before.getTime()));
   return new Cron(schedule, { ...zoneOf(timezone), paused: true }).previousRuns(1, before)[0];
 }
 
 /** UTC as an offset: for a name the runtime reads its time zone data, five megabytes that stay. */
 function zoneOf(timezone: string): { readonly utcOffset: number } | { readonly timezone: string } {
   return timezone === "UTC" ? { utcOffset: 0 } : { timezone };
+}
+
+function dateOf(atMs: number | undefined): Date | undefined {
+  return atMs === undefined ? undefined : new Date(atMs);
 }

@@ -1,5 +1,6 @@
 /** Reads a config that is plainly right, without the schema and the YAML parser; for the start of the daemon. */
 import { readTextIfExists } from "../../../platform/files.ts";
+import { targetBotErrors } from "./backup-rules.ts";
 import { complete, warningsOf } from "./complete.ts";
 import type { LoadedConfig } from "./load.ts";
 import { locateConfig } from "./locate.ts";
@@ -33,7 +34,8 @@ export function loadPlain({ file, env, cwd = process.cwd() }: ReadOptions): Load
     socketPathError(dirs.runtimeDir, names) !== undefined ||
     logFileError(root, dirs, located.file, names) !== undefined ||
     listenersError(root) !== undefined ||
-    outputErrors(root).length > 0;
+    outputErrors(root).length > 0 ||
+    targetBotErrors(root).length > 0;
   const made = wrong ? undefined : plainValue(PLAIN_TABLE, root);
   if (made === undefined) return undefined;
   // Safe: the table is printed from the schema of this type, and a test holds its values to those of the schema.

@@ -466,6 +466,320 @@ export const PLAIN_TABLE: Shape = {
       },
       rules: ["accounts", "order"],
     },
-    backups: { is: "ask", optional: true },
+    backups: {
+      is: "map",
+      keys: {
+        stores: {
+          is: "record",
+          key: { is: "text", patterns: ["^[a-z][a-z0-9-]{0,31}$"] },
+          item: {
+            is: "kinds",
+            keys: {
+              directory: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["directory"] },
+                  path: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1 },
+                },
+              },
+              s3: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["s3"] },
+                  endpoint: { is: "text", rules: ["plain url"] },
+                  bucket: { is: "text", patterns: ["^[^\\0]*$", "^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"], min: 1 },
+                  prefix: { is: "text", patterns: ["^[^\\0]*$", "^(?!\\/)(?!.*\\/$)"], default: "" },
+                  region: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "us-east-1" },
+                  accessKeyIdFile: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                  accessKeyIdEnv: { is: "text", patterns: ["^[^\\0]*$"], min: 1, optional: true },
+                  secretAccessKeyFile: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                  secretAccessKeyEnv: { is: "text", patterns: ["^[^\\0]*$"], min: 1, optional: true },
+                  caFile: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                  timeout: { is: "duration", rules: ["store timeout"], default: 30000 },
+                  retention: {
+                    is: "map",
+                    keys: {
+                      hourly: { is: "duration", default: 604800000 },
+                      daily: { is: "duration", default: 2592000000 },
+                      weekly: { is: "duration", default: 7776000000 },
+                      monthly: { is: "duration", default: 31536000000 },
+                      minKeep: { is: "number", whole: true, min: 1, default: 3 },
+                    },
+                    optional: true,
+                  },
+                },
+              },
+            },
+          },
+        },
+        encryption: {
+          is: "map",
+          keys: {
+            recipients: {
+              is: "list",
+              item: { is: "text", patterns: ["^[^\\0]*$", "^age1[0-9a-z]+$"], min: 1 },
+              min: 1,
+            },
+            identityFile: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+          },
+          optional: true,
+        },
+        targets: {
+          is: "record",
+          key: { is: "text", patterns: ["^[a-z][a-z0-9-]{0,31}$"] },
+          item: {
+            is: "kinds",
+            keys: {
+              sqlite: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["sqlite"] },
+                  path: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1 },
+                  incremental: { is: "duration", rules: ["incremental"], optional: true },
+                  checks: {
+                    is: "list",
+                    item: {
+                      is: "kinds",
+                      keys: {
+                        rows: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["rows"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            atLeast: { is: "number", whole: true, min: 1, default: 1 },
+                          },
+                        },
+                        fresh: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["fresh"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            column: { is: "text", min: 1, max: 200, default: "created_at" },
+                            within: { is: "duration" },
+                          },
+                        },
+                        gaps: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["gaps"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            column: { is: "text", min: 1, max: 200, default: "created_at" },
+                            longest: { is: "duration" },
+                          },
+                        },
+                        orphans: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["orphans"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            column: { is: "text", min: 1, max: 200 },
+                            of: { is: "text", min: 1, max: 200 },
+                            key: { is: "text", min: 1, max: 200, default: "id" },
+                          },
+                        },
+                        query: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["query"] },
+                            name: { is: "text", min: 1, max: 200 },
+                            sql: { is: "text", min: 1, max: 4000 },
+                            min: { is: "number", optional: true },
+                            max: { is: "number", optional: true },
+                          },
+                        },
+                      },
+                    },
+                    optional: true,
+                  },
+                  schedule: { is: "text", patterns: ["^[^\\0]*$"], rules: ["schedule"], min: 1, optional: true },
+                  timezone: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "UTC" },
+                  jitter: { is: "duration", default: 0 },
+                  stores: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  rpo: { is: "duration", optional: true },
+                  bots: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                },
+              },
+              redis: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["redis"] },
+                  url: { is: "text", patterns: ["^[^\\0]*$"], rules: ["redis url"], min: 1 },
+                  passwordFile: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                  format: { is: "one", of: ["rdb", "aof"], default: "rdb" },
+                  stop: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  start: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  folder: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                  schedule: { is: "text", patterns: ["^[^\\0]*$"], rules: ["schedule"], min: 1, optional: true },
+                  timezone: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "UTC" },
+                  jitter: { is: "duration", default: 0 },
+                  stores: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  rpo: { is: "duration", optional: true },
+                  bots: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                },
+              },
+              postgres: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["postgres"] },
+                  url: { is: "text", patterns: ["^[^\\0]*$"], rules: ["postgres url"], min: 1 },
+                  passwordFile: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                  passwordEnv: {
+                    is: "text",
+                    patterns: ["^[^\\0]*$", "^[A-Za-z_][A-Za-z0-9_]*$"],
+                    min: 1,
+                    optional: true,
+                  },
+                  pitr: { is: "flag", default: false },
+                  engine: { is: "one", of: ["native", "pgbackrest"], default: "native" },
+                  pgbackrest: {
+                    is: "map",
+                    keys: {
+                      stanza: { is: "text", patterns: ["^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"] },
+                      config: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+                      full: { is: "duration", default: 604800000 },
+                      differential: { is: "duration", default: 86400000 },
+                    },
+                    optional: true,
+                  },
+                  checks: {
+                    is: "list",
+                    item: {
+                      is: "kinds",
+                      keys: {
+                        rows: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["rows"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            atLeast: { is: "number", whole: true, min: 1, default: 1 },
+                          },
+                        },
+                        fresh: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["fresh"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            column: { is: "text", min: 1, max: 200, default: "created_at" },
+                            within: { is: "duration" },
+                          },
+                        },
+                        gaps: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["gaps"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            column: { is: "text", min: 1, max: 200, default: "created_at" },
+                            longest: { is: "duration" },
+                          },
+                        },
+                        orphans: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["orphans"] },
+                            table: { is: "text", min: 1, max: 200 },
+                            column: { is: "text", min: 1, max: 200 },
+                            of: { is: "text", min: 1, max: 200 },
+                            key: { is: "text", min: 1, max: 200, default: "id" },
+                          },
+                        },
+                        query: {
+                          is: "map",
+                          keys: {
+                            kind: { is: "one", of: ["query"] },
+                            name: { is: "text", min: 1, max: 200 },
+                            sql: { is: "text", min: 1, max: 4000 },
+                            min: { is: "number", optional: true },
+                            max: { is: "number", optional: true },
+                          },
+                        },
+                      },
+                    },
+                    optional: true,
+                  },
+                  schedule: { is: "text", patterns: ["^[^\\0]*$"], rules: ["schedule"], min: 1, optional: true },
+                  timezone: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "UTC" },
+                  jitter: { is: "duration", default: 0 },
+                  stores: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  rpo: { is: "duration", optional: true },
+                  bots: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                },
+              },
+              files: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["files"] },
+                  paths: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1 }, min: 1 },
+                  schedule: { is: "text", patterns: ["^[^\\0]*$"], rules: ["schedule"], min: 1, optional: true },
+                  timezone: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "UTC" },
+                  jitter: { is: "duration", default: 0 },
+                  stores: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  rpo: { is: "duration", optional: true },
+                  bots: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                },
+              },
+              secrets: {
+                is: "map",
+                keys: {
+                  kind: { is: "one", of: ["secrets"] },
+                  paths: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1 }, min: 1 },
+                  schedule: { is: "text", patterns: ["^[^\\0]*$"], rules: ["schedule"], min: 1, optional: true },
+                  timezone: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "UTC" },
+                  jitter: { is: "duration", default: 0 },
+                  stores: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                  rpo: { is: "duration", optional: true },
+                  bots: { is: "list", item: { is: "text", patterns: ["^[^\\0]*$"], min: 1 }, min: 1, optional: true },
+                },
+              },
+            },
+          },
+        },
+        retention: {
+          is: "map",
+          keys: {
+            hourly: { is: "duration", default: 604800000 },
+            daily: { is: "duration", default: 2592000000 },
+            weekly: { is: "duration", default: 7776000000 },
+            monthly: { is: "duration", default: 31536000000 },
+            minKeep: { is: "number", whole: true, min: 1, default: 3 },
+          },
+          default: { hourly: 604800000, daily: 2592000000, weekly: 7776000000, monthly: 31536000000, minKeep: 3 },
+        },
+        verify: {
+          is: "map",
+          keys: {
+            every: { is: "one", of: ["L0", "L1", "L2"], default: "L1" },
+            daily: { is: "one", of: ["L0", "L1", "L2", "L3"], default: "L2" },
+            weekly: { is: "one", of: ["L0", "L1", "L2", "L3"], default: "L3" },
+          },
+          default: { every: "L1", daily: "L2", weekly: "L3" },
+        },
+        compress: { is: "one", of: ["zstd", "gzip", "none"], default: "zstd" },
+        scratch: { is: "text", patterns: ["^[^\\0]*$", "^(?!~)"], min: 1, optional: true },
+        drill: {
+          is: "map",
+          keys: {
+            schedule: {
+              is: "either",
+              any: [
+                { is: "one", of: ["never"] },
+                { is: "text", patterns: ["^[^\\0]*$"], rules: ["schedule"], min: 1 },
+              ],
+              default: "@monthly",
+            },
+            timezone: { is: "text", patterns: ["^[^\\0]*$"], min: 1, default: "UTC" },
+            jitter: { is: "duration", default: 0 },
+            store: { is: "text", patterns: ["^[^\\0]*$"], min: 1, optional: true },
+          },
+          default: { schedule: "@monthly", timezone: "UTC", jitter: 0 },
+        },
+        objectives: {
+          is: "map",
+          keys: { rto: { is: "duration", default: 14400000 }, rpo: { is: "duration", default: 21600000 } },
+          default: { rto: 14400000, rpo: 21600000 },
+        },
+      },
+      rules: ["backups"],
+      optional: true,
+    },
   },
 };

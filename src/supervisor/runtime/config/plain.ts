@@ -3,9 +3,13 @@
  * more than all the rest of a start. It refuses nothing: whatever is not plainly right goes to load.ts, which knows every
  * rule and says what is wrong.
  */
+import { readCron } from "../../../core/cron.ts";
 import { parseDuration } from "../../../core/duration.ts";
 import { parseListen } from "../../../core/listen.ts";
+import { postgresUrlError } from "../../../core/postgres-url.ts";
+import { redisUrlError } from "../../../core/redis-url.ts";
 import { parseCpuPercent, parseSize } from "../../../core/size.ts";
+import { checkBackups } from "./backup-rules.ts";
 import { checkDriver, checkTestnetKeys } from "./emergency-rules.ts";
 import { isMap, map } from "./outline.ts";
 import {
@@ -33,8 +37,11 @@ export interface Shape {
     | "record"
     | "map"
     | "kinds"
+    | "either"
     | "ask";
   readonly optional?: true;
+  /** It may be null. */
+  readonly nullable?: true;
   /** What stands for a value that is not written, in the form of the program. */
   readonly default?: unknown;
   /** Of `one`: the choices. */
@@ -45,6 +52,8 @@ export interface Shape {
   readonly key?: Shape;
   /** Of `map`: its keys; of `kinds`: the map for each value of `kind`. */
   readonly keys?: Readonly<Record<string, Shape>>;
+  /** Of `either`: texts and choices, one of which it must be. */
+  readonly any?: readonly Shape[];
   /** Of a text; every one must match. */
   readonly patterns?: readonly string[];
   /** Of a text or list its length, of a number its value; both belong to it. */
@@ -77,6 +86,7 @@ const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
   "body of GET": (value) => map(value)["method"] === "GET" || map(value)["expectBody"] === undefined,
   "some resource": (value) => ["maxRss", "maxCpu", "maxOpenFiles"].some((key) => map(value)[key] !== undefined),
   accounts: byReport(checkAccounts),
+  backups: byReport(checkBackups),
   bot: byReport(checkBot),
   driver: byReport(checkDriver),
   limits: byReport(checkLimits),
@@ -85,8 +95,20 @@ const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
   probe: byReport(checkProbe),
   restart: byReport(checkRestart),
   testnet: byReport(checkTestnetKeys),
+  "store timeout": (value) => typeof value === "number" && value >= 1_000,
+  incremental: (value) => typeof value === "number" && value >= 60_000,
+  schedule: (value) => typeof value === "string" && readCron(value) !== undefined,
+  time: (value) => typeof value === "string" && isTime(value),
+  "redis url": (value) => typeof value === "string" && redisUrlError(value) === undefined,
+  "postgres url": (value) => typeof value === "string" && postgresUrlError(value) === undefined,
   "preflight period": (value) => typeof value === "number" && value >= 60_000,
 };
+
+/** A time as this program writes it. */
+function isTime(text: string): boolean {
+  const atMs = Date.parse(text);
+  return !Number.isNaN(atMs) && new Date(atMs).toISOString() === text;
+}
 
 /** Addresses about which nobody can be of two minds. */
 const PLAIN_URL = /^https?:\/\/(?:[a-z][a-z0-9.-]*[a-z]|\d{1,3}(?:\.\d{1,3}){3})(?::[1-9]\d{0,4})?(?:\/[\w./-]*)?$/;
@@ -102,6 +124,7 @@ export function plainValue(shape: Shape, value: unknown): { readonly value: unkn
 }
 
 function made(shape: Shape, value: unknown): unknown {
+  if (value === null && shape.nullable === true) return null;
   const result = madeBare(shape, value);
   if (shape.rules?.every((name) => RULES[name]?.(result) === true) === false) throw new NotPlain();
   return result;
@@ -144,6 +167,8 @@ function madeBare(shape: Shape, value: unknown): unknown {
       const chosen = typeof kind === "string" && Object.hasOwn(shape.keys ?? {}, kind) ? shape.keys?.[kind] : undefined;
       return made(chosen ?? refuse(), value);
     }
+    case "either":
+      return shape.any?.some((each) => plainValue(each, value) !== undefined) === true ? value : refuse();
     case "ask":
       return refuse();
   }

@@ -352,8 +352,7 @@ export const configSchema = z.strictObject({
     tag(z.record(botName, botSchema).superRefine(checkAccounts, always), "accounts").superRefine(checkOrder, always),
     "order",
   ).describe("The bots, by name."),
-  backups: backupsSchema
-    .superRefine(checkBackups, always)
+  backups: tag(backupsSchema.superRefine(checkBackups, always), "backups")
     .optional()
     .describe("What is backed up, when and where; default: nothing."),
 });

@@ -14,6 +14,10 @@ export function shapeOf(schema: z.core.$ZodType): Shape {
   switch (def.type) {
     case "optional":
       return { ...shapeOf(inner(def)), optional: true };
+    case "nullable": {
+      const shape = shapeOf(inner(def));
+      return shape.is === "ask" ? shape : { ...shape, nullable: true };
+    }
     case "default":
     case "prefault":
       return { ...shapeOf(inner(def)), default: z.parse(schema, undefined) };
@@ -66,11 +70,13 @@ function bare(schema: z.core.$ZodType): Parts | undefined {
     case "array":
       return { is: "list", item: shapeOf(inner(def, "element")) };
     case "record":
-      return { is: "record", key: shapeOf(inner(def, "keyType")), item: shapeOf(inner(def, "valueType")) };
+      return (
+        recordOf(def) ?? { is: "record", key: shapeOf(inner(def, "keyType")), item: shapeOf(inner(def, "valueType")) }
+      );
     case "object":
       return { is: "map", keys: shapesOf(def["shape"]) };
     case "union":
-      return kindsOf(def);
+      return kindsOf(def) ?? eitherOf(def);
     default:
       return undefined;
   }
@@ -94,6 +100,26 @@ function kindsOf(def: Wide): Parts | undefined {
     kinds[kind] = shape;
   }
   return { is: "kinds", keys: kinds };
+}
+
+/** Of texts and choices only: they are what they are, whichever of them took it. */
+function eitherOf(def: Wide): Parts | undefined {
+  const options: unknown = def["options"];
+  if (def["discriminator"] !== undefined || !Array.isArray(options)) return undefined;
+  const any = options.map((option: unknown): Shape => (isSchema(option) ? shapeOf(option) : { is: "ask" }));
+  return any.every(({ is }) => is === "text" || is === "one") ? { is: "either", any } : undefined;
+}
+
+/** One whose keys are choices must have each of them, unless it is partial; `undefined`: its keys are texts. */
+function recordOf(def: Wide): Parts | undefined {
+  const { def: key } = wide(inner(def, "keyType"));
+  if (key.type !== "enum") return undefined;
+  const item = shapeOf(inner(def, "valueType"));
+  const each: Shape = def["partial"] === true ? { ...item, optional: true } : item;
+  return {
+    is: "map",
+    keys: Object.fromEntries(Object.values(Object(key["entries"])).map((name) => [String(name), each])),
+  };
 }
 
 /** A text that becomes a number is told by its pattern. */
@@ -125,6 +151,7 @@ function withChecks(shape: Parts, schema: z.core.$ZodType): Shape | undefined {
     const rule = tagOf(check);
     const { pattern, format, minimum, maximum, value, inclusive } = facts;
     if (rule !== undefined) rules.push(rule);
+    else if (kind === "string_format" && format === "datetime") rules.push("time");
     else if (kind === "string_format" && format === "regex" && pattern instanceof RegExp && pattern.flags === "")
       patterns.push(pattern.source);
     else if (kind === "string_format" && format === "url" && isWeb(facts["protocol"])) rules.push("plain url");

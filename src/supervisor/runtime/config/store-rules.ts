@@ -1,17 +1,7 @@
 /** Rules for stores of backups that no single field shows: a backup is made in a directory, and a bucket needs its keys. */
-import * as z from "zod";
+import { map, word, words } from "./outline.ts";
 
 type Report = { readonly addIssue: (issue: { code: "custom"; path: (string | number)[]; message: string }) => void };
-
-const outline = z
-  .looseObject({
-    stores: z.record(z.string(), z.looseObject({ kind: z.string().catch("") }).catch({ kind: "" })).catch({}),
-    drill: z.looseObject({ store: z.string().optional().catch(undefined) }).catch({}),
-    targets: z
-      .record(z.string(), z.looseObject({ stores: z.array(z.string()).optional().catch(undefined) }).catch({}))
-      .catch({}),
-  })
-  .catch({ stores: {}, drill: {}, targets: {} });
 
 const KEYS = [
   ["accessKeyId", "access key id"],
@@ -20,12 +10,14 @@ const KEYS = [
 
 /** Reports at the paths of the section `backups`. */
 export function checkStores(value: unknown, to: Report): void {
-  const { stores, drill, targets } = outline.parse(value);
+  const stores = map(map(value)["stores"]);
+  const drillStore = word(map(map(value)["drill"])["store"]);
   const report = (path: (string | number)[], message: string): void => to.addIssue({ code: "custom", path, message });
-  if (drill.store !== undefined && stores[drill.store] === undefined)
-    report(["drill", "store"], `there is no store "${drill.store}"; name one of: ${Object.keys(stores).join(", ")}`);
-  for (const [name, store] of Object.entries(stores)) {
-    if (store.kind !== "s3") continue;
+  if (drillStore !== undefined && !Object.hasOwn(stores, drillStore))
+    report(["drill", "store"], `there is no store "${drillStore}"; name one of: ${Object.keys(stores).join(", ")}`);
+  for (const [name, given] of Object.entries(stores)) {
+    const store = map(given);
+    if (store["kind"] !== "s3") continue;
     if (store["caFile"] !== undefined && !String(store["endpoint"]).startsWith("https:"))
       report(
         ["stores", name, "caFile"],
@@ -38,8 +30,11 @@ export function checkStores(value: unknown, to: Report): void {
         report(["stores", name], `cannot be used without the ${what}; add ${key}File: FILE or ${key}Env: NAME`);
     }
   }
-  for (const [name, { stores: wanted = Object.keys(stores) }] of Object.entries(targets)) {
-    const kinds = wanted.map((store) => stores[store]?.kind);
+  for (const [name, target] of Object.entries(map(map(value)["targets"]))) {
+    const named = map(target)["stores"];
+    // One that is wrong elsewhere is told of there.
+    const wanted = Array.isArray(named) && words(named).length === named.length ? words(named) : Object.keys(stores);
+    const kinds = wanted.map((store) => map(stores[store])["kind"]);
     if (kinds.includes("s3") && !kinds.includes("directory"))
       report(
         ["targets", name],
