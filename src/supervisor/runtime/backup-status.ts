@@ -3,19 +3,22 @@ import { LEVELS } from "../../core/backup-manifest.ts";
 import { reserveBytes, type DiskRoom } from "../../core/backup-room.ts";
 import { stoodAt, type BackupRecord } from "../../core/backup-record.ts";
 import type { BackupStatus } from "../../core/status.ts";
-import { readRecord, type Place } from "./backup-run.ts";
+import type { Place } from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
 
 /** What is known of a place's backups without a daemon, too. */
 export function backupStatus(
-  { dirs, config }: Pick<LoadedConfig, "config" | "dirs">,
+  { config }: Pick<LoadedConfig, "config">,
   place: Place,
   {
+    record,
     dueMs,
     overdue,
     running,
     disk,
   }: {
+    /** Of the place; `undefined` before the first run. */
+    readonly record: BackupRecord | undefined;
     readonly dueMs: number | undefined;
     readonly overdue: boolean;
     readonly running: boolean;
@@ -23,7 +26,6 @@ export function backupStatus(
     readonly disk: DiskRoom | undefined;
   },
 ): BackupStatus {
-  const record = readRecord(dirs.stateDir, place);
   const success = record?.lastSuccess ?? null;
   const error = record?.lastError ?? null;
   return {

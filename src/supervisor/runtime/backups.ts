@@ -3,7 +3,7 @@
  * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
  */
 import { join } from "node:path";
-import { fullRuns } from "../../core/backup-record.ts";
+import { fullRuns, type BackupRecord } from "../../core/backup-record.ts";
 import {
   isIncrementalOverdue,
   dueProof,
@@ -131,7 +131,7 @@ export class Backups {
     for (const place of this.#places) {
       if (this.#running.size >= MAX_WORKERS) return;
       if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
-      const facts = this.#factsOf(place);
+      const facts = this.#factsOf(place, readRecord(this.#loaded.dirs.stateDir, place));
       const due = facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs);
       if (due !== undefined && due.atMs <= nowMs) void this.#run(place, "back up", () => this.#make(place, due.kind));
       else if (facts !== undefined) this.#proveIfDue(place, nowMs);
@@ -152,12 +152,15 @@ export class Backups {
   status(): readonly BackupStatus[] {
     const { clock } = this.#deps;
     const loaded = this.#loaded;
-    const nowMs = clock.wallTime().getTime();
-    const copies = this.#copies.status(nowMs);
+    const copies = this.#copies.status(clock.wallTime().getTime());
     const made = this.#places.map((place) => {
-      const facts = this.#factsOf(place);
+      // Once, and before the clock: a worker may write it meanwhile, and what is of later than now counts for nothing.
+      const record = readRecord(loaded.dirs.stateDir, place);
+      const nowMs = clock.wallTime().getTime();
+      const facts = this.#factsOf(place, record);
       const wal = this.#wal.status(place);
       const status = backupStatus(loaded, place, {
+        record,
         dueMs: facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs)?.atMs,
         overdue:
           facts !== undefined && (isOverdue(facts.full, nowMs) || isIncrementalOverdue(facts.incremental, nowMs)),
@@ -170,13 +173,12 @@ export class Backups {
   }
 
   /** `undefined` for a target without a schedule. */
-  #factsOf({ target, store }: Place): Facts | undefined {
+  #factsOf({ target }: Place, record: BackupRecord | undefined): Facts | undefined {
     const { clock } = this.#deps;
     const loaded = this.#loaded;
     const config = loaded.config.backups?.targets[target];
     if (config?.schedule === undefined) return undefined;
     const now = clock.wallTime();
-    const record = readRecord(loaded.dirs.stateDir, { target, store });
     const full = record === undefined ? undefined : fullRuns(record);
     return {
       full: {

@@ -61,6 +61,7 @@ export class Copies {
       const running = this.#running === place;
       const overdue = isCopyOverdue(facts, nowMs);
       const status = backupStatus(this.#loaded, place, {
+        record: readRecord(this.#loaded.dirs.stateDir, place),
         dueMs: copyDueAt(facts, nowMs),
         overdue,
         running,

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import type { DiskRoom } from "../../../src/core/backup-room.ts";
 import type { BackupRecord } from "../../../src/core/backup-record.ts";
+import { readRecord } from "../../../src/supervisor/runtime/backup-run.ts";
 import { backupStatus } from "../../../src/supervisor/runtime/backup-status.ts";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
 
@@ -24,7 +25,8 @@ function stage(record?: BackupRecord, disk?: DiskRoom) {
   mkdirSync(join(folder, "backups"));
   if (record !== undefined) writeFileSync(join(folder, "backups", "conf@local.json"), JSON.stringify(record));
   const loaded = loadConfig({ file, env: {}, cwd: folder });
-  return backupStatus(loaded, place, { dueMs: undefined, overdue: false, running: false, disk });
+  const read = readRecord(loaded.dirs.stateDir, place);
+  return backupStatus(loaded, place, { record: read, dueMs: undefined, overdue: false, running: false, disk });
 }
 
 test("backupStatus() tells attempts, failures, proofs, sizes and what is stored as the record has them", () => {
