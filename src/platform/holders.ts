@@ -1,10 +1,10 @@
-/** Who has a file open, mapped or locked: proc_pid_fd(5), proc_pid_maps(5), proc_locks(5). */
+/** Who has a file open, mapped or locked: proc_pid_fd(5), proc_pid_maps(5), kernel-locks.ts. */
 import { readdirSync, statSync } from "node:fs";
+import { deviceNumber, kernelLocks } from "./kernel-locks.ts";
 import { listPids, readProc } from "./proc.ts";
 
 /** Maps of a process that are read, bytes: some ten thousand mappings. */
 const MAX_MAPS_BYTES = 16 * 1_024 ** 2;
-const MAX_LOCKS_BYTES = 4 * 1_024 ** 2;
 
 /** A pid that the kernel does not tell us: the process is in another container. */
 const UNKNOWN_PID = 0;
@@ -56,24 +56,14 @@ function hasMapped(pid: number, nodes: ReadonlyMap<string, Node>): boolean {
   if (maps === undefined) return false;
   return maps.split("\n").some((line) => {
     const [, , , device, inode] = line.split(/\s+/, 5);
-    return device !== undefined && inode !== undefined && inode !== "0" && nodes.has(`${deviceOf(device)}:${inode}`);
+    return (
+      device !== undefined && inode !== undefined && inode !== "0" && nodes.has(`${deviceNumber(device)}:${inode}`)
+    );
   });
 }
 
-/** Lines as `1: POSIX  ADVISORY  READ 1234 08:01:5678 128 128`; blocked ones have an arrow after the number. */
 function lockHolders(nodes: ReadonlyMap<string, Node>): readonly number[] {
-  const text = readProc("/proc/locks", MAX_LOCKS_BYTES) ?? "";
-  return text.split("\n").flatMap((line) => {
-    const [, pid, device, inode] = /\s(-?\d+)\s+([0-9a-f]+:[0-9a-f]+):(\d+)\s/.exec(line) ?? [];
-    if (pid === undefined || device === undefined || inode === undefined) return [];
-    return nodes.has(`${deviceOf(device)}:${inode}`) ? [Math.max(Number(pid), UNKNOWN_PID)] : [];
-  });
-}
-
-/** The device number of stat(2) from `major:minor` in hexadecimal digits, as glibc's makedev packs it. */
-function deviceOf(text: string): bigint {
-  const [major = 0n, minor = 0n] = text.split(":").map((part) => BigInt(`0x${part}`));
-  return ((major & 0xfffff000n) << 32n) | ((major & 0xfffn) << 8n) | ((minor & 0xffffff00n) << 12n) | (minor & 0xffn);
+  return kernelLocks().flatMap((lock) => (nodes.has(keyOf(lock)) ? [Math.max(lock.pid, UNKNOWN_PID)] : []));
 }
 
 function namesIn(folder: string): readonly string[] {

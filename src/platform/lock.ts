@@ -2,9 +2,9 @@
 import { closeSync, constants, fstatSync, ftruncateSync, openSync, statSync, writeSync } from "node:fs";
 import { takeDescriptor } from "./exec.ts";
 import { readTextIfExists } from "./files.ts";
+import { kernelLocks, type KernelLock } from "./kernel-locks.ts";
 import { libc } from "./libc.ts";
 import { isForeignNamespace, pidNamespace } from "./pid-namespace.ts";
-import { readProc } from "./proc.ts";
 
 export interface Lock {
   /** The descriptor that holds it. */
@@ -25,9 +25,6 @@ const LOOKS = 5;
 const LOOK_MS = 5;
 /** A lock file holds one pid and the name of its namespace; more is somebody else's file. */
 const MAX_LOCK_FILE_BYTES = 64;
-/** A line of /proc/locks: pid, device (hexadecimal major and minor) and inode (proc_locks(5)). */
-const KERNEL_LOCK = /^\d+: FLOCK +\S+ +\S+ +(\d+) ([0-9a-f]+):([0-9a-f]+):(\d+) /gm;
-
 /**
  * The lock on `path`, or `undefined` while another open of the file, in this or any process, holds it.
  * Throws when the file cannot be opened. The descriptor is close-on-exec, so no child keeps the lock alive.
@@ -71,16 +68,12 @@ export function lockHolder(path: string): number | undefined {
 
 /** The kernel shows each lock whose holder is seen from here, with the pid that it has here. */
 function kernelHolder(path: string): number | undefined {
-  const { dev, ino } = statSync(path);
-  for (const [, pid, major = "", minor = "", inode] of (readProc("/proc/locks") ?? "").matchAll(KERNEL_LOCK))
-    if (Number(inode) === ino && deviceOf(Number.parseInt(major, 16), Number.parseInt(minor, 16)) === dev)
-      return Number(pid);
-  return undefined;
+  const { dev, ino } = statSync(path, { bigint: true });
+  return kernelLocks().find((lock) => namesHolder(lock) && lock.dev === dev && lock.ino === ino)?.pid;
 }
 
-/** As stat(2) puts the two numbers together (makedev(3)); minors beyond 20 bits do not exist. */
-function deviceOf(major: number, minor: number): number {
-  return major * 256 + (minor % 256) + Math.floor(minor / 256) * 2 ** 20;
+function namesHolder({ kind, waits, pid }: KernelLock): boolean {
+  return kind === "FLOCK" && !waits && pid > 0;
 }
 
 function openLockFile(path: string): number {

@@ -2,9 +2,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { planRetention, type Kept, type Retention } from "../../src/core/backup-retention.ts";
+import { DAY_MS, HOUR_MS, keptBackup } from "./kept-backup.ts";
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 const NOW_MS = Date.parse("2026-11-21T12:30:00Z");
 const policy: Retention = {
   hourly: 7 * DAY_MS,
@@ -15,16 +14,7 @@ const policy: Retention = {
 };
 
 const backup = (ageMs: number, more: Partial<Kept> = {}): Kept => ({
-  id: `b${ageMs}`,
-  kind: "full",
-  base: null,
-  snapshotMs: NOW_MS - ageMs,
-  createdMs: NOW_MS - ageMs,
-  verified: true,
-  refuted: false,
-  preRestore: false,
-  pinned: null,
-  inUse: false,
+  ...keptBackup(`b${ageMs}`, ageMs, NOW_MS),
   ...more,
 });
 

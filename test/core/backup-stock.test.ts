@@ -2,9 +2,8 @@
 import { expect, test } from "vitest";
 import type { Retention } from "../../src/core/backup-retention.ts";
 import { isLow, stockOf, type Stocked } from "../../src/core/backup-stock.ts";
+import { DAY_MS, HOUR_MS, keptBackup } from "./kept-backup.ts";
 
-const HOUR_MS = 3_600_000;
-const DAY_MS = 24 * HOUR_MS;
 const NOW_MS = Date.parse("2026-06-15T12:00:00.000Z");
 const policy: Retention = {
   hourly: 2 * HOUR_MS,
@@ -15,16 +14,7 @@ const policy: Retention = {
 };
 
 const stocked = (id: string, ageMs: number, more: Partial<Stocked> = {}): Stocked => ({
-  id,
-  kind: "full",
-  base: null,
-  snapshotMs: NOW_MS - ageMs,
-  createdMs: NOW_MS - ageMs,
-  verified: true,
-  refuted: false,
-  preRestore: false,
-  pinned: null,
-  inUse: false,
+  ...keptBackup(id, ageMs, NOW_MS),
   storedBytes: 10,
   snapshotAt: new Date(NOW_MS - ageMs).toISOString(),
   ...more,

@@ -144,6 +144,7 @@ async function receive(
   let heldBytes = archivedBytes(repository.folder);
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
+      // Safe: one round after the other, for as long as it lives.
       // oxlint-disable-next-line no-await-in-loop
       const enough = await receiver.look();
       const archived = await archive.archive({

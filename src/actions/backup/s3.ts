@@ -218,6 +218,7 @@ export class Bucket {
       } catch (cause) {
         const passing = asPassing(cause);
         if (passing === undefined || tries >= this.#maxTries) throw this.#failure(what, cause);
+        // Safe: a pause between two tries.
         // oxlint-disable-next-line no-await-in-loop
         await this.#wait(tries);
       }

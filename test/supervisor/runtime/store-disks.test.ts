@@ -45,6 +45,7 @@ function rig(answers: Map<string, Promise<DiskRoom | undefined>>, ...folders: (t
 test("StoreDisks.watch() says once that a disk is short, and once that it has room, by a margin", async () => {
   const { said, watch } = rig(new Map(), local);
   for (const free of [6 * GIB, 4 * GIB, 4 * GIB, 5.2 * GIB, 4 * GIB, 6 * GIB, 6 * GIB])
+    // Safe: one look after the other.
     // oxlint-disable-next-line no-await-in-loop
     await watch(disk(free));
   expect(said).toEqual([
