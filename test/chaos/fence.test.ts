@@ -114,7 +114,10 @@ test.concurrent("a supervisor whose state folder another one has by now says so 
   await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
   expect(rig.read("daemon.err")).toContain(`the supervisor with pid ${other.daemon.pid} has the state folder`);
   expect((await other.cli("start", "bot")).code).toBe(0);
-  await rig.cli("stop", "bot");
+  // A new version could not take the folder and would end.
+  process.kill(rig.daemon.pid, "SIGUSR1");
+  await until("it refuses to be upgraded", () => rig.read("daemon.err").includes("not upgraded: "));
+  expect(rig.read("daemon.err")).toContain("another supervisor has the state folder");
   await until("the other one keeps its status", () => rig.read(".supervisor/status.json").includes('"running"'));
   expect(JSON.parse(rig.read(".supervisor/status.json"))).toMatchObject({ supervisor: { pid: other.daemon.pid } });
   expect((await other.status()).supervisor.stateFolder).toBeNull();

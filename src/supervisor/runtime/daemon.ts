@@ -283,7 +283,7 @@ export class Daemon {
     return new Upgrader({
       ...this.#deps,
       bots: this.#fleet.bots,
-      lockFd: () => this.#folder.fd,
+      folder: this.#folder,
       stopping: () => this.#stopping,
       reloading: () => this.#reloader.busy,
       drain: () => {

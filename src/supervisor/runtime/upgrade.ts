@@ -27,6 +27,7 @@ import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
 import type { LoadedConfig } from "./config/load.ts";
+import type { FolderWatch } from "./folder-watch.ts";
 import { carriedBot, carriedWorkers, HANDOVER_VARIABLE, obstacleOf, packHandover } from "./handover.ts";
 
 /** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
@@ -45,7 +46,8 @@ export interface UpgraderDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** As it was at the start: file and folders stay. */
   readonly loaded: Pick<LoadedConfig, "file" | "dirs">;
-  readonly lockFd: () => number;
+  /** The state folder and its lock. */
+  readonly folder: Pick<FolderWatch, "fd" | "foreign">;
   /** A reload is changing the bots. */
   readonly reloading: () => boolean;
   readonly stopping: () => boolean;
@@ -141,8 +143,9 @@ export class Upgrader {
 
   /** Why this is no moment for it; `undefined` when it is. */
   #obstacle(): string | undefined {
-    const { bots, stopping, reloading } = this.#deps;
+    const { bots, folder, stopping, reloading } = this.#deps;
     if (stopping()) return "the supervisor is stopping";
+    if (folder.foreign) return "another supervisor has the state folder";
     if (reloading()) return "a reload of the config is under way";
     if (ownProgram().length > 1) return "this supervisor runs from its source; build it, and run the binary";
     for (const bot of bots.values()) {
@@ -190,7 +193,7 @@ export class Upgrader {
 
   /** Returns only when it failed. */
   #tryReplace(binary: string, stamp: string, to: string): string {
-    const { version, clock, lockFd, drain } = this.#deps;
+    const { version, clock, folder, drain } = this.#deps;
     let data: number | undefined;
     try {
       drain();
@@ -202,7 +205,7 @@ export class Upgrader {
       if (obstacle !== undefined) return obstacle;
       const [bots, commands, workers] = [this.#carried(), ourCommands(), carriedWorkers(clock)];
       data = packHandover({ pid: process.pid, from: version, to, umask, bots, commands, workers });
-      const lock = lockFd();
+      const lock = folder.fd;
       const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lock} ${data}` };
       return replaceProcess({ path: binary, env, pass: [lock, data] });
     } catch (error) {
