@@ -60,6 +60,7 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
       scratch: repository.folder,
       identity: job.identity,
       checks: job.checks,
+      unchangedAt: state.unchangedAt,
       clock: io.clock,
     });
     repository.writeState(id, withVerification(state, verification));

@@ -261,6 +261,7 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
       manifest,
       level: job.level,
       checks: job.checks,
+      unchangedAt: state.unchangedAt,
       scratch: job.scratch,
       identity: job.identity,
       clock: io.clock,

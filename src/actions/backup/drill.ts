@@ -269,6 +269,7 @@ class TargetDrill {
       manifest: backup.manifest,
       level: "L3",
       checks,
+      unchangedAt: heldAt(backup, startedAt),
       scratch: place,
       identity: job.identity,
       clock: io.clock,

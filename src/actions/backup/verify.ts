@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { summarizeChecks, type BackupCheck, type CheckResult } from "../../core/backup-checks.ts";
 import type { Level, Manifest, Part, Verification } from "../../core/backup-manifest.ts";
 import { bytesUnpacked, filesUnpacked } from "../../core/backup-unpacked.ts";
+import { untilMs } from "../../core/backup-retention.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { releaseProgramPages } from "../../platform/memory.ts";
@@ -30,6 +31,8 @@ export interface VerifyOptions {
   readonly level: Level;
   /** Of the target, for L3. */
   readonly checks?: readonly BackupCheck[] | undefined;
+  /** When the source was last seen to hold the same: what is fresh is judged from there. `undefined`: not since the snapshot. */
+  readonly unchangedAt?: string | undefined;
   /** Folder on a disk with room for the unpacked data, for L2. */
   readonly scratch: string;
   readonly identity: string | undefined;
@@ -61,10 +64,19 @@ function tableFaultOf({ folder, manifest }: VerifyOptions): string | null {
   return typeof folder === "string" ? tableFault(folder, manifest) : null;
 }
 
+/** A bot that has written nothing since is as silent as if another backup had been made then. */
+function asOfLastLook({ manifest, unchangedAt, clock }: VerifyOptions): Manifest {
+  const snapshotMs = Date.parse(manifest.snapshotAt);
+  const unchangedMs = unchangedAt === undefined ? undefined : Date.parse(unchangedAt);
+  const heldMs = untilMs({ snapshotMs, unchangedMs }, clock.wallTime().getTime());
+  return heldMs === snapshotMs ? manifest : { ...manifest, snapshotAt: new Date(heldMs).toISOString() };
+}
+
 async function findFault(
-  { folder, manifest, level, scratch, identity, checks = [] }: VerifyOptions,
+  options: VerifyOptions,
   onChecked: (results: readonly CheckResult[]) => void,
 ): Promise<string | null> {
+  const { folder, manifest, level, scratch, identity, checks = [] } = options;
   const read = typeof folder === "string" ? readPart.bind(undefined, folder) : folder.read;
   try {
     // Whoever keeps the data elsewhere proves its checksums there.
@@ -83,7 +95,7 @@ async function findFault(
         const room = { bytes: bytesUnpacked(manifest), files: filesUnpacked(manifest) };
         refuseLittleRoom(scratch, { ...room, reserveShare: 0.5, hint: ROOM_HINT });
         await inScratch(scratch, async (place) =>
-          onChecked((await prover.prove(raw, manifest, place, whole, asked)) ?? []),
+          onChecked((await prover.prove(raw, asOfLastLook(options), place, whole, asked)) ?? []),
         );
       }
     }

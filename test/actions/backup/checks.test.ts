@@ -79,3 +79,23 @@ test("checkBackups() at L3 leaves a backup proven to L2 when only its data is no
   expect(provenLevel(rig.stored().state)).toBe("L2");
   expect(proof()).toMatchObject({ ok: false, detail: expect.stringContaining("fewer than 6") });
 });
+
+test("checkBackups() at L3 judges what is fresh from when the source was last seen unchanged: the bot has written nothing since", async () => {
+  using rig = new Rig();
+  trading(rig.database, (ms) => new Date(ms + Date.now() - NOW_MS - 60_000).toISOString());
+  expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
+  const { id, state } = rig.stored();
+  const common = { version: 1, target: rig.sqlite, store: "local", folder: rig.store, level: "L3" } as const;
+  const verify = (aheadMs: number): Promise<number> =>
+    checkBackups(
+      { ...common, ids: [], checks: [{ kind: "fresh", table: "trades", column: "created_at", within: 3_600_000 }] },
+      {
+        write: (line) => void rig.lines.push(line),
+        clock: { ...systemClock, wallTime: () => new Date(Date.now() + aheadMs) },
+      },
+    );
+  expect(await verify(0)).toBe(0);
+  rig.repository().writeState(id, { ...state, unchangedAt: new Date(Date.now() + 7_200_000).toISOString() });
+  expect(await verify(9_000_000)).toBe(4);
+  expect(rig.lines.at(-1)).toMatchObject({ kind: "verified", ok: false, detail: expect.stringContaining("trades") });
+});
