@@ -21,16 +21,19 @@ const selfCheckSchema = later(() =>
     handover: z.int(),
     /** What keeps the new version from running this installation. */
     problems: z.array(z.string()),
-    /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
-    /** Where the config on disk has the state; an older version does not say. */
+    /** Where the config on disk has the state and the sockets; an older version does not say. */
     stateDir: z.string().optional(),
+    runtimeDir: z.string().optional(),
+    /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
     bots: z.record(z.string(), z.object({ verdict: z.enum(["adopt", "end", "doubt", "none"]), reason: z.string() })),
   }),
 );
 type SelfCheck = z.output<typeof selfCheckSchema>;
 
 /** The report of the version that runs now. */
-export function selfCheckReport(report: Pick<SelfCheck, "version" | "problems" | "bots" | "stateDir">): SelfCheck {
+export function selfCheckReport(
+  report: Pick<SelfCheck, "version" | "problems" | "bots" | "stateDir" | "runtimeDir">,
+): SelfCheck {
   return {
     selfCheck: SELF_CHECK_VERSION,
     name: "tradingbot-supervisor",
@@ -54,22 +57,24 @@ interface Present {
   /** Names of the bots that run. */
   readonly running: readonly string[];
   readonly stateDir: string;
+  readonly runtimeDir: string;
 }
 
-/** Whether a program may take our place: it says so itself, and it would go on with our state and every bot that runs. */
-export function judgeSelfCheck(run: SelfCheckRun, { running, stateDir }: Present): Fitness {
+/** Whether a program may take our place: it says so itself, and it would go on with our state, our sockets and every bot that runs. */
+export function judgeSelfCheck(run: SelfCheckRun, { running, ...folders }: Present): Fitness {
   if (run.kind === "failed") return unfit(run.reason);
   if (run.kind === "timeout") return unfit("its self-check did not end in time");
   const report = readReport(run.output);
   if (report === undefined) return unfit(`it is no supervisor that can take over: its self-check ${ending(run)}`);
   if (report.handover !== HANDOVER_VERSION)
     return unfit(`it takes over in form ${report.handover}, and this version hands over in form ${HANDOVER_VERSION}`);
+  // Without our lockouts it would start what is locked; and it would take our bots, who speak to our sockets, for another supervisor's.
+  for (const key of ["stateDir", "runtimeDir"] as const)
+    if (report[key] !== undefined && report[key] !== folders[key])
+      return unfit(`the config on disk has another ${key} (${plainText(report[key])}): that needs a restart`);
   const [problem] = report.problems;
   if (problem !== undefined) return unfit(plainText(report.problems.join("; ")));
   if (run.code !== 0) return unfit(`its self-check ${ending(run)}`);
-  // Without our lockouts it would start what is locked.
-  if (report.stateDir !== undefined && report.stateDir !== stateDir)
-    return unfit(`the config on disk has another stateDir (${plainText(report.stateDir)}): that needs a restart`);
   for (const name of running) {
     const judged = report.bots[name];
     if (judged === undefined) return unfit(`the config on disk does not name bot ${name}, which is running`);

@@ -345,6 +345,23 @@ test.concurrent("a config that has changed meanwhile neither takes the daemon's 
   expect((await rig.status()).supervisor).toMatchObject({ pid, version: NEXT_VERSION });
 });
 
+test.concurrent("a config that names another runtimeDir meanwhile ends neither the daemon nor its bot", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const { pid } = await rig.run();
+  const before = await rig.botIn("running");
+  mkdirSync(rig.path("elsewhere"));
+  const config = readFileSync(rig.path("supervisor.yaml"), "utf8");
+  rig.write("supervisor.yaml", config.replace('"version": 1,', '"version": 1, "runtimeDir": "elsewhere",'));
+  const answer = await rig.request("/v1/upgrade", { method: "POST", body: JSON.stringify({ binary: next }) });
+  expect(await answer.text()).toContain("another runtimeDir");
+  // An older daemon does not compare the folders, and goes by the problems.
+  expect((await rig.cli("__self-check")).out).toContain(`pid ${before.pid} is this bot`);
+  rig.write("supervisor.yaml", config);
+  expect((await rig.status()).supervisor).toMatchObject({ pid });
+  expect(await rig.bot()).toMatchObject({ pid: before.pid, state: "running" });
+  expect((await rig.cli("__self-check")).out).toContain('"problems":[]');
+});
+
 /** Has a binary checked and takes it away; the reason why it did not take over, `undefined` when it did all the same. */
 async function upgradeToGone(rig: Rig): Promise<string | undefined> {
   const brief = rig.path("brief");

@@ -10,14 +10,17 @@ const report = selfCheckReport({
   },
 });
 const stateDir = "/state";
+const runtimeDir = "/run";
 const exited = (output: unknown, code: number | null = 0, signal: string | null = null) =>
   ({ kind: "exited", code, signal, output: typeof output === "string" ? output : JSON.stringify(output) }) as const;
 
 test("judgeSelfCheck() takes a program that would adopt every running bot, whatever it prints besides", () => {
   const fit = { kind: "fit", version: "2.0.0" };
-  expect(judgeSelfCheck(exited(report), { running: ["one"], stateDir })).toEqual(fit);
-  expect(judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), { running: [], stateDir })).toEqual(fit);
-  expect(judgeSelfCheck(exited({ ...report, later: 1 }), { running: ["one"], stateDir })).toEqual(fit);
+  expect(judgeSelfCheck(exited(report), { running: ["one"], stateDir, runtimeDir })).toEqual(fit);
+  expect(
+    judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), { running: [], stateDir, runtimeDir }),
+  ).toEqual(fit);
+  expect(judgeSelfCheck(exited({ ...report, later: 1 }), { running: ["one"], stateDir, runtimeDir })).toEqual(fit);
 });
 
 test.each([
@@ -33,21 +36,28 @@ test.each([
   ["has problems", exited({ ...report, problems: ["a", "b"] }, 1), "a; b"],
   ["would end a running bot", exited(report), "would not go on with bot two: its definition"],
 ] as const)("judgeSelfCheck() refuses a program that %s", (_, run, reason) => {
-  const judged = judgeSelfCheck(run, { running: ["one", "two"], stateDir });
+  const judged = judgeSelfCheck(run, { running: ["one", "two"], stateDir, runtimeDir });
   expect(judged).toMatchObject({ kind: "unfit", reason: expect.stringContaining(reason) });
 });
 
-test("judgeSelfCheck() refuses a config on disk with another state folder, and takes a version that does not name it", () => {
-  const run = exited({ ...report, stateDir: "/other" });
-  expect(judgeSelfCheck(run, { running: ["one"], stateDir })).toMatchObject({
-    kind: "unfit",
-    reason: expect.stringContaining("another stateDir (/other)"),
-  });
-  expect(judgeSelfCheck(exited({ ...report, stateDir }), { running: ["one"], stateDir }).kind).toBe("fit");
+test.each(["stateDir", "runtimeDir"])(
+  "judgeSelfCheck() refuses a config on disk with another %s first of all",
+  (key) => {
+    const run = exited({ ...report, stateDir, runtimeDir, [key]: "/other", problems: ["what comes of it"] }, 1);
+    expect(judgeSelfCheck(run, { running: ["one"], stateDir, runtimeDir })).toMatchObject({
+      kind: "unfit",
+      reason: `the config on disk has another ${key} (/other): that needs a restart`,
+    });
+  },
+);
+
+test("judgeSelfCheck() takes a program that names the same folders", () => {
+  const run = exited({ ...report, stateDir, runtimeDir });
+  expect(judgeSelfCheck(run, { running: ["one"], stateDir, runtimeDir }).kind).toBe("fit");
 });
 
 test("judgeSelfCheck() refuses a config on disk that has lost a running bot", () => {
-  expect(judgeSelfCheck(exited(report), { running: ["three"], stateDir })).toMatchObject({ kind: "unfit" });
+  expect(judgeSelfCheck(exited(report), { running: ["three"], stateDir, runtimeDir })).toMatchObject({ kind: "unfit" });
 });
 
 test("readHandover() takes what is meant for this process and nothing else", () => {

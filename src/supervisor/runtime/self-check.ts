@@ -5,8 +5,9 @@ import { JOURNAL_VERSION } from "../../core/journal-entry.ts";
 import { selfCheckReport } from "../../core/upgrade.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { libc, libcError } from "../../platform/libc.ts";
+import { Census } from "../../platform/census.ts";
 import { planBot } from "./bot-plan.ts";
-import { judgeBefore, readEnvFile } from "./bot-setup.ts";
+import { judgeBefore, readEnvFile, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
 import { checkEnvironment } from "./config/environment.ts";
 import { ConfigError } from "./config/issues.ts";
 import { loadConfig, type BotConfig, type LoadedConfig } from "./config/load.ts";
@@ -33,8 +34,9 @@ export function selfCheck(options: ReadOptions, version: string): Report {
       const trouble = troubled.get(name);
       return [name, trouble ?? judgeBot(name, config, loaded, remains)] as const;
     });
-    const { stateDir } = loaded.dirs;
-    return selfCheckReport({ version, problems, stateDir, bots: Object.fromEntries(bots) });
+    const { stateDir, runtimeDir } = loaded.dirs;
+    problems.push(...startProblems(loaded, remains));
+    return selfCheckReport({ version, problems, stateDir, runtimeDir, bots: Object.fromEntries(bots) });
   } catch (error) {
     return selfCheckReport({ version, problems: [messageOf(error)], bots: {} });
   }
@@ -69,6 +71,21 @@ function judgeBot(name: string, config: BotConfig, { dirs }: LoadedConfig, remai
   } catch (error) {
     return { verdict: "doubt", reason: messageOf(error) };
   }
+}
+
+/** Of which bots a start would say that it cannot supervise them, and end. */
+function startProblems({ config, dirs }: LoadedConfig, remains: readonly Remains[]): string[] {
+  const census = new Census();
+  return Object.entries(config.bots).flatMap(([name, bot]) => {
+    try {
+      const plan = planBot(name, bot, dirs);
+      refuseStrangers(plan, census);
+      refuseDoubt(plan, remains.find((each) => each.name === name)?.identity);
+      return [];
+    } catch (error) {
+      return [messageOf(error)];
+    }
+  });
 }
 
 /** Why the new version would not run on the folder at its start. */

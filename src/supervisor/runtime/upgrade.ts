@@ -121,7 +121,7 @@ export class Upgrader {
       const stamp = fileStamp(binary);
       const report = await this.#selfCheck(binary);
       const running = this.#running.map((bot) => bot.plan.name);
-      const fitness = judgeSelfCheck(report, { running, stateDir: this.#deps.loaded.dirs.stateDir });
+      const fitness = judgeSelfCheck(report, { running, ...this.#deps.loaded.dirs });
       if (fitness.kind === "unfit")
         return { kind: "refused", reason: `cannot upgrade to ${binary}: ${fitness.reason}` };
       const to = fitness.version;
