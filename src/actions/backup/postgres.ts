@@ -72,18 +72,28 @@ interface ChangeFacts {
   readonly segment: string;
   readonly lsn: string;
   readonly sequences: string | null;
+  /** Which transactions have ended, for whoever asks now. */
+  readonly snapshot: string;
+  readonly startedAt: string;
+  /** As the server has written it last. */
+  readonly checkpoint: string;
   /** Tables whose rows are written without WAL. */
   readonly unlogged: boolean;
 }
 
 /**
  * Any WAL since, of whatever database, counts as a change. A sequence logs each 32nd of its values only, and somebody may have
- * used those between in an order. A standby, whose end of WAL is another's, throws.
+ * used those between in an order. A commit is in the WAL before anybody sees its rows, for as long as it waits for a disk or a
+ * standby: so it counts who has ended, too. And a server that was put back from a copy, or has lost its last commits in a crash,
+ * writes other rows up to the same place: so it counts that it was begun again, and its last checkpoint. A standby, whose end of
+ * WAL is another's, throws, and so does what the role may not ask.
  */
 const CHANGES = `SELECT (SELECT system_identifier::text FROM pg_catalog.pg_control_system()) AS "systemId",
   pg_catalog.pg_walfile_name(w.lsn) AS segment, w.lsn::text AS lsn,
   (SELECT pg_catalog.md5(pg_catalog.string_agg(pg_catalog.format('%I.%I=%s', schemaname, sequencename, last_value), ',' ORDER BY schemaname, sequencename))
     FROM pg_catalog.pg_sequences) AS sequences,
+  pg_catalog.txid_current_snapshot()::text AS snapshot, pg_catalog.pg_postmaster_start_time()::text AS "startedAt",
+  (SELECT pg_catalog.row_to_json(c)::text FROM pg_catalog.pg_control_checkpoint() c) AS checkpoint,
   EXISTS (SELECT 1 FROM pg_catalog.pg_class WHERE relpersistence = 'u') AS unlogged
   FROM (SELECT pg_catalog.pg_current_wal_insert_lsn() AS lsn) w`;
 
