@@ -105,6 +105,7 @@ describe("Limiter", () => {
     const takes = async (symbol: string, orders: number): Promise<boolean> => {
       const late = new AbortController();
       const taken = limiter.take("cancelTriggers", late.signal, symbol, orders);
+      // A turn of the event loop: what need not wait for the clock, which stands, is taken by then.
       setTimeout(() => late.abort(), 0);
       return taken;
     };

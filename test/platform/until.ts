@@ -13,6 +13,21 @@ export async function until<T>(what: string, ask: () => T | undefined | false, d
   }
 }
 
+/** The same of what is asked of another process. */
+export async function eventually<T>(
+  what: string,
+  ask: () => Promise<T | undefined | false>,
+  deadlineMs = 30_000,
+): Promise<T> {
+  const endMs = performance.now() + deadlineMs;
+  for (;;) {
+    const answer = await ask();
+    if (answer !== undefined && answer !== false) return answer;
+    if (performance.now() > endMs) throw new Error(`${what}: not within ${deadlineMs} ms`);
+    await Bun.sleep(POLL_MS);
+  }
+}
+
 export const FIXTURES = new URL("../fixtures/", import.meta.url).pathname;
 
 /** Environment of a child that marks it as of this test and nothing else. */

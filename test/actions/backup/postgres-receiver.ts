@@ -3,17 +3,14 @@ import { archiveWal } from "../../../src/actions/backup/archive-wal.ts";
 import type { BackupLine, JobTarget } from "../../../src/core/backup-job.ts";
 import type { WalJob } from "../../../src/core/restore-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { until as untilIn } from "../../platform/until.ts";
 import type { PgRig } from "./postgres-rig.ts";
 
 const DEADLINE_MS = 120_000;
 
-/** Waits for it, with a deadline. */
+/** Waits for it: by looking, since it shows in the files of the archive and in what the server is asked, which tell nobody. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`it did not happen that ${what}`);
-    await Bun.sleep(50);
-  }
+  await untilIn(what, holds, DEADLINE_MS);
 }
 
 /** Receives the WAL until it is disposed of. */

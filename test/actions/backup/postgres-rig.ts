@@ -6,6 +6,7 @@ import { postgresFolders } from "../../../src/platform/postgres-tools.ts";
 import { lookupUser } from "../../../src/platform/user.ts";
 import type { JobTarget } from "../../../src/core/backup-job.ts";
 import { RestoreRig } from "./restore-rig.ts";
+import { saying } from "./saying.ts";
 
 const newest = postgresFolders().findLast(({ folder }) => existsSync(join(folder, "initdb")));
 const isRoot = process.getuid?.() === 0;
@@ -17,7 +18,8 @@ export const missing =
 export const WHY = missing === undefined ? "" : ` (skipped: ${missing} is not there)`;
 
 export const PASSWORD = "p@ss/ 'word";
-const DEADLINE_MS = 60_000;
+/** In the words of its log (postmaster.c). */
+const READY = /database system is ready to accept (read-only )?connections/;
 
 export class PgServer {
   readonly folder = mkdtempSync(join(tmpdir(), "pg-"));
@@ -50,19 +52,23 @@ export class PgServer {
   /** The database `secured` and the user `keeper` ask for a password. */
   async start(settings: readonly string[] = []): Promise<void> {
     if (!existsSync(this.data)) this.#init();
-    const words = ["listen_addresses=", `unix_socket_directories=${this.folder}`, "fsync=off", "wal_level=replica"];
+    const words = [
+      "listen_addresses=",
+      `unix_socket_directories=${this.folder}`,
+      "fsync=off",
+      "wal_level=replica",
+      "logging_collector=off",
+      "log_destination=stderr",
+      "lc_messages=C",
+    ];
     const options = [...words, ...settings].flatMap((word) => ["-c", word]);
-    this.#child = Bun.spawn({
+    const child = Bun.spawn({
       cmd: [...asOwner, this.program("postgres"), "-D", this.data, ...options],
       cwd: "/",
-      stdio: ["ignore", "ignore", Bun.file(join(this.folder, "log"))],
+      stdio: ["ignore", "ignore", "pipe"],
     });
-    const deadline = Date.now() + DEADLINE_MS;
-    while (Date.now() < deadline) {
-      if (this.ask("postgres", "SELECT 1") === "1") return;
-      await Bun.sleep(50);
-    }
-    throw new Error(`the server does not answer: ${await Bun.file(join(this.folder, "log")).text()}`);
+    this.#child = child;
+    await saying(child.stderr, READY);
   }
 
   /** A server that is killed is outlived by its processes for a moment. */

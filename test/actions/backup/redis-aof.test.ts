@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createReadStream, mkdirSync, readdirSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
+import { eventually } from "../../platform/until.ts";
 import { decodeStream } from "../../../src/actions/backup/encode.ts";
 import { exportBackup } from "../../../src/actions/backup/export.ts";
 import { redisProver } from "../../../src/actions/backup/redis.ts";
@@ -73,7 +74,11 @@ test(
       for (; !over.signal.aborted; rewrites += 1) {
         // One that is under way already is answered with an error.
         await server.command("BGREWRITEAOF").catch(() => undefined);
-        await Bun.sleep(30);
+        await eventually("the rewrite ends", async () => {
+          // Redis tells nobody when one has ended.
+          const state = await server.info("persistence");
+          return ["aof_rewrite_in_progress", "aof_rewrite_scheduled"].every((key) => state.get(key) === "0");
+        });
       }
       /* oxlint-enable no-await-in-loop */
       return rewrites;

@@ -9,7 +9,8 @@ import { restoreJobSchema, type RestoreJob } from "../../../src/core/restore-job
 import type { JobTarget } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import type { RedisConnection } from "../../../src/platform/redis.ts";
-import { eventually, fillRedis, missing, PASSWORD, RedisRig } from "./redis-rig.ts";
+import { eventually } from "../../platform/until.ts";
+import { fillRedis, missing, PASSWORD, RedisRig } from "./redis-rig.ts";
 
 const WHY = missing === undefined ? "" : ` (skipped: ${missing} is not installed)`;
 const SERVER = { skip: missing !== undefined, timeout: 120_000 };

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RedisConnection } from "../../../src/platform/redis.ts";
+import { saying } from "./saying.ts";
 import { Rig } from "./rig.ts";
 import type { JobTarget } from "../../../src/core/backup-job.ts";
 
@@ -10,18 +11,8 @@ import type { JobTarget } from "../../../src/core/backup-job.ts";
 export const missing = ["redis-server", "redis-cli", "redis-check-rdb"].find((name) => Bun.which(name) === null);
 
 export const PASSWORD = "p@ss/ word";
-const DEADLINE_MS = 30_000;
-
-/** Asks until there is an answer. */
-export async function eventually<Value>(what: string, ask: () => Promise<Value | undefined>): Promise<Value> {
-  const deadline = Date.now() + DEADLINE_MS;
-  while (Date.now() < deadline) {
-    const value = await ask();
-    if (value !== undefined) return value;
-    await Bun.sleep(10);
-  }
-  throw new Error(`it did not happen that ${what}`);
-}
+/** On a socket alone, and with a port; in the words of its log (server.c). */
+const READY = /The server is now ready to accept connections/;
 
 export class RedisRig extends Rig {
   readonly data = join(this.folder, "data");
@@ -40,9 +31,10 @@ export class RedisRig extends Rig {
     mkdirSync(this.data, { recursive: true });
     const own = ["--port", "0", "--unixsocket", this.socket, "--dir", this.data, "--save", ""];
     // The folder is root's, and so is the server.
-    this.#server = Bun.spawn(["redis-server", ...own, ...settings], { stdio: ["ignore", "ignore", "ignore"] });
-    const password = settings.includes("--requirepass") ? PASSWORD : undefined;
-    return eventually("the server answers", () => this.connect(password).catch(() => undefined));
+    const server = Bun.spawn(["redis-server", ...own, ...settings], { stdio: ["ignore", "pipe", "ignore"] });
+    this.#server = server;
+    await saying(server.stdout, READY);
+    return this.connect(settings.includes("--requirepass") ? PASSWORD : undefined);
   }
 
   connect(password?: string): Promise<RedisConnection> {

@@ -10,7 +10,8 @@ import { readPart } from "../../../src/actions/backup/repository.ts";
 import { verifyBackup } from "../../../src/actions/backup/verify.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import type { RedisConnection } from "../../../src/platform/redis.ts";
-import { eventually, fillRedis, missing, PASSWORD, RedisRig } from "./redis-rig.ts";
+import { eventually } from "../../platform/until.ts";
+import { fillRedis, missing, PASSWORD, RedisRig } from "./redis-rig.ts";
 
 /** They wait for their servers more than they work. */
 const SERVER = { concurrent: true, skip: missing !== undefined };
