@@ -3,6 +3,7 @@ import { cpSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
+import { readLockoutFile } from "../../src/supervisor/runtime/lockout-store.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { startPaper } from "./paper.ts";
@@ -121,6 +122,33 @@ test.concurrent("a supervisor whose state folder another one has by now says so 
   await until("the other one keeps its status", () => rig.read(".supervisor/status.json").includes('"running"'));
   expect(JSON.parse(rig.read(".supervisor/status.json"))).toMatchObject({ supervisor: { pid: other.daemon.pid } });
   expect((await other.status()).supervisor.stateFolder).toBeNull();
+});
+
+test.concurrent("a supervisor whose state folder another one has starts and arms no bot, and keeps its lockout out of it", async () => {
+  await using paper = await startPaper();
+  const bot = { command: STAY, autostart: false, emergency: emergencyAt(paper.url) };
+  await using rig = new Rig({ bots: { bot }, config: { runtimeDir: "own" } });
+  await rig.run();
+  renameSync(rig.state("."), rig.path("moved"));
+  await using other = new Rig({ bots: { bot }, config: { stateDir: rig.state("."), runtimeDir: "run" } });
+  await other.run();
+  await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  for (const refused of [["start", "bot"], ["restart", "bot"], ["arm", "bot", "--reason", "none"], ["reload"]]) {
+    const { code, err } = await rig.cli(...refused);
+    expect(err).toContain("another supervisor has the state folder of this one");
+    expect(code).toBe(1);
+  }
+  const written = (): boolean[] =>
+    ["lock.json", "identity.json"].map((file) => existsSync(rig.state(`bots/bot/${file}`)));
+  expect(written()).toEqual([false, false]);
+  expect(readLockoutFile(rig.state("bots/bot/lock.slot")).kind).toBe("absent");
+  expect(existsSync(rig.path("own/bots/bot.lock.json"))).toBe(true);
+  // Nobody else has it any more: what was owed is written.
+  await other.endDaemon("SIGTERM");
+  await until("the lockout is in the state folder", () => written()[0]);
+  expect((await rig.cli("arm", "bot", "--reason", "looked at it")).code).toBe(0);
+  expect(written()).toEqual([false, false]);
 });
 
 test.concurrent("a copy of an installation neither adopts nor doubles the bot, nor closes its account; moved, it goes on", async () => {

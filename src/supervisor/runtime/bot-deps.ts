@@ -21,6 +21,8 @@ export interface BotDeps {
   readonly controllers: Controllers | undefined;
   /** No other bot runs under this supervisor, so whatever orphan comes to it is this bot's. */
   readonly alone: boolean;
+  /** Another supervisor has the state folder by now: nothing is started, nor written there for the next start; absent: it cannot be. */
+  readonly foreign?: () => boolean;
   /** Tells the cgroups of two supervisors on one machine apart. */
   readonly installation: string;
   /** The supervisor's own environment. */

@@ -31,7 +31,12 @@ const REAP_GRACE_MS = 1_000;
 /** Least time between the two looks for what an earlier supervisor may have left, ms. */
 const SECOND_LOOK_MS = 500;
 
-export interface BotProcessDeps extends Pick<BotDeps, "clock" | "drain" | "machine" | "carried" | "endedCleanly"> {
+const FOREIGN = "another supervisor has the state folder of this one; end one of the two";
+
+export interface BotProcessDeps extends Pick<
+  BotDeps,
+  "clock" | "drain" | "machine" | "carried" | "endedCleanly" | "foreign"
+> {
   readonly live: LivePlan;
   readonly user: User | undefined;
   readonly starter: Starter;
@@ -151,8 +156,10 @@ export class BotProcess {
 
   /** Starts the bot; what came of it is posted. */
   spawn(generation: number): void {
-    const { starter, recorder, output } = this.#deps;
+    const { starter, recorder, output, foreign } = this.#deps;
     const post = this.#post.bind(this);
+    // That one may have locked the bot, or start it in the next moment; and it would read what we note of the start.
+    if (foreign?.() === true) return post({ kind: "spawnFailed", generation, permanent: false, reason: FOREIGN });
     this.#outdated = false;
     // What an earlier supervisor did not live to seal.
     if (this.#generation === undefined) recorder.seal(generation - 1);

@@ -71,7 +71,7 @@ export class Bot {
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
-    const { clock, random, env, pulse, remains, version, secrets, cgroupBase: base } = deps;
+    const { clock, random, env, pulse, remains, version, secrets, foreign, cgroupBase: base } = deps;
     this.#deps = deps;
     this.#dirs = dirs;
     const live = new LivePlan(planBot(name, config, dirs));
@@ -83,7 +83,7 @@ export class Bot {
     const own = remains.find((each) => each.name === name);
     for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
     prepareFolders(this.plan.files, user);
-    this.restored = new RestoredBot(this.plan.files.dir);
+    this.restored = new RestoredBot(this.plan.files.dir, foreign);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
     this.recorder = new FlightRecorder(withPlan(live, { clock, fact }));
@@ -92,7 +92,7 @@ export class Bot {
     const locks = inheritedLocks(kin, deps.configured);
     const cgroupName = `bot-${name}-${deps.installation}`;
     const workerCgroup = base === undefined ? undefined : join(base, `close-${name}-${deps.installation}`);
-    this.emergency = new Emergency(withPlan(live, { user, clock, random, env, workerCgroup, ...locks, fact }));
+    this.emergency = new Emergency(withPlan(live, { user, clock, random, env, workerCgroup, foreign, ...locks, fact }));
     const closing = (): boolean => isClosing(this.loop.state);
     const order = this.order.bind(this);
     this.guard = new Guard(withPlan(live, { clock, random, env, closing, ...this.#guardFacts(), order, fact }));

@@ -43,6 +43,8 @@ export interface ControlDeps {
   readonly maintenance?: MaintenanceWatch;
   /** Why the bot may not start now, as its data is being restored. */
   readonly restoring?: (bot: string) => string | undefined;
+  /** Another supervisor has the state folder by now. */
+  readonly foreign?: () => boolean;
   /** The daemon is on its way out: it begins nothing any more. */
   readonly stopping?: () => boolean;
   /** What of cgroups the daemon has, for `GET /v1/cgroups`: a command may run in others. */
@@ -136,18 +138,31 @@ interface Asked {
 const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "dump"]);
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
-  "POST start": (asked) => stoppingRefusal(asked, "start") ?? restoringRefusal(asked, "start") ?? start(asked.bot),
+  "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot),
   "POST stop": ({ bot }) => stop(bot),
-  "POST restart": (asked) =>
-    stoppingRefusal(asked, "restart") ?? restoringRefusal(asked, "restart") ?? restart(asked.bot),
-  "POST arm": (asked) =>
-    stoppingRefusal(asked, "arm") ?? restoringRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
+  "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot),
+  "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),
   "POST preflight": preflight,
   "POST dump": ({ bot }) => dump(bot),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
+
+/** Why no bot is begun or armed now; `undefined` when it may be. */
+function beginRefusal(asked: Asked, verb: string): Response | undefined {
+  return stoppingRefusal(asked, verb) ?? foreignRefusal(asked, verb) ?? restoringRefusal(asked, verb);
+}
+
+/** What is armed here would be read by that one as unlocked, and what is started here could run beside its own. */
+function foreignRefusal({ deps, bot }: Asked, verb: string): Response | undefined {
+  if (deps.foreign?.() !== true) return undefined;
+  return refuse(409, {
+    code: "folderTaken",
+    message: `cannot ${verb} ${bot.plan.name}: another supervisor has the state folder of this one`,
+    hint: "end one of the two; supervisor status names the other",
+  });
+}
 
 /** A daemon that is ending begins nothing that it could not see through; `undefined` when it is not. */
 function stoppingRefusal({ deps, bot }: Asked, verb: string): Response | undefined {

@@ -139,7 +139,7 @@ export class Daemon {
       current: () => this.#loaded,
       adopt: (next, plan) => this.#adoptConfig(next, plan),
       stopping: () => this.#stopping,
-      obstacle: () => this.#backups.restores.obstacle(this.#fleet.bots.keys()),
+      obstacle: () => this.#folder.obstacle ?? this.#backups.restores.obstacle(this.#fleet.bots.keys()),
       say: (level, text) => this.#say(level, text),
       onBusy: (busy) => this.#serviceManager.tell(busy ? "RELOADING=1" : "READY=1"),
     });
@@ -232,6 +232,7 @@ export class Daemon {
       pulse: this.#pulse,
       machine: this.#machine,
       suspended: () => this.#maintenance.active,
+      foreign: () => this.#folder.foreign,
       bootEndsAtMs: endOfBoot(deps.clock, readMachineClocks()?.boottimeMs),
       // Of the bots of the start: one that a reload takes in later begins anew.
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
@@ -262,6 +263,7 @@ export class Daemon {
       reload: (options) => this.reload(options),
       upgrader: this.upgrader,
       maintenance: this.#maintenance,
+      foreign: () => this.#folder.foreign,
       restoring: (bot) => this.#backups.restores.holding(bot),
       cgroups: () => viewCgroups(this.#cgroup, this.#controllers),
       say: (level, text) => this.#say(level, text),
@@ -352,11 +354,7 @@ export class Daemon {
     const bots = this.#fleet.all;
     this.#order?.close();
     const archived = this.#backups.end();
-    await endBots(bots, {
-      clock: this.#deps.clock,
-      hurried: this.#hurried.promise,
-      say: (level, text) => this.#say(level, text),
-    });
+    await endBots(bots, { ...this.#deps, hurried: this.#hurried.promise, say: this.#say.bind(this) });
     await Promise.all(bots.map((bot) => bot.guard.watch.rest()));
     await archived;
     this.#ticker.stop();

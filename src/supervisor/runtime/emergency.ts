@@ -48,6 +48,8 @@ export interface EmergencyDeps {
   readonly inherited: readonly string[];
   /** Lockout files of bots that the config names under another account now; read, and never removed. */
   readonly shared: readonly string[];
+  /** As in `BotDeps`. */
+  readonly foreign?: (() => boolean) | undefined;
   readonly fact: (level: "info" | "alert", text: string) => void;
 }
 
@@ -63,13 +65,14 @@ export class Emergency {
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
-    const { plan, clock, inherited, shared, fact } = deps;
+    const { plan, clock, inherited, shared, foreign, fact } = deps;
     const onTrouble = (text: string): void => fact("alert", text);
     this.lockout = new LockoutStore({
       plan,
       clock,
       inherited,
       shared,
+      foreign,
       newIncident: () => this.#newIncident(),
       onTrouble,
     });

@@ -40,6 +40,7 @@ export interface FleetDeps {
   /** What an earlier version in this process handed over of the bot. */
   readonly carried: (name: string) => CarriedBot | undefined;
   /** As in `BotDeps`. */
+  readonly foreign: () => boolean;
   readonly endedCleanly: () => boolean;
   /** Something that status shows has changed. */
   readonly onChange: () => void;

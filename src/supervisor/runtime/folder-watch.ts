@@ -1,6 +1,7 @@
 /**
  * Whether the state folder at its path is still the one that this supervisor has locked. Where it was moved or removed, another one is
- * begun in its place, so that no second supervisor takes it; where another supervisor has it, nothing is written there any more.
+ * begun in its place, so that no second supervisor takes it; where another supervisor has it, nothing is written there that it
+ * would go by, and no bot is started.
  */
 import { join } from "node:path";
 import { ensureDir } from "../../platform/files.ts";
@@ -61,6 +62,11 @@ export class FolderWatch {
   /** Another supervisor has the folder: what is in it is not ours. */
   get foreign(): boolean {
     return this.#foreign;
+  }
+
+  /** Why nothing is begun now; `undefined`: the folder is ours. */
+  get obstacle(): string | undefined {
+    return this.#foreign ? "another supervisor has the state folder of this one" : undefined;
   }
 
   /** Each second. Never throws. */
@@ -127,7 +133,7 @@ export class FolderWatch {
     const holder = lockHolder(this.#path);
     const who = holder === undefined ? "another supervisor" : `the supervisor with pid ${holder}`;
     this.#alert(
-      `${who} has the state folder ${this.#deps.dirs.stateDir} by now, which was moved or removed from under this one; nothing is written there any more: end one of the two`,
+      `${who} has the state folder ${this.#deps.dirs.stateDir} by now, which was moved or removed from under this one; no bot is started here, and no status, identity or lockout is written there any more: end one of the two`,
     );
   }
 

@@ -41,6 +41,8 @@ export interface LockoutDeps {
   readonly inherited: readonly string[];
   /** Lockout files of bots that the config names under another account now; read, and never removed. */
   readonly shared: readonly string[];
+  /** As in `BotDeps`: what changes meanwhile goes into the spare file, which is in the runtime folder, and is owed. */
+  readonly foreign?: (() => boolean) | undefined;
   readonly newIncident: () => string;
   readonly onTrouble: (text: string) => void;
 }
@@ -156,6 +158,7 @@ export class LockoutStore {
   }
 
   #clear(): boolean {
+    if (this.#foreign) return false;
     const unread = this.#read().filter(
       ({ path, reading }) => (reading.kind === "damaged" || reading.kind === "newer") && this.#isOurs(path),
     );
@@ -246,25 +249,36 @@ export class LockoutStore {
    */
   #save(lockout: Lockout): boolean {
     const { files } = this.#deps.plan;
+    const text = textOf(lockout);
+    const spare = (): boolean =>
+      this.#attempt(`write the lockout ${files.lockoutSpare}`, () => writeFileAtomic(files.lockoutSpare, text));
+    if (this.#foreign) {
+      this.#owed = true;
+      spare();
+      return false;
+    }
     const inSlot = this.#attempt(`write the lockout slot ${this.#slot}`, () => {
       overwrite(this.#slot, JSON.stringify(lockout));
       if (this.#unsettled) syncDir(files.dir);
     });
-    const text = textOf(lockout);
     const inFile = this.#attempt(`write the lockout ${files.lockout}`, () => writeFileAtomic(files.lockout, text));
     this.#owed = !inSlot || !inFile;
     if (inSlot || inFile) {
       this.#removeAll(this.#deps.inherited);
       return true;
     }
-    this.#attempt(`write the lockout ${files.lockoutSpare}`, () => writeFileAtomic(files.lockoutSpare, text));
+    spare();
     return false;
+  }
+
+  get #foreign(): boolean {
+    return this.#deps.foreign?.() === true;
   }
 
   /** What the disk did not take is tried again for as long as we live: a lockout must not end with us, nor outlive `arm`. */
   #retry(): void {
     this.#looks += 1;
-    if (this.#looks % RETRY_LOOKS !== 0) return;
+    if (this.#looks % RETRY_LOOKS !== 0 || this.#foreign) return;
     this.#quiet = true;
     this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
     if (this.#current === undefined) this.#owed = !this.#clear();

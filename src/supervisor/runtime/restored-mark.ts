@@ -12,10 +12,13 @@ const MAX_BYTES = 65_536;
 
 export class RestoredBot {
   readonly #folder: string;
+  readonly #foreign: (() => boolean) | undefined;
   #mark: RestoredMark | "unreadable" | undefined;
 
-  constructor(folder: string) {
+  /** `foreign`: whether the folder is another supervisor's by now. */
+  constructor(folder: string, foreign?: () => boolean) {
     this.#folder = folder;
+    this.#foreign = foreign;
     this.look();
   }
 
@@ -43,6 +46,8 @@ export class RestoredBot {
 
   /** The data agrees with the account again. Throws when the mark cannot be removed; it then holds. */
   reconciled(): void {
+    if (this.#foreign?.() === true)
+      throw new Error(`cannot remove ${this.#path}: another supervisor has the state folder`);
     rmSync(this.#path, { force: true });
     syncDir(this.#folder);
     this.#mark = undefined;

@@ -40,6 +40,8 @@ export interface StarterDeps {
   readonly limits: BotLimits;
   /** The supervisor's own environment. */
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** As in `BotDeps`. */
+  readonly foreign?: () => boolean;
   readonly fact: (level: "warn" | "alert", text: string) => void;
 }
 
@@ -278,6 +280,8 @@ export class Starter {
    * costs the adoption: the marks of the bot's processes still find them.
    */
   #saveIdentity(identity: Identity): void {
+    this.#unsaved ||= this.#deps.foreign?.() === true;
+    if (this.#deps.foreign?.() === true) return;
     try {
       rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
       this.#unsettled = true;

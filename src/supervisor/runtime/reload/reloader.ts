@@ -94,7 +94,7 @@ export class Reloader {
       const tools = await loadTools();
       const obstacle = this.#deps.obstacle();
       if (obstacle !== undefined)
-        throw new ReloadRefusal("inProgress", `cannot reload: ${obstacle}`, "try again when the restore has ended");
+        throw new ReloadRefusal("inProgress", `cannot reload: ${obstacle}`, "try again when that has ended");
       const { loaded, plan, answer } = this.#read(tools);
       if (answer.refusal !== null)
         throw new ReloadRefusal("refused", `cannot reload: ${answer.refusal}`, "nothing was changed");
