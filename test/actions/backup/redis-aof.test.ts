@@ -160,6 +160,11 @@ test(`makeBackup() of an append-only file leaves out half a command at its end${
   await using rig = new RedisRig();
   const server = await rig.start("--appendonly", "yes");
   await fillRedis(server, 20);
+  await eventually("the file holds all of it", async () => {
+    // While it is being flushed, the server answers before it has written.
+    const state = await server.info("persistence");
+    return ["aof_buffer_length", "aof_pending_bio_fsync"].every((key) => state.get(key) === "0");
+  });
   const folder = join(rig.data, "appendonlydir");
   const log = readdirSync(folder).find((name) => name.endsWith(".incr.aof")) ?? "";
   writeFileSync(join(folder, log), "*3\r\n$3\r\nSET\r\n$4\r\nha", { flag: "a" });
