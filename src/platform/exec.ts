@@ -62,15 +62,7 @@ export function replaceProcess({ path, env, pass }: Replacement): string {
   return `execve(2) failed with errno ${errno} for ${kept.length} strings`;
 }
 
-/**
- * Holds the daemon's signals back for the next program. Those that have come are heard in the next turns of the loop, so this comes
- * some turns before `replaceProcess`: what is heard by then and not obeyed is lost with this program.
- */
-export function holdBackSignals(): void {
-  holdSignals(true);
-}
-
-/** Lets the signals in again that were held back, by the program before us or by us; its handlers must be in place. */
+/** Lets the signals in again that the program before us held back for us; its handlers must be in place. */
 export function releaseSignals(): void {
   holdSignals(false);
 }

@@ -1,8 +1,8 @@
 /**
- * Signals that come while this program gives way to the next one (execve(2)). The thread that will exec blocks them, and they wait in the
- * kernel; but a thread that the runtime has begun may take one all the same, and what it leaves for our loop goes with this program. So
- * meanwhile their handler is umask(2): it may be called in a handler, takes the signal's number as it is, and what it sets outlives the
- * exec. Of several signals the last one is known.
+ * Signals that come while this program gives way to the next one (execve(2)). What the runtime has taken of one and not yet handed to our
+ * loop goes with this program; and blocking them keeps neither the runtime's other threads from taking them, nor our children from being
+ * deaf. So meanwhile their handler is umask(2): it may be called in a handler, takes the signal's number as it is, and what it sets
+ * outlives the exec. Of several signals the last one is known.
  */
 import { readFileSync } from "node:fs";
 import { constants } from "node:os";

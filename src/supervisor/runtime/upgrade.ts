@@ -13,14 +13,7 @@ import {
 } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { runCommand, runningCommands } from "../../platform/command.ts";
-import {
-  fileStamp,
-  holdBackSignals,
-  programProblem,
-  releaseSignals,
-  replaceProcess,
-  startedAs,
-} from "../../platform/exec.ts";
+import { fileStamp, programProblem, replaceProcess, startedAs } from "../../platform/exec.ts";
 import { endLateWatch, lateSignal, watchLateSignals, type LateWatch } from "../../platform/late-signals.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { isLive } from "../../platform/proc.ts";
@@ -169,13 +162,12 @@ export class Upgrader {
     });
   }
 
-  /** What is slow is done here; a signal that comes from here on waits for the next program, and one that came before is obeyed first. */
+  /** What is slow is done here; a signal that comes from here on is noted, and one that came before is obeyed in the next turns. */
   #announce(binary: string, stamp: string, to: string): void {
     const { clock, say, tellSystemd } = this.#deps;
     say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
     tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
     this.#late = watchLateSignals();
-    holdBackSignals();
     clock.after(TURN_MS, () => clock.after(TURN_MS, () => this.#replace(binary, stamp, to)));
   }
 
@@ -187,7 +179,6 @@ export class Upgrader {
     if (!stopping()) tellSystemd(`READY=1\nSTATUS=${bots.size} bots`);
     this.#fail(`cannot upgrade to ${binary}: ${failure}`);
     const late = this.#late && endLateWatch(this.#late);
-    releaseSignals();
     if (late !== undefined) process.kill(process.pid, late);
   }
 
