@@ -283,8 +283,8 @@ export class Rig implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     let unstopped: Error | undefined;
     if (this.#daemon !== undefined) await this.endDaemon("SIGTERM").catch((error: Error) => (unstopped = error));
-    // A killed daemon leaves the workers of a crash dump, which end by themselves.
-    await until("the workers of crash dumps have ended", () => !processesIn(this.folder).some(isDumpWorker)).catch(
+    // Workers of backups go on when the daemon ends, and a killed one leaves those of a crash dump too: they end by themselves.
+    await until("what outlives a daemon has ended", () => !processesIn(this.folder).some(outlivesDaemon)).catch(
       () => undefined,
     );
     const left = unstopped === undefined ? processesIn(this.folder).length : 0;
@@ -305,8 +305,9 @@ export class Rig implements AsyncDisposable {
   }
 }
 
-function isDumpWorker({ pid }: ProcessId): boolean {
-  return (readProc(`/proc/${pid}/cmdline`) ?? "").includes("-dump");
+function outlivesDaemon({ pid }: ProcessId): boolean {
+  const action = /\0__action\0([a-z-]+)\0/.exec(readProc(`/proc/${pid}/cmdline`) ?? "")?.[1] ?? "";
+  return /-dump$|backup|^check-share$/.test(action);
 }
 
 /** A promise with a deadline. */
