@@ -151,6 +151,25 @@ test.concurrent("a supervisor whose state folder another one has starts and arms
   expect(written()).toEqual([false, false]);
 });
 
+test.concurrent("of two supervisors that were started on the same path neither ends the other's bot", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig();
+  const bots = { bot: { command: STAY, cwd: rig.folder, autostart: false, emergency: emergencyAt(paper.url) } };
+  rig.configure(bots, { runtimeDir: "own" });
+  await rig.run();
+  renameSync(rig.state("."), rig.path("moved"));
+  await using other = new Rig({ bots, config: { stateDir: rig.state("."), runtimeDir: "run" } });
+  await other.run();
+  await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
+  expect((await other.cli("start", "bot")).code).toBe(0);
+  const { pid } = await other.bot();
+  const closed = await rig.cli("emergency", "close", "bot", "--yes");
+  expect(closed.code).toBe(12);
+  expect(closed.err + closed.out).toContain(`pid ${pid} is this bot`);
+  expect(await other.bot()).toMatchObject({ pid, state: "running", generation: 1 });
+  expect(paper.state().positions).toHaveLength(2);
+});
+
 test.concurrent("a copy of an installation neither adopts nor doubles the bot, nor closes its account; moved, it goes on", async () => {
   await using paper = await startPaper();
   const bot = { command: STAY, emergency: emergencyAt(paper.url) };

@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir, uptime } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { inject } from "vitest";
 import type { JournalEntry } from "../../src/core/journal-entry.ts";
 import type { BotStatus, Status } from "../../src/core/status.ts";
@@ -41,7 +41,7 @@ export const CREDENTIALS = { apiKey: API_KEY, apiSecret: API_SECRET };
 export type BotSettings = Readonly<Record<string, unknown>> & { readonly restart?: object };
 
 /** Keys of the config beside `bots`; the rig must know where the sockets are. */
-export type TopLevel = Readonly<Record<string, unknown>> & { readonly runtimeDir?: string };
+export type TopLevel = Readonly<Record<string, unknown>> & { readonly stateDir?: string; readonly runtimeDir?: string };
 
 export interface RigOptions {
   readonly bots?: Readonly<Record<string, BotSettings>>;
@@ -131,6 +131,8 @@ export class Rig implements AsyncDisposable {
   readonly #env: Record<string, string>;
   readonly #prefix: readonly string[];
   #runtimeDir = this.state("run");
+  /** Short names of all that it was configured to be. */
+  readonly #installations = new Set<string>();
   #daemon: Daemon | undefined;
 
   constructor({ bots, config, env, hideCgroups = false, uptimeSeconds, binary }: RigOptions = {}) {
@@ -145,6 +147,9 @@ export class Rig implements AsyncDisposable {
   /** Writes the config; JSON is YAML too. */
   configure(bots: Readonly<Record<string, BotSettings>>, config: TopLevel = {}): void {
     if (config.runtimeDir !== undefined) this.#runtimeDir = this.path(config.runtimeDir);
+    const stateDir = resolve(this.folder, config.stateDir ?? ".supervisor");
+    const runtimeDir = resolve(this.folder, config.runtimeDir ?? join(stateDir, "run"));
+    this.#installations.add(installationOf({ stateDir, runtimeDir }));
     const quick = Object.entries(bots).map(([name, bot]) => [
       name,
       { stopTimeout: "2s", ...bot, restart: { ...QUICK_RESTART, ...bot.restart } },
@@ -299,9 +304,9 @@ export class Rig implements AsyncDisposable {
   #removeCgroups(): void {
     const base = ownFolder(readFileSync("/proc/self/mountinfo", "utf8"), readFileSync("/proc/self/cgroup", "utf8"));
     if (base === undefined) return;
-    const mark = `-${installationOf(this.path(".supervisor"))}`;
     for (const name of readdirSync(base))
-      if (/^(bot|close)-/.test(name) && name.endsWith(mark)) removeCgroup(join(base, name));
+      if (/^(bot|close)-/.test(name) && this.#installations.has(name.split("-").at(-1) ?? ""))
+        removeCgroup(join(base, name));
   }
 }
 

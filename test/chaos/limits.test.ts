@@ -29,9 +29,13 @@ const limited = (memory: string, cpu: string, pids: number): BotSettings => ({
   limits: { memory, cpu, pids },
 });
 
+function cgroupName(rig: Rig): string {
+  return `bot-bot-${installationOf({ stateDir: rig.state("."), runtimeDir: rig.state("run") })}`;
+}
+
 /** The v1 cgroups of the rig's bot. */
 function cgroupsOf(rig: Rig): readonly string[] {
-  const name = `bot-bot-${installationOf(rig.path(".supervisor"))}`;
+  const name = cgroupName(rig);
   return (["memory", "cpu", "pids"] as const)
     .map((each) => join(v1(each) ?? "", name))
     .filter((path) => existsSync(path));
@@ -39,7 +43,7 @@ function cgroupsOf(rig: Rig): readonly string[] {
 
 /** A file of the cgroup of the running start. */
 function readLimit(rig: Rig, controller: Controller, file: string): string {
-  const name = `bot-bot-${installationOf(rig.path(".supervisor"))}`;
+  const name = cgroupName(rig);
   const folder = join(v1(controller) ?? "", name);
   const start = readdirSync(folder, { withFileTypes: true }).find((entry) => entry.isDirectory());
   return readFileSync(join(folder, start?.name ?? "", file), "utf8");
@@ -119,7 +123,7 @@ describe.runIf(enforced).concurrent("the cgroups of limits", () => {
     await using rig = new Rig({ bots: { bot } });
     await rig.run();
     const text = await until("it wrote its cgroups", () => rig.read("cgroups").includes("0::") && rig.read("cgroups"));
-    const name = `bot-bot-${installationOf(rig.path(".supervisor"))}/`;
+    const name = `${cgroupName(rig)}/`;
     for (const controller of ["memory", "cpu", "pids"])
       expect(text.split("\n").find((line) => line.split(":")[1] === controller)).toContain(name);
     expect(cgroupsOf(rig)).toHaveLength(3);

@@ -80,7 +80,7 @@ export async function closeWithoutDaemon(
       cgroupBase: detectCgroup().base,
       controllers: undefined,
       alone: false,
-      installation: installationOf(dirs.stateDir),
+      installation: installationOf(dirs),
       drain: () => {},
       onChange: () => {},
       pulse,

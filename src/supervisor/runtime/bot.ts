@@ -31,7 +31,7 @@ import { decisionEntry, verdictFact } from "./narrate.ts";
 import { makeRoomForBot } from "./quarantine.ts";
 import { RestoredBot } from "./restored-mark.ts";
 import type { ProbeView } from "./schedule.ts";
-import { Starter } from "./starter.ts";
+import { cgroupNameOf, Starter } from "./starter.ts";
 import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
 
 /** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
@@ -90,7 +90,7 @@ export class Bot {
     this.dumps = new Dumps(withPlan(live, { clock, fact, version, secrets, status: () => botStatus(this, clock) }));
     const kin = kinOf(this.plan, remains, deps.configured);
     const locks = inheritedLocks(kin, deps.configured);
-    const cgroupName = `bot-${name}-${deps.installation}`;
+    const cgroupName = cgroupNameOf(name, deps.installation, own?.identity);
     const workerCgroup = base === undefined ? undefined : join(base, `close-${name}-${deps.installation}`);
     this.emergency = new Emergency(withPlan(live, { user, clock, random, env, workerCgroup, foreign, ...locks, fact }));
     const closing = (): boolean => isClosing(this.loop.state);

@@ -73,7 +73,7 @@ export class Fleet {
 
   constructor(deps: FleetDeps) {
     this.#deps = deps;
-    this.#installation = installationOf(deps.dirs.stateDir);
+    this.#installation = installationOf(deps.dirs);
   }
 
   /** The bots by name; the same map for the life of the fleet. */

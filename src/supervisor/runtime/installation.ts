@@ -16,8 +16,13 @@ export function statusFile(stateDir: string): string {
   return join(stateDir, "status.json");
 }
 
-export function installationOf(stateDir: string): string {
-  return new Bun.CryptoHasher("sha256").update(stateDir).digest("hex").slice(0, NAME_CHARS);
+/**
+ * The short name. Of two supervisors that live, each was started on the same path when that was another folder, no two have the same
+ * control socket, and one must never find the other's bot in a cgroup that it takes for its own.
+ */
+export function installationOf({ stateDir, runtimeDir }: Folders): string {
+  const text = `${stateDir}\0${controlSocketPath(runtimeDir)}`;
+  return new Bun.CryptoHasher("sha256").update(text).digest("hex").slice(0, NAME_CHARS);
 }
 
 /** Another supervisor has the state folder. */

@@ -1,8 +1,8 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Identity } from "../../core/identity.ts";
 import type { Carried } from "../../core/lifecycle-types.ts";
-import { createBotCgroup, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
+import { createBotCgroup, cgroupPids, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
@@ -307,6 +307,25 @@ export class Starter {
   /** The bot's marks in its environment still tell its processes from others. */
   #complain(error: unknown): void {
     this.#deps.fact("alert", `cannot write the identity: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+/**
+ * Name of the bot's cgroup. One in which its last start lives keeps the name that it has, which an older release chose otherwise: the
+ * limits of that start are looked for by it in hierarchies whose path no identity holds.
+ */
+export function cgroupNameOf(bot: string, installation: string, before: Identity | undefined): string {
+  const own = `bot-${bot}-${installation}`;
+  if (before?.cgroup === undefined || before.cgroup === null || before.bootId !== bootId()) return own;
+  const name = basename(before.cgroup);
+  return name.startsWith(`bot-${bot}-`) && isInhabited(before.cgroup) ? name : own;
+}
+
+function isInhabited(cgroup: string): boolean {
+  try {
+    return cgroupPids(cgroup).length > 0;
+  } catch {
+    return false;
   }
 }
 

@@ -1,11 +1,12 @@
-/** A bot that another supervisor has started meanwhile is not started beside it. Real processes. */
-import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+/** A bot that another supervisor has started meanwhile is not started beside it; and where a bot is kept. Real processes. */
+import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { bootId } from "../../../src/platform/proc.ts";
 import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
 import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { Starter, type Started } from "../../../src/supervisor/runtime/starter.ts";
+import { cgroupNameOf, Starter, type Started } from "../../../src/supervisor/runtime/starter.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 
@@ -63,4 +64,31 @@ test("Starter does not start a bot that lives under another state folder by now"
     await stranger.exited;
   }
   await end(start());
+});
+
+test("cgroupNameOf() keeps the name of a cgroup in which the last start lives, and else takes the installation's own", () => {
+  const cgroup = join(root, "bot-bot-old");
+  const before = {
+    version: 1,
+    generation: 1,
+    restarts: 0,
+    account: "bot",
+    bootId: bootId() ?? "",
+    pid: 1,
+    startTimeTicks: 1,
+    invocationId: "a",
+    definition: "b",
+    ready: true,
+    cgroup,
+  } as const;
+  mkdirSync(cgroup);
+  const nameWith = (pids: string, more: object = {}): string => {
+    writeFileSync(join(cgroup, "cgroup.procs"), pids);
+    return cgroupNameOf("bot", "new", { ...before, ...more });
+  };
+  expect(nameWith("1\n")).toBe("bot-bot-old");
+  expect(nameWith("")).toBe("bot-bot-new");
+  expect(nameWith("1\n", { bootId: "another boot" })).toBe("bot-bot-new");
+  expect(nameWith("1\n", { cgroup: root })).toBe("bot-bot-new");
+  expect(cgroupNameOf("bot", "new", undefined)).toBe("bot-bot-new");
 });
