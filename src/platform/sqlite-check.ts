@@ -1,6 +1,6 @@
 /** SQLite's own checks of a copy that nobody else writes to (https://sqlite.org/pragma.html#pragma_integrity_check). */
 import type { CheckedTable, CheckShare } from "../core/sqlite-shares.ts";
-import { openToRead, openToWrite, rowsOf } from "./sqlite.ts";
+import { openToRead, rowsOf } from "./sqlite.ts";
 
 /** Part of a copy that SQLite reads by mmap(2) while it checks it: without it half of the time goes to reads of one page each. */
 const MAPPED_BYTES = 2 ** 31 - 65_536;
@@ -22,26 +22,7 @@ export function checkDatabase(path: string, { quick }: { readonly quick: boolean
   ]);
 }
 
-/**
- * The same, and whether each row keeps the CHECK constraints of its table: SQLite forgets those of a file that it may only read
- * (sqlite3AddCheckConstraint), so the copy is opened to write, and nothing is written to it. A constraint that calls a function
- * of the bot's own cannot be asked, and is left out with all others then.
- */
-export async function checkConstraints(path: string): Promise<readonly string[]> {
-  const database = await openToWrite(path);
-  try {
-    database.pragma("query_only = ON");
-    database.pragma(`mmap_size = ${MAPPED_BYTES}`);
-    return [...ask(database, `integrity_check(${MAX_FINDINGS})`), ...orphans(database)];
-  } catch {
-    // Whatever else is wrong is found without them, too.
-  } finally {
-    database.close();
-  }
-  return checkDatabase(path, { quick: false });
-}
-
-/** As `checkDatabase`, of a part of the work: both shares together find what `checkDatabase` does. */
+/** The same of a part of the work: both shares together find what `checkDatabase` does. */
 export function checkShare(path: string, { file, tables }: CheckShare): Promise<readonly string[]> {
   return findings(path, (database) => [
     ...(file ? [...ask(database, `quick_check(${MAX_FINDINGS})`), ...orphans(database)] : []),

@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { copyDatabase, databaseBytes, readContent } from "../../platform/sqlite.ts";
 import { askDatabase } from "../../platform/sqlite-ask.ts";
-import { checkConstraints } from "../../platform/sqlite-check.ts";
+import { checkDatabase } from "../../platform/sqlite-check.ts";
 import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { Basis } from "./basis.ts";
 import { askChecks } from "./checks.ts";
@@ -96,7 +96,7 @@ export const sqliteProver: Prover = {
     const path = join(scratch, base?.manifest.raw.name ?? manifest.raw.name);
     const database = base === undefined ? raw : rebuiltDatabase({ manifest, raw }, base);
     await writeRawFile(database, path, { mode: 0o600, flush: false });
-    const findings = await checkConstraints(path);
+    const findings = await checkDatabase(path, { quick: false });
     if (findings.length > 0) throw new Error(findings.join("; "));
     compareContent(manifest, await readContent(path));
     return checks === undefined ? [] : checkData(path, checks, Date.parse(manifest.snapshotAt));

@@ -1,6 +1,6 @@
 /** A check by two processes finds what one alone finds, whatever is wrong with the database and with the second process. */
 import { execFileSync } from "node:child_process";
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -8,7 +8,7 @@ import { afterAll, expect, test } from "vitest";
 import { checkFully, checkShareAction } from "../../../src/actions/backup/check-database.ts";
 import { shareCheck } from "../../../src/core/sqlite-shares.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
-import { checkConstraints, checkDatabase, checkShare, tablesToCheck } from "../../../src/platform/sqlite-check.ts";
+import { checkDatabase, checkShare, tablesToCheck } from "../../../src/platform/sqlite-check.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "check-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -165,38 +165,4 @@ test.concurrent.each([
   expect(await checkFully(path, { processes: 2, minBytes: 0, program })).toEqual([
     expect.stringContaining(SECOND.found),
   ]);
-});
-
-/** A copy with what the statements make of it. */
-function copyWith(name: string, sql: string): string {
-  const path = join(folder, name);
-  copyFileSync(whole, path);
-  execFileSync("sqlite3", [path, sql]);
-  return path;
-}
-
-test("checkConstraints() finds a row that breaks a CHECK, which SQLite passes over in a file that it may only read", async () => {
-  const path = copyWith("broken.db", "PRAGMA ignore_check_constraints = ON; UPDATE orders SET side = 'x' WHERE id = 7");
-  expect(await checkConstraints(path)).toEqual(["CHECK constraint failed in orders"]);
-  expect(await alone(path)).toEqual([]);
-});
-
-test("checkConstraints() leaves the file as it was, in WAL mode too, and nothing beside it", async () => {
-  const path = copyWith("wal.db", "PRAGMA journal_mode = WAL");
-  const before = readFileSync(path);
-  expect(await checkConstraints(path)).toEqual([]);
-  expect(readFileSync(path).equals(before)).toBe(true);
-  expect(readdirSync(folder).filter((name) => name.startsWith("wal.db"))).toEqual(["wal.db"]);
-});
-
-test("checkConstraints() goes without the constraints where one calls a function that is not here", async () => {
-  const path = copyWith(
-    "own.db",
-    `PRAGMA writable_schema = ON;
-     UPDATE sqlite_schema SET sql = 'CREATE TABLE bare (note TEXT CHECK (own(note) = 1))' WHERE name = 'bare'`,
-  );
-  expect(await checkConstraints(path)).toEqual([]);
-  execFileSync("sqlite3", [path, "PRAGMA foreign_keys = OFF; DELETE FROM orders WHERE id = 3"]);
-  expect(await checkConstraints(path)).toEqual(await alone(path));
-  expect((await alone(path)).length).toBeGreaterThan(0);
 });
