@@ -29,6 +29,17 @@ export function judgeWalRoom(room: DiskRoom, segmentBytes: number, before: WalRo
   return isBelow(reserve, before !== "enough") ? "low" : "enough";
 }
 
+/**
+ * Segments that have room before the disk is full, at least one: a receiver that catches up fills a disk within a fraction of a
+ * second, in which nobody looks. `undefined`: nobody counts its bytes.
+ */
+export function segmentsUntilFull(room: DiskRoom, segmentBytes: number): number | undefined {
+  if (room.totalBytes <= 0) return undefined;
+  const bytes = Math.floor((room.freeBytes - walFloorBytes(room.totalBytes)) / segmentBytes);
+  const spareFiles = (room.freeFiles ?? Number.POSITIVE_INFINITY) - reserveFiles(room.totalFiles ?? 0) / 2;
+  return Math.max(1, Math.min(bytes, Math.floor(spareFiles / FILES_OF_SEGMENT)) - SEGMENTS_AHEAD);
+}
+
 /** Free bytes below which no WAL is received. */
 export function walFloorBytes(diskBytes: number): number {
   return Math.min(reserveBytes(diskBytes) / 2, MAX_FLOOR_BYTES);

@@ -21,6 +21,12 @@ export function readSegment(name: string, segmentBytes: number): WalSegment | un
   return { name, timeline: Number.parseInt(timeline, 16), number: Number.parseInt(high, 16) * perHalf + lower };
 }
 
+/** Where the segment of this number ends, as pg_receivewal takes it: it stops behind that byte. */
+export function endOfSegment(number: number, segmentBytes: number): string {
+  const last = (BigInt(number) + 1n) * BigInt(segmentBytes) - 1n;
+  return `${(last >> 32n).toString(16)}/${(last & 0xffff_ffffn).toString(16)}`.toUpperCase();
+}
+
 /**
  * Those that a recovery can play from the segment number `from` on, in order, and the number of the first that is missing. Of
  * several timelines each segment is taken: the history file decides.

@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { reserveBytes, type DiskRoom } from "../../src/core/backup-room.ts";
-import { judgeWalRoom, walFloorBytes, type WalRoom } from "../../src/core/wal-room.ts";
+import { judgeWalRoom, segmentsUntilFull, walFloorBytes, type WalRoom } from "../../src/core/wal-room.ts";
 
 const MIB = 1_024 ** 2;
 const GIB = 1_024 ** 3;
@@ -56,4 +56,11 @@ test("judgeWalRoom() is low before it is full, and settles at once, on a disk of
       },
     ),
   );
+});
+
+test("segmentsUntilFull() says how many come before it is full, never none, and nothing where nothing is counted", () => {
+  expect(segmentsUntilFull(disk(FULL + 12 * SEGMENT), SEGMENT)).toBe(10);
+  expect(segmentsUntilFull(disk(50 * GIB, 500 + 12 * 3), SEGMENT)).toBe(10);
+  expect([0, FULL, FULL + 2 * SEGMENT].map((free) => segmentsUntilFull(disk(free), SEGMENT))).toEqual([1, 1, 1]);
+  expect(segmentsUntilFull({ ...disk(0), totalBytes: 0 }, SEGMENT)).toBeUndefined();
 });

@@ -1,7 +1,7 @@
 /** Names of WAL segments and what can be played of them. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { contiguousFrom, countGaps, gapsIn, readSegment } from "../../src/core/wal.ts";
+import { contiguousFrom, countGaps, endOfSegment, gapsIn, readSegment } from "../../src/core/wal.ts";
 
 const MIB = 1_024 ** 2;
 
@@ -50,4 +50,12 @@ test("countGaps() is how often a number from the start on is not there, though a
       expect(countGaps(twice, from)).toBe(there.size === 0 ? 0 : (shown.match(/\.+/g)?.length ?? 0));
     }),
   );
+});
+
+test("endOfSegment() is the place of its last byte, as the server writes it", () => {
+  expect([endOfSegment(0, 16 * MIB), endOfSegment(255, 16 * MIB), endOfSegment(4_096, MIB)]).toEqual([
+    "0/FFFFFF",
+    "0/FFFFFFFF",
+    "1/FFFFF",
+  ]);
 });

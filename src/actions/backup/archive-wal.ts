@@ -125,11 +125,12 @@ async function receive(
   const over = new AbortController();
   const receiver = new WalReceiver({
     target,
-    incoming: archive.incoming,
+    archive,
     segmentBytes,
     version,
     keeps,
     write: io.write,
+    clock: io.clock,
     onGone: () => over.abort(),
   });
   const ended = new AbortController();
@@ -142,11 +143,11 @@ async function receive(
   const worthless = needsBase ? known().at(-1)?.name : null;
   let upTo: string | null = null;
   let heldBytes = archivedBytes(repository.folder);
+  const watching = receiver.watch(stop);
   try {
     for (let round = 0; !stop.aborted && (io.signal !== undefined || isHeard()); round += 1) {
       // Safe: one round after the other, for as long as it lives.
       // oxlint-disable-next-line no-await-in-loop
-      const enough = await receiver.look();
       const archived = await archive.archive({
         compress: job.compress,
         recipients: job.recipients,
@@ -154,7 +155,10 @@ async function receive(
       });
       // A base that cannot be read now may need any of it.
       heldBytes += archive.bytesOf(archived);
-      if (round % (enough ? PRUNE_ROUNDS : SHORT_PRUNE_ROUNDS) === 0 && repository.list().damaged.length === 0) {
+      if (
+        round % (receiver.hasRoom ? PRUNE_ROUNDS : SHORT_PRUNE_ROUNDS) === 0 &&
+        repository.list().damaged.length === 0
+      ) {
         pruneOld(archive, starts());
         pruneAside(repository.folder, segmentBytes, systemId, basesOf(repository, segmentBytes));
         heldBytes = archivedBytes(repository.folder);
@@ -172,6 +176,7 @@ async function receive(
     if (over.signal.aborted) throw new Failure("source", `pg_receivewal has ended: ${receiver.words}`);
   } finally {
     ended.abort();
+    await watching;
     await receiver.end();
     // A request that waits for its store is left behind: it is tried again by whoever comes next.
     await Promise.race([copying, sleep(io.clock, COPY_END_MS)]);

@@ -6,6 +6,7 @@ import {
   closeSync,
   copyFileSync,
   createReadStream,
+  existsSync,
   mkdirSync,
   openSync,
   readdirSync,
@@ -117,6 +118,23 @@ export class WalArchive {
     return names.map((name) => ({ name, path: join(this.incoming, name) }));
   }
 
+  /** Number of the segment that pg_receivewal goes on with; `undefined`: nothing was received yet, and its slot knows. */
+  next(): number | undefined {
+    const numbers = this.received().flatMap(({ name }) => {
+      const isPartial = name.endsWith(PARTIAL);
+      const segment = readSegment(isPartial ? name.slice(0, -PARTIAL.length) : name, this.#segmentBytes);
+      return segment === undefined ? [] : segment.number + (isPartial ? 0 : 1);
+    });
+    return numbers.length === 0 ? undefined : Math.max(...numbers);
+  }
+
+  /** Whether a whole segment waits to be stored. */
+  waits(): boolean {
+    return namesIn(this.incoming).some(
+      (name) => readSegment(name, this.#segmentBytes) !== undefined && !existsSync(join(this.#folder, name, MANIFEST)),
+    );
+  }
+
   /** Stores what is whole, oldest first; returns the names. The newest whole one stays in `incoming`: an older server's receiver goes on from it. */
   async archive(options: WalOptions): Promise<readonly string[]> {
     const names = namesIn(this.incoming);
@@ -127,13 +145,15 @@ export class WalArchive {
     }
     const whole = names.flatMap((name) => readSegment(name, this.#segmentBytes) ?? []).toSorted(byNumber);
     const stored: string[] = [];
-    for (const { name } of whole)
+    for (const { name } of whole) {
       if (this.#manifest(name) === undefined) {
         // oxlint-disable-next-line no-await-in-loop -- Safe: in order.
         await this.#store(name, options);
         stored.push(name);
       }
-    for (const { name } of whole.slice(0, -1)) rmSync(join(this.incoming, name), { force: true });
+      // At once: many of them twice may fill the disk.
+      if (name !== whole.at(-1)?.name) rmSync(join(this.incoming, name), { force: true });
+    }
     return stored;
   }
 

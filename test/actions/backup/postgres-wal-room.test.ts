@@ -16,6 +16,8 @@ const SEGMENT_BYTES = MIB;
 const SIZE = "64m";
 const LOW_BYTES = 14 * MIB;
 const FULL_BYTES = 7 * MIB;
+/** What WAL leaves alone, but for the manifests of what is packed meanwhile. */
+const FLOOR_BYTES = 6 * MIB;
 
 const server = new PgServer(undefined, ["--wal-segsize=1"]);
 const store = mkdtempSync(join(tmpdir(), "wal-room-"));
@@ -90,5 +92,45 @@ test(
     // Each was said once.
     expect(receiver.lines.filter(({ kind }) => kind === "alarm").length).toBe(2);
     expect(wal()?.archivedBytes).toBe(archivedBytes(rig.repository("ledger").folder));
+  },
+);
+
+test(
+  `archiveWal() catches up with more than its disk has room for, and fills it to the floor alone${why}`,
+  { skip: !mounted, timeout: 240_000 },
+  async () => {
+    using rig = new StoreRig();
+    const database = server.makeDatabase(10);
+    const target = { kind: "postgres", name: "backlog", url: server.url(database), physical: true } as const;
+    mkdirSync(rig.repository("backlog").folder);
+    const bytesFree = (): number => statfsSync(store).bavail * statfsSync(store).bsize;
+    let least = Number.POSITIVE_INFINITY;
+    await using receiver = new Receiver(rig, target);
+    const wal = (): Extract<BackupLine, { kind: "wal" }> | undefined =>
+      receiver.lines.findLast((line) => line.kind === "wal");
+    const stops = (): readonly BackupLine[] =>
+      receiver.lines.filter((line) => line.kind === "alarm" && /nothing is received/.test(line.text));
+    await until("it is received", () => wal()?.lagBytes === 0);
+    fillTo(FULL_BYTES);
+    await until("it stops", () => wal()?.paused === true);
+    // Nothing of it can be packed.
+    server.sql(
+      database,
+      "CREATE TABLE noise AS SELECT string_agg(decode(md5(random()::text || n), 'hex'), '') FROM generate_series(1, 5000000) n GROUP BY n / 100",
+    );
+    await until("the server keeps it", () => (wal()?.lagBytes ?? 0) > 70 * MIB);
+    rmSync(join(store, "ballast"));
+    await until("it stops again", () => {
+      least = Math.min(least, bytesFree());
+      return stops().length === 2;
+    });
+    expect(least).toBeGreaterThanOrEqual(FLOOR_BYTES);
+    await until("some stays at the server", () => wal()?.paused === true && (wal()?.lagBytes ?? 0) > 0);
+    expect(stops().length).toBe(2);
+
+    Bun.spawnSync(["mount", "-o", "remount,size=512m", store]);
+    await until("nothing is behind", () => wal()?.paused === false && wal()?.lagBytes === 0);
+    expect(gapsIn(new WalArchive(rig.repository("backlog").folder, SEGMENT_BYTES).segments())).toEqual([]);
+    expect(receiver.lines.filter(({ kind }) => kind === "walGap" || kind === "failed")).toEqual([]);
   },
 );
