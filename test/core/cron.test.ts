@@ -3,6 +3,7 @@ import { Cron } from "croner";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { nextOf, previousOf, readCron } from "../../src/core/cron.ts";
+import { runsAround } from "../../src/supervisor/runtime/config/cron.ts";
 
 const number = (min: number, max: number) => fc.integer({ min, max }).map(String);
 const field = (min: number, max: number) =>
@@ -84,3 +85,14 @@ test.each([
 ])("readCron() leaves %j to the library", (text) => {
   expect(readCron(text)).toBeUndefined();
 });
+
+test.each(["UTC", "Europe/London"])(
+  "runsAround() in %s counts a run of this very millisecond as one that has come",
+  (timezone) => {
+    const [before, at, next] = [4, 5, 6].map((day) => Date.UTC(2026, 2, day));
+    const around = (ms: number) => runsAround("0 0 * * *", timezone, new Date((at ?? 0) + ms));
+    expect(around(-1)).toEqual({ previousMs: before, nextMs: at });
+    expect(around(0)).toEqual({ previousMs: at, nextMs: next });
+    expect(around(1)).toEqual({ previousMs: at, nextMs: next });
+  },
+);

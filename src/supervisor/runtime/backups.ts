@@ -19,7 +19,7 @@ import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { backupStatus } from "./backup-status.ts";
 import { backupJobs, placesOf, readRecord, runDeed, settleOnServer, verifyJob, type Place } from "./backup-run.ts";
-import { nextRun, previousRun } from "./config/cron.ts";
+import { runsAround, type Runs } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
 import { Drills } from "./drills.ts";
@@ -54,8 +54,6 @@ interface Facts {
   readonly full: ScheduleFacts;
   readonly incremental: IncrementalFacts;
 }
-
-type Runs = Pick<ScheduleFacts, "previousMs" | "nextMs">;
 
 export class Backups {
   readonly restores: Restores;
@@ -202,10 +200,7 @@ export class Backups {
     const nowMs = now.getTime();
     if (known !== undefined && nowMs >= (known.previousMs ?? 0) && nowMs < (known.nextMs ?? Number.POSITIVE_INFINITY))
       return known;
-    const runs = {
-      previousMs: previousRun(schedule, timezone, now)?.getTime(),
-      nextMs: nextRun(schedule, timezone, now)?.getTime(),
-    };
+    const runs = runsAround(schedule, timezone, now);
     this.#timetable.set(target, runs);
     return runs;
   }

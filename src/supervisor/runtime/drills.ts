@@ -21,7 +21,7 @@ import {
   type Place,
 } from "./backup-run.ts";
 import type { BackupsInput } from "./config/backup-schema.ts";
-import { nextRun, previousRun } from "./config/cron.ts";
+import { runsAround } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { knownIds, remoteOf, scratchOf } from "./copies.ts";
 
@@ -224,10 +224,7 @@ export class Drills {
     const known = this.#runs;
     if (known !== undefined && nowMs >= (known.previousMs ?? 0) && nowMs < (known.nextMs ?? Number.POSITIVE_INFINITY))
       return known;
-    this.#runs = {
-      previousMs: previousRun(schedule, timezone, now)?.getTime(),
-      nextMs: nextRun(schedule, timezone, now)?.getTime(),
-    };
+    this.#runs = runsAround(schedule, timezone, now);
     return this.#runs;
   }
 

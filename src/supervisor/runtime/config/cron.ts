@@ -15,15 +15,31 @@ export function scheduleError(text: string): string | undefined {
   }
 }
 
-/** The first instant of the schedule after `after`; `undefined` when there is none. Throws for an unknown time zone. */
-export function nextRun(schedule: string, timezone: string, after: Date): Date | undefined {
+/** The runs of a schedule around an instant, ms since 1970; `undefined` where there is none. */
+export interface Runs {
+  /** At the instant itself, or the last before it. */
+  readonly previousMs: number | undefined;
+  readonly nextMs: number | undefined;
+}
+
+/** Throws for an unknown time zone. */
+export function runsAround(schedule: string, timezone: string, now: Date): Runs {
+  return {
+    // A run of this very millisecond is none of tomorrow's: one that is neither before nor after it would never be made.
+    previousMs: previousRun(schedule, timezone, new Date(now.getTime() + 1))?.getTime(),
+    nextMs: nextRun(schedule, timezone, now)?.getTime(),
+  };
+}
+
+/** The first instant of the schedule after `after`. */
+function nextRun(schedule: string, timezone: string, after: Date): Date | undefined {
   const plain = timezone === "UTC" ? readCron(schedule) : undefined;
   if (plain !== undefined) return dateOf(nextOf(plain, after.getTime()));
   return new Cron(schedule, { ...zoneOf(timezone), paused: true }).nextRun(after) ?? undefined;
 }
 
 /** The last instant of the schedule before `before`. */
-export function previousRun(schedule: string, timezone: string, before: Date): Date | undefined {
+function previousRun(schedule: string, timezone: string, before: Date): Date | undefined {
   const plain = timezone === "UTC" ? readCron(schedule) : undefined;
   if (plain !== undefined) return dateOf(previousOf(plain, before.getTime()));
   return new Cron(schedule, { ...zoneOf(timezone), paused: true }).previousRuns(1, before)[0];
