@@ -32,6 +32,11 @@ export interface DeedEnd {
   readonly failure: string | undefined;
 }
 
+/** What somebody must hear of; `undefined`: it was done, or another process is at it already. */
+export function troubleOf({ code, failure }: DeedEnd): string | undefined {
+  return code === BACKUP_EXIT.busy ? undefined : failure;
+}
+
 interface RunOptions {
   readonly clock: Clock;
   readonly onLine: (line: BackupLine) => void;
@@ -221,13 +226,13 @@ export async function settleOnServer(
       target: withPassword(jobTarget(name, target), target, env),
       stateDir: dirs.stateDir,
     };
-    const { code, failure } = await runDeed("settle-restore", job, {
+    const end = await runDeed("settle-restore", job, {
       clock,
       onLine: (line) => {
         if (line.kind === "settled") settled = line;
       },
     });
-    const why = code === BACKUP_EXIT.busy || failure === undefined ? undefined : failure;
+    const why = troubleOf(end);
     return { settled, failure: why === undefined ? undefined : `cannot end the restore of ${name}: ${why}` };
   } catch (error) {
     return {

@@ -18,7 +18,17 @@ import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { backupStatus } from "./backup-status.ts";
-import { backupJobs, placesOf, readRecord, runDeed, settleOnServer, verifyJob, type Place } from "./backup-run.ts";
+import {
+  backupJobs,
+  placesOf,
+  readRecord,
+  runDeed,
+  settleOnServer,
+  troubleOf,
+  verifyJob,
+  type DeedEnd,
+  type Place,
+} from "./backup-run.ts";
 import { runsAround, type Runs } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
@@ -49,6 +59,9 @@ interface BackupsDeps {
   /** Starts a bot that a restore had stopped. */
   readonly start: (bot: string) => void;
 }
+
+/** `undefined`: it was done. Text: why it was not. */
+type Tried = DeedEnd | string | undefined;
 
 interface Facts {
   readonly full: ScheduleFacts;
@@ -205,13 +218,16 @@ export class Backups {
     return runs;
   }
 
-  async #run(place: Place, what: string, deed: () => Promise<string | undefined>): Promise<void> {
+  async #run(place: Place, what: string, deed: () => Promise<Tried>): Promise<void> {
     const { clock, say } = this.#deps;
     this.#running.add(keyOf(place));
-    const failure = await deed().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
+    const tried = await deed().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
     this.#running.delete(keyOf(place));
-    if (failure === undefined) return;
+    if (tried === undefined) return;
     this.#pausedUntilMs.set(keyOf(place), clock.monotonicMs() + PAUSE_MS);
+    const failure = typeof tried === "string" ? tried : troubleOf(tried);
+    // Another one is under way, as that of the daemon before an upgrade: it counts, or says what is wrong.
+    if (failure === undefined) return;
     say("alert", `cannot ${what} ${place.target} in ${place.store}: ${failure}`);
   }
 
@@ -229,11 +245,11 @@ export class Backups {
   }
 
   /** Proves the newest backups as far as the level says; says why one does not stand. */
-  async #prove(place: Place, level: Level): Promise<string | undefined> {
+  async #prove(place: Place, level: Level): Promise<Tried> {
     const { clock, say } = this.#deps;
     this.#provenMs.set(keyOf(place), clock.monotonicMs());
     let found: string | undefined;
-    const { failure } = await runDeed("verify-backups", verifyJob(this.#loaded, place, { level, ids: [] }), {
+    const end = await runDeed("verify-backups", verifyJob(this.#loaded, place, { level, ids: [] }), {
       clock,
       onLine: (line) => {
         if (line.kind !== "verified") return;
@@ -241,22 +257,21 @@ export class Backups {
         else found = `backup ${line.id} does not stand ${line.level}: ${line.detail}`;
       },
     });
-    return found ?? failure;
+    return found ?? (end.failure === undefined ? undefined : end);
   }
 
-  /** Says why it failed. */
-  async #make(place: Place, kind: Due["kind"]): Promise<string | undefined> {
+  async #make(place: Place, kind: Due["kind"]): Promise<Tried> {
     const options = { trigger: "schedule", version: this.#deps.version, incremental: kind === "incremental" } as const;
     for (const job of backupJobs(this.#loaded, place, options)) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: they share a disk with the bots.
-      const failure = await this.#deed(place, job);
-      if (failure !== undefined) return failure;
+      const tried = await this.#deed(place, job);
+      if (tried !== undefined) return tried;
     }
     return undefined;
   }
 
   /** The base alone of what a run makes. */
-  async #makeBase(place: Place): Promise<string | undefined> {
+  async #makeBase(place: Place): Promise<Tried> {
     const options = { trigger: "schedule", version: this.#deps.version } as const;
     const job = backupJobs(this.#loaded, place, options).find(
       ({ target }) => target.kind === "postgres" && target.physical === true,
@@ -264,9 +279,9 @@ export class Backups {
     return job === undefined ? undefined : this.#deed(place, job);
   }
 
-  async #deed(place: Place, job: BackupJob): Promise<string | undefined> {
+  async #deed(place: Place, job: BackupJob): Promise<Tried> {
     const { clock, say } = this.#deps;
-    const { failure } = await runDeed("backup", job, {
+    const end = await runDeed("backup", job, {
       clock,
       onLine: (line) => {
         if (line.kind === "stored")
@@ -282,7 +297,7 @@ export class Backups {
           say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
       },
     });
-    return failure;
+    return end.failure === undefined ? undefined : end;
   }
 }
 
