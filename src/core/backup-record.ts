@@ -119,7 +119,8 @@ export function withAttempt(
       failuresInRow: 0,
       failures,
     };
-    if (attempt.unchanged === true) return withStood(record, attempt.success);
+    if (attempt.unchanged === true)
+      return withStood(incremental ? record : withoutShrunk(record, attempt.success), attempt.success);
     return attempt.made === undefined ? record : withMade(record, attempt.success, attempt.made);
   }
   const { stage, reason } = attempt;
@@ -145,6 +146,14 @@ function withMade(record: BackupRecord, success: Success, { compress }: Pick<Siz
   const now = { id, rawBytes, storedBytes, compress };
   const size: Size = { ...now, shrunk: shrinkOf(record.sizes?.[kind], now) };
   return { ...record, stood, sizes: { ...record.sizes, [kind]: size } };
+}
+
+/** The next full run found the same again: somebody has heard of it once, as where it makes another backup of that size. */
+function withoutShrunk(record: BackupRecord, { id }: Success): BackupRecord {
+  const kind = WHOLE_KINDS.find((each) => record.sizes?.[each]?.id === id);
+  const size = kind === undefined ? undefined : record.sizes?.[kind];
+  if (kind === undefined || size === undefined) return record;
+  return { ...record, sizes: { ...record.sizes, [kind]: { ...size, shrunk: null } } };
 }
 
 /** A backup has less than this share of the one before only when something was deleted on purpose, or lost. */

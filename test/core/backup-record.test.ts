@@ -138,3 +138,10 @@ test("withAttempt() takes no full backup for made when an incremental run found 
   expect(record).toMatchObject({ lastAttemptAt: at(3), lastSuccess: { at: at(3) }, failuresInRow: 0 });
   expect(fullRuns(record)).toEqual({ lastAttemptAt: at(2), lastSuccessAt: at(1), failuresInRow: 1 });
 });
+
+test("withAttempt() of a full run that found its source unchanged compares what it found with itself, and an incremental one does not", () => {
+  const small = after(after(undefined, 0, made("full", 0, 1_000), false), 1, made("full", 1, 100), false);
+  expect(small.sizes?.full?.shrunk).toEqual({ fromBytes: 1_000, toBytes: 100 });
+  expect(after(small, 3, unchanged(3), true).sizes).toEqual(small.sizes);
+  expect(after(small, 3, unchanged(3), false).sizes?.full).toEqual({ ...small.sizes?.full, shrunk: null });
+});
