@@ -89,8 +89,7 @@ export class WalArchives {
     const { code, failure } = await this.#follow(keeper);
     keeper.running = false;
     keeper.worker = undefined;
-    // Nobody knows how far behind it is while nobody receives it.
-    if (keeper.wal !== undefined) keeper.wal = { ...keeper.wal, lagBytes: null };
+    keeper.wal = withoutWorker(keeper.wal);
     const nowMs = clock.monotonicMs();
     if (nowMs - startedMs >= GOOD_MS) keeper.pauseMs = FIRST_PAUSE_MS;
     keeper.notBeforeMs = nowMs + keeper.pauseMs;
@@ -163,6 +162,11 @@ export class WalArchives {
     keeper.said = text;
     this.#deps.say("alert", text);
   }
+}
+
+/** Nobody knows how far behind it is while nobody receives it, nor whether there is room. */
+export function withoutWorker(wal: BackupStatus["wal"]): BackupStatus["wal"] {
+  return wal === undefined ? undefined : { ...wal, lagBytes: null, paused: false };
 }
 
 function noteWal(
