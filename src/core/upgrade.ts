@@ -144,8 +144,10 @@ const handoverSchema = later(() =>
     pid: z.int(),
     from: z.string(),
     to: z.string(),
-    /** The umask of the process; another one says which signal the old version could not obey any more (late-signals.ts). */
+    /** The umask that the process is to have. */
     umask: z.int().optional(),
+    /** The one that it was left with; another one says which signal the old version could not obey any more (late-signals.ts). */
+    noting: z.int().optional(),
     bots: z.record(z.string(), carriedBotSchema),
     /** Commands of probes that run: nobody waits for their answer any more. */
     commands: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })),

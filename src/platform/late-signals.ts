@@ -17,9 +17,18 @@ const SIGACTION_BYTES = 152;
 /** SIG_DFL and SIG_IGN: nobody listens. */
 const LARGEST_DEFAULT = 1n;
 
-/** What was in place before. */
-export interface LateWatch {
+/** Taken from the group where a umask is the number of one of the signals itself, and would not tell that this one came. */
+const GROUP_WRITE = 0o020;
+
+export interface Umasks {
+  /** What was in place before. */
   readonly umask: number;
+  /** What is in place as long as none of the signals has come. */
+  readonly noting: number;
+}
+
+export interface LateWatch extends Umasks {
+  /** What was in place before. */
   readonly handlers: ReadonlyMap<LateSignal, Uint8Array>;
 }
 
@@ -29,34 +38,41 @@ export function watchLateSignals(): LateWatch | undefined {
   const address = c?.addressOfUmask();
   const umask = readUmask();
   if (c === undefined || address === undefined || umask === undefined) return undefined;
+  const noting = notingUmask(umask);
+  if (noting !== umask) process.umask(noting);
   const handlers = new Map<LateSignal, Uint8Array>();
   for (const name of NAMES) {
     const before = Buffer.alloc(SIGACTION_BYTES);
     if (c.sigaction(constants.signals[name], undefined, before) !== 0) continue;
     if (before.readBigUInt64LE(0) <= LARGEST_DEFAULT) continue;
-    const noting = Buffer.from(before);
-    noting.writeBigUInt64LE(address, 0);
-    if (c.sigaction(constants.signals[name], noting, undefined) === 0) handlers.set(name, before);
+    const setting = Buffer.from(before);
+    setting.writeBigUInt64LE(address, 0);
+    if (c.sigaction(constants.signals[name], setting, undefined) === 0) handlers.set(name, before);
   }
-  return { umask, handlers };
+  return { umask, noting, handlers };
 }
 
-/** Which signal has come since the umask was `before`; `undefined`: none. */
-export function lateSignal(before: number): LateSignal | undefined {
+/** A umask as strict as this one that no signal of ours sets. */
+function notingUmask(umask: number): number {
+  return NAMES.some((name) => constants.signals[name] === umask) ? umask | GROUP_WRITE : umask;
+}
+
+/** Which signal has come; `undefined`: none. */
+export function lateSignal({ noting }: Umasks): LateSignal | undefined {
   const umask = readUmask();
-  return umask === before ? undefined : NAMES.find((name) => constants.signals[name] === umask);
+  return umask === noting ? undefined : NAMES.find((name) => constants.signals[name] === umask);
 }
 
 /** Puts everything back, and says which signal came. */
-export function endLateWatch({ umask, handlers }: LateWatch): LateSignal | undefined {
+export function endLateWatch({ handlers, ...umasks }: LateWatch): LateSignal | undefined {
   for (const [name, before] of handlers) libc()?.sigaction(constants.signals[name], before, undefined);
-  return takeLateSignal(umask);
+  return takeLateSignal(umasks);
 }
 
 /** The same in the next program, where no handler is left. */
-export function takeLateSignal(before: number): LateSignal | undefined {
-  const came = lateSignal(before);
-  if (came !== undefined) process.umask(before);
+export function takeLateSignal(umasks: Umasks): LateSignal | undefined {
+  const came = lateSignal(umasks);
+  if (came !== undefined || umasks.noting !== umasks.umask) process.umask(umasks.umask);
   return came;
 }
 

@@ -36,11 +36,15 @@ export function takeHandover(env: Record<string, string | undefined>): Handover 
     const read = readHandover(readAll(dataFd), process.pid);
     if (read === undefined) return undefined;
     closeSync(dataFd);
-    return { ...read, lockFd, late: read.umask === undefined ? undefined : takeLateSignal(read.umask) };
+    return { ...read, lockFd, late: lateOf(read) };
   } catch {
     // A variable that somebody made up: an ordinary start finds everything on disk.
     return undefined;
   }
+}
+
+function lateOf({ umask, noting = umask }: HandedOver): LateSignal | undefined {
+  return umask === undefined || noting === undefined ? undefined : takeLateSignal({ umask, noting });
 }
 
 function readAll(fd: number): string {

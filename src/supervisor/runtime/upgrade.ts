@@ -189,13 +189,13 @@ export class Upgrader {
     try {
       drain();
       const changed = fileStamp(binary) === stamp ? undefined : "the file has changed since its self-check";
-      const umask = this.#late?.umask;
-      const late = umask === undefined ? undefined : lateSignal(umask);
+      const { umask, noting } = this.#late ?? {};
+      const late = this.#late && lateSignal(this.#late);
       const came = late === undefined ? undefined : `${late} has come`;
       const obstacle = came ?? this.#obstacle() ?? changed ?? this.#goneBot();
       if (obstacle !== undefined) return obstacle;
       const [bots, commands, workers] = [this.#carried(), ourCommands(), carriedWorkers(clock)];
-      data = packHandover({ pid: process.pid, from: version, to, umask, bots, commands, workers });
+      data = packHandover({ pid: process.pid, from: version, to, umask, noting, bots, commands, workers });
       const lock = folder.fd;
       const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lock} ${data}` };
       return replaceProcess({ path: binary, env, pass: [lock, data] });
