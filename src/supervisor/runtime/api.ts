@@ -4,9 +4,12 @@ import { later } from "../../core/later.ts";
 import { closeGoalSchema } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 import { CONTROLLERS } from "../../core/limits.ts";
+import { sleep, systemClock } from "../../platform/clock.ts";
 
 /** Largest request body read from either socket, bytes. */
 export const MAX_BODY_BYTES = 64 * 1024;
+/** Longest wait for the end of a request's body, ms. */
+const BODY_MS = 10_000;
 
 export const armBody = later(() =>
   z.strictObject({
@@ -161,19 +164,25 @@ export async function readBody<T>(
  * Waits for the end of a body that says nothing to its route, and refuses one that breaks off: the runtime answers 400 to a broken
  * body by itself, and a request that is refused must have done nothing.
  */
-export async function refuseBroken(request: Request): Promise<Response | undefined> {
-  const read = await readText(request);
+export async function refuseBroken(request: Request, patienceMs = BODY_MS): Promise<Response | undefined> {
+  const read = await readText(request, patienceMs);
   return "refusal" in read ? read.refusal : undefined;
 }
 
-async function readText(request: Request): Promise<{ text: string } | { refusal: Response }> {
+async function readText(request: Request, patienceMs = BODY_MS): Promise<{ text: string } | { refusal: Response }> {
   const length = Number(request.headers.get("content-length") ?? "0");
   if (length > MAX_BODY_BYTES)
     return { refusal: refuse(413, { code: "tooLarge", message: "cannot read the request: its body is over 64 KiB" }) };
+  const come = new AbortController();
   try {
-    return { text: await request.text() };
+    const text = await Promise.race([request.text(), sleep(systemClock, patienceMs, come.signal)]);
+    if (typeof text === "string") return { text };
+    const message = `cannot read the request: its body did not end within ${patienceMs} ms`;
+    return { refusal: refuse(408, { code: "badRequest", message }) };
   } catch (error) {
     return { refusal: badRequest(`cannot read the request: ${messageOf(error)}`) };
+  } finally {
+    come.abort();
   }
 }
 
