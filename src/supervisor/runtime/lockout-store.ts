@@ -29,6 +29,8 @@ const MAX_BYTES = 64 * 1024;
 const SLOT_BYTES = 4_096;
 /** Looks, of one a second, between two tries to bring a change to a disk that did not take it. */
 const RETRY_LOOKS = 5;
+/** Incidents that are kept in mind once a person has ended their lockouts. */
+const MAX_ENDED = 16;
 const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
 const DAMAGED = "the lockout in it could not be read";
 /** Longest reason that goes into a lockout, characters, so that it fits into the slot whatever it says. */
@@ -63,6 +65,8 @@ export class LockoutStore {
   /** The last change is not in all of its places. */
   #owed = false;
   #looks = 0;
+  /** Whose lockouts were ended while we live, the newest last. */
+  readonly #ended: string[] = [];
   /** The trouble has been said. */
   #quiet = false;
 
@@ -79,10 +83,22 @@ export class LockoutStore {
     if (copies.every(({ path, reading }) => path !== this.#slot || reading.kind !== "newer")) this.#reserveSlot();
   }
 
-  /** Writes what holds into a folder that is new. Never throws. */
+  /**
+   * Writes what holds into a folder that is new or is back. A lockout in it that was ended while it was away is ended there, too; one
+   * that we do not know stays, and locks at the next start. Never throws.
+   */
   renew(): void {
     this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
     if (this.#current !== undefined) this.#save(this.#current);
+    else if (this.#holdsEnded) this.#owed = !this.#clear();
+  }
+
+  get #holdsEnded(): boolean {
+    const locks = this.#read().filter(({ path, reading }) => this.#isOurs(path) && reading.kind !== "absent");
+    return (
+      locks.length > 0 &&
+      locks.every(({ reading }) => reading.kind === "locked" && this.#ended.includes(reading.lockout.incident))
+    );
   }
 
   /** The lockout that holds now; `undefined` when the bot is not locked. */
@@ -153,6 +169,8 @@ export class LockoutStore {
 
   /** Ends the lockout; a file that cannot be removed would lock the bot again at the next start, so that is said. */
   remove(): void {
+    if (this.#current !== undefined) this.#ended.push(this.#current.incident);
+    this.#ended.splice(0, this.#ended.length - MAX_ENDED);
     this.#current = undefined;
     this.#owed = !this.#clear();
   }

@@ -29,6 +29,7 @@ function rig() {
   for (const made of [dir, join(dirs.runtimeDir, "bots")]) mkdirSync(made, { recursive: true });
   const said: string[] = [];
   return {
+    dir,
     file: lockout,
     spare: lockoutSpare,
     slot: lockoutSlot(dir),
@@ -144,4 +145,25 @@ test("LockoutStore.settle() brings a lockout to a disk that did not take it, and
   expect(made.start().current).toBeDefined();
   settle();
   expect(made.start().current).toBeUndefined();
+});
+
+test.each([
+  ["ends a lockout that was ended while its folder was away", "abc1234", false],
+  ["leaves a lockout that it does not know where it is", "xyz9876", true],
+])("LockoutStore.renew() %s", (_, incident, holds) => {
+  using made = rig();
+  const store = made.start();
+  store.open("operator", "a test");
+  store.end("flat");
+  const away = `${made.dir}-away`;
+  renameSync(made.dir, away);
+  mkdirSync(made.dir);
+  store.renew();
+  store.remove();
+  rmSync(made.dir, { recursive: true });
+  renameSync(away, made.dir);
+  for (const path of [made.file, made.slot])
+    writeFileSync(path, readFileSync(path, "utf8").replace("abc1234", incident));
+  store.renew();
+  expect(made.start().current !== undefined).toBe(holds);
 });
