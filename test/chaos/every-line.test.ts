@@ -301,7 +301,8 @@ test.concurrent.each([
 async function waitingOnce(line: number): Promise<{ lines: number; waited: boolean }> {
   await using paper = await startPaper({ venue: "binance" });
   await using rig = new Rig();
-  const limits = { maxExposure: 14_000, style: "limit-then-market", period: "5s" };
+  // Two closes within a minute, with a reading each 5 s beside them, pass the venue's allowance.
+  const limits = { maxExposure: 14_000, style: "limit-then-market", period: "10s" };
   const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
   rig.configure({ bot: { command, emergency: emergencyAt(paper.url, { limits, timeout: "60s" }) } });
   writeFileSync(rig.path("sound"), "");

@@ -66,6 +66,8 @@ export function recordsOf({ dirs }: Pick<Loaded, "dirs">): string {
   return join(dirs.stateDir, "backups");
 }
 
+type DrillConfig = NonNullable<BackupsInput["drill"]>;
+
 function drillTarget(loaded: Loaded, backups: BackupsInput, name: string, wanted: string | undefined): DrillTarget {
   const target = backups.targets[name];
   const places = [...copyPlacesOf(backups, name), ...placesOf(backups, name)];
@@ -155,15 +157,19 @@ export class Drills {
 
   look(nowMs: number): void {
     if (this.#running || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
-    const facts = this.#factsOf(this.#deps.clock.wallTime(), true);
-    const dueMs = facts === undefined ? undefined : dueAt(facts, nowMs);
+    const drill = this.#scheduled;
+    if (drill === undefined) return;
+    const now = this.#deps.clock.wallTime();
+    const dueMs = dueAt(this.#factsOf(drill, now, this.#record() ?? this.#begin(now)), nowMs);
     if (dueMs !== undefined && dueMs <= nowMs && this.#hasBackups()) void this.#run();
   }
 
   status(): Status["drill"] {
     const now = this.#deps.clock.wallTime();
-    const facts = this.#factsOf(now, false);
+    // Once: a drill that ends between two readings would be over, and overdue all the same.
     const record = this.#record();
+    const drill = this.#scheduled;
+    const facts = drill === undefined ? undefined : this.#factsOf(drill, now, record);
     if (facts === undefined && (record?.last ?? null) === null) return undefined;
     const dueMs = facts === undefined ? undefined : dueAt(facts, now.getTime());
     const last = record?.last ?? null;
@@ -191,13 +197,14 @@ export class Drills {
   }
 
   /** `undefined`: no drills by themselves. */
-  #factsOf(now: Date, begin: boolean): ScheduleFacts | undefined {
-    const { config } = this.#loaded;
-    const { drill, encryption } = config.backups ?? {};
+  get #scheduled(): DrillConfig | undefined {
+    const { drill, encryption } = this.#loaded.config.backups ?? {};
     // Who keeps the private key elsewhere drills where that is.
     const locked = encryption !== undefined && encryption.identityFile === undefined;
-    if (drill === undefined || drill.schedule === "never" || locked) return undefined;
-    const record = this.#record() ?? (begin ? this.#begin(now) : undefined);
+    return drill === undefined || drill.schedule === "never" || locked ? undefined : drill;
+  }
+
+  #factsOf(drill: DrillConfig, now: Date, record: DrillRecord | undefined): ScheduleFacts {
     const sinceMs = record === undefined ? now.getTime() : Date.parse(record.since);
     const lastMs = record?.last == null ? undefined : Date.parse(record.last.at);
     return {
