@@ -6,9 +6,10 @@ import { NotJudgedError } from "../../core/not-judged.ts";
 import { createHash } from "node:crypto";
 import { closeSync, constants, fchmodSync, fdatasyncSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { join } from "node:path";
-import { crc32, createGunzip, createZstdDecompress } from "node:zlib";
+import { crc32, createGunzip, createZstdDecompress, gzip, type ZlibOptions } from "node:zlib";
 import { Readable, type Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
 import type { Manifest, Part } from "../../core/backup-manifest.ts";
 import { PART_BYTES } from "../../core/backup-room.ts";
 import { collectAfter } from "./collect.ts";
@@ -30,6 +31,8 @@ const CHUNK_BYTES = 1_024 ** 2;
 
 /** Buffers of age for each piece: what it gathers, the nonce's text and its cipher, what it queues. */
 const CIPHER_COPIES = 4;
+
+const gzipped = promisify<Uint8Array, ZlibOptions, Buffer>(gzip);
 
 type Codec = Manifest["codec"];
 
@@ -72,22 +75,45 @@ async function* compressed(
   { compress, signal, onProgress }: StoreOptions,
   { tally, wide }: { readonly tally: { bytes: number; crc32: number }; readonly wide: WideSum | undefined },
 ): AsyncGenerator<Uint8Array> {
-  for await (const frame of inFrames(raw)) {
-    signal.throwIfAborted();
+  const frames = packedFrames(raw, compress, (frame) => {
     tally.bytes += frame.length;
     tally.crc32 = crc32(frame, tally.crc32);
     wide?.add(frame);
-    yield pack(frame, compress);
-    collectAfter(FRAME_BYTES);
+  });
+  for await (const packed of frames) {
+    signal.throwIfAborted();
+    yield packed;
     onProgress(tally.bytes);
   }
-  // An empty stream has one frame too: decompressors refuse no bytes at all.
-  if (tally.bytes === 0) yield pack(new Uint8Array(0), compress);
 }
 
-/** The stream in pieces of 4 MiB, all in one buffer: each is gone when the next is asked for. */
-export async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const frame = new Uint8Array(FRAME_BYTES);
+/**
+ * The stream in compressed frames, each in a buffer of its own; frames one after another are one stream. While a frame is
+ * compressed on another thread the one before it is used, and the next is read. `sum` is called with each frame's raw bytes.
+ */
+export async function* packedFrames(
+  raw: AsyncIterable<Uint8Array>,
+  compress: Codec["compress"],
+  sum: (frame: Uint8Array) => void,
+): AsyncGenerator<Uint8Array> {
+  let packing: Promise<Uint8Array> | undefined;
+  for await (const frame of inFrames(raw)) {
+    const next = pack(frame, compress);
+    // Waited for below, but not where the source fails first.
+    next.catch(() => undefined);
+    sum(frame);
+    if (packing !== undefined) yield await packing;
+    packing = next;
+    collectAfter(FRAME_BYTES);
+  }
+  // An empty stream has one frame too: decompressors refuse no bytes at all.
+  yield await (packing ?? pack(new Uint8Array(0), compress));
+}
+
+/** The stream in pieces of 4 MiB, in two buffers by turns: each is gone when the one after the next is asked for. */
+async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  let frame = new Uint8Array(FRAME_BYTES);
+  let other = new Uint8Array(FRAME_BYTES);
   let bytes = 0;
   for await (const chunk of raw) {
     for (let at = 0; at < chunk.length;) {
@@ -97,16 +123,17 @@ export async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<
       at += piece.length;
       if (bytes < FRAME_BYTES) continue;
       yield frame;
+      [frame, other] = [other, frame];
       bytes = 0;
     }
   }
   if (bytes > 0) yield frame.subarray(0, bytes);
 }
 
-/** One compressed frame, in a buffer of its own; frames one after another are one stream. */
-export function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Uint8Array {
-  if (compress === "zstd") return Bun.zstdCompressSync(frame, { level: ZSTD_LEVEL });
-  return compress === "gzip" ? Bun.gzipSync(frame, { level: GZIP_LEVEL }) : frame.slice();
+/** Reads the bytes until it resolves, where they are compressed on another thread. */
+async function pack(frame: Uint8Array<ArrayBuffer>, compress: Codec["compress"]): Promise<Uint8Array> {
+  if (compress === "zstd") return Bun.zstdCompress(frame, { level: ZSTD_LEVEL });
+  return compress === "gzip" ? gzipped(frame, { level: GZIP_LEVEL }) : frame.slice();
 }
 
 async function encrypted(

@@ -7,7 +7,7 @@ import { syncDir } from "../../platform/files.ts";
 import { newestProgram } from "../../platform/postgres-tools.ts";
 import { outputOf } from "../../platform/program-pipe.ts";
 import { defineAction } from "../contract.ts";
-import { inFrames, pack } from "./encode.ts";
+import { packedFrames } from "./encode.ts";
 import { failed, Failure } from "./failure.ts";
 import { AOF_NAME } from "./redis-aof.ts";
 import { openReading, type Reading } from "./reading.ts";
@@ -75,9 +75,10 @@ async function writePacked(
   const fd = openSync(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   let rawBytes = 0;
   try {
-    for await (const frame of inFrames(raw)) {
+    const frames = packedFrames(raw, compress, (frame) => {
       rawBytes += frame.length;
-      const packed = pack(frame, compress);
+    });
+    for await (const packed of frames) {
       for (let at = 0; at < packed.length;) at += writeSync(fd, packed, at);
     }
     fsyncSync(fd);
