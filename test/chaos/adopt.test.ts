@@ -163,6 +163,11 @@ test.concurrent("that a bot is gone is said after a supervisor that died, not af
   expect(said()).toBe(1);
 });
 
+/** Within it the second look is taken: a second after the start, by a daemon that tells nobody of a look that found nothing, ms. */
+const SECOND_LOOK_MS = 2_500;
+/** Longest time that the end of what it found is waited for, ms. */
+const ENDED_PATIENCE_MS = 4_000;
+
 /** A process that carries the bot's lasting mark and no start of this supervisor, as if one look had missed it. */
 function overlooked(socket: string) {
   return Bun.spawn({
@@ -178,7 +183,7 @@ test.concurrent("what the look at the start has missed of an earlier bot is ende
   const ended = await until("one comes between the looks", async () => {
     await rig.run();
     const left = overlooked(rig.state("run/bots/bot.sock"));
-    await Promise.race([left.exited, Bun.sleep(4_000)]);
+    await Promise.race([left.exited, Bun.sleep(ENDED_PATIENCE_MS)]);
     const { signalCode } = left;
     left.kill("SIGTERM");
     await rig.endDaemon("SIGTERM");
@@ -195,7 +200,7 @@ test.concurrent("what both looks have missed of an earlier bot is ended with the
   const socket = /SUPERVISOR_SOCKET=([^\0]+)/.exec(readFileSync(`/proc/${pid}/environ`, "utf8"))?.[1] ?? "";
   const left = overlooked(socket);
   // Until after the second look, at which it lives and is not of this start.
-  await Bun.sleep(2_500);
+  await Bun.sleep(SECOND_LOOK_MS);
   expect(left.signalCode).toBeNull();
   expect((await rig.cli("stop", "bot")).code).toBe(0);
   await left.exited;

@@ -26,6 +26,7 @@ async function askUntil(rig: Rig, over: () => boolean | Promise<boolean>): Promi
     await rig.status();
     gap.longestMs = Math.max(gap.longestMs, performance.now() - startMs);
     gap.answers += 1;
+    // The pace of who asks: without a pause the questions would be a flood of their own.
     await Bun.sleep(5);
   }
   return gap;

@@ -19,7 +19,7 @@ const enforced = (["memory", "cpu", "pids"] as const).every((controller) => v1(c
 const HOLD_UNTIL_RELEASED =
   "(head -c 167772160 /dev/zero; until [ -e release ]; do sleep 0.1; done) | tail -c 167772160 > /dev/null; exec sleep 600";
 
-/** Two looks of the daemon at the memory of its bots, ms: a kill that is older did not end the bot. */
+/** Two looks of the daemon at the memory of its bots, ms: a kill that is older did not end the bot, and that is what is tested. */
 const TWO_LOOKS_MS = 2_000;
 
 const shell = (text: string): string[] => ["sh", "-c", text];

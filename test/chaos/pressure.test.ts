@@ -12,6 +12,8 @@ import { Rig, until } from "./harness.ts";
 const hasClient = Bun.which("systemd-notify") !== null;
 const enforced = findControllers(detectCgroup()).places.memory?.version === "v1";
 
+/** Time in which a restart that must not come would: the daemon looks each second, ms. */
+const NOTHING_COMES_MS = 1_500;
 /** More than the daemon lets pass as an ordinary delay, ms. */
 const STALL_MS = 3_500;
 /** Time without a word after which a service that pings each second has stopped, ms. */
@@ -38,7 +40,7 @@ describe.runIf(hasClient && enforced).concurrent("limits.onMemoryHigh", () => {
     await rig.botUntil("it is degraded", ({ level }) => level === "degraded");
     const wait = "the bot is to be restarted for its memory at a quiet moment";
     await until("the wait is told", () => rig.journal.some(({ text }) => text === wait));
-    await Bun.sleep(1_500);
+    await Bun.sleep(NOTHING_COMES_MS);
     expect(await rig.bot()).toMatchObject({ generation: 1, state: "running", level: "degraded" });
     rig.write("quiet", "");
     const after = await rig.botUntil("it runs anew", ({ generation }) => generation === 2);
@@ -53,7 +55,7 @@ describe.runIf(hasClient && enforced).concurrent("limits.onMemoryHigh", () => {
     await until("the refusal is told", () =>
       rig.journal.some(({ text, level }) => level === "alert" && text.includes("X_IN_FLIGHT=), and it has no preStop")),
     );
-    await Bun.sleep(1_500);
+    await Bun.sleep(NOTHING_COMES_MS);
     expect(await rig.bot()).toMatchObject({ generation: 1, state: "running", level: "degraded" });
   });
 });
@@ -111,6 +113,7 @@ test.concurrent("systemd is pinged by a loop that turns, and a stall is counted 
     const { pid } = await rig.run({ NOTIFY_SOCKET: path, WATCHDOG_USEC: "10000000" });
     await until("systemd is pinged", pinged);
     process.kill(pid, "SIGSTOP");
+    // The fault itself, not a wait; what is heard in its second half counts.
     await Bun.sleep(STALL_MS - SILENCE_MS);
     socket.drain(10);
     heard.length = 0;

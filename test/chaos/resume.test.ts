@@ -110,6 +110,7 @@ test.concurrent("a supervisor killed during the fence finishes the same incident
   const { pid } = await rig.botIn("running");
   const lock = rig.state("bots/bot/lock.json");
   process.kill(rig.daemon.pid, "SIGUSR2");
+  // At each turn of the loop: the fence lasts some milliseconds. The test's own timeout is the deadline.
   while (!existsSync(lock)) await Bun.sleep(0);
   await rig.endDaemon("SIGKILL");
   const reading = readLockout(readFileSync(lock, "utf8"));

@@ -265,6 +265,7 @@ test.concurrent("what was stopped or halted stays so, and no second daemon gets 
   const rivals: Promise<{ code: number; err: string }>[] = [];
   for (let count = 0; count < 5; count += 1) {
     rivals.push(rig.cli("run"));
+    // The pace of the rivals, so that they come all along the upgrade, which takes a quarter of a second.
     await Bun.sleep(30);
   }
   expect(await upgrade).toMatchObject({ code: 0, err: "" });

@@ -61,6 +61,7 @@ test("POST /__paper/fault stallBody sends the headers and never the body", async
   const response = await fetch(`${exchange.url}/fapi/v1/time`, { signal: giveUp.signal });
   expect(response.status).toBe(200);
   const body = rejection(response.text());
+  // The body is to stay away: this is how long it is given to come after all.
   setTimeout(() => giveUp.abort(), 50);
   expect((await body).name).toBe("AbortError");
 });

@@ -3,6 +3,7 @@ import { createHmac } from "node:crypto";
 import { onTestFinished } from "vitest";
 import Binanceusdm from "../../node_modules/ccxt/js/src/binanceusdm.js";
 import { startPaperExchange, type PaperExchange, type PaperOptions } from "../../src/demo/exchange/server.ts";
+import { eventually } from "../platform/until.ts";
 
 const API_KEY = "paper-key";
 const API_SECRET = "paper-secret";
@@ -85,11 +86,7 @@ export async function rejection(pending: Promise<unknown>): Promise<Error> {
   throw new Error("expected a rejection");
 }
 
-/** Waits until `holds` does, looking every few milliseconds; fails after `deadlineMs`. */
+/** Waits until `holds` does; fails after `deadlineMs`. */
 export async function until(holds: () => boolean | Promise<boolean>, what: string, deadlineMs = 30_000): Promise<void> {
-  const end = performance.now() + deadlineMs;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`cannot see within ${deadlineMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
+  await eventually(what, async () => holds(), deadlineMs);
 }

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { bulkOutputOf } from "../../src/platform/program-bulk.ts";
+import { until } from "./until.ts";
 
 const PATH = "/usr/bin:/bin";
 let folder = "";
@@ -45,6 +46,7 @@ test("bulkOutputOf() ends a program whose reader has left, and says that one is 
 test("bulkOutputOf() lets this process go on while the program is silent", async () => {
   const go = join(folder, "go");
   const read = sizeOf(run(`until [ -e ${go} ]; do sleep 0.02; done; printf done`));
+  // The program ends only after this timer has come, and it comes only in a process that goes on.
   setTimeout(() => writeFileSync(go, ""), 10);
   expect(await read).toBe(4);
   rmSync(go);
@@ -55,9 +57,9 @@ test("bulkOutputOf() ends a silent program at its signal", async () => {
   const begun = join(folder, "begun");
   const command = ["/bin/sh", "-c", `echo $$ > ${begun}; exec sleep 1000`] as const;
   const read = sizeOf(bulkOutputOf({ command, env: { PATH }, folder, signal: over.signal }));
-  const poll = setInterval(() => existsSync(begun) && over.abort(new Error("it was interrupted")), 20);
+  await until("the program has begun", () => existsSync(begun));
+  over.abort(new Error("it was interrupted"));
   await expect(read).rejects.toThrow("it was interrupted");
-  clearInterval(poll);
   rmSync(begun);
   expect(readdirSync(folder)).toEqual([]);
 }, 60_000);

@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createUsageSampler } from "../../src/platform/usage.ts";
 import { readStat } from "../../src/platform/proc.ts";
 import { systemClock } from "../../src/platform/clock.ts";
+import { until } from "./until.ts";
 
 const children: ChildProcess[] = [];
 afterEach(async () => {
@@ -40,7 +41,7 @@ async function burn(pid: number, ticks: number): Promise<void> {
     return stat === undefined ? 0 : stat.utimeTicks + stat.stimeTicks;
   };
   const startTicks = used();
-  while (used() - startTicks < ticks) await new Promise((resolve) => setTimeout(resolve, 10));
+  await until(`${ticks} ticks of CPU time`, () => used() - startTicks >= ticks);
 }
 
 describe("createUsageSampler()", () => {
@@ -84,9 +85,8 @@ describe("createUsageSampler()", () => {
     const sampleBusy = createUsageSampler(systemClock);
     const sampleIdle = createUsageSampler(systemClock);
     await Promise.all([sampleBusy([busy]), sampleIdle([idle])]);
-    // 60 ticks are 0.6 s of CPU time and take longer than that where the machine is loaded.
-    await burn(busy, 60);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    // 110 ticks of one thread take 1.1 s at least: more than the shortest span that a share is computed over.
+    await burn(busy, 110);
     const [hot, cold] = await Promise.all([sampleBusy([busy]), sampleIdle([idle])]);
     expect(hot.cpuPercent).toBeGreaterThan(2);
     expect(hot.cpuPercent).toBeLessThan(150);
@@ -100,8 +100,7 @@ describe("createUsageSampler()", () => {
     const held = (): number =>
       readdirSync("/proc/self/fd").filter((fd) => linkOf(`/proc/self/fd/${fd}`) === `/proc/${pid}/stat`).length;
     expect(held()).toBeLessThanOrEqual(1);
-    while (held() > 0) await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(held()).toBe(0);
+    await until("its descriptors are closed", () => held() === 0);
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, realpathSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -6,6 +6,7 @@ import type { ProbeResult } from "../../src/core/verdict.ts";
 import { isLive } from "../../src/platform/proc.ts";
 import { createProbe, probeSchema } from "../../src/probes/index.ts";
 import { noAbort, probeContext } from "../harness/probe-context.ts";
+import { until } from "../platform/until.ts";
 
 let cwd = "";
 beforeEach(() => {
@@ -55,8 +56,7 @@ describe("exec", () => {
     expect(result).toEqual({ kind: "failure", reason: "sh did not end within 500ms: waiting" });
     const grandchild = Number(readFileSync(join(cwd, "pid"), "utf8"));
     // Dead or a zombie of init: nothing of it runs any more.
-    while (isLive(grandchild)) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(isLive(grandchild)).toBe(false);
+    await until("the grandchild is dead", () => !isLive(grandchild));
   });
 
   test("is unknown when it is given up, and its command is killed", async () => {
@@ -65,13 +65,12 @@ describe("exec", () => {
     const pid = await pidIn(join(cwd, "pid"));
     giveUp.abort();
     expect(await result).toEqual({ kind: "unknown", reason: "cancelled before it ended" });
-    while (isLive(pid)) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(isLive(pid)).toBe(false);
+    await until("the command is dead", () => !isLive(pid));
   });
 });
 
-/** The pid that a script wrote; the test's own timeout is the deadline. */
+/** The pid that a script wrote. */
 async function pidIn(path: string): Promise<number> {
-  while (!(await Bun.file(path).exists())) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until("the script has written its pid", () => existsSync(path));
   return Number(readFileSync(path, "utf8"));
 }

@@ -5,6 +5,7 @@ import { readStat } from "../../src/platform/proc.ts";
 import type { ProbeResult } from "../../src/core/verdict.ts";
 import { createProbe, probeSchema } from "../../src/probes/index.ts";
 import { noAbort, probeContext } from "../harness/probe-context.ts";
+import { until } from "../platform/until.ts";
 
 function look(pid: number, startTicks: number): Promise<ProbeResult> {
   return createProbe(probeSchema.parse({ kind: "process" }), probeContext({ pid, startTicks })).run(noAbort());
@@ -27,11 +28,6 @@ async function end(child: ChildProcessWithoutNullStreams): Promise<void> {
   await once(child, "exit");
 }
 
-/** Waits for `claim`; the test's own timeout is the deadline. */
-async function until(claim: () => boolean): Promise<void> {
-  while (!claim()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
 const ticks = (pid: number): number => readStat(pid)?.startTicks ?? -1;
 
 describe("process", () => {
@@ -41,7 +37,7 @@ describe("process", () => {
     const startTicks = ticks(pid);
     expect(await look(pid, startTicks)).toEqual({ kind: "success" });
     child.kill("SIGSTOP");
-    await until(() => readStat(pid)?.state === "T");
+    await until("the process is stopped", () => readStat(pid)?.state === "T");
     expect(await look(pid, startTicks)).toEqual({ kind: "success" });
     await end(child);
     expect(await look(pid, startTicks)).toEqual({ kind: "failure", reason: `main process ${pid} is gone` });
@@ -59,9 +55,9 @@ describe("process", () => {
     const parent = start("sh", "-c", "exec 3<&0; sh -c 'read line <&3' & echo $!; exec sleep 60");
     const [line] = await once(parent.stdout, "data");
     const pid = Number(String(line).trim());
-    await until(() => readStat(parent.pid ?? -1)?.comm === "sleep");
+    await until("the shell is replaced", () => readStat(parent.pid ?? -1)?.comm === "sleep");
     parent.stdin.end("go\n");
-    await until(() => readStat(pid)?.state === "Z");
+    await until("the child is a zombie", () => readStat(pid)?.state === "Z");
     expect(await look(pid, ticks(pid))).toEqual({ kind: "failure", reason: `main process ${pid} is dead (state Z)` });
   });
 });

@@ -9,6 +9,7 @@ import type { World } from "./world.ts";
 
 /** Time that each order of a disturbed close takes, ms. */
 const SLOW_ORDER_MS = 1_200;
+/** Time that a worker of a close stands still in the middle of it, ms. */
 const WORKER_STOP_MS = 1_500;
 
 /** Opens an emergency by signal; `slow` leaves time for a disturbance in the middle of the close. */

@@ -47,6 +47,7 @@ export const inputFaults: readonly Fault[] = [
     name: "notify garbage",
     async strike({ rig }, [roll]) {
       for (const text of garbage(roll ?? 0)) sendNotify(rig.state("run/bots/beater.notify"), text);
+      // A turn of the loop before the next fault: nobody answers garbage.
       await Bun.sleep(0);
     },
   },

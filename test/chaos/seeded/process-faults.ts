@@ -13,6 +13,7 @@ const BOT_STOP_MS = 1_000;
 const FORKS_MS = 800;
 /** Descriptors of a daemon that has too few: those that it has open, and none besides. */
 const FEW_DESCRIPTORS = 5;
+/** Time that it has too few, ms: longer than a restart of the bot that is killed meanwhile. */
 const STARVE_MS = 2_500;
 
 /** The bot has a new process, or its daemon one that knows of no old one. */

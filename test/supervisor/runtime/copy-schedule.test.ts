@@ -30,6 +30,7 @@ test("Copies says that a key is not there once in a quarter of an hour, and stat
   const lookFor = async (minutes: number): Promise<void> => {
     for (let minute = 0; minute < minutes; minute += 1) {
       copies.look(clock.wallTime().getTime());
+      // A look that finds no key does no I/O: it is over by the next turn of the loop.
       await Bun.sleep(0);
       clock.advance(MINUTE_MS);
     }

@@ -5,19 +5,7 @@ import { systemClock, type Clock } from "../../../src/platform/clock.ts";
 import { createProbe, probeSchema } from "../../../src/probes/index.ts";
 import { Schedule, excusedText } from "../../../src/supervisor/runtime/schedule.ts";
 import { probeContext } from "../../harness/probe-context.ts";
-
-const PATIENCE_MS = 10_000;
-
-/** Waits for a fact that announces itself to nobody. */
-async function until(reached: () => boolean): Promise<void> {
-  const endMs = performance.now() + PATIENCE_MS;
-  while (!reached()) {
-    if (performance.now() > endMs) throw new Error("not reached in time");
-    // Safe: a turn of the loop follows the one before.
-    // oxlint-disable-next-line no-await-in-loop
-    await Bun.sleep(5);
-  }
-}
+import { until } from "../../platform/until.ts";
 
 /** A bot's probes, run for real; `venue` and `bot` say how two HTTP servers answer. */
 function rig(
@@ -74,11 +62,11 @@ const alwaysPressed = (): Disturbance => ({ reason: "machine: pressed", endMs: h
 describe("Schedule", () => {
   test("a bot that answers 503 because its exchange is down stays healthy, and is judged again afterwards", async () => {
     await using bot = rig([venue, health]);
-    await until(() => bot.schedule.health === "healthy");
+    await until("the bot is healthy", () => bot.schedule.health === "healthy");
     bot.answers.venue = 502;
-    await until(() => bot.of("venue")?.record.verdict === "unhealthy");
+    await until("the venue is down", () => bot.of("venue")?.record.verdict === "unhealthy");
     bot.answers.bot = 503;
-    await until(() => bot.of("health")?.result?.kind === "unknown");
+    await until("its failure is excused", () => bot.of("health")?.result?.kind === "unknown");
     expect(bot.of("health")?.result).toMatchObject({
       reason: expect.stringMatching(/^remote: venue fails too \(.*status 502\); .*status 503$/),
     });
@@ -87,24 +75,24 @@ describe("Schedule", () => {
       expect.stringMatching(/^probe health fails, which does not count against the bot: remote/),
     ]);
     bot.answers.venue = 200;
-    await until(() => bot.schedule.health === "unhealthy");
+    await until("the bot is unhealthy", () => bot.schedule.health === "unhealthy");
   });
 
   test("a bot that does not beat is judged by its own answer, whatever its exchange does", async () => {
     await using bot = rig([venue, health], { beating: false });
     bot.answers.venue = 502;
     bot.answers.bot = 503;
-    await until(() => bot.schedule.health === "unhealthy");
+    await until("the bot is unhealthy", () => bot.schedule.health === "unhealthy");
     expect(bot.excused).toEqual([]);
   });
 
   test("a liveness probe of an upstream never makes a bot unhealthy", async () => {
     await using bot = rig([ask("venue", "VENUE", { upstream: true }), health]);
-    await until(() => bot.schedule.health === "healthy");
+    await until("the bot is healthy", () => bot.schedule.health === "healthy");
     bot.answers.venue = 502;
-    await until(() => bot.of("venue")?.result?.kind === "unknown");
+    await until("the failure of the venue is excused", () => bot.of("venue")?.result?.kind === "unknown");
     const last = bot.of("venue")?.lastAt;
-    await until(() => (bot.of("venue")?.lastAt ?? 0) > (last ?? 0));
+    await until("the venue is asked again", () => (bot.of("venue")?.lastAt ?? 0) > (last ?? 0));
     expect(bot.schedule.health).toBe("healthy");
     expect(bot.excused).toHaveLength(1);
   });
@@ -112,9 +100,9 @@ describe("Schedule", () => {
   test("a disturbance makes failures unknown, and only for so long", async () => {
     await using bot = rig([health], { clock: hastyClock, disturbance: alwaysPressed });
     bot.answers.bot = 500;
-    await until(() => bot.of("health")?.result?.kind === "unknown");
+    await until("its failure is excused", () => bot.of("health")?.result?.kind === "unknown");
     expect(bot.of("health")?.result).toMatchObject({ reason: expect.stringContaining("machine: pressed; GET http") });
-    await until(() => bot.schedule.health === "unhealthy");
+    await until("the bot is unhealthy", () => bot.schedule.health === "unhealthy");
     expect(bot.excused).toHaveLength(1);
   });
 });

@@ -4,6 +4,7 @@ import { Census } from "../../../src/platform/census.ts";
 import { readStat } from "../../../src/platform/proc.ts";
 import type { TreeMarks } from "../../../src/platform/tree.ts";
 import { leftOf } from "../../../src/supervisor/runtime/fence.ts";
+import { until } from "../../platform/until.ts";
 
 const sleepers: { kill: (signal: "SIGKILL") => void; exited: Promise<number> }[] = [];
 afterEach(async () => {
@@ -27,7 +28,7 @@ async function live(...environ: readonly string[]): Promise<number> {
   sleepers.push(child);
   const { value } = await child.stdout.getReader().read();
   expect(new TextDecoder().decode(value)).toBe("up\n");
-  while (readStat(child.pid)?.comm !== "sleep") await Bun.sleep(1);
+  await until("it is past its exec", () => readStat(child.pid)?.comm === "sleep");
   return child.pid;
 }
 
