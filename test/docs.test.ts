@@ -21,7 +21,7 @@ test("lifecycleMarkdown() has a row for each event and a word or a dash in each 
     ?.split("## Timers")[0]
     ?.split("\n")
     .filter((line) => line.startsWith("| `"));
-  expect(rows).toHaveLength(24);
+  expect(rows).toHaveLength(25);
   for (const row of rows ?? []) {
     const cells = row.split(" | ");
     expect(cells).toHaveLength(10);

@@ -39,6 +39,25 @@ export function onLeftovers(_policy: Policy, state: Of<State, "stopped">, event:
   return sweepPhase(state, { kind: "stay" }, event.atMs, [why]);
 }
 
+/**
+ * Goes on with a wait that an earlier version of the supervisor began: its restart is counted already. The config may have been changed
+ * meanwhile, and the cap holds.
+ */
+export function onBackoffFound(policy: Policy, state: Of<State, "stopped">, event: Of<Event, "backoffFound">): Step {
+  const { atMs } = event;
+  const leftMs = Math.min(event.leftMs, policy.backoff.cap);
+  const closing = countClosing(policy, state, atMs);
+  const { closeClock } = closing;
+  return {
+    state: { ...carry(state), kind: "backoff", wanted: true, closeClock, startAtMs: atMs + leftMs },
+    effects: [
+      ...closing.effects,
+      note("info", `the wait goes on; restart ${state.attempt} in ${Math.round(leftMs)} ms`),
+      setTimer("backoff", leftMs),
+    ],
+  };
+}
+
 /** Goes on with a living bot as if it had just become ready: every watch gets one full period. */
 export function onAdopted(policy: Policy, state: Of<State, "stopped">, event: Of<Event, "adopted">): Step {
   const closing = countClosing(policy, state, event.atMs);

@@ -158,6 +158,8 @@ export type Event = { readonly atMs: number } & (
     }
   /** Processes of an earlier life of the supervisor were found alive at start. */
   | { readonly kind: "leftovers"; readonly pids: readonly number[] }
+  /** The version of the supervisor before this one waited to restart the bot, and this one goes on with what is left of the wait. */
+  | { readonly kind: "backoffFound"; readonly leftMs: number }
   /** The bot of an earlier supervisor lives, and is beyond doubt the one: it goes on under this one. */
   | { readonly kind: "adopted"; readonly generation: number; readonly ready: boolean }
   | { readonly kind: "spawned"; readonly generation: number }

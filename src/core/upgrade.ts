@@ -19,6 +19,8 @@ const selfCheckSchema = later(() =>
     name: z.literal("tradingbot-supervisor"),
     version: z.string().min(1).max(100),
     handover: z.int(),
+    /** States of a bot that it takes over besides running and those at rest; an older version names none. */
+    takes: z.array(z.string()).optional(),
     /** What keeps the new version from running this installation. */
     problems: z.array(z.string()),
     /** Where the config on disk has the state and the sockets; an older version does not say. */
@@ -38,6 +40,7 @@ export function selfCheckReport(
     selfCheck: SELF_CHECK_VERSION,
     name: "tradingbot-supervisor",
     handover: HANDOVER_VERSION,
+    takes: ["backoff"],
     ...report,
   };
 }
@@ -49,19 +52,21 @@ export type SelfCheckRun =
   | { readonly kind: "failed"; readonly reason: string };
 
 export type Fitness =
-  | { readonly kind: "fit"; readonly version: string }
+  | { readonly kind: "fit"; readonly version: string; readonly takesBackoff: boolean }
   | { readonly kind: "unfit"; readonly reason: string };
 
 /** What of us a program must go on with. */
 interface Present {
   /** Names of the bots that run. */
   readonly running: readonly string[];
+  /** Names of those in backoff. */
+  readonly waiting: readonly string[];
   readonly stateDir: string;
   readonly runtimeDir: string;
 }
 
 /** Whether a program may take our place: it says so itself, and it would go on with our state, our sockets and every bot that runs. */
-export function judgeSelfCheck(run: SelfCheckRun, { running, ...folders }: Present): Fitness {
+export function judgeSelfCheck(run: SelfCheckRun, { running, waiting, ...folders }: Present): Fitness {
   if (run.kind === "failed") return unfit(run.reason);
   if (run.kind === "timeout") return unfit("its self-check did not end in time");
   const report = readReport(run.output);
@@ -80,7 +85,19 @@ export function judgeSelfCheck(run: SelfCheckRun, { running, ...folders }: Prese
     if (judged === undefined) return unfit(`the config on disk does not name bot ${name}, which is running`);
     if (judged.verdict !== "adopt") return unfit(`it would not go on with bot ${name}: ${plainText(judged.reason)}`);
   }
-  return { kind: "fit", version: plainText(report.version) };
+  const takesBackoff = report.takes?.includes("backoff") === true;
+  for (const name of waiting) {
+    if (!takesBackoff) return unfit(notWaitedFor(name));
+    // Whoever forgets it also forgets what is left of its closeAfter.
+    if (report.bots[name] === undefined)
+      return unfit(`the config on disk does not name bot ${name}, which is in backoff`);
+  }
+  return { kind: "fit", version: plainText(report.version), takesBackoff };
+}
+
+/** Why a version that knows of no backoff is not given a bot that is in one. */
+export function notWaitedFor(name: string): string {
+  return `it does not go on with the backoff of bot ${name}; try again when the bot runs`;
 }
 
 function unfit(reason: string): Fitness {
@@ -119,7 +136,12 @@ const exitInfoSchema = later(() =>
 
 const carriedBotSchema = later(() =>
   z.object({
-    kind: z.enum(["running", "stopped", "halted", "locked"]),
+    /** "backoff" only to a version whose self-check says that it takes it. */
+    kind: z.enum(["running", "stopped", "halted", "locked", "backoff"]),
+    /** Number of the last start, also of one that failed; an older version does not say. */
+    generation: z.int().min(0).optional(),
+    /** What is left of the wait before the restart, ms; absent while the bot is not in backoff. */
+    backoffLeftMs: z.number().min(0).optional(),
     /** Why it is halted; empty else. */
     reason: z.string(),
     wanted: z.boolean(),

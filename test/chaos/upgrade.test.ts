@@ -284,6 +284,44 @@ test.concurrent("what was stopped or halted stays so, and no second daemon gets 
   expect((await rig.cli("start", "stopped")).code).toBe(0);
 });
 
+test.concurrent("a bot in backoff waits for what is left, and starts once, also when it is upgraded twice", async () => {
+  const restart = { base: "6s", cap: "6s", factor: 1, jitter: 0, intensity: 3, period: "10m" };
+  const note = 'echo started >> starts; [ "$(wc -l < starts)" -gt 1 ] && exec sleep 600; exit 1';
+  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", note], restart }, other: { command: STAY } } });
+  const { pid } = await rig.run();
+  const before = await rig.botIn("backoff");
+  const dueMs = Date.parse(before.restarts.nextStartAt ?? "");
+  for (let count = 0; count < 2; count += 1) {
+    expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+    const { state, generation, restarts, lastExit, reason } = await rig.bot();
+    expect({ state, generation, lastExit, reason }).toEqual({
+      state: "backoff",
+      generation: 1,
+      lastExit: before.lastExit,
+      reason: before.reason,
+    });
+    expect(restarts).toMatchObject({ total: 1, inPeriod: 1, attempt: 1, byReason: before.restarts.byReason });
+    expect(Date.parse(restarts.nextStartAt ?? "")).toBeGreaterThanOrEqual(dueMs - 50);
+  }
+  const after = await rig.botUntil("it is started", ({ state }) => state === "running");
+  expect(Date.parse(after.startedAt ?? "")).toBeGreaterThanOrEqual(dueMs - 50);
+  expect(after).toMatchObject({ generation: 2, adopted: false, restarts: { total: 1, inPeriod: 1, attempt: 1 } });
+  await until("it has begun", () => rig.read("starts") === "started\nstarted\n");
+  expect((await rig.status()).supervisor).toMatchObject({ version: NEXT_VERSION, pid });
+});
+
+test.concurrent("closeAfter goes on in a backoff that is upgraded under, and closes positions", async () => {
+  await using paper = await startPaper();
+  const emergency = { ...emergencyAt(paper.url), closeAfter: "8s" };
+  const restart = { base: "60s", cap: "60s", jitter: 0 };
+  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", "exit 1"], restart, emergency } } });
+  await rig.run();
+  await rig.botIn("backoff");
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect(await rig.bot()).toMatchObject({ state: "backoff", generation: 1 });
+  expect(await rig.botIn("locked")).toMatchObject({ generation: 1, emergency: { state: "flat" } });
+});
+
 test.concurrent("a program that is no fit supervisor is refused with the reason, and the old one goes on", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   const { pid } = await rig.run();

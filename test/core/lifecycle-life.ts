@@ -39,6 +39,7 @@ export function samples(atMs: number, generation: number): Samples {
     acknowledge: { kind: "acknowledge", atMs },
     lockFound: { kind: "lockFound", atMs, outcome: undefined, trigger: "giveUp", reason: "found", wanted: true },
     leftovers: { kind: "leftovers", atMs, pids: [4_242] },
+    backoffFound: { kind: "backoffFound", atMs, leftMs: 2 * S },
     adopted: { kind: "adopted", atMs, generation, ready: true },
     spawned: { kind: "spawned", ...now },
     spawnFailed: { kind: "spawnFailed", ...now, permanent: false, reason: "cannot fork: EAGAIN", roll: 0 },

@@ -83,6 +83,7 @@ function isBadNews(seen: Seen): boolean {
     case "arm":
     case "acknowledge":
     case "leftovers":
+    case "backoffFound":
     case "adopted":
     case "spawned":
     case "ready":

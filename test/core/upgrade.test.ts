@@ -15,12 +15,19 @@ const exited = (output: unknown, code: number | null = 0, signal: string | null 
   ({ kind: "exited", code, signal, output: typeof output === "string" ? output : JSON.stringify(output) }) as const;
 
 test("judgeSelfCheck() takes a program that would adopt every running bot, whatever it prints besides", () => {
-  const fit = { kind: "fit", version: "2.0.0" };
-  expect(judgeSelfCheck(exited(report), { running: ["one"], stateDir, runtimeDir })).toEqual(fit);
+  const fit = { kind: "fit", version: "2.0.0", takesBackoff: true };
+  expect(judgeSelfCheck(exited(report), { running: ["one"], waiting: [], stateDir, runtimeDir })).toEqual(fit);
   expect(
-    judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), { running: [], stateDir, runtimeDir }),
+    judgeSelfCheck(exited(`a warning\n{}\n${JSON.stringify(report)}\n`), {
+      running: [],
+      waiting: [],
+      stateDir,
+      runtimeDir,
+    }),
   ).toEqual(fit);
-  expect(judgeSelfCheck(exited({ ...report, later: 1 }), { running: ["one"], stateDir, runtimeDir })).toEqual(fit);
+  expect(
+    judgeSelfCheck(exited({ ...report, later: 1 }), { running: ["one"], waiting: [], stateDir, runtimeDir }),
+  ).toEqual(fit);
 });
 
 test.each([
@@ -36,7 +43,7 @@ test.each([
   ["has problems", exited({ ...report, problems: ["a", "b"] }, 1), "a; b"],
   ["would end a running bot", exited(report), "would not go on with bot two: its definition"],
 ] as const)("judgeSelfCheck() refuses a program that %s", (_, run, reason) => {
-  const judged = judgeSelfCheck(run, { running: ["one", "two"], stateDir, runtimeDir });
+  const judged = judgeSelfCheck(run, { running: ["one", "two"], waiting: [], stateDir, runtimeDir });
   expect(judged).toMatchObject({ kind: "unfit", reason: expect.stringContaining(reason) });
 });
 
@@ -44,7 +51,7 @@ test.each(["stateDir", "runtimeDir"])(
   "judgeSelfCheck() refuses a config on disk with another %s first of all",
   (key) => {
     const run = exited({ ...report, stateDir, runtimeDir, [key]: "/other", problems: ["what comes of it"] }, 1);
-    expect(judgeSelfCheck(run, { running: ["one"], stateDir, runtimeDir })).toMatchObject({
+    expect(judgeSelfCheck(run, { running: ["one"], waiting: [], stateDir, runtimeDir })).toMatchObject({
       kind: "unfit",
       reason: `the config on disk has another ${key} (/other): that needs a restart`,
     });
@@ -53,11 +60,24 @@ test.each(["stateDir", "runtimeDir"])(
 
 test("judgeSelfCheck() takes a program that names the same folders", () => {
   const run = exited({ ...report, stateDir, runtimeDir });
-  expect(judgeSelfCheck(run, { running: ["one"], stateDir, runtimeDir }).kind).toBe("fit");
+  expect(judgeSelfCheck(run, { running: ["one"], waiting: [], stateDir, runtimeDir }).kind).toBe("fit");
 });
 
 test("judgeSelfCheck() refuses a config on disk that has lost a running bot", () => {
-  expect(judgeSelfCheck(exited(report), { running: ["three"], stateDir, runtimeDir })).toMatchObject({ kind: "unfit" });
+  expect(judgeSelfCheck(exited(report), { running: ["three"], waiting: [], stateDir, runtimeDir })).toMatchObject({
+    kind: "unfit",
+  });
+});
+
+const judge = (said: object, waiting: readonly string[]) =>
+  judgeSelfCheck(exited(said), { running: ["one"], waiting, stateDir, runtimeDir });
+
+test("judgeSelfCheck() refuses a program that does not go on with a backoff, and a config that has lost a bot in one", () => {
+  const { takes: _, ...older } = report;
+  expect(judge(report, ["two"])).toEqual({ kind: "fit", version: "2.0.0", takesBackoff: true });
+  expect(judge(older, [])).toEqual({ kind: "fit", version: "2.0.0", takesBackoff: false });
+  expect(judge(older, ["two"])).toMatchObject({ reason: expect.stringContaining("the backoff of bot two") });
+  expect(judge(report, ["three"])).toMatchObject({ reason: expect.stringContaining("does not name bot three") });
 });
 
 test("readHandover() takes what is meant for this process and nothing else", () => {
@@ -81,6 +101,8 @@ test("readHandover() takes what is meant for this process and nothing else", () 
   };
   // As an older version hands over, which knows of no workers.
   expect(readHandover(JSON.stringify(handed), 7)).toEqual({ ...handed, workers: [] });
+  const waits = { ...handed, bots: { one: { ...bot, kind: "backoff", backoffLeftMs: 900 } } };
+  expect(readHandover(JSON.stringify(waits), 7)).toEqual({ ...waits, workers: [] });
   expect(readHandover(JSON.stringify(handed), 8)).toBeUndefined();
   expect(readHandover(JSON.stringify({ ...handed, handover: 2 }), 7)).toBeUndefined();
   expect(readHandover("", 7)).toBeUndefined();

@@ -78,6 +78,11 @@ export const mutants: readonly Mutant[] = [
   { name: "a lifecycle that forgets the lockout on disk", ...cell("stopped", "lockFound", "ignore") },
   { name: "a lifecycle that forgets the lockout while it ends leftovers", ...cell("stopping", "lockFound", "ignore") },
   { name: "a lifecycle that forgets an adopted bot", ...cell("stopped", "adopted", adoptAnew) },
+  {
+    name: "a lifecycle that starts a bot at once after an upgrade in its backoff",
+    ...cell("stopped", "backoffFound", startNow),
+  },
+  { name: "a lifecycle that forgets a backoff in an upgrade", ...cell("stopped", "backoffFound", "ignore") },
   { name: "a lifecycle that does not hear an exit", ...cell("running", "exited", "ignore") },
   { name: "a lifecycle that does not hear the end of a close", ...cell("recovering", "actionEnded", "ignore") },
   { name: "a lifecycle that never ends a backoff", ...cell("backoff", "elapsed", "ignore") },

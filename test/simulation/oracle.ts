@@ -173,13 +173,14 @@ export class Oracle {
     for (const effect of effects)
       if (effect.kind === "setTimer" && !(effect.delayMs >= 0 && effect.delayMs < Number.POSITIVE_INFINITY))
         this.complain(`I8: cannot wait ${effect.delayMs} ms`);
-    if (to.kind !== from.kind && to.kind === "backoff") {
+    if (to.kind !== from.kind && to.kind === "backoff" && event.kind !== "backoffFound") {
       const delayMs = effects.flatMap((e) => (e.kind === "setTimer" && e.timer === "backoff" ? [e.delayMs] : []))[0];
       const trouble = book.restart(policy, nowMs, delayMs);
       if (trouble !== undefined) this.complain(trouble);
     }
     if (to.kind !== from.kind && to.kind === "starting" && event.kind !== "adopted") {
-      const trouble = from.kind === "backoff" && event.kind === "elapsed" ? book.started(nowMs) : book.afresh();
+      const waited = (from.kind === "backoff" && event.kind === "elapsed") || event.kind === "backoffFound";
+      const trouble = waited ? book.started(nowMs) : book.afresh();
       if (trouble !== undefined) this.complain(trouble);
       truth.excuse = undefined;
     }
@@ -246,6 +247,12 @@ export class Oracle {
       truth.phase = "";
       truth.badSinceMs = undefined;
     }
+  }
+
+  /** A new version goes on with what the last one counted; only the pause between two rounds of a close begins anew. */
+  upgraded(account: string): void {
+    const truth = this.truth(account);
+    if (truth.locked) truth.phase = "";
   }
 
   /** Why the account is not at rest, now that everybody behaves; `undefined` when it is. */

@@ -22,13 +22,14 @@ export const FAULTS = [
   "rename",
   "badSpawn",
   "order",
+  "upgrade",
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
 const DIRS = { stateDir: "/sim/state", runtimeDir: "/sim/run", logDir: "/sim/log" };
 
 /** Faults of an episode in which every bot behaves: nothing may be restarted or closed in it. */
-const CALM: ReadonlySet<Fault> = new Set(["daemonKill", "stall", "freeze", "wallStep", "lostMessage"]);
+const CALM: ReadonlySet<Fault> = new Set(["daemonKill", "stall", "freeze", "wallStep", "lostMessage", "upgrade"]);
 
 export interface Settings {
   readonly calm: boolean;

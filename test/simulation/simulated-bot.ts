@@ -3,12 +3,12 @@
  * the simulated machine. It is bot.ts with the machine taken out, deed by deed.
  */
 import { judgeAdoption } from "../../src/core/adoption.ts";
-import { initialState } from "../../src/core/lifecycle.ts";
 import { readIdentity, type Identity } from "../../src/core/identity.ts";
+import type { CarriedBot } from "../../src/core/upgrade.ts";
 import type { NotifyMessage } from "../../src/core/notify.ts";
-import { knownCounts } from "../../src/core/restart-reason.ts";
 import { definitionOf, fenceMarks, KILL_GRACE_MS, type BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
 import { Generation, type GenerationDeps } from "../../src/supervisor/runtime/generation.ts";
+import { carriedBot, carriedUnder, firstState, obstacleOf } from "../../src/supervisor/runtime/handover.ts";
 import { Loop, type Deed, type Input, type LoopDeps } from "../../src/supervisor/runtime/loop.ts";
 import { accountOf, kinOf, type Remains } from "../../src/supervisor/runtime/survey.ts";
 import { Behaviour, drawCharacter, exemplary } from "./behaviour.ts";
@@ -34,6 +34,7 @@ export class SimulatedBot {
   readonly daemon: SimulatedDaemon;
   readonly #world: World;
   readonly #before: Identity | undefined;
+  readonly #carried: CarriedBot | undefined;
   readonly #inbox: { process: Process; message: NotifyMessage }[] = [];
   readonly #former: Generation[] = [];
   #earlier: readonly string[];
@@ -41,8 +42,9 @@ export class SimulatedBot {
   #identity: Identity | undefined;
   #cancelHook: () => void = () => {};
 
-  constructor(world: World, daemon: SimulatedDaemon, plan: BotPlan, other: BotPlan) {
+  constructor(world: World, daemon: SimulatedDaemon, plan: BotPlan, other: BotPlan, carried: CarriedBot | undefined) {
     this.#world = world;
+    this.#carried = carried;
     this.daemon = daemon;
     this.plan = plan;
     const { disk } = world.machine;
@@ -82,9 +84,11 @@ export class SimulatedBot {
       },
       onBug: (error) => world.oracle.complain(`internal error: ${String(error)}`),
     };
-    const { generation = 0, restarts = 0 } = this.#before ?? {};
-    const restartsBy = knownCounts(this.#before?.restartsBy, restarts);
-    this.loop = world.variant.makeLoop(plan.policy, deps, { ...initialState, generation, restarts, restartsBy });
+    const { clock } = daemon;
+    const under = carriedUnder(plan.policy, carried);
+    const first = firstState({ before: this.#before, lastGeneration: 0, carried: under, clock });
+    this.loop = world.variant.makeLoop(plan.policy, deps, first);
+    this.loop.resumeClosing(under?.closeAfterLeftMs);
   }
 
   get generation(): Generation | undefined {
@@ -93,18 +97,33 @@ export class SimulatedBot {
 
   begin(emergency: boolean): void {
     const ordered = emergency && this.plan.policy.emergency !== undefined;
-    if (!emergency && this.lockout.current === undefined && this.#adopt()) return;
+    const carried = this.#carried;
+    const fresh = emergency || this.lockout.current !== undefined;
+    if (!fresh && carried?.kind === "backoff")
+      return this.loop.post({ kind: "backoffFound", leftMs: carried.backoffLeftMs ?? 0 });
+    if (!fresh && (carried?.kind === "halted" || carried?.wanted === false)) return undefined;
+    if (!fresh && this.#adopt()) return undefined;
     const living = this.#world.machine.marked(this.#fence);
     if (living.length > 0 && this.#world.variant.findsLeftovers)
       this.loop.post({ kind: "leftovers", pids: living.map(({ pid }) => pid) });
     const locked = this.lockout.current;
-    const wanted = this.plan.config.autostart;
+    const wanted = carried?.wanted ?? this.plan.config.autostart;
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
       const acknowledged = locked.acknowledgedAt !== undefined;
       this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted, acknowledged });
     } else if (ordered) this.loop.post({ kind: "emergency", trigger: "file", reason: "the file was there" });
     else if (wanted && !emergency) this.loop.post({ kind: "start" });
+    return undefined;
+  }
+
+  /** What the next version is told of it; `undefined` when it cannot be handed over now. */
+  handOver(): CarriedBot | undefined {
+    this.drain();
+    const { kind } = this.loop.state;
+    if (obstacleOf(this) !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
+      return undefined;
+    return carriedBot({ loop: this.loop, lastExitAt: undefined }, this.daemon.clock);
   }
 
   /** A message has reached the notify socket; it is read a little later. */
@@ -178,7 +197,7 @@ export class SimulatedBot {
       inCgroup: false,
     };
     const judged = judgeAdoption(before, seen, {
-      orphans: this.plan.config.orphans,
+      orphans: this.#carried === undefined ? this.plan.config.orphans : "adopt",
       definition: definitionOf(this.plan, {}),
       account: this.plan.account,
       sameUser: true,

@@ -2,6 +2,7 @@
 import type { Clock } from "../../src/platform/clock.ts";
 import { MachineWatch } from "../../src/supervisor/runtime/machine-watch.ts";
 import { Pulse } from "../../src/supervisor/runtime/pulse.ts";
+import type { CarriedBot } from "../../src/core/upgrade.ts";
 import { SimulatedBot } from "./simulated-bot.ts";
 import { newOwner, type Owner } from "./virtual-time.ts";
 import type { World } from "./world.ts";
@@ -26,7 +27,8 @@ export class SimulatedDaemon {
   ending = false;
   readonly #world: World;
 
-  constructor(world: World) {
+  /** `carried`: what the version before it has handed over, by account. */
+  constructor(world: World, carried: ReadonlyMap<string, CarriedBot> = new Map()) {
     this.#world = world;
     this.clock = world.time.clockOf(this.owner);
     this.pulse = new Pulse(this.clock);
@@ -39,7 +41,7 @@ export class SimulatedDaemon {
     });
     this.bots = world.settings.accounts.map(({ name, plans }) => {
       const named = world.nameOf(name);
-      return new SimulatedBot(world, this, plans[named], plans[named === 0 ? 1 : 0]);
+      return new SimulatedBot(world, this, plans[named], plans[named === 0 ? 1 : 0], carried.get(name));
     });
   }
 
@@ -58,6 +60,19 @@ export class SimulatedDaemon {
     const { faults, dice } = this.#world;
     if (this.alive && faults.has("midwayKill") && dice.kills.chance(MIDWAY_KILLS)) this.die();
     return this.alive;
+  }
+
+  /** Gives its bots to the next version, and is no more; `undefined` when one of them cannot be handed over now. */
+  handOver(): ReadonlyMap<string, CarriedBot> | undefined {
+    if (!this.alive || !this.begun || this.ending) return undefined;
+    const carried = new Map<string, CarriedBot>();
+    for (const bot of this.bots) {
+      const state = bot.handOver();
+      if (state === undefined) return undefined;
+      carried.set(bot.plan.account, state);
+    }
+    this.owner.alive = false;
+    return carried;
   }
 
   /** SIGKILL: from here on nothing of it is done any more. */

@@ -110,6 +110,16 @@ export class World {
     for (const { plan, loop } of daemon.bots) if (loop.state.wanted) this.oracle.truth(plan.account).wish = true;
   }
 
+  /** A new version takes the daemon's place in its process: nothing that it counts is lost. */
+  #upgrade(): void {
+    const carried = this.daemon?.handOver();
+    if (carried === undefined) return;
+    this.oracle.note(() => "the daemon is upgraded");
+    for (const account of carried.keys()) this.oracle.upgraded(account);
+    this.daemon = new SimulatedDaemon(this, carried);
+    this.daemon.start(false);
+  }
+
   daemonDied(): void {
     this.oracle.note(() => "the daemon is dead");
     this.time.in(this.#faultDice.between(1, DAEMON_AWAY_MS), this.fate, () => this.startDaemon());
@@ -145,6 +155,10 @@ export class World {
     every("freeze", 60_000, () => this.#standStill("machine", this.#faultDice.between(100, 15_000)));
     every("operator", 15_000, () => this.#operate());
     every("stray", 3_000, () => this.#bots.forEach((bot) => this.#reach(bot, () => bot.stray())));
+    every("upgrade", 20_000, () => {
+      const [bot] = this.#bots;
+      if (bot !== undefined) this.#reach(bot, () => this.#upgrade());
+    });
     this.#stepWall();
   }
 

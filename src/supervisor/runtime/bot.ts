@@ -23,7 +23,7 @@ import { Guard, type GuardDeps } from "./guard/guard.ts";
 import type { Generation } from "./generation.ts";
 import { Dumps } from "./dumps.ts";
 import { FlightRecorder } from "./flight-recorder.ts";
-import { firstState, lastExitOf } from "./handover.ts";
+import { carriedUnder, firstState, lastExitOf } from "./handover.ts";
 import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
@@ -128,13 +128,14 @@ export class Bot {
     });
     const record = this.#record.bind(this);
     const perform = this.#perform.bind(this);
-    this.#lastExitAt = lastExitOf(deps.carried);
-    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried: deps.carried, clock });
+    const carried = carriedUnder(this.#policy, deps.carried);
+    this.#lastExitAt = lastExitOf(carried);
+    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
     const heard: LoopDeps["heard"] = (event) => {
       if (endsWait(event.kind)) this.waitsFor = [];
     };
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
-    this.loop.resumeClosing(deps.carried?.closeAfterLeftMs);
+    this.loop.resumeClosing(carried?.closeAfterLeftMs);
   }
 
   /** What holds for the living start; a reload may have a later one wait for its end. */
@@ -233,7 +234,10 @@ export class Bot {
     const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
     // One that is stopped and wanted waits for the bots that its `after` names.
     const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
-    if (!fresh && (rests || this.process.adopt(this.before))) return this.#setLevel();
+    // The version before us has proven the last start of one in backoff gone.
+    const leftMs = carried?.kind === "backoff" ? carried.backoffLeftMs : undefined;
+    if (!fresh && leftMs !== undefined) this.loop.post({ kind: "backoffFound", leftMs });
+    if (!fresh && (rests || leftMs !== undefined || this.process.adopt(this.before))) return this.#setLevel();
     const leftovers = this.process.leftovers(census);
     if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
     const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);

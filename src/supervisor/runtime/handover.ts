@@ -1,7 +1,7 @@
 /** What one version of the daemon gives to the next in the same process: the lock, by its descriptor, and what no file on disk says of the bots. */
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
 import { initialState } from "../../core/lifecycle.ts";
-import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
+import type { ExitInfo, Policy, State, StateKind } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import { knownCounts } from "../../core/restart-reason.ts";
 import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from "../../core/upgrade.ts";
@@ -86,16 +86,16 @@ export function packHandover(handed: Omit<HandedOver, "handover">): number {
 }
 
 /** Why this bot cannot be handed over now; `undefined` when it can. */
-export function obstacleOf({ loop: { state }, plan }: Bot): string | undefined {
+export function obstacleOf({ loop: { state }, plan }: Pick<Bot, "loop" | "plan">): string | undefined {
   switch (state.kind) {
     case "running":
     case "stopped":
     case "halted":
     case "locked":
+    case "backoff":
       return state.closeClock === "due" ? `the closeAfter of ${plan.name} is over` : undefined;
     case "starting":
     case "stopping":
-    case "backoff":
     case "recovering":
     case "stuck":
       return `bot ${plan.name} is ${state.kind}`;
@@ -103,15 +103,23 @@ export function obstacleOf({ loop: { state }, plan }: Bot): string | undefined {
 }
 
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
-export function carriedBot({ loop, lastExitAt }: Bot, clock: Clock): CarriedBot | undefined {
+export function carriedBot(
+  { loop, lastExitAt }: Pick<Bot, "loop" | "lastExitAt">,
+  clock: Clock,
+): CarriedBot | undefined {
   const { state } = loop;
-  const { kind, wanted, attempt, restarts, restartsBy, log, lastExit } = state;
-  if (kind !== "running" && kind !== "stopped" && kind !== "halted" && kind !== "locked") return undefined;
+  const { kind, wanted, generation, attempt, restarts, restartsBy, log, lastExit } = state;
+  if (!isCarried(kind)) return undefined;
   const nowMs = clock.monotonicMs();
-  const closeAtMs = loop.dueAtMs("closeAfter");
+  const leftMs = (timer: "closeAfter" | "backoff"): number | undefined => {
+    const dueAtMs = loop.dueAtMs(timer);
+    return dueAtMs === undefined ? undefined : Math.max(0, dueAtMs - nowMs);
+  };
   return {
-    closeAfterLeftMs: closeAtMs === undefined ? null : Math.max(0, closeAtMs - nowMs),
+    closeAfterLeftMs: leftMs("closeAfter") ?? null,
+    ...(kind === "backoff" ? { backoffLeftMs: leftMs("backoff") ?? 0 } : {}),
     kind,
+    generation,
     reason: kind === "halted" ? state.reason : "",
     wanted,
     attempt,
@@ -120,6 +128,16 @@ export function carriedBot({ loop, lastExitAt }: Bot, clock: Clock): CarriedBot 
     restartAgesMs: log.map((atMs) => nowMs - atMs),
     lastExit: lastExit === undefined ? null : { ...lastExit, at: lastExitAt?.toISOString() ?? null },
   };
+}
+
+function isCarried(kind: StateKind): kind is CarriedBot["kind"] {
+  return !["starting", "stopping", "recovering", "stuck"].includes(kind);
+}
+
+/** `closeAfter` does not go on counting under a config that has no emergency section any more, or in maintenance. */
+export function carriedUnder({ emergency }: Policy, carried: CarriedBot | undefined): CarriedBot | undefined {
+  const counts = emergency !== undefined && emergency.suspended !== true;
+  return carried === undefined || counts ? carried : { ...carried, closeAfterLeftMs: null };
 }
 
 interface Past {
@@ -140,9 +158,12 @@ export function firstState({ before, lastGeneration, carried, clock }: Past): St
   };
   if (carried === undefined) return known;
   const nowMs = clock.monotonicMs();
+  // Of one that runs, the identity says which start it is.
+  const generation = (carried.kind === "running" ? undefined : carried.generation) ?? known.generation;
   const { kind, reason, attempt, restarts, restartAgesMs, wanted, lastExit, closeAfterLeftMs } = carried;
   const restored: State = {
     ...known,
+    generation,
     closeClock: closeAfterLeftMs === null ? "off" : "counting",
     attempt,
     restarts,

@@ -72,6 +72,8 @@ function describeEvent(event: Event): string {
       return `still alive: ${event.pids.join(", ")}`;
     case "adopted":
       return `generation ${event.generation} of an earlier supervisor lives`;
+    case "backoffFound":
+      return "the version before waited to restart the bot";
     case "leftovers":
       return `alive from an earlier supervisor: ${event.pids.join(", ")}`;
     case "hookEnded":

@@ -7,6 +7,7 @@ import type * as z from "zod";
 import {
   HANDOVER_VERSION,
   judgeSelfCheck,
+  notWaitedFor,
   type CarriedBot,
   type upgradeAnswerSchema,
   type upgradeStateSchema,
@@ -55,6 +56,14 @@ export interface UpgraderDeps {
 /** Each by the two numbers that name it for ever. */
 function ourCommands(): { pid: number; startTicks: number }[] {
   return [...runningCommands].map(({ pid, startTicks }) => ({ pid, startTicks }));
+}
+
+/** What the new program has shown that it goes on with. */
+interface Fit {
+  readonly version: string;
+  readonly takesBackoff: boolean;
+  /** The bots that ran, each with the number of its start. */
+  readonly judged: ReadonlyMap<string, number>;
 }
 
 interface Request {
@@ -113,14 +122,16 @@ export class Upgrader {
       if (reason !== undefined) return { kind: "refused", reason: `cannot upgrade to ${binary}: ${reason}` };
       const stamp = fileStamp(binary);
       const report = await this.#selfCheck(binary);
-      const running = this.#running.map((bot) => bot.plan.name);
-      const fitness = judgeSelfCheck(report, { running, ...this.#deps.loaded.dirs });
+      const judged = new Map(this.#in("running").map(({ plan, loop }) => [plan.name, loop.state.generation]));
+      const waiting = this.#in("backoff").map(({ plan }) => plan.name);
+      const { dirs } = this.#deps.loaded;
+      const fitness = judgeSelfCheck(report, { running: [...judged.keys()], waiting, ...dirs });
       if (fitness.kind === "unfit")
         return { kind: "refused", reason: `cannot upgrade to ${binary}: ${fitness.reason}` };
       const to = fitness.version;
       if (!dryRun) {
         await this.#deps.snapshot();
-        clock.after(ANSWER_MS, () => this.#announce(binary, stamp, to));
+        clock.after(ANSWER_MS, () => this.#announce(binary, stamp, { ...fitness, judged }));
       }
       const self = { instance: this.#instance, pid: process.pid, pidNamespace: pidNamespace() };
       return { kind: "fit", answer: { from: version, to, binary, dryRun, ...self } };
@@ -130,8 +141,8 @@ export class Upgrader {
     }
   }
 
-  get #running(): readonly Bot[] {
-    return [...this.#deps.bots.values()].filter(({ loop }) => loop.state.kind === "running");
+  #in(kind: "running" | "backoff"): readonly Bot[] {
+    return [...this.#deps.bots.values()].filter(({ loop }) => loop.state.kind === kind);
   }
 
   /** Why this is no moment for it; `undefined` when it is. */
@@ -163,18 +174,19 @@ export class Upgrader {
   }
 
   /** What is slow is done here; a signal that comes from here on is noted, and one that came before is obeyed in the next turns. */
-  #announce(binary: string, stamp: string, to: string): void {
+  #announce(binary: string, stamp: string, fit: Fit): void {
     const { clock, say, tellSystemd } = this.#deps;
+    const { version: to } = fit;
     say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
     tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
     this.#late = watchLateSignals();
-    clock.after(TURN_MS, () => clock.after(TURN_MS, () => this.#replace(binary, stamp, to)));
+    clock.after(TURN_MS, () => clock.after(TURN_MS, () => this.#replace(binary, stamp, fit)));
   }
 
   /** In one turn of the loop: what was found is still so when the kernel takes the program. */
-  #replace(binary: string, stamp: string, to: string): void {
+  #replace(binary: string, stamp: string, fit: Fit): void {
     const { bots, stopping, tellSystemd } = this.#deps;
-    const failure = this.#tryReplace(binary, stamp, to);
+    const failure = this.#tryReplace(binary, stamp, fit);
     this.#busy = false;
     if (!stopping()) tellSystemd(`READY=1\nSTATUS=${bots.size} bots`);
     this.#fail(`cannot upgrade to ${binary}: ${failure}`);
@@ -183,7 +195,7 @@ export class Upgrader {
   }
 
   /** Returns only when it failed. */
-  #tryReplace(binary: string, stamp: string, to: string): string {
+  #tryReplace(binary: string, stamp: string, fit: Fit): string {
     const { version, clock, folder, drain } = this.#deps;
     let data: number | undefined;
     try {
@@ -192,10 +204,10 @@ export class Upgrader {
       const { umask, noting } = this.#late ?? {};
       const late = this.#late && lateSignal(this.#late);
       const came = late === undefined ? undefined : `${late} has come`;
-      const obstacle = came ?? this.#obstacle() ?? changed ?? this.#goneBot();
+      const obstacle = came ?? this.#obstacle() ?? changed ?? this.#changedBot(fit);
       if (obstacle !== undefined) return obstacle;
       const [bots, commands, workers] = [this.#carried(), ourCommands(), carriedWorkers(clock)];
-      data = packHandover({ pid: process.pid, from: version, to, umask, noting, bots, commands, workers });
+      data = packHandover({ pid: process.pid, from: version, to: fit.version, umask, noting, bots, commands, workers });
       const lock = folder.fd;
       const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} ${lock} ${data}` };
       return replaceProcess({ path: binary, env, pass: [lock, data] });
@@ -215,12 +227,15 @@ export class Upgrader {
     return carried;
   }
 
-  /** The runtime may have waited for a bot already and not told us yet: after the exec nobody could tell how it ended. */
-  #goneBot(): string | undefined {
-    for (const { generation, plan } of this.#running) {
+  /** Why a bot is not any more what the new program has judged; `undefined`: all are. */
+  #changedBot({ judged, takesBackoff }: Fit): string | undefined {
+    for (const { generation, plan, loop } of this.#in("running")) {
       const child = generation?.child;
+      // The runtime may have waited for it already and not told us yet: after the exec nobody could tell how it ended.
       if (child === undefined || !isLive(child.pid, child.startTicks)) return `bot ${plan.name} has just ended`;
+      if (judged.get(plan.name) !== loop.state.generation) return `bot ${plan.name} has just been started`;
     }
-    return undefined;
+    const [waiting] = takesBackoff ? [] : this.#in("backoff");
+    return waiting === undefined ? undefined : notWaitedFor(waiting.plan.name);
   }
 }

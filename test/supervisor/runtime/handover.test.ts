@@ -1,8 +1,23 @@
 import { openSync } from "node:fs";
 import { expect, test } from "vitest";
+import { initialState } from "../../../src/core/lifecycle.ts";
+import type { State } from "../../../src/core/lifecycle-types.ts";
 import { HANDOVER_VERSION, type CarriedBot } from "../../../src/core/upgrade.ts";
-import { firstState, HANDOVER_VARIABLE, packHandover, takeHandover } from "../../../src/supervisor/runtime/handover.ts";
+import {
+  carriedBot,
+  carriedUnder,
+  firstState,
+  HANDOVER_VARIABLE,
+  obstacleOf,
+  packHandover,
+  takeHandover,
+} from "../../../src/supervisor/runtime/handover.ts";
+import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { Loop } from "../../../src/supervisor/runtime/loop.ts";
+import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
+import { botConfig } from "../../harness/bot-config.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
+import { basePolicy } from "../../core/lifecycle-life.ts";
 
 const carried: CarriedBot = {
   kind: "running",
@@ -63,4 +78,57 @@ test("firstState() takes the reasons of restarts from what was handed over, and 
   expect(firstState(past(carried)).restartsBy).toEqual({ oom: 4, probe: 2, unknown: 1 });
   const { restartsBy: _, ...older } = carried;
   expect(firstState(past(older)).restartsBy).toEqual({ unknown: 7 });
+});
+
+/** The loop of a version of the daemon whose clock began by itself. */
+function loopOf(first: State, clock = new FakeClock()): { readonly loop: Loop; readonly clock: FakeClock } {
+  const deps = {
+    clock,
+    pulse: new Pulse(clock),
+    random: () => 0,
+    record: () => {},
+    perform: () => {},
+    onBug: () => {},
+  };
+  return { loop: new Loop(basePolicy, deps, first), clock };
+}
+
+/** A bot that ended, and waits for its restart since half a second. */
+function waiting(): { readonly loop: Loop; readonly clock: FakeClock } {
+  const { loop, clock } = loopOf(initialState);
+  loop.post({ kind: "start" });
+  loop.post({ kind: "spawned", generation: 1 });
+  loop.post({ kind: "exited", generation: 1, code: 1, signal: null, oom: false });
+  loop.post({ kind: "gone", generation: 1 });
+  clock.advance(500);
+  return { loop, clock };
+}
+
+test("obstacleOf() lets a bot in backoff be handed over", () => {
+  const plan = planBot("bot", botConfig("bot"), { stateDir: "/state", runtimeDir: "/run", logDir: "/log" });
+  expect(obstacleOf({ loop: waiting().loop, plan })).toBeUndefined();
+});
+
+test("a backoff that is handed over goes on with what is left of it, and restarts the bot once", () => {
+  const { loop: before, clock: clockBefore } = waiting();
+  const state = carriedBot({ loop: before, lastExitAt: undefined }, clockBefore);
+  expect(state).toMatchObject({ kind: "backoff", backoffLeftMs: 500, wanted: true, attempt: 1, restarts: 1 });
+  const clock = new FakeClock();
+  const { loop } = loopOf(firstState({ ...past(state, clock), lastGeneration: 1 }), clock);
+  loop.resumeClosing(state?.closeAfterLeftMs);
+  loop.post({ kind: "backoffFound", leftMs: state?.backoffLeftMs ?? 0 });
+  expect(loop.state).toMatchObject({ kind: "backoff", attempt: 1, restarts: 1, closeClock: "counting" });
+  expect(loop.state.log).toEqual([clock.monotonicMs() - 500]);
+  expect(loop.dueAtMs("closeAfter")).toBe(clock.monotonicMs() + (state?.closeAfterLeftMs ?? 0));
+  clock.advance(499);
+  expect(loop.state.kind).toBe("backoff");
+  clock.advance(1);
+  expect(loop.state).toMatchObject({ kind: "starting", generation: 2 });
+});
+
+test("carriedUnder() ends closeAfter where the config has no emergency section any more, and in maintenance", () => {
+  const suspended = { ...basePolicy, emergency: { closeAfter: 1, onGiveUp: true, ladder: [], suspended: true } };
+  expect(carriedUnder(basePolicy, carried)).toEqual(carried);
+  expect(carriedUnder({ ...basePolicy, emergency: undefined }, carried)?.closeAfterLeftMs).toBeNull();
+  expect(carriedUnder(suspended, carried)?.closeAfterLeftMs).toBeNull();
 });
