@@ -17,7 +17,7 @@ import { openWideSum, type WideSum } from "./wide-sum.ts";
 import { FrameReader, wholeFrames } from "./zstd-frames.ts";
 
 /** Raw bytes of one compressed frame: larger gains nothing, and memory holds a few of them. */
-const FRAME_BYTES = 4 * 1_024 ** 2;
+const FRAME_BYTES = 2 * 1_024 ** 2;
 /** A flush of more than this stalls whoever else writes to the disk. */
 const SYNC_BYTES = 16 * 1_024 ** 2;
 /** Level of zstd: 3 packs 2 % better and takes twice as long. */
@@ -29,6 +29,8 @@ const PART_MODE = 0o640;
 /** Pieces in which a stream is unpacked: the usual 16 KiB cost one more second for each GiB. */
 const CHUNK_BYTES = 1_024 ** 2;
 
+/** Buffers for each compressed frame: the one that is written, and what it was made in. */
+const PACKED_COPIES = 2;
 /** Buffers of age for each piece: what it gathers, the nonce's text and its cipher, what it queues. */
 const CIPHER_COPIES = 4;
 
@@ -102,15 +104,18 @@ export async function* packedFrames(
     // Waited for below, but not where the source fails first.
     next.catch(() => undefined);
     sum(frame);
-    if (packing !== undefined) yield await packing;
+    if (packing !== undefined) {
+      const packed = await packing;
+      yield packed;
+      collectAfter(PACKED_COPIES * packed.length);
+    }
     packing = next;
-    collectAfter(FRAME_BYTES);
   }
   // An empty stream has one frame too: decompressors refuse no bytes at all.
   yield await (packing ?? pack(new Uint8Array(0), compress));
 }
 
-/** The stream in pieces of 4 MiB, in two buffers by turns: each is gone when the one after the next is asked for. */
+/** The stream in pieces of 2 MiB, in two buffers by turns: each is gone when the one after the next is asked for. */
 async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   let frame = new Uint8Array(FRAME_BYTES);
   let other = new Uint8Array(FRAME_BYTES);

@@ -8,7 +8,7 @@ const MAGIC = 0xfd2fb528;
 /** Magic numbers of skippable frames without their last four bits. */
 const SKIPPABLE = 0x184d2a5;
 const BLOCK_HEADER_BYTES = 3;
-/** Largest frame that is unpacked at once, packed and unpacked; ours are 4 MiB. */
+/** Largest frame that is unpacked at once, packed and unpacked; ours are 2 MiB, those of older releases 4. */
 const MAX_FRAME_BYTES = 8 * 1_024 ** 2;
 
 /** By so much more than it must the buffer grows. */

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import type { Part } from "../../../src/core/backup-manifest.ts";
 import { decodeStream, storeStream, type StoreOptions } from "../../../src/actions/backup/encode.ts";
 
-const FRAME_BYTES = 4 * 1_024 ** 2;
+const FRAME_BYTES = 2 * 1_024 ** 2;
 
 class Folder {
   readonly path = mkdtempSync(join(tmpdir(), "encode-"));
