@@ -34,7 +34,8 @@ export interface LiveDatabase {
   readonly owner: string;
   readonly collate: string;
   readonly ctype: string;
-  readonly tablespace: string;
+  /** `null`: where databases are made unless told otherwise, which takes no right of its own. */
+  readonly tablespace: string | null;
   readonly limit: number;
   readonly bytes: number;
 }
@@ -43,8 +44,9 @@ export interface LiveDatabase {
 export async function findDatabase(session: PsqlSession, name: string): Promise<LiveDatabase | undefined> {
   const [found] = await session.rows<LiveDatabase>(
     `SELECT d.oid::int8 AS oid, pg_catalog.pg_get_userbyid(d.datdba) AS owner, d.datcollate AS collate, d.datctype AS ctype,
-     t.spcname AS tablespace, d.datconnlimit AS limit, pg_catalog.pg_database_size(d.oid) AS bytes
-     FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = ${quoteText(name)}`,
+     CASE WHEN d.dattablespace <> template.dattablespace THEN t.spcname END AS tablespace, d.datconnlimit AS limit, pg_catalog.pg_database_size(d.oid) AS bytes
+     FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+     JOIN pg_catalog.pg_database template ON template.datname = 'template0' WHERE d.datname = ${quoteText(name)}`,
   );
   return found;
 }
@@ -52,14 +54,17 @@ export async function findDatabase(session: PsqlSession, name: string): Promise<
 /** Why this user cannot exchange the database; `undefined` when it can. */
 export async function lackingRight(session: PsqlSession, live: LiveDatabase | undefined): Promise<string | undefined> {
   const owns = live === undefined ? "true" : `pg_catalog.pg_has_role(${quoteText(live.owner)}, 'USAGE')`;
-  const [row] = await session.rows<{ name: string; may: boolean; owns: boolean }>(
-    `SELECT rolname AS name, rolsuper OR rolcreatedb AS may, rolsuper OR ${owns} AS owns FROM pg_catalog.pg_roles WHERE rolname = current_user`,
+  const space = live?.tablespace ?? null;
+  const places = space === null ? "true" : `pg_catalog.has_tablespace_privilege(${quoteText(space)}, 'CREATE')`;
+  const [row] = await session.rows<{ name: string; may: boolean; owns: boolean; places: boolean }>(
+    `SELECT rolname AS name, rolsuper OR rolcreatedb AS may, rolsuper OR ${owns} AS owns, ${places} AS places FROM pg_catalog.pg_roles WHERE rolname = current_user`,
   );
   if (row?.may !== true)
     return `the user ${row?.name ?? "?"} may make no database; give it that right: ALTER ROLE ${quoteName(row?.name ?? "?")} CREATEDB`;
-  return row.owns
+  if (!row.owns) return `the database belongs to ${live?.owner}, and only its owner or a superuser may rename it`;
+  return row.places || space === null
     ? undefined
-    : `the database belongs to ${live?.owner}, and only its owner or a superuser may rename it`;
+    : `the user ${row.name} may make no database in the tablespace ${space}; give it that right: GRANT CREATE ON TABLESPACE ${quoteName(space)} TO ${quoteName(row.name)}`;
 }
 
 /** Gives the new database what the dump of one does not hold: owner, settings, rights and the limit of connections. */

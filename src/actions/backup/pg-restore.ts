@@ -95,8 +95,10 @@ export async function unpackPgDatabase({ target, reading, databases, live, major
     };
     const locale = live === undefined ? { collate: text("collate", "C"), ctype: text("ctype", "C") } : live;
     const encoding = text("encoding", "UTF8");
+    // Named, it asks for a right to it, which nobody but a superuser has by default, even where it goes without saying.
+    const space = live?.tablespace ?? null;
     await session.run(
-      `CREATE DATABASE ${quoteName(scratch)} TEMPLATE template0 ENCODING ${quoteText(encoding)} LC_COLLATE ${quoteText(locale.collate)} LC_CTYPE ${quoteText(locale.ctype)}${live === undefined ? "" : ` TABLESPACE ${quoteName(live.tablespace)}`}`,
+      `CREATE DATABASE ${quoteName(scratch)} TEMPLATE template0 ENCODING ${quoteText(encoding)} LC_COLLATE ${quoteText(locale.collate)} LC_CTYPE ${quoteText(locale.ctype)}${space === null ? "" : ` TABLESPACE ${quoteName(space)}`}`,
     );
     if (live !== undefined) await dressDatabase(session, scratch, live);
   } catch (cause) {

@@ -1,6 +1,6 @@
 /** Restores of real PostgreSQL databases, killed at every step: what stands afterwards is the old database or the new, by the hash of its rows. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -176,6 +176,45 @@ test(
     expect(at.rig.failure()?.reason).toContain("CREATEDB");
     expect(await at.rig.restore(at.job)).toBe(0);
     expect(server.contentOf(at.database)).toBe(at.backedUp);
+  },
+);
+
+test(`restoreBackup() of PostgreSQL needs no more than an owner who may make databases${WHY}`, SERVER, async () => {
+  using rig = new PgRig();
+  server.sql("postgres", "CREATE ROLE plain LOGIN CREATEDB");
+  server.sql("postgres", "CREATE DATABASE plainly OWNER plain");
+  server.sql("plainly", "SET ROLE plain; CREATE TABLE trades (id int PRIMARY KEY); INSERT INTO trades VALUES (1), (2)");
+  const backedUp = server.contentOf("plainly");
+  const target = { kind: "postgres", name: "ledger", url: server.url("plainly", "plain") } as const;
+  expect(await rig.backUp(rig.job(target))).toBe(0);
+  const places: readonly RestoreJob["into"][] = [{ kind: "live" }, { kind: "tables", tables: ["trades"] }];
+  for (const into of places) {
+    server.sql("plainly", "DELETE FROM trades");
+    expect([await rig.restore(rig.restoreJob(target, { into })), rig.failure()?.reason]).toEqual([0, undefined]);
+    expect(server.contentOf("plainly")).toBe(backedUp);
+  }
+});
+
+test(
+  `restoreBackup() of PostgreSQL keeps a database in its tablespace, and names the right that is missing for it${WHY}`,
+  SERVER,
+  async () => {
+    using rig = new PgRig();
+    const space = join(server.folder, "spare");
+    mkdirSync(space);
+    server.give(space);
+    server.sql("postgres", "CREATE ROLE placed LOGIN CREATEDB");
+    server.sql("postgres", `CREATE TABLESPACE spare LOCATION '${space}'`);
+    server.sql("postgres", "CREATE DATABASE elsewhere OWNER placed TABLESPACE spare");
+    server.sql("elsewhere", "SET ROLE placed; CREATE TABLE trades (id int PRIMARY KEY); INSERT INTO trades VALUES (1)");
+    const target = { kind: "postgres", name: "ledger", url: server.url("elsewhere", "placed") } as const;
+    expect(await rig.backUp(rig.job(target))).toBe(0);
+    expect(await rig.restore(rig.restoreJob(target))).toBe(3);
+    expect(rig.failure()?.reason).toContain('GRANT CREATE ON TABLESPACE "spare" TO "placed"');
+    server.sql("postgres", "GRANT CREATE ON TABLESPACE spare TO placed");
+    expect(await rig.restore(rig.restoreJob(target))).toBe(0);
+    const where = "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace";
+    expect(server.sql("postgres", `${where} WHERE datname = 'elsewhere'`)).toBe("spare");
   },
 );
 
