@@ -1,4 +1,5 @@
 /** What an operator can ask of a close beside "close everything": only cancel, only reduce, only look, and let it be. */
+import { existsSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
@@ -60,6 +61,26 @@ test.concurrent("supervisor emergency close --reduce-to reduces what the plan ha
   expect((await rig.cli("emergency", "close", "bot", "--reduce-to", "-1", "--yes")).code).toBe(2);
   expect((await rig.cli("emergency", "close", "bot", "--reduce-to", "1", "--cancel-only", "--yes")).code).toBe(2);
 });
+
+test.concurrent.each(["environment", "file"])(
+  "an order by %s that lies ready for the daemon closes what the last close of a locked bot has left open",
+  async (trigger) => {
+    await using paper = await startPaper();
+    await using rig = rigOn(paper);
+    await rig.run();
+    await rig.botIn("running");
+    expect((await rig.cli("emergency", "close", "bot", "--cancel-only", "--yes")).code).toBe(0);
+    expect(paper.state().positions).not.toEqual([]);
+    await rig.endDaemon("SIGTERM");
+    const order = rig.path(".supervisor/run/emergency");
+    if (trigger === "file") writeFileSync(order, "", { mode: 0o600 });
+    await rig.run(trigger === "environment" ? { BOT_EMERGENCY_SHUTDOWN: "true" } : {});
+    await rig.botUntil("the account is flat", ({ emergency }) => emergency.state === "flat");
+    expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { outcome: "flat" } });
+    expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+    expect(existsSync(order)).toBe(false);
+  },
+);
 
 test.concurrent("supervisor emergency close --yes names the account where that is not the bot's name, with and without a daemon", async () => {
   await using paper = await startPaper();

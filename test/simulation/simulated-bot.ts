@@ -108,11 +108,13 @@ export class SimulatedBot {
       this.loop.post({ kind: "leftovers", pids: living.map(({ pid }) => pid) });
     const locked = this.lockout.current;
     const wanted = carried?.wanted ?? this.plan.config.autostart;
+    const order = (): void => this.loop.post({ kind: "emergency", trigger: "file", reason: "the file was there" });
     if (locked !== undefined) {
       const { outcome, trigger, reason } = locked;
       const acknowledged = locked.acknowledgedAt !== undefined;
       this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted, acknowledged });
-    } else if (ordered) this.loop.post({ kind: "emergency", trigger: "file", reason: "the file was there" });
+      if (ordered && outcome !== null) order();
+    } else if (ordered) order();
     else if (wanted && !emergency) this.loop.post({ kind: "start" });
     return undefined;
   }

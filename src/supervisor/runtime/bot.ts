@@ -247,6 +247,8 @@ export class Bot {
       const acknowledged = this.lockout?.acknowledgedAt !== undefined;
       const found = { outcome: outcome ?? undefined, trigger, reason, goal, acknowledged };
       this.loop.post({ kind: "lockFound", ...found, wanted });
+      // What is open by now, that close has left or never seen.
+      if (emergency !== undefined && emergency.taken !== true && outcome !== null) this.order(emergency);
     } else if (emergency !== undefined) this.order(emergency);
     else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.loop.post({ kind: "start" });
