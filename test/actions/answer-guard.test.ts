@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { CcxtVenue } from "../../src/actions/venue/ccxt-venue.ts";
 import { startPlan } from "../../src/core/close-plan.ts";
 import { planChains } from "../../src/core/close-orders.ts";
-import { held } from "../core/model-venue.ts";
+import { held } from "../core/held.ts";
 import { QUICK, quickClock, startRig, VENUES } from "./rig.ts";
 
 /** The venues of derivatives. */

@@ -6,7 +6,7 @@ import { longestCloseMs } from "../../src/core/close-job.ts";
 import { recordRound, startPlan } from "../../src/core/close-plan.ts";
 import { planChains } from "../../src/core/close-orders.ts";
 import type { SendResult } from "../../src/core/close-orders.ts";
-import { held } from "./model-venue.ts";
+import { held } from "./held.ts";
 
 const LATE_MS = 7_000;
 const ten = [held("A", 10)];

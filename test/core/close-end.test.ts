@@ -4,7 +4,7 @@ import { quietText } from "../../src/core/close-end.ts";
 import { FLAT } from "../../src/core/close-goal.ts";
 import { decide, startPlan } from "../../src/core/close-plan.ts";
 import type { Decision, PlanPolicy, Reading } from "../../src/core/close-plan-types.ts";
-import { held } from "./model-venue.ts";
+import { held } from "./held.ts";
 
 const POLICY: PlanPolicy = {
   incident: "abc123",

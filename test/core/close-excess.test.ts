@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { excessOf, exposureOf, withoutValue } from "../../src/core/close-excess.ts";
 import type { HeldPosition } from "../../src/core/close-orders.ts";
-import { held } from "./model-venue.ts";
+import { held } from "./held.ts";
 
 /** The positions after the excess is gone. */
 function left(positions: readonly HeldPosition[], exposure: number): HeldPosition[] {

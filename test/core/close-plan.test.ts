@@ -1,51 +1,15 @@
-/** The steps of the close plan one by one; what holds for all of them together is in close-plan-properties. */
+/**
+ * The steps of the close plan one by one; its orders are in close-orders, what a config asks of it in close-plan-policy, and what holds
+ * for all of them together in close-plan-properties.
+ */
 import { describe, expect, test } from "vitest";
 import { NEW_ALLOWANCE } from "../../src/core/close-budget.ts";
-import { FLAT } from "../../src/core/close-goal.ts";
-import { endsChain, isDust, nextAttempt, planChains } from "../../src/core/close-orders.ts";
-import { floorToStep } from "../../src/core/lots.ts";
-import type { Attempt, CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
+import { endsChain, isDust } from "../../src/core/close-orders.ts";
+import type { SendResult } from "../../src/core/close-orders.ts";
 import { decide, recordRound, settleMs, startPlan } from "../../src/core/close-plan.ts";
-import type { Decision, PlanPolicy, PlanState, Reading } from "../../src/core/close-plan-types.ts";
-import { held } from "./model-venue.ts";
-
-const POLICY = { incident: "abc123", run: "run001", goal: FLAT, scope: [], deadlineMs: 60_000, recvWindowMs: 5_000 };
-const rest = (id: string, symbol: string, more: Partial<OpenOrder> = {}): OpenOrder => ({
-  id,
-  clientId: undefined,
-  symbol,
-  reduceOnly: false,
-  ...more,
-});
-
-function reading(
-  positions: HeldPosition[] | undefined,
-  orders: OpenOrder[] | undefined = [],
-  triggers: OpenOrder[] | undefined = [],
-): Reading {
-  return { positions, orders, triggers, failures: [] };
-}
-
-function act(decision: Decision): Extract<Decision, { kind: "act" }> {
-  if (decision.kind !== "act") throw new Error(`expected orders, got ${JSON.stringify(decision)}`);
-  return decision;
-}
-
-function firstOrder(decision: Decision): CloseOrder {
-  const order = act(decision).chains[0]?.orders[0];
-  if (order === undefined) throw new Error("expected an order");
-  return order;
-}
-
-/** The plan after its first round's first order ended with `result`, and the decision on the same reading again. */
-function afterResult(
-  result: SendResult,
-  at: Reading = reading([held("A", 10)]),
-): { state: PlanState; decision: Decision } {
-  const first = decide(POLICY, startPlan(), at, 0);
-  const state = recordRound(first.state, [{ order: firstOrder(first.decision), result, sentAtMs: 10 }]);
-  return decide(POLICY, state, at, 50);
-}
+import type { Reading } from "../../src/core/close-plan-types.ts";
+import { act, afterResult, firstOrder, POLICY, reading, rest } from "./close-plan-steps.ts";
+import { held } from "./held.ts";
 
 test("decide() closes the biggest notional first, against the side, reduce-only", () => {
   const { chains } = act(decide(POLICY, startPlan(), reading([held("A", 2), held("B", -9)]), 0).decision);
@@ -148,31 +112,6 @@ test("decide() names what keeps it from the venue", () => {
 test("decide() counts in the singular and the plural", () => {
   const { decision } = decide(POLICY, startPlan(), reading([held("A", 1)], [rest("1", "A"), rest("2", "A")]), 60_000);
   expect(decision).toMatchObject({ reason: expect.stringContaining("1 position and 2 orders are still open") });
-});
-
-describe("decide() of a close that is limited to symbols", () => {
-  const policy = { ...POLICY, scope: ["A"] };
-  const words = "flat for the configured symbols (A); other symbols were not looked at";
-
-  test("decide() calls only them flat", () => {
-    const { state } = decide(policy, startPlan(), reading([]), 0);
-    expect(decide(policy, state, reading([]), 1_000).decision).toMatchObject({ outcome: "flat", reason: words });
-  });
-
-  test("decide() calls only them flat also when the incident had ended so", () => {
-    expect(decide(policy, startPlan({ endedFlat: true }), reading([]), 0).decision).toMatchObject({
-      outcome: "flat",
-      reason: `still ${words}, as when the incident ended before`,
-    });
-  });
-
-  test("decide() calls only them flat when somebody else trades", () => {
-    const { state } = decide(policy, startPlan(), reading([]), 0);
-    expect(decide(policy, state, reading([held("A", 1)]), 500).decision).toMatchObject({
-      outcome: "foreign",
-      reason: `something else traded on the account after it was ${words}; stop it, then close again`,
-    });
-  });
 });
 
 test("decide() ends as residual at the deadline, and lets a quiet period that has begun end", () => {
@@ -307,106 +246,12 @@ test("decide() goes on counting where an earlier run of the incident stopped", (
   });
 });
 
-/** A position on which nothing was learnt yet. */
-const TRIED: Attempt = {
-  rung: 0,
-  stubborn: 0,
-  maxChunk: undefined,
-  flipHedged: false,
-  reduceOnlyRejects: 0,
-  silentRounds: 0,
-  silentRound: undefined,
-  silentRung: undefined,
-  works: false,
-};
-
-describe("nextAttempt()", () => {
-  test("nextAttempt() halves after a size refusal", () => {
-    const { decision } = afterResult({ kind: "rejected", why: "size" });
-    expect(act(decision).chains[0]?.orders.map(({ amount }) => amount)).toEqual([5, 5]);
-  });
-
-  test("nextAttempt() climbs from market to limits 0.1, 0.5, 2 and 5 % off the mark, and back to market", () => {
-    let { state, decision } = afterResult({ kind: "rejected", why: "band" });
-    const prices: (number | undefined)[] = [];
-    for (let rung = 0; rung < 5; rung += 1) {
-      const order = firstOrder(decision);
-      prices.push(order.limitPrice);
-      state = recordRound(state, [{ order, result: { kind: "accepted", filled: 0 }, sentAtMs: 10 }]);
-      // A market order that filled nothing says nothing about its price.
-      ({ state, decision } = decide(POLICY, state, reading([held("A", 10)]), 50));
-    }
-    expect(prices.map((price) => price?.toFixed(2))).toEqual(["99.90", "99.50", "98.00", "95.00", undefined]);
-  });
-
-  test("nextAttempt() climbs from a limit order that was only acknowledged, and stays at the market for a market order", () => {
-    const state = afterResult({ kind: "rejected", why: "band" });
-    const limit = firstOrder(state.decision);
-    const acknowledged = { kind: "accepted", filled: undefined } as const;
-    const attempt = { ...TRIED, rung: limit.rung, reduceOnlyRejects: 1 };
-    expect(nextAttempt(attempt, limit, acknowledged)).toMatchObject({ rung: limit.rung + 1, reduceOnlyRejects: 0 });
-    const market = { ...limit, rung: 0, limitPrice: undefined };
-    expect(nextAttempt({ ...attempt, rung: 0 }, market, acknowledged)).toMatchObject({ rung: 0 });
-  });
-
-  test("nextAttempt() goes on to limits after three rounds of market orders that told no fill, and counts a round once", () => {
-    const market = firstOrder(decide(POLICY, startPlan(), reading([held("A", 10)]), 0).decision);
-    const rungs: number[] = [];
-    let attempt = TRIED;
-    for (const round of [1, 1, 2, 2, 3]) {
-      attempt = nextAttempt(attempt, { ...market, round }, { kind: "accepted", filled: undefined });
-      rungs.push(attempt.rung);
-    }
-    expect(rungs).toEqual([0, 0, 0, 0, 1]);
-    const told = nextAttempt({ ...TRIED, silentRounds: 2 }, market, { kind: "accepted", filled: 1 });
-    expect(told).toMatchObject({ rung: 0, silentRounds: 0 });
-  });
-
-  test("recordRound() counts a round whose every cancel was refused for the key, where there was no order", () => {
-    const denied = { kind: "auth" } as const;
-    const once = recordRound(startPlan(), [], [denied, denied]);
-    expect(once.orderRefusals).toBe(1);
-    expect(recordRound(once, [], [denied, { kind: "unknown" }]).orderRefusals).toBe(0);
-    expect(recordRound(once, [], []).orderRefusals).toBe(1);
-  });
-
-  test("nextAttempt() tries the other position mode after a position-side refusal", () => {
-    expect(firstOrder(afterResult({ kind: "rejected", why: "positionSide" }).decision).hedged).toBe(true);
-  });
-
-  test.each(["unknown", "throttled", "clock"] as const)("nextAttempt() learns nothing from %s", (kind) => {
-    const order = firstOrder(decide(POLICY, startPlan(), reading([held("A", 10)]), 0).decision);
-    const attempt = { ...TRIED, rung: 1, maxChunk: 3, flipHedged: true, reduceOnlyRejects: 1 };
-    expect(nextAttempt(attempt, order, { kind })).toEqual(attempt);
-  });
-});
-
-describe("planChains()", () => {
-  const request = { incident: "abc123", run: "run001", round: 1, seq: 0, attempts: new Map(), orders: [], limit: 99 };
-
-  test("planChains() splits by the market's maximum and leaves no rest", () => {
-    const open = [held("A", 300, false, { maxMarketAmount: 120 })];
-    expect(planChains({ ...request, open }).chains[0]?.orders.map(({ amount }) => amount)).toEqual([120, 120, 60]);
-  });
-
-  test("planChains() sends no more than the cap leaves", () => {
-    const { chains, seq } = planChains({ ...request, open: [held("A", 100), held("B", 100)], limit: 4 });
-    expect(chains.map(({ orders }) => orders.length)).toEqual([3, 1]);
-    expect(seq).toBe(4);
-  });
-});
-
-describe("floorToStep()", () => {
-  test.each([
-    [0.3, 0.1, 0.3],
-    [0.299, 0.1, 0.2],
-    [1.005, 0.001, 1.005],
-    [123_456.789, 0.001, 123_456.789],
-    [5, undefined, 5],
-    [0.000_49, 0.001, 0],
-  ])("floorToStep() cuts %s to step %s", (amount, step, expected) => {
-    expect(floorToStep(amount, step)).toBe(expected);
-  });
+test("recordRound() counts a round whose every cancel was refused for the key, where there was no order", () => {
+  const denied = { kind: "auth" } as const;
+  const once = recordRound(startPlan(), [], [denied, denied]);
+  expect(once.orderRefusals).toBe(1);
+  expect(recordRound(once, [], [denied, { kind: "unknown" }]).orderRefusals).toBe(0);
+  expect(recordRound(once, [], []).orderRefusals).toBe(1);
 });
 
 describe("settleMs()", () => {
@@ -421,105 +266,4 @@ describe("settleMs()", () => {
     ({ state } = decide(POLICY, state, reading([held("A", 0.5), held("B", 1)]), 10));
     expect(settleMs(state)).toBe(20);
   });
-});
-
-function balance(symbol: string, amount: number, more: Partial<HeldPosition> = {}): HeldPosition {
-  return { ...held(symbol, amount), free: amount, ...more };
-}
-
-describe("decide() of a spot wallet", () => {
-  test("ends at once, not flat, when all that is left is an asset that no market sells", () => {
-    const { decision } = decide(POLICY, startPlan(), reading([balance("XYZ", 5, { unsellable: true })]), 0);
-    expect(decision).toMatchObject({ kind: "done", outcome: "residual" });
-    expect(decision).toMatchObject({ reason: expect.stringContaining("no market sells 5 XYZ") });
-  });
-
-  test("cancels every order and stop of an asset before it sells it, and sells others meanwhile", () => {
-    const orders = [rest("1", "A/USDT"), rest("2", "B/A")];
-    const at = reading([balance("A/USDT", 5), balance("C/USDT", 5)], orders, [rest("3", "A/USDT")]);
-    const { chains, cancels } = act(decide(POLICY, startPlan(), at, 0).decision);
-    expect(chains.map(({ symbol }) => symbol)).toEqual(["C/USDT"]);
-    expect(cancels.map(({ symbol, trigger }) => [symbol, trigger])).toEqual([
-      ["A/USDT", false],
-      ["B/A", false],
-      ["A/USDT", true],
-    ]);
-  });
-
-  test.each([
-    ["of the bot", undefined],
-    ["of an earlier run", "svabc123run0000001"],
-  ])("sells what is free when the orders %s that hold the rest cannot be cancelled", (_, clientId) => {
-    const at = reading([balance("A/USDT", 5, { free: 2 })], [rest("1", "A/USDT", { clientId })]);
-    let state = startPlan();
-    let sold: number[] = [];
-    for (let n = 0; n < 20 && sold.length === 0; n += 1) {
-      const step = decide(POLICY, state, at, n * 1_000);
-      if (step.decision.kind === "wait") continue;
-      sold = act(step.decision).chains.flatMap(({ orders }) => orders.map(({ amount }) => amount));
-      state = step.state;
-    }
-    expect(sold).toEqual([2]);
-  });
-
-  test("waits until an order without answer cannot be executed any more before it sells again", () => {
-    const at = reading([balance("A/USDT", 5)]);
-    const { decision, state } = afterResult({ kind: "unknown" }, at);
-    expect(decision).toMatchObject({ kind: "wait" });
-    expect(decide(POLICY, state, at, 7_005).decision.kind).toBe("wait");
-    expect(firstOrder(decide(POLICY, state, at, 7_011).decision).amount).toBe(5);
-  });
-});
-
-test("decide() with a largest slippage sends no market order, and no limit beyond it, and none without a mark price", () => {
-  const policy = { ...POLICY, maxSlippage: 0.01 };
-  let state = startPlan();
-  const prices: (number | undefined)[] = [];
-  for (let n = 0; n < 6; n += 1) {
-    const step = decide(policy, state, reading([held("A", 10)]), n * 100);
-    const order = firstOrder(step.decision);
-    prices.push(order.limitPrice);
-    state = recordRound(step.state, [{ order, result: { kind: "accepted", filled: 0 }, sentAtMs: n * 100 }]);
-  }
-  // Around the mark price of 100.
-  expect(prices).toEqual([99, 99.9, 99.5, 99, 99, 99]);
-  const blind = { ...held("A", 10), markPrice: undefined };
-  expect(act(decide(policy, startPlan(), reading([blind], [rest("1", "B")]), 0).decision).chains).toEqual([]);
-});
-
-test("decide() with a largest number of orders ends residual when they are used up", () => {
-  const policy = { ...POLICY, maxOrders: 1 };
-  const at = reading([held("A", 10)]);
-  const first = decide(policy, startPlan(), at, 0);
-  const sent = { order: firstOrder(first.decision), result: { kind: "accepted", filled: 1 } as const, sentAtMs: 1 };
-  const { decision } = decide(policy, recordRound(first.state, [sent]), at, 7_100);
-  expect(decision).toMatchObject({ kind: "done", outcome: "residual" });
-  expect(decision).toMatchObject({ reason: expect.stringContaining("the cap of 1 orders") });
-});
-
-test("decide() gives up an account that it cannot read for the time after which a hook goes on, and not before", () => {
-  const hidden = { positions: undefined, orders: undefined, triggers: undefined, failures: [] };
-  const policy = { ...POLICY, unreadableMs: 30_000 };
-  const first = decide(policy, startPlan(), hidden, 0);
-  const before = decide(policy, first.state, hidden, 29_999);
-  expect(before.decision.kind).not.toBe("done");
-  expect(decide(policy, before.state, hidden, 30_000).decision).toMatchObject({ kind: "done", outcome: "unreadable" });
-  const seen = decide(policy, before.state, reading([held("A", 1)]), 29_999);
-  expect(decide(policy, seen.state, hidden, 59_998).decision.kind).not.toBe("done");
-});
-
-test("decide() leaves what a venue closes by itself to whole positions at any price", () => {
-  const ladder = Array.from({ length: 4 }, () => ({ kind: "rejected", why: "other" }) as const);
-  const orderAfterRefusals = (more: Partial<PlanPolicy>): CloseOrder => {
-    const policy: PlanPolicy = { ...POLICY, last: ["venue"], ...more };
-    let step = decide(policy, startPlan(), reading([held("A", 10)]), 0);
-    for (const result of ladder) {
-      const order = firstOrder(step.decision);
-      step = decide(policy, recordRound(step.state, [{ order, result, sentAtMs: 0 }]), reading([held("A", 10)]), 1);
-    }
-    return firstOrder(step.decision);
-  };
-  expect(orderAfterRefusals({})).toMatchObject({ by: "venue", amount: 10 });
-  expect(orderAfterRefusals({ maxSlippage: 0.02 })).not.toHaveProperty("by");
-  expect(orderAfterRefusals({ goal: { kind: "reduce", exposure: 100 } })).not.toHaveProperty("by");
 });

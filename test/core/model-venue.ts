@@ -1,39 +1,10 @@
 /** A pure venue for the properties of the close: executes orders now, late, twice or never, lets them rest, and notes every breach. */
 import { positionKey } from "../../src/core/close-orders.ts";
-import type { CloseOrder, HeldPosition, MarketRules, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
+import type { CloseOrder, HeldPosition, OpenOrder, SendResult } from "../../src/core/close-orders.ts";
 import type { EndedOrder } from "../../src/core/close-rests.ts";
 import type { Reading } from "../../src/core/close-plan-types.ts";
-import type { RejectReason } from "../../src/core/venue-error.ts";
-
-export type OrderFault =
-  | { readonly kind: "none" }
-  | { readonly kind: "partial"; readonly ratio: number }
-  | { readonly kind: "lostBefore" }
-  | { readonly kind: "lostAfter" }
-  | { readonly kind: "late"; readonly ms: number }
-  | { readonly kind: "twice"; readonly ms: number }
-  /** Acknowledged, then dropped by the matching engine. */
-  | { readonly kind: "ackDropped" }
-  /** Acknowledged, executed later. */
-  | { readonly kind: "ackLate"; readonly ms: number }
-  /** The venue ignores the deadline of a request without reply. */
-  | { readonly kind: "afterDeadline"; readonly ms: number }
-  /** The venue ignores immediate-or-cancel: the order rests, and fills when it is not cancelled before. */
-  | { readonly kind: "rests"; readonly ms: number }
-  /** A stop of the account takes this share of the position just before the order arrives. */
-  | { readonly kind: "shrinks"; readonly ratio: number }
-  /** An order of the dead bot fills just before ours arrives. */
-  | { readonly kind: "grows"; readonly by: number }
-  | { readonly kind: "throttled" }
-  | { readonly kind: "clock" }
-  | { readonly kind: "rejected"; readonly why: RejectReason };
-
-/** What becomes of an order at the touch: this share of it is executed after so long, and that share when it is told to go. */
-export interface RestFate {
-  readonly afterMs: number;
-  readonly ratio: number;
-  readonly crossed: number;
-}
+import { held, MARK } from "./held.ts";
+import type { Leg, OrderFault, ReadFault, RestFate } from "./venue-faults.ts";
 
 /** Fates of the orders at the touch, one after the other, and whether the venue says what became of one. */
 interface TouchScript {
@@ -56,21 +27,6 @@ interface Waiting {
 const HOPELESS_MS = 3_000 + 2 * 7_000;
 /** Of an order id: `sv`, the incident and the run. */
 const RUN_CHARS = 14;
-
-export type ReadFault = "none" | "all" | "positions" | "orders" | "triggers" | "stale";
-
-export interface Leg {
-  readonly symbol: string;
-  /** Signed; in hedge mode the sign names the leg. */
-  readonly amount: number;
-  /** Market maximum that the venue keeps for itself; 0: none. */
-  readonly hiddenMax: number;
-  /** Market orders are refused; a limit must be this ratio off the mark. */
-  readonly band: number;
-}
-
-const RULES: MarketRules = { minAmount: 1, stepAmount: 1, maxMarketAmount: 40, maxLimitAmount: undefined };
-const MARK = 100;
 
 export class ModelVenue {
   readonly breaches: string[] = [];
@@ -411,19 +367,6 @@ export class ModelVenue {
   #key(symbol: string, long: boolean): string {
     return this.#hedge ? `${symbol} ${long ? "long" : "short"}` : symbol;
   }
-}
-
-export function held(symbol: string, amount: number, hedged = false, rules: Partial<MarketRules> = {}): HeldPosition {
-  return {
-    symbol,
-    side: amount > 0 ? "long" : "short",
-    amount: Math.abs(amount),
-    notional: Math.abs(amount) * MARK,
-    hedged,
-    markPrice: MARK,
-    marginMode: undefined,
-    rules: { ...RULES, ...rules },
-  };
 }
 
 function reaches(order: CloseOrder, band: number): boolean {
