@@ -7,6 +7,11 @@ import { initialState, step } from "../../src/core/lifecycle.ts";
 import type { Effect, Event, EventKind, Of, Policy, State, Step, Timer } from "../../src/core/lifecycle-types.ts";
 import { MIN, S, samples } from "./lifecycle-life.ts";
 
+/** Of each property of the lifecycle. */
+export const RUNS = { numRuns: 3_000, includeErrorInReport: true } as const;
+/** More than the longest way to rest: stop with both hooks, a start, and a ladder of three rungs. */
+export const STEPS_TO_REST = 25;
+
 export const anyPolicy: fc.Arbitrary<Policy> = fc.record({
   restart: fc.constantFrom("always", "on-failure", "never"),
   backoff: fc.record({
