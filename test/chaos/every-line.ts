@@ -1,8 +1,11 @@
 /** Stories that are told once in peace and then once for each line of their journal, with a kill at that line. */
-import { readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { expect } from "vitest";
 import { program } from "./fixture.ts";
 import type { Rig } from "./harness.ts";
+import { checkJournal } from "./invariants.ts";
+import { processesOfBot } from "./processes.ts";
 
 /** Stories at a time: each of them mostly waits. */
 const AT_A_TIME = 4;
@@ -16,6 +19,27 @@ export interface Stage extends AsyncDisposable {
   readonly tell: () => Promise<void>;
   /** Throws where an invariant is violated. */
   readonly check: () => void;
+}
+
+/** One bot at a time, ever; none now; and a journal without a gap. */
+export function checkLife(rig: Rig): void {
+  expect(rig.read("starts")).not.toContain("overlap");
+  expect(rig.read("daemon.err")).not.toContain("internal error");
+  expect(processesOfBot("bot", rig.folder)).toEqual([]);
+  checkJournal(rig.journal);
+}
+
+/** Whether an emergency was accepted. */
+export function isOrdered({ journal }: Rig): boolean {
+  return journal.some(
+    (entry) => entry.kind === "decision" && entry.effects.some(({ kind }) => kind === "openIncident"),
+  );
+}
+
+/** Names of the reports of its incidents. */
+export function incidentsOf(rig: Rig): string[] {
+  const folder = rig.state("bots/bot/incidents");
+  return existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith(".json")) : [];
 }
 
 /** Lines of the file so far. */
