@@ -71,6 +71,9 @@ function isBadNews(seen: Seen): boolean {
     case "elapsed":
       // A bot that is not ready in time is no opinion of a probe.
       return before.kind === "starting" && (event.timer === "start" || event.timer === "closeAfter");
+    case "backoffFound":
+      // Who waits before a restart has seen the bot end.
+      return before.kind === "stopped";
     case "start":
     case "stop":
     case "restart":
@@ -78,7 +81,6 @@ function isBadNews(seen: Seen): boolean {
     case "arm":
     case "acknowledge":
     case "leftovers":
-    case "backoffFound":
     case "adopted":
     case "spawned":
     case "ready":
