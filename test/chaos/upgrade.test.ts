@@ -310,6 +310,23 @@ test.concurrent("a bot in backoff waits for what is left, and starts once, also 
   expect((await rig.status()).supervisor).toMatchObject({ version: NEXT_VERSION, pid });
 });
 
+test.concurrent("a bot that waits for another one in its turn waits on", async () => {
+  const probes = [
+    { kind: "exec", role: "readiness", command: ["test", "-e", "ready"], period: "1s", timeout: "900ms" },
+  ];
+  await using rig = new Rig({
+    bots: { feed: { command: STAY, startTimeout: "10m", probes }, bot: { command: STAY, after: ["feed"] } },
+  });
+  await rig.run();
+  const waits = { state: "stopped", wanted: true, reason: "waits for feed to be ready" };
+  await rig.botUntil("the feed runs", ({ state }) => state === "running", undefined, "feed");
+  expect(await rig.bot()).toMatchObject(waits);
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect(await rig.bot()).toMatchObject(waits);
+  rig.write("ready", "");
+  expect(await rig.botIn("running")).toMatchObject({ generation: 1 });
+});
+
 test.concurrent("closeAfter goes on in a backoff that is upgraded under, and closes positions", async () => {
   await using paper = await startPaper();
   const emergency = { ...emergencyAt(paper.url), closeAfter: "8s" };

@@ -125,7 +125,7 @@ export class SimulatedBot {
     const { kind } = this.loop.state;
     if (obstacleOf(this) !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
       return undefined;
-    return carriedBot({ loop: this.loop, lastExitAt: undefined }, this.daemon.clock);
+    return carriedBot({ loop: this.loop, lastExitAt: undefined, isDue: false }, this.daemon.clock);
   }
 
   /** A message has reached the notify socket; it is read a little later. */

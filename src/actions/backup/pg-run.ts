@@ -74,7 +74,7 @@ async function carryOut(run: PgRun, state: Progress): Promise<readonly string[]>
   const tables = job.into.kind === "tables" ? await findPgTables(pg, job.into.tables) : undefined;
   io.onStep?.("unpacked");
   // Not earlier: without a daemon it holds the state folder, which an emergency close may need.
-  const keeper = await keepBots(job);
+  const keeper = await keepBots(job, io.clock);
   state.keeper = keeper;
   await stopBots(run, keeper);
   if (tables !== undefined) {

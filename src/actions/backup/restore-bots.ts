@@ -4,8 +4,10 @@
  */
 import { join } from "node:path";
 import * as z from "zod";
+import { sleep, type Clock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
+import { isLive } from "../../platform/proc.ts";
 import type { RestoreJob } from "../../core/restore-job.ts";
 import { Failure } from "./failure.ts";
 
@@ -13,6 +15,16 @@ import { Failure } from "./failure.ts";
 const READ_MS = 10_000;
 /** A stop takes as long as the bot takes; the daemon itself kills it after its stopTimeout. Longest wait, ms. */
 const STOP_MS = 3_600_000;
+/** A daemon that is being upgraded lives, and nobody listens for a moment: how long that is waited for, and between two tries, ms. */
+const PATIENCE_MS = 10_000;
+const PAUSE_MS = 100;
+
+/** The daemon that a restore speaks to. */
+export interface Asked {
+  readonly socket: string;
+  readonly stateDir: string;
+  readonly clock: Clock;
+}
 
 const statusSchema = z.object({ bots: z.array(z.object({ name: z.string(), state: z.string() })) });
 const refusalSchema = z.object({ error: z.object({ message: z.string() }) });
@@ -32,8 +44,9 @@ export interface Keeper {
 }
 
 /** Throws when neither the daemon answers nor its place can be taken. */
-export async function keepBots({ bots, socket, stateDir }: RestoreJob): Promise<Keeper> {
-  const status = await ask(socket, "GET", "/v1/status").catch(() => undefined);
+export async function keepBots({ bots, socket, stateDir }: RestoreJob, clock: Clock): Promise<Keeper> {
+  const daemon = { socket, stateDir, clock };
+  const status = await askPatiently(daemon, "GET", "/v1/status").catch(() => undefined);
   if (status === undefined) return withoutDaemon(stateDir);
   const states = statusSchema.parse(status.value).bots;
   for (const { name, state } of states)
@@ -46,11 +59,11 @@ export async function keepBots({ bots, socket, stateDir }: RestoreJob): Promise<
       for (const bot of up) {
         // Safe: one bot after the other, so that a refusal names the first.
         // oxlint-disable-next-line no-await-in-loop
-        const trouble = await order(socket, bot, "stop");
+        const trouble = await order(daemon, bot, "stop");
         if (trouble !== undefined) throw new Failure("bots", trouble);
       }
     },
-    start: (names) => startBots(socket, names),
+    start: (names) => startBots(daemon, names),
     release: () => undefined,
   };
 }
@@ -63,13 +76,13 @@ export async function upBots(socket: string, bots: readonly string[]): Promise<r
 }
 
 /** Starts bots through the daemon; returns what failed. Never throws. */
-export async function startBots(socket: string, names: readonly string[]): Promise<readonly string[]> {
-  const troubles = await Promise.all(names.map((bot) => order(socket, bot, "start")));
+export async function startBots(daemon: Asked, names: readonly string[]): Promise<readonly string[]> {
+  const troubles = await Promise.all(names.map((bot) => order(daemon, bot, "start")));
   return troubles.filter((trouble) => trouble !== undefined);
 }
 
 function withoutDaemon(stateDir: string): Keeper {
-  const path = join(stateDir, "supervisor.lock");
+  const path = lockOf(stateDir);
   ensureDir(stateDir, 0o711);
   const lock: Lock | undefined = tryLock(path);
   if (lock === undefined)
@@ -85,14 +98,47 @@ function withoutDaemon(stateDir: string): Keeper {
   };
 }
 
-async function order(socket: string, bot: string, verb: "start" | "stop"): Promise<string | undefined> {
+async function order(daemon: Asked, bot: string, verb: "start" | "stop"): Promise<string | undefined> {
   try {
-    const { ok, value } = await ask(socket, "POST", `/v1/bots/${encodeURIComponent(bot)}/${verb}`);
+    const { ok, value } = await askPatiently(daemon, "POST", `/v1/bots/${encodeURIComponent(bot)}/${verb}`);
     if (ok) return undefined;
     return refusalSchema.safeParse(value).data?.error.message ?? `cannot ${verb} ${bot}: the supervisor refused`;
   } catch (cause) {
     return `cannot ${verb} ${bot}: ${cause instanceof Error ? cause.message : String(cause)}`;
   }
+}
+
+/** Stopping and starting twice is the same as once, so that a request whose answer was cut off may be made again. */
+async function askPatiently(daemon: Asked, method: "GET" | "POST", path: string): ReturnType<typeof ask> {
+  const { socket, stateDir, clock } = daemon;
+  const endMs = clock.monotonicMs() + PATIENCE_MS;
+  for (;;) {
+    try {
+      // Safe: one try after the other.
+      // oxlint-disable-next-line no-await-in-loop
+      return await ask(socket, method, path);
+    } catch (cause) {
+      const late = cause instanceof Error && cause.name === "TimeoutError";
+      if (late || clock.monotonicMs() >= endMs || !livesIn(stateDir)) throw cause;
+    }
+    // Safe: a wait between two tries.
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(clock, PAUSE_MS);
+  }
+}
+
+/** Whether the process that holds the state folder, by its own word, lives. */
+function livesIn(stateDir: string): boolean {
+  const pid = lockHolder(lockOf(stateDir));
+  try {
+    return pid !== undefined && isLive(pid);
+  } catch {
+    return false;
+  }
+}
+
+function lockOf(stateDir: string): string {
+  return join(stateDir, "supervisor.lock");
 }
 
 async function ask(unix: string, method: "GET" | "POST", path: string): Promise<{ ok: boolean; value: unknown }> {

@@ -105,7 +105,7 @@ async function restoreLocked(job: RestoreJob, io: RestoreIo, reading: Reading): 
     if (job.into.kind === "tables") await requireTables(run, job.into.tables);
     io.onStep?.("unpacked");
     // Not earlier: without a daemon it holds the state folder, which an emergency close may need.
-    keeper = await keepBots(job);
+    keeper = await keepBots(job, io.clock);
     await stopBots(run, keeper, startOf(kind));
     await stopServer(run);
     refuse(() => refuseHeld(kind.watched()));

@@ -11,9 +11,10 @@ import type { CliIo } from "./verb.ts";
 /** Bots that such a restore had stopped are started again. Never throws: who may not read the state folder has none to end. */
 export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void> {
   const { dirs } = loaded;
+  const daemon = { socket: controlSocketPath(dirs.runtimeDir), stateDir: dirs.stateDir, clock: systemClock };
   const start = async (stopped: readonly string[]): Promise<void> => {
     if (stopped.length === 0) return;
-    for (const trouble of await startBots(controlSocketPath(dirs.runtimeDir), stopped)) io.err(trouble);
+    for (const trouble of await startBots(daemon, stopped)) io.err(trouble);
   };
   try {
     for (const settled of settleRestores(dirs.stateDir, systemClock)) {

@@ -58,6 +58,8 @@ interface BackupsDeps {
   readonly say: (level: "info" | "alert", text: string) => void;
   /** Starts a bot that a restore had stopped. */
   readonly start: (bot: string) => void;
+  /** As in `RestoresDeps`. */
+  readonly startWaiting: () => void;
 }
 
 /** `undefined`: it was done. Text: why it was not. */

@@ -23,6 +23,8 @@ export interface BotDeps {
   readonly alone: boolean;
   /** Another supervisor has the state folder by now: nothing is started, nor written there for the next start; absent: it cannot be. */
   readonly foreign?: () => boolean;
+  /** Why a restore keeps the bot down; `undefined`: none does; absent where nothing is started. */
+  readonly restoring?: (bot: string) => string | undefined;
   /** Tells the cgroups of two supervisors on one machine apart. */
   readonly installation: string;
   /** The supervisor's own environment. */

@@ -22,7 +22,7 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     state: state.kind,
     health: state.kind === "running" ? (generation?.health ?? "pending") : healthWhenDown(state),
     ready: isReady(bot),
-    wanted: state.wanted || bot.waitsFor.length > 0,
+    wanted: state.wanted || bot.isDue,
     reason: reasonOf(bot),
     pid: generation?.child.pid ?? null,
     generation: state.generation,
@@ -58,7 +58,7 @@ function healthWhenDown(state: State): BotStatus["health"] {
   return state.kind === "starting" || state.kind === "stopped" ? "pending" : "unhealthy";
 }
 
-function reasonOf({ waitsFor, loop: { state } }: Bot): string | null {
+function reasonOf({ waitsFor, waitsForRestore, loop: { state } }: Bot): string | null {
   switch (state.kind) {
     case "halted":
     case "locked":
@@ -71,6 +71,7 @@ function reasonOf({ waitsFor, loop: { state } }: Bot): string | null {
     case "stopping":
       return state.lastExit?.detail ?? null;
     case "stopped":
+      if (waitsForRestore !== undefined) return `waits: ${waitsForRestore}`;
       return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
     case "starting":
     case "running":

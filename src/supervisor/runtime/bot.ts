@@ -59,6 +59,8 @@ export class Bot {
   readonly user: User | undefined;
   /** Bots that are to be ready before the first start of this one; empty once it is started, or somebody said otherwise. */
   waitsFor: readonly string[] = [];
+  /** The restore that puts off its first start; `undefined` where none does, or somebody said otherwise. */
+  waitsForRestore: string | undefined;
   readonly #deps: BotDeps;
   readonly #dirs: Dirs;
   readonly #live: LivePlan;
@@ -132,7 +134,9 @@ export class Bot {
     this.#lastExitAt = lastExitOf(carried);
     const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
     const heard: LoopDeps["heard"] = (event) => {
-      if (endsWait(event.kind)) this.waitsFor = [];
+      if (!endsWait(event.kind)) return;
+      this.waitsFor = [];
+      this.waitsForRestore = undefined;
     };
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(carried?.closeAfterLeftMs);
@@ -251,8 +255,22 @@ export class Bot {
       if (emergency !== undefined && emergency.taken !== true && outcome !== null) this.order(emergency);
     } else if (emergency !== undefined) this.order(emergency);
     else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
-    else if (wanted) this.loop.post({ kind: "start" });
+    else if (wanted) this.startInTurn();
     return undefined;
+  }
+
+  /** The first start, by nobody's order: it waits while a restore replaces the bot's data. */
+  startInTurn(): void {
+    const restore = this.#deps.restoring?.(this.plan.name);
+    if (restore === undefined) return this.loop.post({ kind: "start" });
+    if (this.waitsForRestore !== restore) this.fact("alert", `not started yet: ${restore}`);
+    this.waitsForRestore = restore;
+    return undefined;
+  }
+
+  /** It is to run once what it waits for is over. */
+  get isDue(): boolean {
+    return this.waitsFor.length > 0 || this.waitsForRestore !== undefined;
   }
 
   /** The bot or a person says that its restored data agrees with its account again. Throws when that cannot be noted. */

@@ -113,6 +113,9 @@ export class Daemon {
       ...deps,
       say: (level, text) => this.#say(level, text),
       start: (bot) => this.#fleet.bots.get(bot)?.loop.post({ kind: "start" }),
+      startWaiting: () => {
+        for (const bot of this.#fleet.all) if (bot.waitsForRestore !== undefined) bot.startInTurn();
+      },
     });
     this.#pulse = new Pulse(clock);
     this.#ticker = new Ticker({
@@ -200,10 +203,10 @@ export class Daemon {
     if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs));
     const remains = surveyBots(loaded.dirs);
     for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
-    const admitted = this.#backups.restores.admit(loaded.config.bots);
+    this.#backups.restores.begin();
     const census = new Census();
     const configured = new Set(Object.keys(loaded.config.bots));
-    this.#fleet.addAll(Object.values(admitted), { remains, configured, census });
+    this.#fleet.addAll(Object.values(loaded.config.bots), { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#listeners.openControl();
     this.#pulse.start();
@@ -238,6 +241,7 @@ export class Daemon {
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       // One that a reload takes in later was let go of by this supervisor.
       endedCleanly: () => this.#started || clean,
+      restoring: (bot) => this.#backups.restores.holding(bot),
       onChange: () => {
         this.#changed = true;
         this.#order?.poke();

@@ -42,6 +42,8 @@ export interface FleetDeps {
   /** As in `BotDeps`. */
   readonly foreign: () => boolean;
   readonly endedCleanly: () => boolean;
+  /** As in `BotDeps`. */
+  readonly restoring: (bot: string) => string | undefined;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   /** As in `BotDeps`. */

@@ -103,12 +103,10 @@ export function obstacleOf({ loop: { state }, plan }: Pick<Bot, "loop" | "plan">
 }
 
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
-export function carriedBot(
-  { loop, lastExitAt }: Pick<Bot, "loop" | "lastExitAt">,
-  clock: Clock,
-): CarriedBot | undefined {
+export function carriedBot(bot: Pick<Bot, "loop" | "lastExitAt" | "isDue">, clock: Clock): CarriedBot | undefined {
+  const { loop, lastExitAt } = bot;
   const { state } = loop;
-  const { kind, wanted, generation, attempt, restarts, restartsBy, log, lastExit } = state;
+  const { kind, generation, attempt, restarts, restartsBy, log, lastExit } = state;
   if (!isCarried(kind)) return undefined;
   const nowMs = clock.monotonicMs();
   const leftMs = (timer: "closeAfter" | "backoff"): number | undefined => {
@@ -121,7 +119,7 @@ export function carriedBot(
     kind,
     generation,
     reason: kind === "halted" ? state.reason : "",
-    wanted,
+    wanted: state.wanted || bot.isDue,
     attempt,
     restarts,
     restartsBy: { ...restartsBy },

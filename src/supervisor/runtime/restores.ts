@@ -12,7 +12,6 @@ import {
 import { startServerOf } from "../../actions/backup/restore-server.ts";
 import type { settleOnServer } from "./backup-run.ts";
 import type { Clock } from "../../platform/clock.ts";
-import type { BotConfig } from "./config/load.ts";
 
 /** The same for old databases that a restore has put aside. */
 const OLD_TICKS = 3_600;
@@ -24,14 +23,14 @@ interface RestoresDeps {
   readonly clock: Clock;
   readonly say: (level: "info" | "alert", text: string) => void;
   readonly start: (bot: string) => void;
+  /** Starts what only a restore has put off, unless it still does. */
+  readonly startWaiting: () => void;
   /** Ends what a restore of the target has left on its server; never throws. */
   readonly settleOnServer: (target: string) => ReturnType<typeof settleOnServer>;
 }
 
 export class Restores {
   readonly #deps: RestoresDeps;
-  /** Bots that were to start with the daemon and wait for the end of a restore. */
-  readonly #waiting = new Set<string>();
   /** Targets whose server is asked now. */
   readonly #asking = new Set<string>();
   #said = "";
@@ -41,14 +40,9 @@ export class Restores {
     this.#deps = deps;
   }
 
-  /** At the start of the daemon: ends what can be ended, and returns the bots, those that must wait without their autostart. */
-  admit(bots: Readonly<Record<string, BotConfig>>): Readonly<Record<string, BotConfig>> {
+  /** At the start of the daemon: ends what can be ended, before any bot starts. */
+  begin(): void {
     this.#settle();
-    const admitted = Object.entries(bots).map(([name, bot]): [string, BotConfig] => [
-      name,
-      bot.autostart && this.#waits(name) ? { ...bot, autostart: false } : bot,
-    ]);
-    return Object.fromEntries(admitted);
   }
 
   /** Why the bot may not start now; `undefined` when it may. Nothing that cannot be read reads as "may". */
@@ -69,25 +63,12 @@ export class Restores {
     return undefined;
   }
 
-  /** Whether the bot must wait; it is started as soon as it need not. */
-  #waits(bot: string): boolean {
-    const reason = this.holding(bot);
-    if (reason === undefined) return false;
-    this.#waiting.add(bot);
-    this.#deps.say("alert", `bot ${bot} is not started: ${reason}`);
-    return true;
-  }
-
   /** Each second. */
   tick(): void {
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
     if (openRestores(this.#deps.stateDir).length > 0 || this.#ticks % OLD_TICKS === 0) this.#settle();
-    for (const bot of this.#waiting) {
-      if (this.holding(bot) !== undefined) continue;
-      this.#waiting.delete(bot);
-      this.#deps.start(bot);
-    }
+    this.#deps.startWaiting();
   }
 
   #settle(): void {

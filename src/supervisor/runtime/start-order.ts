@@ -41,7 +41,7 @@ export class StartOrder {
       const open = bot.waitsFor.filter((name) => this.#holds(bot, name, nowMs));
       if (open.length === bot.waitsFor.length) continue;
       bot.waitsFor = open;
-      if (open.length === 0) bot.loop.post({ kind: "start" });
+      if (open.length === 0) bot.startInTurn();
     }
   }
 

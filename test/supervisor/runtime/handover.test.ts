@@ -111,7 +111,7 @@ test("obstacleOf() lets a bot in backoff be handed over", () => {
 
 test("a backoff that is handed over goes on with what is left of it, and restarts the bot once", () => {
   const { loop: before, clock: clockBefore } = waiting();
-  const state = carriedBot({ loop: before, lastExitAt: undefined }, clockBefore);
+  const state = carriedBot({ loop: before, lastExitAt: undefined, isDue: false }, clockBefore);
   expect(state).toMatchObject({ kind: "backoff", backoffLeftMs: 500, wanted: true, attempt: 1, restarts: 1 });
   const clock = new FakeClock();
   const { loop } = loopOf(firstState({ ...past(state, clock), lastGeneration: 1 }), clock);
