@@ -2,15 +2,13 @@
 import { chmodSync, chownSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Server } from "bun";
-import { preflightTrouble } from "../../core/preflight.ts";
-import { retriesByItself } from "../../core/ladder.ts";
-import type { State } from "../../core/lifecycle-types.ts";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
 import type { CgroupView } from "../../platform/controllers.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { armBody, json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
+import { json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
+import { arm } from "./arm-routes.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
@@ -21,13 +19,10 @@ import type { Clock } from "../../platform/clock.ts";
 import { isClosing } from "./live-plan.ts";
 import type { MaintenanceWatch } from "./maintenance.ts";
 import { maintenanceAnswer } from "./maintenance-answer.ts";
-import { planClose } from "./planning.ts";
 import { makeRoom } from "./quarantine.ts";
 import { reloadAnswer } from "./reload/answer.ts";
+import { restart, start, stop } from "./run-routes.ts";
 import type { Upgrader } from "./upgrade.ts";
-
-/** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
-const ANSWER_MARGIN_MS = 10_000;
 
 export interface ControlDeps {
   readonly path: string;
@@ -141,7 +136,7 @@ const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Res
   "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot),
   "POST stop": ({ bot }) => stop(bot),
   "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot),
-  "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked.deps, asked.bot, asked.request),
+  "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),
   "POST preflight": preflight,
@@ -213,39 +208,6 @@ async function unknownBot(name: string, bots: ReadonlyMap<string, Bot>): Promise
   return refuse(404, { code: "noSuchBot", message, hint: `the bots are: ${names.join(", ")}` });
 }
 
-/** Why a start is forbidden in this state; `undefined` when it is not. */
-function startRefusal(bot: Bot): Response | undefined {
-  const { state } = bot.loop;
-  const { name } = bot.plan;
-  switch (state.kind) {
-    case "locked":
-      return refuse(409, {
-        code: "locked",
-        message: `cannot start ${name}: it is locked since its emergency (${state.reason})`,
-        hint: `look at the account, then: supervisor arm ${name} --reason TEXT`,
-      });
-    case "recovering":
-      return refuse(409, {
-        code: "emergency",
-        message: `cannot start ${name}: its positions are being closed`,
-        hint: `watch it with: supervisor status ${name}`,
-      });
-    case "stuck":
-      return refuse(409, {
-        code: "stuck",
-        message: `cannot start ${name}: processes of its last start cannot be killed (${state.pids.join(", ")})`,
-        hint: "they are tried again every 5 s; a process in state D waits for the kernel or a disk",
-      });
-    case "stopped":
-    case "starting":
-    case "running":
-    case "stopping":
-    case "backoff":
-    case "halted":
-      return undefined;
-  }
-}
-
 /** A dump of the living bot, which goes on. */
 async function dump(bot: Bot): Promise<Response> {
   const { generation, level, loop } = bot;
@@ -255,139 +217,6 @@ async function dump(bot: Bot): Promise<Response> {
   const made = await bot.dumps.now({ generation, level, restarts: loop.state.restarts });
   if (made.kind === "dumped") return json({ file: join(bot.plan.files.dumps, made.file) });
   return refuse(409, { code: "notDumped", message: `cannot dump ${name}: ${made.reason}` });
-}
-
-const settledUp = (state: State): boolean => !["starting", "stopping"].includes(state.kind);
-const settledDown = (state: State): boolean => !["starting", "running", "stopping", "backoff"].includes(state.kind);
-
-function answerTimeoutMs(bot: Bot): number {
-  const { startTimeout, stopTimeout } = bot.plan.policy;
-  return startTimeout + 3 * stopTimeout + ANSWER_MARGIN_MS;
-}
-
-async function start(bot: Bot): Promise<Response> {
-  const refusal = startRefusal(bot);
-  if (refusal !== undefined) return refusal;
-  const already = bot.loop.state.kind === "running";
-  bot.loop.post({ kind: "start" });
-  return upAnswer(bot, "start", already);
-}
-
-async function restart(bot: Bot): Promise<Response> {
-  const refusal = startRefusal(bot);
-  if (refusal !== undefined) return refusal;
-  bot.loop.post({ kind: "restart" });
-  return upAnswer(bot, "restart");
-}
-
-async function upAnswer(bot: Bot, verb: string, already = false): Promise<Response> {
-  await bot.loop.settles(settledUp, answerTimeoutMs(bot));
-  const { state, reason } = plight(bot);
-  if (state === "running") return json({ bot: bot.plan.name, state, ...(already ? { already } : {}) });
-  return refuse(500, {
-    code: "notRunning",
-    message: `cannot ${verb} ${bot.plan.name}: it is ${state}: ${reason}`,
-    hint:
-      bot.loop.state.lastExit?.cause === "spawnFailed"
-        ? `it never ran, so it has no output; look at command, cwd, user and envFile of bots.${bot.plan.name} in the config`
-        : `see: supervisor logs ${bot.plan.name}`,
-  });
-}
-
-async function stop(bot: Bot): Promise<Response> {
-  const already = settledDown(bot.loop.state);
-  bot.loop.post({ kind: "stop" });
-  const down = await bot.loop.settles(settledDown, answerTimeoutMs(bot));
-  const { state } = bot.loop;
-  if (down && state.kind !== "stuck")
-    return json({ bot: bot.plan.name, state: state.kind, ...(already ? { already } : {}) });
-  return refuse(500, { code: "notStopped", message: `cannot stop ${bot.plan.name}: it is ${state.kind}` });
-}
-
-async function arm(deps: ControlDeps, bot: Bot, request: Request): Promise<Response> {
-  const body = await readBody(request, armBody);
-  if ("refusal" in body) return body.refusal;
-  const { state } = bot.loop;
-  const { name } = bot.plan;
-  if (isClosing(state)) return closingRefusal(bot, "arm");
-  const early =
-    state.kind === "locked" && state.trigger === "dailyLoss" ? bot.guard.watch.limits.armRefusal() : undefined;
-  if (early !== undefined)
-    return refuse(409, {
-      code: "tooEarly",
-      message: `cannot arm ${name}: ${early}`,
-      hint: "wait; who takes the risk on purpose raises or removes the limit in the config, reloads, and arms then",
-    });
-  if (state.kind !== "locked") return armUnlocked(bot, body.value.reason);
-  if (state.outcome !== "flat" && !body.value.acceptPositions) {
-    const slow = retriesByItself(state.outcome) && bot.lockout?.acknowledgedAt === undefined;
-    const again = slow ? "; the close is tried again by itself every 30 s" : "";
-    return refuse(409, {
-      code: "notFlat",
-      message: `cannot arm ${name}: its positions are not proven closed (${state.outcome})${again}`,
-      hint: `supervisor emergency plan ${name} shows them; --accept-positions arms it all the same`,
-    });
-  }
-  const { acceptPositions } = body.value;
-  const unfit = acceptPositions ? undefined : ((await positionsSince(deps, bot)) ?? (await preflightRefusal(bot)));
-  if (unfit !== undefined) return unfit;
-  // The reading took a moment, in which somebody else may have armed it, or closed again.
-  if (bot.loop.state.kind !== "locked")
-    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${bot.loop.state.kind} by now` });
-  bot.fact("alert", `re-armed by a person: ${body.value.reason}`);
-  bot.loop.post({ kind: "arm", acceptPositions: body.value.acceptPositions });
-  if (!bot.loop.state.wanted) return json({ bot: name, state: bot.loop.state.kind, started: false });
-  const up = await upAnswer(bot, "start");
-  if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
-  return json({ bot: name, started: false, ...plight(bot) });
-}
-
-/** A bot that is not locked may still be held to little since its data was restored: a person ends that too. */
-function armUnlocked(bot: Bot, reason: string): Response {
-  const { name } = bot.plan;
-  const { kind } = bot.loop.state;
-  if (!bot.restored.unreconciled)
-    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${kind}, not locked` });
-  bot.reconciled(`a person: ${reason}`);
-  return json({ bot: name, state: kind, started: kind === "running" });
-}
-
-/** Why a bot is not running, as far as it is known. */
-function plight({ loop: { state } }: Bot): { state: State["kind"]; reason: string } {
-  const reason = "reason" in state ? state.reason : (state.lastExit?.detail ?? "it is not running yet");
-  return { state: state.kind, reason };
-}
-
-/** A bot whose next emergency would fail is not let on its account again, unless a person takes that upon himself. */
-async function preflightRefusal(bot: Bot): Promise<Response | undefined> {
-  const { name, policy } = bot.plan;
-  if (policy.emergency === undefined) return undefined;
-  const trouble = preflightTrouble(await bot.guard.preflights.run(false));
-  if (trouble === undefined) return undefined;
-  return refuse(409, {
-    code: "preflight",
-    message: `cannot arm ${name}: an emergency close would not work: ${trouble}`,
-    hint: `repair it, then see: supervisor emergency preflight ${name}; --accept-positions arms it all the same`,
-  });
-}
-
-/** The account was flat when the close ended; a person who arms says that it still is. Read, it may tell otherwise. */
-async function positionsSince(deps: ControlDeps, bot: Bot): Promise<Response | undefined> {
-  const { name, policy } = bot.plan;
-  if (policy.emergency === undefined) return undefined;
-  const end = await planClose(bot, deps);
-  if (end.kind === "report" && end.report.outcome === "flat") return undefined;
-  const why =
-    end.kind === "failed"
-      ? `its account cannot be read: ${end.reason}`
-      : end.report.outcome === "planNotEmpty"
-        ? "its account was flat after the close and is not any more"
-        : `its account cannot be read: ${end.report.reason}`;
-  return refuse(409, {
-    code: "notFlat",
-    message: `cannot arm ${name}: ${why}`,
-    hint: `supervisor emergency plan ${name} shows what is open; --accept-positions arms it all the same`,
-  });
 }
 
 /** Reads only; asked for during a close, it would take from the venue what the close needs. */

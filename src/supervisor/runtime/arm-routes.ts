@@ -1,0 +1,96 @@
+/** What the control socket answers to a person who ends a lockout: who is let on its account again, and what speaks against it. */
+import { retriesByItself } from "../../core/ladder.ts";
+import { preflightTrouble } from "../../core/preflight.ts";
+import type { Clock } from "../../platform/clock.ts";
+import { armBody, json, readBody, refuse } from "./api.ts";
+import type { Bot } from "./bot.ts";
+import { closingRefusal } from "./emergency-routes.ts";
+import { isClosing } from "./live-plan.ts";
+import { planClose } from "./planning.ts";
+import { plight, upAnswer } from "./run-routes.ts";
+
+interface Asked {
+  readonly deps: { readonly clock: Clock; readonly env: Readonly<Record<string, string | undefined>> };
+  readonly bot: Bot;
+  readonly request: Request;
+}
+
+export async function arm({ deps, bot, request }: Asked): Promise<Response> {
+  const body = await readBody(request, armBody);
+  if ("refusal" in body) return body.refusal;
+  const { state } = bot.loop;
+  const { name } = bot.plan;
+  if (isClosing(state)) return closingRefusal(bot, "arm");
+  const early =
+    state.kind === "locked" && state.trigger === "dailyLoss" ? bot.guard.watch.limits.armRefusal() : undefined;
+  if (early !== undefined)
+    return refuse(409, {
+      code: "tooEarly",
+      message: `cannot arm ${name}: ${early}`,
+      hint: "wait; who takes the risk on purpose raises or removes the limit in the config, reloads, and arms then",
+    });
+  if (state.kind !== "locked") return armUnlocked(bot, body.value.reason);
+  if (state.outcome !== "flat" && !body.value.acceptPositions) {
+    const slow = retriesByItself(state.outcome) && bot.lockout?.acknowledgedAt === undefined;
+    const again = slow ? "; the close is tried again by itself every 30 s" : "";
+    return refuse(409, {
+      code: "notFlat",
+      message: `cannot arm ${name}: its positions are not proven closed (${state.outcome})${again}`,
+      hint: `supervisor emergency plan ${name} shows them; --accept-positions arms it all the same`,
+    });
+  }
+  const { acceptPositions } = body.value;
+  const unfit = acceptPositions ? undefined : ((await positionsSince(deps, bot)) ?? (await preflightRefusal(bot)));
+  if (unfit !== undefined) return unfit;
+  // The reading took a moment, in which somebody else may have armed it, or closed again.
+  if (bot.loop.state.kind !== "locked")
+    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${bot.loop.state.kind} by now` });
+  bot.fact("alert", `re-armed by a person: ${body.value.reason}`);
+  bot.loop.post({ kind: "arm", acceptPositions: body.value.acceptPositions });
+  if (!bot.loop.state.wanted) return json({ bot: name, state: bot.loop.state.kind, started: false });
+  const up = await upAnswer(bot, "start");
+  if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
+  return json({ bot: name, started: false, ...plight(bot) });
+}
+
+/** A bot that is not locked may still be held to little since its data was restored: a person ends that too. */
+function armUnlocked(bot: Bot, reason: string): Response {
+  const { name } = bot.plan;
+  const { kind } = bot.loop.state;
+  if (!bot.restored.unreconciled)
+    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${kind}, not locked` });
+  bot.reconciled(`a person: ${reason}`);
+  return json({ bot: name, state: kind, started: kind === "running" });
+}
+
+/** A bot whose next emergency would fail is not let on its account again, unless a person takes that upon himself. */
+async function preflightRefusal(bot: Bot): Promise<Response | undefined> {
+  const { name, policy } = bot.plan;
+  if (policy.emergency === undefined) return undefined;
+  const trouble = preflightTrouble(await bot.guard.preflights.run(false));
+  if (trouble === undefined) return undefined;
+  return refuse(409, {
+    code: "preflight",
+    message: `cannot arm ${name}: an emergency close would not work: ${trouble}`,
+    hint: `repair it, then see: supervisor emergency preflight ${name}; --accept-positions arms it all the same`,
+  });
+}
+
+/** The account was flat when the close ended; a person who arms says that it still is. Read, it may tell otherwise. */
+async function positionsSince(deps: Asked["deps"], bot: Bot): Promise<Response | undefined> {
+  const { name, policy } = bot.plan;
+  if (policy.emergency === undefined) return undefined;
+  const end = await planClose(bot, deps);
+  if (end.kind === "report" && end.report.outcome === "flat") return undefined;
+  const why =
+    end.kind === "failed"
+      ? `its account cannot be read: ${end.reason}`
+      : end.report.outcome === "planNotEmpty"
+        ? "its account was flat after the close and is not any more"
+        : `its account cannot be read: ${end.report.reason}`;
+  return refuse(409, {
+    code: "notFlat",
+    message: `cannot arm ${name}: ${why}`,
+    hint: `supervisor emergency plan ${name} shows what is open; --accept-positions arms it all the same`,
+  });
+}

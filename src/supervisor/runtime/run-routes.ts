@@ -1,0 +1,94 @@
+/** What the control socket answers to the commands that start, stop and restart a bot: when it is up or down, or why it is not. */
+import type { State } from "../../core/lifecycle-types.ts";
+import { json, refuse } from "./api.ts";
+import type { Bot } from "./bot.ts";
+
+/** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
+const ANSWER_MARGIN_MS = 10_000;
+
+/** Why a start is forbidden in this state; `undefined` when it is not. */
+function startRefusal(bot: Bot): Response | undefined {
+  const { state } = bot.loop;
+  const { name } = bot.plan;
+  switch (state.kind) {
+    case "locked":
+      return refuse(409, {
+        code: "locked",
+        message: `cannot start ${name}: it is locked since its emergency (${state.reason})`,
+        hint: `look at the account, then: supervisor arm ${name} --reason TEXT`,
+      });
+    case "recovering":
+      return refuse(409, {
+        code: "emergency",
+        message: `cannot start ${name}: its positions are being closed`,
+        hint: `watch it with: supervisor status ${name}`,
+      });
+    case "stuck":
+      return refuse(409, {
+        code: "stuck",
+        message: `cannot start ${name}: processes of its last start cannot be killed (${state.pids.join(", ")})`,
+        hint: "they are tried again every 5 s; a process in state D waits for the kernel or a disk",
+      });
+    case "stopped":
+    case "starting":
+    case "running":
+    case "stopping":
+    case "backoff":
+    case "halted":
+      return undefined;
+  }
+}
+
+const settledUp = (state: State): boolean => !["starting", "stopping"].includes(state.kind);
+const settledDown = (state: State): boolean => !["starting", "running", "stopping", "backoff"].includes(state.kind);
+
+function answerTimeoutMs(bot: Bot): number {
+  const { startTimeout, stopTimeout } = bot.plan.policy;
+  return startTimeout + 3 * stopTimeout + ANSWER_MARGIN_MS;
+}
+
+export async function start(bot: Bot): Promise<Response> {
+  const refusal = startRefusal(bot);
+  if (refusal !== undefined) return refusal;
+  const already = bot.loop.state.kind === "running";
+  bot.loop.post({ kind: "start" });
+  return upAnswer(bot, "start", already);
+}
+
+export async function restart(bot: Bot): Promise<Response> {
+  const refusal = startRefusal(bot);
+  if (refusal !== undefined) return refusal;
+  bot.loop.post({ kind: "restart" });
+  return upAnswer(bot, "restart");
+}
+
+/** Answers when it is up, or clearly not. */
+export async function upAnswer(bot: Bot, verb: string, already = false): Promise<Response> {
+  await bot.loop.settles(settledUp, answerTimeoutMs(bot));
+  const { state, reason } = plight(bot);
+  if (state === "running") return json({ bot: bot.plan.name, state, ...(already ? { already } : {}) });
+  return refuse(500, {
+    code: "notRunning",
+    message: `cannot ${verb} ${bot.plan.name}: it is ${state}: ${reason}`,
+    hint:
+      bot.loop.state.lastExit?.cause === "spawnFailed"
+        ? `it never ran, so it has no output; look at command, cwd, user and envFile of bots.${bot.plan.name} in the config`
+        : `see: supervisor logs ${bot.plan.name}`,
+  });
+}
+
+export async function stop(bot: Bot): Promise<Response> {
+  const already = settledDown(bot.loop.state);
+  bot.loop.post({ kind: "stop" });
+  const down = await bot.loop.settles(settledDown, answerTimeoutMs(bot));
+  const { state } = bot.loop;
+  if (down && state.kind !== "stuck")
+    return json({ bot: bot.plan.name, state: state.kind, ...(already ? { already } : {}) });
+  return refuse(500, { code: "notStopped", message: `cannot stop ${bot.plan.name}: it is ${state.kind}` });
+}
+
+/** Why a bot is not running, as far as it is known. */
+export function plight({ loop: { state } }: Bot): { state: State["kind"]; reason: string } {
+  const reason = "reason" in state ? state.reason : (state.lastExit?.detail ?? "it is not running yet");
+  return { state: state.kind, reason };
+}
