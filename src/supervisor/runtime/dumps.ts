@@ -5,16 +5,14 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { CaptureJob, PackJob, PackLine } from "../../core/dump-job.ts";
-import { deathSignature, dumpFileName, isDeath, judgeDeath, DUMP_VERSION, type Dumped } from "../../core/dump.ts";
-import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
-import { secretValues } from "../../core/redact.ts";
-import { sleep, type Clock } from "../../platform/clock.ts";
+import { deathSignature, isDeath, judgeDeath, type Dumped } from "../../core/dump.ts";
+import type { State } from "../../core/lifecycle-types.ts";
+import { sleep } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { glanceAt, glanceAtCgroup } from "../../platform/glance.ts";
 import { startWorker, type Worker, type WorkerRequest } from "../../platform/worker.ts";
-import type { BotPlan } from "./bot-plan.ts";
+import { captureJob, packJob, type Death, type JobDeps, type Subject } from "./dump-jobs.ts";
 import type { Generation } from "./generation.ts";
-import { withoutSecrets, type KnownSecrets } from "./known-secrets.ts";
 
 /** Longest wait of a polite stop for the capture, ms. */
 const READ_MS = 2_000;
@@ -30,30 +28,22 @@ const PACK_DELAY_MS = 100;
 const MAX_WAITING = 1;
 /** Kinds of death that are remembered; of more the longest unseen is forgotten, and dumped again. */
 const MAX_KINDS = 64;
-/** Bytes of chance in a dump's id. */
-const ID_BYTES = 3;
 
-export interface DumpsDeps {
-  readonly plan: Pick<BotPlan, "name" | "account" | "config" | "files">;
-  readonly clock: Clock;
-  readonly version: string;
+export interface DumpsDeps extends JobDeps {
   readonly fact: (level: "info" | "warn", text: string) => void;
-  readonly secrets: () => KnownSecrets;
   /** The bot's part of the status. */
   readonly status: () => Promise<unknown>;
-}
-
-/** What is told of the start that a dump is made of. */
-export interface Subject {
-  readonly generation: Generation;
-  readonly restarts: number;
-  readonly level: string;
 }
 
 interface Capture {
   readonly generation: number;
   readonly folder: string;
   readonly worker: Worker;
+}
+
+/** A death, with the worker that may still read what is left of it. */
+interface CapturedDeath extends Death {
+  readonly captured: Capture | undefined;
 }
 
 export type DumpAnswer =
@@ -138,7 +128,7 @@ export class Dumps {
     if (this.#wanted) make?.();
   }
 
-  #makeSoon(subject: Subject, death: Death): void {
+  #makeSoon(subject: Subject, death: CapturedDeath): void {
     const earlier = Promise.allSettled(this.#making);
     this.#keep(
       sleep(this.#deps.clock, PACK_DELAY_MS)
@@ -237,22 +227,8 @@ export class Dumps {
   }
 
   #startCapture(generation: Generation, how: Pick<CaptureJob, "stack" | "hung">, onRead: () => void): Capture {
-    const { files, config } = this.#deps.plan;
-    const { child } = generation;
-    ensureDir(files.dumps, 0o700);
-    const folder = join(files.dumps, `.capture-${newId()}`);
-    const cgroup = generation.leaf;
-    const job: CaptureJob = {
-      version: 1,
-      pid: child.pid,
-      startTicks: child.startTicks,
-      ...(cgroup === undefined ? {} : { cgroup }),
-      folder,
-      tagKey: join(files.dumps, ".tag-key"),
-      ...how,
-      ...(config.output.to === "file" ? { output: { log: files.log, index: files.outputIndex } } : {}),
-      secrets: this.#secretsOf(generation),
-    };
+    ensureDir(this.#deps.plan.files.dumps, 0o700);
+    const job = captureJob(this.#deps, generation, how);
     const worker = this.#start({
       args: ["__action", "capture-dump"],
       job: JSON.stringify(job),
@@ -262,7 +238,7 @@ export class Dumps {
       // It says one thing.
       onLine: onRead,
     });
-    return { generation: generation.generation, folder, worker };
+    return { generation: generation.generation, folder: job.folder, worker };
   }
 
   #takeCapture(generation: number): Capture | undefined {
@@ -277,10 +253,11 @@ export class Dumps {
     return glance?.generation === generation ? glance.entries : undefined;
   }
 
-  async #make(subject: Subject, of: Death): Promise<DumpAnswer> {
+  async #make(subject: Subject, of: CapturedDeath): Promise<DumpAnswer> {
     try {
       await of.captured?.worker.done;
-      const line = await this.#pack(await this.#packJob(subject, of));
+      ensureDir(this.#deps.plan.files.dumps, 0o700);
+      const line = await this.#pack(await packJob(this.#deps, subject, of));
       if (line.kind === "skipped") {
         this.#deps.fact("warn", `no crash dump: ${line.reason}`);
         return { kind: "failed", reason: line.reason };
@@ -291,49 +268,6 @@ export class Dumps {
     } catch (error) {
       return this.#complain(error);
     }
-  }
-
-  async #packJob({ generation, restarts, level }: Subject, of: Death): Promise<PackJob> {
-    const { plan, clock, version } = this.#deps;
-    const { files, config, name, account } = plan;
-    ensureDir(files.dumps, 0o700);
-    const id = newId();
-    const at = clock.wallTime();
-    const file = dumpFileName({ bot: name, at: at.getTime(), reason: of.reason, signature: of.signature, id }, isoTime);
-    const { enabled: _, stack: __, ...policy } = config.dump;
-    return {
-      version: 1,
-      ...(of.captured === undefined ? {} : { captured: of.captured.folder }),
-      ...(of.glance === undefined ? {} : { glance: of.glance }),
-      dumps: files.dumps,
-      file,
-      manifest: {
-        v: DUMP_VERSION,
-        id,
-        bot: name,
-        account,
-        generation: generation.generation,
-        pid: generation.child.pid,
-        reason: of.reason,
-        createdAt: at.toISOString(),
-        startedAt: generation.startedAt.toISOString(),
-        exit: of.exit,
-        restarts,
-        level,
-        repeats: of.repeats,
-        ...(of.light ? { light: true } : {}),
-        versions: { supervisor: version, runtime: `Bun ${Bun.version}` },
-      },
-      blackbox: { blackbox: files.blackbox, sealed: files.sealedBlackbox },
-      state: files.state,
-      samples: files.samples,
-      output: { log: files.log, index: files.outputIndex, runs: files.runs },
-      journal: files.journal,
-      status: await of.status,
-      config: `${JSON.stringify(withoutSecrets(config), undefined, 2)}\n`,
-      secrets: this.#secretsOf(generation),
-      policy,
-    };
   }
 
   async #pack(job: PackJob): Promise<PackLine> {
@@ -356,11 +290,6 @@ export class Dumps {
     throw new Error(`its worker ${timedOut ? "overran its deadline" : `ended with ${signal ?? `code ${code}`}`}`);
   }
 
-  #secretsOf(generation: Generation): CaptureJob["secrets"] {
-    const { values, files } = this.#deps.secrets();
-    return { values: [...values, ...secretValues(generation.env)], files: [...files] };
-  }
-
   #complain(error: unknown): DumpAnswer {
     const reason = error instanceof Error ? error.message : String(error);
     this.#deps.fact("warn", `cannot make a crash dump: ${reason}`);
@@ -368,27 +297,8 @@ export class Dumps {
   }
 }
 
-interface Death {
-  readonly exit: ExitInfo | null;
-  readonly reason: string;
-  readonly signature: string;
-  readonly repeats: number;
-  readonly light: boolean;
-  readonly captured: Capture | undefined;
-  readonly glance: PackJob["glance"];
-  readonly status: Promise<unknown>;
-}
-
 function isEndForEmergency(state: State): boolean {
   return state.kind === "stopping" && state.after.kind === "recover";
-}
-
-function isoTime(ms: number): string {
-  return new Date(ms).toISOString();
-}
-
-function newId(): string {
-  return crypto.getRandomValues(Buffer.alloc(ID_BYTES)).toString("hex");
 }
 
 function parseJson(text: string): unknown {
