@@ -5,7 +5,7 @@ import { formatSize } from "../core/size.ts";
 import { drilledName, faultOf, type Drilled, type DrillReport } from "../core/drill.ts";
 
 export function drillText(report: DrillReport): string {
-  const { id, startedAt, endedAt, trigger, by, objectives, targets, previousSha256 } = report;
+  const { id, startedAt, endedAt, trigger, by, targets, previousSha256 } = report;
   const fault = faultOf(report);
   const head = [
     ["drill", `${id}: ${report.ok ? "PASSED" : "FAILED"}`],
@@ -14,13 +14,20 @@ export function drillText(report: DrillReport): string {
       `${by.user}, ${trigger === "manual" ? "by hand" : "by the schedule"}, on ${by.host}, ${by.tool}, config ${by.config}`,
     ],
     ["from", `${startedAt} to ${endedAt}`],
-    ["recovery time (RTO)", againstPromise(report.rtoSeconds, objectives.rtoSeconds, report.rtoMet)],
+    ["recovery time (RTO)", timeText(report)],
     ["recovery point (RPO)", pointText(report)],
     ...(fault === null ? [] : [["why it failed", fault]]),
     ["drill before", previousSha256 === null ? "none" : `its record has the SHA-256 ${previousSha256}`],
   ];
   const lines = [...head.map(([name = "", text = ""]) => `${name.padEnd(22)}${text}`), ...targets.flatMap(targetText)];
   return lines.map((line) => plainText(line)).join("\n");
+}
+
+function timeText({ rtoSeconds, rtoMet, objectives, targets }: DrillReport): string {
+  // However soon it gave up, nothing has recovered.
+  return targets.every((each) => each.rtoSeconds !== null)
+    ? againstPromise(rtoSeconds, objectives.rtoSeconds, rtoMet)
+    : "unknown: not everything was restored: MISSED";
 }
 
 function pointText({ rpoSeconds, rpoMet, targets }: DrillReport): string {

@@ -33,6 +33,14 @@ test.concurrent("backup run, list, verify and prune need no daemon, and each fai
     ],
   });
   expect((await rig.cli("backup", "verify", "state")).out).toMatch(/stands L2\n$/);
+  const [id = ""] = /conf-full-\S+/.exec(made.out) ?? [];
+  // The other target has none of this name, and nobody asked for it.
+  expect(await rig.cli("backup", "verify", "--id", id)).toMatchObject({ code: 0, err: "", out: `${id}: stands L2\n` });
+  expect(await rig.cli("backup", "verify", "--id", `${id}0`)).toMatchObject({
+    code: 3,
+    err: `cannot finish conf in local: source: there is no backup ${id}0\n`,
+  });
+  expect(await rig.cli("backup", "verify", "state", "--id", id)).toMatchObject({ code: 2 });
   expect((await rig.cli("backup", "prune", "--dry-run")).out).toMatch(/^keep .*newest of its hour/);
   expect(await rig.cli("backup", "run", "nothing")).toMatchObject({ code: 2 });
 });

@@ -156,6 +156,28 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
   expect(readdirSync(rig.folder)).not.toContain("store");
 });
 
+test.concurrent("a restore is refused before anything is read for a folder that is not empty, or a key that is not there", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  const filled = await rig.cli("restore", "conf", "--to", rig.folder, "--dry-run");
+  expect(filled).toMatchObject({ code: 3, out: "", err: expect.stringContaining("is not empty") });
+  const encryption = {
+    recipients: ["age1cy0su9fwf3gf9mw868g5yut09p6nytfmmnktexz2ya5uqg9vl9sss4euqm"],
+    identityFile: "own",
+  };
+  rig.configure({ bot: { command: STAY } }, { backups: { ...config.backups, encryption } });
+  expect(await rig.cli("config", "check")).toMatchObject({
+    code: 0,
+    err: expect.stringContaining("identityFile: cannot read"),
+  });
+  const keyless = await rig.cli("restore", "conf", "--yes");
+  expect(keyless).toMatchObject({
+    code: 2,
+    err: expect.stringMatching(/cannot restore conf: cannot read the private key/),
+  });
+  expect(rig.read("notes")).toBe("n");
+});
+
 test.concurrent("a restore backs up what is there first, and one that cannot be read holds nothing up", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
   await stage(rig);

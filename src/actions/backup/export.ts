@@ -27,6 +27,8 @@ export async function exportBackup(job: ExportJob, io: ExportIo): Promise<number
     const reading = openReading(job.from, job.target.name, job);
     const compress = compressionOf(file, reading);
     if (isThere(file)) throw new Failure("source", `${file} is there already; name another file`);
+    if (!isThere(dirname(file)))
+      throw new Failure("store", `there is no folder ${dirname(file)}; make it, or name another file`);
     try {
       const rawBytes = await writePacked(plainStream(reading, file), temporary, compress);
       renameSync(temporary, file);

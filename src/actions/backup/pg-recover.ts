@@ -14,7 +14,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
 import type { Manifest } from "../../core/backup-manifest.ts";
 import { bytesUnpacked, filesUnpacked } from "../../core/backup-unpacked.ts";
@@ -213,7 +213,10 @@ function prepare(path: string, manifest: Manifest): { readonly path: string; rea
     mkdirSync(path, { mode: 0o700 });
     made = true;
   } catch (cause) {
-    if (!(cause instanceof Error && "code" in cause && cause.code === "EEXIST")) throw Failure.of("store", cause);
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT")
+      throw new Failure("store", `there is no folder ${dirname(path)} to make ${path} in; make it`);
+    if (code !== "EEXIST") throw Failure.of("store", cause);
   }
   const other = readdirSync(path)[0];
   if (other !== undefined) throw new Failure("source", `${path} is not empty: ${other} is there; name an empty folder`);

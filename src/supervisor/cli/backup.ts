@@ -95,7 +95,10 @@ export const command: Verb = {
     withConfig(cmd.command("export"))
       .description("write a backup as one plain file, for tools that know nothing of us")
       .argument("<target>", "name of the target in the config")
-      .requiredOption("--plain <file>", "file to write; its name ends in .db or .tar, then .gz or .zst to pack it")
+      .requiredOption(
+        "--plain <file>",
+        "file to write; its name ends in .db, .tar, .rdb, .sql or .dump, as the kind of the target is, then .gz or .zst to pack it",
+      )
       .option("--id <id>", "this backup instead of the newest")
       .option("--unencrypted", "also when backups are encrypted")
       .option("--json", "print one object")
@@ -158,12 +161,14 @@ async function copy(target: string | undefined, options: Options, io: CliIo): Pr
 async function verify(target: string | undefined, options: VerifyOptions, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
   const { level, id = [] } = options;
-  await eachPlace(placesFor(loaded, target, options.store), options, io, async (place, onLine) => {
+  const named = withIds(loaded, placesFor(loaded, target, options.store), id);
+  await eachPlace([...named.keys()], options, io, async (place, onLine) => {
+    const ids = [...(named.get(place) ?? [])];
     if (isBucket(loaded, place))
-      return runRemote(remoteVerifyJob(loaded, place, { level, ids: [...id] }), { clock: systemClock, onLine });
+      return runRemote(remoteVerifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
-    return runDeed("verify-backups", verifyJob(loaded, place, { level, ids: [...id] }), { clock: systemClock, onLine });
+    return runDeed("verify-backups", verifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
   });
 }
 
@@ -307,6 +312,31 @@ function placesFor({ config, shown }: LoadedConfig, target: string | undefined, 
     `cannot find a backup in the store ${store}: ${backups.stores[store] === undefined ? `the stores are ${Object.keys(backups.stores).join(", ")}` : `${target ?? "no target"} does not go there`}`,
     "supervisor backup list shows what is stored",
   );
+}
+
+/** Which of the ids are looked for where: without any, nothing is named anywhere. Each begins with the name of its target. */
+function withIds(
+  loaded: LoadedConfig,
+  places: readonly Place[],
+  ids: readonly string[],
+): ReadonlyMap<Place, readonly string[]> {
+  if (ids.length === 0) return new Map(places.map((place) => [place, []]));
+  const all = places.map((place) => {
+    const own = ids.filter((id) => id.replace(/-(full|delta|base)-\d.*$/, "") === place.target);
+    const { backups, damaged } = isBucket(loaded, place) ? { backups: [], damaged: [] } : lookInto(loaded, place);
+    const here = new Set([...backups, ...damaged].map(({ id }) => id));
+    return { place, own, held: own.filter((id) => here.has(id)) };
+  });
+  // One that no directory has is missed in each of its target's, and said.
+  const lost = (id: string): boolean => !all.some(({ held }) => held.includes(id));
+  const wanted = all.map(({ place, own, held }) => [place, [...held, ...own.filter(lost)]] as const);
+  const unknown = ids.filter((id) => !all.some(({ own }) => own.includes(id)));
+  if (unknown.length > 0)
+    throw new NoTargetError(
+      `cannot find backup ${unknown.join(", ")}: its name is of no target that is asked for`,
+      "supervisor backup list shows what is stored",
+    );
+  return new Map(wanted.filter(([, named]) => named.length > 0));
 }
 
 /** Each target's directories, and then its buckets. */

@@ -1,4 +1,5 @@
 /** `supervisor restore`: says what would come back and what is lost, asks, and has a worker do it; with a daemon or without. */
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { resolve } from "node:path";
 import { InvalidArgumentError } from "commander";
@@ -65,12 +66,16 @@ export const command: Verb = {
   configure: (cmd, io) => {
     withConfig(cmd)
       .argument("<target>", "name of the target in the config")
-      .option("--at <time>", "the newest backup at or before this time, or that long ago", parseSince)
+      .option(
+        "--at <time>",
+        "the newest backup at or before this time, or that long ago; with --to and pitr: exactly that instant",
+        parseSince,
+      )
       .option("--id <id>", "this backup")
       .option("--store <name>", "from this store, also a bucket; default: the directories")
       .option("--file <file>", "this file or folder of a backup, wherever it came from")
       .option("--to <folder>", "into this empty folder; what lives is not touched")
-      .option("--table <name>", "only this table of a database; may be repeated", collect, [])
+      .option("--table <name>", "only this table of a database; may be repeated", collect)
       .option("--password-file <file>", "password of a file that openssl encrypted (.enc)")
       .option("--disconnect", "end whoever is connected to a PostgreSQL database that is replaced")
       .option("--no-backup", "do not back up first what is there, which is moved aside in any case")
@@ -83,7 +88,7 @@ export const command: Verb = {
   },
 };
 
-function collect(name: string, before: readonly string[]): readonly string[] {
+function collect(name: string, before: readonly string[] = []): readonly string[] {
   if (name === "") throw new InvalidArgumentError("a table has a name");
   return [...before, name];
 }
@@ -105,6 +110,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
       planned.exitCode,
       hintOf(loaded, target, options),
     );
+  refuseFilled(target, into);
   const { from, faults } = planned;
   const up = await upBots(controlSocketPath(loaded.dirs.runtimeDir), planned.plan.bots);
   const plan = { ...planned.plan, up };
@@ -176,6 +182,18 @@ function warn(from: RestoreFrom, io: CliIo): void {
     io.err("a file of openssl enc is not authenticated: whoever could write it may have changed what it holds");
 }
 
+/** The worker refuses it, too; before the plan is shown, and anything fetched, it costs nothing. */
+function refuseFilled(target: string, into: RestoreJob["into"]): void {
+  if (into.kind !== "folder" && into.kind !== "instant") return;
+  const [other] = existsSync(into.path) && statSync(into.path).isDirectory() ? readdirSync(into.path) : [];
+  if (other === undefined) return;
+  throw new RestoreError(
+    `cannot restore ${target}: ${into.path} is not empty: ${other} is there`,
+    BACKUP_EXIT.source,
+    "name an empty folder, or one that is not there yet",
+  );
+}
+
 /** On a terminal the name of the target must be typed; a script says --yes. */
 async function confirm(target: string, { json }: Options): Promise<void> {
   if (json === true || !process.stdin.isTTY)
@@ -203,13 +221,13 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
   const { backups } = loaded.config;
   const [place] = backups === undefined ? [] : placesOf(backups, target);
   if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
-  const { store: _store, folder, ...common } = commonJob(loaded, place);
+  const { store: _store, folder, ...common } = fromConfig(target, () => commonJob(loaded, place));
   const password = passwordOf(options, io);
   const job: RestoreJob = {
     ...common,
     from,
     ...(password === undefined ? {} : { password }),
-    target: withPassword(common.target, backups?.targets[target], loaded.env),
+    target: fromConfig(target, () => withPassword(common.target, backups?.targets[target], loaded.env)),
     into,
     disconnect: options.disconnect === true,
     bots: [...plan.bots],
@@ -238,6 +256,19 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
       }),
     );
   io.setExitCode(code);
+}
+
+/** What the config names and is not there (a key, a password) is a mistake of the config. */
+function fromConfig<Value>(target: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    throw new RestoreError(
+      `cannot restore ${target}: ${error instanceof Error ? error.message : String(error)}`,
+      EXIT.usage,
+      "nothing was changed; supervisor config check shows what is missing",
+    );
+  }
 }
 
 /** Returns the id of the backup; `null`: there is none. Throws when it is needed and cannot be made. */

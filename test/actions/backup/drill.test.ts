@@ -152,6 +152,8 @@ test.each<[string, (rig: RemoteRig) => DrillJob | Promise<DrillJob>, RegExp]>([
     ok: false,
     error: expect.stringMatching(why),
   });
+  const restored = report?.targets.every(({ rtoSeconds }) => rtoSeconds !== null);
+  expect(report && drillText(report)).toMatch(restored === true ? /\(RTO\) {3}\d/ : /\(RTO\) {3}unknown: .* MISSED/);
   expect(scratchIn(rig)).toEqual([]);
 });
 

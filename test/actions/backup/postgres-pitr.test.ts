@@ -113,7 +113,10 @@ test(
     expect(await rig.backUp(rig.job(target))).toBe(0);
     const from = { kind: "backup", folder: rig.store, id: rig.stored("ledger").id } as const;
     const path = join(rig.folder, "recovered");
-    const job = rig.restoreJob(target, { from, into: { kind: "instant", path, at: new Date().toISOString() } });
+    const at = new Date().toISOString();
+    const job = rig.restoreJob(target, { from, into: { kind: "instant", path, at } });
+    expect(await rig.restore({ ...job, into: { kind: "instant", path: join(path, "deep"), at } })).toBe(5);
+    expect(rig.failure()?.reason).toContain(`there is no folder ${path} to make`);
     const outcomes: Record<string, readonly string[]> = {};
     for (const step of ["locked", "journaled", "unpacked", "swapping", "moved:1", "swapped", "checked", "done"]) {
       expect(await rig.restoreAndDie(job, step)).toBe("SIGKILL");

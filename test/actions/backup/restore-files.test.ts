@@ -17,8 +17,8 @@ import {
 import { join, relative } from "node:path";
 import { create, Header } from "tar";
 import { describe, expect, test } from "vitest";
+import type { BackupLine, JobTarget } from "../../../src/core/backup-job.ts";
 import { exportBackup } from "../../../src/actions/backup/export.ts";
-import type { JobTarget } from "../../../src/core/backup-job.ts";
 import { exportJobSchema, type RestoreJob } from "../../../src/core/restore-job.ts";
 import { RestoreRig, rowsOf } from "./restore-rig.ts";
 
@@ -197,6 +197,10 @@ describe("exportBackup()", () => {
     expect(statSync(file).mode & 0o777).toBe(0o600);
     expect(await exportBackup(job, { write: silently })).toBe(3);
     expect(await exportBackup({ ...job, file: join(rig.folder, "plain.tar") }, { write: silently })).toBe(3);
+    const lines: BackupLine[] = [];
+    const nowhere = { ...job, file: join(rig.folder, "absent", "plain.db") };
+    expect(await exportBackup(nowhere, { write: (line) => void lines.push(line) })).toBe(5);
+    expect(lines).toMatchObject([{ reason: `there is no folder ${rig.folder}/absent; make it, or name another file` }]);
   });
 });
 

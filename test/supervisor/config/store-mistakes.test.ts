@@ -64,6 +64,18 @@ test("the keys come from their file and variable, and what is missing is named w
   });
 });
 
+test("a private key or a password that backups need and that is not there is a warning of config check", () => {
+  const text = withStore(GOOD, '{ kind: redis, url: "redis://h", passwordFile: word }').replace(
+    "backups:",
+    "backups:\n  encryption: { recipients: [age1cy0su9fwf3gf9mw868g5yut09p6nytfmmnktexz2ya5uqg9vl9sss4euqm], identityFile: own }",
+  );
+  folder.write("id", "AKID\n");
+  expect(checkEnvironment(folder.load(text, { KEY: "secret" }))).toEqual([
+    expect.stringMatching(/encryption\.identityFile: cannot read .*own: there is no such file/),
+    expect.stringMatching(/targets\.it\.passwordFile: cannot read .*word: there is no such file/),
+  ]);
+});
+
 test("a key that is not there is a warning of config check: what lies here is worth having", () => {
   chmodSync(folder.write("id", "AKID\n"), 0o644);
   const warnings = checkEnvironment(folder.load(withStore(GOOD)));

@@ -48,6 +48,7 @@ export function checkEnvironment(loaded: LoadedConfig): string[] {
     if (file !== undefined) checkSecretFile(file, "password", [section, "auth", "passwordFile"], findings);
   }
   checkStoreKeys(loaded, findings);
+  checkTargetKeys(loaded, findings);
   for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings);
   checkOneKey(loaded, findings);
   const [first] = errors;
@@ -86,6 +87,23 @@ function checkStoreKeys({ config, env }: LoadedConfig, { warn }: Findings): void
         ["backups", "stores", name, "caFile"],
         `${store.caFile} ${authority.reason}, so nothing is copied to ${name}`,
       );
+  }
+}
+
+/** What backups, their proofs and restores read: without it they fail, and a bot is worth running all the same. */
+function checkTargetKeys({ config, env }: LoadedConfig, { warn }: Findings): void {
+  const { encryption, targets = {} } = config.backups ?? {};
+  const mild = { warn, error: warn };
+  if (encryption?.identityFile !== undefined)
+    checkSecretFile(encryption.identityFile, "key", ["backups", "encryption", "identityFile"], mild);
+  for (const [name, target] of Object.entries(targets)) {
+    if (target.kind !== "postgres" && target.kind !== "redis") continue;
+    const path = ["backups", "targets", name];
+    if (target.passwordFile !== undefined)
+      checkSecretFile(target.passwordFile, "password", [...path, "passwordFile"], mild);
+    const variable = target.kind === "postgres" ? target.passwordEnv : undefined;
+    if (variable !== undefined && env[variable] === undefined)
+      warn([...path, "passwordEnv"], `the environment variable ${variable} is not set; set it for the supervisor`);
   }
 }
 
