@@ -78,7 +78,7 @@ function headLines(manifest: DumpManifest): readonly string[] {
     `  cause ${reason}${exit === null ? "" : ` (${exit.signal ?? `exit code ${exit.code ?? "unknown"}`})`}, ${createdAt}${lived}`,
     `  account ${account}, start ${generation}, pid ${pid ?? "unknown"}, ${restarts} restarts, level ${level}`,
     `  ${light ? LIGHT : live ? "read while it lived" : "it was dead before it could be read"}; supervisor ${versions.supervisor}, Linux ${versions.kernel}`,
-    ...(repeats === 0 ? [] : [`  ${repeats} deaths of this kind before it were not dumped`]),
+    ...(repeats === 0 ? [] : [`  ${repeats} ${repeats === 1 ? "death" : "deaths"} of this kind before it not dumped`]),
   ];
 }
 

@@ -21,7 +21,12 @@ export interface FoundIncident {
 
 class NoSuchIncidentError extends Error {
   readonly exitCode = EXIT.usage;
-  readonly hint = "supervisor emergency report --list shows those that there are";
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
 }
 
 /** All of them, the newest first; a file that is no report is left out. */
@@ -44,8 +49,14 @@ export function pickIncident(found: readonly FoundIncident[], name: string): Fou
       ? found[0]
       : (found.find(({ report }) => report.incident === name) ?? found.find(({ report }) => report.bot === name));
   if (picked !== undefined) return picked;
+  if (found.length === 0)
+    throw new NoSuchIncidentError(
+      "no incident has a report: nothing was closed yet, or a close is under way",
+      "supervisor status shows a close that is under way",
+    );
   throw new NoSuchIncidentError(
-    name === "last" ? "no incident has a report" : plainText(`cannot find an incident or a bot with one named ${name}`),
+    plainText(`cannot find an incident or a bot with one named ${name}`),
+    "supervisor emergency report --list shows those that there are",
   );
 }
 

@@ -262,7 +262,10 @@ export class Dumps {
         this.#deps.fact("warn", `no crash dump: ${line.reason}`);
         return { kind: "failed", reason: line.reason };
       }
-      const known = of.repeats === 0 ? "" : `; ${of.repeats} deaths of this kind before it were not dumped`;
+      const known =
+        of.repeats === 0
+          ? ""
+          : `; ${of.repeats} ${of.repeats === 1 ? "death" : "deaths"} of this kind before it not dumped`;
       this.#deps.fact("info", `crash dump ${line.file} (${line.bytes} bytes)${known}`);
       return { kind: "dumped", file: line.file };
     } catch (error) {
