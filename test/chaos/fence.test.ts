@@ -2,7 +2,7 @@
 import { cpSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { isLive } from "../../src/platform/proc.ts";
+import { isLive, readStat } from "../../src/platform/proc.ts";
 import { readLockoutFile } from "../../src/supervisor/runtime/lockout-store.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
@@ -103,15 +103,27 @@ test.concurrent("a supervisor whose state folder is moved away says so, begins a
   expect((await rig.status()).supervisor.stateFolder).toBeNull();
 });
 
+/** Runs `other` on the path of `rig`'s state folder, which is moved away. Its supervisor looks each second and would be first: it stands meanwhile. */
+async function runInPlace(rig: Rig, other: Rig): Promise<void> {
+  const { pid } = rig.daemon;
+  process.kill(pid, "SIGSTOP");
+  try {
+    await until("the first one stands", () => readStat(pid)?.state === "T");
+    renameSync(rig.state("."), rig.path("moved"));
+    await other.run();
+  } finally {
+    process.kill(pid, "SIGCONT");
+  }
+}
+
 test.concurrent("a supervisor whose state folder another one has by now says so and writes nothing there", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY, autostart: false } } });
   await rig.run();
-  renameSync(rig.state("."), rig.path("moved"));
   await using other = new Rig({
     bots: { bot: { command: STAY, autostart: false } },
     config: { stateDir: rig.state("."), runtimeDir: "run" },
   });
-  await other.run();
+  await runInPlace(rig, other);
   await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
   expect(rig.read("daemon.err")).toContain(`the supervisor with pid ${other.daemon.pid} has the state folder`);
   expect((await other.cli("start", "bot")).code).toBe(0);
@@ -129,9 +141,8 @@ test.concurrent("a supervisor whose state folder another one has starts and arms
   const bot = { command: STAY, autostart: false, emergency: emergencyAt(paper.url) };
   await using rig = new Rig({ bots: { bot }, config: { runtimeDir: "own" } });
   await rig.run();
-  renameSync(rig.state("."), rig.path("moved"));
   await using other = new Rig({ bots: { bot }, config: { stateDir: rig.state("."), runtimeDir: "run" } });
-  await other.run();
+  await runInPlace(rig, other);
   await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
   expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
   for (const refused of [["start", "bot"], ["restart", "bot"], ["arm", "bot", "--reason", "none"], ["reload"]]) {
@@ -157,9 +168,8 @@ test.concurrent("of two supervisors that were started on the same path neither e
   const bots = { bot: { command: STAY, cwd: rig.folder, autostart: false, emergency: emergencyAt(paper.url) } };
   rig.configure(bots, { runtimeDir: "own" });
   await rig.run();
-  renameSync(rig.state("."), rig.path("moved"));
   await using other = new Rig({ bots, config: { stateDir: rig.state("."), runtimeDir: "run" } });
-  await other.run();
+  await runInPlace(rig, other);
   await until("the first one says so", () => rig.read("daemon.err").includes("has the state folder"));
   expect((await other.cli("start", "bot")).code).toBe(0);
   const { pid } = await other.bot();
@@ -252,16 +262,20 @@ test.concurrent("nothing is started any more once the supervisor is stopping", a
   await using rig = new Rig({
     bots: {
       bot: { command: STAY, autostart: false },
-      slow: { command: ["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], stopTimeout: "2s" },
+      slow: {
+        command: ["sh", "-c", "trap '' TERM; : > deaf; until [ -e end ]; do sleep 0.05; done"],
+        stopTimeout: "15s",
+      },
     },
   });
   await rig.run();
-  await until("the slow bot runs", async () => (await rig.bot("slow")).state === "running");
+  await until("the slow bot hears no SIGTERM", () => existsSync(rig.path("deaf")));
   const ended = rig.endDaemon("SIGTERM");
   await until("the slow bot is stopping", async () => (await rig.bot("slow")).state === "stopping");
   const start = await rig.cli("start", "bot");
   expect(start.code).not.toBe(0);
   expect(start.err).toContain("the supervisor is stopping");
+  rig.write("end", "");
   expect(await ended).toBe(0);
 });
 

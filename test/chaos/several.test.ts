@@ -1,14 +1,25 @@
 /** Several bots under one daemon: who starts and stops when, whom an emergency concerns, and a hundred of them. */
+import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { changes, startPaper } from "./paper.ts";
 
-/** A helper that is ready once the file `go` is there. */
+/** A helper that is ready once the file `go` is there, however long that takes: one that failed would not be waited for. */
 const FEED = {
   command: STAY,
   ready: "probe",
-  probes: [{ kind: "exec", command: ["test", "-e", "go"], role: "startup", period: "100ms", timeout: "90ms" }],
+  startTimeout: "5m",
+  probes: [
+    {
+      kind: "exec",
+      command: ["test", "-e", "go"],
+      role: "startup",
+      period: "300ms",
+      timeout: "290ms",
+      failureThreshold: 1_000,
+    },
+  ],
 };
 
 test.concurrent("a bot waits until those that it is after are ready; the others start at once, and status says why", async () => {
@@ -83,10 +94,10 @@ test.concurrent("bots are stopped in the opposite order, and a second signal doe
     entry.kind === "decision" && entry.from !== entry.to ? [`${entry.bot} ${entry.to}`] : [],
   );
   expect(moves.indexOf("feed stopping")).toBeGreaterThan(moves.indexOf("bot stopped"));
-  const deaf = ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"];
-  rig.configure({ bot: { command: deaf, after: ["feed"], stopTimeout: "2s" }, feed: { command: STAY } });
+  const deaf = ["sh", "-c", "trap '' TERM; : > deaf; while :; do sleep 0.05; done"];
+  rig.configure({ bot: { command: deaf, after: ["feed"], stopTimeout: "5s" }, feed: { command: STAY } });
   await rig.run();
-  await rig.botIn("running");
+  await until("the bot hears no SIGTERM", () => existsSync(rig.path("deaf")));
   const seen = rig.journal.length;
   process.kill(rig.daemon.pid, "SIGTERM");
   await until("the bot is asked", () =>
