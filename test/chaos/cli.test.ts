@@ -1,5 +1,5 @@
 /** What the commands say and how they exit when the daemon hangs, dies or loses its socket, and when a close ends badly. */
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
@@ -57,8 +57,6 @@ test.concurrent("no command waits for a daemon that hangs: each names its pid, a
     `cannot close positions of bot: ${silent}; nothing was asked of it, nothing is being closed`,
   );
   process.kill(pid, "SIGCONT");
-  // A connection of before still answers; who comes anew needs the socket.
-  await until("the socket is there", () => existsSync(rig.state("run/control.sock")));
   await until("the daemon answers again", () => rig.status().catch(() => undefined));
   expect(await rig.bot()).toMatchObject({ state: "running", pid: before.pid, generation: 1 });
   expect(changes(paper.state())).toBe(0);
@@ -226,8 +224,6 @@ test.concurrent("a runtime folder that is removed under the daemon is made again
   await rig.run();
   const { pid } = await rig.botUntil("the bot is heard", ({ heartbeat }) => heartbeat.status !== null);
   rmSync(rig.state("run"), { recursive: true });
-  // A connection of before still answers; who comes anew needs the socket.
-  await until("the socket is there", () => existsSync(rig.state("run/control.sock")));
   await until("the daemon answers again", () => rig.status().catch(() => undefined));
   const { heartbeat } = await rig.bot();
   await rig.botUntil("the bot is heard again", (bot) => bot.heartbeat.status !== heartbeat.status);

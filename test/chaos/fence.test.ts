@@ -77,6 +77,9 @@ test.concurrent("a state folder that is moved away from under a living superviso
   expect(isLive(pid ?? 0)).toBe(true);
 });
 
+/** Longest time from the word that the folder was moved to its new sockets, ms; they are looked for every 10 s anyhow. */
+const REOPEN_MS = 3_000;
+
 test.concurrent("a supervisor whose state folder is moved away says so, begins another one and keeps the lockout in it", async () => {
   await using paper = await startPaper();
   const locked = { command: STAY, emergency: emergencyAt(paper.url) };
@@ -94,6 +97,9 @@ test.concurrent("a supervisor whose state folder is moved away says so, begins a
     stateFolder: expect.stringContaining("was moved or removed"),
   });
   expect(rig.journal.some(({ level, text }) => level === "alert" && text === supervisor.stateFolder)).toBe(true);
+  const told = (what: string): number =>
+    Date.parse(rig.journal.find(({ text }) => (text ?? "").includes(what))?.at ?? "");
+  expect(told("the control socket was removed or replaced") - told("was moved or removed")).toBeLessThan(REOPEN_MS);
   expect((await rig.cli("status")).out).toContain("was moved or removed");
   expect((await rig.cli("run")).err).toContain("has it");
   expect((await rig.bot()).pid).toBe(pid);
@@ -102,6 +108,30 @@ test.concurrent("a supervisor whose state folder is moved away says so, begins a
   expect(await rig.bot("locked")).toMatchObject({ state: "locked", emergency: { state: "flat" } });
   expect((await rig.status()).supervisor.stateFolder).toBeNull();
 });
+
+const hasClient = Bun.which("systemd-notify") !== null;
+
+test
+  .runIf(hasClient)
+  .concurrent(
+    "a supervisor whose state folder is put back is reached and heard through the sockets in it",
+    async () => {
+      const beat = ["sh", "-c", "while :; do systemd-notify STATUS=$(date +%s%N); sleep 0.2; done"];
+      await using rig = new Rig({ bots: { bot: { command: beat } } });
+      await rig.run();
+      const { pid } = await rig.botUntil("the bot is heard", ({ heartbeat }) => heartbeat.status !== null);
+      renameSync(rig.state("."), rig.path("moved"));
+      await until("another one is begun", () => rig.read("daemon.err").includes("another one is begun there"));
+      await until("it is reached there", () => rig.status().catch(() => undefined));
+      renameSync(rig.state("."), rig.path("second"));
+      renameSync(rig.path("moved"), rig.state("."));
+      await until("the folder is back", () => rig.read("daemon.err").includes("is back"));
+      const { heartbeat } = await until("it is reached again", () => rig.bot().catch(() => undefined));
+      await rig.botUntil("the bot is heard again", (bot) => bot.heartbeat.status !== heartbeat.status);
+      expect((await rig.cli("stop", "bot")).code).toBe(0);
+      expect(isLive(pid ?? 0)).toBe(false);
+    },
+  );
 
 /** Runs `other` on the path of `rig`'s state folder, which is moved away. Its supervisor looks each second and would be first: it stands meanwhile. */
 async function runInPlace(rig: Rig, other: Rig): Promise<void> {

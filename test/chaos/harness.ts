@@ -229,9 +229,10 @@ export class Rig implements AsyncDisposable {
     return { code, out, err, ms: performance.now() - startMs };
   }
 
-  /** A request on the control socket. */
+  /** A request on the control socket that is there now: a connection of before would answer also when its socket is gone. */
   request(path: string, init: RequestInit = {}): Promise<Response> {
-    return fetch(`http://supervisor${path}`, { ...init, unix: join(this.#runtimeDir, "control.sock") });
+    const unix = join(this.#runtimeDir, "control.sock");
+    return fetch(`http://supervisor${path}`, { ...init, unix, keepalive: false });
   }
 
   async status(): Promise<Status> {

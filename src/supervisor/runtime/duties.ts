@@ -43,7 +43,7 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
   let machine: MachineReading | undefined;
   const bots = fleet.all;
   return [
-    () => void (deps.phase().stopping || deps.folder.look()),
+    () => lookAtFolder(deps),
     () => deps.orders.look(),
     () => deps.machine.look(),
     () => deps.maintenance.tick(),
@@ -61,6 +61,12 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
     ...bots.map((bot) => () => bot.settle()),
     () => deps.keepStatus(),
   ];
+}
+
+/** Through the sockets in a folder that went away nobody reaches the daemon, and it hears no bot. */
+function lookAtFolder({ fleet, folder, listeners, phase }: DutiesDeps): void {
+  if (phase().stopping || !folder.look()) return;
+  listeners.renew(() => fleet.reopenSockets({ moved: true }), { moved: true });
 }
 
 function rareDuties({ fleet, folder, listeners, phase }: DutiesDeps, tick: number): void {

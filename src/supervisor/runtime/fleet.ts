@@ -1,11 +1,11 @@
 /** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
-import { statSync } from "node:fs";
 import type { Server } from "bun";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
 import { Census } from "../../platform/census.ts";
+import { socketFile, type Moved } from "../../platform/socket-file.ts";
 import { Bot } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -65,6 +65,8 @@ interface Member {
   readonly bot: Bot;
   notify: NotifySocket | undefined;
   server: Server<undefined>;
+  /** The files of the two as they were opened. */
+  files: Readonly<Record<"notify" | "server", string | undefined>>;
 }
 
 export class Fleet {
@@ -128,7 +130,8 @@ export class Fleet {
 
   #open(bot: Bot, notify: NotifySocket | undefined): void {
     const { name } = bot.plan;
-    this.#members.set(name, { bot, notify, server: openBotSocket(bot, this.#deps.clock) });
+    const server = openBotSocket(bot, this.#deps.clock);
+    this.#members.set(name, { bot, notify, server, files: socketFiles(bot) });
     this.#bots.set(name, bot);
   }
 
@@ -147,18 +150,22 @@ export class Fleet {
     return undefined;
   }
 
-  /** Opens anew the sockets of bots that somebody has removed, with their folder and their signs; each by itself. Never throws. */
-  reopenSockets(): void {
+  /** Opens anew the sockets of bots that somebody has removed or moved away, with their folder and their signs; each by itself. Never throws. */
+  reopenSockets({ moved }: Moved = { moved: false }): void {
     for (const member of this.#members.values()) {
-      const { bot } = member;
-      const { notifySocket, socket } = bot.plan.files;
+      const { bot, files } = member;
       try {
+        const now = socketFiles(bot);
+        const stays = (which: keyof typeof now): boolean =>
+          moved ? now[which] === files[which] : now[which] !== undefined;
         // A notify socket that could not be opened has said so, and is not tried without end.
-        const heard = member.notify === undefined || isSocket(notifySocket);
-        if (heard && isSocket(socket)) continue;
+        const heard = member.notify === undefined || stays("notify");
+        const reached = stays("server");
+        if (heard && reached) continue;
         bot.renewSigns();
         if (!heard) this.#reopenNotify(member);
-        if (!isSocket(socket)) this.#reopenServer(member);
+        if (!reached) this.#reopenServer(member);
+        member.files = socketFiles(bot);
         bot.fact("warn", "a socket of the bot was removed; it is opened again");
       } catch (error) {
         bot.fact(
@@ -254,6 +261,6 @@ export class Fleet {
   }
 }
 
-function isSocket(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isSocket() === true;
+function socketFiles({ plan: { files } }: Bot): Member["files"] {
+  return { notify: socketFile(files.notifySocket), server: socketFile(files.socket) };
 }

@@ -69,8 +69,9 @@ export class FolderWatch {
     return this.#foreign ? "another supervisor has the state folder of this one" : undefined;
   }
 
-  /** Each second. Never throws. */
-  look(): void {
+  /** Each second. Whether another folder is at the path since the last look. Never throws. */
+  look(): boolean {
+    const before = this.#lock;
     try {
       this.#look();
     } catch (error) {
@@ -79,6 +80,7 @@ export class FolderWatch {
         `the state folder ${this.#deps.dirs.stateDir} was moved or removed from under the supervisor: ${why}`,
       );
     }
+    return this.#lock !== before;
   }
 
   #look(): void {

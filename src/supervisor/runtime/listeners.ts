@@ -1,7 +1,8 @@
 /** Where the daemon is reached from outside: its control socket in the runtime folder, and the TCP servers of the config. */
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
 import type { Server } from "bun";
 import { ensureDir } from "../../platform/files.ts";
+import { socketFile, type Moved } from "../../platform/socket-file.ts";
 import type { Config } from "./config/load.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import { openControl, type ControlDeps } from "./control.ts";
@@ -20,6 +21,8 @@ export class Listeners {
   readonly #deps: ListenersDeps;
   readonly #path: string;
   #control: Server<undefined> | undefined;
+  /** The control socket's file as it was opened. */
+  #file: string | undefined;
   #web: Web | undefined;
 
   constructor(deps: ListenersDeps) {
@@ -30,6 +33,7 @@ export class Listeners {
   /** Throws when the socket cannot be opened. */
   openControl(): void {
     this.#control = openControl({ ...this.#deps, path: this.#path });
+    this.#file = socketFile(this.#path);
   }
 
   /** Opens the TCP servers. Throws when one cannot be opened, unless it is `urgent` that the daemon goes on. */
@@ -49,15 +53,16 @@ export class Listeners {
     this.#web?.retry();
   }
 
-  /** Somebody cleaned the runtime folder: without its sockets the daemon would not be reached, and the bots not be heard. */
-  renew(reopenOthers: () => void): void {
+  /** Somebody cleaned or moved the runtime folder: without its sockets the daemon would not be reached, and the bots not be heard. */
+  renew(reopenOthers: () => void, { moved }: Moved = { moved: false }): void {
     const { runtimeDir, say } = this.#deps;
     if (!existsSync(runtimeDir)) {
       say("warn", `the runtime folder ${runtimeDir} was removed; making it again`);
       ensureDir(runtimeDir, 0o711);
     }
     reopenOthers();
-    if (statSync(this.#path, { throwIfNoEntry: false })?.isSocket() === true) return;
+    const file = socketFile(this.#path);
+    if (moved ? file === this.#file : file !== undefined) return;
     say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.openControl();
