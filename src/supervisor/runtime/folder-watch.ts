@@ -11,14 +11,20 @@ import type { Dirs } from "./config/load.ts";
 import { claimFolder } from "./folder-claim.ts";
 import { LOCK_FILE, statusFile, takeFolder } from "./installation.ts";
 import type { Journal } from "./journal.ts";
+import type { LockoutStore } from "./lockout-store.ts";
 import { makeRoom } from "./quarantine.ts";
+
+/** What is written for a bot into a folder that is new or is back. */
+interface WatchedBot extends Pick<Bot, "renewSigns"> {
+  readonly emergency: { readonly lockout: Pick<LockoutStore, "renew"> };
+}
 
 export interface FolderWatchDeps {
   readonly dirs: Dirs;
   /** Descriptor by which an earlier version in this process held the lock. */
   readonly inherited: number | undefined;
-  readonly journal: () => Journal;
-  readonly bots: () => readonly Bot[];
+  readonly journal: () => Pick<Journal, "close">;
+  readonly bots: () => readonly WatchedBot[];
   readonly say: (level: "info" | "alert", text: string) => void;
 }
 
@@ -125,7 +131,11 @@ export class FolderWatch {
     for (const each of claimFolder(dirs.stateDir)) say("alert", each);
     ensureDir(dirs.logDir, 0o755);
     for (const bot of bots()) {
-      bot.renewSigns();
+      try {
+        bot.renewSigns();
+      } catch (error) {
+        say("alert", error instanceof Error ? error.message : String(error));
+      }
       bot.emergency.lockout.renew();
     }
   }
