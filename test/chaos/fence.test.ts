@@ -238,6 +238,28 @@ test.concurrent("a copy of an installation neither adopts nor doubles the bot, n
   await rig.botIn("running");
 });
 
+test.concurrent("a copy that no longer names the bot under its name neither ends it nor starts another one on its account", async () => {
+  await using rig = new Rig({ bots: { old: { command: STAY, account: "main" } } });
+  await rig.run();
+  const old = await until("the old bot runs", async () => (await rig.bot("old")).pid ?? undefined);
+  await using other = new Rig();
+  cpSync(rig.state("."), other.state("."), { recursive: true, filter: (path) => !/\.(sock|notify)$/.test(path) });
+  rmSync(other.state("installation.json"));
+  const renamed = { command: STAY, account: "main", emergency: emergencyAt("http://127.0.0.1:9") };
+  other.configure({ bot: renamed });
+  const run = await other.cli("run");
+  expect(run).toMatchObject({ code: 2 });
+  expect(run.err).toContain(`pid ${old} is old, a bot of the same account, started by a supervisor with another`);
+  expect(await other.cli("emergency", "close", "bot", "--yes")).toMatchObject({ code: 12 });
+  expect(isLive(old)).toBe(true);
+  other.configure({ bot: { command: STAY, account: "another" } });
+  await other.run();
+  await other.botIn("running");
+  expect(other.read("daemon.err")).toContain(`pid ${old} is bot old, which another supervisor runs: it is left alone`);
+  await other.endDaemon("SIGTERM");
+  expect(await rig.bot("old")).toMatchObject({ pid: old, state: "running", generation: 1 });
+});
+
 test.concurrent("a copy that was started while its original's disk was away is refused once that is back, and the original runs", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   await rig.run();

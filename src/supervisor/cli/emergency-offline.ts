@@ -65,7 +65,8 @@ export async function closeWithoutDaemon(
   const plan = planBot(name, config, dirs);
   const wrong = accountRefusal(name, plan.account, account);
   if (wrong !== undefined) throw new DaemonError(wrong, CLOSE_EXIT.refused);
-  refuseOthers(plan, dirs);
+  const configured = new Set(Object.keys(loaded.config.bots));
+  refuseOthers(plan, dirs, configured);
   const lock = takeFolder(name, dirs);
   const journal = new Journal(join(dirs.stateDir, "journal"), systemClock);
   journal.follow((entry) => io.err(eventLine(entry)));
@@ -85,7 +86,7 @@ export async function closeWithoutDaemon(
       onChange: () => {},
       pulse,
       remains: surveyBots(dirs),
-      configured: new Set(Object.keys(loaded.config.bots)),
+      configured,
       version: VERSION,
       secrets: () => knownSecrets(loaded.config, io.env),
       onBug: (error) => io.err(`internal error: ${error instanceof Error ? error.message : String(error)}`),
@@ -148,12 +149,12 @@ async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: numbe
   }
 }
 
-/** The same bot under another state folder is not proven dead. */
-function refuseOthers(plan: BotPlan, dirs: Dirs): void {
+/** The same bot under another state folder, or one of its account, is not proven dead. */
+function refuseOthers(plan: BotPlan, dirs: Dirs, configured: ReadonlySet<string>): void {
   try {
     refuseCopy(dirs.stateDir);
     refuseStrangers(plan);
-    refuseSupervised(plan, surveyBots(dirs).find(({ name }) => name === plan.name)?.identity);
+    refuseSupervised(plan, surveyBots(dirs), configured);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const hint =

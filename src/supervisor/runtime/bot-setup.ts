@@ -6,13 +6,12 @@ import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
 import type { Census } from "../../platform/census.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
-import { quickIo } from "../../platform/quick-io.ts";
 import { findProgram } from "../../platform/program.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { botEnvironment, definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
-import { strangersOf, type Remains } from "./survey.ts";
+import { kinOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
 export function lookUp(name: string | undefined): { user: User | undefined; userError: string | undefined } {
@@ -35,22 +34,22 @@ export function refuseStrangers(plan: BotPlan, census?: Census): void {
 }
 
 /**
- * Throws when the process of the last start is supervised by another one that lives, as when this state folder is a copy of that
- * one's: it would be adopted, or ended, under its supervisor's hands. The bot itself tells which socket it was given.
+ * Throws when the process of the last start, or of that of the same account under another name, is supervised by another one that lives,
+ * as when this state folder is a copy of that one's: it would be adopted, or ended, under its supervisor's hands.
  */
-export function refuseSupervised(plan: BotPlan, before: Identity | undefined): void {
-  if (before === undefined) return;
-  const environ = readEnviron(before.pid) ?? [];
-  if (!environ.includes(`INVOCATION_ID=${before.invocationId}`)) return;
-  const socket = environ.find((entry) => entry.startsWith(SOCKET))?.slice(SOCKET.length);
-  if (socket === undefined || socket === plan.files.socket) return;
-  const listener = quickIo()?.connect(socket);
-  if (listener === undefined) return;
-  quickIo()?.close(listener);
-  throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, [before.pid])}`);
+export function refuseSupervised(plan: BotPlan, remains: readonly Remains[], configured: ReadonlySet<string>): void {
+  const { name, account, files } = plan;
+  const own = remains.find((each) => each.name === name);
+  for (const each of [...(own === undefined ? [] : [own]), ...kinOf({ name, account }, remains, configured)]) {
+    const pid = supervisedElsewhere(each.files, each.identity);
+    if (pid === undefined) continue;
+    const text =
+      each === own
+        ? strangersText(plan, [pid])
+        : `pid ${pid} is ${each.name}, a bot of the same account, started by a supervisor with another state folder than ${files.dir}`;
+    throw new StrangerError(`cannot supervise ${name}: ${text}`);
+  }
 }
-
-const SOCKET = "SUPERVISOR_SOCKET=";
 
 /** What a person is told of the same bot under another state folder. */
 export function strangersText({ files }: BotPlan, pids: readonly number[]): string {
@@ -68,10 +67,9 @@ class DoubtError extends Error {
   }
 }
 
-/** Throws when it cannot be told whether the process of the last start lives, or when it is another supervisor's. */
+/** Throws when it cannot be told whether the process of the last start lives. */
 export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
   if (before === undefined) return;
-  refuseSupervised(plan, before);
   const judged = judgeBefore(plan, before);
   if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
 }

@@ -15,7 +15,7 @@ import { BotProcess } from "./bot-process.ts";
 import { botStatus } from "./bot-status.ts";
 import { planBot, withBoot, withMaintenance, type BotPlan } from "./bot-plan.ts";
 import { BotSigns, levelOf, type Level } from "./bot-signs.ts";
-import { lookUp, prepareFolders, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
+import { lookUp, prepareFolders, refuseDoubt, refuseStrangers, refuseSupervised } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import type { Fence } from "./fence.ts";
@@ -110,6 +110,7 @@ export class Bot {
     this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
     const before = own?.identity;
     this.before = before;
+    refuseSupervised(this.plan, remains, deps.configured);
     refuseDoubt(this.plan, before);
     this.process = new BotProcess({
       ...deps,

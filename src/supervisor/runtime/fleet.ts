@@ -15,7 +15,7 @@ import type { Journal } from "./journal.ts";
 import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
-import { accountOf, marksOfRemains, type Remains } from "./survey.ts";
+import { accountOf, marksOfRemains, supervisedElsewhere, type Remains } from "./survey.ts";
 
 /** Longest share of one turn that reading a notify socket may take, ms. */
 const DRAIN_MS = 5;
@@ -244,7 +244,10 @@ export class Fleet {
       this.#alert(
         `bot ${name} is not in the config any more, and its emergency did not end flat: look at account ${lockout.account}`,
       );
-    const fence = [marksOfRemains(files, identity)];
+    const elsewhere = supervisedElsewhere(files, identity);
+    if (elsewhere !== undefined)
+      this.#alert(`pid ${elsewhere} is bot ${name}, which another supervisor runs: it is left alone`);
+    const fence = [marksOfRemains(files, elsewhere === undefined ? identity : undefined)];
     const living = livingIn(fence);
     if (living.length === 0) return;
     this.#alert(`ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);

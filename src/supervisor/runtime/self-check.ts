@@ -7,7 +7,7 @@ import { readTextIfExists } from "../../platform/files.ts";
 import { libc, libcError } from "../../platform/libc.ts";
 import { Census } from "../../platform/census.ts";
 import { planBot } from "./bot-plan.ts";
-import { judgeBefore, readEnvFile, refuseDoubt, refuseStrangers } from "./bot-setup.ts";
+import { judgeBefore, readEnvFile, refuseDoubt, refuseStrangers, refuseSupervised } from "./bot-setup.ts";
 import { checkEnvironment } from "./config/environment.ts";
 import { ConfigError } from "./config/issues.ts";
 import { loadConfig, type BotConfig, type LoadedConfig } from "./config/load.ts";
@@ -76,10 +76,12 @@ function judgeBot(name: string, config: BotConfig, { dirs }: LoadedConfig, remai
 /** Of which bots a start would say that it cannot supervise them, and end. */
 function startProblems({ config, dirs }: LoadedConfig, remains: readonly Remains[]): string[] {
   const census = new Census();
+  const configured = new Set(Object.keys(config.bots));
   return Object.entries(config.bots).flatMap(([name, bot]) => {
     try {
       const plan = planBot(name, bot, dirs);
       refuseStrangers(plan, census);
+      refuseSupervised(plan, remains, configured);
       refuseDoubt(plan, remains.find((each) => each.name === name)?.identity);
       return [];
     } catch (error) {

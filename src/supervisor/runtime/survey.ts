@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { readIdentity, type Identity, type IdentityReading } from "../../core/identity.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { bootId, type ProcessId } from "../../platform/proc.ts";
+import { bootId, readEnviron, type ProcessId } from "../../platform/proc.ts";
+import { quickIo } from "../../platform/quick-io.ts";
 import { Census } from "../../platform/census.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
@@ -146,6 +147,24 @@ export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains):
     return true;
   }
 }
+
+/**
+ * Pid of the process of the last start where another supervisor that lives runs it, as when this state folder is a copy of that one's; it
+ * is never ours to end. The bot itself tells which socket it was given.
+ */
+export function supervisedElsewhere(files: BotFiles, identity: Identity | undefined): number | undefined {
+  if (identity === undefined) return undefined;
+  const environ = readEnviron(identity.pid) ?? [];
+  if (!environ.includes(`INVOCATION_ID=${identity.invocationId}`)) return undefined;
+  const socket = environ.find((entry) => entry.startsWith(SOCKET))?.slice(SOCKET.length);
+  if (socket === undefined || socket === files.socket) return undefined;
+  const listener = quickIo()?.connect(socket);
+  if (listener === undefined) return undefined;
+  quickIo()?.close(listener);
+  return identity.pid;
+}
+
+const SOCKET = "SUPERVISOR_SOCKET=";
 
 /** After a reboot no process of the identity can be alive, and its pid is somebody else's. */
 function processOf(identity: Identity): ProcessId | undefined {

@@ -1,8 +1,8 @@
 /**
  * One account, one bot, as a property: daemons on one state folder or on copies of it, bots that are renamed or swap their
  * accounts, identities that are lost, in any order. What judges is real (adoption, kin, strangers, marks); the machine is a
- * model. Two things are left out, since nothing detects them: a rename beside a running copy of the folder, and a name that
- * gets another account while its bot lives and its identity is lost.
+ * model. Two things are left out: a rename beside a running copy of the folder, which only the socket of the supervisor there tells
+ * (`refuseSupervised`), and a name that gets another account while its bot lives and its identity is lost, which nothing detects.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
