@@ -17,6 +17,7 @@ import {
   readIdentity,
   readRecord,
   runDeed,
+  troubleOf,
   type DeedEnd,
   type Place,
 } from "./backup-run.ts";
@@ -132,6 +133,8 @@ interface DrillsDeps {
   readonly random: () => number;
   readonly version: string;
   readonly say: (level: "info" | "alert", text: string) => void;
+  /** For tests; default: by a worker. */
+  readonly run?: typeof runDrill;
 }
 
 export class Drills {
@@ -254,24 +257,27 @@ export class Drills {
     }));
     this.#running = false;
     if (failure === undefined) return;
-    say("alert", `the drill failed: ${failure.why}`);
+    if (failure.why !== undefined) say("alert", `the drill failed: ${failure.why}`);
     // One that was recorded is tried again as its record says.
     if (!failure.recorded) this.#pausedUntilMs = clock.monotonicMs() + PAUSE_MS;
   }
 
-  /** Says why it failed. */
-  async #drill(): Promise<{ readonly why: string; readonly recorded: boolean } | undefined> {
-    const { clock, version, say } = this.#deps;
+  /** Says why it was not made, and nothing of why where another one is under way, as that of the daemon before an upgrade. */
+  async #drill(): Promise<{ readonly why: string | undefined; readonly recorded: boolean } | undefined> {
+    const { clock, version, say, run = runDrill } = this.#deps;
     const store = this.#loaded.config.backups?.drill.store;
     const job = drillJob(this.#loaded, { trigger: "schedule", store, user: "the daemon", version });
     let report: DrillReport | undefined;
-    const { failure } = await runDrill(job, {
+    const end = await run(job, {
       clock,
       onLine: (line) => {
         if (line.kind === "drilled") report = line.report;
       },
     });
-    if (report === undefined) return { why: failure ?? "its worker said nothing", recorded: false };
+    if (report === undefined) {
+      const why = end.failure === undefined ? "its worker said nothing" : troubleOf(end);
+      return { why, recorded: false };
+    }
     if (!report.ok) return { why: faultOf(report) ?? "an objective was missed", recorded: true };
     say(
       "info",

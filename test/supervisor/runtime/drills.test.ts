@@ -1,5 +1,6 @@
 /** The daemon's schedule of drills, and the job that it gives: from the bucket where there is one, compared with the target's own promise. */
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { BACKUP_EXIT } from "../../../src/core/backup-job.ts";
 import { drillJob, Drills } from "../../../src/supervisor/runtime/drills.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { scratchFolder } from "../config/folder.ts";
@@ -27,8 +28,11 @@ const load = (stateDir: string, drill = "", more = "", targets: readonly string[
     ].join("\n"),
     { ID: "id", KEY: "secret" },
   );
-const drillsOf = (loaded: ReturnType<typeof load>, clock: FakeClock) =>
-  new Drills({ loaded, clock, random: () => 0, version: "test", say: () => undefined });
+const drillsOf = (
+  loaded: ReturnType<typeof load>,
+  clock: FakeClock,
+  more: Partial<ConstructorParameters<typeof Drills>[0]> = {},
+) => new Drills({ loaded, clock, random: () => 0, version: "test", say: () => undefined, ...more });
 
 test("drillJob() takes each target from its first bucket, else its directory, and its own promise before the common one", () => {
   const job = drillJob(load("job"), { trigger: "manual", user: "ops", version: "test" });
@@ -79,6 +83,31 @@ test("Drills is due at the first run of the schedule after it began to count, an
   expect(drills.status()).toMatchObject({ nextAt: "2026-02-01T00:00:00.000Z", overdue: false });
   folder.write("due/backups/conf@local.json", recordOfBackup(clock));
   expect(drills.status()).toMatchObject({ overdue: true });
+});
+
+test.each([
+  ["says why a drill was not made", BACKUP_EXIT.space, ["the drill failed: room: none left"]],
+  ["says nothing while another drill is under way, as that of the daemon before an upgrade", BACKUP_EXIT.busy, []],
+])("Drills %s, and looks again later", async (_, code, told) => {
+  const clock = new FakeClock();
+  const said: string[] = [];
+  const ended = { code, failure: "room: none left" };
+  const run = vi.fn<() => Promise<typeof ended>>(() => Promise.resolve(ended));
+  const drills = drillsOf(load(`ended-${code}`), clock, { say: (__, text) => void said.push(text), run });
+  const look = async () => {
+    drills.look(clock.wallTime().getTime());
+    await vi.waitFor(() => expect(drills.status()?.running).toBe(false));
+  };
+  await look();
+  folder.write(`ended-${code}/backups/conf@local.json`, recordOfBackup(clock));
+  clock.advance(32 * DAY_MS);
+  await look();
+  await look();
+  expect(said).toEqual(told);
+  expect(run).toHaveBeenCalledTimes(1);
+  clock.advance(3_600_000);
+  await look();
+  expect(run).toHaveBeenCalledTimes(2);
 });
 
 test.each([
