@@ -1,6 +1,8 @@
 /** Where output goes: of a bot elsewhere than into its file, and of the daemon into a log file that others rotate. */
 import { existsSync, renameSync } from "node:fs";
 import { expect, test } from "vitest";
+import { readIdentity } from "../../src/core/identity.ts";
+import { isLive } from "../../src/platform/proc.ts";
 import { JOURNAL_SOCKET } from "../../src/platform/journal-stream.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
@@ -47,6 +49,31 @@ test.concurrent("a pipe that the bots inherit stays blocking: none of them meets
     await child.exited;
   }
   await read;
+});
+
+test.concurrent("a terminal with tostop does not stop a daemon in its background", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  let shown = "";
+  // The shell stays, and with it the session: its end would wake up what the terminal has stopped.
+  await using shell = Bun.spawn(["sh", "-c", 'set -m; stty tostop; "$0" run & read _', rig.binary], {
+    cwd: rig.folder,
+    env: { PATH: process.env["PATH"] ?? "" },
+    terminal: { data: (_, bytes) => void (shown += new TextDecoder().decode(bytes)) },
+  });
+  // From the disk: a daemon that is stopped answers nobody.
+  const start = (generation: number) =>
+    until(`start ${generation} is noted`, () => {
+      const read = readIdentity(rig.read(".supervisor/bots/bot/identity.json"));
+      return read.kind === "known" && read.identity.generation === generation ? read.identity.pid : undefined;
+    });
+  process.kill(await start(1), "SIGKILL");
+  await start(2);
+  await until("the terminal shows it", () => shown.includes("killed by SIGKILL"));
+  const pid = Number.parseInt(rig.read(".supervisor/supervisor.lock"), 10);
+  process.kill(pid, "SIGTERM");
+  await until("it has ended", () => !isLive(pid));
+  shell.terminal?.write("\n");
+  expect(await shell.exited).toBe(0);
 });
 
 test.concurrent("a bot that inherits outlives its daemon, and is adopted", async () => {

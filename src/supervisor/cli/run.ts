@@ -2,6 +2,7 @@
 import { EXIT } from "../../core/exit-code.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { releaseSignals } from "../../platform/exec.ts";
+import { writeFromBackground } from "../../platform/background-output.ts";
 import { checkEnvironment } from "../runtime/config/environment.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
 import { loadPlain, PlaceWantedError } from "../runtime/config/load-plain.ts";
@@ -28,6 +29,7 @@ export const command: Verb = {
 };
 
 async function run(options: PlaceOptions, io: CliIo): Promise<void> {
+  writeFromBackground();
   const handover = takeHandover(process.env);
   const { loaded, held } = await load({ file: options.config, env: io.env, cwd: io.cwd }, io);
   // The version before us has obeyed the switch; bots that were armed since are not to be closed by an upgrade.
