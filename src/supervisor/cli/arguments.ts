@@ -7,7 +7,7 @@ import { systemClock } from "../../platform/clock.ts";
 const MAX_LINES = 1_000_000;
 
 /** Only this form of a time: `Date` by itself also takes "5" and local times for one. */
-const RFC_3339 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2})$/i;
+const RFC_3339 = /^(\d{4}-\d{2}-\d{2})T(?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:\d{2})$/i;
 
 export function parseLines(text: string): number {
   const lines = Number(text);
@@ -19,12 +19,19 @@ export function parseLines(text: string): number {
 export function parseSince(text: string): Date {
   const ageMs = parseDuration(text);
   if (ageMs !== undefined) return new Date(systemClock.wallTime().getTime() - ageMs);
-  const time = new Date(RFC_3339.test(text) ? text : Number.NaN);
+  const [, day] = RFC_3339.exec(text) ?? [];
+  const time = new Date(day !== undefined && isDay(day) ? text : Number.NaN);
   if (Number.isNaN(time.getTime()))
     throw new InvalidArgumentError(
       `"${text}" is neither a time such as 2026-01-31T12:00:00Z nor an age such as 15m, 2h or 1d`,
     );
   return time;
+}
+
+/** Whether the calendar has it: the runtime takes the 30th of February for the 2nd of March. */
+function isDay(day: string): boolean {
+  const midnight = new Date(`${day}T00:00:00Z`);
+  return !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(day);
 }
 
 /** Number of a start, its generation. */

@@ -5,15 +5,22 @@ import { VerbRig } from "./verb-rig.ts";
 const entry = (bot: string, at: string) =>
   JSON.stringify({ v: 1, seq: 1, at, kind: "fact", bot, level: "info", text: `${bot} at ${at}` });
 
-test.each(["5", "2026", "2026-01-01", "2026-01-01 12:00", "Jan 1 2026", "2026-13-01T00:00:00Z", "15"])(
-  "events --since %s is refused",
-  async (since) => {
-    await using rig = new VerbRig();
-    await expect(rig.run(command, "--since", since)).rejects.toThrow(
-      `"${since}" is neither a time such as 2026-01-31T12:00:00Z nor an age such as 15m, 2h or 1d`,
-    );
-  },
-);
+test.each([
+  "5",
+  "2026",
+  "2026-01-01",
+  "2026-01-01 12:00",
+  "Jan 1 2026",
+  "2026-13-01T00:00:00Z",
+  "2026-02-30T00:00:00Z",
+  "2026-01-01T24:00:00Z",
+  "15",
+])("events --since %s is refused", async (since) => {
+  await using rig = new VerbRig();
+  await expect(rig.run(command, "--since", since)).rejects.toThrow(
+    `"${since}" is neither a time such as 2026-01-31T12:00:00Z nor an age such as 15m, 2h or 1d`,
+  );
+});
 
 test.each([
   ["2026-01-01T12:00:00Z", 1],
