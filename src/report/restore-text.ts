@@ -37,7 +37,8 @@ export function planText(plan: Plan): string {
         ? "nobody knows of when: the file does not say"
         : `the state of ${plan.snapshotAt}${plan.unchangedAt == null ? "" : `, which was still that at ${plan.unchangedAt}`}`,
     ],
-    ...(plan.lossSeconds === null
+    // To an instant the WAL makes up for it, as far as it goes.
+    ...(plan.lossSeconds === null || plan.into.kind === "instant"
       ? []
       : ([["loses", `what was written in the ${spanText(plan.lossSeconds)} since`]] as const)),
     ...placeRows(plan),
@@ -50,6 +51,7 @@ function placeRows({ into, replaces, bots, up }: Plan): readonly (readonly [stri
   if (into.kind === "instant")
     return [
       ["and then", `the archived WAL up to ${into.at}`],
+      ["loses", "what was written after that"],
       ["into", `${into.path}, a data folder of PostgreSQL; nothing else is touched`],
     ];
   const paths = replaces.map(({ path, bytes }) => (bytes === null ? path : `${path} (${formatSize(bytes)})`));

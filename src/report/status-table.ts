@@ -81,7 +81,8 @@ function drillRemark(drill: Status["drill"], paint: Paint): readonly string[] {
   if (drill === undefined) return [];
   const { id, lastAt, ok, rtoSeconds, nextAt, overdue, running, lastError } = drill;
   const next = running ? "one is under way" : nextAt === null ? "no other is due" : `the next is due ${nextAt}`;
-  if (overdue) return [paint("the drill is overdue; do it now: supervisor drill", "red")];
+  const last = lastError === null ? "" : `; the last one, ${id ?? ""} of ${lastAt ?? ""}, failed: ${lastError}`;
+  if (overdue) return [paint(`the drill is overdue; do it now: supervisor drill${last}`, "red")];
   if (lastAt === null) return [paint(`no drill yet; ${next}`)];
   return ok === true
     ? [paint(`drill of ${lastAt}: everything restored in ${ago(rtoSeconds ?? 0)}; ${next}`)]

@@ -20,7 +20,8 @@ function fill(rig: Rig): void {
 
 test.concurrent("backup run, list, verify and prune need no daemon, and each failure has its code", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
-  expect((await rig.cli("backup", "run")).code).toBe(3);
+  const early = await rig.cli("backup", "run");
+  expect(early).toMatchObject({ code: 3, err: expect.stringContaining(`source: there is no ${rig.path("bot.db")}`) });
   fill(rig);
   const made = await rig.cli("backup", "run");
   expect(made).toMatchObject({ code: 0, err: "" });

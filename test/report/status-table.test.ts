@@ -68,6 +68,16 @@ test("statusTable() says how many lines of the journal are lost, and nothing whi
   expect(none).not.toContain("journal");
 });
 
+test("statusTable() of an overdue drill says how the last one failed", () => {
+  const last = { id: "drill-1", lastAt: "2026-01-01T00:00:00.000Z", lastSuccessAt: null, ok: false, rtoSeconds: 1 };
+  const drill = { ...last, rpoSeconds: null, objectivesMet: false, nextAt: null, overdue: true, running: false };
+  const text = statusTable(
+    { ...statusOf(), drill: { ...drill, lastError: "no key" } },
+    { colour: false, detail: false },
+  );
+  expect(text).toContain("supervisor drill; the last one, drill-1 of 2026-01-01T00:00:00.000Z, failed: no key");
+});
+
 function table(of: Partial<BotStatus>): string {
   return statusTable(statusOf({}, of), { colour: false, detail: false });
 }

@@ -33,7 +33,7 @@ export class Failure extends Error {
   /** A full disk is one in whatever stage it shows, and what could not be judged is no fault of what was to be. */
   static of(stage: Stage, cause: unknown): Failure {
     const shown = isFullDisk(cause) ? "space" : isNotJudged(cause) ? "source" : stage;
-    return new Failure(shown, cause instanceof Error ? cause.message : String(cause), { cause });
+    return new Failure(shown, wordsOf(cause), { cause });
   }
 
   /** Of a proof that could not be made; `undefined`: what was thrown is the outcome of one. */
@@ -41,6 +41,13 @@ export class Failure extends Error {
     if (cause instanceof Failure && cause.stage !== "verify") return cause;
     return isFullDisk(cause) || isNotJudged(cause) ? Failure.of("source", cause) : undefined;
   }
+}
+
+/** What is looked for and not there is named in words; whoever knows more says more. */
+function wordsOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  const path = "code" in cause && cause.code === "ENOENT" && "path" in cause ? cause.path : undefined;
+  return typeof path === "string" ? `there is no ${path}` : cause.message;
 }
 
 const FULL_CODES: readonly unknown[] = ["ENOSPC", "EDQUOT", "SQLITE_FULL"];

@@ -38,7 +38,9 @@ function showArmed(answer: unknown, json: boolean, io: CliIo): void {
   const failed = !started && (reason !== undefined || state !== "stopped");
   if (failed) io.setExitCode(EXIT.failed);
   if (json) return io.out(plainJson(answer));
-  if (!failed) return io.out(`${bot} re-armed; it is ${state}`);
+  // Somebody has stopped it meanwhile, and it stays so.
+  const start = state === "stopped" ? `; to start it: supervisor start ${bot}` : "";
+  if (!failed) return io.out(`${bot} re-armed; it is ${state}${start}`);
   const why = reason === undefined ? "" : `: ${plainText(reason)}`;
   io.err(`${bot} re-armed, but it is not running: it is ${state}${why}`);
   return io.err(`hint: see: supervisor events --bot ${bot}`);

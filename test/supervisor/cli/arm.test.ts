@@ -10,10 +10,10 @@ async function armed(answer: object, ...args: readonly string[]): Promise<Outcom
 
 test.each([
   [{ state: "running", started: true }, "running"],
-  [{ state: "stopped", started: false }, "stopped"],
+  [{ state: "stopped", started: false }, "stopped; to start it: supervisor start mine"],
   [{ state: "running" }, "running"],
-])("arm exits 0 when the daemon says %j", async (answer, state) => {
-  expect(await armed(answer)).toEqual({ out: `mine re-armed; it is ${state}\n`, err: "", code: 0 });
+])("arm exits 0 when the daemon says %j", async (answer, told) => {
+  expect(await armed(answer)).toEqual({ out: `mine re-armed; it is ${told}\n`, err: "", code: 0 });
 });
 
 test.each([

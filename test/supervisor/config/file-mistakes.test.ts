@@ -45,6 +45,13 @@ const files: readonly (readonly [name: string, text: string, messages: readonly 
     "version: 1\nbots:\n    a:\n      command: [x]\n   b: 1\n",
     ["5: not valid YAML: the indentation does not fit; align the keys of one map in one column"],
   ],
+  [
+    "a list that is not closed",
+    "version: 1\nbots:\n  a:\n    command: [x\n    cwd: .\n",
+    [
+      '5: not valid YAML: a "]" is missing, or stands too far to the left; close what is open on this line or before it',
+    ],
+  ],
   ["a tab", "version: 1\nbots:\n\ta: 1\n", ["3: not valid YAML: a tab stands in the indentation; indent with spaces"]],
   [
     "an open quote",

@@ -73,6 +73,10 @@ test("planRestore() counts what is lost from when the source was last seen uncha
   const seen = planAt(now - 60_000);
   expect(seen).toMatchObject({ snapshotAt: manifest.snapshotAt, unchangedAt, lossSeconds: 60 });
   expect(planText({ ...seen, up: [] })).toContain(`${manifest.snapshotAt}, which was still that at ${unchangedAt}\n`);
+  const at = new Date(now).toISOString();
+  expect(planText({ ...seen, into: { kind: "instant", path: "/new", at }, up: [] })).toMatch(
+    new RegExp(`holds .*\\nand then +the archived WAL up to ${at}\\nloses +what was written after that\\ninto +/new,`),
+  );
   expect(planAt(now + 60_000)).toMatchObject({ unchangedAt: null, lossSeconds: 7_200 });
 });
 

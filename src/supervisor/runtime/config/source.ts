@@ -107,6 +107,9 @@ function syntaxMessage(code: string, message: string, line: string): string {
   if (code === "RESOURCE_EXHAUSTION") return TOO_DEEP;
   const unquoted = /(?<!\$)[[{,][^"'#]*\$\{/.test(line);
   if (unquoted) return `not valid YAML: \${ opens a map here; inside [ ] and { } put it in quotes, as "\${NAME}"`;
+  const [, bracket] = /must be sufficiently indented and end with a ([\]}])/.exec(message) ?? [];
+  if (bracket !== undefined)
+    return `not valid YAML: a "${bracket}" is missing, or stands too far to the left; close what is open on this line or before it`;
   const known = SYNTAX[code];
   if (known !== undefined) return `not valid YAML: ${known}`;
   return `not valid YAML: ${message.charAt(0).toLowerCase()}${message.slice(1)}; correct this line or the one before it`;
