@@ -248,7 +248,7 @@ test.concurrent("what was stopped or halted stays so, and no second daemon gets 
 });
 
 test.concurrent("a bot in backoff waits for what is left, and starts once, also when it is upgraded twice", async () => {
-  const restart = { base: "6s", cap: "6s", factor: 1, jitter: 0, intensity: 3, period: "10m" };
+  const restart = { base: "12s", cap: "12s", factor: 1, jitter: 0, intensity: 3, period: "10m" };
   const note = 'echo started >> starts; [ "$(wc -l < starts)" -gt 1 ] && exec sleep 600; exit 1';
   await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", note], restart }, other: { command: STAY } } });
   const { pid } = await rig.run();
@@ -292,7 +292,7 @@ test.concurrent("a bot that waits for another one in its turn waits on", async (
 
 test.concurrent("closeAfter goes on in a backoff that is upgraded under, and closes positions", async () => {
   await using paper = await startPaper();
-  const emergency = { ...emergencyAt(paper.url), closeAfter: "8s" };
+  const emergency = { ...emergencyAt(paper.url), closeAfter: "12s" };
   const restart = { base: "60s", cap: "60s", jitter: 0 };
   await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", "exit 1"], restart, emergency } } });
   await rig.run();
