@@ -28,6 +28,13 @@ export interface FolderWatchDeps {
   readonly say: (level: "info" | "alert", text: string) => void;
 }
 
+/** Something that a folder which is new or is back must get. */
+interface Owed {
+  readonly deed: () => void;
+  /** That it failed. */
+  readonly said: boolean;
+}
+
 export class FolderWatch {
   readonly #deps: FolderWatchDeps;
   readonly #path: string;
@@ -36,6 +43,8 @@ export class FolderWatch {
   #lock: Lock;
   #foreign = false;
   #trouble: string | null = null;
+  /** What the folder that is there now lacks yet. */
+  #owed: readonly Owed[] = [];
 
   /** What is to be told of the start. */
   readonly said: readonly string[];
@@ -104,6 +113,11 @@ export class FolderWatch {
   }
 
   #haveIt(): void {
+    this.#regain();
+    this.#catchUp();
+  }
+
+  #regain(): void {
     if (!this.#foreign) return;
     this.#foreign = false;
     this.#trouble = null;
@@ -124,20 +138,43 @@ export class FolderWatch {
 
   #renewed(text: string): void {
     const { dirs, journal, bots, say } = this.#deps;
+    const now = bots();
     this.#foreign = false;
     // What is written from here on goes to the path again.
     journal().close();
     this.#alert(text);
-    for (const each of claimFolder(dirs.stateDir)) say("alert", each);
-    ensureDir(dirs.logDir, 0o755);
-    for (const bot of bots()) {
+    // The lockouts first: without them, should we end now, a locked bot would be started.
+    this.#owed = [
+      ...now.map((bot) => () => bot.emergency.lockout.renew()),
+      () => {
+        for (const each of claimFolder(dirs.stateDir)) say("alert", each);
+      },
+      () => ensureDir(dirs.logDir, 0o755),
+      ...now.map((bot) => () => {
+        if (bots().includes(bot)) bot.renewSigns();
+      }),
+    ].map((deed) => ({ deed, said: false }));
+    this.#catchUp();
+  }
+
+  /** Each deed by itself: what fails costs no other one, is said once and is tried again at the next look. */
+  #catchUp(): void {
+    if (this.#owed.length === 0) return;
+    const { stateDir } = this.#deps.dirs;
+    const before = this.#owed;
+    this.#owed = before.flatMap(({ deed, said }) => {
       try {
-        bot.renewSigns();
+        deed();
+        return [];
       } catch (error) {
-        say("alert", error instanceof Error ? error.message : String(error));
+        const why = error instanceof Error ? error.message : String(error);
+        if (!said)
+          this.#deps.say("alert", `the state folder ${stateDir} lacks something yet, which is tried again: ${why}`);
+        return [{ deed, said: true }];
       }
-      bot.emergency.lockout.renew();
-    }
+    });
+    if (this.#owed.length === 0 && before.some(({ said }) => said))
+      this.#deps.say("info", `the state folder ${stateDir} lacks nothing any more`);
   }
 
   #lose(): void {

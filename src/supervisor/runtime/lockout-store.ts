@@ -12,6 +12,7 @@ import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import {
+  ensureDir,
   overwrite,
   readTextIfExists,
   reserveFile,
@@ -88,6 +89,8 @@ export class LockoutStore {
    * that we do not know stays, and locks at the next start. Never throws.
    */
   renew(): void {
+    const { dir } = this.#deps.plan.files;
+    this.#attempt(`make the folder ${dir}`, () => ensureDir(dir, 0o711));
     this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
     if (this.#current !== undefined) this.#save(this.#current);
     else if (this.#holdsEnded) this.#owed = !this.#clear();

@@ -1,4 +1,4 @@
-import { mkdtempSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -8,31 +8,99 @@ function full(): never {
   throw new Error("no space left on device");
 }
 
-test("FolderWatch keeps each bot's lockout in the folder that it begins, also where the signs of one cannot be given there", () => {
+/** A watch over two bots; `renewSigns` is the first one's. */
+function rig(renewSigns: () => void = () => {}) {
   const folder = mkdtempSync(join(tmpdir(), "sv-folder-"));
   const at = (name: string): string => join(folder, name);
   const said: string[] = [];
-  const kept: string[] = [];
-  const bot = (name: string, renewSigns: () => void) => ({
-    renewSigns,
-    emergency: { lockout: { renew: () => void kept.push(name) } },
+  const done: string[] = [];
+  const bot = (name: string, signs: () => void) => ({
+    renewSigns() {
+      signs();
+      done.push(`signs of ${name}`);
+    },
+    emergency: { lockout: { renew: () => void done.push(`lockout of ${name}`) } },
   });
+  const bots = [bot("one", renewSigns), bot("two", () => {})];
   const watch = new FolderWatch({
-    dirs: { stateDir: at("state"), runtimeDir: at("state/run"), logDir: at("state/log") },
+    dirs: { stateDir: at("state"), runtimeDir: at("state/run"), logDir: at("logs/log") },
     inherited: undefined,
     journal: () => ({ close: () => {} }),
-    bots: () => [bot("one", full), bot("two", () => {})],
+    bots: () => bots,
     say: (_level, text) => void said.push(text),
   });
-  try {
-    expect(watch.look()).toBe(false);
-    renameSync(at("state"), at("moved"));
-    expect(watch.look()).toBe(true);
-    expect(kept).toEqual(["one", "two"]);
-    expect(said).toContain("no space left on device");
-    expect(watch.look()).toBe(false);
-  } finally {
-    watch.release();
-    rmSync(folder, { recursive: true });
-  }
+  return {
+    at,
+    said,
+    done,
+    watch,
+    [Symbol.dispose]() {
+      watch.release();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+const LOCKOUTS = ["lockout of one", "lockout of two"];
+
+test("FolderWatch keeps each bot's lockout in the folder that it begins, also where the signs of one cannot be given there", () => {
+  let room = false;
+  using made = rig(() => void (room || full()));
+  const { at, said, done, watch } = made;
+  expect(watch.look()).toBe(false);
+  renameSync(at("state"), at("moved"));
+  expect(watch.look()).toBe(true);
+  expect(done).toEqual([...LOCKOUTS, "signs of two"]);
+  expect(watch.look()).toBe(false);
+  expect(said.filter((text) => text.includes("no space left on device"))).toHaveLength(1);
+  room = true;
+  watch.look();
+  watch.look();
+  expect(done).toEqual([...LOCKOUTS, "signs of two", "signs of one"]);
+});
+
+test("FolderWatch keeps each lockout and gives all signs beside a log folder that cannot be made, and makes that later", () => {
+  using made = rig();
+  const { at, said, done, watch } = made;
+  renameSync(at("state"), at("moved"));
+  rmSync(at("logs"), { recursive: true });
+  writeFileSync(at("logs"), "");
+  expect(watch.look()).toBe(true);
+  expect(watch.look()).toBe(false);
+  expect(done).toEqual([...LOCKOUTS, "signs of one", "signs of two"]);
+  expect(said.filter((text) => text.includes(`cannot make folder ${at("logs/log")}`))).toHaveLength(1);
+  rmSync(at("logs"));
+  watch.look();
+  expect(existsSync(at("logs/log"))).toBe(true);
+  expect(said.at(-1)).toContain("lacks nothing any more");
+});
+
+test("FolderWatch keeps each lockout in a folder that is not to be marked, and marks it once it may", () => {
+  using made = rig();
+  const { at, said, done, watch } = made;
+  const mark = at("state/installation.json");
+  renameSync(at("state"), at("moved"));
+  mkdirSync(at("state"));
+  writeFileSync(mark, JSON.stringify({ version: 99 }));
+  watch.look();
+  watch.look();
+  expect(done).toEqual([...LOCKOUTS, "signs of one", "signs of two"]);
+  expect(said.filter((text) => text.includes("which a newer release wrote"))).toHaveLength(1);
+  rmSync(mark);
+  watch.look();
+  expect(readFileSync(mark, "utf8")).toContain(at("state"));
+});
+
+test("FolderWatch gives a folder that is back all that it needs, whatever the one before it lacked", () => {
+  using made = rig();
+  const { at, done, watch } = made;
+  renameSync(at("state"), at("moved"));
+  rmSync(at("logs"), { recursive: true });
+  writeFileSync(at("logs"), "");
+  watch.look();
+  renameSync(at("state"), at("second"));
+  renameSync(at("moved"), at("state"));
+  done.length = 0;
+  expect(watch.look()).toBe(true);
+  expect(done).toEqual([...LOCKOUTS, "signs of one", "signs of two"]);
 });

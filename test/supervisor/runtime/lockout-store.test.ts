@@ -167,3 +167,13 @@ test.each([
   store.renew();
   expect(made.start().current !== undefined).toBe(holds);
 });
+
+test("LockoutStore.renew() writes what holds into a state folder in which nothing of the bot is", () => {
+  using made = rig();
+  const store = made.start();
+  store.open("operator", "a test");
+  rmSync(dirname(made.dir), { recursive: true });
+  store.renew();
+  expect(made.said).toEqual([]);
+  expect(made.start().current).toMatchObject({ incident: "abc1234" });
+});
