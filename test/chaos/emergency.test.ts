@@ -31,7 +31,7 @@ async function expectLockedFlat(rig: Rig, paper: Paper, trigger: string): Promis
 test.concurrent("closeAfter closes positions of a bot that is never ready, although restarts would go on", async () => {
   await using paper = await startPaper();
   const bot = { ready: "notify", startTimeout: "400ms", restart: { intensity: 1_000 } };
-  await using rig = rigOn(paper, bot, { closeAfter: "2s" });
+  await using rig = rigOn(paper, bot, { closeAfter: "4s" });
   await rig.run();
   await expectLockedFlat(rig, paper, "closeAfter");
   const { restarts } = await rig.bot();
@@ -59,11 +59,11 @@ test.concurrent("closeAfter closes positions of a running bot whose probe has fa
   const probe = {
     kind: "exec",
     command: ["test", "!", "-e", broken],
-    period: "200ms",
-    timeout: "150ms",
+    period: "500ms",
+    timeout: "490ms",
     onFailure: "alert",
   };
-  rig.configure(botOn(paper, { probes: [{ ...probe, failureThreshold: 1 }] }, { closeAfter: "1500ms" }).bots);
+  rig.configure(botOn(paper, { probes: [{ ...probe, failureThreshold: 1 }] }, { closeAfter: "4s" }).bots);
   await rig.run();
   await rig.botUntil("the bot is healthy", ({ health }) => health === "healthy");
   expect(changes(paper.state())).toBe(0);

@@ -58,12 +58,12 @@ test.runIf(hasClient).concurrent("WATCHDOG=trigger has the bot replaced", async 
 });
 
 test.runIf(hasClient).concurrent("EXTEND_TIMEOUT_USEC gives a slow start more time", async () => {
-  const slow = "systemd-notify EXTEND_TIMEOUT_USEC=15000000; sleep 1.5; systemd-notify --ready";
-  await using rig = new Rig({ bots: { bot: { command: shell(slow), ready: "notify", startTimeout: "1s" } } });
+  const slow = "systemd-notify EXTEND_TIMEOUT_USEC=15000000; sleep 3.5; systemd-notify --ready";
+  await using rig = new Rig({ bots: { bot: { command: shell(slow), ready: "notify", startTimeout: "3s" } } });
   await rig.run();
   const bot = await rig.botIn("running");
   expect(bot).toMatchObject({ generation: 1, lastExit: null });
-  expect(bot.uptimeSeconds).toBeGreaterThan(1.5);
+  expect(bot.uptimeSeconds).toBeGreaterThan(3.5);
 });
 
 test.concurrent("supervisor run replaces a bot that is not ready within startTimeout", async () => {
