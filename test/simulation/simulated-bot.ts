@@ -123,7 +123,8 @@ export class SimulatedBot {
   handOver(): CarriedBot | undefined {
     this.drain();
     const { kind } = this.loop.state;
-    if (obstacleOf(this) !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
+    const obstacle = obstacleOf({ loop: this.loop, plan: this.plan, lockoutOwed: false });
+    if (obstacle !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
       return undefined;
     return carriedBot({ loop: this.loop, lastExitAt: undefined, isDue: false }, this.daemon.clock);
   }

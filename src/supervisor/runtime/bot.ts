@@ -216,6 +216,11 @@ export class Bot {
     return this.emergency.lockout.current;
   }
 
+  /** The disk has not taken it, or its end, everywhere yet. */
+  get lockoutOwed(): boolean {
+    return this.emergency.lockout.owed;
+  }
+
   get lastExitAt(): Date | undefined {
     return this.#lastExitAt;
   }
@@ -234,6 +239,9 @@ export class Bot {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
     const { carried } = this.#deps;
+    // Whoever arms a bot ends its lock before its files: one that was handed over locked has lost them.
+    if (carried?.kind === "locked" && this.lockout === undefined && emergency?.taken !== true)
+      this.emergency.lockout.restoreLost("it was locked before the upgrade, and its lockout is not on disk any more");
     const wanted = told ?? carried?.wanted ?? this.plan.config.autostart;
     // Whoever tells that has seen the end of the last start.
     const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;

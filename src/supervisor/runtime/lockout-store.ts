@@ -109,6 +109,18 @@ export class LockoutStore {
     return this.#current;
   }
 
+  /** The disk has not taken the last change everywhere yet: the next start may find another lockout, or none. */
+  get owed(): boolean {
+    return this.#owed;
+  }
+
+  /** The bot was locked a moment ago, and no file says so: it is locked anew, as by one that cannot be read. */
+  restoreLost(reason: string): void {
+    this.#deps.onTrouble(reason);
+    this.#current = this.#damaged(reason.slice(0, REASON_CHARS));
+    this.#save(this.#current);
+  }
+
   /** Each second: brings a change to the disk that it has not taken yet, and forces a new slot to it. The slot's room is taken at once, so that this need not be waited for before a bot starts. */
   settle(): void {
     if (this.#owed) this.#retry();

@@ -106,7 +106,13 @@ function waiting(): { readonly loop: Loop; readonly clock: FakeClock } {
 
 test("obstacleOf() lets a bot in backoff be handed over", () => {
   const plan = planBot("bot", botConfig("bot"), { stateDir: "/state", runtimeDir: "/run", logDir: "/log" });
-  expect(obstacleOf({ loop: waiting().loop, plan })).toBeUndefined();
+  expect(obstacleOf({ loop: waiting().loop, plan, lockoutOwed: false })).toBeUndefined();
+});
+
+test("obstacleOf() refuses while the disk has not taken a lockout or its end", () => {
+  const plan = planBot("bot", botConfig("bot"), { stateDir: "/state", runtimeDir: "/run", logDir: "/log" });
+  const [state, owed] = [initialState, true];
+  expect(obstacleOf({ loop: loopOf(state).loop, plan, lockoutOwed: owed })).toContain("the lockout of bot bot");
 });
 
 test("a backoff that is handed over goes on with what is left of it, and restarts the bot once", () => {

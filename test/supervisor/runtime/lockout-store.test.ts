@@ -138,11 +138,14 @@ test("LockoutStore.settle() brings a lockout to a disk that did not take it, and
   });
   const count = made.said.length;
   expect(made.start().current).toBeUndefined();
+  expect(store.owed).toBe(true);
   settle();
+  expect(store.owed).toBe(false);
   expect(made.start().current).toMatchObject({ reason: "a test", outcome: "flat" });
   expect(made.said.slice(count)).toEqual(["what the disk did not take of the lockout is on it now"]);
   whileGone(() => store.remove());
   expect(made.start().current).toBeDefined();
+  expect(store.owed).toBe(true);
   settle();
   expect(made.start().current).toBeUndefined();
 });

@@ -1,0 +1,89 @@
+/** How a bot begins that an earlier version of the daemon has handed over. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import type { CarriedBot } from "../../../src/core/upgrade.ts";
+import { systemClock as clock } from "../../../src/platform/clock.ts";
+import type { Begin } from "../../../src/supervisor/runtime/bot-deps.ts";
+import { Bot } from "../../../src/supervisor/runtime/bot.ts";
+import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
+import { Journal } from "../../../src/supervisor/runtime/journal.ts";
+import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
+
+const carried: CarriedBot = {
+  kind: "locked",
+  generation: 3,
+  reason: "",
+  wanted: true,
+  attempt: 0,
+  restarts: 0,
+  restartAgesMs: [],
+  lastExit: null,
+  closeAfterLeftMs: null,
+};
+
+/** A bot whose start would find no program, and whose close has no rung. */
+function rig(handed: Partial<CarriedBot>) {
+  const dir = mkdtempSync(join(tmpdir(), "sv-"));
+  const bots = { bot: { command: ["./nowhere"] } };
+  writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
+  const { config, dirs } = loadConfig({ file: undefined, env: {}, cwd: dir });
+  const { bot: settings } = config.bots;
+  if (settings === undefined) throw new Error("the config has no bot");
+  mkdirSync(join(dirs.stateDir, "bots", "bot"), { recursive: true });
+  const journal = new Journal(join(dir, "journal"), clock);
+  const bot = new Bot("bot", settings, dirs, {
+    clock,
+    random: () => 0,
+    env: {},
+    journal,
+    cgroupBase: undefined,
+    controllers: undefined,
+    alone: false,
+    installation: "test",
+    drain: () => {},
+    onChange: () => {},
+    pulse: new Pulse(clock),
+    remains: [],
+    configured: new Set(["bot"]),
+    carried: { ...carried, ...handed },
+    version: "1.2.3",
+    secrets: () => ({ values: [], files: [] }),
+    onBug: (error) => {
+      throw error;
+    },
+  });
+  return {
+    bot,
+    begin(how: Begin = {}) {
+      bot.begin(how);
+      return bot.loop.state;
+    },
+    [Symbol.dispose]() {
+      bot.shutDown();
+      journal.close();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+test("begin() locks a bot that was handed over locked and whose lockout is not on disk, and writes it anew", () => {
+  using made = rig({});
+  expect(made.begin()).toMatchObject({ kind: "locked", outcome: "lockDamaged" });
+  const { lockout } = made.bot.plan.files;
+  expect(JSON.parse(readFileSync(lockout, "utf8"))).toMatchObject({ bot: "bot", outcome: "lockDamaged" });
+});
+
+test("begin() goes on with the order that was taken where its lockout is not on disk", () => {
+  using made = rig({});
+  const emergency = { trigger: "operator", reason: "asked for", taken: true } as const;
+  expect(made.begin({ emergency })).toMatchObject({ kind: "locked", outcome: "unsupported" });
+  expect(made.bot.lockout).toMatchObject({ reason: "asked for", outcome: "unsupported" });
+});
+
+test("begin() begins no lockout for a bot that was handed over stopped", () => {
+  using made = rig({ kind: "stopped", wanted: false });
+  expect(made.begin().kind).toBe("stopped");
+  expect(existsSync(made.bot.plan.files.lockout)).toBe(false);
+});
