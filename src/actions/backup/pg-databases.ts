@@ -61,7 +61,7 @@ export async function lackingRight(session: PsqlSession, live: LiveDatabase | un
   );
   if (row?.may !== true)
     return `the user ${row?.name ?? "?"} may make no database; give it that right: ALTER ROLE ${quoteName(row?.name ?? "?")} CREATEDB`;
-  if (!row.owns) return `the database belongs to ${live?.owner}, and only its owner or a superuser may rename it`;
+  if (!row.owns) return `the database belongs to ${live?.owner}, and only its owner or a superuser may restore it`;
   return row.places || space === null
     ? undefined
     : `the user ${row.name} may make no database in the tablespace ${space}; give it that right: GRANT CREATE ON TABLESPACE ${quoteName(space)} TO ${quoteName(row.name)}`;
@@ -88,15 +88,44 @@ export async function dressDatabase(session: PsqlSession, name: string, like: Li
   for (const { sql } of statements) await session.run(sql);
 }
 
+interface Client {
+  readonly pid: number;
+  readonly user: string;
+  readonly application: string;
+  readonly address: string | null;
+}
+
+/**
+ * Sessions in databases, for whom not all is visible: of those of others, a user without further rights sees neither the kind nor
+ * the address. What the server runs for itself has no user, and it ends that by itself before a name changes or a database goes.
+ */
+const CLIENTS = `SELECT a.pid, coalesce(a.usename, a.usesysid::text) AS user, coalesce(a.application_name, '') AS application, a.client_addr::text AS address
+  FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_roles r ON r.oid = a.usesysid
+  WHERE a.usesysid IS NOT NULL AND coalesce(a.backend_type, 'client backend') = 'client backend' AND a.pid <> pg_catalog.pg_backend_pid()`;
+
+/** Whom this user may not end (pg_terminate_backend). */
+const FOREIGN = `NOT (SELECT m.rolsuper OR (NOT r.rolsuper AND (pg_catalog.pg_has_role(r.oid, 'USAGE') OR pg_catalog.pg_has_role('pg_signal_backend', 'USAGE')))
+  FROM pg_catalog.pg_roles m WHERE m.rolname = current_user)`;
+
+function isIn(names: readonly string[]): string {
+  return `a.datname IN (${names.map(quoteText).join(", ")})`;
+}
+
 /** Who is connected to the database, in words; empty when nobody is. Waits a moment for those who are just leaving. */
-export async function clientsOf(session: PsqlSession, database: string): Promise<readonly string[]> {
+export function clientsOf(session: PsqlSession, database: string): Promise<readonly string[]> {
+  return lasting(session, `${CLIENTS} AND ${isIn([database])}`);
+}
+
+/** As `clientsOf`, of those whom this user has not the right to end. */
+export function unendableClientsOf(session: PsqlSession, database: string): Promise<readonly string[]> {
+  return lasting(session, `${CLIENTS} AND ${isIn([database])} AND ${FOREIGN}`);
+}
+
+async function lasting(session: PsqlSession, query: string): Promise<readonly string[]> {
   const untilMs = systemClock.monotonicMs() + LEAVE_MS;
   for (;;) {
     // oxlint-disable-next-line no-await-in-loop -- Safe: each round is a wait.
-    const clients = await session.rows<{ pid: number; user: string; application: string; address: string | null }>(
-      `SELECT pid, usename AS user, application_name AS application, client_addr::text AS address FROM pg_catalog.pg_stat_activity
-       WHERE datname = ${quoteText(database)} AND backend_type = 'client backend' AND pid <> pg_catalog.pg_backend_pid()`,
-    );
+    const clients = await session.rows<Client>(query);
     if (clients.length === 0) return [];
     if (systemClock.monotonicMs() >= untilMs) {
       const named = clients
@@ -112,11 +141,10 @@ export async function clientsOf(session: PsqlSession, database: string): Promise
   }
 }
 
-/** Ends every session in the databases. Throws when the user may not. */
+/** Ends the sessions in the databases that this user may end. Throws when the server cannot be asked. */
 async function endSessions(session: PsqlSession, names: readonly string[]): Promise<void> {
   await session.rows(
-    `SELECT pg_catalog.pg_terminate_backend(pid) AS ended FROM pg_catalog.pg_stat_activity
-     WHERE datname IN (${names.map(quoteText).join(", ")}) AND pid <> pg_catalog.pg_backend_pid()`,
+    `SELECT pg_catalog.pg_terminate_backend(c.pid) AS ended FROM (${CLIENTS} AND ${isIn(names)} AND NOT ${FOREIGN}) c`,
   );
 }
 

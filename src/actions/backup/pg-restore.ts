@@ -17,6 +17,7 @@ import {
   findDatabase,
   lackingRight,
   openMaintenance,
+  unendableClientsOf,
   type LiveDatabase,
 } from "./pg-databases.ts";
 import { plainScript, startsOf } from "./pg-file.ts";
@@ -49,9 +50,10 @@ export async function planPgRestore(job: PgJob, reading: Reading, id: string): P
     const tables = job.into.kind === "tables";
     if (tables && live === undefined)
       throw new Failure("source", `there is no database ${database} to put tables into; leave --table out`);
-    const lacking = await lackingRight(session, tables ? undefined : live);
+    const lacking = await lackingRight(session, live);
     if (lacking !== undefined) throw new Failure("source", lacking);
-    if (job.bots.length === 0 && !tables && !job.disconnect) await refuseClients(session, database);
+    if (!tables && job.disconnect) await refuseUnendable(session, database);
+    else if (job.bots.length === 0 && !tables) await refuseClients(session, database);
     const [row] = await session.rows<{ version: string }>(
       "SELECT pg_catalog.current_setting('server_version') AS version",
     );
@@ -81,6 +83,17 @@ async function refuseClients(session: PsqlSession, database: string): Promise<vo
       "bots",
       `${clients.join(", ")} is connected to ${database}; end it, name its bot under the target's bots, or end such sessions with --disconnect`,
     );
+}
+
+/** Throws `Failure` while somebody is connected whose session cannot be ended. */
+async function refuseUnendable(session: PsqlSession, database: string): Promise<void> {
+  const clients = await unendableClientsOf(session, database);
+  if (clients.length === 0) return;
+  const [row] = await session.rows<{ name: string }>("SELECT current_user AS name");
+  throw new Failure(
+    "bots",
+    `${clients.join(", ")} is connected to ${database}, and the user ${row?.name ?? "?"} may not end that session; end it, or give the right to (GRANT pg_signal_backend TO ${quoteName(row?.name ?? "?")}), which sessions of superusers are exempt from`,
+  );
 }
 
 /** The restored database beside the living one, proven. Throws `Failure`. */

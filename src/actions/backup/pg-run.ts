@@ -48,7 +48,7 @@ export async function restoreDatabase(job: PgJob, io: RestoreIo, reading: Readin
   };
   const run: PgRun = { job, io, reading, journal, startedMs, pg };
   writeJournal(job.stateDir, journal);
-  const state: Progress = { keeper: undefined, phase: "prepared" };
+  const state: Progress = { keeper: undefined, phase: "prepared", written: false };
   try {
     io.onStep?.("journaled");
     const aside = await carryOut(run, state);
@@ -64,6 +64,8 @@ export async function restoreDatabase(job: PgJob, io: RestoreIo, reading: Readin
 interface Progress {
   keeper: Keeper | undefined;
   phase: RestoreJournal["phase"];
+  /** Tables may be those of the backup: the server was told to keep them, whatever became of its answer. */
+  written: boolean;
 }
 
 /** Says what was there before and where it is. */
@@ -78,7 +80,7 @@ async function carryOut(run: PgRun, state: Progress): Promise<readonly string[]>
   state.keeper = keeper;
   await stopBots(run, keeper);
   if (tables !== undefined) {
-    await restoreTables(run, tables);
+    await restoreTables(run, state, tables);
     return [];
   }
   await refusePgClients(pg, job.disconnect);
@@ -87,7 +89,11 @@ async function carryOut(run: PgRun, state: Progress): Promise<readonly string[]>
   return aside === null ? [] : [`the database ${aside}`];
 }
 
-async function restoreTables(run: PgRun, tables: Parameters<typeof replacePgTables>[1]): Promise<void> {
+async function restoreTables(
+  run: PgRun,
+  state: Progress,
+  tables: Parameters<typeof replacePgTables>[1],
+): Promise<void> {
   const { job, io, pg, journal } = run;
   say(io, `replacing ${tables.map(({ name }) => name).join(", ")} in ${pg.databases.live}`, true);
   io.onStep?.("swapping");
@@ -95,11 +101,13 @@ async function restoreTables(run: PgRun, tables: Parameters<typeof replacePgTabl
     // Marked before the commit: a kill between the two must not leave a bot that trades on old rows unmarked.
     await replacePgTables(pg, tables, () => {
       mark(job.stateDir, journal, io.clock.wallTime());
+      state.written = true;
       io.onStep?.("checked");
     });
   } catch (cause) {
     throw new Failure("verify", cause instanceof Error ? cause.message : String(cause), { cause });
   }
+  state.phase = "checked";
   io.onStep?.("swapped");
   await undoPgRestore(pg.target, pg.databases, "prepared");
   discard(job.stateDir, journal);
@@ -123,11 +131,15 @@ async function swap(run: PgRun, state: Progress, stopped: readonly string[]): Pr
 }
 
 /** Leaves what was there before, and the bots as they were. */
-async function giveUp({ job, io, journal, pg }: PgRun, { keeper, phase }: Progress, error: unknown): Promise<number> {
+async function giveUp(
+  { job, io, journal, pg }: PgRun,
+  { keeper, phase, written }: Progress,
+  error: unknown,
+): Promise<number> {
   const why = error instanceof Error ? error.message : String(error);
   const tail = "no bot is started, and the next command on backups tries again";
   if (phase === "checked") {
-    const reason = `the restored data is in its place, but what is left cannot be written: ${why}; ${tail}`;
+    const reason = `the restored data is in its place, but what is left to do failed: ${why}; ${tail}`;
     io.write({ kind: "failed", stage: "swap", reason });
     return BACKUP_EXIT.halfRolledBack;
   }
@@ -140,7 +152,7 @@ async function giveUp({ job, io, journal, pg }: PgRun, { keeper, phase }: Progre
     return BACKUP_EXIT.halfRolledBack;
   }
   discard(job.stateDir, journal);
-  unmark(job.stateDir, journal);
+  if (!written) unmark(job.stateDir, journal);
   const troubles = (await keeper?.start(keeper.up)) ?? [];
   if (phase === "prepared") return tellFailure(error, troubles, io);
   return tellFailure(

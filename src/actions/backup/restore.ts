@@ -247,7 +247,7 @@ async function giveUp(
     ...((await keeper?.start(keeper.up)) ?? []),
   ];
   if (error instanceof UnfinishedError) {
-    const reason = `the restored data is in its place, but what is left cannot be written: ${error.message}; no bot is started, and the next command on backups tries again`;
+    const reason = `the restored data is in its place, but what is left to do failed: ${error.message}; no bot is started, and the next command on backups tries again`;
     io.write({ kind: "failed", stage: "swap", reason });
     return BACKUP_EXIT.halfRolledBack;
   }

@@ -1,16 +1,16 @@
 /** Restores of real PostgreSQL databases, killed at every step: what stands afterwards is the old database or the new, by the hash of its rows. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { exportBackup } from "../../../src/actions/backup/export.ts";
 import { settleOnServer } from "../../../src/actions/backup/pg-settle.ts";
 import type { BackupLine } from "../../../src/core/backup-job.ts";
+import { restoreJournalSchema } from "../../../src/core/restore-journal.ts";
 import { exportJobSchema, type RestoreJob } from "../../../src/core/restore-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { missing, PgRig, PgServer, WHY } from "./postgres-rig.ts";
-import { until } from "../../platform/until.ts";
 
 const SERVER = { concurrent: true, skip: missing !== undefined, timeout: 120_000 };
 const DAY_MS = 86_400_000;
@@ -144,22 +144,13 @@ test(
   async () => {
     const at = await stage();
     using _ = at.rig;
-    const client = Bun.spawn({
-      cmd: [server.program("psql"), "-X", "-h", server.folder, "-U", "postgres", "-d", at.database],
-      env: { PGAPPNAME: "exporter" },
-      stdin: "pipe",
-      stdout: "ignore",
-      stderr: "ignore",
-    });
-    const connected = `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'exporter'`;
-    await until("the exporter is connected", () => server.sql("postgres", connected) !== "0", 60_000);
+    await using client = await server.connect("postgres", at.database, "exporter");
+    expect(client.exitCode).toBeNull();
     expect(await at.rig.restore(at.job)).toBe(3);
     expect(at.rig.failure()?.reason).toMatch(/^exporter of postgres \(backend \d+\) is connected to ledger/);
     expect(server.contentOf(at.database)).toBe(at.old);
     expect(await at.rig.restore({ ...at.job, disconnect: true })).toBe(0);
     expect(server.contentOf(at.database)).toBe(at.backedUp);
-    client.kill("SIGKILL");
-    await client.exited;
   },
 );
 
@@ -176,45 +167,6 @@ test(
     expect(at.rig.failure()?.reason).toContain("CREATEDB");
     expect(await at.rig.restore(at.job)).toBe(0);
     expect(server.contentOf(at.database)).toBe(at.backedUp);
-  },
-);
-
-test(`restoreBackup() of PostgreSQL needs no more than an owner who may make databases${WHY}`, SERVER, async () => {
-  using rig = new PgRig();
-  server.sql("postgres", "CREATE ROLE plain LOGIN CREATEDB");
-  server.sql("postgres", "CREATE DATABASE plainly OWNER plain");
-  server.sql("plainly", "SET ROLE plain; CREATE TABLE trades (id int PRIMARY KEY); INSERT INTO trades VALUES (1), (2)");
-  const backedUp = server.contentOf("plainly");
-  const target = { kind: "postgres", name: "ledger", url: server.url("plainly", "plain") } as const;
-  expect(await rig.backUp(rig.job(target))).toBe(0);
-  const places: readonly RestoreJob["into"][] = [{ kind: "live" }, { kind: "tables", tables: ["trades"] }];
-  for (const into of places) {
-    server.sql("plainly", "DELETE FROM trades");
-    expect([await rig.restore(rig.restoreJob(target, { into })), rig.failure()?.reason]).toEqual([0, undefined]);
-    expect(server.contentOf("plainly")).toBe(backedUp);
-  }
-});
-
-test(
-  `restoreBackup() of PostgreSQL keeps a database in its tablespace, and names the right that is missing for it${WHY}`,
-  SERVER,
-  async () => {
-    using rig = new PgRig();
-    const space = join(server.folder, "spare");
-    mkdirSync(space);
-    server.give(space);
-    server.sql("postgres", "CREATE ROLE placed LOGIN CREATEDB");
-    server.sql("postgres", `CREATE TABLESPACE spare LOCATION '${space}'`);
-    server.sql("postgres", "CREATE DATABASE elsewhere OWNER placed TABLESPACE spare");
-    server.sql("elsewhere", "SET ROLE placed; CREATE TABLE trades (id int PRIMARY KEY); INSERT INTO trades VALUES (1)");
-    const target = { kind: "postgres", name: "ledger", url: server.url("elsewhere", "placed") } as const;
-    expect(await rig.backUp(rig.job(target))).toBe(0);
-    expect(await rig.restore(rig.restoreJob(target))).toBe(3);
-    expect(rig.failure()?.reason).toContain('GRANT CREATE ON TABLESPACE "spare" TO "placed"');
-    server.sql("postgres", "GRANT CREATE ON TABLESPACE spare TO placed");
-    expect(await rig.restore(rig.restoreJob(target))).toBe(0);
-    const where = "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace";
-    expect(server.sql("postgres", `${where} WHERE datname = 'elsewhere'`)).toBe("spare");
   },
 );
 
@@ -309,6 +261,35 @@ test.each(["checked", "swapped"])(
     expect(tablesOf(at.database)).toBe(step === "swapped" ? "fills,trades" : "fills");
     expect(server.sql(at.database, "SELECT count(*) FROM fills")).toBe(step === "swapped" ? "60" : "0");
     expect(at.rig.journals).toEqual([]);
+  },
+);
+
+test(
+  `restoreBackup() of a PostgreSQL table keeps its bots careful when it cannot clear up behind itself${WHY}`,
+  SERVER,
+  async () => {
+    const at = await stage({ into: { kind: "tables", tables: ["trades", "fills"] }, bots: ["momentum"] });
+    using _ = at.rig;
+    server.sql(at.database, "DELETE FROM fills; DROP TABLE trades CASCADE");
+    const template = (is: boolean, like: string): string =>
+      server.sql("postgres", `UPDATE pg_database SET datistemplate = ${is} WHERE datname LIKE '${like}'`);
+    let scratch = "";
+    const onStep = (step: string): void => {
+      if (step !== "swapped") return;
+      const [journal = ""] = at.rig.journals;
+      const text = readFileSync(join(at.rig.stateDir, "backups", "restores", journal), "utf8");
+      scratch = restoreJournalSchema.parse(JSON.parse(text)).databases?.scratch ?? "";
+      // Such a database cannot be dropped.
+      template(true, scratch);
+    };
+    expect(await at.rig.restore(at.job, { onStep })).toBe(9);
+    expect(at.rig.failure()?.reason).toContain("the restored data is in its place, but what is left to do failed");
+    expect(server.sql(at.database, "SELECT count(*) FROM fills")).toBe("60");
+    template(false, scratch);
+    await settle(at);
+    expect(at.rig.journals).toEqual([]);
+    expect(server.databases()).not.toContain(scratch);
+    expect(existsSync(join(at.rig.stateDir, "bots", "momentum", "restored.json"))).toBe(true);
   },
 );
 

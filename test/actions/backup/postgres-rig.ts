@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { postgresFolders } from "../../../src/platform/postgres-tools.ts";
 import { lookupUser } from "../../../src/platform/user.ts";
 import type { JobTarget } from "../../../src/core/backup-job.ts";
+import { until } from "../../platform/until.ts";
 import { RestoreRig } from "./restore-rig.ts";
 import { saying } from "./saying.ts";
 
@@ -18,6 +19,8 @@ export const missing =
 export const WHY = missing === undefined ? "" : ` (skipped: ${missing} is not there)`;
 
 export const PASSWORD = "p@ss/ 'word";
+/** A session begins within this, also while servers are made beside it, ms. */
+const CONNECT_MS = 60_000;
 /** In the words of its log (postmaster.c). */
 const READY = /database system is ready to accept (read-only )?connections/;
 
@@ -100,6 +103,20 @@ export class PgServer {
   ask(database: string, text: string): string | undefined {
     const { exitCode, stdout } = this.#psql(database, text);
     return exitCode === 0 ? stdout.toString().trim() : undefined;
+  }
+
+  /** A session that stays until it is ended, or disposed of. */
+  async connect(user: string, database: string, application: string): Promise<Bun.Subprocess> {
+    const client = Bun.spawn({
+      cmd: [this.program("psql"), "-X", "-h", this.folder, "-U", user, "-d", database],
+      env: { PGAPPNAME: application },
+      stdin: "pipe",
+      stdout: "ignore",
+      stderr: "ignore",
+    });
+    const connected = `SELECT count(*) FROM pg_stat_activity WHERE application_name = '${application}'`;
+    await until(`${application} is connected`, () => this.sql("postgres", connected) !== "0", CONNECT_MS);
+    return client;
   }
 
   /** A database with orders of a made-up bot, and everything that a dump may forget. Returns its name. */
