@@ -1,11 +1,6 @@
 /** Which file a unix socket has: one that was bound at its path before it was moved away, or removed, is heard by nobody there. */
 import { statSync } from "node:fs";
 
-/** Whether the folder of the sockets was moved away, or back: then a socket at the path may be none that is listened on. */
-export interface Moved {
-  readonly moved: boolean;
-}
-
 /** Tells the socket file at the path from every other one that is there now; `undefined`: there is none. Throws where that cannot be looked at. */
 export function socketFile(path: string): string | undefined {
   const stat = statSync(path, { throwIfNoEntry: false });

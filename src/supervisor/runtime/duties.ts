@@ -66,7 +66,7 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
 /** Through the sockets in a folder that went away nobody reaches the daemon, and it hears no bot. */
 function lookAtFolder({ fleet, folder, listeners, phase }: DutiesDeps): void {
   if (phase().stopping || !folder.look()) return;
-  listeners.renew(() => fleet.reopenSockets({ moved: true }), { moved: true });
+  listeners.renew(() => fleet.reopenSockets());
 }
 
 function rareDuties({ fleet, folder, listeners, phase }: DutiesDeps, tick: number): void {

@@ -1,13 +1,12 @@
 /** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
-import type { Server } from "bun";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
-import { openNotifySocket, type NotifySocket } from "../../platform/notify-socket.ts";
+import { openNotifySocket } from "../../platform/notify-socket.ts";
 import { Census } from "../../platform/census.ts";
-import { socketFile, type Moved } from "../../platform/socket-file.ts";
 import { Bot } from "./bot.ts";
 import { openBotSocket } from "./bot-socket.ts";
+import { BotSockets } from "./bot-sockets.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
 import { installationOf } from "./installation.ts";
@@ -16,9 +15,6 @@ import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import { accountOf, marksOfRemains, supervisedElsewhere, type Remains } from "./survey.ts";
-
-/** Longest share of one turn that reading a notify socket may take, ms. */
-const DRAIN_MS = 5;
 
 /** Bots whose processes are compared with all of the machine in one turn, some 0.2 ms each. */
 const FORGOTTEN_AT_ONCE = 10;
@@ -63,10 +59,7 @@ interface Newcomer {
 
 interface Member {
   readonly bot: Bot;
-  notify: NotifySocket | undefined;
-  server: Server<undefined>;
-  /** The files of the two as they were opened. */
-  files: Readonly<Record<"notify" | "server", string | undefined>>;
+  readonly sockets: BotSockets;
 }
 
 export class Fleet {
@@ -92,7 +85,7 @@ export class Fleet {
   /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
   add(config: BotConfig, newcomer: Newcomer): Bot {
     const bot = this.#create(config, newcomer);
-    this.#open(bot, this.#openNotify(bot));
+    this.#open(bot, this.#socketsOf(bot));
     return bot;
   }
 
@@ -102,8 +95,8 @@ export class Fleet {
    */
   addAll(configs: readonly BotConfig[], newcomer: Newcomer): void {
     const bots = configs.map((config) => this.#create(config, newcomer));
-    const members = bots.map((bot) => ({ bot, notify: this.#openNotify(bot) }));
-    for (const { bot, notify } of members) this.#open(bot, notify);
+    const members = bots.map((bot) => ({ bot, sockets: this.#socketsOf(bot) }));
+    for (const { bot, sockets } of members) this.#open(bot, sockets);
   }
 
   #create(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
@@ -123,69 +116,41 @@ export class Fleet {
         return controllers();
       },
       installation: this.#installation,
-      drain: () => void members.get(name)?.notify?.drain(DRAIN_MS),
+      drain: () => members.get(name)?.sockets.drain(),
       remains,
     });
   }
 
-  #open(bot: Bot, notify: NotifySocket | undefined): void {
+  #open(bot: Bot, sockets: BotSockets): void {
     const { name } = bot.plan;
-    const server = openBotSocket(bot, this.#deps.clock);
-    this.#members.set(name, { bot, notify, server, files: socketFiles(bot) });
+    sockets.serve();
+    this.#members.set(name, { bot, sockets });
     this.#bots.set(name, bot);
   }
 
-  /** `undefined` where it cannot be opened: the bot runs unheard, and an alert says so. */
-  #openNotify(bot: Bot): NotifySocket | undefined {
+  #socketsOf(bot: Bot): BotSockets {
     const { user } = bot;
-    const opened = openNotifySocket({
-      path: bot.plan.files.notifySocket,
-      mode: 0o600,
-      ...(user === undefined ? {} : { owner: user }),
-      clock: this.#deps.clock,
-      onDatagram: (datagram) => bot.generation?.hear(datagram),
+    const { clock } = this.#deps;
+    const { notifySocket, socket } = bot.plan.files;
+    return new BotSockets({
+      paths: { notify: notifySocket, server: socket },
+      openNotify: () =>
+        openNotifySocket({
+          path: notifySocket,
+          mode: 0o600,
+          ...(user === undefined ? {} : { owner: user }),
+          clock,
+          onDatagram: (datagram) => bot.generation?.hear(datagram),
+        }),
+      openServer: () => openBotSocket(bot, clock),
+      renewSigns: () => bot.renewSigns(),
+      say: (level, text) => bot.fact(level, text),
     });
-    if (!("error" in opened)) return opened;
-    bot.fact("alert", opened.error);
-    return undefined;
   }
 
-  /** Opens anew the sockets of bots that somebody has removed or moved away, with their folder and their signs; each by itself. Never throws. */
-  reopenSockets({ moved }: Moved = { moved: false }): void {
-    for (const member of this.#members.values()) {
-      const { bot, files } = member;
-      try {
-        const now = socketFiles(bot);
-        const stays = (which: keyof typeof now): boolean =>
-          moved ? now[which] === files[which] : now[which] !== undefined;
-        // A notify socket that could not be opened has said so, and is not tried without end.
-        const heard = member.notify === undefined || stays("notify");
-        const reached = stays("server");
-        if (heard && reached) continue;
-        bot.renewSigns();
-        if (!heard) this.#reopenNotify(member);
-        if (!reached) this.#reopenServer(member);
-        member.files = socketFiles(bot);
-        bot.fact("warn", "a socket of the bot was removed; it is opened again");
-      } catch (error) {
-        bot.fact(
-          "alert",
-          `cannot open the bot's sockets again: ${error instanceof Error ? error.message : String(error)}`,
-        );
-      }
-    }
-  }
-
-  /** What waits in the old one is read first. */
-  #reopenNotify(member: Member): void {
-    member.notify?.drain(DRAIN_MS);
-    member.notify?.close();
-    member.notify = this.#openNotify(member.bot);
-  }
-
-  #reopenServer(member: Member): void {
-    void member.server.stop(true);
-    member.server = openBotSocket(member.bot, this.#deps.clock);
+  /** Opens anew the sockets of bots that somebody has removed or moved away. Never throws. */
+  reopenSockets(): void {
+    for (const { sockets } of this.#members.values()) sockets.look();
   }
 
   /** Each second, a few bots that have been begun: what earlier days have not left alive is not looked for at their ends. */
@@ -205,17 +170,16 @@ export class Fleet {
     this.#members.delete(name);
     this.#bots.delete(name);
     this.#deps.onChange();
-    member.notify?.close();
-    await member.server.stop(true);
+    await member.sockets.close();
     await Promise.all([bot.output.shutDown(), bot.dumps.shutDown()]);
   }
 
   /** Reads what waits in the bots' notify sockets: one deed for each, so that one that fails costs no other. */
   drains(): readonly (() => void)[] {
     return [...this.#members.values()].map(
-      ({ notify }) =>
+      ({ sockets }) =>
         () =>
-          void notify?.drain(DRAIN_MS),
+          sockets.drain(),
     );
   }
 
@@ -226,11 +190,10 @@ export class Fleet {
   }
 
   async closeSockets(): Promise<void> {
-    for (const { server, notify } of this.#members.values()) {
+    for (const { sockets } of this.#members.values()) {
       // Safe: one server after the other, in the order of the bots.
       // oxlint-disable-next-line no-await-in-loop
-      await server.stop(true);
-      notify?.close();
+      await sockets.close();
     }
   }
 
@@ -262,8 +225,4 @@ export class Fleet {
   #alert(text: string): void {
     this.#deps.journal.write({ kind: "daemon", level: "alert", text });
   }
-}
-
-function socketFiles({ plan: { files } }: Bot): Member["files"] {
-  return { notify: socketFile(files.notifySocket), server: socketFile(files.socket) };
 }

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import type { Server } from "bun";
 import { ensureDir } from "../../platform/files.ts";
-import { socketFile, type Moved } from "../../platform/socket-file.ts";
+import { socketFile } from "../../platform/socket-file.ts";
 import type { Config } from "./config/load.ts";
 import { controlSocketPath } from "./config/paths.ts";
 import { openControl, type ControlDeps } from "./control.ts";
@@ -54,7 +54,7 @@ export class Listeners {
   }
 
   /** Somebody cleaned or moved the runtime folder: without its sockets the daemon would not be reached, and the bots not be heard. */
-  renew(reopenOthers: () => void, { moved }: Moved = { moved: false }): void {
+  renew(reopenOthers: () => void): void {
     const { runtimeDir, say } = this.#deps;
     if (!existsSync(runtimeDir)) {
       say("warn", `the runtime folder ${runtimeDir} was removed; making it again`);
@@ -62,7 +62,7 @@ export class Listeners {
     }
     reopenOthers();
     const file = socketFile(this.#path);
-    if (moved ? file === this.#file : file !== undefined) return;
+    if (file !== undefined && file === this.#file) return;
     say("warn", "the control socket was removed or replaced; opening it again");
     void this.#control?.stop(true);
     this.openControl();
