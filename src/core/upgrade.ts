@@ -27,7 +27,15 @@ const selfCheckSchema = later(() =>
     stateDir: z.string().optional(),
     runtimeDir: z.string().optional(),
     /** Of each bot of the config: what the new version would do with its process, and why not adopt it. */
-    bots: z.record(z.string(), z.object({ verdict: z.enum(["adopt", "end", "doubt", "none"]), reason: z.string() })),
+    bots: z.record(
+      z.string(),
+      z.object({
+        verdict: z.enum(["adopt", "end", "doubt", "none"]),
+        reason: z.string(),
+        /** The account that the config on disk gives it; an older version does not say. */
+        account: z.string().optional(),
+      }),
+    ),
   }),
 );
 type SelfCheck = z.output<typeof selfCheckSchema>;
@@ -55,17 +63,25 @@ export type Fitness =
   | { readonly kind: "fit"; readonly version: string; readonly takesBackoff: boolean }
   | { readonly kind: "unfit"; readonly reason: string };
 
+/** A bot that is down, and of which something goes on counting. */
+export interface Waiting {
+  readonly name: string;
+  /** Whose positions it may have left open. */
+  readonly account: string;
+  /** In backoff; or halted or stopped, and closed after a while. */
+  readonly until: "restart" | "closeAfter";
+}
+
 /** What of us a program must go on with. */
 interface Present {
   /** Names of the bots that run. */
   readonly running: readonly string[];
-  /** Names of those in backoff. */
-  readonly waiting: readonly string[];
+  readonly waiting: readonly Waiting[];
   readonly stateDir: string;
   readonly runtimeDir: string;
 }
 
-/** Whether a program may take our place: it says so itself, and it would go on with our state, our sockets and every bot that runs. */
+/** Whether a program may take our place: it says so itself, and it would go on with our state, our sockets every bot that runs, and what counts of those that do not. */
 export function judgeSelfCheck(run: SelfCheckRun, { running, waiting, ...folders }: Present): Fitness {
   if (run.kind === "failed") return unfit(run.reason);
   if (run.kind === "timeout") return unfit("its self-check did not end in time");
@@ -86,13 +102,22 @@ export function judgeSelfCheck(run: SelfCheckRun, { running, waiting, ...folders
     if (judged.verdict !== "adopt") return unfit(`it would not go on with bot ${name}: ${plainText(judged.reason)}`);
   }
   const takesBackoff = report.takes?.includes("backoff") === true;
-  for (const name of waiting) {
-    if (!takesBackoff) return unfit(notWaitedFor(name));
-    // Whoever forgets it also forgets what is left of its closeAfter.
-    if (report.bots[name] === undefined)
-      return unfit(`the config on disk does not name bot ${name}, which is in backoff`);
+  for (const bot of waiting) {
+    if (bot.until === "restart" && !takesBackoff) return unfit(notWaitedFor(bot.name));
+    const reason = mistakeOf(bot, report);
+    if (reason !== undefined) return unfit(reason);
   }
   return { kind: "fit", version: plainText(report.version), takesBackoff };
+}
+
+/** Why what counts of a bot that is down would be lost, or count against another account. */
+function mistakeOf({ name, account, until }: Waiting, { bots }: SelfCheck): string | undefined {
+  const which = until === "restart" ? "which is in backoff" : "whose closeAfter counts";
+  const judged = bots[name];
+  // Whoever forgets it also forgets what is left of its closeAfter.
+  if (judged === undefined) return `the config on disk does not name bot ${name}, ${which}`;
+  if (judged.account === undefined || judged.account === account) return undefined;
+  return `the config on disk gives bot ${name}, ${which}, another account: it was ${account} and is ${plainText(judged.account)}`;
 }
 
 /** Why a version that knows of no backoff is not given a bot that is in one. */
@@ -138,6 +163,8 @@ const carriedBotSchema = later(() =>
   z.object({
     /** "backoff" only to a version whose self-check says that it takes it. */
     kind: z.enum(["running", "stopped", "halted", "locked", "backoff"]),
+    /** Whose positions `closeAfter` is about; an older version does not say. */
+    account: z.string().optional(),
     /** Number of the last start, also of one that failed; an older version does not say. */
     generation: z.int().min(0).optional(),
     /** What is left of the wait before the restart, ms; absent while the bot is not in backoff. */

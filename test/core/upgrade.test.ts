@@ -1,5 +1,11 @@
 import { expect, test } from "vitest";
-import { HANDOVER_VERSION, judgeSelfCheck, readHandover, selfCheckReport } from "../../src/core/upgrade.ts";
+import {
+  HANDOVER_VERSION,
+  judgeSelfCheck,
+  readHandover,
+  selfCheckReport,
+  type Waiting,
+} from "../../src/core/upgrade.ts";
 
 const report = selfCheckReport({
   version: "2.0.0",
@@ -69,8 +75,13 @@ test("judgeSelfCheck() refuses a config on disk that has lost a running bot", ()
   });
 });
 
-const judge = (said: object, waiting: readonly string[]) =>
-  judgeSelfCheck(exited(said), { running: ["one"], waiting, stateDir, runtimeDir });
+const judge = (said: object, waiting: readonly string[], until: Waiting["until"] = "restart") =>
+  judgeSelfCheck(exited(said), {
+    running: ["one"],
+    waiting: waiting.map((name) => ({ name, account: "mine", until })),
+    stateDir,
+    runtimeDir,
+  });
 
 test("judgeSelfCheck() refuses a program that does not go on with a backoff, and a config that has lost a bot in one", () => {
   const { takes: _, ...older } = report;
@@ -78,6 +89,32 @@ test("judgeSelfCheck() refuses a program that does not go on with a backoff, and
   expect(judge(older, [])).toEqual({ kind: "fit", version: "2.0.0", takesBackoff: false });
   expect(judge(older, ["two"])).toMatchObject({ reason: expect.stringContaining("the backoff of bot two") });
   expect(judge(report, ["three"])).toMatchObject({ reason: expect.stringContaining("does not name bot three") });
+});
+
+const given = (account: string) => ({
+  ...report,
+  bots: { ...report.bots, two: { verdict: "end", reason: "its main process is gone", account } },
+});
+
+test.each([
+  ["restart", "which is in backoff"],
+  ["closeAfter", "whose closeAfter counts"],
+] as const)("judgeSelfCheck() lets what counts towards a %s neither be lost nor change its account", (until, which) => {
+  expect(judge(given("mine"), ["two"], until).kind).toBe("fit");
+  expect(judge(given("other"), ["two"], until)).toEqual({
+    kind: "unfit",
+    reason: `the config on disk gives bot two, ${which}, another account: it was mine and is other`,
+  });
+  expect(judge(report, ["three"], until)).toMatchObject({
+    reason: expect.stringContaining(`name bot three, ${which}`),
+  });
+  // An older version does not say the account.
+  expect(judge(report, ["two"], until).kind).toBe("fit");
+});
+
+test("judgeSelfCheck() gives a halted bot whose closeAfter counts also to a version that takes no backoff", () => {
+  const { takes: _, ...older } = report;
+  expect(judge(older, ["two"], "closeAfter").kind).toBe("fit");
 });
 
 test("readHandover() takes what is meant for this process and nothing else", () => {

@@ -5,6 +5,7 @@ import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Policy, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import type { Lockout } from "../../core/lockout.ts";
+import type { CarriedBot } from "../../core/upgrade.ts";
 import { endsWait } from "../../core/start-order.ts";
 import type { MachineReading } from "../../platform/sample-file.ts";
 import type { User } from "../../platform/user.ts";
@@ -23,7 +24,7 @@ import { Guard, type GuardDeps } from "./guard/guard.ts";
 import type { Generation } from "./generation.ts";
 import { Dumps } from "./dumps.ts";
 import { FlightRecorder } from "./flight-recorder.ts";
-import { carriedUnder, firstState, lastExitOf } from "./handover.ts";
+import { carriedFor, carriedUnder, firstState, lastExitOf } from "./handover.ts";
 import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed, type LoopDeps } from "./loop.ts";
@@ -70,6 +71,8 @@ export class Bot {
   readonly usage: BotUsage;
   readonly process: BotProcess;
   #lastExitAt: Date | undefined;
+  /** What an earlier version handed over, and still holds. */
+  readonly #carried: CarriedBot | undefined;
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
@@ -131,7 +134,7 @@ export class Bot {
     });
     const record = this.#record.bind(this);
     const perform = this.#perform.bind(this);
-    const carried = carriedUnder(this.#policy, deps.carried);
+    const carried = (this.#carried = this.#handedOver());
     this.#lastExitAt = lastExitOf(carried);
     const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
     const heard: LoopDeps["heard"] = (event) => {
@@ -141,6 +144,12 @@ export class Bot {
     };
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(carried?.closeAfterLeftMs);
+  }
+
+  #handedOver(): CarriedBot | undefined {
+    const { carried, dropped } = carriedFor(this.plan.account, this.before?.account, this.#deps.carried);
+    if (dropped !== undefined) this.fact("alert", dropped);
+    return carriedUnder(this.#policy, carried);
   }
 
   /** What holds for the living start; a reload may have a later one wait for its end. */
@@ -238,7 +247,7 @@ export class Bot {
   begin({ emergency, held, waitsFor = [], wanted: told, census }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
-    const { carried } = this.#deps;
+    const carried = this.#carried;
     // Whoever arms a bot ends its lock before its files: one that was handed over locked has lost them.
     if (carried?.kind === "locked" && this.lockout === undefined && emergency?.taken !== true)
       this.emergency.lockout.restoreLost("it was locked before the upgrade, and its lockout is not on disk any more");

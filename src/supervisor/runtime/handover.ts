@@ -4,7 +4,7 @@ import { initialState } from "../../core/lifecycle.ts";
 import type { ExitInfo, Policy, State, StateKind } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import { knownCounts } from "../../core/restart-reason.ts";
-import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver } from "../../core/upgrade.ts";
+import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver, type Waiting } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
 import { takeLateSignal, type LateSignal } from "../../platform/late-signals.ts";
@@ -109,7 +109,10 @@ export function obstacleOf({
 }
 
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
-export function carriedBot(bot: Pick<Bot, "loop" | "lastExitAt" | "isDue">, clock: Clock): CarriedBot | undefined {
+export function carriedBot(
+  bot: Pick<Bot, "plan" | "loop" | "lastExitAt" | "isDue">,
+  clock: Clock,
+): CarriedBot | undefined {
   const { loop, lastExitAt } = bot;
   const { state } = loop;
   const { kind, generation, attempt, restarts, restartsBy, log, lastExit } = state;
@@ -123,6 +126,7 @@ export function carriedBot(bot: Pick<Bot, "loop" | "lastExitAt" | "isDue">, cloc
     closeAfterLeftMs: leftMs("closeAfter") ?? null,
     ...(kind === "backoff" ? { backoffLeftMs: leftMs("backoff") ?? 0 } : {}),
     kind,
+    account: bot.plan.account,
     generation,
     reason: kind === "halted" ? state.reason : "",
     wanted: state.wanted || bot.isDue,
@@ -134,6 +138,13 @@ export function carriedBot(bot: Pick<Bot, "loop" | "lastExitAt" | "isDue">, cloc
   };
 }
 
+/** What must not be lost of a bot that is down; empty when nothing counts. */
+export function waitingOf({ plan: { name, account }, loop: { state } }: Pick<Bot, "plan" | "loop">): Waiting[] {
+  if (state.kind === "backoff") return [{ name, account, until: "restart" }];
+  const counts = (state.kind === "halted" || state.kind === "stopped") && state.closeClock === "counting";
+  return counts ? [{ name, account, until: "closeAfter" }] : [];
+}
+
 function isCarried(kind: StateKind): kind is CarriedBot["kind"] {
   return !["starting", "stopping", "recovering", "stuck"].includes(kind);
 }
@@ -142,6 +153,16 @@ function isCarried(kind: StateKind): kind is CarriedBot["kind"] {
 export function carriedUnder({ emergency }: Policy, carried: CarriedBot | undefined): CarriedBot | undefined {
   const counts = emergency !== undefined && emergency.suspended !== true;
   return carried === undefined || counts ? carried : { ...carried, closeAfterLeftMs: null };
+}
+
+/** What counts towards a restart or a close of one account is nothing to another one, which the config may give the bot by now. */
+export function carriedFor(account: string, earlier: string | undefined, carried: CarriedBot | undefined) {
+  const owner = carried?.account ?? earlier;
+  if (carried === undefined || owner === undefined || owner === account) return { carried, dropped: undefined };
+  const { backoffLeftMs, closeAfterLeftMs, ...rest } = carried;
+  const counted = backoffLeftMs !== undefined || closeAfterLeftMs !== null;
+  const dropped = `its account was ${owner} before the upgrade and is ${account}: what was left of backoff and closeAfter does not count any more; look at ${owner}`;
+  return { carried: { ...rest, closeAfterLeftMs: null }, dropped: counted ? dropped : undefined };
 }
 
 interface Past {

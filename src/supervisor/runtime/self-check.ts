@@ -32,7 +32,8 @@ export function selfCheck(options: ReadOptions, version: string): Report {
     const remains = surveyBots(loaded.dirs);
     const bots = Object.entries(loaded.config.bots).map(([name, config]) => {
       const trouble = troubled.get(name);
-      return [name, trouble ?? judgeBot(name, config, loaded, remains)] as const;
+      const judged = trouble ?? judgeBot(name, config, loaded, remains);
+      return [name, { ...judged, account: planBot(name, config, loaded.dirs).account }] as const;
     });
     const { stateDir, runtimeDir } = loaded.dirs;
     problems.push(...startProblems(loaded, remains));

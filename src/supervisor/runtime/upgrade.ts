@@ -22,7 +22,7 @@ import { ownProgram } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import type { FolderWatch } from "./folder-watch.ts";
-import { carriedBot, carriedWorkers, HANDOVER_VARIABLE, obstacleOf, packHandover } from "./handover.ts";
+import { carriedBot, carriedWorkers, HANDOVER_VARIABLE, obstacleOf, packHandover, waitingOf } from "./handover.ts";
 
 /** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
 const SELF_CHECK_MS = 20_000;
@@ -123,7 +123,7 @@ export class Upgrader {
       const stamp = fileStamp(binary);
       const report = await this.#selfCheck(binary);
       const judged = new Map(this.#in("running").map(({ plan, loop }) => [plan.name, loop.state.generation]));
-      const waiting = this.#in("backoff").map(({ plan }) => plan.name);
+      const waiting = [...this.#deps.bots.values()].flatMap(waitingOf);
       const { dirs } = this.#deps.loaded;
       const fitness = judgeSelfCheck(report, { running: [...judged.keys()], waiting, ...dirs });
       if (fitness.kind === "unfit")

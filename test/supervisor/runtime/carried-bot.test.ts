@@ -87,3 +87,12 @@ test("begin() begins no lockout for a bot that was handed over stopped", () => {
   expect(made.begin().kind).toBe("stopped");
   expect(existsSync(made.bot.plan.files.lockout)).toBe(false);
 });
+
+test("begin() goes on with a backoff, and not with that of another account", () => {
+  // It is not wanted, so that without its backoff nothing is started.
+  const waits = { kind: "backoff", wanted: false, backoffLeftMs: 600_000, closeAfterLeftMs: null } as const;
+  using same = rig({ ...waits, account: "bot" });
+  expect(same.begin().kind).toBe("backoff");
+  using other = rig({ ...waits, account: "elsewhere" });
+  expect(other.begin().kind).toBe("stopped");
+});

@@ -5,12 +5,14 @@ import type { State } from "../../../src/core/lifecycle-types.ts";
 import { HANDOVER_VERSION, type CarriedBot } from "../../../src/core/upgrade.ts";
 import {
   carriedBot,
+  carriedFor,
   carriedUnder,
   firstState,
   HANDOVER_VARIABLE,
   obstacleOf,
   packHandover,
   takeHandover,
+  waitingOf,
 } from "../../../src/supervisor/runtime/handover.ts";
 import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { Loop } from "../../../src/supervisor/runtime/loop.ts";
@@ -18,6 +20,8 @@ import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { basePolicy } from "../../core/lifecycle-life.ts";
+
+const plan = planBot("bot", botConfig("bot"), { stateDir: "/state", runtimeDir: "/run", logDir: "/log" });
 
 const carried: CarriedBot = {
   kind: "running",
@@ -105,20 +109,25 @@ function waiting(): { readonly loop: Loop; readonly clock: FakeClock } {
 }
 
 test("obstacleOf() lets a bot in backoff be handed over", () => {
-  const plan = planBot("bot", botConfig("bot"), { stateDir: "/state", runtimeDir: "/run", logDir: "/log" });
   expect(obstacleOf({ loop: waiting().loop, plan, lockoutOwed: false })).toBeUndefined();
 });
 
 test("obstacleOf() refuses while the disk has not taken a lockout or its end", () => {
-  const plan = planBot("bot", botConfig("bot"), { stateDir: "/state", runtimeDir: "/run", logDir: "/log" });
   const [state, owed] = [initialState, true];
   expect(obstacleOf({ loop: loopOf(state).loop, plan, lockoutOwed: owed })).toContain("the lockout of bot bot");
 });
 
 test("a backoff that is handed over goes on with what is left of it, and restarts the bot once", () => {
   const { loop: before, clock: clockBefore } = waiting();
-  const state = carriedBot({ loop: before, lastExitAt: undefined, isDue: false }, clockBefore);
-  expect(state).toMatchObject({ kind: "backoff", backoffLeftMs: 500, wanted: true, attempt: 1, restarts: 1 });
+  const state = carriedBot({ plan, loop: before, lastExitAt: undefined, isDue: false }, clockBefore);
+  expect(state).toMatchObject({
+    kind: "backoff",
+    account: "bot",
+    backoffLeftMs: 500,
+    wanted: true,
+    attempt: 1,
+    restarts: 1,
+  });
   const clock = new FakeClock();
   const { loop } = loopOf(firstState({ ...past(state, clock), lastGeneration: 1 }), clock);
   loop.resumeClosing(state?.closeAfterLeftMs);
@@ -137,4 +146,26 @@ test("carriedUnder() ends closeAfter where the config has no emergency section a
   expect(carriedUnder(basePolicy, carried)).toEqual(carried);
   expect(carriedUnder({ ...basePolicy, emergency: undefined }, carried)?.closeAfterLeftMs).toBeNull();
   expect(carriedUnder(suspended, carried)?.closeAfterLeftMs).toBeNull();
+});
+
+test("carriedFor() drops what is left of backoff and closeAfter where the bot has another account, and says so", () => {
+  const waits: CarriedBot = { ...carried, kind: "backoff", account: "x", backoffLeftMs: 900 };
+  expect(carriedFor("x", "y", waits)).toEqual({ carried: waits, dropped: undefined });
+  const { carried: under, dropped } = carriedFor("y", "y", waits);
+  expect(under).toMatchObject({ kind: "backoff", restarts: 7, closeAfterLeftMs: null });
+  expect(under).not.toHaveProperty("backoffLeftMs");
+  expect(dropped).toContain("its account was x before the upgrade and is y");
+  // An older version does not say the account; the last start does.
+  expect(carriedFor("y", "x", carried).dropped).toBeDefined();
+  expect(carriedFor("y", undefined, carried)).toEqual({ carried, dropped: undefined });
+  expect(carriedFor("y", "x", { ...carried, closeAfterLeftMs: null }).dropped).toBeUndefined();
+});
+
+test("waitingOf() names who is in backoff, and who is down while closeAfter counts", () => {
+  expect(waitingOf({ plan, ...waiting() })).toEqual([{ name: "bot", account: "bot", until: "restart" }]);
+  const halted: State = { ...initialState, kind: "halted", reason: "code 78" };
+  expect(waitingOf({ plan, ...loopOf({ ...halted, closeClock: "counting" }) })).toMatchObject([
+    { until: "closeAfter" },
+  ]);
+  expect(waitingOf({ plan, ...loopOf(halted) })).toEqual([]);
 });
