@@ -54,8 +54,8 @@ export { ptr };
 /** Command of fcntl(2) that sets the bytes which a pipe holds. */
 export const F_SETPIPE_SZ = 1_031;
 
-/** Error numbers that callers tell apart (asm-generic/errno-base.h; the same on x86-64 and arm64). */
-export const ERRNO = { EINTR: 4, EAGAIN: 11, ESRCH: 3, ECHILD: 10 } as const;
+/** Error numbers that callers tell apart (asm-generic/errno.h; the same on x86-64 and arm64). */
+export const ERRNO = { ENOENT: 2, ESRCH: 3, EINTR: 4, ECHILD: 10, EAGAIN: 11, ECONNREFUSED: 111 } as const;
 
 /** glibc first, then musl: one of them is loaded in every Bun process. */
 const LIBRARIES = ["libc.so.6", `libc.musl-${process.arch === "arm64" ? "aarch64" : "x86_64"}.so.1`];

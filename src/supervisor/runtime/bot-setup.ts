@@ -41,8 +41,13 @@ export function refuseSupervised(plan: BotPlan, remains: readonly Remains[], con
   const { name, account, files } = plan;
   const own = remains.find((each) => each.name === name);
   for (const each of [...(own === undefined ? [] : [own]), ...kinOf({ name, account }, remains, configured)]) {
-    const pid = supervisedElsewhere(each.files, each.identity);
-    if (pid === undefined) continue;
+    const elsewhere = supervisedElsewhere(each.files, each.identity);
+    if (elsewhere === undefined) continue;
+    const { pid, doubt } = elsewhere;
+    if (doubt !== undefined)
+      throw new StrangerError(
+        `cannot supervise ${name}: pid ${pid} is ${each.name}, which another supervisor may run: ${doubt}`,
+      );
     const text =
       each === own
         ? strangersText(plan, [pid])

@@ -209,7 +209,9 @@ export class Fleet {
       );
     const elsewhere = supervisedElsewhere(files, identity);
     if (elsewhere !== undefined)
-      this.#alert(`pid ${elsewhere} is bot ${name}, which another supervisor runs: it is left alone`);
+      this.#alert(
+        `pid ${elsewhere.pid} is bot ${name}, which ${elsewhere.doubt === undefined ? "another supervisor runs: it is left alone" : `another supervisor may run: it is left alone, end it if none does; ${elsewhere.doubt}`}`,
+      );
     const fence = [marksOfRemains(files, elsewhere === undefined ? identity : undefined)];
     const living = livingIn(fence);
     if (living.length === 0) return;

@@ -8,7 +8,7 @@ import { readIdentity, type Identity, type IdentityReading } from "../../core/id
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, readEnviron, type ProcessId } from "../../platform/proc.ts";
-import { quickIo } from "../../platform/quick-io.ts";
+import { listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
@@ -148,20 +148,32 @@ export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains):
   }
 }
 
+/** A process of a bot's last start that is not ours to adopt or to end. */
+export interface Elsewhere {
+  readonly pid: number;
+  /** Why it cannot be told whether another supervisor runs it; `undefined`: one does. */
+  readonly doubt: string | undefined;
+}
+
 /**
- * Pid of the process of the last start where another supervisor that lives runs it, as when this state folder is a copy of that one's; it
- * is never ours to end. The bot itself tells which socket it was given.
+ * The process of the last start where another supervisor that lives runs it, or may, as when this state folder is a copy of that one's.
+ * The bot itself tells which socket it was given.
  */
-export function supervisedElsewhere(files: BotFiles, identity: Identity | undefined): number | undefined {
+export function supervisedElsewhere(files: BotFiles, identity: Identity | undefined): Elsewhere | undefined {
   if (identity === undefined) return undefined;
   const environ = readEnviron(identity.pid) ?? [];
   if (!environ.includes(`INVOCATION_ID=${identity.invocationId}`)) return undefined;
   const socket = environ.find((entry) => entry.startsWith(SOCKET))?.slice(SOCKET.length);
   if (socket === undefined || socket === files.socket) return undefined;
-  const listener = quickIo()?.connect(socket);
-  if (listener === undefined) return undefined;
-  quickIo()?.close(listener);
-  return identity.pid;
+  const listener = listenerAt(socket);
+  switch (listener.kind) {
+    case "nobody":
+      return undefined;
+    case "listens":
+      return { pid: identity.pid, doubt: undefined };
+    case "unknown":
+      return { pid: identity.pid, doubt: `cannot tell whether a supervisor listens at ${socket}: ${listener.reason}` };
+  }
 }
 
 const SOCKET = "SUPERVISOR_SOCKET=";

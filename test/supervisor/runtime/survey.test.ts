@@ -1,10 +1,19 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import type { Identity } from "../../../src/core/identity.ts";
 import type { Lockout } from "../../../src/core/lockout.ts";
-import { filesOf } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { cannotWait, kinOf, surveyBots, type Remains } from "../../../src/supervisor/runtime/survey.ts";
+import { filesOf, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
+import {
+  cannotWait,
+  kinOf,
+  supervisedElsewhere,
+  surveyBots,
+  type Remains,
+} from "../../../src/supervisor/runtime/survey.ts";
+import { botConfig } from "../../harness/bot-config.ts";
 
 const root = mkdtempSync(join(tmpdir(), "survey-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -56,4 +65,55 @@ test("kinOf() counts a bot of an unknown account as kin, unless it is in the con
   ];
   const kin = kinOf({ name: "bot", account: "main" }, remains, new Set(["bot", "neighbour"]));
   expect(kin.map(({ name }) => name)).toEqual(["renamed", "nameless"]);
+});
+
+/** A bot that lives and was given `socket`, and what the folder of `root` says of it. */
+function living(socket: string) {
+  const child = Bun.spawn(["sleep", "60"], { env: { INVOCATION_ID: "i1", SUPERVISOR_SOCKET: socket } });
+  const dirs = { stateDir: root, runtimeDir: join(root, "run"), logDir: join(root, "log") };
+  const plan = planBot("bot", botConfig("bot"), dirs);
+  const { pid } = child;
+  const identity: Identity = {
+    version: 1,
+    account: "bot",
+    pid,
+    startTimeTicks: 1,
+    bootId: "boot",
+    invocationId: "i1",
+    generation: 1,
+    ready: true,
+    definition: "",
+    cgroup: null,
+    restarts: 0,
+  };
+  const remains: Remains = {
+    name: "bot",
+    files: plan.files,
+    identity,
+    identityReading: { kind: "known", identity },
+    lockout: undefined,
+    lockoutFiles: [],
+  };
+  return {
+    pid,
+    plan,
+    remains,
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await child.exited;
+    },
+  };
+}
+
+test("supervisedElsewhere() names a bot whose supervisor cannot be asked, and none whose socket nobody listens at", async () => {
+  const loop = join(root, "loop");
+  symlinkSync("loop", loop);
+  await using doubtful = living(loop);
+  await using orphan = living(join(root, "absent"));
+  const ask = ({ remains: { files, identity } }: typeof orphan) => supervisedElsewhere(files, identity);
+  expect(ask(doubtful)).toEqual({ pid: doubtful.pid, doubt: expect.stringContaining(loop) });
+  expect(ask(orphan)).toBeUndefined();
+  const refuse = ({ plan, remains }: typeof orphan) => refuseSupervised(plan, [remains], new Set(["bot"]));
+  expect(() => refuse(doubtful)).toThrow(`pid ${doubtful.pid} is bot, which another supervisor may run`);
+  expect(() => refuse(orphan)).not.toThrow();
 });
