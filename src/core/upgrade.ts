@@ -34,6 +34,8 @@ const selfCheckSchema = later(() =>
         reason: z.string(),
         /** The account that the config on disk gives it; an older version does not say. */
         account: z.string().optional(),
+        /** What the machine lacks that the config names for it, so that it would be halted; an older version does not say. */
+        lacks: z.string().optional(),
       }),
     ),
   }),
@@ -110,12 +112,14 @@ export function judgeSelfCheck(run: SelfCheckRun, { running, waiting, ...folders
   return { kind: "fit", version: plainText(report.version), takesBackoff };
 }
 
-/** Why what counts of a bot that is down would be lost, or count against another account. */
+/** Why what counts of a bot that is down would be lost, lead to nothing, or count against another account. */
 function mistakeOf({ name, account, until }: Waiting, { bots }: SelfCheck): string | undefined {
   const which = until === "restart" ? "which is in backoff" : "whose closeAfter counts";
   const judged = bots[name];
   // Whoever forgets it also forgets what is left of its closeAfter.
   if (judged === undefined) return `the config on disk does not name bot ${name}, ${which}`;
+  if (until === "restart" && judged.lacks !== undefined)
+    return `it would not start bot ${name}, which is in backoff: ${plainText(judged.lacks)}`;
   if (judged.account === undefined || judged.account === account) return undefined;
   return `the config on disk gives bot ${name}, ${which}, another account: it was ${account} and is ${plainText(judged.account)}`;
 }

@@ -112,6 +112,17 @@ test.each([
   expect(judge(report, ["two"], until).kind).toBe("fit");
 });
 
+test("judgeSelfCheck() refuses a config under which a bot in backoff would be halted", () => {
+  const [reason, lacks] = ["bots.two.user: no such user", "bots.two.user: no such user"];
+  const broken = { ...report, bots: { ...report.bots, two: { verdict: "end", reason, lacks } } };
+  expect(judge(broken, ["two"])).toEqual({
+    kind: "unfit",
+    reason: "it would not start bot two, which is in backoff: bots.two.user: no such user",
+  });
+  // What is halted is not started anyway.
+  expect(judge(broken, ["two"], "closeAfter").kind).toBe("fit");
+});
+
 test("judgeSelfCheck() gives a halted bot whose closeAfter counts also to a version that takes no backoff", () => {
   const { takes: _, ...older } = report;
   expect(judge(older, ["two"], "closeAfter").kind).toBe("fit");

@@ -56,7 +56,7 @@ function machineProblems(loaded: LoadedConfig): { problems: string[]; bots: Read
     for (const { path, message } of error.issues) {
       const owner = Object.keys(loaded.config.bots).find((name) => path.startsWith(`bots.${name}.`));
       if (owner === undefined) problems.push(`${path}: ${message}`);
-      else bots.set(owner, { verdict: "end", reason: `${path}: ${message}` });
+      else bots.set(owner, { verdict: "end", reason: `${path}: ${message}`, lacks: `${path}: ${message}` });
     }
   }
   return { problems, bots };
