@@ -4,11 +4,19 @@ import { initialState } from "../../core/lifecycle.ts";
 import type { ExitInfo, Policy, State, StateKind } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import { knownCounts } from "../../core/restart-reason.ts";
-import { HANDOVER_VERSION, readHandover, type CarriedBot, type HandedOver, type Waiting } from "../../core/upgrade.ts";
+import {
+  HANDOVER_VERSION,
+  notWaitedFor,
+  readHandover,
+  type CarriedBot,
+  type HandedOver,
+  type Waiting,
+} from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { FIRST_OWN_FD, takeDescriptor } from "../../platform/exec.ts";
 import { takeLateSignal, type LateSignal } from "../../platform/late-signals.ts";
 import { libc } from "../../platform/libc.ts";
+import { isLive } from "../../platform/proc.ts";
 import { killTree } from "../../platform/kill-tree.ts";
 import { keepWorker, runningWorkers } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
@@ -143,6 +151,31 @@ export function waitingOf({ plan: { name, account }, loop: { state } }: Pick<Bot
   if (state.kind === "backoff") return [{ name, account, until: "restart" }];
   const counts = (state.kind === "halted" || state.kind === "stopped") && state.closeClock === "counting";
   return counts ? [{ name, account, until: "closeAfter" }] : [];
+}
+
+/** What the new program has shown that it goes on with. */
+export interface Judgement {
+  readonly takesBackoff: boolean;
+  /** The bots that ran, each with the number of its start, and those that waited. */
+  readonly judged: ReadonlyMap<string, number | undefined>;
+}
+
+interface Seen extends Pick<Bot, "plan" | "loop"> {
+  readonly generation: { readonly child: { readonly pid: number; readonly startTicks: number } } | undefined;
+}
+
+/** Why the bot is not any more what the new program has judged; `undefined` when it is. */
+export function changeOf(bot: Seen, { judged, takesBackoff }: Judgement): string | undefined {
+  const { name } = bot.plan;
+  const { kind, generation } = bot.loop.state;
+  if (kind === "running") {
+    const child = bot.generation?.child;
+    // The runtime may have waited for it already and not told us yet: after the exec nobody could tell how it ended.
+    if (child === undefined || !isLive(child.pid, child.startTicks)) return `bot ${name} has just ended`;
+    return judged.get(name) === generation ? undefined : `bot ${name} has just been started`;
+  }
+  if (kind === "backoff" && !takesBackoff) return notWaitedFor(name);
+  return judged.has(name) || waitingOf(bot).length === 0 ? undefined : `bot ${name} has just ended`;
 }
 
 function isCarried(kind: StateKind): kind is CarriedBot["kind"] {

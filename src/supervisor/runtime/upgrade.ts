@@ -7,7 +7,6 @@ import type * as z from "zod";
 import {
   HANDOVER_VERSION,
   judgeSelfCheck,
-  notWaitedFor,
   type CarriedBot,
   type upgradeAnswerSchema,
   type upgradeStateSchema,
@@ -17,12 +16,20 @@ import { runCommand, runningCommands } from "../../platform/command.ts";
 import { fileStamp, programProblem, replaceProcess, startedAs } from "../../platform/exec.ts";
 import { endLateWatch, lateSignal, watchLateSignals, type LateWatch } from "../../platform/late-signals.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
-import { isLive } from "../../platform/proc.ts";
 import { ownProgram } from "../../platform/worker.ts";
 import type { Bot } from "./bot.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import type { FolderWatch } from "./folder-watch.ts";
-import { carriedBot, carriedWorkers, HANDOVER_VARIABLE, obstacleOf, packHandover, waitingOf } from "./handover.ts";
+import {
+  carriedBot,
+  carriedWorkers,
+  changeOf,
+  HANDOVER_VARIABLE,
+  obstacleOf,
+  packHandover,
+  waitingOf,
+  type Judgement,
+} from "./handover.ts";
 
 /** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
 const SELF_CHECK_MS = 20_000;
@@ -58,12 +65,8 @@ function ourCommands(): { pid: number; startTicks: number }[] {
   return [...runningCommands].map(({ pid, startTicks }) => ({ pid, startTicks }));
 }
 
-/** What the new program has shown that it goes on with. */
-interface Fit {
+interface Fit extends Judgement {
   readonly version: string;
-  readonly takesBackoff: boolean;
-  /** The bots that ran, each with the number of its start. */
-  readonly judged: ReadonlyMap<string, number>;
 }
 
 interface Request {
@@ -122,10 +125,15 @@ export class Upgrader {
       if (reason !== undefined) return { kind: "refused", reason: `cannot upgrade to ${binary}: ${reason}` };
       const stamp = fileStamp(binary);
       const report = await this.#selfCheck(binary);
-      const judged = new Map(this.#in("running").map(({ plan, loop }) => [plan.name, loop.state.generation]));
-      const waiting = [...this.#deps.bots.values()].flatMap(waitingOf);
+      const bots = [...this.#deps.bots.values()];
+      const running = bots.filter(({ loop }) => loop.state.kind === "running");
+      const waiting = bots.flatMap(waitingOf);
+      const judged = new Map([
+        ...running.map(({ plan, loop }) => [plan.name, loop.state.generation] as const),
+        ...waiting.map(({ name }) => [name, undefined] as const),
+      ]);
       const { dirs } = this.#deps.loaded;
-      const fitness = judgeSelfCheck(report, { running: [...judged.keys()], waiting, ...dirs });
+      const fitness = judgeSelfCheck(report, { running: running.map(({ plan }) => plan.name), waiting, ...dirs });
       if (fitness.kind === "unfit")
         return { kind: "refused", reason: `cannot upgrade to ${binary}: ${fitness.reason}` };
       const to = fitness.version;
@@ -139,10 +147,6 @@ export class Upgrader {
       const why = error instanceof Error ? error.message : String(error);
       return { kind: "refused", reason: `cannot upgrade to ${binary}: ${why}` };
     }
-  }
-
-  #in(kind: "running" | "backoff"): readonly Bot[] {
-    return [...this.#deps.bots.values()].filter(({ loop }) => loop.state.kind === kind);
   }
 
   /** Why this is no moment for it; `undefined` when it is. */
@@ -228,14 +232,11 @@ export class Upgrader {
   }
 
   /** Why a bot is not any more what the new program has judged; `undefined`: all are. */
-  #changedBot({ judged, takesBackoff }: Fit): string | undefined {
-    for (const { generation, plan, loop } of this.#in("running")) {
-      const child = generation?.child;
-      // The runtime may have waited for it already and not told us yet: after the exec nobody could tell how it ended.
-      if (child === undefined || !isLive(child.pid, child.startTicks)) return `bot ${plan.name} has just ended`;
-      if (judged.get(plan.name) !== loop.state.generation) return `bot ${plan.name} has just been started`;
+  #changedBot(fit: Fit): string | undefined {
+    for (const bot of this.#deps.bots.values()) {
+      const change = changeOf(bot, fit);
+      if (change !== undefined) return change;
     }
-    const [waiting] = takesBackoff ? [] : this.#in("backoff");
-    return waiting === undefined ? undefined : notWaitedFor(waiting.plan.name);
+    return undefined;
   }
 }

@@ -3,9 +3,11 @@ import { expect, test } from "vitest";
 import { initialState } from "../../../src/core/lifecycle.ts";
 import type { State } from "../../../src/core/lifecycle-types.ts";
 import { HANDOVER_VERSION, type CarriedBot } from "../../../src/core/upgrade.ts";
+import { readStat } from "../../../src/platform/proc.ts";
 import {
   carriedBot,
   carriedFor,
+  changeOf,
   carriedUnder,
   firstState,
   HANDOVER_VARIABLE,
@@ -13,6 +15,7 @@ import {
   packHandover,
   takeHandover,
   waitingOf,
+  type Judgement,
 } from "../../../src/supervisor/runtime/handover.ts";
 import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { Loop } from "../../../src/supervisor/runtime/loop.ts";
@@ -168,4 +171,41 @@ test("waitingOf() names who is in backoff, and who is down while closeAfter coun
     { until: "closeAfter" },
   ]);
   expect(waitingOf({ plan, ...loopOf(halted) })).toEqual([]);
+});
+
+/** This very process, as the third start of a bot that runs. */
+function runs() {
+  const { loop } = loopOf({ ...initialState, generation: 3 });
+  loop.post({ kind: "adopted", generation: 3, ready: true });
+  expect(loop.state).toMatchObject({ kind: "running", generation: 3 });
+  return {
+    plan,
+    loop,
+    generation: { child: { pid: process.pid, startTicks: readStat(process.pid)?.startTicks ?? 0 } },
+  };
+}
+
+const judging = (...judged: [string, number | undefined][]): Judgement => ({
+  takesBackoff: true,
+  judged: new Map(judged),
+});
+
+test("changeOf() finds who ended or was started since the new program has judged the bots", () => {
+  expect(changeOf(runs(), judging(["bot", 3]))).toBeUndefined();
+  expect(changeOf(runs(), judging(["bot", 2]))).toBe("bot bot has just been started");
+  expect(changeOf(runs(), judging(["bot", undefined]))).toBe("bot bot has just been started");
+  expect(changeOf(runs(), judging())).toBe("bot bot has just been started");
+  const reused = { child: { pid: process.pid, startTicks: 0 } };
+  expect(changeOf({ ...runs(), generation: reused }, judging(["bot", 3]))).toBe("bot bot has just ended");
+  expect(changeOf({ ...runs(), generation: undefined }, judging(["bot", 3]))).toBe("bot bot has just ended");
+});
+
+test("changeOf() finds who has come into a backoff that the new program does not take, or has not judged", () => {
+  const waits = { plan, ...waiting(), generation: undefined };
+  const judged = new Map([["bot", 1]]);
+  expect(changeOf(waits, { takesBackoff: true, judged })).toBeUndefined();
+  expect(changeOf(waits, { takesBackoff: false, judged })).toContain("does not go on with the backoff of bot bot");
+  expect(changeOf(waits, { takesBackoff: true, judged: new Map() })).toBe("bot bot has just ended");
+  const rests = { plan, ...loopOf(initialState), generation: undefined };
+  expect(changeOf(rests, { takesBackoff: false, judged: new Map() })).toBeUndefined();
 });
