@@ -42,6 +42,21 @@ test.concurrent("a bot waits until those that it is after are ready; the others 
   await until("status is content", async () => (await rig.cli("status")).code === 0);
 });
 
+test.concurrent("a bot that waits for another one gets another account by a reload, and is started under it when the wait is over", async () => {
+  const bot = { command: STAY, after: ["feed"] };
+  await using rig = new Rig({ bots: { bot, feed: FEED } });
+  await rig.run();
+  await rig.botUntil("it waits", ({ reason }) => reason === "waits for feed to be ready");
+  rig.configure({ bot: { ...bot, account: "second" }, feed: FEED });
+  const reload = await rig.cli("reload");
+  expect(reload).toMatchObject({ code: 0, err: "" });
+  expect(reload.out).toContain("it waits to be started");
+  expect(await rig.bot()).toMatchObject({ account: "second", wanted: true, reason: "waits for feed to be ready" });
+  rig.write("go", "");
+  await rig.botUntil("it runs", ({ state }) => state === "running");
+  expect(await rig.bot()).toMatchObject({ account: "second", generation: 1 });
+});
+
 /** Names of the bots in the order of their first spawns. */
 function started(rig: Rig): string[] {
   const spawns = rig.journal.flatMap((entry) =>

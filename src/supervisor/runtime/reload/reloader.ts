@@ -4,7 +4,6 @@
  */
 import { existsSync } from "node:fs";
 import { reloadSummary, type BotReload, type KeyChange, type ReloadAnswer } from "../../../core/reload.ts";
-import type { State } from "../../../core/lifecycle-types.ts";
 import { planBot } from "../bot-plan.ts";
 import type { Order } from "../bot-deps.ts";
 import { definitionNow, missingProgram } from "../bot-setup.ts";
@@ -17,6 +16,7 @@ import type { ConfigRead } from "../../../report/metric-source.ts";
 import type { Fleet } from "../fleet.ts";
 import { surveyBots } from "../survey.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
+import { atRest, inEmergency, isDown, isUp } from "./states.ts";
 
 /** Time beyond a bot's own timeouts that it is waited for, ms. */
 const MARGIN_MS = 15_000;
@@ -31,9 +31,9 @@ export interface ReloaderDeps {
   /** The daemon ends: nothing is begun any more. */
   readonly stopping: () => boolean;
   readonly say: (level: "info" | "warn" | "alert", text: string) => void;
-  /** The reload that was announced is being done (true), or is done. */
   /** Why nothing may be restarted now; `undefined` when it may. */
   readonly obstacle: () => string | undefined;
+  /** The reload that was announced is being done (true), or is done. */
   readonly onBusy: (busy: boolean) => void;
 }
 
@@ -171,10 +171,10 @@ export class Reloader {
     }
     // Also bots that are as they were: what held them back at the start is there now.
     for (const bot of fleet.all) bot.release();
-    const left = await Promise.all(going.map((each) => this.#letGo(each)));
-    const wanted = new Map(left.map(({ name, was }) => [name, was]));
-    for (const { name, error } of left) if (error !== undefined) ends.set(name, Promise.resolve({ error }));
-    for (const [name, end] of this.#takeIn(loaded, plan, wanted, new Set(ends.keys()))) ends.set(name, end);
+    const gone = await Promise.all(going.map((each) => this.#letGo(each)));
+    const left = new Map(gone.map((each) => [each.name, each]));
+    for (const { name, error } of gone) if (error !== undefined) ends.set(name, Promise.resolve({ error }));
+    for (const [name, end] of this.#takeIn(loaded, plan, left, new Set(ends.keys()))) ends.set(name, end);
     await own;
     return Promise.all(
       plan.bots.map(async ({ name, meaning, changes }): Promise<BotReload> => {
@@ -187,33 +187,35 @@ export class Reloader {
   }
 
   /** Stops a bot under its old definition and lets go of it when nothing of it lives; `error` when that failed and it stays. */
-  async #letGo({ name }: BotChange): Promise<{ name: string; was: boolean; error?: string }> {
+  async #letGo({ name, after }: BotChange): Promise<Left> {
     const { fleet } = this.#deps;
     const bot = fleet.bots.get(name);
-    if (bot === undefined) return { name, was: false };
-    const was = bot.loop.state.wanted;
+    if (bot === undefined) return { name, wanted: false, waitsFor: [] };
+    // One that waits to be started is stopped, and is to run all the same; the stop ends its wait.
+    const wanted = bot.loop.state.wanted || bot.isDue;
+    const waitsFor = bot.waitsFor.filter((each) => after?.after.includes(each));
+    const was = { name, wanted, waitsFor };
     bot.leaving = true;
     bot.loop.post({ kind: "stop" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
     const { state } = bot.loop;
-    if (this.#deps.stopping()) return { name, was, error: "the supervisor is stopping" };
+    if (this.#deps.stopping()) return { ...was, error: "the supervisor is stopping" };
     if (!isDown(state.kind) || inEmergency(state)) {
       bot.leaving = false;
       return {
-        name,
-        was,
+        ...was,
         error: `it could not be let go of, and keeps its definition and account: it is ${state.kind}`,
       };
     }
     await fleet.remove(bot);
-    return { name, was };
+    return was;
   }
 
   /** Takes in what is new: first all of them, then their starts. */
   #takeIn(
     loaded: LoadedConfig,
     plan: ReloadPlan,
-    wanted: ReadonlyMap<string, boolean>,
+    left: ReadonlyMap<string, Left>,
     settled: ReadonlySet<string>,
   ): Map<string, Promise<Outcome>> {
     const { fleet, stopping } = this.#deps;
@@ -237,8 +239,11 @@ export class Reloader {
     }
     for (const bot of taken) {
       const { name } = bot.plan;
-      const was = wanted.get(name);
-      bot.begin({ emergency: this.#order, ...(was === undefined ? {} : { wanted: was }) });
+      const was = left.get(name);
+      bot.begin({
+        emergency: this.#order,
+        ...(was === undefined ? {} : { wanted: was.wanted, waitsFor: was.waitsFor }),
+      });
       ends.set(name, this.#settled(bot, { waits: isUp(bot.loop.state) || bot.loop.state.wanted, notes: true }));
     }
     return ends;
@@ -255,6 +260,7 @@ export class Reloader {
         if (waits) return { error: `it does not come up: ${state.reason}` };
         return { note: `it is halted and has its new definition; to start it: supervisor start ${bot.plan.name}` };
       case "stopped":
+        if (bot.isDue) return { note: "it waits to be started; the status says for what" };
         return { note: `it is stopped; to start it: supervisor start ${bot.plan.name}` };
       case "backoff":
         return waits ? { error: `it does not come up: ${state.lastExit?.detail ?? "it ended"}` } : {};
@@ -270,6 +276,15 @@ export class Reloader {
         return {};
     }
   }
+}
+
+/** What is kept in mind of a bot that was let go of. */
+interface Left {
+  readonly name: string;
+  readonly wanted: boolean;
+  readonly waitsFor: readonly string[];
+  /** Why it stays. */
+  readonly error?: string;
 }
 
 interface Outcome {
@@ -308,39 +323,8 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-function isUp({ kind }: State): boolean {
-  return kind === "starting" || kind === "running";
-}
-
-function atRest({ kind }: State): boolean {
-  return kind !== "starting" && kind !== "stopping";
-}
-
-function isDown(kind: State["kind"]): boolean {
-  return ["stopped", "halted", "locked"].includes(kind);
-}
-
 function stopBoundMs({ plan }: Bot): number {
   return 3 * plan.policy.stopTimeout + MARGIN_MS;
-}
-
-/** Its account is not proven safe, or something of it cannot be killed: it must keep its account, its keys and its watch. */
-function inEmergency(state: State): boolean {
-  switch (state.kind) {
-    case "recovering":
-    case "stuck":
-      return true;
-    case "locked":
-      return state.outcome !== "flat";
-    case "stopping":
-      return state.after.kind === "recover" || state.after.kind === "lock";
-    case "stopped":
-    case "starting":
-    case "running":
-    case "backoff":
-    case "halted":
-      return false;
-  }
 }
 
 /** Why nothing of the plan may be done; `undefined` when it may. */
