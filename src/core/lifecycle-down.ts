@@ -94,8 +94,27 @@ export function onHaltedTimer(policy: Policy, state: Of<State, "halted">, event:
 
 /** A failed rung does not stop the climb; the outcome of the close is what the lockout remembers. */
 export function onRungEnded(policy: Policy, state: Of<State, "recovering">, event: Of<Event, "actionEnded">): Step {
-  const { rung, trigger, reason } = state;
-  return climb(policy, state, { rung: rung + 1, outcome: event.outcome, trigger, reason });
+  const { rung, trigger, reason, goal, ordered } = state;
+  if (ordered !== undefined && event.outcome !== "flat") return recover(policy, state, ordered);
+  return climb(policy, state, { rung: rung + 1, outcome: event.outcome, trigger, reason, goal });
+}
+
+/**
+ * An order to close everything while a close that may do less is under way: it is on disk at once, so that it outlives us, and carried
+ * out when that one has ended without a flat account. Two closes at a time would trade against each other.
+ */
+export function closeMore(_policy: Policy, state: Of<State, "recovering">, event: Of<Event, "emergency">): Step {
+  const { trigger, reason, goal } = event;
+  const known = state.goal?.kind === "flat" || state.ordered !== undefined;
+  if (goal?.kind !== "flat" || known) return unchanged(state);
+  const ordered = { trigger, reason, goal };
+  return {
+    state: { ...state, ordered },
+    effects: [
+      note("alert", `everything is closed (${trigger}) as soon as the close under way has ended: ${reason}`),
+      { kind: "openIncident", ...ordered },
+    ],
+  };
 }
 
 export function doNotWant(

@@ -1,5 +1,6 @@
 /** The moves between states: each builds the next state and says what the shell must do. Used by lifecycle.ts only. */
 import { restartDelayMs } from "./backoff.ts";
+import type { CloseGoal } from "./close-goal.ts";
 import { formatDuration } from "./duration.ts";
 import { spendRestart } from "./budget.ts";
 import { countRestart } from "./restart-reason.ts";
@@ -268,7 +269,11 @@ export function recover(policy: Policy, state: Carried, { trigger, reason, goal 
     note("alert", `closing positions (${trigger}): ${reason}`),
     { kind: "openIncident", trigger, reason, ...(goal === undefined ? {} : { goal }) },
   ];
-  const next = climb(policy, { ...carry(state), closeClock: "off" }, { rung: 0, outcome: undefined, trigger, reason });
+  const next = climb(
+    policy,
+    { ...carry(state), closeClock: "off" },
+    { rung: 0, outcome: undefined, trigger, reason, goal },
+  );
   return { state: next.state, effects: [...opened, ...next.effects] };
 }
 
@@ -277,6 +282,7 @@ interface Climb {
   readonly outcome: RungOutcome | undefined;
   readonly trigger: Trigger;
   readonly reason: string;
+  readonly goal?: CloseGoal | undefined;
 }
 
 /** Runs the next rung, or locks at the top. */

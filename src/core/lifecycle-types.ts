@@ -111,6 +111,10 @@ export type State = Carried &
         readonly outcome: RungOutcome | undefined;
         readonly trigger: Trigger;
         readonly reason: string;
+        /** What was ordered; `undefined`: everything, or what the close that goes on was ordered to reach. */
+        readonly goal?: CloseGoal | undefined;
+        /** An order to close everything that came meanwhile, while this close may be one that does less. */
+        readonly ordered?: { readonly trigger: Trigger; readonly reason: string; readonly goal: CloseGoal } | undefined;
       }
     | { readonly kind: "halted"; readonly reason: string }
     | {

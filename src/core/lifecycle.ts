@@ -5,6 +5,7 @@
  * here reads a clock, draws a random number or throws for an expected event. docs/lifecycle.md is printed from `table`.
  */
 import {
+  closeMore,
   onAcknowledged,
   onAdopted,
   onBackoffFound,
@@ -219,7 +220,7 @@ export const table = {
     start: refuseStart,
     stop: doNotWant,
     restart: refuseStart,
-    emergency: "ignore",
+    emergency: closeMore,
     arm: "ignore",
     acknowledge: "ignore",
     lockFound: "ignore",

@@ -85,6 +85,7 @@ const events: { readonly [E in EventKind]: string } = {
 const handlers: { readonly [name: string]: string } = {
   beginAfresh: "start, with a fresh budget",
   recoverNow: "close positions",
+  closeMore: "close everything afterwards",
   onLockFound: "stay locked, or go on closing",
   onLeftovers: "kill them first",
   onBackoffFound: "wait for what is left",

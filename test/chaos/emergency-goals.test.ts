@@ -82,6 +82,32 @@ test.concurrent.each(["environment", "file"])(
   },
 );
 
+test.concurrent.each(["meanwhile", "at the next start"])(
+  "an order to close everything that comes %s wins over a close that only cancels orders",
+  async (when) => {
+    await using paper = await startPaper();
+    await using rig = rigOn(paper);
+    await rig.run();
+    await rig.botIn("running");
+    // The close stays where it is until the order is there.
+    await paper.control("fault", { kind: "late", match: "DELETE /fapi/v1", ms: 3_000, times: 2 });
+    const close = rig.cli("emergency", "close", "bot", "--cancel-only", "--yes");
+    await rig.botUntil("the close is under way", ({ emergency }) => emergency.state === "closing");
+    const order = rig.path(".supervisor/run/emergency");
+    if (when === "meanwhile") {
+      writeFileSync(order, "", { mode: 0o600 });
+      await until("the order is taken", () => !existsSync(order));
+    } else {
+      await rig.endDaemon("SIGKILL");
+      await rig.run({ BOT_EMERGENCY_SHUTDOWN: "true" });
+    }
+    await rig.botUntil("the account is flat", ({ emergency }) => emergency.outcome === "flat", 60_000);
+    await close;
+    expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { outcome: "flat" } });
+    expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+  },
+);
+
 test.concurrent("supervisor emergency close --yes names the account where that is not the bot's name, with and without a daemon", async () => {
   await using paper = await startPaper();
   await using rig = rigOn(paper, { account: "main" });

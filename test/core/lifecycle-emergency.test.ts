@@ -1,5 +1,6 @@
 /** Scenarios of the lifecycle that end, or must not end, in the closing of positions: spent budgets, emergencies, lockouts. */
 import { describe, expect, test } from "vitest";
+import { FLAT } from "../../src/core/close-goal.ts";
 import { CLOSE_RETRY_MS } from "../../src/core/ladder.ts";
 import type { Policy } from "../../src/core/lifecycle-types.ts";
 import { basePolicy, Life, lives, MIN, withEmergency } from "./lifecycle-life.ts";
@@ -153,6 +154,34 @@ describe("step() on an emergency", () => {
   test("a stop during recovering is remembered: the arm that follows starts nothing", () => {
     const life = new Life().run().on("emergency").on("gone").on("stop").on("actionEnded");
     expect(life.on("arm").state).toMatchObject({ kind: "stopped", wanted: false });
+  });
+});
+
+describe("step() on an order while a close is under way", () => {
+  test("to close everything, in a close that may do less, is on disk at once and carried out when that has ended", () => {
+    const less = new Life().on("emergency", { goal: { kind: "cancel" } });
+    less.on("emergency", { trigger: "file", reason: "the file is there", goal: FLAT });
+    expect(less.state).toMatchObject({ kind: "recovering", ordered: { trigger: "file", goal: FLAT } });
+    expect(less.deeds()).toEqual(["openIncident"]);
+    expect(less.effects).toContainEqual(expect.objectContaining({ kind: "openIncident", trigger: "file", goal: FLAT }));
+    less.on("emergency", { goal: FLAT });
+    expect(less.effects).toEqual([]);
+    less.on("actionEnded", { outcome: "cancelled" });
+    expect(less.deeds()).toEqual(["openIncident", "runAction"]);
+    expect(less.on("actionEnded", { outcome: "flat" }).state).toMatchObject({ kind: "locked", outcome: "flat" });
+  });
+
+  test("to close everything is not carried out once more where everything was being closed, or is", () => {
+    const all = new Life().on("emergency", { goal: FLAT });
+    expect(all.on("emergency", { goal: FLAT }).effects).toEqual([]);
+    expect(all.on("actionEnded", { outcome: "residual" }).state.kind).toBe("locked");
+    const unknown = new Life().on("lockFound", { outcome: undefined }).on("emergency", { goal: FLAT });
+    expect(unknown.on("actionEnded", { outcome: "flat" }).state).toMatchObject({ kind: "locked", outcome: "flat" });
+  });
+
+  test("to close less than what is being closed changes nothing", () => {
+    const all = new Life().on("emergency");
+    expect(all.on("emergency", { goal: { kind: "cancel" } }).effects).toEqual([]);
   });
 });
 

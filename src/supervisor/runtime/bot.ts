@@ -269,8 +269,8 @@ export class Bot {
       const acknowledged = this.lockout?.acknowledgedAt !== undefined;
       const found = { outcome: outcome ?? undefined, trigger, reason, goal, acknowledged };
       this.loop.post({ kind: "lockFound", ...found, wanted });
-      // What is open by now, that close has left or never seen.
-      if (emergency !== undefined && emergency.taken !== true && outcome !== null) this.order(emergency);
+      // What is open by now, that close has left or never seen; and one that goes on may be to do less.
+      if (emergency !== undefined && emergency.taken !== true) this.order(emergency);
     } else if (emergency !== undefined) this.order(emergency);
     else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.startInTurn();

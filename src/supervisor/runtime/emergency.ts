@@ -100,7 +100,8 @@ export class Emergency {
 
   open(trigger: Trigger, reason: string, goal?: CloseGoal): void {
     this.lockout.open(trigger, reason, goal);
-    this.#view = { state: "fencing", text: "proving that the bot is dead", report: undefined };
+    // A worker under way tells by itself where it is.
+    if (!this.#working) this.#view = { state: "fencing", text: "proving that the bot is dead", report: undefined };
   }
 
   end(outcome: RungOutcome): void {
