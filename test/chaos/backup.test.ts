@@ -37,13 +37,25 @@ test.concurrent("backup run, list, verify and prune need no daemon, and each fai
   const [id = ""] = /conf-full-\S+/.exec(made.out) ?? [];
   // The other target has none of this name, and nobody asked for it.
   expect(await rig.cli("backup", "verify", "--id", id)).toMatchObject({ code: 0, err: "", out: `${id}: stands L2\n` });
-  expect(await rig.cli("backup", "verify", "--id", `${id}0`)).toMatchObject({
+  const lost = id.replace(/\w{6}$/, "ffffff");
+  expect(await rig.cli("backup", "verify", "--id", lost)).toMatchObject({
     code: 3,
-    err: `cannot finish conf in local: source: there is no backup ${id}0\n`,
+    err: `cannot finish conf in local: source: there is no backup ${lost}\n`,
   });
+  expect(await rig.cli("backup", "verify", "--id", `${id}0`)).toMatchObject({ code: 2 });
   expect(await rig.cli("backup", "verify", "state", "--id", id)).toMatchObject({ code: 2 });
   expect((await rig.cli("backup", "prune", "--dry-run")).out).toMatch(/^keep .*newest of its hour/);
   expect(await rig.cli("backup", "run", "nothing")).toMatchObject({ code: 2 });
+});
+
+test.concurrent("backup verify --id finds the target of a backup whose name looks like that of another one's backup", async () => {
+  const { stores, targets } = backups();
+  const named = { db: targets.state, "db-full-2": targets.conf };
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: { stores, targets: named } } });
+  fill(rig);
+  const made = await rig.cli("backup", "run", "db-full-2");
+  const [id = ""] = /db-full-2-full-\S+/.exec(made.out) ?? [];
+  expect(await rig.cli("backup", "verify", "--id", id)).toMatchObject({ code: 0, err: "", out: `${id}: stands L2\n` });
 });
 
 test.concurrent("backup run --incremental stores what differs, and verify puts it together", async () => {

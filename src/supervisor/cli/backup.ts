@@ -1,7 +1,7 @@
 /** `supervisor backup`: makes, lists, proves and prunes backups; needs no daemon, and none is in its way. */
 import type { Command } from "commander";
 import { BACKUP_EXIT, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
-import { LEVELS } from "../../core/backup-manifest.ts";
+import { LEVELS, readBackupId } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
@@ -322,7 +322,7 @@ function withIds(
 ): ReadonlyMap<Place, readonly string[]> {
   if (ids.length === 0) return new Map(places.map((place) => [place, []]));
   const all = places.map((place) => {
-    const own = ids.filter((id) => id.replace(/-(full|delta|base)-\d.*$/, "") === place.target);
+    const own = ids.filter((id) => readBackupId(id)?.target === place.target);
     const { backups, damaged } = isBucket(loaded, place) ? { backups: [], damaged: [] } : lookInto(loaded, place);
     const here = new Set([...backups, ...damaged].map(({ id }) => id));
     return { place, own, held: own.filter((id) => here.has(id)) };
