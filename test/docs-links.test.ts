@@ -90,7 +90,24 @@ async function linkProblem(file: string, target: string): Promise<string | undef
 const linksIn = (text: string): string[] =>
   [...proseOf(text.replace(/\[`[^`\n]*`\]/g, "[code]")).matchAll(/\]\(([^()\s]+)\)/g)].map(([, target = ""]) => target);
 
+/** Rows of tables that have more or fewer cells than the head of their table. */
+function crookedRows(text: string): string[] {
+  const tables = text.replace(/^```[^]*?^```$/gm, "").matchAll(/(?:^\|.*\n)+/gm);
+  return [...tables].flatMap(([table]) => {
+    const [head = "", ...rows] = table.trimEnd().split("\n");
+    return rows.filter((row) => cellsOf(row) !== cellsOf(head));
+  });
+}
+
+function cellsOf(row: string): number {
+  return row.replaceAll("\\|", "").split("|").length - 2;
+}
+
 describe.each(files)("%s", (file) => {
+  test("has tables whose rows are whole", async () => {
+    expect(crookedRows(await Bun.file(join(root, file)).text())).toEqual([]);
+  });
+
   test("links to files and headings that exist", async () => {
     const text = await Bun.file(join(root, file)).text();
     const problems = await Promise.all(linksIn(text).map((target) => linkProblem(file, target)));
@@ -125,6 +142,11 @@ describe("problemsOf()", () => {
     expect(callsIn("until dist/supervisor run; do supervisor status BOT; done")).toEqual([["run"], ["status", "BOT"]]);
     expect(callsIn("npm run demo -- --keep")).toEqual([["demo", "--keep"]]);
   });
+});
+
+test("crookedRows() names a row that lacks a cell or has one too many, and takes an escaped bar for text", () => {
+  const table = "| a | b |\n| - | - |\n| 1 |\n| 1 | `x\\|y` |\n| 1 | 2 | 3 |\n";
+  expect(crookedRows(table)).toEqual(["| 1 |", "| 1 | 2 | 3 |"]);
 });
 
 test("README.md names every command of the binary", async () => {
