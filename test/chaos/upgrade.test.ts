@@ -247,14 +247,20 @@ test.concurrent("what was stopped or halted stays so, and no second daemon gets 
   expect((await rig.cli("start", "stopped")).code).toBe(0);
 });
 
-test.concurrent("a bot in backoff waits for what is left, and starts once, also when it is upgraded twice", async () => {
-  const restart = { base: "12s", cap: "12s", factor: 1, jitter: 0, intensity: 3, period: "10m" };
-  const note = 'echo started >> starts; [ "$(wc -l < starts)" -gt 1 ] && exec sleep 600; exit 1';
-  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", note], restart }, other: { command: STAY } } });
+test.concurrent("a bot in backoff waits for what is left, no shorter and no longer, also when it is upgraded twice", async () => {
+  const restart = { base: "10m", cap: "10m", factor: 1, jitter: 0, intensity: 3, period: "1h" };
+  await using rig = new Rig({
+    bots: { bot: { command: ["sh", "-c", "exit 1"], restart }, other: { command: STAY } },
+  });
   const { pid } = await rig.run();
   const before = await rig.botIn("backoff");
   const dueMs = Date.parse(before.restarts.nextStartAt ?? "");
+  let lostMs = 0;
   for (let count = 0; count < 2; count += 1) {
+    // Something has passed of the wait, so that one that begins anew is seen to be longer.
+    const enoughMs = performance.now() + 3_000;
+    await until("the wait is shorter by some seconds", () => performance.now() > enoughMs);
+    const upgradeMs = performance.now();
     expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
     const { state, generation, restarts, lastExit, reason } = await rig.bot();
     expect({ state, generation, lastExit, reason }).toEqual({
@@ -264,13 +270,27 @@ test.concurrent("a bot in backoff waits for what is left, and starts once, also 
       reason: before.reason,
     });
     expect(restarts).toMatchObject({ total: 1, inPeriod: 1, attempt: 1, byReason: before.restarts.byReason });
-    expect(Date.parse(restarts.nextStartAt ?? "")).toBeGreaterThanOrEqual(dueMs - 50);
+    const laterMs = Date.parse(restarts.nextStartAt ?? "") - dueMs;
+    expect(laterMs).toBeGreaterThanOrEqual(-50);
+    // The clock of the wait stands still for no longer than the upgrades take.
+    expect(laterMs).toBeLessThanOrEqual(performance.now() - upgradeMs + lostMs + 50);
+    lostMs += performance.now() - upgradeMs;
   }
-  const after = await rig.botUntil("it is started", ({ state }) => state === "running");
+  expect((await rig.status()).supervisor).toMatchObject({ version: NEXT_VERSION, pid });
+});
+
+test.concurrent("a bot in backoff is started once at the end of a wait that was upgraded under", async () => {
+  const restart = { base: "15s", cap: "15s", factor: 1, jitter: 0, intensity: 3, period: "10m" };
+  const note = 'echo started >> starts; [ "$(wc -l < starts)" -gt 1 ] && exec sleep 600; exit 1';
+  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", note], restart } } });
+  await rig.run();
+  const before = await rig.botIn("backoff");
+  const dueMs = Date.parse(before.restarts.nextStartAt ?? "");
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  const after = await rig.botUntil("it is started", ({ state }) => state === "running", 40_000);
   expect(Date.parse(after.startedAt ?? "")).toBeGreaterThanOrEqual(dueMs - 50);
   expect(after).toMatchObject({ generation: 2, adopted: false, restarts: { total: 1, inPeriod: 1, attempt: 1 } });
   await until("it has begun", () => rig.read("starts") === "started\nstarted\n");
-  expect((await rig.status()).supervisor).toMatchObject({ version: NEXT_VERSION, pid });
 });
 
 test.concurrent("a bot that waits for another one in its turn waits on", async () => {
@@ -290,14 +310,24 @@ test.concurrent("a bot that waits for another one in its turn waits on", async (
   expect(await rig.botIn("running")).toMatchObject({ generation: 1 });
 });
 
-test.concurrent("closeAfter goes on in a backoff that is upgraded under, and closes positions", async () => {
+test.concurrent("closeAfter goes on in a backoff that is upgraded under, and closes positions when it is over", async () => {
   await using paper = await startPaper();
-  const emergency = { ...emergencyAt(paper.url), closeAfter: "12s" };
-  const restart = { base: "60s", cap: "60s", jitter: 0 };
+  const emergency = { ...emergencyAt(paper.url), closeAfter: "20s" };
+  const restart = { base: "10m", cap: "10m", jitter: 0 };
   await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", "exit 1"], restart, emergency } } });
   await rig.run();
-  await rig.botIn("backoff");
+  const { lastExit } = await rig.botIn("backoff");
+  const endedMs = Date.parse(lastExit?.at ?? "");
+  // A part of it has passed, so that one that begins anew is seen to be later.
+  await until("some of closeAfter is over", () => Date.now() > endedMs + 8_000);
+  const upgradeMs = performance.now();
   expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  const tookMs = performance.now() - upgradeMs;
   expect(await rig.bot()).toMatchObject({ state: "backoff", generation: 1 });
-  expect(await rig.botIn("locked")).toMatchObject({ generation: 1, emergency: { state: "flat" } });
+  const locked = await rig.botIn("locked", 40_000);
+  expect(locked).toMatchObject({ generation: 1, emergency: { state: "flat" } });
+  const afterMs = Date.parse(locked.emergency.lockedSince ?? "") - endedMs;
+  // It counts from the start, which was a moment before the end.
+  expect(afterMs).toBeGreaterThan(17_000);
+  expect(afterMs).toBeLessThan(20_000 + tookMs + 3_000);
 });
