@@ -3,8 +3,9 @@ import { chmodSync, copyFileSync, linkSync, mkdirSync, readFileSync, rmSync, wri
 import { expect, test } from "vitest";
 import { upgradeAnswerSchema, upgradeStateSchema } from "../../src/core/upgrade.ts";
 import { script, STAY } from "./fixture.ts";
-import { Rig, until } from "./harness.ts";
+import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
 import { lasting, NEXT_VERSION, nextVersion } from "./next-version.ts";
+import { startPaper } from "./paper.ts";
 
 const next = nextVersion("next-refused");
 
@@ -54,6 +55,32 @@ test.concurrent("a program that is no fit supervisor is refused with the reason,
   expect((await rig.status()).supervisor).toMatchObject({ pid, startedAt });
   expect(await rig.bot()).toMatchObject({ pid: before.pid, adopted: false, state: "running" });
   expect((await rig.cli("upgrade", "--binary", next)).code).toBe(0);
+});
+
+test.concurrent("a config that would lose what counts of a bot that is down, or count it against another account, is refused", async () => {
+  await using paper = await startPaper();
+  const waits = { command: ["sh", "-c", "exit 1"], restart: { base: "10m", cap: "10m" } };
+  const emergency = { ...emergencyAt(paper.url), closeAfter: "10m" };
+  const halted = { command: ["sh", "-c", "exit 78"], restart: { haltExitCodes: [78] }, emergency };
+  await using rig = new Rig({ bots: { bot: waits, halted } });
+  const { pid } = await rig.run();
+  await rig.botIn("backoff");
+  await rig.botUntil("one is halted", ({ state }) => state === "halted", undefined, "halted");
+  const refused = async (bots: Record<string, BotSettings>, why: string): Promise<void> => {
+    rig.configure(bots);
+    const { code, err } = await rig.cli("upgrade", "--binary", next);
+    expect(err).toContain(why);
+    expect(code).toBe(1);
+  };
+  await refused({ halted }, "does not name bot bot, which is in backoff");
+  await refused({ bot: waits }, "does not name bot halted, whose closeAfter counts");
+  await refused({ bot: { ...waits, account: "other" }, halted }, "another account: it was bot and is other");
+  await refused({ bot: waits, halted: { ...halted, account: "other" } }, "it was halted and is other");
+  await refused({ bot: { ...waits, cwd: rig.path("nowhere") }, halted }, "it would not start bot bot");
+  rig.configure({ bot: waits, halted });
+  expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect((await rig.status()).supervisor).toMatchObject({ pid, version: NEXT_VERSION });
+  expect(await rig.bot()).toMatchObject({ state: "backoff", generation: 1 });
 });
 
 test.concurrent("a config that has changed meanwhile neither takes the daemon's state from it nor ends it", async () => {
