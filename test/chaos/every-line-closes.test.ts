@@ -166,9 +166,9 @@ test.concurrent.each([
 
 /** A cut for an exposure over its limit, whose orders wait at the touch first; its worker is killed at a line (0: not). */
 async function waitingOnce(line: number): Promise<{ lines: number; waited: boolean }> {
-  await using paper = await startPaper({ venue: "binance" });
+  // The orders of a killed worker and of the next, each looked at again and again within a minute, come near the venue's allowance.
+  await using paper = await startPaper({ venue: "binance", speed: 2 });
   await using rig = new Rig();
-  // Two closes within a minute, with a reading each 5 s beside them, pass the venue's allowance.
   const limits = { maxExposure: 14_000, style: "limit-then-market", period: "10s" };
   const command = script("crash-unless.sh", rig.path("starts"), rig.path("sound"));
   rig.configure({ bot: { command, emergency: emergencyAt(paper.url, { limits, timeout: "60s" }) } });

@@ -80,13 +80,21 @@ interface PaperSettings {
   readonly venue?: "binance" | "binance-margin" | "binance-spot" | "okx";
   /** Default: those of the rig. */
   readonly credentials?: typeof CREDENTIALS;
+  /** How many times sooner the venue forgets what it has counted; default 1. */
+  readonly speed?: number;
 }
 
 /** Starts the exchange; with `empty` the account holds nothing. Prices stand still. */
 export async function startPaper(settings: PaperSettings = {}): Promise<Paper> {
-  const { empty = false, venue = "binance", credentials = CREDENTIALS } = settings;
+  const { empty = false, venue = "binance", credentials = CREDENTIALS, speed = 1 } = settings;
   const passphrase = venue === "okx" ? { apiPassphrase: PASSPHRASE } : {};
-  const exchange: PaperExchange = startPaperExchange({ ...credentials, ...passphrase, exchange: venue, tickMs: 0 });
+  const exchange: PaperExchange = startPaperExchange({
+    ...credentials,
+    ...passphrase,
+    exchange: venue,
+    tickMs: 0,
+    speed,
+  });
   const control: Paper["control"] = async (path, body) => {
     const response = await fetch(`${exchange.url}/__paper/${path}`, { method: "POST", body: JSON.stringify(body) });
     if (!response.ok) throw new Error(`cannot set up the paper exchange: ${await response.text()}`);
