@@ -24,11 +24,19 @@ export function quarantinesOf({ quarantine }: StateFiles): readonly Quarantine[]
     .map(({ name }) => name)
     .filter((name) => !name.startsWith(GOING))
     .toSorted()
-    .map((name) => {
-      const folder = join(quarantine, name);
-      const bytes = readdirSync(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0);
-      return { name, folder, madeAt: madeAtOf(name), recovered: existsSync(join(folder, REPORT_NAME)), bytes };
-    });
+    .flatMap((name) => readQuarantine(quarantine, name) ?? []);
+}
+
+/** `undefined` for one that its bot has removed meanwhile, which goes by a rename. */
+function readQuarantine(quarantine: string, name: string): Quarantine | undefined {
+  const folder = join(quarantine, name);
+  try {
+    const bytes = readdirSync(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0);
+    return { name, folder, madeAt: madeAtOf(name), recovered: existsSync(join(folder, REPORT_NAME)), bytes };
+  } catch (cause) {
+    if (!existsSync(folder)) return undefined;
+    throw cause;
+  }
 }
 
 /** How many folders were removed so far. */

@@ -13,6 +13,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { openStore, type StateStore } from "../../../src/bot/index.ts";
 import { giveToOwner, stateFiles } from "../../../src/bot/state/files.ts";
+import { quarantinesOf } from "../../../src/bot/state/quarantine.ts";
 import { examineState } from "../../../src/bot/state/inspect.ts";
 import { makeFolder, position } from "./rig.ts";
 
@@ -22,6 +23,8 @@ beforeEach(() => {
 });
 afterEach(() => place.remove());
 
+/** Enough that some go while they are looked at. */
+const FOLDERS = 200;
 const OLD = "2020-01-01T00-00-00-000Z-0123abcd-4567";
 
 /** A state whose database was lost once, long ago and just now. */
@@ -72,6 +75,22 @@ test("backup() finishes a removal that was cut short, which doctor does not take
   await store.close();
   expect(seen).not.toContain(going);
   expect(existsSync(going)).toBe(false);
+});
+
+test("quarantinesOf() leaves out what another process removes while it looks", async () => {
+  const files = stateFiles(place.folder);
+  for (let n = 0; n < FOLDERS; n += 1) mkdirSync(join(files.quarantine, `${OLD}-${n}`), { recursive: true });
+  const script = 'for folder in "$0"/2020-*; do mv "$folder" "$0/.going-${folder##*/}"; done';
+  const removing = Bun.spawn(["sh", "-c", script, files.quarantine], { stdio: ["ignore", "ignore", "inherit"] });
+  let left = FOLDERS;
+  for (let now = left; removing.exitCode === null; now = quarantinesOf(files).length) {
+    expect(now).toBeLessThanOrEqual(left);
+    left = now;
+    // So that the end of the process is heard.
+    await new Promise(setImmediate);
+  }
+  expect(removing.exitCode).toBe(0);
+  expect(quarantinesOf(files)).toEqual([]);
 });
 
 test.runIf(process.getuid?.() === 0)("giveToOwner() refuses a link that stands where root has made a file", () => {
