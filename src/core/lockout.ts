@@ -1,7 +1,7 @@
 /** The lockout file `<stateDir>/bots/NAME/lock.json`: while it exists the bot does not start, whatever restarts. */
 import * as z from "zod";
 import { later } from "./later.ts";
-import { closeGoalSchema } from "./close-goal.ts";
+import { closeGoalSchema, type CloseGoal } from "./close-goal.ts";
 import { CLOSE_EXIT, closeJobSchema, type CloseOutcome } from "./close-job.ts";
 import { versionOf } from "./file-version.ts";
 import type { RungOutcome } from "./ladder.ts";
@@ -70,4 +70,16 @@ export function readLockout(text: string | undefined): LockoutReading {
 export function gravestLockout(readings: readonly LockoutReading[]): Lockout | undefined {
   const found = readings.flatMap((reading) => (reading.kind === "locked" ? [reading.lockout] : []));
   return found.find(({ outcome }) => outcome === null) ?? found.find(({ outcome }) => outcome !== "flat") ?? found[0];
+}
+
+/**
+ * Whether an order that an earlier daemon had taken is not in the lockout: it was killed between the order's line in the journal and
+ * the write. One without a goal only goes on with what the lockout says. Where nothing can be closed with, an order changes nothing.
+ */
+export function lacksOrder(
+  { outcome, goal }: Pick<Lockout, "outcome" | "goal">,
+  ordered: CloseGoal | undefined,
+): boolean {
+  if (ordered === undefined || outcome === "unsupported") return false;
+  return outcome !== null || (ordered.kind === "flat" && goal?.kind !== "flat");
 }

@@ -83,7 +83,7 @@ interface Present {
   readonly runtimeDir: string;
 }
 
-/** Whether a program may take our place: it says so itself, and it would go on with our state, our sockets every bot that runs, and what counts of those that do not. */
+/** Whether a program may take our place: it says so itself, and it would go on with our state, our sockets, every bot that runs, and what counts of those that do not. */
 export function judgeSelfCheck(run: SelfCheckRun, { running, waiting, ...folders }: Present): Fitness {
   if (run.kind === "failed") return unfit(run.reason);
   if (run.kind === "timeout") return unfit("its self-check did not end in time");

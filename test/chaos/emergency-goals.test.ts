@@ -1,5 +1,6 @@
 /** What an operator can ask of a close beside "close everything": only cancel, only reduce, only look, and let it be. */
-import { existsSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
@@ -11,6 +12,21 @@ function rigOn(paper: Paper, bot: object = {}, emergency: object = {}): Rig {
 
 function exposure(paper: Paper): number {
   return paper.state().positions.reduce((sum, { notional }) => sum + notional, 0);
+}
+
+/** Writes what a daemon has written that took an order to close everything, and was killed on the next line. */
+function takeOrder(rig: Rig): void {
+  const last = rig.journal.findLast((each) => each.kind === "decision");
+  if (last === undefined) throw new Error("nothing was decided yet");
+  const opening = {
+    kind: "openIncident",
+    trigger: "file",
+    reason: "the emergency file is there",
+    goal: { kind: "flat" },
+  };
+  const entry = { ...last, from: "recovering", to: "recovering", effects: [opening] };
+  const [file = ""] = readdirSync(rig.state("journal")).toSorted().slice(-1);
+  appendFileSync(join(rig.state("journal"), file), `${JSON.stringify(entry)}\n`);
 }
 
 test.concurrent("supervisor emergency close --cancel-only ends the bot, cancels its orders and keeps its positions, and locks it", async () => {
@@ -82,7 +98,7 @@ test.concurrent.each(["environment", "file"])(
   },
 );
 
-test.concurrent.each(["meanwhile", "at the next start"])(
+test.concurrent.each(["meanwhile", "at the next start", "and is in the journal when the daemon dies"])(
   "an order to close everything that comes %s wins over a close that only cancels orders",
   async (when) => {
     await using paper = await startPaper();
@@ -97,9 +113,13 @@ test.concurrent.each(["meanwhile", "at the next start"])(
     if (when === "meanwhile") {
       writeFileSync(order, "", { mode: 0o600 });
       await until("the order is taken", () => !existsSync(order));
-    } else {
+    } else if (when === "at the next start") {
       await rig.endDaemon("SIGKILL");
       await rig.run({ BOT_EMERGENCY_SHUTDOWN: "true" });
+    } else {
+      await rig.endDaemon("SIGKILL");
+      takeOrder(rig);
+      await rig.run();
     }
     await rig.botUntil("the account is flat", ({ emergency }) => emergency.outcome === "flat", 60_000);
     await close;

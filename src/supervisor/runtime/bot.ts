@@ -4,7 +4,7 @@ import { FLAT } from "../../core/close-goal.ts";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Policy, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
-import type { Lockout } from "../../core/lockout.ts";
+import { lacksOrder, type Lockout } from "../../core/lockout.ts";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import { endsWait } from "../../core/start-order.ts";
 import type { MachineReading } from "../../platform/sample-file.ts";
@@ -270,7 +270,8 @@ export class Bot {
       const found = { outcome: outcome ?? undefined, trigger, reason, goal, acknowledged };
       this.loop.post({ kind: "lockFound", ...found, wanted });
       // What is open by now, that close has left or never seen; and one that goes on may be to do less.
-      if (emergency !== undefined && emergency.taken !== true) this.order(emergency);
+      const written = emergency?.taken === true && !lacksOrder({ outcome, goal }, emergency.goal);
+      if (emergency !== undefined && !written) this.order(emergency);
     } else if (emergency !== undefined) this.order(emergency);
     else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.startInTurn();
