@@ -57,10 +57,12 @@ test.skipIf(java === null || javac === null)("a Java bot: its dump has the stack
 test.skipIf(modernNode === undefined || modernNode === machineNode)(
   "a bot on Node.js 22: its dump has the stack that its inspector tells",
   async () => {
-    const probes = [{ kind: "heartbeat", timeout: "2s" }];
+    const probes = [{ kind: "heartbeat", timeout: "10s" }];
     const command = [modernNode ?? "", join(FIXTURES, "hang.mjs")];
     await using rig = new Rig({ bots: { bot: hung(command, { probes }) } });
     await rig.run();
+    // Read from a cold disk, it takes seconds until its code runs.
+    await rig.botUntil("it has beaten", ({ heartbeat }) => heartbeat?.status === "in Node", PATIENCE_MS);
     const { shown } = await dumpOf(rig, PATIENCE_MS);
     expect(shown).toMatch(/reconcilePositions \(.*hang\.mjs:\d+:\d+\)\s+tradingLoop/);
     await until("it is started again", async () => (await rig.bot()).restarts.total >= 1, PATIENCE_MS);
