@@ -22,7 +22,8 @@ type Down = Of<State, "stopped"> | Of<State, "backoff"> | Of<State, "halted"> | 
 
 /** The bot is proven dead already: positions are closed at once. */
 export function recoverNow(policy: Policy, state: Down, event: Of<Event, "emergency">): Step {
-  return recover(policy, state, event);
+  const { wanted = state.wanted } = event;
+  return recover(policy, { ...carry(state), wanted }, event);
 }
 
 /** A lockout outlives daemon and machine: an unfinished close goes on, a finished one stays locked. */

@@ -40,9 +40,9 @@ export function stayDown(_policy: Policy, state: Stopping): Step {
 }
 
 export function fenceWhileStopping(policy: Policy, state: Stopping, event: Of<Event, "emergency">): Step {
-  const { trigger, reason, goal } = event;
+  const { trigger, reason, goal, wanted = state.wanted } = event;
   const after = { kind: "recover", trigger, reason, goal } as const;
-  return redirect(policy, state, after, event.atMs);
+  return redirect(policy, { ...state, wanted }, after, event.atMs);
 }
 
 export function lockAfterStop(policy: Policy, state: Stopping, event: Of<Event, "lockFound">): Step {

@@ -144,6 +144,8 @@ export type Event = { readonly atMs: number } & (
       readonly reason: string;
       /** As in `After`. */
       readonly goal?: CloseGoal | undefined;
+      /** Whether the bot would run but for this, told by a daemon that has not begun with it; absent: as the state says. */
+      readonly wanted?: boolean | undefined;
     }
   | { readonly kind: "arm"; readonly acceptPositions: boolean }
   /** A person knows what is still open: the slow rounds of the close end. */

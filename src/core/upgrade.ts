@@ -173,7 +173,7 @@ const carriedBotSchema = later(() =>
     generation: z.int().min(0).optional(),
     /** What is left of the wait before the restart, ms; absent while the bot is not in backoff. */
     backoffLeftMs: z.number().min(0).optional(),
-    /** Why it is halted; empty else. */
+    /** Why it is halted, or stopped by the order with which the supervisor was started; empty else. */
     reason: z.string(),
     wanted: z.boolean(),
     attempt: z.int().min(0),
@@ -238,6 +238,8 @@ export const upgradeStateSchema = later(() =>
     pid: z.int(),
     /** Why the last upgrade was not made; null when there was none or it is under way. */
     failure: z.string().nullable(),
+    /** The order to close that was there when this version took over; null when there was none, absent in the answer of an older one. */
+    order: z.string().nullable().optional(),
   }),
 );
 

@@ -193,6 +193,20 @@ describe("step() and the lockout", () => {
     expect(life.effects).toContainEqual({ kind: "clearTimer", timer: "retry" });
   });
 
+  test.each([[], ["leftovers"]] as const)(
+    "arm starts a bot that an order kept from its first start, if it would have been started (%s)",
+    (...before) => {
+      const ordered = (wanted: boolean): Life => {
+        const life = new Life();
+        for (const kind of before) life.on(kind);
+        life.on("emergency", { wanted });
+        return (before.length === 0 ? life : life.on("gone")).on("actionEnded").on("arm");
+      };
+      expect(ordered(true).state.kind).toBe("starting");
+      expect(ordered(false).state.kind).toBe("stopped");
+    },
+  );
+
   test("arm is refused while positions are not proven closed, unless a person accepts them", () => {
     const life = spent().on("actionEnded", { outcome: "residual" }).on("arm");
     expect(life.state.kind).toBe("locked");

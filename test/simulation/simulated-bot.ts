@@ -126,7 +126,10 @@ export class SimulatedBot {
     const obstacle = obstacleOf({ loop: this.loop, plan: this.plan, lockoutOwed: false });
     if (obstacle !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
       return undefined;
-    return carriedBot({ plan: this.plan, loop: this.loop, lastExitAt: undefined, isDue: false }, this.daemon.clock);
+    return carriedBot(
+      { plan: this.plan, loop: this.loop, lastExitAt: undefined, isDue: false, keptDown: undefined },
+      this.daemon.clock,
+    );
   }
 
   /** A message has reached the notify socket; it is read a little later. */

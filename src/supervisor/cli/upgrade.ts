@@ -15,6 +15,7 @@ const TAKEOVER_MS = 30_000;
 const POLL_MS = 25;
 
 type Answer = z.output<typeof upgradeAnswerSchema>;
+type Taken = z.output<typeof upgradeStateSchema>;
 
 interface Options extends PlaceOptions {
   readonly binary?: string;
@@ -51,7 +52,12 @@ async function upgrade(options: Options, io: CliIo): Promise<void> {
   }
   if (done === undefined)
     return io.out(`${answer.binary} is version ${answer.to} and could take over from ${answer.from}`);
-  return io.out(`upgraded from ${answer.from} to ${done.version}, pid ${done.pid}; the bots run on`);
+  return io.out(`upgraded from ${answer.from} to ${done.version}, pid ${done.pid}; ${botsText(done.order)}`);
+}
+
+function botsText(order: Taken["order"]): string {
+  if (typeof order !== "string") return "the bots run on";
+  return `${order}: the bots with an emergency section are ended and closed, the others run on; see: supervisor status`;
 }
 
 /** Only for a binary that could take over. A config that cannot be read is no reason to keep an old version. */
@@ -68,10 +74,7 @@ async function backUpFirst(place: Place, question: object, { config }: Options, 
 }
 
 /** What the new daemon says of itself. Throws when the old one goes on, the new one dies, or nobody answers in time. */
-async function takenOver(
-  place: Place,
-  { instance, pid, pidNamespace }: Answer,
-): Promise<{ version: string; pid: number }> {
+async function takenOver(place: Place, { instance, pid, pidNamespace }: Answer): Promise<Taken> {
   const endMs = systemClock.monotonicMs() + TAKEOVER_MS;
   // In another PID namespace its number is a stranger's or nobody's here, and only the time tells.
   const seen = !isForeignNamespace(pidNamespace) && lives(pid);

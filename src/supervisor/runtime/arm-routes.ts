@@ -58,7 +58,13 @@ function armUnlocked(bot: Bot, reason: string): Response {
   const { name } = bot.plan;
   const { kind } = bot.loop.state;
   if (!bot.restored.unreconciled)
-    return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${kind}, not locked` });
+    return refuse(409, {
+      code: "notLocked",
+      message: `cannot arm ${name}: it is ${kind}, not locked`,
+      ...(bot.keptDown === undefined
+        ? {}
+        : { hint: `it is kept down: ${bot.keptDown}; to start it: supervisor start ${name}` }),
+    });
   bot.reconciled(`a person: ${reason}`);
   return json({ bot: name, state: kind, started: kind === "running" });
 }

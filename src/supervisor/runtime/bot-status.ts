@@ -58,7 +58,7 @@ function healthWhenDown(state: State): BotStatus["health"] {
   return state.kind === "starting" || state.kind === "stopped" ? "pending" : "unhealthy";
 }
 
-function reasonOf({ waitsFor, waitsForRestore, loop: { state } }: Bot): string | null {
+function reasonOf({ plan: { name }, waitsFor, waitsForRestore, keptDown, loop: { state } }: Bot): string | null {
   switch (state.kind) {
     case "halted":
     case "locked":
@@ -71,6 +71,7 @@ function reasonOf({ waitsFor, waitsForRestore, loop: { state } }: Bot): string |
     case "stopping":
       return state.lastExit?.detail ?? null;
     case "stopped":
+      if (keptDown !== undefined) return `kept down: ${keptDown}; to start it: supervisor start ${name}`;
       if (waitsForRestore !== undefined) return `waits: ${waitsForRestore}`;
       return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
     case "starting":

@@ -27,7 +27,7 @@ import { FlightRecorder } from "./flight-recorder.ts";
 import { carriedFor, carriedUnder, firstState, lastExitOf } from "./handover.ts";
 import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
-import { Loop, type Deed, type LoopDeps } from "./loop.ts";
+import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry, verdictFact } from "./narrate.ts";
 import { makeRoomForBot } from "./quarantine.ts";
 import { RestoredBot } from "./restored-mark.ts";
@@ -62,6 +62,8 @@ export class Bot {
   waitsFor: readonly string[] = [];
   /** The restore that puts off its first start; `undefined` where none does, or somebody said otherwise. */
   waitsForRestore: string | undefined;
+  /** The order that keeps it down since the daemon's start, although nothing of it is closed; `undefined` where none does, or somebody said otherwise. */
+  keptDown: string | undefined;
   readonly #deps: BotDeps;
   readonly #dirs: Dirs;
   readonly #live: LivePlan;
@@ -137,13 +139,17 @@ export class Bot {
     const carried = (this.#carried = this.#handedOver());
     this.#lastExitAt = lastExitOf(carried);
     const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
-    const heard: LoopDeps["heard"] = (event) => {
-      if (!endsWait(event.kind)) return;
-      this.waitsFor = [];
-      this.waitsForRestore = undefined;
-    };
+    const heard = this.#heard.bind(this);
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(carried?.closeAfterLeftMs);
+  }
+
+  /** What it waits for is over once somebody said otherwise. */
+  #heard({ kind }: Event): void {
+    if (!endsWait(kind)) return;
+    this.waitsFor = [];
+    this.waitsForRestore = undefined;
+    this.keptDown = undefined;
   }
 
   #handedOver(): CarriedBot | undefined {
@@ -244,16 +250,23 @@ export class Bot {
    * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same. With
    * `waitsFor`, its start is left to who knows when those bots are ready.
    */
-  begin({ emergency, held, waitsFor = [], wanted: told, census }: Begin): void {
+  begin({ emergency: order, held, waitsFor = [], wanted: told, census }: Begin): void {
     if (held !== undefined) this.#starter.hold(held);
     this.limits.tellGaps();
+    // What was taken has begun; another one is for bots that can be closed, and changes nothing for others, as at any later time.
+    const isOurs = order?.taken === true || this.plan.policy.emergency !== undefined;
+    const emergency = isOurs ? order : undefined;
+    const keptDown = isOurs || order?.trigger !== "environment" ? undefined : order.reason;
+    if (order !== undefined && !isOurs) this.order(order);
     const carried = this.#carried;
+    // What kept it down before an upgrade still does.
+    if (carried?.kind === "stopped" && carried.reason !== "") this.keptDown = carried.reason;
     // Whoever arms a bot ends its lock before its files: one that was handed over locked has lost them.
     if (carried?.kind === "locked" && this.lockout === undefined && emergency?.taken !== true)
       this.emergency.lockout.restoreLost("it was locked before the upgrade, and its lockout is not on disk any more");
     const wanted = told ?? carried?.wanted ?? this.plan.config.autostart;
     // Whoever tells that has seen the end of the last start.
-    const fresh = told !== undefined || emergency !== undefined || this.lockout !== undefined;
+    const fresh = told !== undefined || (emergency ?? keptDown ?? this.lockout) !== undefined;
     // One that is stopped and wanted waits for the bots that its `after` names.
     const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
     // The version before us has proven the last start of one in backoff gone.
@@ -272,7 +285,8 @@ export class Bot {
       // What is open by now, that close has left or never seen; and one that goes on may be to do less.
       const written = emergency?.taken === true && !lacksOrder({ outcome, goal }, emergency.goal);
       if (emergency !== undefined && !written) this.order(emergency);
-    } else if (emergency !== undefined) this.order(emergency);
+    } else if (emergency !== undefined) this.order(emergency, wanted);
+    else if (keptDown !== undefined) this.keptDown = wanted || leftovers.length > 0 ? keptDown : undefined;
     else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
     else if (wanted) this.startInTurn();
     return undefined;
@@ -300,8 +314,10 @@ export class Bot {
   }
 
   /** An order to close positions that is meant for every bot; one without an emergency section is kept as it is. */
-  order({ trigger, reason, goal = FLAT }: Order): void {
-    if (this.plan.policy.emergency !== undefined) return this.loop.post({ kind: "emergency", trigger, reason, goal });
+  order({ trigger, reason, goal = FLAT }: Order, wanted?: boolean): void {
+    const known = wanted === undefined ? {} : { wanted };
+    if (this.plan.policy.emergency !== undefined)
+      return this.loop.post({ kind: "emergency", trigger, reason, goal, ...known });
     return this.fact("alert", `${reason}; this bot has no emergency section, so nothing of it is closed`);
   }
 

@@ -212,12 +212,15 @@ export class Daemon {
     this.#pulse.start();
     const emergency = this.#orders.atStart();
     for (const bot of this.#fleet.all) {
-      const order = this.#interrupted?.bot === bot.plan.name ? this.#interrupted : undefined;
       const { name, config } = bot.plan;
-      bot.begin({ emergency: emergency ?? order, held: held.get(name), waitsFor: config.after, census });
+      const taken = this.#interrupted?.bot === name ? this.#interrupted : undefined;
+      // One that is for bots that can be closed says nothing to a bot whose section was removed since its order was taken.
+      const order = config.emergency === undefined ? (taken ?? emergency) : (emergency ?? taken);
+      bot.begin({ emergency: order, held: held.get(name), waitsFor: config.after, census });
     }
     this.#order = new StartOrder(this.#fleet.bots, this.#deps.clock);
     if (emergency !== undefined) this.#orders.consume(emergency);
+    if (handover !== undefined) this.upgrader.noteOrder(emergency?.reason);
     this.#serviceManager.tell(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
     this.#started = true;
     this.#ticker.start();

@@ -118,7 +118,7 @@ export function obstacleOf({
 
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
 export function carriedBot(
-  bot: Pick<Bot, "plan" | "loop" | "lastExitAt" | "isDue">,
+  bot: Pick<Bot, "plan" | "loop" | "lastExitAt" | "isDue" | "keptDown">,
   clock: Clock,
 ): CarriedBot | undefined {
   const { loop, lastExitAt } = bot;
@@ -136,7 +136,7 @@ export function carriedBot(
     kind,
     account: bot.plan.account,
     generation,
-    reason: kind === "halted" ? state.reason : "",
+    reason: kind === "halted" ? state.reason : (bot.keptDown ?? ""),
     wanted: state.wanted || bot.isDue,
     attempt,
     restarts,

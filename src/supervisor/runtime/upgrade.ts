@@ -86,6 +86,7 @@ export class Upgrader {
   readonly #startedAs = startedAs();
   #busy = false;
   #failure: string | null = null;
+  #order: string | null = null;
   #late: LateWatch | undefined;
 
   constructor(deps: UpgraderDeps) {
@@ -93,7 +94,13 @@ export class Upgrader {
   }
 
   get state(): z.output<typeof upgradeStateSchema> {
-    return { instance: this.#instance, version: this.#deps.version, pid: process.pid, failure: this.#failure };
+    const [instance, failure, order] = [this.#instance, this.#failure, this.#order];
+    return { instance, version: this.#deps.version, pid: process.pid, failure, order };
+  }
+
+  /** We took over from another version, and an order to close was there. */
+  noteOrder(reason: string | undefined): void {
+    this.#order = reason ?? null;
   }
 
   /** Checks the new program and, unless that is all, takes its place a moment after the answer. Never throws. */

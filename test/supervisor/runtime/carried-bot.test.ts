@@ -96,3 +96,18 @@ test("begin() goes on with a backoff, and not with that of another account", () 
   using other = rig({ ...waits, account: "elsewhere" });
   expect(other.begin().kind).toBe("stopped");
 });
+
+test("begin() goes on with a bot without an emergency section, although an order to close every account lies ready", () => {
+  const waits = { kind: "backoff", wanted: true, backoffLeftMs: 600_000 } as const;
+  using made = rig(waits);
+  expect(made.begin({ emergency: { trigger: "file", reason: "the file was there" } }).kind).toBe("backoff");
+  expect(made.bot.lockout).toBeUndefined();
+});
+
+test("begin() starts nothing under BOT_EMERGENCY_SHUTDOWN, and keeps in mind why, until somebody says otherwise", () => {
+  using fresh = rig({ kind: "stopped", wanted: true });
+  expect(fresh.begin({ emergency: { trigger: "environment", reason: "it was set" } }).kind).toBe("stopped");
+  expect(fresh.bot.keptDown).toBe("it was set");
+  fresh.bot.loop.post({ kind: "stop" });
+  expect(fresh.bot.keptDown).toBeUndefined();
+});
