@@ -167,6 +167,7 @@ export class CloseRecord {
       account: this.#job.account,
       trigger: this.#job.trigger,
       ...(this.#job.cause === undefined ? {} : { cause: this.#job.cause }),
+      ...(this.#job.later === undefined ? {} : { later: this.#job.later }),
       mode: this.#job.mode,
       ...(this.#job.goal === undefined || this.#job.goal.kind === "flat" ? {} : { goal: this.#job.goal }),
       ...(this.#planned === undefined ? {} : { planned: this.#planned }),

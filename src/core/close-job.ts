@@ -115,6 +115,11 @@ export type HookAccess = ExecAccess | WebhookAccess;
 const venueSchema = later(() => z.union([ccxtSchema, execSchema, webhookSchema]));
 export type VenueAccess = z.output<typeof venueSchema>;
 
+const triggerSchema = later(() =>
+  z.enum(["giveUp", "closeAfter", "operator", "probe", "file", "signal", "environment", "exposure", "dailyLoss"]),
+);
+const triggersSchema = later(() => z.array(triggerSchema));
+
 export const closeJobSchema = later(() =>
   z.strictObject({
     version: z.literal(1),
@@ -126,19 +131,11 @@ export const closeJobSchema = later(() =>
     style: closeStyleSchema.optional(),
     /** Id of the incident: lower-case letters and digits, at most 12; client order ids derive from it. */
     incident: z.string().regex(/^[a-z0-9]{6,12}$/),
-    trigger: z.enum([
-      "giveUp",
-      "closeAfter",
-      "operator",
-      "probe",
-      "file",
-      "signal",
-      "environment",
-      "exposure",
-      "dailyLoss",
-    ]),
+    trigger: triggerSchema,
     /** What the trigger found, in a sentence; absent: nothing more than its name says. */
     cause: z.string().optional(),
+    /** What else asked for a close since the incident was opened, in this order; absent: nothing. */
+    later: triggersSchema.optional(),
     bot: z.string(),
     account: z.string(),
     /** Folder of the bot's incidents: `ID.ndjson` is the close journal, `ID.json` the report. */
@@ -252,6 +249,8 @@ export const closeReportSchema = later(() =>
     trigger: closeJobSchema.shape.trigger,
     /** What the trigger found. Absent in older reports. */
     cause: z.string().optional(),
+    /** What else asked for a close since the incident was opened, in this order; absent: nothing. */
+    later: triggersSchema.optional(),
     mode: closeJobSchema.shape.mode,
     /** What was to be reached; absent: a flat account. */
     goal: closeGoalSchema.optional(),

@@ -19,6 +19,8 @@ const lockoutSchema = later(() =>
     incident: z.string(),
     trigger: closeJobSchema.shape.trigger,
     reason: z.string(),
+    /** What else asked for a close since, each once, in this order; absent: nothing. */
+    later: closeJobSchema.shape.later,
     lockedAt: z.string(),
     /** How the close ended; null while it has not. */
     outcome: z

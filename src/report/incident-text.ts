@@ -3,21 +3,10 @@ import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
 import { nextStep } from "../core/close-next.ts";
 import { counted } from "../core/counted.ts";
 import { plainText } from "../core/plain-text.ts";
+import { TRIGGER_TEXT } from "../core/trigger-text.ts";
 
 /** Orders on the page; the file has the rest. */
 const MAX_SHOWN_ORDERS = 200;
-
-const CAUSES: Readonly<Record<CloseReport["trigger"], string>> = {
-  giveUp: "giveUp: the restart budget was spent",
-  closeAfter: "closeAfter: no healthy bot for too long",
-  operator: "operator: a person asked for it",
-  probe: "probe: a probe with onFailure emergency was unhealthy",
-  file: "file: the emergency file appeared",
-  signal: "signal: SIGUSR2 to the daemon",
-  environment: "environment: BOT_EMERGENCY_SHUTDOWN=true at the start",
-  exposure: "more was open than emergency.limits.maxExposure allows",
-  dailyLoss: "the day lost more than emergency.limits.maxDailyLoss allows",
-};
 
 /** What these found is no more than their name says. */
 const PLAIN: ReadonlySet<CloseReport["trigger"]> = new Set(["operator", "file", "signal", "environment"]);
@@ -48,12 +37,13 @@ function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleRepor
 
 function fullPage(report: CloseReport): string[] {
   const { incident, bot, outcome, verified, account, exchange, scope = [], trigger, goal, startedAt, endedAt } = report;
-  const { style, cause, reason, durationMs, quietMs, rounds, calls, fence, next } = report;
+  const { style, cause, later = [], reason, durationMs, quietMs, rounds, calls, fence, next } = report;
   const proof = fence.proven ? `proven dead in ${fence.ms} ms` : `not proven dead${pidsOf(fence.pids)}`;
   return [
     `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
     `  account  ${account} at ${exchange}, ${scope.length === 0 ? "the whole account" : scope.join(", ")}`,
-    `  cause    ${CAUSES[trigger]}${cause === undefined || PLAIN.has(trigger) ? "" : ` (${cause})`}`,
+    `  cause    ${triggerText(trigger)}${cause === undefined || PLAIN.has(trigger) ? "" : ` (${cause})`}`,
+    ...later.map((each) => `  then     ${triggerText(each)}`),
     ...(goal === undefined ? [] : [`  goal     ${goal.kind}`]),
     ...(style === undefined ? [] : [`  style    ${style}`]),
     `  time     ${startedAt}${endedAt === undefined ? "" : ` to ${endedAt}`}`,
@@ -68,6 +58,12 @@ function fullPage(report: CloseReport): string[] {
     ...section("left alone and unclear", leftLines(report)),
     ...section("errors", errorLines(report)),
   ];
+}
+
+/** With its name, which scripts go by; of a limit the sentence has it. */
+function triggerText(trigger: CloseReport["trigger"]): string {
+  const text = TRIGGER_TEXT[trigger];
+  return text.includes("emergency.limits") ? text : `${trigger}: ${text}`;
 }
 
 function pidsOf(pids: readonly number[]): string {
@@ -152,9 +148,18 @@ export function incidentListText(reports: readonly IncidentReport[]): string {
   const rows = reports.map((report) => {
     const { incident, bot, startedAt, outcome } = report;
     if (!("orders" in report)) return [incident, bot, startedAt, "-", outcome, "-", "-", "-"];
-    const { trigger, before, orders, durationMs } = report;
+    const { trigger, later = [], before, orders, durationMs } = report;
     const positions = before === null ? "-" : String(before.positions.length);
-    return [incident, bot, startedAt, trigger, outcome, positions, String(orders.length), seconds(durationMs)];
+    return [
+      incident,
+      bot,
+      startedAt,
+      [trigger, ...later].join(", "),
+      outcome,
+      positions,
+      String(orders.length),
+      seconds(durationMs),
+    ];
   });
   const head = ["INCIDENT", "BOT", "BEGAN", "CAUSE", "OUTCOME", "POSITIONS", "SENT", "TOOK"];
   return table(head, rows).map(plainText).join("\n");

@@ -123,8 +123,17 @@ test.concurrent.each(["meanwhile", "at the next start", "and is in the journal w
     }
     await rig.botUntil("the account is flat", ({ emergency }) => emergency.outcome === "flat", 60_000);
     await close;
-    expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { outcome: "flat" } });
+    const then =
+      when === "at the next start" ? "BOT_EMERGENCY_SHUTDOWN=true at the start" : "the emergency file appeared";
+    const reason = `an operator asked for it; then ${then}`;
+    const locked = { pid: null, reason, emergency: { outcome: "flat", reason } };
+    expect(await rig.botIn("locked")).toMatchObject(locked);
     expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+    const report = await rig.cli("emergency", "report", "bot");
+    expect(report.out).toMatch(new RegExp(`cause +operator: a person asked for it\n +then +\\w+: ${then}\n`));
+    await rig.endDaemon("SIGKILL");
+    await rig.run();
+    expect(await rig.botIn("locked")).toMatchObject(locked);
   },
 );
 

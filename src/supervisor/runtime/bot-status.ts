@@ -4,6 +4,7 @@ import { retriesByItself, type RungOutcome } from "../../core/ladder.ts";
 import { restartsInPeriod } from "../../core/budget.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import type { BotStatus } from "../../core/status.ts";
+import { causeText } from "../../core/trigger-text.ts";
 import { botReady, failuresInRow } from "../../core/verdict.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -58,12 +59,15 @@ function healthWhenDown(state: State): BotStatus["health"] {
   return state.kind === "starting" || state.kind === "stopped" ? "pending" : "unhealthy";
 }
 
-function reasonOf({ plan: { name }, waitsFor, waitsForRestore, keptDown, loop: { state } }: Bot): string | null {
+function reasonOf(bot: Bot): string | null {
+  const { plan, lockout, waitsFor, waitsForRestore, keptDown } = bot;
+  const { state } = bot.loop;
   switch (state.kind) {
     case "halted":
+      return state.reason;
     case "locked":
     case "recovering":
-      return state.reason;
+      return lockout === undefined ? state.reason : causeText(lockout);
     case "stuck":
       return `cannot be killed: ${state.pids.join(", ")}`;
     case "backoff":
@@ -71,7 +75,7 @@ function reasonOf({ plan: { name }, waitsFor, waitsForRestore, keptDown, loop: {
     case "stopping":
       return state.lastExit?.detail ?? null;
     case "stopped":
-      if (keptDown !== undefined) return `kept down: ${keptDown}; to start it: supervisor start ${name}`;
+      if (keptDown !== undefined) return `kept down: ${keptDown}; to start it: supervisor start ${plan.name}`;
       if (waitsForRestore !== undefined) return `waits: ${waitsForRestore}`;
       return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
     case "starting":
@@ -135,7 +139,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     state: emergencyState(bot),
     incident: lockout?.incident ?? null,
     lockedSince: lockout?.lockedAt ?? null,
-    reason: lockout?.reason ?? null,
+    reason: lockout === undefined ? null : causeText(lockout),
     outcome: lockout?.outcome ?? null,
     retries: lockout === undefined ? null : isRetried(lockout),
     lastClose: lastCloseOf(bot.emergency.lastReport),

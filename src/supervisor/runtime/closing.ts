@@ -49,7 +49,7 @@ const MAX_KEY_BYTES = 16 * 1024;
 export interface CloseRequest {
   readonly plan: BotPlan;
   readonly mode: CloseJob["mode"];
-  readonly lockout: Pick<Lockout, "incident" | "trigger"> & Partial<Pick<Lockout, "reason">>;
+  readonly lockout: Pick<Lockout, "incident" | "trigger"> & Partial<Pick<Lockout, "reason" | "later">>;
   /** `undefined`: a flat account. */
   readonly goal?: CloseGoal | undefined;
   /** One of the rounds that follow a close which did not end well: it takes little time. */
@@ -119,6 +119,7 @@ function jobOf(request: CloseRequest, emergency: EmergencyConfig): CloseJob {
     incident: lockout.incident,
     trigger: lockout.trigger,
     ...(lockout.reason === undefined ? {} : { cause: lockout.reason.slice(0, MAX_CAUSE_CHARS) }),
+    ...(lockout.later === undefined ? {} : { later: lockout.later }),
     bot: plan.name,
     account: plan.account,
     incidentsDir: plan.files.incidents,

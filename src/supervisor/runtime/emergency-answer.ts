@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { closeReportSchema, type CloseReport } from "../../core/close-job.ts";
 import type { Lockout } from "../../core/lockout.ts";
+import { causeText } from "../../core/trigger-text.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { EmergencyAnswer } from "./api.ts";
 import type { Bot } from "./bot.ts";
@@ -17,7 +18,7 @@ export function emergencyAnswer(bot: Bot): EmergencyAnswer {
     bot: bot.plan.name,
     state: state.kind,
     incident: lockout?.incident ?? null,
-    reason: lockout?.reason ?? null,
+    reason: lockout === undefined ? null : causeText(lockout),
     lockedAt: lockout?.lockedAt ?? null,
     outcome: lockout?.outcome ?? null,
     endedAt: lockout?.endedAt ?? null,

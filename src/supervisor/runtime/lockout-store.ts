@@ -152,6 +152,7 @@ export class LockoutStore {
     // It may be opened again before its first close has ended, for the proof that the bot is dead.
     this.#first = !goesOn || (this.#first && before.outcome === null);
     const aim = goal ?? (goesOn ? before.goal : undefined);
+    const later = goesOn ? laterOf(before, trigger) : [];
     this.#slow = goesOn && goal === undefined && (before.outcome !== null || this.#slow);
     this.#current = {
       version: 1,
@@ -160,6 +161,7 @@ export class LockoutStore {
       incident: goesOn ? before.incident : newIncident(),
       trigger: goesOn ? before.trigger : trigger,
       reason: goesOn ? before.reason : reason.slice(0, REASON_CHARS),
+      ...(later.length === 0 ? {} : { later: [...later] }),
       lockedAt: goesOn ? before.lockedAt : clock.wallTime().toISOString(),
       outcome: null,
       endedAt: null,
@@ -334,6 +336,11 @@ export class LockoutStore {
       return false;
     }
   }
+}
+
+/** What asked for a close beside what opened the incident; there are no more triggers than fit. */
+function laterOf({ trigger: first, later = [] }: Lockout, trigger: Trigger): readonly Trigger[] {
+  return trigger === first || later.includes(trigger) ? later : [...later, trigger];
 }
 
 /** The slot in a bot's state folder. */

@@ -74,6 +74,20 @@ test("LockoutStore knows the first close of an incident, opened once or twice, f
   expect(store.isFirstRound).toBe(true);
 });
 
+test("LockoutStore.open() keeps what opened the incident, and each trigger that came while it lasted, once", () => {
+  using made = rig();
+  const store = made.start();
+  store.open("operator", "a test", { kind: "cancel" });
+  expect(store.current).not.toHaveProperty("later");
+  for (const trigger of ["file", "operator", "signal", "file"] as const)
+    store.open(trigger, "another", { kind: "flat" });
+  store.end("residual");
+  const known = { trigger: "operator", reason: "a test", later: ["file", "signal"], outcome: "residual" };
+  expect(made.start().current).toMatchObject(known);
+  store.end("flat");
+  expect(store.open("probe", "a new one")).not.toHaveProperty("later");
+});
+
 test("LockoutStore keeps a lockout whose only copy is damaged, writes it anew, and sets the copy aside", () => {
   using made = lockedInSlot();
   truncateSync(made.slot, 40);
