@@ -1,7 +1,7 @@
 /** What the supervisor says to a worker that restores or exports a backup. Secrets travel on the worker's stdin only. */
 import * as z from "zod";
 import { later } from "./later.ts";
-import { COMPRESSORS } from "./backup-manifest.ts";
+import { COMPRESSORS, type BackupType } from "./backup-manifest.ts";
 import { jobTargetSchema } from "./backup-job.ts";
 import { remoteSchema } from "./backup-remote.ts";
 
@@ -97,4 +97,43 @@ export function formatOf(name: string): FileFormat | undefined {
   return holds === undefined
     ? undefined
     : { holds, compress: ending === undefined ? "none" : (PACKED[ending] ?? "none"), openssl };
+}
+
+/** What a backup of a target of this kind is, unpacked. */
+export function holdsOf(type: BackupType): FileFormat["holds"] {
+  switch (type) {
+    case "sqlite":
+      return "sqlite";
+    case "files":
+    case "secrets":
+      return "tar";
+    case "redis":
+      return "redis";
+    case "postgres":
+      return "postgres";
+  }
+}
+
+/** Why what `label` names cannot be restored into a target of this kind; `undefined` when it can. */
+export function misfit(
+  {
+    label,
+    holds,
+    type,
+  }: { readonly label: string; readonly holds: FileFormat["holds"]; readonly type?: BackupType | undefined },
+  kind: BackupType,
+): string | undefined {
+  if (holds === holdsOf(kind)) return undefined;
+  const word = type ?? (holds === "tar" ? "files" : holds);
+  return `${label} holds ${word}, and the target is of kind ${kind}; name another target`;
+}
+
+/** Of a file whose name says nothing (`formatOf`). */
+export function namelessText(path: string): string {
+  return `cannot tell what ${path} is: its name must end in .db, .rdb or .tar, then .gz or .zst if it is packed, then .enc if openssl encrypted it`;
+}
+
+/** Of a file of openssl whose password nobody gave. */
+export function passwordlessText(path: string): string {
+  return `${path} is encrypted by openssl: give its password with --password-file`;
 }

@@ -170,12 +170,29 @@ test.concurrent("a restore is refused before anything is read for a folder that 
     code: 0,
     err: expect.stringContaining("identityFile: cannot read"),
   });
-  const keyless = await rig.cli("restore", "conf", "--yes");
-  expect(keyless).toMatchObject({
-    code: 2,
-    err: expect.stringMatching(/cannot restore conf: cannot read the private key/),
-  });
+  for (const how of ["--yes", "--dry-run"])
+    expect(await rig.cli("restore", "conf", how)).toMatchObject({
+      code: 2,
+      out: "",
+      err: expect.stringMatching(/cannot restore conf: cannot read the private key/),
+    });
   expect(rig.read("notes")).toBe("n");
+});
+
+test.concurrent("a file that cannot be restored is refused before anything is backed up, with --dry-run too", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
+  await stage(rig);
+  const files = { "state.bin": /its name must end in/, "old.rdb": /holds redis/, "a.db.enc": /--password-file/ };
+  for (const [name, why] of Object.entries(files)) {
+    writeFileSync(rig.path(name), "x");
+    for (const how of ["--yes", "--dry-run"])
+      expect(await rig.cli("restore", "state", "--file", name, how)).toMatchObject({
+        code: 3,
+        out: "",
+        err: expect.stringMatching(why),
+      });
+  }
+  expect(readdirSync(rig.path("store/state")).filter((name) => name.startsWith("state-"))).toHaveLength(1);
 });
 
 test.concurrent("a restore backs up what is there first, and one that cannot be read holds nothing up", async () => {

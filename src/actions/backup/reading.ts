@@ -5,7 +5,7 @@
 import { createReadStream, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { provenLevel, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
-import { formatOf, type FileFormat, type RestoreFrom } from "../../core/restore-job.ts";
+import { formatOf, holdsOf, misfit, namelessText, passwordlessText, type RestoreFrom } from "../../core/restore-job.ts";
 import { holdFolder } from "../../platform/folder-hold.ts";
 import { baseOf, type StoredBase } from "./basis.ts";
 import { decodeStream, decompressed } from "./encode.ts";
@@ -101,28 +101,10 @@ function wholeBase(folder: string, manifest: Manifest): StoredBase | undefined {
   }
 }
 
-function holdsOf(type: BackupType): Reading["holds"] {
-  switch (type) {
-    case "sqlite":
-      return "sqlite";
-    case "files":
-    case "secrets":
-      return "tar";
-    case "redis":
-      return "redis";
-    case "postgres":
-      return "postgres";
-  }
-}
-
 function ofFile(path: string, bytes: number, { password }: Keys): Reading {
   const name = basename(path);
   const format = formatOf(name);
-  if (format === undefined)
-    throw new Failure(
-      "source",
-      `cannot tell what ${path} is: its name must end in .db, .rdb or .tar, then .gz or .zst if it is packed, then .enc if openssl encrypted it`,
-    );
+  if (format === undefined) throw new Failure("source", namelessText(path));
   const { holds, compress, openssl } = format;
   return {
     label: path,
@@ -140,8 +122,7 @@ function ofFile(path: string, bytes: number, { password }: Keys): Reading {
 function plainOf(path: string, openssl: boolean, password: string | undefined): AsyncIterable<Uint8Array> {
   const bytes = createReadStream(path, { highWaterMark: CHUNK_BYTES });
   if (!openssl) return bytes;
-  if (password === undefined)
-    throw new Failure("source", `${path} is encrypted by openssl: give its password with --password-file`);
+  if (password === undefined) throw new Failure("source", passwordlessText(path));
   return opensslDecrypted(bytes, password);
 }
 
@@ -150,17 +131,9 @@ function rawNameOf(name: string): string {
 }
 
 /** Throws unless what is read fits a target of this kind. */
-export function refuseOtherKind({ holds, label, type }: Reading, kind: BackupType): void {
-  const fits = holds === "tar" ? kind === "files" || kind === "secrets" : kind === holds;
-  if (!fits)
-    throw new Failure(
-      "source",
-      `${label} holds ${type ?? wordOf(holds)}, and the target is of kind ${kind}; name another target`,
-    );
-}
-
-function wordOf(holds: FileFormat["holds"]): string {
-  return holds === "tar" ? "files" : holds;
+export function refuseOtherKind(reading: Reading, kind: BackupType): void {
+  const reason = misfit(reading, kind);
+  if (reason !== undefined) throw new Failure("source", reason);
 }
 
 /** Where a plain copy of the stream goes in a folder. */

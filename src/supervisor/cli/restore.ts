@@ -6,18 +6,18 @@ import { InvalidArgumentError } from "commander";
 import { upBots } from "../../actions/backup/restore-bots.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { formatOf, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
+import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { readTextIfExists } from "../../platform/files.ts";
 import type { Worker } from "../../platform/worker.ts";
 import { planText } from "../../report/restore-text.ts";
-import { commonJob, copyPlacesOf, placesOf, runDeed, withPassword, type DeedEnd } from "../runtime/backup-run.ts";
+import { copyPlacesOf, runDeed, type DeedEnd } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { controlSocketPath } from "../runtime/config/paths.ts";
 import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from "../runtime/restore-plan.ts";
 import { parseSince } from "./arguments.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { saveBefore } from "./restore-save.ts";
+import { isSealed, meansOf, RestoreError, type Means } from "./restore-means.ts";
 import { storedIn, withFetched } from "./restore-store.ts";
 import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
@@ -28,9 +28,6 @@ const EXIT_CODES = `
 Exit codes: 0 done, 1 done but a bot did not start, or interrupted, 2 usage or config, 3 the backup cannot be read or
 the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such
 backup, 75 the deadline of 12 hours is over.`;
-/** A password is one line. */
-const MAX_PASSWORD_BYTES = 4_096;
-
 interface Options extends PlaceOptions {
   readonly at?: Date;
   readonly id?: string;
@@ -46,17 +43,6 @@ interface Options extends PlaceOptions {
   readonly dryRun?: true;
   readonly yes?: true;
   readonly json?: true;
-}
-
-class RestoreError extends Error {
-  readonly exitCode: number;
-  readonly hint: string;
-
-  constructor(message: string, exitCode: number, hint: string) {
-    super(message);
-    this.exitCode = exitCode;
-    this.hint = hint;
-  }
 }
 
 export const command: Verb = {
@@ -112,6 +98,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
     );
   refuseFilled(target, into);
   const { from, faults } = planned;
+  const means = meansOf(loaded, { target, from, options }, io);
   const up = await upBots(controlSocketPath(loaded.dirs.runtimeDir), planned.plan.bots);
   const plan = { ...planned.plan, up };
   if (options.json !== true) io.out(planText(plan));
@@ -125,7 +112,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   const place = { target, store: plan.store ?? "" };
   const until = into.kind === "instant" ? into.at : undefined;
   await withFetched(loaded, { place, from, json: options.json, until }, io, (fetched) =>
-    carryOut(loaded, { plan, from: fetched, options }, io),
+    carryOut(loaded, { plan, from: fetched, options, means }, io),
   );
 }
 
@@ -178,7 +165,7 @@ function intoOf(
 }
 
 function warn(from: RestoreFrom, io: CliIo): void {
-  if (from.kind === "file" && formatOf(from.path)?.openssl === true)
+  if (isSealed(from))
     io.err("a file of openssl enc is not authenticated: whoever could write it may have changed what it holds");
 }
 
@@ -213,21 +200,17 @@ interface Deed {
   readonly plan: RestorePlan & { readonly up: readonly string[] };
   readonly from: RestoreFrom;
   readonly options: Options;
+  readonly means: Means;
 }
 
 async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<void> {
   const { plan, from, options } = deed;
   const { target, into } = plan;
-  const { backups } = loaded.config;
-  const [place] = backups === undefined ? [] : placesOf(backups, target);
-  if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
-  const { store: _store, folder, ...common } = fromConfig(target, () => commonJob(loaded, place));
-  const password = passwordOf(options, io);
+  const { common, password, place, folder } = deed.means;
   const job: RestoreJob = {
     ...common,
     from,
     ...(password === undefined ? {} : { password }),
-    target: fromConfig(target, () => withPassword(common.target, backups?.targets[target], loaded.env)),
     into,
     disconnect: options.disconnect === true,
     bots: [...plan.bots],
@@ -256,19 +239,6 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
       }),
     );
   io.setExitCode(code);
-}
-
-/** What the config names and is not there (a key, a password) is a mistake of the config. */
-function fromConfig<Value>(target: string, read: () => Value): Value {
-  try {
-    return read();
-  } catch (error) {
-    throw new RestoreError(
-      `cannot restore ${target}: ${error instanceof Error ? error.message : String(error)}`,
-      EXIT.usage,
-      "nothing was changed; supervisor config check shows what is missing",
-    );
-  }
 }
 
 /** Returns the id of the backup; `null`: there is none. Throws when it is needed and cannot be made. */
@@ -330,15 +300,6 @@ async function runRestore(
 }
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-
-function passwordOf({ passwordFile }: Options, io: CliIo): string | undefined {
-  if (passwordFile === undefined) return io.env["SUPERVISOR_BACKUP_PASSWORD"];
-  const path = resolve(io.cwd, passwordFile);
-  const text = readTextIfExists(path, MAX_PASSWORD_BYTES);
-  if (text === undefined)
-    throw new RestoreError(`cannot read ${path}: it does not exist`, EXIT.usage, "name a file with one line");
-  return text.replace(/\r?\n$/, "");
-}
 
 function tell(line: BackupLine, io: CliIo): void {
   if (line.kind === "step") io.out(`${line.text} …`);

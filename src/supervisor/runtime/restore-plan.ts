@@ -1,11 +1,12 @@
 /** What a restore would do, from the config and the stores alone; nothing is changed and no byte of a backup is read. */
 import { statSync } from "node:fs";
+import { basename } from "node:path";
 import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { untilMs } from "../../core/backup-retention.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
-import { provenLevel, type Manifest } from "../../core/backup-manifest.ts";
-import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
+import { provenLevel, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
+import { formatOf, holdsOf, misfit, namelessText, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
 import { lookInto } from "./stores.ts";
 import type { TargetConfig } from "./config/backup-schema.ts";
@@ -171,6 +172,8 @@ function planFile(path: string, common: Common, now: Date): Planned {
     const stats = statSync(path, { throwIfNoEntry: false });
     if (stats === undefined) return none(`there is no file ${path}`, BACKUP_EXIT.source);
     if (stats.isDirectory()) manifest = readManifest(path);
+    const reason = fileRefusal(path, manifest?.type, common.kind);
+    if (reason !== undefined) return none(reason, BACKUP_EXIT.source);
   } catch (cause) {
     return none(`${path}: ${cause instanceof Error ? cause.message : String(cause)}`, BACKUP_EXIT.verification);
   }
@@ -180,6 +183,12 @@ function planFile(path: string, common: Common, now: Date): Planned {
   const lossSeconds = snapshotAt === null ? null : lossOf(snapshotAt, now);
   const plan = { ...common, backup: path, store: null, snapshotAt, unchangedAt: null, lossSeconds };
   return { kind: "planned", plan, from: { kind: "file", path }, faults: [] };
+}
+
+/** Why the worker would not take the file: known by its name, or by what its folder says. */
+function fileRefusal(path: string, type: BackupType | undefined, kind: BackupType): string | undefined {
+  const holds = type === undefined ? formatOf(basename(path))?.holds : holdsOf(type);
+  return holds === undefined ? namelessText(path) : misfit({ label: path, holds, type }, kind);
 }
 
 function none(reason: string, exitCode: number = BACKUP_EXIT.noBackup): Planned {

@@ -1,0 +1,80 @@
+/** What a restore needs beside its plan, read before anything is changed: where the target is, and keys and passwords. */
+import { basename, resolve } from "node:path";
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import { EXIT } from "../../core/exit-code.ts";
+import { formatOf, passwordlessText, type RestoreFrom } from "../../core/restore-job.ts";
+import { readTextIfExists } from "../../platform/files.ts";
+import { commonJob, placesOf, withPassword, type Place } from "../runtime/backup-run.ts";
+import type { LoadedConfig } from "../runtime/config/load.ts";
+import type { CliIo } from "./verb.ts";
+
+/** A password is one line. */
+const MAX_PASSWORD_BYTES = 4_096;
+
+export class RestoreError extends Error {
+  readonly exitCode: number;
+  readonly hint: string;
+
+  constructor(message: string, exitCode: number, hint: string) {
+    super(message);
+    this.exitCode = exitCode;
+    this.hint = hint;
+  }
+}
+
+/** What the worker is given beside the plan: where the target is, and keys and passwords. */
+export interface Means {
+  readonly common: Omit<ReturnType<typeof commonJob>, "store" | "folder">;
+  readonly password: string | undefined;
+  /** Of the target in its first store, which what is there now is backed up to. */
+  readonly place: Place;
+  readonly folder: string;
+}
+
+/** Read before anything is fetched, asked or backed up, and for `--dry-run` too: what is missing refuses the restore. */
+export function meansOf(
+  loaded: LoadedConfig,
+  { target, from, options }: { target: string; from: RestoreFrom; options: { readonly passwordFile?: string } },
+  io: CliIo,
+): Means {
+  const { backups } = loaded.config;
+  const [place] = backups === undefined ? [] : placesOf(backups, target);
+  if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
+  const { store: _store, folder, ...common } = fromConfig(target, () => commonJob(loaded, place));
+  const password = passwordOf(options, io);
+  if (isSealed(from) && password === undefined)
+    throw new RestoreError(
+      `cannot restore ${target}: ${passwordlessText(from.path)}`,
+      BACKUP_EXIT.source,
+      "SUPERVISOR_BACKUP_PASSWORD may hold it, too",
+    );
+  const own = fromConfig(target, () => withPassword(common.target, backups?.targets[target], loaded.env));
+  return { common: { ...common, target: own }, password, place, folder };
+}
+
+/** What the config names and is not there (a key, a password) is a mistake of the config. */
+function fromConfig<Value>(target: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    throw new RestoreError(
+      `cannot restore ${target}: ${error instanceof Error ? error.message : String(error)}`,
+      EXIT.usage,
+      "nothing was changed; supervisor config check shows what is missing",
+    );
+  }
+}
+
+function passwordOf({ passwordFile }: { readonly passwordFile?: string }, io: CliIo): string | undefined {
+  if (passwordFile === undefined) return io.env["SUPERVISOR_BACKUP_PASSWORD"];
+  const path = resolve(io.cwd, passwordFile);
+  const text = readTextIfExists(path, MAX_PASSWORD_BYTES);
+  if (text === undefined)
+    throw new RestoreError(`cannot read ${path}: it does not exist`, EXIT.usage, "name a file with one line");
+  return text.replace(/\r?\n$/, "");
+}
+
+/** A file that openssl encrypted. */
+export function isSealed(from: RestoreFrom): from is Extract<RestoreFrom, { kind: "file" }> {
+  return from.kind === "file" && formatOf(basename(from.path))?.openssl === true;
+}
