@@ -3,7 +3,6 @@ import { restartDelayMs } from "./backoff.ts";
 import type { CloseGoal } from "./close-goal.ts";
 import { formatDuration } from "./duration.ts";
 import { spendRestart } from "./budget.ts";
-import { countRestart } from "./restart-reason.ts";
 import { CLOSE_RETRY_MS, retriesByItself, rungAt, type RungOutcome } from "./ladder.ts";
 import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, Trigger } from "./lifecycle-types.ts";
 
@@ -246,8 +245,6 @@ function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs:
       kind: "backoff",
       log,
       attempt,
-      restarts: state.restarts + 1,
-      restartsBy: countRestart(state.restartsBy, state.lastExit),
       closeClock: closing.closeClock,
       startAtMs: atMs + delayMs,
     },

@@ -80,7 +80,7 @@ export interface Carried {
   readonly attempt: number;
   /** Counts spawns; an event of another generation is stale and changes nothing. */
   readonly generation: number;
-  /** Automatic restarts since the supervisor first knew the bot. */
+  /** Automatic restarts that were made since the supervisor first knew the bot. */
   readonly restarts: number;
   /** The same by what each was for. */
   readonly restartsBy: RestartCounts;

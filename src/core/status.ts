@@ -51,14 +51,19 @@ const botStatusSchema = z.strictObject({
     .enum(["current", "outdated"])
     .describe("outdated: it was adopted, and the config would start it otherwise now; a restart or a reload does."),
   restarts: z.strictObject({
-    total: z.int().min(0),
+    total: z.int().min(0).describe("Automatic restarts that were made; one that is waited for is not among them."),
     byReason: z
       .record(z.string(), z.int().min(0))
       .nullish()
       .describe(
         "The total by what the restarts were for: a cause of lastExit, with probe for every probe:NAME; unknown: counted by an earlier release.",
       ),
-    inPeriod: z.int().min(0),
+    inPeriod: z
+      .int()
+      .min(0)
+      .describe(
+        "Those that count now against the budget; one that is waited for does, and somebody's start forgets all.",
+      ),
     intensity: z.int().min(0),
     attempt: z.int().min(0),
     nextStartAt: time.nullable(),

@@ -9,7 +9,7 @@ const booting = { budget, emergency: { ...emergency, bootEndsAtMs: 40 * S } };
 describe("step() in the machine's first minute", () => {
   test("counts no restart against the budget, and every one afterwards, without being told of its end", () => {
     const life = new Life(booting).run().die().comeBack().die().comeBack().die();
-    expect(life.state).toMatchObject({ kind: "backoff", restarts: 3, log: [] });
+    expect(life.state).toMatchObject({ kind: "backoff", restarts: 2, log: [] });
     life.atMs = 40 * S;
     expect(life.comeBack().die().state.kind).toBe("backoff");
     expect(life.comeBack().die().state).toMatchObject({ kind: "recovering", trigger: "giveUp" });

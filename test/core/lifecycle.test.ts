@@ -95,8 +95,9 @@ describe("step() on the way up", () => {
 
   test("counts a start that failed for want of memory or processes as a restart", () => {
     const life = new Life().on("start").on("spawnFailed").on("gone");
-    expect(life.state).toMatchObject({ kind: "backoff", attempt: 1, restarts: 1, lastExit: { cause: "spawnFailed" } });
+    expect(life.state).toMatchObject({ kind: "backoff", attempt: 1, restarts: 0, lastExit: { cause: "spawnFailed" } });
     expect(life.delay("backoff")).toBe(1 * S);
+    expect(life.comeBack().state).toMatchObject({ restarts: 1, restartsBy: { spawnFailed: 1 } });
   });
 
   test("moves the start deadline when the bot asks, up to ten times the timeout", () => {
@@ -152,7 +153,13 @@ describe("step() in a crash loop", () => {
 
   test("an operator's start grants a new budget and a new backoff", () => {
     const life = new Life().run().die().comeBack().die();
-    expect(life.on("start").state).toMatchObject({ kind: "starting", log: [], attempt: 0, restarts: 2 });
+    expect(life.on("start").state).toMatchObject({ kind: "starting", log: [], attempt: 0 });
+  });
+
+  test.each(["start", "restart", "stop"] as const)("a %s in the place of a restart leaves it uncounted", (wish) => {
+    const life = new Life().run().die().comeBack().die();
+    expect(life.state.log).toHaveLength(2);
+    expect(life.on(wish).state).toMatchObject({ restarts: 1, restartsBy: { exited: 1 } });
   });
 
   test("resets the backoff only after resetAfter of healthy running", () => {

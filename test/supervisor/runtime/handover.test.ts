@@ -132,19 +132,19 @@ test("a backoff that is handed over goes on with what is left of it, and restart
     backoffLeftMs: 500,
     wanted: true,
     attempt: 1,
-    restarts: 1,
+    restarts: 0,
   });
   const clock = new FakeClock();
   const { loop } = loopOf(firstState({ ...past(state, clock), lastGeneration: 1 }), clock);
   loop.resumeClosing(state?.closeAfterLeftMs);
   loop.post({ kind: "backoffFound", leftMs: state?.backoffLeftMs ?? 0 });
-  expect(loop.state).toMatchObject({ kind: "backoff", attempt: 1, restarts: 1, closeClock: "counting" });
+  expect(loop.state).toMatchObject({ kind: "backoff", attempt: 1, restarts: 0, closeClock: "counting" });
   expect(loop.state.log).toEqual([clock.monotonicMs() - 500]);
   expect(loop.dueAtMs("closeAfter")).toBe(clock.monotonicMs() + (state?.closeAfterLeftMs ?? 0));
   clock.advance(499);
   expect(loop.state.kind).toBe("backoff");
   clock.advance(1);
-  expect(loop.state).toMatchObject({ kind: "starting", generation: 2 });
+  expect(loop.state).toMatchObject({ kind: "starting", generation: 2, restarts: 1 });
 });
 
 test("carriedUnder() ends closeAfter where the config has no emergency section any more, and in maintenance", () => {
