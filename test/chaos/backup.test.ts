@@ -22,6 +22,8 @@ test.concurrent("backup run, list, verify and prune need no daemon, and each fai
   await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
   const early = await rig.cli("backup", "run");
   expect(early).toMatchObject({ code: 3, err: expect.stringContaining(`source: there is no ${rig.path("bot.db")}`) });
+  const nothing = { code: 4, out: "", err: expect.stringContaining("no backup of state is stored in") };
+  expect(await rig.cli("backup", "verify", "state")).toMatchObject(nothing);
   fill(rig);
   const made = await rig.cli("backup", "run");
   expect(made).toMatchObject({ code: 0, err: "" });

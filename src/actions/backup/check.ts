@@ -5,7 +5,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { defineAction } from "../contract.ts";
 import type { Proof } from "../../core/backup-record.ts";
 import { failed, Failure } from "./failure.ts";
-import { writeProof } from "./record.ts";
+import { hadSuccess, writeProof } from "./record.ts";
 import { Repository, type DamagedBackup, type StoredBackup } from "./repository.ts";
 import { verifyBackup } from "./verify.ts";
 
@@ -20,11 +20,7 @@ export const verifyAction = defineAction({ jobSchema: verifyJobSchema, run: chec
 export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number> {
   const repository = new Repository(job.folder, job.target.name);
   try {
-    if (!repository.isThere())
-      throw new Failure(
-        "source",
-        `there is no folder ${repository.folder}: is its disk mounted, was a backup ever made?`,
-      );
+    if (!repository.isThere()) throw absence(job, repository);
     const lock = repository.lock();
     if (lock === undefined) throw new Failure("lock", `another deed on the backups of ${job.target.name} is under way`);
     try {
@@ -35,6 +31,14 @@ export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number>
   } catch (error) {
     return failed(error, io.write);
   }
+}
+
+/** Nobody has made a backup yet, or what was made is away. */
+function absence({ record, target, ids }: VerifyJob, { folder }: Repository): Failure {
+  if (ids.length > 0) return new Failure("source", `there is no backup ${ids.join(", ")}: ${folder} is not there`);
+  return record !== undefined && hadSuccess(record)
+    ? new Failure("source", `there is no folder ${folder}: is its disk mounted?`)
+    : new Failure("verify", `no backup of ${target.name} is stored in ${folder}, which is not there`);
 }
 
 async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository): Promise<number> {
