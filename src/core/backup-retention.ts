@@ -114,6 +114,8 @@ function monthOf(ms: number): number {
 }
 
 type Keep = (id: string, text: string, tier?: Tier["label"]) => void;
+/** Which backup stands for another one that is young enough for a calendar. */
+type Spare = (id: string, standIn: string, unit: string) => void;
 
 /** What happens to each backup of one target, newest first. Nothing verified: everything is kept. */
 export function planRetention(backups: readonly Kept[], policy: Retention, nowMs: number): readonly Verdict[] {
@@ -129,26 +131,38 @@ export function planRetention(backups: readonly Kept[], policy: Retention, nowMs
     if (known === undefined) reasons.set(id, { text, tier, tiers: tier === undefined ? [] : [tier] });
     else if (tier !== undefined) known.tiers.push(tier);
   };
+  const spares = new Map<string, string>();
+  const spare: Spare = (id, standIn, unit) => {
+    if (!spares.has(id)) spares.set(id, `${standIn} stands for its ${unit}`);
+  };
   for (const each of sorted) for (const reason of ownReasons(each, nowMs, anchorMs)) keep(each.id, reason);
   if (anchorMs !== undefined) {
     for (const like of alike(verified)) {
-      for (const tier of tiers(policy)) keepTier(tier, like, anchorMs, keep);
+      for (const tier of tiers(policy)) keepTier(tier, like, { anchorMs, keep, spare });
       for (const each of like.slice(0, policy.minKeep)) keep(each.id, `among the newest ${policy.minKeep}`);
       const newestWhole = like.find(({ kind }) => kind === "full" || kind === "base");
       if (newestWhole !== undefined) keep(newestWhole.id, "newest full backup");
     }
   }
   keepBases(sorted, reasons, keep);
-  return sorted.map(({ id, refuted }) => {
+  return sorted.map((each) => {
+    const { id } = each;
     const reason = reasons.get(id);
     return {
       id,
       keep: reason !== undefined,
-      reason: reason?.text ?? (refuted ? FOUND_DAMAGED : "older than every rule keeps"),
+      reason: reason?.text ?? spares.get(id) ?? farewell(each),
       tier: reason?.tier,
       tiers: reason?.tiers ?? [],
     };
   });
+}
+
+/** Why no rule keeps a backup that no other one stands for. */
+function farewell({ refuted, preRestore, verified }: Kept): string {
+  if (refuted) return FOUND_DAMAGED;
+  if (preRestore) return `made before a restore, more than ${PRE_RESTORE_MS / DAY_MS} days ago`;
+  return verified ? "older than every rule keeps" : `not verified within ${UNVERIFIED_GRACE_MS / DAY_MS} days`;
 }
 
 /** A backup with the last instant that it stands for. */
@@ -185,18 +199,22 @@ function* ownReasons(each: Kept, nowMs: number, anchorMs: number | undefined): I
 function keepTier(
   { name, label, keepMs, bucket }: Tier,
   verified: readonly Standing[],
-  anchorMs: number,
-  keep: Keep,
+  { anchorMs, keep, spare }: { readonly anchorMs: number; readonly keep: Keep; readonly spare: Spare },
 ): void {
   /** The oldest calendar unit that has its backup: they come from the newest on. */
   let reached = Number.POSITIVE_INFINITY;
+  let last: Standing | undefined;
   for (const each of verified) {
     if (anchorMs - each.untilMs > keepMs) break;
     if (each.kind === "delta" && name !== "hour") continue;
     // The first of those that it stands for: beyond `keepMs` none counts.
     const first = bucket(Math.max(each.snapshotMs, anchorMs - keepMs));
-    if (first >= reached) continue;
+    if (first >= reached) {
+      if (last !== undefined) spare(each.id, last.id, name);
+      continue;
+    }
     reached = first;
+    last = each;
     keep(each.id, `newest of its ${name}`, label);
   }
 }

@@ -104,6 +104,33 @@ describe("planRetention()", () => {
   });
 });
 
+test("planRetention() says of a backup that goes what stands for it, or why nothing keeps it", () => {
+  const made = (id: string, at: string, more: Partial<Kept> = {}): Kept =>
+    backup(NOW_MS - Date.parse(at), { id, ...more });
+  const verdicts = planRetention(
+    [
+      made("newest", "2026-11-21T12:20:00Z"),
+      made("twin", "2026-11-21T12:10:00Z"),
+      made("noon", "2026-11-05T12:00:00Z"),
+      made("morning", "2026-11-05T08:00:00Z"),
+      made("unproven", "2026-11-01T08:00:00Z", { verified: false }),
+      made("damaged", "2026-11-01T09:00:00Z", { verified: false, refuted: true }),
+      made("undone", "2026-11-01T10:00:00Z", { preRestore: true }),
+      made("ancient", "2024-11-01T10:00:00Z"),
+    ],
+    { ...policy, minKeep: 1 },
+    NOW_MS,
+  );
+  expect(verdicts.filter(({ keep }) => !keep).map(({ id, reason }) => [id, reason])).toEqual([
+    ["twin", "newest stands for its hour"],
+    ["morning", "noon stands for its day"],
+    ["undone", "made before a restore, more than 7 days ago"],
+    ["damaged", "found damaged: it does not stand its verification"],
+    ["unproven", "not verified within 2 days"],
+    ["ancient", "older than every rule keeps"],
+  ]);
+});
+
 test("planRetention() names every calendar that keeps a backup, and one that is kept for more than that by the first reason", () => {
   const verdicts = planRetention([...hourly(3), backup(60 * DAY_MS, { id: "old" })], policy, NOW_MS);
   const [newest, second] = verdicts;
