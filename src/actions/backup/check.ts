@@ -36,8 +36,9 @@ export async function checkBackups(job: VerifyJob, io: CheckIo): Promise<number>
 /** Nobody has made a backup yet, or what was made is away. */
 function absence({ record, target, ids }: VerifyJob, { folder }: Repository): Failure {
   if (ids.length > 0) return new Failure("source", `there is no backup ${ids.join(", ")}: ${folder} is not there`);
-  return record !== undefined && hadSuccess(record)
-    ? new Failure("source", `there is no folder ${folder}: is its disk mounted?`)
+  // Without its record nobody knows.
+  return record === undefined || hadSuccess(record)
+    ? new Failure("source", `there is no folder ${folder}: is its disk mounted, was a backup ever made?`)
     : new Failure("verify", `no backup of ${target.name} is stored in ${folder}, which is not there`);
 }
 
