@@ -1,11 +1,12 @@
 /** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
 import { closeSync, constants, existsSync, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
+import { resolve } from "node:path";
 import { withdrawOomProtection } from "./oom-score.ts";
 import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { openOwnChild, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
-import { findProgram } from "./program.ts";
+import { findProgram, type Program } from "./program.ts";
 import { botPids, ownPids } from "./subreaper.ts";
 import { switchUser } from "./user.ts";
 import type { User } from "./user.ts";
@@ -71,17 +72,32 @@ const PERMANENT_CODES: ReadonlySet<string> = new Set([
 
 /** Starts the command. Never throws. */
 export function spawnChild(request: SpawnRequest): SpawnOutcome {
-  const program = findProgram(request);
-  if (program.kind === "missing") return { kind: "failed", reason: program.reason, permanent: true };
+  const named = namedProgram(request);
+  const program: Program = named === undefined ? findProgram(request) : { kind: "found", path: named };
+  if (program.kind === "missing") return neverStarts(program.reason);
   const output = request.output === undefined ? openOutput(request.outputPath, request.user) : NO_FILE;
   try {
     const child = start(request, program.path, request.output ?? { stdout: output.fd, stderr: output.fd });
     return { kind: "spawned", child, ...(output.error === undefined ? {} : { outputError: output.error }) };
   } catch (cause) {
-    return describeFailure(request, cause);
+    return describeFailure(request, cause, named !== undefined);
   } finally {
     if (output.fd !== undefined) closeSync(output.fd);
   }
+}
+
+/**
+ * The program of a command that names its file: execve(2) itself says whether it is there, and a restart waits for each look
+ * before. `undefined` for one that is to be searched, and where another program is started first, whose exit code would be all
+ * that is heard of it.
+ */
+function namedProgram({ command, cwd, user, before = [] }: SpawnRequest): string | undefined {
+  const [name = ""] = command;
+  return name.includes("/") && user === undefined && before.length === 0 ? resolve(cwd, name) : undefined;
+}
+
+function neverStarts(reason: string): SpawnOutcome {
+  return { kind: "failed", reason, permanent: true };
 }
 
 const NO_FILE = { fd: undefined, error: undefined };
@@ -94,27 +110,28 @@ function start(
   const { command, cwd, env, user, cgroup, onExit, before = [] } = request;
   const { prefix: switching, spawnOptions } = switchUser(user);
   const prefix = [...before, ...switching];
-  if (cgroup !== undefined && !existsSync(cgroup)) mkdirSync(cgroup, { recursive: true });
   let handle: ProcessHandle | undefined;
   let returned = false;
-  const child = Bun.spawn({
-    cmd: [...prefix, path, ...command.slice(1)],
-    ...(prefix.length === 0 ? { argv0: command[0] ?? path } : {}),
-    cwd,
-    env: { ...env },
-    ...spawnOptions,
-    ...(cgroup === undefined ? {} : { cgroup }),
-    detached: true,
-    stdio: ["ignore", stdout ?? "ignore", stderr ?? "ignore"],
-    onExit: (ended, code, signal) => {
-      ownPids.delete(ended.pid);
-      botPids.delete(ended.pid);
-      handle?.close();
-      const result = { code: signal === null ? code : null, signal: signalName(signal) };
-      if (returned) onExit(result);
-      else queueMicrotask(() => onExit(result));
-    },
-  });
+  const child = insideCgroup(cgroup, () =>
+    Bun.spawn({
+      cmd: [...prefix, path, ...command.slice(1)],
+      ...(prefix.length === 0 ? { argv0: command[0] ?? path } : {}),
+      cwd,
+      env: { ...env },
+      ...spawnOptions,
+      ...(cgroup === undefined ? {} : { cgroup }),
+      detached: true,
+      stdio: ["ignore", stdout ?? "ignore", stderr ?? "ignore"],
+      onExit: (ended, code, signal) => {
+        ownPids.delete(ended.pid);
+        botPids.delete(ended.pid);
+        handle?.close();
+        const result = { code: signal === null ? code : null, signal: signalName(signal) };
+        if (returned) onExit(result);
+        else queueMicrotask(() => onExit(result));
+      },
+    }),
+  );
   ownPids.add(child.pid);
   botPids.add(child.pid);
   withdrawOomProtection(child.pid);
@@ -122,6 +139,17 @@ function start(
   handle = openOwnChild(id);
   returned = true;
   return { ...id, pidfd: handle?.pidfd, signal: (name) => handle?.signal(name) ?? false };
+}
+
+/** Makes the cgroup when it turns out to be gone; it hardly ever is, and a restart waits for the look. */
+function insideCgroup<T>(cgroup: string | undefined, spawn: () => T): T {
+  try {
+    return spawn();
+  } catch (cause) {
+    if (cgroup === undefined || existsSync(cgroup)) throw cause;
+    mkdirSync(cgroup, { recursive: true });
+    return spawn();
+  }
 }
 
 /** A process that we cannot name we could not prove dead later: it is killed at once, and the start counts as failed. */
@@ -151,7 +179,8 @@ function openOutput(path: string, user: User | undefined): { fd: number | undefi
   }
 }
 
-function describeFailure({ command, cgroup }: SpawnRequest, cause: unknown): SpawnOutcome {
+function describeFailure(request: SpawnRequest, cause: unknown, unseen: boolean): SpawnOutcome {
+  const { command, cgroup } = request;
   const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "";
   const name = command[0] ?? "";
   const message = messageOf(cause);
@@ -162,6 +191,8 @@ function describeFailure({ command, cgroup }: SpawnRequest, cause: unknown): Spa
       permanent: false,
     };
   }
+  const program = unseen ? findProgram(request) : undefined;
+  if (program?.kind === "missing") return neverStarts(program.reason);
   const why = code === "ENOEXEC" ? "it is neither a program for this machine nor a script with a #! line" : message;
   return { kind: "failed", reason: `cannot start ${name}: ${why}`, permanent: PERMANENT_CODES.has(code) };
 }

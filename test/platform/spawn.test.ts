@@ -10,9 +10,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { randomUUID } from "node:crypto";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { detectCgroup, removeCgroup } from "../../src/platform/cgroup.ts";
 import { signalProcess } from "../../src/platform/process-handle.ts";
 import { caughtSignals, isLive, readEnviron, readStat } from "../../src/platform/proc.ts";
 import type { ProcessId } from "../../src/platform/proc.ts";
@@ -22,6 +24,7 @@ import { ownPids } from "../../src/platform/subreaper.ts";
 import { FIXTURES, until } from "./until.ts";
 
 const asRoot = process.getuid?.() === 0;
+const cgroupBase = detectCgroup().base;
 let folder = "";
 let log = "";
 beforeEach(() => {
@@ -130,6 +133,10 @@ test.each([
   ],
   [["true"], { cwd: "/no/such/folder" }, "cannot start true: working folder /no/such/folder does not exist"],
   [["true"], { cwd: "/etc/passwd" }, "cannot start true: working folder /etc/passwd is not a folder"],
+  [["/bin/true"], { cwd: "/no/such/folder" }, "cannot start /bin/true: working folder /no/such/folder does not exist"],
+  [["/bin/true"], { cwd: "/etc/passwd" }, "cannot start /bin/true: working folder /etc/passwd is not a folder"],
+  [["/etc/passwd"], {}, "cannot start /etc/passwd: permission denied"],
+  [["/etc/passwd/bot"], {}, "cannot start /etc/passwd/bot: no such file"],
   [[""], {}, "cannot start the bot: the command is empty"],
 ])("spawnChild() names what can never start: %j %j", (command, more, reason) => {
   for (const make of Object.values(fixtures)) make();
@@ -161,6 +168,20 @@ test("spawnChild() calls a cgroup that cannot be joined a passing failure", () =
   const { outcome } = spawn(["true"], { cgroup: join(folder, "not-a-cgroup") });
   expect(outcome).toMatchObject({ kind: "failed", permanent: false });
 });
+
+test.skipIf(cgroupBase === undefined)(
+  "spawnChild() makes a cgroup that is gone, and starts the bot in it",
+  async () => {
+    const cgroup = join(cgroupBase ?? "", `test-${randomUUID()}`);
+    try {
+      const { ended } = started(["sh", "-c", "cat /proc/self/cgroup"], { cgroup });
+      expect(await ended).toEqual({ code: 0, signal: null });
+      expect(output()).toMatch(new RegExp(`^0::.*/${basename(cgroup)}$`, "m"));
+    } finally {
+      removeCgroup(cgroup);
+    }
+  },
+);
 
 test.runIf(asRoot)("spawnChild() as another user keeps nothing of root: ids, groups and capabilities", async () => {
   const user = lookupUser("nobody");
