@@ -77,7 +77,6 @@ export function isMarked(fd: number, { pending }: OutputIndex): boolean {
 /** Where the stream ends now, as `viewOutput` has it. Throws when the files cannot be read. */
 export function endOfOutput(files: OutputFiles): number {
   // Before the first rotation the file is the stream; a rotation writes its index before it cuts the file.
-  if (existsSync(files.index)) return viewOutput(files).end;
   const bytes = sizeOf(files.log);
   return existsSync(files.index) ? viewOutput(files).end : bytes;
 }

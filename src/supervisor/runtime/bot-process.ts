@@ -168,6 +168,7 @@ export class BotProcess {
       output.end(generation);
       post({ kind: "exited", generation, code, signal, oom });
     });
+    output.noteStart(generation);
     if (started.kind === "failed") {
       const { permanent, reason } = started;
       return post({ kind: "spawnFailed", generation, permanent, reason });

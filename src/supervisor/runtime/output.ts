@@ -46,6 +46,8 @@ interface Ended {
   readonly generation: number;
   /** Where it began; `undefined` for one of an earlier daemon. */
   readonly from: number | undefined;
+  /** Where the next start began; `undefined` while there is none. */
+  to: number | undefined;
   readonly cancel: () => void;
 }
 
@@ -62,7 +64,8 @@ export class Output {
   #trouble: string | undefined;
   #saidHuge = false;
   #saidTruncate = false;
-  #saidDisk = false;
+  /** What fails since it was said; one of the deeds below each. */
+  readonly #failing = new Set<string>();
   #ended: Ended | undefined;
   #start: { readonly generation: number; readonly offset: number } | undefined;
 
@@ -98,15 +101,24 @@ export class Output {
     await this.#worker?.done;
   }
 
-  /** A start comes: notes where its output begins. Never throws. */
+  /** A start comes: sees where its output begins. Never throws. */
   begin(generation: number): void {
-    this.#tryDisk("note the start in the run marks", () => {
+    this.#tryDisk("see where the output of a start begins", () => {
       const offset = endOfOutput(this.#files);
-      this.#closeEnded(offset);
+      if (this.#ended !== undefined) this.#ended.to = offset;
+      this.#ended = undefined;
       this.#start = { generation, offset };
+    });
+  }
+
+  /** Notes for people where the output of that start began: a restart does not wait for it. Never throws. */
+  noteStart(generation: number): void {
+    const start = this.#start;
+    if (start?.generation !== generation) return;
+    this.#tryDisk("note the start in the run marks", () => {
       const { runs } = this.#deps.plan.files;
       const at = this.#deps.clock.wallTime().toISOString();
-      appendFileSync(runs, runMarkLine({ generation, at, offset }), { mode: 0o644 });
+      appendFileSync(runs, runMarkLine({ ...start, at }), { mode: 0o644 });
       if (generation % RUNS_BETWEEN_LOOKS === 0 && statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
     });
   }
@@ -118,24 +130,26 @@ export class Output {
   end(generation: number): void {
     this.#closeEnded();
     const from = this.#start?.generation === generation ? this.#start.offset : undefined;
-    const cancel = this.#deps.clock.after(LAST_WORDS_DELAY_MS, () => this.#closeEnded());
-    this.#ended = { generation, from, cancel };
+    const cancel = this.#deps.clock.after(LAST_WORDS_DELAY_MS, () => this.#keep(ended));
+    const ended: Ended = { generation, from, to: undefined, cancel };
+    this.#ended = ended;
   }
 
-  /** The last words of the ended start reach to `to`, where the next one begins, or to where the file ends now. */
-  #closeEnded(to?: number): void {
-    const { clock } = this.#deps;
+  /** What waits is kept now. */
+  #closeEnded(): void {
     const ended = this.#ended;
     if (ended === undefined) return;
-    this.#ended = undefined;
     ended.cancel();
-    const keep = (): void =>
-      this.#tryDisk("keep the last words", () => {
-        const { generation, from } = ended;
-        this.#keepLastWords(generation, from ?? this.#markOf(generation), to ?? endOfOutput(this.#files));
-      });
-    if (to === undefined) keep();
-    else clock.after(LAST_WORDS_DELAY_MS, keep);
+    this.#keep(ended);
+  }
+
+  /** Last words reach to where the next start began, or to where the file ends now. */
+  #keep(ended: Ended): void {
+    if (this.#ended === ended) this.#ended = undefined;
+    this.#tryDisk("keep the last words", () => {
+      const { generation, from, to } = ended;
+      this.#keepLastWords(generation, from ?? this.#markOf(generation), to ?? endOfOutput(this.#files));
+    });
   }
 
   /** The last start that was noted, for when the identity does not tell; 0 when none can be read. */
@@ -287,13 +301,13 @@ export class Output {
   #tryDisk(what: string, deed: () => void): void {
     try {
       deed();
-      this.#saidDisk = false;
+      this.#failing.delete(what);
     } catch (error) {
       // When it is the index that cannot be read, a worker makes it anew.
       this.#firstLook = true;
-      if (!this.#saidDisk)
-        this.#deps.fact("warn", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
-      this.#saidDisk = true;
+      if (this.#failing.has(what)) return;
+      this.#failing.add(what);
+      this.#deps.fact("warn", `cannot ${what}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
 }

@@ -88,11 +88,12 @@ test("look() says once that the file cannot be rotated, and once more when it is
   expect(statSync(files.log).size).toBe(5 * MAX_SIZE);
 });
 
-test("begin() notes where each start begins, in a file that stays small", () => {
+test("noteStart() notes where each start began, in a file that stays small", () => {
   const output = open();
   for (let generation = 1; generation <= 2_000; generation += 1) {
     output.begin(generation);
     appendFileSync(files.log, "0123456789");
+    output.noteStart(generation);
   }
   expect(statSync(files.runs).size).toBeLessThan(70_000);
   const marks = parseRunMarks(readFileSync(files.runs, "utf8"));
@@ -130,8 +131,10 @@ test("end() keeps nothing that the next start wrote", async () => {
 
 test("end() of a start of an earlier daemon keeps what that start wrote", async () => {
   appendFileSync(files.log, "zero");
-  open().begin(1);
+  const earlier = open();
+  earlier.begin(1);
   appendFileSync(files.log, "one");
+  earlier.noteStart(1);
   open().end(1);
   const path = join(files.exits, "1.log");
   await until("the last words", () => existsSync(path));
@@ -147,17 +150,19 @@ test("look() has a damaged index made anew", async () => {
   output.look();
   await until("the note", () => facts.length === 2);
   expect(facts).toEqual([
-    expect.stringMatching(/^warn: cannot note the start in the run marks: cannot read .*output\.json: /),
+    expect.stringMatching(/^warn: cannot see where the output of a start begins: cannot read .*output\.json: /),
     expect.stringMatching(/^warn: .*output\.json was damaged and is now .*\.damaged-/),
   ]);
   output.begin(2);
   expect(facts).toHaveLength(2);
 });
 
-test("begin() on a disk that refuses says so once and never throws", () => {
+test("noteStart() on a disk that refuses says so once and never throws", () => {
   const output = open();
   mkdirSync(files.runs);
-  output.begin(1);
-  output.begin(2);
+  for (const generation of [1, 2]) {
+    output.begin(generation);
+    output.noteStart(generation);
+  }
   expect(facts).toEqual([expect.stringContaining("warn: cannot note the start in the run marks")]);
 });
