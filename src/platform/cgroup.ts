@@ -161,7 +161,8 @@ export function cgroupPids(path: string, depth = MAX_DEPTH): number[] {
  * reading, and atomic, as the kernel counts while processes come and go. False when it cannot be read.
  */
 export function isUnpopulated(path: string): boolean {
-  return /^populated 0$/m.test(readProc(join(path, "cgroup.events")) ?? "");
+  // Not a pattern: after each half minute it would be compiled anew, and a restart waits for this.
+  return readProc(join(path, "cgroup.events"))?.split("\n").includes("populated 0") === true;
 }
 
 /** SIGKILL to all processes of the cgroup at once, forking ones included; `false` before Linux 5.14 or when it is gone. */

@@ -33,10 +33,10 @@ export function decisionEntry(
       from.kind === to.kind ? "debug" : "info",
     ),
     text,
-    event: { ...event },
+    event,
     from: from.kind,
     to: to.kind,
-    effects: effects.map((effect) => ({ ...effect })),
+    effects,
   };
 }
 
