@@ -11,7 +11,9 @@ let folder = "";
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), "bulk-"))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const run = (script: string) => bulkOutputOf({ command: ["/bin/sh", "-c", script], env: { PATH }, folder });
+const BLOCK_BYTES = 1_024 ** 2;
+const given = { env: { PATH }, blockBytes: BLOCK_BYTES };
+const run = (script: string) => bulkOutputOf({ command: ["/bin/sh", "-c", script], ...given, folder });
 
 async function sizeOf(pieces: AsyncIterable<Uint8Array>): Promise<number> {
   let bytes = 0;
@@ -35,10 +37,10 @@ test("bulkOutputOf() throws at its end what the program said, however much that 
 
 test("bulkOutputOf() ends a program whose reader has left, and says that one is not there", async () => {
   for await (const piece of run("exec yes")) {
-    expect(piece.length).toBe(1_024 ** 2);
+    expect(piece.length).toBe(BLOCK_BYTES);
     break;
   }
-  const none = bulkOutputOf({ command: ["/nowhere/at/all"], env: { PATH }, folder });
+  const none = bulkOutputOf({ command: ["/nowhere/at/all"], ...given, folder });
   await expect(sizeOf(none)).rejects.toThrow("/nowhere/at/all");
   expect(readdirSync(folder)).toEqual([]);
 }, 60_000);
@@ -56,7 +58,7 @@ test("bulkOutputOf() ends a silent program at its signal", async () => {
   const over = new AbortController();
   const begun = join(folder, "begun");
   const command = ["/bin/sh", "-c", `echo $$ > ${begun}; exec sleep 1000`] as const;
-  const read = sizeOf(bulkOutputOf({ command, env: { PATH }, folder, signal: over.signal }));
+  const read = sizeOf(bulkOutputOf({ command, ...given, folder, signal: over.signal }));
   await until("the program has begun", () => existsSync(begun));
   over.abort(new Error("it was interrupted"));
   await expect(read).rejects.toThrow("it was interrupted");

@@ -12,12 +12,12 @@ import { pipeline } from "node:stream/promises";
 import { promisify } from "node:util";
 import type { Manifest, Part } from "../../core/backup-manifest.ts";
 import { PART_BYTES } from "../../core/backup-room.ts";
-import { collectAfter } from "./collect.ts";
+import { collectAfter, release } from "./collect.ts";
 import { openWideSum, type WideSum } from "./wide-sum.ts";
 import { FrameReader, wholeFrames } from "./zstd-frames.ts";
 
 /** Raw bytes of one compressed frame: larger gains nothing, and memory holds a few of them. */
-const FRAME_BYTES = 2 * 1_024 ** 2;
+export const FRAME_BYTES = 2 * 1_024 ** 2;
 /** A flush of more than this stalls whoever else writes to the disk. */
 const SYNC_BYTES = 16 * 1_024 ** 2;
 /** Level of zstd: 3 packs 2 % better and takes twice as long. */
@@ -37,6 +37,12 @@ const CIPHER_COPIES = 4;
 const gzipped = promisify<Uint8Array, ZlibOptions, Buffer>(gzip);
 
 type Codec = Manifest["codec"];
+
+/**
+ * What is stored. Pieces of any size may all be in one buffer, gone when the next is asked for. `frames`: of `FRAME_BYTES`, the last
+ * one shorter, each of which stays as it is until the one after the next is asked for: they are compressed where they are.
+ */
+export type Raw = AsyncIterable<Uint8Array> | { readonly frames: AsyncIterable<Uint8Array<ArrayBuffer>> };
 
 export interface Stored {
   readonly bytes: number;
@@ -59,13 +65,16 @@ export interface StoreOptions {
 }
 
 /** Stores the stream as `data.NNN` in the folder, flushed to the disk. Throws when anything fails; the folder is then rubbish. */
-export async function storeStream(raw: AsyncIterable<Uint8Array>, options: StoreOptions): Promise<Stored> {
+export async function storeStream(raw: Raw, options: StoreOptions): Promise<Stored> {
   const tally = { bytes: 0, crc32: 0 };
   const wide = options.wide ? await openWideSum() : undefined;
   const frames = compressed(raw, options, { tally, wide });
   const writer = new PartWriter(options.folder);
   try {
-    for await (const piece of await encrypted(frames, options.recipients)) writer.write(piece);
+    for await (const piece of await encrypted(frames, options.recipients)) {
+      writer.write(piece);
+      release(piece);
+    }
     return { ...tally, xxh64: wide?.end(), parts: writer.end() };
   } finally {
     writer.close();
@@ -73,7 +82,7 @@ export async function storeStream(raw: AsyncIterable<Uint8Array>, options: Store
 }
 
 async function* compressed(
-  raw: AsyncIterable<Uint8Array>,
+  raw: Raw,
   { compress, signal, onProgress }: StoreOptions,
   { tally, wide }: { readonly tally: { bytes: number; crc32: number }; readonly wide: WideSum | undefined },
 ): AsyncGenerator<Uint8Array> {
@@ -90,32 +99,28 @@ async function* compressed(
 }
 
 /**
- * The stream in compressed frames, each in a buffer of its own; frames one after another are one stream. While a frame is
+ * The stream in compressed frames, each in a buffer of its own, which is for the caller to release; frames one after another are one stream. While a frame is
  * compressed on another thread the one before it is used, and the next is read. `sum` is called with each frame's raw bytes.
  */
 export async function* packedFrames(
-  raw: AsyncIterable<Uint8Array>,
+  raw: Raw,
   compress: Codec["compress"],
   sum: (frame: Uint8Array) => void,
 ): AsyncGenerator<Uint8Array> {
   let packing: Promise<Uint8Array> | undefined;
-  for await (const frame of inFrames(raw)) {
+  for await (const frame of "frames" in raw ? raw.frames : inFrames(raw)) {
     const next = pack(frame, compress);
     // Waited for below, but not where the source fails first.
     next.catch(() => undefined);
     sum(frame);
-    if (packing !== undefined) {
-      const packed = await packing;
-      yield packed;
-      collectAfter(PACKED_COPIES * packed.length);
-    }
+    if (packing !== undefined) yield await packing;
     packing = next;
   }
   // An empty stream has one frame too: decompressors refuse no bytes at all.
   yield await (packing ?? pack(new Uint8Array(0), compress));
 }
 
-/** The stream in pieces of 2 MiB, in two buffers by turns: each is gone when the one after the next is asked for. */
+/** A stream in pieces of any size, as frames. */
 async function* inFrames(raw: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   let frame = new Uint8Array(FRAME_BYTES);
   let other = new Uint8Array(FRAME_BYTES);
@@ -149,14 +154,15 @@ async function encrypted(
   const { Encrypter } = await import("age-encryption");
   const encrypter = new Encrypter();
   for (const recipient of recipients) encrypter.addRecipient(recipient);
-  return collecting(await encrypter.encrypt(streamOf(plain)));
+  return collecting(await encrypter.encrypt(streamOf(collecting(plain, PACKED_COPIES))), CIPHER_COPIES);
 }
 
-/** The pieces of a cipher, which has several buffers for each that it hands on. */
-async function* collecting(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+/** The pieces of what has several buffers for each that it hands on, and nobody to release them. */
+async function* collecting(pieces: AsyncIterable<Uint8Array>, copies: number): AsyncGenerator<Uint8Array> {
   for await (const piece of pieces) {
+    const bytes = piece.length * copies;
     yield piece;
-    collectAfter(piece.length * CIPHER_COPIES);
+    collectAfter(bytes);
   }
 }
 
@@ -307,7 +313,7 @@ async function decrypted(
   }
   if (own.length === 0) throw new NotJudgedError("the identityFile holds no key of age (AGE-SECRET-KEY-…)");
   try {
-    return collecting(await decrypter.decrypt(streamOf(stored())));
+    return collecting(await decrypter.decrypt(streamOf(stored())), CIPHER_COPIES);
   } catch (cause) {
     // A header with a wrong byte is opened by no key either: the checksums tell the one from the other.
     await drain(stored());

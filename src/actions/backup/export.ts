@@ -7,6 +7,7 @@ import { syncDir } from "../../platform/files.ts";
 import { newestProgram } from "../../platform/postgres-tools.ts";
 import { outputOf } from "../../platform/program-pipe.ts";
 import { defineAction } from "../contract.ts";
+import { release } from "./collect.ts";
 import { packedFrames } from "./encode.ts";
 import { failed, Failure } from "./failure.ts";
 import { AOF_NAME } from "./redis-aof.ts";
@@ -82,6 +83,7 @@ async function writePacked(
     });
     for await (const packed of frames) {
       for (let at = 0; at < packed.length;) at += writeSync(fd, packed, at);
+      release(packed);
     }
     fsyncSync(fd);
     return rawBytes;

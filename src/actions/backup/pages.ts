@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { closeSync, openSync, readSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import { FRAME_BYTES } from "./encode.ts";
 
 /** File of the hashes beside the stored parts: xxHash64 of each page, little-endian, in order of the pages. */
 export const PAGE_TABLE = "pages.xxh64";
@@ -13,7 +14,7 @@ const HASH_BYTES = 8;
 /** Table that is still held in memory: 32 GiB of pages of 4 KiB. */
 const MAX_TABLE_BYTES = 64 * 1_024 ** 2;
 /** Bytes read and handed on in one go; a multiple of every page size, which is a power of two up to 64 KiB. */
-const BLOCK_BYTES = 1_024 ** 2;
+const BLOCK_BYTES = FRAME_BYTES;
 const MAX_PAGE_BYTES = 65_536;
 
 /** First bytes of a stream of pages. */
@@ -50,15 +51,15 @@ export interface PageTable {
 }
 
 /**
- * The file in blocks of whole pages, all in one buffer: each is gone when the next is asked for. And their hashes once it was
- * read to its end; `undefined` when they are too many to keep.
+ * The file in blocks of whole pages, which are frames of what is stored. And their hashes once it was read to its
+ * end; `undefined` when they are too many to keep.
  */
 export function readHashed(file: PagedFile): {
-  readonly blocks: AsyncGenerator<Uint8Array>;
+  readonly blocks: AsyncGenerator<Uint8Array<ArrayBuffer>>;
   readonly hashes: () => Uint8Array | undefined;
 } {
   const table = file.pageCount * HASH_BYTES > MAX_TABLE_BYTES ? undefined : new BigUint64Array(file.pageCount);
-  async function* blocks(): AsyncGenerator<Uint8Array> {
+  async function* blocks(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
     let page = 0;
     for (const block of readBlocks(file.path)) {
       if (table !== undefined)
@@ -265,9 +266,10 @@ function hashOf(block: Uint8Array, at: number, pageSize: number): bigint {
   return Bun.hash.xxHash64(block.subarray(at, at + pageSize));
 }
 
-/** All in one buffer, since the collector is slower than a loop over the whole database. */
+/** In two buffers by turns, since the collector is slower than a loop over the whole database. */
 function* readBlocks(path: string): Generator<Uint8Array<ArrayBuffer>> {
-  const block = new Uint8Array(BLOCK_BYTES);
+  let block = new Uint8Array(BLOCK_BYTES);
+  let other = new Uint8Array(BLOCK_BYTES);
   const fd = openSync(path, "r");
   try {
     for (;;) {
@@ -276,6 +278,7 @@ function* readBlocks(path: string): Generator<Uint8Array<ArrayBuffer>> {
         got = readSync(fd, block, filled, block.length - filled, null);
       if (filled === 0) return;
       yield block.subarray(0, filled);
+      [block, other] = [other, block];
     }
   } finally {
     closeSync(fd);

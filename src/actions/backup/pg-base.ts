@@ -11,6 +11,7 @@ import { bulkOutputOf } from "../../platform/program-bulk.ts";
 import { feedProgram } from "../../platform/program-pipe.ts";
 import type { PsqlSession } from "../../platform/psql.ts";
 import { quoteText } from "../../platform/psql.ts";
+import { FRAME_BYTES } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { readPgContent } from "./postgres-content.ts";
 import { openSession, placeOf, sizeOf, withSession, type PostgresTarget } from "./postgres.ts";
@@ -91,9 +92,10 @@ async function capture(target: BaseTarget, { now, scratch, signal }: CaptureCont
       command: [program, ...options],
       env: connectionEnv(placeOf(target), target.password),
       folder: scratch,
+      blockBytes: FRAME_BYTES,
       signal,
     });
-    async function* whole(): AsyncGenerator<Uint8Array> {
+    async function* whole(): AsyncGenerator<Uint8Array<ArrayBuffer>> {
       try {
         yield* stream;
         stoppedAt = now();
@@ -113,7 +115,7 @@ async function capture(target: BaseTarget, { now, scratch, signal }: CaptureCont
         return stoppedAt;
       },
       rawName: BASE_NAME,
-      raw: whole(),
+      raw: { frames: whole() },
       facts: async () => ({
         content: {},
         engine: {

@@ -14,6 +14,7 @@ import { bulkOutputOf } from "../../platform/program-bulk.ts";
 import { feedProgram } from "../../platform/program-pipe.ts";
 import { PsqlSession, quoteName, quoteText } from "../../platform/psql.ts";
 import { askChecks } from "./checks.ts";
+import { FRAME_BYTES } from "./encode.ts";
 import { Failure } from "./failure.ts";
 import { comparePgContent, readPgColumns, readPgContent } from "./postgres-content.ts";
 import type { Captured, CaptureContext, Prover, Source } from "./source.ts";
@@ -132,20 +133,19 @@ async function capture(target: PostgresTarget, { now, scratch, signal }: Capture
     if (exported === undefined || facts === undefined) throw new Error("the server tells nothing of its database");
     const options = ["-Fc", "-Z0", "--no-password", `--lock-wait-timeout=${LOCK_WAIT_MS}`];
     const { version, ...rest } = facts;
+    const dump = bulkOutputOf({
+      command: [program, ...options, `--snapshot=${exported.id}`],
+      env: connectionEnv(placeOf(target), target.password),
+      folder: scratch,
+      signal,
+      blockBytes: FRAME_BYTES,
+    });
     return {
       kind: "full",
       base: null,
       snapshotAt,
       rawName: DUMP_NAME,
-      raw: heldBy(
-        session,
-        bulkOutputOf({
-          command: [program, ...options, `--snapshot=${exported.id}`],
-          env: connectionEnv(placeOf(target), target.password),
-          folder: scratch,
-          signal,
-        }),
-      ),
+      raw: { frames: heldBy(session, dump) },
       facts: async () => ({ content, engine: { name: "PostgreSQL", version, dumpedBy, ...rest } }),
     };
   } catch (cause) {
@@ -155,7 +155,10 @@ async function capture(target: PostgresTarget, { now, scratch, signal }: Capture
 }
 
 /** The snapshot lives as long as the session that exported it. */
-async function* heldBy(session: PsqlSession, dump: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+async function* heldBy(
+  session: PsqlSession,
+  dump: AsyncIterable<Uint8Array<ArrayBuffer>>,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   try {
     yield* dump;
   } catch (cause) {

@@ -16,6 +16,7 @@ import {
   renameSync,
   writeSync,
 } from "node:fs";
+import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   emptyState,
@@ -202,6 +203,22 @@ export function manifestText(folder: string): string {
 /** Pieces of a stored part in a folder. */
 export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Array> {
   return createReadStream(join(folder, name), { highWaterMark: CHUNK_BYTES });
+}
+
+/** The same, all in one buffer: each piece is gone when the next is asked for. */
+export async function* scanPart(folder: string, { name }: Part): AsyncGenerator<Uint8Array> {
+  const file = await open(join(folder, name));
+  try {
+    const piece = new Uint8Array(CHUNK_BYTES);
+    for (;;) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: it is one file.
+      const { bytesRead } = await file.read(piece, 0, piece.length, null);
+      if (bytesRead === 0) return;
+      yield piece.subarray(0, bytesRead);
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 /** The manifest of a backup's folder, wherever it lies; with `id`, of this very backup. Throws when it is not whole. */

@@ -2,6 +2,7 @@
 import type { Basis } from "./basis.ts";
 import type { BackupCheck, CheckResult } from "../../core/backup-checks.ts";
 import type { BackupKind, Manifest } from "../../core/backup-manifest.ts";
+import type { Raw } from "./encode.ts";
 
 export interface Room {
   /** Data before compression, bytes. */
@@ -40,7 +41,7 @@ export interface Captured {
   readonly snapshotAt: Date;
   /** File name of the stream when it is unpacked by hand. */
   readonly rawName: string;
-  readonly raw: AsyncIterable<Uint8Array>;
+  readonly raw: Raw;
   /** What the manifest says of it; asked when `raw` has been read to its end. */
   readonly facts: () => Promise<Pick<Manifest, "content" | "engine">>;
   /** The hashes of its pages, for later incremental backups; asked when `raw` has been read to its end. */

@@ -51,7 +51,14 @@ function captureFrom(
   const found = basis === undefined ? undefined : differenceTo(file, basis);
   if (found === undefined || typeof found === "string") {
     const { blocks, hashes } = readHashed(file);
-    const whole = { kind: "full", base: null, rawName: name, raw: blocks, facts, pageTable: hashes } as const;
+    const whole = {
+      kind: "full",
+      base: null,
+      rawName: name,
+      raw: { frames: blocks },
+      facts,
+      pageTable: hashes,
+    } as const;
     return found === undefined ? whole : { ...whole, instead: found };
   }
   return {

@@ -12,7 +12,7 @@ import { removeTree } from "../../platform/remove-tree.ts";
 import { baseOf, tableFault } from "./basis.ts";
 import { checked, decodeStream, drain } from "./encode.ts";
 import { Failure } from "./failure.ts";
-import { readPart } from "./repository.ts";
+import { readPart, scanPart } from "./repository.ts";
 import { refuseLittleRoom } from "./room.ts";
 import { proverOf } from "./sources.ts";
 
@@ -77,10 +77,13 @@ async function findFault(
   onChecked: (results: readonly CheckResult[]) => void,
 ): Promise<string | null> {
   const { folder, manifest, level, scratch, identity, checks = [] } = options;
-  const read = typeof folder === "string" ? readPart.bind(undefined, folder) : folder.read;
+  const [read, scan] =
+    typeof folder === "string"
+      ? [readPart.bind(undefined, folder), scanPart.bind(undefined, folder)]
+      : [folder.read, folder.read];
   try {
     // Whoever keeps the data elsewhere proves its checksums there.
-    if (level === "L0" && keptElsewhere(manifest) === undefined) await drain(checked(manifest.parts, read));
+    if (level === "L0" && keptElsewhere(manifest) === undefined) await drain(checked(manifest.parts, scan));
     else {
       const raw = decodeStream(manifest, { read, identity });
       const prover = proverOf(manifest.type);

@@ -5,9 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Part } from "../../../src/core/backup-manifest.ts";
-import { decodeStream, storeStream, type StoreOptions } from "../../../src/actions/backup/encode.ts";
-
-const FRAME_BYTES = 2 * 1_024 ** 2;
+import { decodeStream, FRAME_BYTES, storeStream, type StoreOptions } from "../../../src/actions/backup/encode.ts";
 
 class Folder {
   readonly path = mkdtempSync(join(tmpdir(), "encode-"));
@@ -37,6 +35,18 @@ async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   }
 }
 
+/** The bytes as frames in two buffers by turns: each is gone when the one after the next is asked for. */
+async function* byTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const buffers = [new Uint8Array(FRAME_BYTES), new Uint8Array(FRAME_BYTES)] as const;
+  for (let at = 0; at < bytes.length; at += FRAME_BYTES) {
+    const buffer = buffers[(at / FRAME_BYTES) % 2 === 0 ? 0 : 1];
+    buffer.fill(0xee);
+    const frame = bytes.subarray(at, at + FRAME_BYTES);
+    buffer.set(frame);
+    yield buffer.subarray(0, frame.length);
+  }
+}
+
 /** Every frame packs well and differs from the others. */
 function sample(length: number): Uint8Array {
   const bytes = new Uint8Array(length);
@@ -57,12 +67,16 @@ const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes)
 
 describe("storeStream()", () => {
   const lengths = [1_000, FRAME_BYTES, FRAME_BYTES + 1, 5 * FRAME_BYTES - 1];
-  const cases = (["zstd", "gzip", "none"] as const).flatMap((codec) => lengths.map((length) => ({ codec, length })));
+  const cases = (["zstd", "gzip", "none"] as const).flatMap((codec) =>
+    lengths.flatMap((length) => (["pieces", "frames"] as const).map((comesIn) => ({ codec, length, comesIn }))),
+  );
 
-  test.each(cases)("gives $length bytes back that it packed by $codec", async ({ codec: compress, length }) => {
+  test.each(cases)("gives $length bytes back that came in $comesIn, packed by $codec", async (each) => {
     using folder = new Folder();
+    const { codec: compress, length, comesIn } = each;
     const bytes = sample(length);
-    const { crc32, xxh64, parts, bytes: rawBytes } = await storeStream(pieces(bytes), folder.options(compress));
+    const source = comesIn === "frames" ? { frames: byTurns(bytes) } : pieces(bytes);
+    const { crc32, xxh64, parts, bytes: rawBytes } = await storeStream(source, folder.options(compress));
     expect(rawBytes).toBe(length);
     const hash = createHash("sha256");
     const raw = { name: "raw", bytes: length, crc32, ...(xxh64 === undefined ? {} : { xxh64 }) };
