@@ -26,6 +26,8 @@ const remoteSummarySchema = later(() =>
     proven: z.enum(LEVELS).nullable(),
     /** What was last found is that it is damaged. */
     refuted: z.boolean(),
+    /** The same in words; absent: it is not. */
+    damage: z.string().optional(),
     pinned: z.string().nullable(),
     trigger: z.enum(TRIGGERS),
     /** Rows by table; `null`: not counted, or too many tables for one line. */

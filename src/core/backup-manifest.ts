@@ -172,6 +172,13 @@ export function isRefuted(state: BackupState): boolean {
   return state.verifications.length > 0 && provenLevel(state) === undefined;
 }
 
+/** What makes it damaged; `undefined`: it is not, as far as anybody has looked. */
+export function refutation(state: BackupState): string | undefined {
+  if (!isRefuted(state)) return undefined;
+  const failed = state.verifications.findLast(({ ok, level }) => !ok && level !== "L3");
+  return failed?.detail ?? "it does not stand its verification";
+}
+
 /** The name of a backup: sorts by time within a target and kind. `at` is RFC 3339 in UTC, `random` 6 hex digits. */
 export function backupId(target: string, kind: BackupKind, at: string, random: string): string {
   const stamp = at.replace(/[-:]|\.\d+/g, "");
@@ -187,4 +194,10 @@ export function readBackupId(
   return target === undefined || known === undefined || stamp === undefined
     ? undefined
     : { target, kind: known, stamp };
+}
+
+/** Sorts backups by the time in their names, also those whose manifest cannot be read. */
+export function byStamp(a: { readonly id: string }, b: { readonly id: string }): number {
+  const [before, after] = [readBackupId(a.id)?.stamp ?? "", readBackupId(b.id)?.stamp ?? ""];
+  return before === after ? 0 : before < after ? -1 : 1;
 }

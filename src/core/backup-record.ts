@@ -80,6 +80,8 @@ export const backupRecordSchema = later(() =>
       .optional(),
     /** What is there, as the last run or prune left it. */
     stock: stockSchema.optional(),
+    /** Backups that are there and cannot be restored, the oldest first, as whoever looked last has found; absent: none. */
+    damaged: z.array(z.object({ id: z.string(), reason: z.string() })).optional(),
   }),
 );
 export type BackupRecord = z.output<typeof backupRecordSchema>;
@@ -209,6 +211,18 @@ function withFullRun(
 export function withProof(record: BackupRecord, asked: Level, proof: Proof): BackupRecord {
   const stood = proof.ok ? { stood: { ...record.stood, [asked]: proof.at } } : {};
   return { ...record, proofs: { ...record.proofs, [asked]: proof }, ...stood };
+}
+
+/** One that is named leads to the others; the reason may be that of a stranger's program. */
+const MAX_DAMAGED = 5;
+const DAMAGE_CHARS = 300;
+
+/** The record after somebody has looked at all that is there, and found these damaged. */
+export function withDamaged(record: BackupRecord, found: NonNullable<BackupRecord["damaged"]>): BackupRecord {
+  const { damaged: _, ...rest } = record;
+  if (found.length === 0) return rest;
+  const damaged = found.slice(-MAX_DAMAGED).map(({ id, reason }) => ({ id, reason: reason.slice(0, DAMAGE_CHARS) }));
+  return { ...rest, damaged };
 }
 
 /** Name of the record's file in `<stateDir>/backups`; neither name has an @. */

@@ -174,6 +174,12 @@ const backupStatusSchema = z.strictObject({
     .partialRecord(z.enum(LEVELS), time)
     .optional()
     .describe("When a backup last stood a level or a higher one, by level; a level that none did is absent."),
+  damaged: z
+    .array(z.strictObject({ id: z.string(), reason: z.string() }))
+    .optional()
+    .describe(
+      "Backups that are there and were found damaged, by the schedule or by hand, the oldest first; absent: none.",
+    ),
   full: z
     .partialRecord(
       z.enum(["full", "base"]),

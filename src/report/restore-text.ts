@@ -18,6 +18,7 @@ interface Plan {
   readonly bots: readonly string[];
   /** Those of them that are up now. */
   readonly up: readonly string[];
+  readonly damaged: readonly { readonly id: string; readonly store: string; readonly reason: string }[];
 }
 
 const UNITS = [
@@ -42,8 +43,15 @@ export function planText(plan: Plan): string {
       ? []
       : ([["loses", `what was written in the ${spanText(plan.lossSeconds)} since`]] as const)),
     ...placeRows(plan),
+    ...plan.damaged.map(
+      ({ id, store, reason }) => ["damaged", damagedText(plan.backup, { id, store, reason })] as const,
+    ),
   ];
   return rows.map(([label, text]) => `${label.padEnd(8)}  ${text}`).join("\n");
+}
+
+function damagedText(taken: string, { id, store, reason }: Plan["damaged"][number]): string {
+  return id === taken ? `this very backup: ${reason}` : `${id} in ${store}, which is passed over: ${reason}`;
 }
 
 function placeRows({ into, replaces, bots, up }: Plan): readonly (readonly [string, string])[] {

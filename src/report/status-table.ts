@@ -68,12 +68,16 @@ function backupRow(backup: BackupStatus): readonly Cell[] {
   ];
 }
 
-function backupRemark({ target, store, overdue, lastError, copies }: BackupStatus, paint: Paint): readonly string[] {
+function backupRemark(
+  { target, store, overdue, lastError, copies, damaged = [] }: BackupStatus,
+  paint: Paint,
+): readonly string[] {
   const [what, verb] = copies === undefined ? ["backup", "run"] : ["copy", "copy"];
   const fix = `supervisor backup ${verb} ${target}`;
   return [
     ...(overdue ? [paint(`${target}: its ${what} in ${store} is overdue; try it now: ${fix}`, "red")] : []),
     ...(lastError === null ? [] : [paint(`${target}: the last ${what} to ${store} failed: ${lastError}`, "yellow")]),
+    ...damaged.map(({ id, reason }) => paint(`${target}: ${id} in ${store} is DAMAGED: ${reason}`, "red")),
   ];
 }
 

@@ -60,6 +60,39 @@ test.concurrent("backup verify --id finds the target of a backup whose name look
   expect(await rig.cli("backup", "verify", "--id", id)).toMatchObject({ code: 0, err: "", out: `${id}: stands L2\n` });
 });
 
+test.concurrent("a backup that is found damaged by hand is named by list, status, and the plan of a restore, until it is gone", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  fill(rig);
+  const idOf = async (): Promise<string> =>
+    /state-full-\S+/.exec((await rig.cli("backup", "run", "state")).out)?.[0] ?? "";
+  const good = await idOf();
+  const bad = await idOf();
+  const folder = rig.path(join("store", "state", bad));
+  const part = readdirSync(folder).find((name) => name.startsWith("data.")) ?? "";
+  const bytes = readFileSync(join(folder, part));
+  bytes[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
+  writeFileSync(join(folder, part), bytes);
+  await rig.run();
+  expect((await rig.cli("backup", "verify", "state")).code).toBe(4);
+  const [header = "", ...rows] = (await rig.cli("backup", "list", "state")).out.split("\n");
+  expect(header.split(/ {2,}/)).toEqual(["BACKUP", "STORE", "SNAPSHOT", "SIZE", "STORED", "PROVEN", "KEPT", "NOTES"]);
+  expect(rows.find((row) => row.startsWith(good))).toContain(" L1 ");
+  expect(rows.find((row) => row.startsWith(bad))).toMatch(/ DAMAGED .*data/);
+  const [, listed] = JSON.parse((await rig.cli("backup", "list", "state", "--json")).out).backups;
+  expect(listed).toMatchObject({ id: bad, proven: null, damage: expect.any(String) });
+  expect((await rig.cli("status")).out).toContain(`state: ${bad} in local is DAMAGED: ${listed.damage}`);
+  expect((await rig.cli("restore", "state", "--list")).out).toMatch(
+    new RegExp(`^BACKUP .*\n(.*\n)*${bad} .* DAMAGED `),
+  );
+  const plan = await rig.cli("restore", "state", "--dry-run");
+  expect(plan.out).toMatch(new RegExp(`from +${good} in local\n`));
+  expect(plan.out).toContain(`damaged   ${bad} in local, which is passed over: ${listed.damage}`);
+  expect((await rig.cli("restore", "state", "--id", bad, "--dry-run")).out).toContain("damaged   this very backup");
+  rmSync(folder, { recursive: true });
+  expect((await rig.cli("backup", "prune", "state")).code).toBe(0);
+  expect((await rig.cli("status")).out).not.toContain("DAMAGED");
+});
+
 test.concurrent("backup run --incremental stores what differs, and verify puts it together", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
   fill(rig);

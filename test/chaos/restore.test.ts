@@ -116,7 +116,9 @@ test.concurrent("restores without a daemon, into a folder, of one table, and say
   await using rig = new Rig({ bots: { bot: { command: STAY } }, config });
   await stage(rig);
   expect(await rig.cli("restore", "state", "--at", "1d")).toMatchObject({ code: 10 });
-  expect((await rig.cli("restore", "state", "--list")).out).toMatch(/^state-full-.* local .* verified\n$/);
+  expect((await rig.cli("restore", "state", "--list")).out).toMatch(
+    /^BACKUP .* NOTES\nstate-full-.* local .* verified\n$/,
+  );
   expect((await rig.cli("restore", "state", "--dry-run")).code).toBe(0);
   expect((await rig.cli("restore", "state", "--to", "copy")).code).toBe(0);
   expect(readdirSync(rig.path("copy"))).toEqual(["bot.db"]);

@@ -5,6 +5,7 @@ import {
   shrinkOf,
   stoodAt,
   withAttempt,
+  withDamaged,
   withProof,
   type Attempt,
   type BackupRecord,
@@ -98,6 +99,15 @@ test("withAttempt() keeps the proofs of before, so that a weekly one is not made
   const proven = withProof(after(undefined, 1, made("full", 1, 1), false), "L3", proof);
   expect(after(proven, 3, made("full", 3, 1), false).proofs).toEqual({ L3: proof });
   expect(after(proven, 3, failure, false).proofs).toEqual({ L3: proof });
+});
+
+test("withDamaged() keeps the newest five with short reasons, over later attempts, and forgets them when none is left", () => {
+  const record = after(undefined, 1, made("full", 1, 1), false);
+  const found = Array.from({ length: 7 }, (_, n) => ({ id: `b${n}`, reason: "x".repeat(1_000) }));
+  const { damaged = [] } = after(withDamaged(record, found), 2, made("full", 1, 1), false);
+  expect(damaged.map(({ id }) => id)).toEqual(["b2", "b3", "b4", "b5", "b6"]);
+  expect(damaged[0]?.reason).toHaveLength(300);
+  expect(withDamaged(withDamaged(record, found), [])).toEqual(record);
 });
 
 test("stoodAt() counts a proof for the levels below it, a failed one for none, and a copy for none", () => {

@@ -5,6 +5,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { defineAction } from "../contract.ts";
 import type { Proof } from "../../core/backup-record.ts";
 import { failed, Failure } from "./failure.ts";
+import { damagedOf } from "./kept.ts";
 import { hadSuccess, writeProof } from "./record.ts";
 import { Repository, type DamagedBackup, type StoredBackup } from "./repository.ts";
 import { verifyBackup } from "./verify.ts";
@@ -74,7 +75,10 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
     const { level, ok, detail, checks } = verification;
     io.write({ kind: "verified", id, level, ok, detail, ...(checks === undefined ? {} : { checks }) });
   }
-  if (job.record !== undefined) writeProof(job.record, job.level, proofs);
+  if (job.record !== undefined) {
+    const now = repository.list();
+    writeProof(job.record, job.level, proofs, damagedOf(now.backups, now.damaged));
+  }
   return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
 }
 

@@ -13,6 +13,7 @@ import {
   withVerification,
   type Manifest,
   type Part,
+  refutation,
 } from "../../core/backup-manifest.ts";
 import type { Attempt, BackupRecord, Proof } from "../../core/backup-record.ts";
 import { planCopies, remoteJobSchema, type RemoteDeed, type RemoteJob } from "../../core/backup-remote.ts";
@@ -24,10 +25,10 @@ import { tryLock } from "../../platform/lock.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { fetchCopy } from "./fetch.ts";
-import { asKept } from "./kept.ts";
+import { asKept, damagedOf } from "./kept.ts";
 import { doomedOf } from "./prune.ts";
 import { readRecord, writeProof, writeRecord } from "./record.ts";
-import { RemoteRepository, type RemoteBackup, type RemoteStep } from "./remote.ts";
+import { RemoteRepository, type RemoteBackup, type RemoteListing, type RemoteStep } from "./remote.ts";
 import { manifestText, Repository, sumOf, type StoredBackup } from "./repository.ts";
 import { Bucket } from "./s3.ts";
 import { noteCopies } from "./stock.ts";
@@ -111,11 +112,13 @@ async function withLock(
 interface Tally {
   pendingBytes: number;
   there: readonly RemoteBackup[];
+  /** Copies that were found damaged at the begin; what is sent anew is in `there`. */
+  damaged: RemoteListing["damaged"];
 }
 
 async function copy(job: RemoteDeed<"copy">, io: RemoteIo): Promise<void> {
   const startedMs = io.clock.monotonicMs();
-  const tally: Tally = { pendingBytes: 0, there: [] };
+  const tally: Tally = { pendingBytes: 0, there: [], damaged: [] };
   const note = (attempt: Attempt, upTo: string | null): void => {
     const known = attempt.kind === "success" ? job.unchangedAt : readRecord(job.record)?.copies?.unchangedAt;
     const unchanged = known === undefined ? {} : { unchangedAt: known };
@@ -127,7 +130,7 @@ async function copy(job: RemoteDeed<"copy">, io: RemoteIo): Promise<void> {
     await copyAll(job, remote, tally, io);
     const success = newestOf(tally.there, io.clock.wallTime(), Math.round(io.clock.monotonicMs() - startedMs));
     if (success !== undefined) note({ kind: "success", success }, job.newest);
-    await pruneCopies(remote, tally.there, { ...job, dryRun: false, force: false }, io);
+    await pruneCopies(remote, tally, { ...job, dryRun: false, force: false }, io);
   } catch (error) {
     const failure = Failure.from(error);
     note(
@@ -145,6 +148,7 @@ async function copyAll(job: RemoteDeed<"copy">, remote: RemoteRepository, tally:
   const local = repository.list().backups.filter(({ manifest }) => keptElsewhere(manifest) === undefined);
   const listing = await remote.list(local.map(({ id }) => id));
   tally.there = listing.backups;
+  tally.damaged = listing.damaged;
   // What was begun is ended first: a copy that is half deleted may be wanted again.
   for (const id of listing.doomed) await remote.remove(id);
   const plan = planCopies(local.map(asKept), standing(listing.backups), job.retention, io.clock.wallTime().getTime());
@@ -215,7 +219,7 @@ async function sendOne(
 
 async function pruneCopies(
   remote: RemoteRepository,
-  there: readonly RemoteBackup[],
+  { there, damaged }: Pick<Tally, "there" | "damaged">,
   how: Pick<RemoteDeed<"prune">, "record" | "retention" | "dryRun" | "force">,
   io: RemoteIo,
 ): Promise<void> {
@@ -225,19 +229,20 @@ async function pruneCopies(
   for (const id of doomed) await remote.remove(id, parts.get(id));
   if (doomed.length > 0) io.write({ kind: "pruned", ids: [...doomed] });
   const left = there.filter(({ id }) => !doomed.includes(id));
-  if (!how.dryRun) noteCopies(how, left, io.clock);
+  if (!how.dryRun) noteCopies(how, { there: left, damaged }, io.clock);
 }
 
 async function prune(job: RemoteDeed<"prune">, io: RemoteIo): Promise<void> {
   const remote = openRemote(job, io);
-  const { backups, doomed } = await remote.list();
+  const { backups, damaged, doomed } = await remote.list();
   if (!job.dryRun) for (const id of doomed) await remote.remove(id);
-  await pruneCopies(remote, backups, job, io);
+  await pruneCopies(remote, { there: backups, damaged }, job, io);
 }
 
 async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
   const remote = openRemote(job, io);
   const { backups, damaged } = await remote.list(job.ids);
+  const states = new Map(backups.map(({ id, state }) => [id, { id, state }]));
   const missing = job.ids.filter((id) => ![...backups, ...damaged].some((each) => each.id === id));
   if (missing.length > 0) throw new Failure("source", `there is no copy of ${missing.join(", ")} in ${job.store}`);
   const named = ({ id }: { readonly id: string }): boolean => job.ids.length === 0 || job.ids.includes(id);
@@ -249,7 +254,8 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
   for (const { id, reason } of rotten) io.write({ kind: "verified", id, level: job.level, ok: false, detail: reason });
   const at = io.clock.wallTime().toISOString();
   const proofs: Proof[] = rotten.map(({ id, reason }) => ({ id, at, ok: false, detail: reason }));
-  if (proofs.length > 0) writeProof(job.record, job.level, proofs);
+  const note = (): void => writeProof(job.record, job.level, proofs, damagedOf([...states.values()], damaged));
+  if (proofs.length > 0) note();
   for (const { id, manifest, state } of wanted) {
     const base = backups.find((each) => each.id === manifest.base);
     const lost: Failure[] = [];
@@ -268,11 +274,13 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
     });
     // A store that went away says nothing of what it holds.
     if (lost[0] !== undefined) throw lost[0];
-    await remote.writeState(id, withVerification(state, verification));
+    const proven = withVerification(state, verification);
+    await remote.writeState(id, proven);
+    states.set(id, { id, state: proven });
     const { level, ok, detail, checks } = verification;
     if (!ok) faults += 1;
     proofs.push({ id, at: verification.at, ok, detail });
-    writeProof(job.record, job.level, proofs);
+    note();
     io.write({ kind: "verified", id, level, ok, detail, ...(checks === undefined ? {} : { checks }) });
   }
   if (faults > 0) throw new Failure("verify", `${faults} of the copies in ${job.store} do not stand ${job.level}`);
@@ -322,6 +330,7 @@ async function probe({ remote }: RemoteDeed<"probe">, { clock }: RemoteIo): Prom
 function summaryOf({ manifest, state }: RemoteBackup): RemoteSummary {
   const { type, kind, base, snapshotAt, createdAt, raw, codec, trigger, content } = manifest;
   const { tables } = content;
+  const damage = refutation(state);
   return {
     type,
     ...(kind === "base" ? { physical: true } : {}),
@@ -336,6 +345,7 @@ function summaryOf({ manifest, state }: RemoteBackup): RemoteSummary {
     encrypted: codec.encrypt !== null,
     proven: provenLevel(state) ?? null,
     refuted: isRefuted(state),
+    ...(damage === undefined ? {} : { damage }),
     pinned: state.pinned,
     tables: tables === undefined || JSON.stringify(tables).length > MAX_TABLES_CHARS ? null : tables,
   };

@@ -4,6 +4,7 @@ import type { Level } from "../../core/backup-manifest.ts";
 import {
   backupRecordSchema,
   withAttempt,
+  withDamaged,
   withProof,
   type Attempt,
   type BackupRecord,
@@ -17,6 +18,8 @@ import { ensureDir, readTextIfExists, setAside, writeFileAtomic } from "../../pl
 const MAX_RECORD_BYTES = 65_536;
 /** Who may ask the daemon for its status may read what it shows. */
 const RECORD_MODE = 0o640;
+
+type Damaged = NonNullable<BackupRecord["damaged"]>;
 
 interface RecordOf {
   readonly record: string;
@@ -45,23 +48,25 @@ export function writeRecord(
   }
 }
 
-/** Remembers proofs, of which the last counts; never throws. A target that was never backed up from here has no record. */
-export function writeProof(path: string, asked: Level, proofs: readonly Proof[]): void {
+/** Remembers proofs, of which the last counts, and which of the backups that are there are damaged; never throws. A target that was never backed up from here has no record. */
+export function writeProof(path: string, asked: Level, proofs: readonly Proof[], damaged: Damaged): void {
   const last = proofs.find(({ ok }) => !ok) ?? proofs.at(-1);
   try {
     const record = readRecord(path);
-    if (record === undefined || last === undefined) return;
-    writeFileAtomic(path, `${JSON.stringify(withProof(record, asked, last))}\n`, RECORD_MODE);
+    if (record === undefined) return;
+    const proven = last === undefined ? record : withProof(record, asked, last);
+    writeFileAtomic(path, `${JSON.stringify(withDamaged(proven, damaged))}\n`, RECORD_MODE);
   } catch {
     // What the backup's own state says is what counts.
   }
 }
 
 /** Remembers what is there, and returns what was; never throws. A target that was never backed up from here has no record. */
-export function writeStock(path: string, stock: Stock): Stock | undefined {
+export function writeStock(path: string, stock: Stock, damaged: Damaged): Stock | undefined {
   try {
     const record = readRecord(path);
-    if (record !== undefined) writeFileAtomic(path, `${JSON.stringify({ ...record, stock })}\n`, RECORD_MODE);
+    if (record !== undefined)
+      writeFileAtomic(path, `${JSON.stringify({ ...withDamaged(record, damaged), stock })}\n`, RECORD_MODE);
     return record?.stock;
   } catch {
     // The next run writes it again.

@@ -9,7 +9,7 @@ import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { diskFree } from "../../platform/machine.ts";
 import { archivedBytes } from "./wal-archive.ts";
-import { asKept, type Provable } from "./kept.ts";
+import { asKept, damagedOf, type Provable } from "./kept.ts";
 import { writeStock } from "./record.ts";
 import type { Repository } from "./repository.ts";
 
@@ -36,12 +36,13 @@ export function noteStock(
     const room = diskFree(repository.folder);
     const disk = room && { freeBytes: room.freeBytes, reserveBytes: reserveBytes(room.totalBytes) };
     const walBytes = archivedBytes(repository.folder);
+    const { backups, damaged } = repository.list();
     const stock = {
-      ...countOf(repository.list().backups, retention, clock),
+      ...countOf(backups, retention, clock),
       ...(walBytes === 0 ? {} : { walBytes }),
       ...(disk && { disk }),
     };
-    const before = writeStock(record, stock);
+    const before = writeStock(record, stock, damagedOf(backups, damaged));
     const low = isLow(stock);
     // The same is said once, and not again by each incremental backup.
     if (trigger === "schedule" || disk === undefined || low === (before !== undefined && isLow(before))) return;
@@ -58,8 +59,12 @@ export function noteStock(
 }
 
 /** Of what lies in a bucket, which has no end. */
-export function noteCopies({ record, retention }: StockOf, there: readonly Provable[], clock: Clock): void {
-  writeStock(record, countOf(there, retention, clock));
+export function noteCopies(
+  { record, retention }: StockOf,
+  { there, damaged }: { readonly there: readonly Provable[]; readonly damaged: Parameters<typeof damagedOf>[1] },
+  clock: Clock,
+): void {
+  writeStock(record, countOf(there, retention, clock), damagedOf(there, damaged));
 }
 
 function countOf(backups: readonly Provable[], retention: Retention, clock: Clock): Stock {

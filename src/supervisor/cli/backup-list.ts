@@ -1,11 +1,12 @@
 /** `supervisor backup list`: what is stored in the directories and in the buckets, how far each is proven, and why it is kept. */
 import { asKept } from "../../actions/backup/kept.ts";
 import { BACKUP_EXIT, type RemoteSummary } from "../../core/backup-job.ts";
-import { provenLevel } from "../../core/backup-manifest.ts";
+import { provenLevel, refutation } from "../../core/backup-manifest.ts";
 import { planRetention, type Kept, type Retention, type Verdict } from "../../core/backup-retention.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
+import { layOut, painter, type Cell } from "../../report/text-table.ts";
 import type { Place } from "../runtime/backup-run.ts";
 import { lookAtCopies, retentionOf } from "../runtime/copies.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
@@ -39,6 +40,8 @@ interface Copy {
 
 interface Listed extends Place, Shown {
   readonly id: string;
+  /** What a verification found wrong; `null`: nothing. */
+  readonly damage: string | null;
   readonly state: "stored" | "verified" | "replicated";
   /** Where else it lies; `null`: nobody has looked, or it is a copy itself. */
   readonly copies: readonly Copy[] | null;
@@ -78,32 +81,50 @@ export async function listBackups(
   if (json === true) return io.out(JSON.stringify({ version: 1, backups: shown, faults }));
   for (const fault of faults) io.err(fault);
   if (shown.length === 0 && faults.length === 0) return io.out("there are no backups");
-  for (const row of shown) io.out("kind" in row ? textOf(row) : `${row.id}  ${row.store}  DAMAGED: ${row.damage}`);
+  const { colour, columns } = io;
+  if (shown.length > 0) io.out(layOut({ ...TABLE, rows: shown.map(rowOf) }, columns, painter(colour)));
 }
 
-function textOf(row: Listed): string {
-  const { id, store, snapshotAt, unchangedAt, rawBytes, storedBytes, proven, encrypted, pinned, trigger, copiedAt } =
-    row;
-  const copies = (row.copies ?? []).filter(({ ok }) => ok);
+const TABLE = {
+  header: ["BACKUP", "STORE", "SNAPSHOT", "SIZE", "STORED", "PROVEN", "KEPT", "NOTES"],
+  dispensable: ["SIZE", "STORED", "STORE"],
+} as const;
+
+function rowOf(row: Listed | Omit<Row, "backup">): readonly Cell[] {
+  const { id, store, damage } = row;
+  const mark: Cell = damage === null ? ["NOT PROVEN", "yellow"] : ["DAMAGED", "red"];
+  if (!("kind" in row)) return [[id], [store], ["?"], ["?"], ["?"], mark, ["-"], [damage ?? ""]];
+  const { snapshotAt, rawBytes, storedBytes, proven, keep, reason } = row;
   return [
-    id,
-    store,
-    `${snapshotAt}${unchangedAt === null ? "" : `, unchanged until ${unchangedAt}`}`,
-    `${formatSize(rawBytes)} as ${formatSize(storedBytes)}`,
-    proven ?? "NOT PROVEN",
-    ...copies.map((copy) => `copied to ${copy.store}${copy.copiedAt === null ? "" : ` at ${copy.copiedAt}`}`),
+    [id],
+    [store],
+    [snapshotAt],
+    [formatSize(rawBytes)],
+    [formatSize(storedBytes)],
+    proven === null ? mark : [proven],
+    [keep ? keptText(row) : `until the next prune: ${reason}`],
+    [notesOf(row).join("; ")],
+  ];
+}
+
+function notesOf({ damage, unchangedAt, copies, copiedAt, encrypted, pinned, trigger }: Listed): readonly string[] {
+  return [
+    ...(damage === null ? [] : [damage]),
+    ...(unchangedAt === null ? [] : [`unchanged until ${unchangedAt}`]),
+    ...(copies ?? []).flatMap(({ ok, store: to, copiedAt: at }) =>
+      ok ? [`copied to ${to}${at === null ? "" : ` at ${at}`}`] : [],
+    ),
     ...(copiedAt === null ? [] : [`copied at ${copiedAt}`]),
     ...(encrypted ? ["encrypted"] : []),
     ...(pinned === null ? [] : [`pinned: ${pinned}`]),
     ...(trigger === "pre-restore" ? ["made before a restore"] : []),
-    ...(row.keep ? keptText(row) : [`goes with the next prune: ${row.reason}`]),
-  ].join("  ");
+  ];
 }
 
-/** What was said already is not said again. */
-function keptText({ reason, tiers, pinned, trigger }: Listed): readonly string[] {
-  if (tiers.length > 0) return [`kept: ${tiers.join(", ")}`];
-  return pinned === null && trigger !== "pre-restore" ? [`kept: ${reason}`] : [];
+/** What the notes say is not said again. */
+function keptText({ reason, tiers, pinned, trigger }: Listed): string {
+  if (tiers.length > 0) return tiers.join(", ");
+  return pinned === null && trigger !== "pre-restore" ? reason : "yes";
 }
 
 function copiesOf(rows: readonly Row[]): ReadonlyMap<string, readonly Copy[]> {
@@ -127,7 +148,7 @@ async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
   const whole = backups.map(({ id, manifest, state }) => ({
     ...place,
     id,
-    damage: null,
+    damage: refutation(state) ?? null,
     backup: {
       kind: manifest.type,
       snapshotAt: manifest.snapshotAt,
@@ -159,11 +180,17 @@ async function lookThere(loaded: LoadedConfig, place: Place): Promise<Look> {
       base: _,
       tables: _tables,
       refuted: _refuted,
+      damage: refuted = null,
       unchangedAt = null,
       copiedAt = null,
       ...facts
     } = backup;
-    return { ...place, id, damage, backup: { kind, unchangedAt, copiedAt, ...facts, ...verdictOf(id) } };
+    return {
+      ...place,
+      id,
+      damage: damage ?? refuted,
+      backup: { kind, unchangedAt, copiedAt, ...facts, ...verdictOf(id) },
+    };
   });
   return { rows, fault };
 }

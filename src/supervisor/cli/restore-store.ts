@@ -56,6 +56,7 @@ async function copiesAsStored(loaded: LoadedConfig, place: Place): Promise<Store
     preRestore: backup?.trigger === "pre-restore",
     tables: backup?.tables ?? undefined,
     physical: backup?.physical === true,
+    refuted: backup?.damage ?? null,
     damage,
   }));
   return { all, faults: fault === null ? [] : [fault] };

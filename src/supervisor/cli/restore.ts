@@ -9,6 +9,7 @@ import { EXIT } from "../../core/exit-code.ts";
 import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
 import { systemClock } from "../../platform/clock.ts";
 import type { Worker } from "../../platform/worker.ts";
+import { layOut, painter, type Cell } from "../../report/text-table.ts";
 import { planText } from "../../report/restore-text.ts";
 import { copyPlacesOf, runDeed, type DeedEnd } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
@@ -321,11 +322,11 @@ function list(
 ): void {
   const { all: stored, faults } = looked ?? storedBackups(loaded, target);
   if (faults.length > 0) io.setExitCode(BACKUP_EXIT.source);
-  const all = stored.map(({ id, store, snapshotAt, unchangedAt, verified, damage, preRestore }) => ({
+  const all = stored.map(({ id, store, snapshotAt, unchangedAt, verified, damage, refuted, preRestore }) => ({
     id,
     store,
     verified,
-    damage,
+    damage: damage ?? refuted,
     preRestore,
     snapshotAt: snapshotAt === "" ? null : snapshotAt,
     unchangedAt,
@@ -333,8 +334,33 @@ function list(
   if (json === true) return io.out(JSON.stringify({ version: 1, backups: all, faults }));
   for (const fault of faults) io.err(fault);
   if (all.length === 0 && faults.length === 0) return io.out(`there are no backups of ${target}`);
-  for (const { id, store, snapshotAt, unchangedAt, verified, damage, preRestore } of all)
-    io.out(
-      `${id}  ${store}  ${snapshotAt ?? "?"}${unchangedAt === null ? "" : `, unchanged until ${unchangedAt}`}  ${damage === null ? (verified ? "verified" : "NOT VERIFIED") : `DAMAGED: ${damage}`}${preRestore ? "  made before a restore: only by --id" : ""}`,
-    );
+  if (all.length > 0) io.out(listText(all, io));
+}
+
+interface Restorable {
+  readonly id: string;
+  readonly store: string;
+  readonly snapshotAt: string | null;
+  readonly unchangedAt: string | null;
+  readonly verified: boolean;
+  readonly damage: string | null;
+  readonly preRestore: boolean;
+}
+
+function listText(all: readonly Restorable[], { colour, columns }: CliIo): string {
+  const rows = all.map(({ id, store, snapshotAt, unchangedAt, verified, damage, preRestore }): readonly Cell[] => [
+    [id],
+    [store],
+    [snapshotAt ?? "?"],
+    damage === null ? (verified ? ["verified"] : ["NOT VERIFIED", "yellow"]) : ["DAMAGED", "red"],
+    [
+      [
+        ...(damage === null ? [] : [damage]),
+        ...(unchangedAt === null ? [] : [`unchanged until ${unchangedAt}`]),
+        ...(preRestore ? ["made before a restore: only by --id"] : []),
+      ].join("; "),
+    ],
+  ]);
+  const header = ["BACKUP", "STORE", "SNAPSHOT", "STATE", "NOTES"];
+  return layOut({ header, rows, dispensable: ["STORE"] }, columns, painter(colour));
 }

@@ -45,6 +45,7 @@ export function backupStatus(
     failuresByStage: record?.failures ?? {},
     lastAttemptAt: record?.lastAttemptAt ?? null,
     ...(record === undefined ? {} : factsOf(record, disk)),
+    ...(record?.damaged === undefined ? {} : { damaged: record.damaged }),
   };
 }
 

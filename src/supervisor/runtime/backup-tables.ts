@@ -186,6 +186,7 @@ export const RECORD_TABLE: Shape = {
       },
       optional: true,
     },
+    damaged: { is: "list", item: { is: "map", keys: { id: { is: "text" }, reason: { is: "text" } } }, optional: true },
   },
 };
 
@@ -314,6 +315,7 @@ export const LINE_TABLE: Shape = {
             encrypted: { is: "flag" },
             proven: { is: "one", of: ["L0", "L1", "L2", "L3"], nullable: true },
             refuted: { is: "flag" },
+            damage: { is: "text", optional: true },
             pinned: { is: "text", nullable: true },
             trigger: { is: "one", of: ["schedule", "manual", "pre-restore", "pre-upgrade"] },
             tables: { is: "record", key: { is: "text" }, item: { is: "number", whole: true }, nullable: true },

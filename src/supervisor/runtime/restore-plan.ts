@@ -5,7 +5,7 @@ import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { untilMs } from "../../core/backup-retention.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
-import { provenLevel, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
+import { byStamp, provenLevel, refutation, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
 import { formatOf, holdsOf, misfit, namelessText, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
 import { lookInto } from "./stores.ts";
@@ -40,6 +40,8 @@ export interface RestorePlan {
   /** What is replaced, with its bytes now; `null` bytes: a folder, or nothing is there. */
   readonly replaces: readonly { readonly path: string; readonly bytes: number | null }[];
   readonly bots: readonly string[];
+  /** Backups that were found damaged and are newer than the one that is taken, or are that one, the newest first. */
+  readonly damaged: readonly { readonly id: string; readonly store: string; readonly reason: string }[];
 }
 
 export type Planned =
@@ -62,6 +64,8 @@ interface Stored extends Candidate {
   readonly tables: Tables;
   /** A base of a whole server. */
   readonly physical: boolean;
+  /** What a verification found wrong; `null`: nothing, or nobody has looked. */
+  readonly refuted: string | null;
 }
 
 /** Rows by table; `undefined` when nobody has counted them. */
@@ -94,6 +98,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       preRestore: manifest.trigger === "pre-restore",
       tables: manifest.content.tables,
       physical: manifest.kind === "base",
+      refuted: refutation(state) ?? null,
       damage: null,
     }));
     const damaged = listing.damaged.map(({ id, reason }) => ({
@@ -108,6 +113,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       preRestore: false,
       tables: undefined,
       physical: false,
+      refuted: null,
       damage: reason,
     }));
     return [...whole, ...damaged];
@@ -137,7 +143,11 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
     wish,
     now,
   );
-  if (typeof found === "string") return faults.length === 0 ? none(found) : none(faults.join("; "), BACKUP_EXIT.source);
+  if (typeof found === "string") {
+    const [worst] = damagedOf(all, undefined);
+    const why = worst === undefined ? found : `${found}; ${worst.id} in ${worst.store} is damaged: ${worst.reason}`;
+    return faults.length === 0 ? none(why) : none(faults.join("; "), BACKUP_EXIT.source);
+  }
   const { id, store, folder, snapshotAt } = found;
   const heldMs = untilMs(found, now.getTime());
   const unchangedAt = heldMs > found.snapshotMs ? new Date(heldMs).toISOString() : null;
@@ -152,13 +162,34 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
       snapshotAt,
       unchangedAt,
       lossSeconds: lossOf(unchangedAt ?? snapshotAt, now),
+      damaged: damagedOf(all, found).filter((each) => each.id === id || wish.id === undefined),
     },
     from: { kind: "backup", folder, id },
     faults,
   };
 }
 
-type Common = Omit<RestorePlan, "backup" | "store" | "snapshotAt" | "unchangedAt" | "lossSeconds">;
+/** Whoever reads a plan learns that the newest is not taken, and why; a list of all of them is that of the backups. */
+const MAX_NAMED = 3;
+
+/** Those that are damaged, from `found` on, the newest first. */
+function damagedOf(all: readonly Stored[], found: Stored | undefined): RestorePlan["damaged"] {
+  return all
+    .flatMap((each) => {
+      const reason = each.damage ?? each.refuted;
+      return reason === null || !concerns(each, found) ? [] : [{ id: each.id, store: each.store, reason }];
+    })
+    .toSorted((a, b) => byStamp(b, a))
+    .slice(0, MAX_NAMED);
+}
+
+/** Of one whose manifest cannot be read the name alone tells the time, to the second. */
+function concerns(each: Stored, found: Stored | undefined): boolean {
+  if (found === undefined || (each.id === found.id && each.store === found.store)) return true;
+  return each.damage === null ? each.snapshotMs > found.snapshotMs : byStamp(found, each) <= 0;
+}
+
+type Common = Omit<RestorePlan, "damaged" | "backup" | "store" | "snapshotAt" | "unchangedAt" | "lossSeconds">;
 
 /** What the state of a backup says of later looks at its source. */
 export function seenOf(unchangedAt: string | undefined): Pick<Stored, "unchangedAt" | "unchangedMs"> {
@@ -181,7 +212,7 @@ function planFile(path: string, common: Common, now: Date): Planned {
   if (unknown !== undefined) return none(unknown, BACKUP_EXIT.usage);
   const snapshotAt = manifest?.snapshotAt ?? null;
   const lossSeconds = snapshotAt === null ? null : lossOf(snapshotAt, now);
-  const plan = { ...common, backup: path, store: null, snapshotAt, unchangedAt: null, lossSeconds };
+  const plan = { ...common, backup: path, store: null, snapshotAt, unchangedAt: null, lossSeconds, damaged: [] };
   return { kind: "planned", plan, from: { kind: "file", path }, faults: [] };
 }
 

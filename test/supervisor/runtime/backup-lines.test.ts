@@ -33,6 +33,7 @@ const record: BackupRecord = {
     newestAt: null,
     disk: { freeBytes: 1.5, reserveBytes: 1 },
   },
+  damaged: [{ id, reason: "a checksum is wrong" }],
 };
 const drill: DrillRecord = {
   version: 1,

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { checkBackups } from "../../../src/actions/backup/check.ts";
 import { pruneBackups } from "../../../src/actions/backup/prune.ts";
+import { withVerification } from "../../../src/core/backup-manifest.ts";
 import { recordName } from "../../../src/core/backup-record.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { planText } from "../../../src/report/restore-text.ts";
@@ -114,6 +115,30 @@ test("a store that is gone or cannot be read is a fault, and nothing makes an em
   mkdirSync(join(rig.store, "state"), { recursive: true });
   expect(await checkBackups({ ...common, level: "L0", ids: [] }, io)).toBe(4);
   expect(await rig.backUp(job)).toBe(0);
+});
+
+test("planRestore() names the newer backups that were found damaged, and one that is asked for", async () => {
+  const { rig, loaded, job } = await stage();
+  using _ = rig;
+  const good = rig.stored().id;
+  expect(await rig.backUp(job)).toBe(0);
+  const [, newer] = rig.repository().list().backups;
+  if (newer === undefined) throw new Error("there is no second backup");
+  const at = new Date().toISOString();
+  const failed = { level: "L0", at, ok: false, durationMs: 1, detail: "data.000 is damaged" } as const;
+  rig.repository().writeState(newer.id, withVerification(newer.state, failed));
+  const damaged = [{ id: newer.id, store: "local", reason: "data.000 is damaged" }];
+  const planned = plan(loaded);
+  expect(planned).toMatchObject({ plan: { backup: good, damaged } });
+  if (planned.kind === "none") throw new Error(planned.reason);
+  expect(planText({ ...planned.plan, up: [] })).toMatch(
+    /\ndamaged +\S+ in local, which is passed over: data.000 is damaged$/,
+  );
+  expect(plan(loaded, { id: newer.id })).toMatchObject({ plan: { backup: newer.id, damaged } });
+  expect(plan(loaded, { id: good })).toMatchObject({ plan: { damaged: [] } });
+  rmSync(join(rig.store, "state", good), { recursive: true });
+  const reason = `no backup is verified and whole; ${newer.id} in local is damaged: data.000 is damaged`;
+  expect(plan(loaded)).toMatchObject({ kind: "none", reason });
 });
 
 test("planText() says which bots are stopped, and that the others stay down", async () => {
