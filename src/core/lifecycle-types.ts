@@ -135,8 +135,9 @@ export type Timer = "start" | "stop" | "backoff" | "stable" | "settled" | "close
 /** `atMs` is monotonic ms and `roll` is in [0, 1); both come from the shell. */
 export type Event = { readonly atMs: number } & (
   | { readonly kind: "start" }
-  | { readonly kind: "stop" }
   /** `why`: what the exit record says; an operator's wish where it is absent. */
+  | { readonly kind: "stop"; readonly why?: string }
+  /** As with `stop`. */
   | { readonly kind: "restart"; readonly why?: string }
   | {
       readonly kind: "emergency";

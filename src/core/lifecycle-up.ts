@@ -24,7 +24,7 @@ const overdue = { trigger: "closeAfter", reason: "no healthy bot for the time of
 const ended = (cause: ExitInfo["cause"], detail: string): ExitInfo => ({ cause, code: null, signal: null, detail });
 
 export function stopByOperator(policy: Policy, state: Up, event: Of<Event, "stop">): Step {
-  const exit = ended("stopped", "stopped by the operator");
+  const exit = ended("stopped", event.why ?? "stopped by the operator");
   return stopPolitely(policy, { ...state, wanted: false }, { kind: "stay" }, exit, event.atMs);
 }
 

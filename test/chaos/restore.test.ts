@@ -66,6 +66,7 @@ test.concurrent("a restore stops its bot, starts it with level minimal, and the 
   expect(sql(rig, "SELECT count(*) FROM orders")).toBe("3");
   const after = await rig.bot();
   expect(after).toMatchObject({ state: "running", level: "minimal" });
+  expect(after.lastExit).toMatchObject({ cause: "stopped", detail: "stopped for a restore of state" });
   expect(after.pid).not.toBe(before.pid);
   expect(levelFile(rig)).toBe("minimal");
   expect(await rig.cli("arm", "bot", "--reason", "looked at it")).toMatchObject({ code: 0 });

@@ -44,7 +44,7 @@ export interface Keeper {
 }
 
 /** Throws when neither the daemon answers nor its place can be taken. */
-export async function keepBots({ bots, socket, stateDir }: RestoreJob, clock: Clock): Promise<Keeper> {
+export async function keepBots({ bots, socket, stateDir, target }: RestoreJob, clock: Clock): Promise<Keeper> {
   const daemon = { socket, stateDir, clock };
   const status = await askPatiently(daemon, "GET", "/v1/status").catch(() => undefined);
   if (status === undefined) return withoutDaemon(stateDir);
@@ -59,7 +59,7 @@ export async function keepBots({ bots, socket, stateDir }: RestoreJob, clock: Cl
       for (const bot of up) {
         // Safe: one bot after the other, so that a refusal names the first.
         // oxlint-disable-next-line no-await-in-loop
-        const trouble = await order(daemon, bot, "stop");
+        const trouble = await order(daemon, bot, "stop", `?restore=${target.name}`);
         if (trouble !== undefined) throw new Failure("bots", trouble);
       }
     },
@@ -98,9 +98,10 @@ function withoutDaemon(stateDir: string): Keeper {
   };
 }
 
-async function order(daemon: Asked, bot: string, verb: "start" | "stop"): Promise<string | undefined> {
+/** `why` is a query that an older daemon reads over. */
+async function order(daemon: Asked, bot: string, verb: "start" | "stop", why = ""): Promise<string | undefined> {
   try {
-    const { ok, value } = await askPatiently(daemon, "POST", `/v1/bots/${encodeURIComponent(bot)}/${verb}`);
+    const { ok, value } = await askPatiently(daemon, "POST", `/v1/bots/${encodeURIComponent(bot)}/${verb}${why}`);
     if (ok) return undefined;
     return refusalSchema.safeParse(value).data?.error.message ?? `cannot ${verb} ${bot}: the supervisor refused`;
   } catch (cause) {

@@ -134,7 +134,7 @@ const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
   "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot),
-  "POST stop": ({ bot }) => stop(bot),
+  "POST stop": ({ bot, request }) => stop(bot, request),
   "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot),
   "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),

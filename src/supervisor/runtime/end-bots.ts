@@ -22,7 +22,7 @@ export async function endBots(bots: readonly Bot[], end: EndOfBots): Promise<voi
 }
 
 async function stopBot({ loop, plan }: Bot): Promise<void> {
-  loop.post({ kind: "stop" });
+  loop.post({ kind: "stop", why: "stopped together with the supervisor" });
   const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
   await loop.settles(down, 3 * plan.policy.stopTimeout + MARGIN_MS);
 }

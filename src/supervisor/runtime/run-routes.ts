@@ -77,9 +77,13 @@ export async function upAnswer(bot: Bot, verb: string, already = false): Promise
   });
 }
 
-export async function stop(bot: Bot): Promise<Response> {
+/** Target of a restore that has its bots stopped; its name goes into a sentence. */
+const TARGET = /^[a-z][a-z0-9-]{0,31}$/;
+
+export async function stop(bot: Bot, request: Request): Promise<Response> {
   const already = settledDown(bot.loop.state);
-  bot.loop.post({ kind: "stop" });
+  const target = new URL(request.url).searchParams.get("restore") ?? "";
+  bot.loop.post({ kind: "stop", ...(TARGET.test(target) ? { why: `stopped for a restore of ${target}` } : {}) });
   const down = await bot.loop.settles(settledDown, answerTimeoutMs(bot));
   const { state } = bot.loop;
   if (down && state.kind !== "stuck")

@@ -196,7 +196,7 @@ export class Reloader {
     const waitsFor = bot.waitsFor.filter((each) => after?.after.includes(each));
     const was = { name, wanted, waitsFor };
     bot.leaving = true;
-    bot.loop.post({ kind: "stop" });
+    bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
     const { state } = bot.loop;
     if (this.#deps.stopping()) return { ...was, error: "the supervisor is stopping" };
