@@ -34,6 +34,45 @@ const starknetLater: Bun.BunPlugin = {
   },
 };
 
+/**
+ * zod makes its classes as it is loaded: some 5 ms of each start, and the daemon starts its first bot without a schema. It is loaded by
+ * the first of its functions that is called, and configured then.
+ */
+const zodLater: Bun.BunPlugin = {
+  name: "zod-later",
+  setup(builder) {
+    const file = Bun.resolveSync("zod", root);
+    builder.onResolve({ filter: /^zod$/ }, () => ({ path: "zod", namespace: "zod-later" }));
+    builder.onLoad({ filter: /.*/, namespace: "zod-later" }, async () => {
+      // Its classes are left out: a stand-in for one would be no class. Whoever comes to need one is told by the bundler.
+      const parts = Object.entries(await import(file)).filter(
+        ([name]) => /^([a-z]\w*|NEVER)$/.test(name) && name !== "default",
+      );
+      const lines = parts.flatMap(([name, part]) => {
+        if (name === "config") return [];
+        const own =
+          typeof part === "function"
+            ? `(...words) => zod().${name}(...words)`
+            : `/* @__PURE__ */ new Proxy({}, { get: (_, key) => zod().${name}[key] })`;
+        // Some have names that JavaScript keeps for itself, as `enum`.
+        return [`const _${name} = ${own};`, `export { _${name} as ${name} };`];
+      });
+      const contents = `
+        const settings = [];
+        let loaded;
+        const zod = () => {
+          if (loaded !== undefined) return loaded;
+          loaded = require(${JSON.stringify(file)});
+          for (const each of settings) loaded.config(each);
+          return loaded;
+        };
+        export const config = (each) => (loaded === undefined ? void settings.push(each) : loaded.config(each));
+        ${lines.join("\n")}`;
+      return { contents, loader: "js" };
+    });
+  },
+};
+
 // A folder of its own, since the bundler leaves a source map per chunk beside the binary, which embeds them anyway.
 const work = `${target}-build-${process.pid}`;
 const fresh = join(work, "supervisor");
@@ -56,7 +95,7 @@ const build = await Bun.build({
     ...(version === undefined ? {} : { BUILD_VERSION: JSON.stringify(version) }),
   },
   compile: { outfile: fresh, autoloadDotenv: false, autoloadBunfig: false },
-  plugins: [starknetLater],
+  plugins: [starknetLater, zodLater],
   throw: false,
 });
 // A warning is a name that is not there when it is called.
