@@ -32,7 +32,10 @@ export class Census {
   withVariable(name: string): readonly number[] {
     const known = this.#withVariable.get(name);
     if (known !== undefined) return known;
-    const found = [...this.stats.keys()].filter((pid) => this.environ(pid)?.includes(`\0${name}=`));
+    const start = `\0${name}=`;
+    const found: number[] = [];
+    for (const { pid, ofKernel } of this.stats.values())
+      if (!ofKernel && this.environ(pid)?.includes(start) === true) found.push(pid);
     this.#withVariable.set(name, found);
     return found;
   }

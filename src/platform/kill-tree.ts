@@ -212,6 +212,7 @@ function unknownMember(comm: string): Member {
     comm,
     state: "?",
     ppid: 0,
+    ofKernel: false,
     pgrp: 0,
     session: 0,
     utimeTicks: 0,

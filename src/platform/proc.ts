@@ -13,6 +13,8 @@ export interface ProcessStat extends ProcessId {
   /** One letter: R, S, D, T, Z, X … */
   readonly state: string;
   readonly ppid: number;
+  /** A thread of the kernel: nobody's program, and without an environment. */
+  readonly ofKernel: boolean;
   readonly pgrp: number;
   readonly session: number;
   readonly utimeTicks: number;
@@ -24,6 +26,8 @@ export interface ProcessStat extends ProcessId {
 /** Clock ticks a second in /proc (sysconf(_SC_CLK_TCK)): a constant of the Linux user interface on x86-64 and arm64. */
 const TICKS_PER_SECOND = 100;
 export const MS_PER_TICK = 1_000 / TICKS_PER_SECOND;
+/** Bit of the flags in /proc/PID/stat that marks a thread of the kernel (PF_KTHREAD of linux/sched.h). */
+const KERNEL_THREAD = 0x00200000;
 /** An environment is at most the argument limit (2 MiB by default); more is not read. */
 const MAX_ENVIRON_BYTES = 4_194_304;
 
@@ -68,6 +72,7 @@ export function parseStat(text: string): ProcessStat | undefined {
     comm: text.slice(open + 1, close),
     state: fields[0] ?? "",
     ppid: field(4),
+    ofKernel: (field(9) & KERNEL_THREAD) !== 0,
     pgrp: field(5),
     session: field(6),
     utimeTicks: field(14),

@@ -45,10 +45,9 @@ export function listMarked(environ: readonly string[], cgroup: string | undefine
  * Throws when the processes cannot be listed: that is not an empty tree.
  */
 export function listTree(marks: TreeMarks, census: Census = new Census()): Member[] {
-  const { stats } = census;
-  const excluded = census.ancestors;
-  const inside = membership(marks, census);
-  const members = new Set([...stats.values()].filter((stat) => !excluded.has(stat.pid) && inside(stat)));
+  const { root } = marks;
+  const first = root === undefined ? withPid(marks, census) : withRoot(marks, root, census);
+  const members = new Set(first.filter(({ pid }) => !census.ancestors.has(pid)));
   if (members.size > 0) addDescendants(members, census);
   return [...members].sort((a, b) => a.pid - b.pid);
 }
@@ -74,42 +73,47 @@ function fencedPids(cgroup: string | undefined): readonly number[] {
   return cgroup === undefined || isUnpopulated(cgroup) ? [] : cgroupPids(cgroup);
 }
 
-function membership(marks: TreeMarks, census: Census): (stat: ProcessStat) => boolean {
+/**
+ * Without a main process, whose session and age speak for others, each is found by its pid. Asked for each bot when many are
+ * started: nobody else is looked at, and one search of the environments answers all.
+ */
+function withPid({ environ, cgroup, known, orphans }: TreeMarks, census: Census): readonly ProcessStat[] {
+  const { stats } = census;
+  const pids = new Set(fencedPids(cgroup));
+  for (const entry of environ) for (const pid of census.withEntry(entry)) pids.add(pid);
+  for (const { pid, startTicks } of known) if (stats.get(pid)?.startTicks === startTicks) pids.add(pid);
+  if (orphans === true) for (const stat of stats.values()) if (isAdopted(stat)) pids.add(stat.pid);
+  return [...pids].flatMap((pid) => stats.get(pid) ?? []);
+}
+
+function withRoot(marks: TreeMarks, root: ProcessId, census: Census): readonly ProcessStat[] {
   const { stats } = census;
   const fenced = new Set(fencedPids(marks.cgroup));
   const known = new Map(marks.known.map(({ pid, startTicks }) => [pid, startTicks]));
-  if (marks.root !== undefined) known.set(marks.root.pid, marks.root.startTicks);
-  const carriesMark = carrierTest(marks, census);
-  return (stat) =>
-    fenced.has(stat.pid) ||
-    known.get(stat.pid) === stat.startTicks ||
-    inSessionOf(marks.root, stat, stats) ||
-    (marks.orphans === true && isAdopted(stat)) ||
-    carriesMark(stat);
-}
-
-/** Whether a process was started with one of the marks. */
-function carrierTest({ environ, root }: TreeMarks, census: Census): (stat: ProcessStat) => boolean {
-  if (root === undefined) {
-    // Asked for each bot when many are started: one search answers all.
-    const carriers = new Set(environ.flatMap((entry) => census.withEntry(entry)));
-    return ({ pid }) => carriers.has(pid);
-  }
-  const needles = environ.map((entry) => `\0${entry}\0`);
-  return ({ pid, startTicks }) => {
-    // Nobody is older than the process that everybody descends from; this spares reading most environments.
+  known.set(root.pid, root.startTicks);
+  const needles = marks.environ.map((entry) => `\0${entry}\0`);
+  // Nobody is older than the process that everybody descends from; this spares reading most environments.
+  const carriesMark = ({ pid, startTicks }: ProcessStat): boolean => {
     if (needles.length === 0 || startTicks < root.startTicks) return false;
     const text = census.environ(pid);
     return text !== undefined && needles.some((needle) => text.includes(needle));
   };
+  return [...stats.values()].filter(
+    (stat) =>
+      fenced.has(stat.pid) ||
+      known.get(stat.pid) === stat.startTicks ||
+      inSessionOf(root, stat, stats) ||
+      (marks.orphans === true && isAdopted(stat)) ||
+      carriesMark(stat),
+  );
 }
 
 /**
  * Whether the process is of the session that the main process opened. The session's number stays taken while a member
  * lives, so with the leader dead it is still ours if the orphan went to where our orphans go: to us or to PID 1.
  */
-function inSessionOf(root: ProcessId | undefined, stat: ProcessStat, stats: ReadonlyMap<number, ProcessStat>): boolean {
-  if (root === undefined || stat.session !== root.pid || stat.startTicks < root.startTicks) return false;
+function inSessionOf(root: ProcessId, stat: ProcessStat, stats: ReadonlyMap<number, ProcessStat>): boolean {
+  if (stat.session !== root.pid || stat.startTicks < root.startTicks) return false;
   const leader = stats.get(root.pid);
   if (leader !== undefined) return leader.startTicks === root.startTicks;
   return stat.ppid === process.pid || stat.ppid === 1;

@@ -35,6 +35,15 @@ test("parseStat() counts fields from the last bracket of a name that imitates th
   expect(parseStat(text)).toMatchObject({ pid: 77, comm: "a) R 1 (x", state: "S", ppid: 5, pgrp: 6, session: 7 });
 });
 
+test.each([
+  [false, "1 (systemd) S 0 1 1 0 -1 4194560"],
+  [true, "2 (kthreadd) S 0 0 0 0 -1 2129984"],
+  [true, "36 (kworker/R-kblockd) I 2 0 0 0 -1 69238880"],
+])("parseStat() says %j to whether this is a thread of the kernel: %j", (ofKernel, start) => {
+  const rest = Array.from({ length: 41 }, () => 0);
+  expect(parseStat(`${start} ${rest.join(" ")}\n`)?.ofKernel).toBe(ofKernel);
+});
+
 test.each(["", "12", "12 (sh", "12 (sh) S 1"])("parseStat() refuses the torn text %j", (text) => {
   expect(parseStat(text)).toBeUndefined();
 });
