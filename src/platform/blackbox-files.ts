@@ -9,7 +9,6 @@ import {
   fstatSync,
   lstatSync,
   mkdirSync,
-  opendirSync,
   openSync,
   readdirSync,
   readSync,
@@ -72,12 +71,7 @@ export function sealBlackbox({ blackbox, sealed }: BlackboxFolders, generation: 
 
 /** Whether there is nothing at all in the folder. Throws when it cannot be read. */
 export function isEmpty(folder: string): boolean {
-  const dir = opendirSync(folder);
-  try {
-    return dir.readSync() === null;
-  } finally {
-    dir.closeSync();
-  }
+  return readdirSync(folder).length === 0;
 }
 
 /** Removes the oldest sealed starts beyond what is kept. Throws when one cannot be removed. */
@@ -139,18 +133,7 @@ function sealedStarts(sealed: string): readonly RecordedStart[] {
 /** Names of black box files in `folder`, sorted; at most `MAX_NAMES` entries are looked at. A folder that is not there has none. */
 function namesIn(folder: string): readonly string[] {
   if (!existsSync(folder)) return [];
-  const names: string[] = [];
-  const dir = opendirSync(folder);
-  try {
-    for (let looked = 0; looked < MAX_NAMES; looked += 1) {
-      const entry = dir.readSync();
-      if (entry === null) break;
-      if (isBlackboxFile(entry.name)) names.push(entry.name);
-    }
-  } finally {
-    dir.closeSync();
-  }
-  return names.toSorted();
+  return readdirSync(folder).slice(0, MAX_NAMES).filter(isBlackboxFile).toSorted();
 }
 
 /** A regular file of one name: a link would lead the reader to files that the bot may not read itself. */

@@ -55,8 +55,7 @@ export function writeFileAtomic(path: string, text: string, mode = 0o600): void 
 export function replaceFile(path: string, text: string, mode = 0o600): void {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   try {
-    removeIfThere(temporary);
-    const fd = openSync(temporary, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, mode);
+    const fd = openNew(temporary, mode);
     try {
       fchmodSync(fd, mode);
       writeFileSync(fd, text);
@@ -67,6 +66,18 @@ export function replaceFile(path: string, text: string, mode = 0o600): void {
   } catch (cause) {
     removeQuietly(temporary);
     throw new Error(`cannot write ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** A file that was not there; one that somebody of our pid has left when he was killed is removed first. */
+function openNew(path: string, mode: number): number {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL;
+  try {
+    return openSync(path, flags, mode);
+  } catch (cause) {
+    if (codeOf(cause) !== "EEXIST") throw cause;
+    removeIfThere(path);
+    return openSync(path, flags, mode);
   }
 }
 

@@ -351,6 +351,8 @@ export function lockoutSlot(botDir: string): string {
 /** What a lockout file or slot says. A file that is there and cannot be read counts as damaged: the bot may be locked. */
 export function readLockoutFile(path: string): LockoutReading {
   try {
+    // Nothing is there of almost every bot, and this costs less than an exception.
+    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return readLockout(undefined);
     const raw = readTextIfExists(path, MAX_BYTES);
     // A slot that holds nothing is all zeros, as long as it was made: a shorter one was cut, with what it held.
     if (path.endsWith(".slot") && raw === EMPTY_SLOT) return { kind: "absent" };

@@ -36,17 +36,31 @@ export function moveAway(path: string, reason: string): string {
  * any file or device that somebody chose. The bot's own folder is not replaced either: with it the lockout would be gone.
  */
 export function makeRoomForBot(files: BotFiles, identity: IdentityReading | undefined): readonly string[] {
+  // In a folder that is not there nothing can be in the way.
+  const inside = `${files.dir}/`;
+  const isNew = isAbsent(files.dir);
+  const inTheWay = (path: string, kind: Kind): string | undefined =>
+    isNew && path.startsWith(inside) ? undefined : makeRoom(path, kind);
   const folders = foldersOf(files).filter(({ path }) => !files.dir.startsWith(path));
   const damaged = identity?.kind === "damaged" ? identity.reason : undefined;
   const moves = [
     damaged === undefined ? undefined : moveAway(files.identity, damaged),
-    ...folders.map(({ path }) => makeRoom(path, "folder")),
+    ...folders.map(({ path }) => inTheWay(path, "folder")),
     ...[files.identity, files.outputIndex, files.runs, files.level, files.noNewOrders, files.closes].map((path) =>
-      makeRoom(path, "file"),
+      inTheWay(path, "file"),
     ),
-    ...[files.socket, files.notifySocket].map((path) => makeRoom(path, "socket")),
+    ...[files.socket, files.notifySocket].map((path) => inTheWay(path, "socket")),
   ];
   return moves.filter((move) => move !== undefined);
+}
+
+/** False also for what cannot be looked at: whoever needs it is told of it there. */
+function isAbsent(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** A link is looked through for a folder; elsewhere the next write replaces the link itself, wherever it leads. */

@@ -85,9 +85,10 @@ export class Starter {
     this.#deps = deps;
     const { cgroupBase, cgroupName, clock } = deps;
     this.#downSinceMs = clock.monotonicMs();
-    this.cgroup = cgroupBase === undefined ? undefined : createBotCgroup(cgroupBase, cgroupName);
+    const fresh = cgroupBase === undefined ? undefined : createFreshCgroup(cgroupBase, cgroupName);
+    this.cgroup = cgroupBase === undefined ? undefined : (fresh ?? createBotCgroup(cgroupBase, cgroupName));
     // Nobody lives in it, so it was made just now, and nothing was ever killed in it.
-    if (this.cgroup !== undefined && isUnpopulated(this.cgroup)) this.prepare();
+    if (this.cgroup !== undefined && (fresh !== undefined || isUnpopulated(this.cgroup))) this.prepare();
   }
 
   /** Starts one generation; the restarts so far go into the identity, so that the counts outlive the daemon. Never throws. */
