@@ -48,10 +48,10 @@ async function lookAt(venue: Venue, { io, record, tries, scope, goal }: Look): P
     const holdings = record.noteReading(reading);
     const complete = reading.orders !== undefined && reading.triggers !== undefined;
     if (holdings === undefined || !complete) return { failure: mainFailure(reading) };
-    if (goal.kind !== "flat") return { value: planFor(goal, reading, record) };
     const { positions, orders, loans = [] } = holdings;
     if (positions.length + orders + loans.length === 0)
       return { value: { outcome: "flat", reason: scope.length === 0 ? "nothing is open" : flatText(scope) } };
+    if (goal.kind !== "flat") return { value: planFor(goal, reading, record) };
     const owed = loans.length === 0 ? "" : `, ${counted(loans.length, "loan")}`;
     const reason = `${counted(positions.length, "position")}${owed} and ${counted(orders, "order")} would be closed`;
     return { value: { outcome: "planNotEmpty", reason } };

@@ -13,6 +13,12 @@ const MAX_SEEN = 20_000;
 /** Added to the venue's window: clocks differ and a matching engine queues. */
 export const LATE_MARGIN_MS = 2_000;
 
+/** The reading shows something that keeps the account from being flat; of what it does not show nobody knows. */
+export function isOpen(reading: Reading): boolean {
+  const owes = dueLoans(reading.loans ?? []).length > 0;
+  return owes || hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
+}
+
 /** The state after `reading`, which was begun at `readFromMs` (monotonic), before anything is decided by it. */
 export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, readFromMs: number): PlanState {
   const refused = reading.positions === undefined && reading.failures.some(({ kind }) => kind === "auth");
@@ -30,8 +36,7 @@ export function notice(policy: PlanPolicy, state: PlanState, reading: Reading, r
     }
   }
   const waits = shape === state.shape ? state.waits + 1 : 1;
-  const owes = dueLoans(reading.loans ?? []).length > 0;
-  const work = owes || hasOrders(reading) || (reading.positions ?? []).some((position) => !isDust(position));
+  const work = isOpen(reading);
   const endedFlat = state.endedFlat && !work;
   const reopened = state.reopened || (state.endedFlat && work);
   const orderRounds = (reading.orders ?? []).length === 0 ? 0 : state.orderRounds + 1;

@@ -100,6 +100,8 @@ export interface PlanState {
   readonly readRefusals: number;
   readonly orderRefusals: number;
   readonly flatAtMs: number | undefined;
+  /** No reading since `flatAtMs` has shown anything open, also of what was to stay. */
+  readonly bare: boolean;
   /** The open amounts of the last reading, to see progress. */
   readonly shape: string;
 }

@@ -18,12 +18,12 @@ import {
   unvalued,
 } from "./close-end.ts";
 import { excessOf, withoutValue } from "./close-excess.ts";
-import type { CloseGoal } from "./close-goal.ts";
+import { FLAT, type CloseGoal } from "./close-goal.ts";
 import { CLOSE_OVERTIME_MS } from "./close-job.ts";
 import type { CloseOutcome } from "./close-job.ts";
 import { dueLoans, isRepay, planRepays } from "./close-loans.ts";
 import type { Loan } from "./close-loans.ts";
-import { amountsIn, LATE_MARGIN_MS, notice } from "./close-notice.ts";
+import { amountsIn, isOpen, LATE_MARGIN_MS, notice } from "./close-notice.ts";
 import {
   attemptFor,
   isDerivative,
@@ -93,6 +93,7 @@ export function startPlan(
     readRefusals: 0,
     orderRefusals: 0,
     flatAtMs: undefined,
+    bare: false,
     shape: "",
     ...resumed,
   };
@@ -143,7 +144,7 @@ function judge(policy: PlanPolicy, state: PlanState, reading: Reading, atMs: num
   if (isComplete(reading) && stays.length > 0 && stays.length === excess.length && cancels.length + loans.length === 0)
     return { state, decision: unsaleable(stays) };
   if (isComplete(reading) && !todo && (expired || state.rests.pending.size === 0))
-    return beQuiet(policy, state, atMs, readFromMs);
+    return beQuiet(policy, state, reading, { atMs, readFromMs });
   return act(policy, state, reading, work, { atMs, readFromMs });
 }
 
@@ -226,22 +227,29 @@ function isComplete(reading: Reading): boolean {
   return reading.positions !== undefined && reading.orders !== undefined && reading.triggers !== undefined;
 }
 
-function beQuiet(policy: PlanPolicy, before: PlanState, atMs: number, readFromMs: number): Step {
+function beQuiet(policy: PlanPolicy, before: PlanState, reading: Reading, { atMs, readFromMs }: Times): Step {
   if (before.endedFlat) {
     const reason = `${shownFlat(policy, "still ")}, as when the incident ended before`;
     return { state: before, decision: done("flat", reason) };
   }
-  const state = { ...before, flatAtMs: before.flatAtMs ?? atMs };
+  const bare = !isOpen(reading) && (before.flatAtMs === undefined || before.bare);
+  const state = { ...before, bare, flatAtMs: before.flatAtMs ?? atMs };
   const lateMs =
     (state.lastUnknownAtMs ?? Number.NEGATIVE_INFINITY) + policy.recvWindowMs + LATE_MARGIN_MS - state.flatAtMs;
   const quietMs = Math.min(MAX_QUIET_MS, Math.max(MIN_QUIET_MS, lateMs));
   const endMs = state.flatAtMs + quietMs;
   // Judged by when the reading began: one that took seconds may show the account of before.
-  if (readFromMs >= endMs) return { state, decision: done(REACHED[policy.goal.kind], shownFlat(policy)) };
+  if (readFromMs >= endMs) return { state, decision: reached(policy, bare) };
   const firstLookMs = state.flatAtMs + MIN_QUIET_MS;
   // Past the overtime every call is aborted: sleeping longer would only keep the report back.
   const nextLookMs = Math.min(readFromMs < firstLookMs ? firstLookMs : endMs, policy.deadlineMs + CLOSE_OVERTIME_MS);
   return { state, decision: { kind: "wait", ms: Math.max(0, nextLookMs - atMs), quiet: true } };
+}
+
+/** Where nothing is open there was nothing to leave: the account is as flat as a close of everything leaves it. */
+function reached(policy: PlanPolicy, bare: boolean): Decision {
+  if (bare && policy.goal.kind !== "flat") return done("flat", shownFlat({ ...policy, goal: FLAT }));
+  return done(REACHED[policy.goal.kind], shownFlat(policy));
 }
 
 function act(policy: PlanPolicy, before: PlanState, reading: Reading, work: Work, { atMs, readFromMs }: Times): Step {

@@ -30,6 +30,21 @@ test("decide() keeps the stops of a symbol that has a position and cancels the o
   ]);
 });
 
+test.each([
+  [[], [], "flat"],
+  [[held("A", 2)], [held("A", 2)], "reduced"],
+  // Shown once only: the quiet that proves a flat account has not begun before.
+  [[held("A", 2)], [], "reduced"],
+] as const)(
+  "decide() that is to reduce calls an account flat in which nothing was open for the whole quiet (%#)",
+  (first, last, outcome) => {
+    const policy = { ...POLICY, goal: { kind: "reduce", exposure: 1_000_000 } } as const;
+    const quiet = decide(policy, startPlan(), reading([...first]), 0);
+    expect(quiet.decision).toMatchObject({ kind: "wait", quiet: true });
+    expect(decide(policy, quiet.state, reading([...last]), 60_000).decision).toMatchObject({ kind: "done", outcome });
+  },
+);
+
 test("decide() cancels stops that stand in the way when reduce-only orders are refused twice", () => {
   const at = reading([held("A", 2)], [], [rest("2", "A")]);
   const refused: SendResult = { kind: "rejected", why: "reduceOnly" };

@@ -83,3 +83,11 @@ describe("step() with a new policy", () => {
     ).toBe(3 * MIN);
   });
 });
+
+test.each([
+  [undefined, "stopped by the operator"],
+  ["stopped for a restore of db", "stopped for a restore of db"],
+])("step() says who stopped a bot (%s)", (why, detail) => {
+  const life = new Life().run().on("stop", why === undefined ? {} : { why });
+  expect(life.state.lastExit).toMatchObject({ cause: "stopped", detail });
+});

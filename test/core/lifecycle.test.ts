@@ -115,14 +115,6 @@ describe("step() on the way up", () => {
   });
 });
 
-test.each([
-  [undefined, "stopped by the operator"],
-  ["stopped for a restore of db", "stopped for a restore of db"],
-])("step() says who stopped a bot (%s)", (why, detail) => {
-  const life = new Life().run().on("stop", why === undefined ? {} : { why });
-  expect(life.state.lastExit).toMatchObject({ cause: "stopped", detail });
-});
-
 describe("step() in a crash loop", () => {
   test("waits 1, 2, 4 … seconds up to the cap", () => {
     const life = new Life({ budget: { intensity: 9, period: 10 * MIN } }).run();
