@@ -191,7 +191,7 @@ export class CloseRecord {
       ...(slippages.length === 0 ? {} : { slippage: roundQuote(slippages.reduce((sum, cost) => sum + cost, 0)) }),
       timeline: [...this.#earlierSteps, ...this.#timeline, { at: endedAt, text: `${outcome}: ${reason}` }],
       endedAt,
-      next: nextStep(outcome, this.#job.bot),
+      next: nextStep({ ...this.#job, outcome }),
       errors,
       fence: this.fence,
     };

@@ -37,7 +37,7 @@ function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleRepor
 
 function fullPage(report: CloseReport): string[] {
   const { incident, bot, outcome, verified, account, exchange, scope = [], trigger, goal, startedAt, endedAt } = report;
-  const { style, cause, later = [], reason, durationMs, quietMs, rounds, calls, fence, next } = report;
+  const { mode, style, cause, later = [], reason, durationMs, quietMs, rounds, calls, fence, next } = report;
   const proof = fence.proven ? `proven dead in ${fence.ms} ms` : `not proven dead${pidsOf(fence.pids)}`;
   return [
     `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
@@ -50,7 +50,7 @@ function fullPage(report: CloseReport): string[] {
     `  took     ${seconds(durationMs)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
     `  bot      ${proof}`,
     `  result   ${reason}`,
-    `  next     ${next ?? nextStep(outcome, bot)}`,
+    `  next     ${next ?? nextStep({ outcome, bot, mode, goal })}`,
     ...section("before", holdings(report.before)),
     ...section("after", holdings(report.after)),
     ...section("timeline", timeline(report)),

@@ -69,6 +69,17 @@ test.concurrent("closePositions() in mode plan names the parts that a reduction 
   expect(await rig.close({ mode: "plan", goal: { kind: "reduce", exposure: 10_000 } })).toMatchObject({
     outcome: "planNotEmpty",
     planned: { positions: [], orders: 2 },
+    next: expect.stringMatching(/close \S+ --reduce-to 10000$/) as unknown,
   });
   expect(Object.keys(rig.paper.state().requests).filter((name) => !name.startsWith("GET "))).toEqual([]);
 });
+
+test.concurrent.each<CloseGoal>([{ kind: "reduce", exposure: 100 }, { kind: "cancel" }])(
+  "closePositions() of an account in which nothing is open ends flat, whatever less was asked for ($kind)",
+  async (goal) => {
+    await using rig = startRig({ symbols: 2 });
+    const planned = await rig.close({ mode: "plan", goal });
+    expect(planned).toMatchObject({ outcome: "flat", next: "nothing is open: there is nothing to do" });
+    expect(await rig.close({ goal }, { clock: quickClock })).toMatchObject({ outcome: "flat", verified: true, goal });
+  },
+);
