@@ -34,17 +34,51 @@ export function findProgram({ command, cwd, env, user }: ProgramRequest): Progra
   }
   const searched = env["PATH"] ?? DEFAULT_PATH;
   let denied: string | undefined;
+  const earlier: string[] = [];
   for (const place of searched.split(delimiter)) {
     const path = resolve(cwd, place, name);
     // Most places do not have it, and this says so at a third of the price.
-    if (!existsSync(path)) continue;
+    if (!existsSync(path)) {
+      earlier.push(path);
+      continue;
+    }
     const found = lookAt(path);
-    if (found.kind !== "file") continue;
-    if (executable(path, user)) return judge(name, path, found, user);
-    denied ??= path;
+    if (found.kind === "file" && executable(path, user)) {
+      const judged = judge(name, path, found, user);
+      if (judged.kind === "found") rememberFound(keyOf(name, cwd, searched), path, earlier);
+      return judged;
+    }
+    // It is there, so that a search is needed each time.
+    earlier.push(path);
+    if (found.kind === "file") denied ??= path;
   }
   if (denied !== undefined) return missing(`cannot start "${name}": permission denied for ${denied}`);
   return missing(`cannot start "${name}": not found in PATH (${searched})`);
+}
+
+/** Where commands were found last, by what they were searched by; a bot has one, and each is some hundred bytes. */
+const lastFound = new Map<string, { readonly path: string; readonly earlier: readonly string[] }>();
+const MAX_FOUND = 1_000;
+
+/**
+ * Where the program is started from without a look at it, as execve(2) itself says whether it can be: at the path that the
+ * command names, or at the place of PATH where it was found last, if no earlier place has got one since. `undefined`: it is to
+ * be searched.
+ */
+export function presumeProgram({ command, cwd, env }: ProgramRequest): string | undefined {
+  const [name = ""] = command;
+  if (name.includes("/")) return resolve(cwd, name);
+  const found = lastFound.get(keyOf(name, cwd, env["PATH"] ?? DEFAULT_PATH));
+  return found === undefined || found.earlier.some((path) => existsSync(path)) ? undefined : found.path;
+}
+
+function keyOf(name: string, cwd: string, searched: string): string {
+  return `${name}\0${cwd}\0${searched}`;
+}
+
+function rememberFound(key: string, path: string, earlier: readonly string[]): void {
+  if (lastFound.size >= MAX_FOUND) lastFound.clear();
+  lastFound.set(key, { path, earlier });
 }
 
 function judge(name: string, path: string, { kind, stat }: Found, user: User | undefined): Program {

@@ -1,12 +1,11 @@
 /** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
 import { closeSync, constants, existsSync, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
-import { resolve } from "node:path";
 import { withdrawOomProtection } from "./oom-score.ts";
 import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { openOwnChild, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
-import { findProgram, type Program } from "./program.ts";
+import { findProgram, presumeProgram } from "./program.ts";
 import { botPids, ownPids } from "./subreaper.ts";
 import { switchUser } from "./user.ts";
 import type { User } from "./user.ts";
@@ -72,32 +71,32 @@ const PERMANENT_CODES: ReadonlySet<string> = new Set([
 
 /** Starts the command. Never throws. */
 export function spawnChild(request: SpawnRequest): SpawnOutcome {
-  const named = namedProgram(request);
-  const program: Program = named === undefined ? findProgram(request) : { kind: "found", path: named };
-  if (program.kind === "missing") return neverStarts(program.reason);
+  const presumed = presume(request);
+  const outcome = presumed === undefined ? undefined : spawnAt(request, presumed);
+  if (outcome?.kind === "spawned") return outcome;
+  const program = findProgram(request);
+  if (program.kind === "missing") return { kind: "failed", reason: program.reason, permanent: true };
+  // Not the program's want: and what passes may have begun a process, which is being killed.
+  if (outcome !== undefined && (!outcome.permanent || program.path === presumed)) return outcome;
+  return spawnAt(request, program.path);
+}
+
+/** A program that is started without a look at it; not where another one is started first, whose exit code would be all that is heard of it. */
+function presume(request: SpawnRequest): string | undefined {
+  const { user, before = [] } = request;
+  return user === undefined && before.length === 0 ? presumeProgram(request) : undefined;
+}
+
+function spawnAt(request: SpawnRequest, path: string): SpawnOutcome {
   const output = request.output === undefined ? openOutput(request.outputPath, request.user) : NO_FILE;
   try {
-    const child = start(request, program.path, request.output ?? { stdout: output.fd, stderr: output.fd });
+    const child = start(request, path, request.output ?? { stdout: output.fd, stderr: output.fd });
     return { kind: "spawned", child, ...(output.error === undefined ? {} : { outputError: output.error }) };
   } catch (cause) {
-    return describeFailure(request, cause, named !== undefined);
+    return describeFailure(request, cause);
   } finally {
     if (output.fd !== undefined) closeSync(output.fd);
   }
-}
-
-/**
- * The program of a command that names its file: execve(2) itself says whether it is there, and a restart waits for each look
- * before. `undefined` for one that is to be searched, and where another program is started first, whose exit code would be all
- * that is heard of it.
- */
-function namedProgram({ command, cwd, user, before = [] }: SpawnRequest): string | undefined {
-  const [name = ""] = command;
-  return name.includes("/") && user === undefined && before.length === 0 ? resolve(cwd, name) : undefined;
-}
-
-function neverStarts(reason: string): SpawnOutcome {
-  return { kind: "failed", reason, permanent: true };
 }
 
 const NO_FILE = { fd: undefined, error: undefined };
@@ -179,8 +178,7 @@ function openOutput(path: string, user: User | undefined): { fd: number | undefi
   }
 }
 
-function describeFailure(request: SpawnRequest, cause: unknown, unseen: boolean): SpawnOutcome {
-  const { command, cgroup } = request;
+function describeFailure({ command, cgroup }: SpawnRequest, cause: unknown): SpawnOutcome {
   const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "";
   const name = command[0] ?? "";
   const message = messageOf(cause);
@@ -191,8 +189,6 @@ function describeFailure(request: SpawnRequest, cause: unknown, unseen: boolean)
       permanent: false,
     };
   }
-  const program = unseen ? findProgram(request) : undefined;
-  if (program?.kind === "missing") return neverStarts(program.reason);
   const why = code === "ENOEXEC" ? "it is neither a program for this machine nor a script with a #! line" : message;
   return { kind: "failed", reason: `cannot start ${name}: ${why}`, permanent: PERMANENT_CODES.has(code) };
 }

@@ -1,6 +1,7 @@
 /** A child gets exactly what it is given, its failures have names, and a signal never hits a stranger. */
 import {
   chmodSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readdirSync,
@@ -149,6 +150,35 @@ test("spawnChild() finds a relative command in the bot's folder, not in ours", a
   const { ended } = started(["./bot.sh", "a b"]);
   await ended;
   expect(output()).toBe(`${join(folder, "bot.sh")} a b in ${folder}\n`);
+});
+
+test("spawnChild() takes the first place of PATH that has the program now, and a later one once that is gone", async () => {
+  const env = { PATH: `${join(folder, "a")}:${join(folder, "b")}` };
+  const place = (name: string): string => join(folder, name, "bot");
+  const put = (name: string): void => {
+    mkdirSync(join(folder, name), { recursive: true });
+    writeFileSync(place(name), `#!/bin/sh\necho ${name}\n`, { mode: 0o755 });
+  };
+  put("b");
+  await started(["bot"], { env }).ended;
+  await started(["bot"], { env }).ended;
+  put("a");
+  await started(["bot"], { env }).ended;
+  rmSync(place("a"));
+  await started(["bot"], { env }).ended;
+  put("a");
+  rmSync(place("b"));
+  await started(["bot"], { env }).ended;
+  chmodSync(place("a"), 0o644);
+  put("b");
+  await started(["bot"], { env }).ended;
+  expect(output()).toBe("b\nb\na\nb\na\nb\n");
+  rmSync(place("b"));
+  expect(spawn(["bot"], { env }).outcome).toEqual({
+    kind: "failed",
+    permanent: true,
+    reason: `cannot start "bot": permission denied for ${place("a")}`,
+  });
 });
 
 test.each([
