@@ -130,20 +130,28 @@ export class Loop {
     const { state, effects } = step(this.#policy, from, event);
     if (state === from && effects.length === 0) return;
     this.#state = state;
-    this.#guard(() => this.#deps.record({ event, from, to: state, effects }));
-    for (const effect of effects) this.#guard(() => this.#carryOut(effect));
+    this.#record({ event, from, to: state, effects });
+    for (const effect of effects) this.#carryOut(effect);
   }
 
-  /** One effect that throws must not keep the next from being done, nor the loop from its next event. */
-  #guard(deed: () => void): void {
+  #record(entry: Parameters<LoopDeps["record"]>[0]): void {
     try {
-      deed();
+      this.#deps.record(entry);
     } catch (error) {
       this.#deps.onBug(error);
     }
   }
 
+  /** One effect that throws must not keep the next from being done, nor the loop from its next event. */
   #carryOut(effect: Effect): void {
+    try {
+      this.#do(effect);
+    } catch (error) {
+      this.#deps.onBug(error);
+    }
+  }
+
+  #do(effect: Effect): void {
     if (effect.kind === "setTimer") return this.#arm(effect.timer, effect.delayMs, this.#state.generation);
     if (effect.kind === "clearTimer") return this.#clearTimer(effect.timer);
     return this.#deps.perform(effect);
