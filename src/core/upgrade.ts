@@ -212,6 +212,8 @@ const handoverSchema = later(() =>
           startTicks: z.number(),
           leftMs: z.number(),
           memoryBytes: z.number().optional(),
+          /** What it works on; absent where nobody asks, and of an older version. */
+          work: z.string().optional(),
         }),
       )
       .default([]),

@@ -22,6 +22,8 @@ export interface WorkerRequest {
   readonly deadlineMs: number;
   /** Resident memory of its own, mapped files left out, above which it is killed, bytes; looked at each second. */
   readonly memory?: number;
+  /** What it works on, for `isAtWork`; absent: nobody asks. */
+  readonly work?: string | undefined;
   /** Called for each whole line on descriptor 3, without its newline; longer lines than 1 MiB are dropped. */
   readonly onLine: (line: string) => void;
   readonly clock?: Clock;
@@ -47,10 +49,16 @@ export interface RunningWorker extends ProcessId {
   readonly endsAtMs: number;
   /** As in `WorkerRequest`. */
   readonly memory: number | undefined;
+  readonly work?: string | undefined;
 }
 
 /** Workers that run now: an upgrade hands them over, as they are nobody's orphans, and nobody else would end them at their deadline. */
 export const runningWorkers = new Set<RunningWorker>();
+
+/** A worker of ours, or of the version before us, is at it. */
+export function isAtWork(work: string): boolean {
+  return [...runningWorkers].some((each) => each.work === work);
+}
 
 interface WorkerEnd {
   readonly code: number | null;
@@ -90,7 +98,7 @@ export function startWorker(request: WorkerRequest): Worker {
   const running =
     root === undefined
       ? undefined
-      : { ...root, endsAtMs: clock.monotonicMs() + request.deadlineMs, memory: request.memory };
+      : { ...root, endsAtMs: clock.monotonicMs() + request.deadlineMs, memory: request.memory, work: request.work };
   if (running !== undefined) runningWorkers.add(running);
   const fate = { timedOut: false, outgrown: false };
   const kill = (): void => {
@@ -117,10 +125,10 @@ export function startWorker(request: WorkerRequest): Worker {
  * Goes on with a worker that an earlier version in this process started: it counts as ours until it ends, and is killed when it exceeds
  * a bound. Its report is lost; what it leaves on disk counts.
  */
-export function keepWorker({ endsAtMs, memory, ...root }: RunningWorker, clock: Clock): void {
+export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, clock: Clock): void {
   if (!isLive(root.pid, root.startTicks)) return;
   ownPids.add(root.pid);
-  const kept = { ...root, endsAtMs, memory };
+  const kept = { ...root, endsAtMs, memory, work };
   runningWorkers.add(kept);
   const look = (): void => {
     if (!isLive(root.pid, root.startTicks)) {

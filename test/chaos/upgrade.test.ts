@@ -189,6 +189,22 @@ test.concurrent("a worker that runs in that instant goes on, and does not end wi
   await asked;
 });
 
+test.concurrent("a backup that runs in that instant is shown as running until its worker has ended", async () => {
+  // A server that never answers keeps the worker where it is.
+  using server = Bun.listen({ port: 0, hostname: "127.0.0.1", socket: { data: () => undefined } });
+  const target = { kind: "redis", url: `redis://127.0.0.1:${server.port}`, schedule: "0 0 1 1 *" };
+  const backups = { stores: { local: { kind: "directory", path: "store" } }, targets: { cache: target } };
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups } });
+  await rig.run();
+  const running = async (): Promise<boolean> => (await rig.status()).backups[0]?.running === true;
+  await until("the backup is under way", running, 40_000);
+  const worker = await until("its worker runs", () => findProcess(rig.folder, "__action", "backup"));
+  expect(await rig.cli("upgrade", "--no-backup", "--binary", next)).toMatchObject({ code: 0, err: "" });
+  expect([await running(), isLive(worker)]).toEqual([true, true]);
+  process.kill(worker, "SIGKILL");
+  await until("it is not shown any more", async () => !(await running()));
+});
+
 test.concurrent("a bot with an emergency section is upgraded under once it is healthy, and a lockout holds", async () => {
   await using paper = await startPaper();
   const probes = [{ kind: "heartbeat", timeout: "5s" }];

@@ -26,6 +26,11 @@ export interface Place {
   readonly store: string;
 }
 
+/** Names a place, and the work on it. */
+export function keyOf({ target, store }: Place): string {
+  return `${target}@${store}`;
+}
+
 export interface DeedEnd {
   readonly code: number;
   /** Why it failed; `undefined` when it succeeded. */
@@ -42,6 +47,8 @@ interface RunOptions {
   readonly onLine: (line: BackupLine) => void;
   /** Hears of the worker, for who may have to end it. */
   readonly onStart?: (worker: Worker) => void;
+  /** As in `WorkerRequest`: what status calls running. */
+  readonly work?: string;
   /** Default: 12 h. */
   readonly deadlineMs?: number | undefined;
 }
@@ -248,7 +255,7 @@ type SettledLine = Extract<BackupLine, { kind: "settled" }>;
 export async function runDeed(
   action: string,
   job: object,
-  { clock, onLine, onStart, deadlineMs = DEADLINE_MS }: RunOptions,
+  { clock, onLine, onStart, work, deadlineMs = DEADLINE_MS }: RunOptions,
 ): Promise<DeedEnd> {
   let failure: string | undefined;
   try {
@@ -258,6 +265,7 @@ export async function runDeed(
       deadlineMs,
       memory: MEMORY_BYTES,
       clock,
+      work,
       onLine: (text) => {
         const line = readLine(text);
         if (line === undefined) return;

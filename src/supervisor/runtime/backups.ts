@@ -17,9 +17,11 @@ import type { BackupJob } from "../../core/backup-job.ts";
 import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { isAtWork } from "../../platform/worker.ts";
 import { backupStatus } from "./backup-status.ts";
 import {
   backupJobs,
+  keyOf,
   placesOf,
   readRecord,
   runDeed,
@@ -177,7 +179,7 @@ export class Backups {
         dueMs: facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs)?.atMs,
         overdue:
           facts !== undefined && (isOverdue(facts.full, nowMs) || isIncrementalOverdue(facts.incremental, nowMs)),
-        running: this.#running.has(keyOf(place)),
+        running: this.#running.has(keyOf(place)) || isAtWork(keyOf(place)),
         disk: this.disks.of(place),
       });
       return wal === undefined ? status : { ...status, wal };
@@ -253,6 +255,7 @@ export class Backups {
     let found: string | undefined;
     const end = await runDeed("verify-backups", verifyJob(this.#loaded, place, { level, ids: [] }), {
       clock,
+      work: keyOf(place),
       onLine: (line) => {
         if (line.kind !== "verified") return;
         if (line.ok) say("info", `backup ${line.id} stands ${line.level}`);
@@ -285,6 +288,7 @@ export class Backups {
     const { clock, say } = this.#deps;
     const end = await runDeed("backup", job, {
       clock,
+      work: keyOf(place),
       onLine: (line) => {
         if (line.kind === "stored")
           say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);
@@ -305,8 +309,4 @@ export class Backups {
 
 function millis(time: string | null | undefined): number | undefined {
   return time == null ? undefined : Date.parse(time);
-}
-
-function keyOf({ target, store }: Place): string {
-  return `${target}@${store}`;
 }

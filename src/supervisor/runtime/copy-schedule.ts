@@ -3,7 +3,8 @@ import { copyDueAt, isCopyOverdue, type CopyFacts } from "../../core/backup-sche
 import type { BackupRecord } from "../../core/backup-record.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { copyPlacesOf, placesOf, readRecord, type Place } from "./backup-run.ts";
+import { isAtWork } from "../../platform/worker.ts";
+import { copyPlacesOf, keyOf, placesOf, readRecord, type Place } from "./backup-run.ts";
 import { backupStatus } from "./backup-status.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { copyJob, runRemote } from "./copies.ts";
@@ -58,7 +59,7 @@ export class Copies {
   status(nowMs: number): readonly BackupStatus[] {
     return this.#places.map((place) => {
       const facts = this.#factsOf(place);
-      const running = this.#running === place;
+      const running = this.#running === place || isAtWork(keyOf(place));
       const overdue = isCopyOverdue(facts, nowMs);
       const status = backupStatus(this.#loaded, place, {
         record: readRecord(this.#loaded.dirs.stateDir, place),
@@ -106,6 +107,7 @@ export class Copies {
     const { clock, say } = this.#deps;
     const { failure } = await runRemote(copyJob(this.#loaded, place), {
       clock,
+      work: keyOf(place),
       onLine: (line) => {
         if (line.kind === "copied") say("info", `backup ${line.id} is copied to ${place.store}`);
         if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);

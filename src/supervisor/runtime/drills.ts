@@ -10,6 +10,7 @@ import { faultOf, type DrillJob, type DrillRecord, type DrillReport, type DrillT
 import { parsePostgresUrl } from "../../core/postgres-url.ts";
 import type { Status } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { isAtWork } from "../../platform/worker.ts";
 import {
   backRestOf,
   copyPlacesOf,
@@ -119,12 +120,15 @@ function sourceOf(loaded: Loaded, backups: BackupsInput, place: Place): DrillTar
   return { kind: "bucket", remote: remoteOf(loaded, place.store), known: knownIds(loaded, place) };
 }
 
+/** As in `WorkerRequest`; no place has this name. */
+const DRILL_WORK = "drill";
+
 /** Runs the drill; the report comes as the last line. Never throws. */
 export function runDrill(
   job: DrillJob,
   options: { readonly clock: Clock; readonly onLine: (line: BackupLine) => void },
 ): Promise<DeedEnd> {
-  return runDeed("drill", job, options);
+  return runDeed("drill", job, { ...options, work: DRILL_WORK });
 }
 
 interface DrillsDeps {
@@ -186,7 +190,7 @@ export class Drills {
       objectivesMet: last === null ? null : last.rtoMet && last.rpoMet,
       nextAt: dueMs === undefined ? null : new Date(dueMs).toISOString(),
       overdue: facts !== undefined && isOverdue(facts, now.getTime()) && this.#hasBackups(),
-      running: this.#running,
+      running: this.#running || isAtWork(DRILL_WORK),
       lastError: last?.error ?? null,
     };
   }

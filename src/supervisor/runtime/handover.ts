@@ -75,11 +75,12 @@ export function takeProcesses({ commands, workers }: Handover, clock: Clock): vo
 /** What the next version is to know of the workers that run. */
 export function carriedWorkers(clock: Clock): HandedOver["workers"] {
   const nowMs = clock.monotonicMs();
-  return [...runningWorkers].map(({ pid, startTicks, endsAtMs, memory }) => ({
+  return [...runningWorkers].map(({ pid, startTicks, endsAtMs, memory, work }) => ({
     pid,
     startTicks,
     leftMs: endsAtMs - nowMs,
     ...(memory === undefined ? {} : { memoryBytes: memory }),
+    ...(work === undefined ? {} : { work }),
   }));
 }
 

@@ -1,6 +1,8 @@
 /** The daemon's schedule of drills, and the job that it gives: from the bucket where there is one, compared with the target's own promise. */
 import { expect, test, vi } from "vitest";
 import { BACKUP_EXIT } from "../../../src/core/backup-job.ts";
+import { readStat } from "../../../src/platform/proc.ts";
+import { keepWorker } from "../../../src/platform/worker.ts";
 import { drillJob, Drills } from "../../../src/supervisor/runtime/drills.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { scratchFolder } from "../config/folder.ts";
@@ -126,4 +128,20 @@ test.each([
 
 test("a drill from a store that is not there is a mistake", () => {
   expect(() => load("wrong", "store: nowhere")).toThrow('there is no store "nowhere"; name one of: local, away');
+});
+
+test("Drills shows a drill as running that the version before has begun, until its worker ends", async () => {
+  const child = Bun.spawn(["sleep", "60"]);
+  const startTicks = readStat(child.pid)?.startTicks ?? 0;
+  const drills = drillsOf(load("carried"), new FakeClock());
+  const clock = new FakeClock();
+  keepWorker(
+    { pid: child.pid, startTicks, endsAtMs: Number.POSITIVE_INFINITY, memory: undefined, work: "drill" },
+    clock,
+  );
+  expect(drills.status()?.running).toBe(true);
+  child.kill("SIGKILL");
+  await child.exited;
+  clock.advance(1_000);
+  expect(drills.status()?.running).toBe(false);
 });
