@@ -129,12 +129,13 @@ function writeNew(file: string, text: string): void {
 async function check(io: CliIo, options: ReadOptions): Promise<void> {
   const { loadConfig } = await import("../runtime/config/load.ts");
   const { checkEnvironment } = await import("../runtime/config/environment.ts");
+  const { recipientWarnings } = await import("../runtime/config/recipient-check.ts");
   const { hasLimits, limitWarnings } = await import("../runtime/limit-check.ts");
   const { seeCgroups } = await import("./seen-cgroups.ts");
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     const limits = hasLimits(loaded) ? limitWarnings(loaded, await seeCgroups(loaded)) : [];
-    const warnings = [...checkEnvironment(loaded), ...limits];
+    const warnings = [...checkEnvironment(loaded), ...(await recipientWarnings(loaded)), ...limits];
     const bots = Object.keys(loaded.config.bots);
     if (options.online === true) await online(loaded, io, options);
     for (const warning of warnings) io.err(warning);

@@ -67,13 +67,16 @@ async function placeOf(options: Options, io: CliIo): Promise<Place | Finding> {
 async function configFindings(options: Options, io: CliIo, cgroups: SeenCgroups): Promise<readonly Finding[]> {
   const { loadConfig } = await import("../runtime/config/load.ts");
   const { checkEnvironment } = await import("../runtime/config/environment.ts");
+  const { recipientWarnings } = await import("../runtime/config/recipient-check.ts");
   const { limitWarnings } = await import("../runtime/limit-check.ts");
   const { postgresProblem, postgresTargets } = await import("../runtime/postgres-check.ts");
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     return [
       ...limitWarnings(loaded, cgroups).map((text) => warning("limits", text, "docs/limits.md")),
-      ...checkEnvironment(loaded).map((text) => warning("config", text, CHECK_CONFIG)),
+      ...[...checkEnvironment(loaded), ...(await recipientWarnings(loaded))].map((text) =>
+        warning("config", text, CHECK_CONFIG),
+      ),
       ...(await Promise.all(
         postgresTargets(loaded).map(async (name) => {
           const text = await postgresProblem(loaded, name);

@@ -1,0 +1,40 @@
+/** A private key that does not open what is stored is found when the config is checked, not when a restore needs it. */
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
+import { expect, test } from "vitest";
+import { recipientWarnings } from "../../../src/supervisor/runtime/config/recipient-check.ts";
+import { scratchFolder } from "./folder.ts";
+
+const folder = scratchFolder();
+const [ours, theirs] = await Promise.all([generateX25519Identity(), generateX25519Identity()]);
+const [own, other] = await Promise.all([identityToRecipient(ours), identityToRecipient(theirs)]);
+
+const warningsOf = (key: string | undefined) => {
+  if (key !== undefined) folder.write("own.key", key);
+  const file = key === undefined ? "absent.key" : "own.key";
+  return recipientWarnings(
+    folder.load(
+      [
+        "version: 1",
+        "bots: { a: { command: [sh] } }",
+        "backups:",
+        "  stores: { local: { kind: directory, path: store } }",
+        "  targets: { conf: { kind: files, paths: [x] } }",
+        `  encryption: { recipients: [${other}], identityFile: ${file} }`,
+        "",
+      ].join("\n"),
+    ),
+  );
+};
+
+test("recipientWarnings() names both where no key is that of a recipient, and is silent where one of several is", async () => {
+  const [warning] = await warningsOf(`# ours\n${ours}\n`);
+  expect(warning).toContain(`its key is that of ${own}, and backups are encrypted for ${other}`);
+  expect(warning).toContain("backups.encryption.identityFile");
+  expect(await warningsOf(`${ours}\n${theirs}\n`)).toEqual([]);
+});
+
+test("recipientWarnings() says of a file that it holds no key, and leaves one that is empty or not there to others", async () => {
+  expect(await warningsOf("AGE-SECRET-KEY-1NONSENSE\n")).toEqual([expect.stringContaining("holds no key of age")]);
+  expect(await warningsOf("\n")).toEqual([]);
+  expect(await warningsOf(undefined)).toEqual([]);
+});
