@@ -36,9 +36,15 @@ export interface AdoptionTerms {
   readonly wasStopping: boolean;
 }
 
+export const GONE: Adoption = { kind: "end", reason: "its main process is gone", gone: true };
+
+/** Whether nobody has the identity's pid who could be that process: then nothing else about it need be known. */
+export function isMainGone(identity: Identity, seen: Pick<Sighting, "bootId" | "startTimeTicks">): boolean {
+  return identity.bootId !== seen.bootId || identity.startTimeTicks !== seen.startTimeTicks;
+}
+
 export function judgeAdoption(identity: Identity, seen: Sighting, terms: AdoptionTerms): Adoption {
-  const same = identity.bootId === seen.bootId && identity.startTimeTicks === seen.startTimeTicks;
-  if (!same) return { kind: "end", reason: "its main process is gone", gone: true };
+  if (isMainGone(identity, seen)) return GONE;
   const marked = seen.invocationId === identity.invocationId || (seen.invocationId === undefined && seen.inCgroup);
   if (!marked)
     return {

@@ -1,6 +1,6 @@
 /** What a bot needs on the machine before its first start: its user, its folders, its environment file. */
 import { accessSync, chownSync, constants, existsSync, statSync } from "node:fs";
-import { judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
+import { GONE, isMainGone, judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
@@ -99,13 +99,19 @@ export function refuseNewer({ name, files, identityReading }: Remains): void {
  * count in an upgrade: there the bot outlives nobody.
  */
 export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.config.orphans): Adoption {
-  return judgeAdoption(before, sightingOf(before), {
-    orphans,
-    account: plan.account,
-    sameUser: runsAs(before.pid, plan.config.user),
-    definition: definitionNow(plan),
-    wasStopping: existsSync(plan.files.noNewOrders),
-  });
+  const atPid = whoIsAt(before.pid);
+  if (isMainGone(before, atPid)) return GONE;
+  return judgeAdoption(
+    before,
+    { ...atPid, ...tracesOf(before) },
+    {
+      orphans,
+      account: plan.account,
+      sameUser: runsAs(before.pid, plan.config.user),
+      definition: definitionNow(plan),
+      wasStopping: existsSync(plan.files.noNewOrders),
+    },
+  );
 }
 
 /** Whether the process runs as the user of the config; its own sockets would be closed to it else. */
@@ -114,13 +120,15 @@ function runsAs(pid: number, name: string | undefined): boolean {
   return statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid === uid;
 }
 
-function sightingOf({ pid, cgroup }: Identity): Sighting {
+function whoIsAt(pid: number): Pick<Sighting, "bootId" | "startTimeTicks"> {
   const stat = readStat(pid);
   const live = stat !== undefined && isAlive(stat);
+  return { bootId: bootId(), startTimeTicks: live ? stat.startTicks : undefined };
+}
+
+function tracesOf({ pid, cgroup }: Identity): Pick<Sighting, "invocationId" | "inCgroup"> {
   const mark = readEnviron(pid)?.find((entry) => entry.startsWith("INVOCATION_ID="));
   return {
-    bootId: bootId(),
-    startTimeTicks: live ? stat.startTicks : undefined,
     invocationId: mark?.slice("INVOCATION_ID=".length),
     inCgroup: cgroup !== null && cgroupPids(cgroup).includes(pid),
   };

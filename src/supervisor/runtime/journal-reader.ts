@@ -76,9 +76,13 @@ export interface InterruptedOrder {
 export function interruptedOrder(dir: string): InterruptedOrder | undefined {
   try {
     for (const file of filesNewestFirst(dir).slice(0, 2)) {
-      const last = decisionsOf(readTail(join(dir, file))).at(-1);
+      const last = lastDecision(readTail(join(dir, file)));
       if (last === undefined) continue;
-      const opened = last.effects.map((effect) => openingSchema.safeParse(effect)).find(({ success }) => success);
+      // Few decisions open one, and what their effects hold is a schema that no other start needs.
+      const opened = last.effects
+        .filter(({ kind }) => kind === "openIncident")
+        .map((effect) => openingSchema.safeParse(effect))
+        .find(({ success }) => success);
       if (opened?.data === undefined) return undefined;
       const { trigger, reason, goal } = opened.data;
       return { bot: last.bot, trigger, reason, ...(goal === undefined ? {} : { goal }), taken: true };
@@ -107,12 +111,14 @@ export function endedCleanly(dir: string): boolean {
   return false;
 }
 
-function decisionsOf(text: string): Extract<JournalEntry, { kind: "decision" }>[] {
-  return text.split("\n").flatMap((line) => {
-    if (!line.includes('"kind":"decision"')) return [];
+/** The last line that is one, whatever stands behind it; the lines before it are not parsed. */
+function lastDecision(text: string): Extract<JournalEntry, { kind: "decision" }> | undefined {
+  for (const line of text.split("\n").toReversed()) {
+    if (!line.includes('"kind":"decision"')) continue;
     const entry = parseEntry(line);
-    return entry?.kind === "decision" ? [entry] : [];
-  });
+    if (entry?.kind === "decision") return entry;
+  }
+  return undefined;
 }
 
 /** The last bytes of a regular file, as text; its first line may be cut. */

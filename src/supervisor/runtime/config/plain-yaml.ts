@@ -13,6 +13,7 @@ const MARKER = /^(?:---|\.\.\.|%)/m;
 const MAX_DEPTH = 16;
 
 const KEY = /[A-Za-z_][A-Za-z0-9_.-]*/;
+const WHOLE_KEY = new RegExp(`^${KEY.source}$`);
 const BLOCK_KEY = new RegExp(`^(${KEY.source}):(?: +(.*))?$`);
 const FLOW_KEY = new RegExp(`${KEY.source}(?=: )`, "y");
 const DOUBLE_QUOTED = /"(?:[^"\\\n]|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4})*"/y;
@@ -205,7 +206,7 @@ class Flow {
   #key(): string {
     if (this.#text[this.#at] !== '"') return this.#take(FLOW_KEY);
     const key: unknown = JSON.parse(this.#take(DOUBLE_QUOTED));
-    return typeof key === "string" && new RegExp(`^${KEY.source}$`).test(key) ? key : refuse();
+    return typeof key === "string" && WHOLE_KEY.test(key) ? key : refuse();
   }
 
   /** The value behind the colon of a key. */
