@@ -2,10 +2,11 @@
 import * as z from "zod";
 import { later } from "./later.ts";
 import { versionOf } from "./file-version.ts";
+import { hasOnly, isCount, isRecord, isWhole } from "./plain-check.ts";
 
 const IDENTITY_VERSION = 1;
 
-const identitySchema = later(() =>
+export const identitySchema = later(() =>
   z.object({
     version: z.literal(IDENTITY_VERSION),
     account: z.string(),
@@ -36,6 +37,20 @@ export type IdentityReading =
   /** A newer release wrote it; this one neither understands nor replaces it. */
   | { readonly kind: "newer"; readonly version: number };
 
+const TEXTS = ["account", "bootId", "invocationId", "definition"] as const;
+const COUNTS = ["generation", "restarts"] as const;
+const OTHERS = ["version", "pid", "startTimeTicks", "ready", "cgroup", "restartsBy"] as const;
+const KEYS: ReadonlySet<string> = new Set([...TEXTS, ...COUNTS, ...OTHERS]);
+
+function isPlainIdentity(value: unknown): value is Identity {
+  if (!isRecord(value) || !hasOnly(value, KEYS)) return false;
+  const { version, pid, startTimeTicks, ready, cgroup, restartsBy } = value;
+  if (version !== IDENTITY_VERSION || !isWhole(pid) || !Number.isFinite(startTimeTicks)) return false;
+  if (typeof ready !== "boolean" || (cgroup !== null && typeof cgroup !== "string")) return false;
+  if (restartsBy !== undefined && !(isRecord(restartsBy) && Object.values(restartsBy).every(isCount))) return false;
+  return TEXTS.every((key) => typeof value[key] === "string") && COUNTS.every((key) => isCount(value[key]));
+}
+
 /** Reads an identity file's text; `undefined` is a file that does not exist. Never throws. */
 export function readIdentity(text: string | undefined): IdentityReading {
   if (text === undefined) return { kind: "absent" };
@@ -45,6 +60,7 @@ export function readIdentity(text: string | undefined): IdentityReading {
   } catch {
     return { kind: "damaged", reason: "it is not JSON" };
   }
+  if (isPlainIdentity(parsed)) return { kind: "known", identity: parsed };
   const result = identitySchema.safeParse(parsed);
   if (result.success) return { kind: "known", identity: result.data };
   const version = versionOf(parsed);

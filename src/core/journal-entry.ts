@@ -4,9 +4,13 @@
  */
 import * as z from "zod";
 import { later } from "./later.ts";
+import { isRecord, isWhole } from "./plain-check.ts";
 
 /** Format version of a journal line; a reader refuses a newer one. */
 export const JOURNAL_VERSION = 1;
+
+const LEVELS = ["debug", "info", "warn", "alert"] as const;
+const levels: ReadonlySet<unknown> = new Set(LEVELS);
 
 const base = later(() => ({
   v: z.literal(JOURNAL_VERSION),
@@ -14,7 +18,7 @@ const base = later(() => ({
   seq: z.int(),
   at: z.string(),
   bot: z.string().optional(),
-  level: z.enum(["debug", "info", "warn", "alert"]),
+  level: z.enum(LEVELS),
   text: z.string(),
 }));
 
@@ -37,6 +41,26 @@ export const journalEntrySchema = later(() =>
   ]),
 );
 export type JournalEntry = z.output<typeof journalEntrySchema>;
+
+/** What a line of the journal holds, parsed; `undefined` for what is no entry, or one of a newer format. */
+export function readEntry(value: unknown): JournalEntry | undefined {
+  return isPlainEntry(value) ? value : journalEntrySchema.safeParse(value).data;
+}
+
+function isPlainEntry(value: unknown): value is JournalEntry {
+  if (!isRecord(value)) return false;
+  const { v, seq, at, bot, level, text, kind } = value;
+  if (v !== JOURNAL_VERSION || !isWhole(seq) || typeof at !== "string") return false;
+  if (!levels.has(level) || typeof text !== "string") return false;
+  if (kind === "decision") return typeof bot === "string" && isPlainDecision(value);
+  return (kind === "fact" || kind === "daemon") && (bot === undefined || typeof bot === "string");
+}
+
+function isPlainDecision({ generation, event, from, to, effects }: Readonly<Record<string, unknown>>): boolean {
+  if (!isWhole(generation) || typeof from !== "string" || typeof to !== "string") return false;
+  if (!isRecord(event) || typeof event["kind"] !== "string" || !Number.isFinite(event["atMs"])) return false;
+  return Array.isArray(effects) && effects.every((each) => isRecord(each) && typeof each["kind"] === "string");
+}
 
 type Unnumbered<E> = E extends JournalEntry ? Omit<E, "v" | "seq" | "at"> : never;
 /** What a writer supplies; the journal adds version, number and time. */

@@ -5,6 +5,7 @@
  */
 import * as z from "zod";
 import { later } from "./later.ts";
+import { hasOnly, isCount, isRecord, isWhole } from "./plain-check.ts";
 
 /** Format version of the index; a reader refuses a newer one. */
 const INDEX_VERSION = 1;
@@ -164,7 +165,7 @@ export function surplus(segments: readonly Segment[], keep: number): readonly Se
 }
 
 /** Where in the stream one start of the bot began. */
-const runMarkSchema = later(() =>
+export const runMarkSchema = later(() =>
   z.object({
     v: z.literal(INDEX_VERSION),
     generation: z.int(),
@@ -174,6 +175,14 @@ const runMarkSchema = later(() =>
   }),
 );
 export type RunMark = z.output<typeof runMarkSchema>;
+
+const MARK_KEYS: ReadonlySet<string> = new Set(["v", "generation", "at", "offset"]);
+
+function isPlainMark(value: unknown): value is RunMark {
+  if (!isRecord(value) || !hasOnly(value, MARK_KEYS)) return false;
+  const { v, generation, at, offset } = value;
+  return v === INDEX_VERSION && isWhole(generation) && typeof at === "string" && isCount(offset);
+}
 
 /** One line of the file of run marks. */
 export function runMarkLine(mark: Omit<RunMark, "v">): string {
@@ -185,8 +194,9 @@ export function parseRunMarks(text: string): readonly RunMark[] {
   return text.split("\n").flatMap((line) => {
     if (line === "") return [];
     try {
-      const parsed = runMarkSchema.safeParse(JSON.parse(line));
-      return parsed.success ? [parsed.data] : [];
+      const parsed: unknown = JSON.parse(line);
+      if (isPlainMark(parsed)) return [parsed];
+      return runMarkSchema.safeParse(parsed).data ?? [];
     } catch {
       return [];
     }

@@ -1,7 +1,7 @@
 /** A crash dump as an incident report: what happened, what the bot was doing, what led to it, what to do next. */
 import { parseEvent } from "../core/blackbox.ts";
 import type { DumpManifest } from "../core/dump-manifest.ts";
-import { journalEntrySchema } from "../core/journal-entry.ts";
+import { readEntry } from "../core/journal-entry.ts";
 import { plainText } from "../core/plain-text.ts";
 import type { Sample } from "../core/samples.ts";
 import { formatSize } from "../core/size.ts";
@@ -93,7 +93,7 @@ function eventLines(text: string | undefined): readonly string[] {
 function timelineLines(text: string | undefined, bot: string): readonly string[] {
   return (text ?? "")
     .split("\n")
-    .flatMap((line) => journalEntrySchema.safeParse(parseJson(line)).data ?? [])
+    .flatMap((line) => readEntry(parseJson(line)) ?? [])
     .filter((entry) => entry.level !== "debug" && (entry.bot === bot || entry.bot === undefined))
     .slice(-TIMELINE_LINES)
     .map((entry) => eventLine(entry));

@@ -5,7 +5,7 @@ import * as z from "zod";
 import { later } from "../../core/later.ts";
 import { closeGoalSchema, type CloseGoal } from "../../core/close-goal.ts";
 import { closeJobSchema } from "../../core/close-job.ts";
-import { journalEntrySchema, type JournalEntry } from "../../core/journal-entry.ts";
+import { readEntry, type JournalEntry } from "../../core/journal-entry.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 
@@ -149,8 +149,7 @@ function filesNewestFirst(dir: string): readonly string[] {
 
 function parseEntry(line: string): JournalEntry | undefined {
   try {
-    const result = journalEntrySchema.safeParse(JSON.parse(line));
-    return result.success ? result.data : undefined;
+    return readEntry(JSON.parse(line));
   } catch {
     return undefined;
   }

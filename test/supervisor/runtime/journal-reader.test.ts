@@ -53,6 +53,11 @@ test.each([
   ["a decision that others only report after", [decision(1, "a", [opening]), fact], taken],
   ["a decision that another one follows", [decision(1, "a", [opening]), decision(2, "b", [])], undefined],
   ["a line that was cut short", [decision(1, "a", []), decision(2, "a", [opening]).slice(0, -9)], undefined],
+  [
+    "one that a decision is behind which was cut short",
+    [decision(1, "a", [opening]), decision(2, "b", []).slice(0, -9)],
+    taken,
+  ],
   ["no lines", [], undefined],
 ])("interruptedOrder() answers for %s", (name, lines, expected) => {
   const dir = join(root, name.replaceAll(" ", "-"));
