@@ -1,7 +1,6 @@
 /** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
 import { closeSync, constants, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { fileURLToPath } from "node:url";
 import { createBotCgroup, favour, placeOfWork, removeCgroup } from "./cgroup.ts";
 import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -178,7 +177,7 @@ function startIn(request: WorkerRequest, cgroup: string | undefined) {
 /** The compiled binary is the whole program; from source the runtime needs the path of the main file. */
 export function ownProgram(): string[] {
   const compiled = import.meta.path.startsWith("/$bunfs/");
-  const main = fileURLToPath(new URL("../supervisor/main.ts", import.meta.url));
+  const main = Bun.fileURLToPath(new URL("../supervisor/main.ts", import.meta.url));
   return compiled ? [process.execPath] : [process.execPath, main];
 }
 

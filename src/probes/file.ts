@@ -4,7 +4,6 @@
  * Time that decides is monotonic: the age is the time since a change of the file was last seen, plus the age it had
  * when it was first seen. Only that first age compares wall clock and mtime, so a clock step restarts no bot.
  */
-import { stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import * as z from "zod";
 import { later } from "../core/later.ts";
@@ -91,6 +90,8 @@ type Found =
 
 async function readMtime(path: string): Promise<Found> {
   try {
+    // Only here: the import costs each start of the daemon a third of a millisecond.
+    const { stat } = await import("node:fs/promises");
     return { kind: "found", mtimeMs: (await stat(path)).mtimeMs };
   } catch (error) {
     const code = errorCode(error);
