@@ -2,7 +2,7 @@
  * What the kernel tells of a process at once, for the moment between the freeze and the kill of an emergency, which nothing may draw out:
  * only files that it answers without a lock which the process could hold (proc(5)), and no more of them than the time allows.
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { systemClock } from "./clock.ts";
 import { MS_PER_TICK, parseStat, readProc, type ProcessId } from "./proc.ts";
 
@@ -48,7 +48,9 @@ export function glanceAt({ pid, startTicks }: ProcessId, budgetMs = GLANCE_MS): 
 export function glanceAtCgroup(folder: string): Readonly<Record<string, string>> {
   return Object.fromEntries(
     COUNTS.flatMap((name) => {
-      const text = readProc(`${folder}/${name}`);
+      const path = `${folder}/${name}`;
+      // Most are there only for a bot with limits, and the next start waits: this says so cheaper than an exception.
+      const text = existsSync(path) ? readProc(path) : undefined;
       return text === undefined ? [] : [[`cgroup/${name}`, text] as const];
     }),
   );

@@ -128,13 +128,18 @@ export class Dumps {
     if (this.#wanted) make?.();
   }
 
+  /** Nothing but a timer now: what a promise's machinery needs at its first use takes as long as half a restart. */
   #makeSoon(subject: Subject, death: CapturedDeath): void {
-    const earlier = Promise.allSettled(this.#making);
-    this.#keep(
-      sleep(this.#deps.clock, PACK_DELAY_MS)
-        .then(() => earlier)
-        .then(() => this.#make(subject, death)),
-    );
+    const earlier = [...this.#making];
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#making.add(promise);
+    this.#deps.clock.after(PACK_DELAY_MS, () => {
+      const made = Promise.allSettled(earlier).then(() => this.#make(subject, death));
+      void made.finally(() => {
+        this.#making.delete(promise);
+        resolve();
+      });
+    });
   }
 
   /** Dumps the living bot, which goes on. Never rejects. */
