@@ -8,6 +8,7 @@ export async function recipientWarnings(loaded: LoadedConfig): Promise<readonly 
   const { identityFile, recipients = [] } = loaded.config.backups?.encryption ?? {};
   const identity = textOf(loaded);
   if (identityFile === undefined || identity.trim() === "") return [];
+  const { recipientsOf } = await import("../../../actions/backup/recipients.ts");
   const own = await recipientsOf(identity);
   if (own.some((each) => recipients.includes(each))) return [];
   const text =
@@ -23,12 +24,4 @@ function textOf(loaded: LoadedConfig): string {
   } catch {
     return "";
   }
-}
-
-/** Of each key in the file that is one. */
-async function recipientsOf(identity: string): Promise<readonly string[]> {
-  const { identityToRecipient } = await import("age-encryption");
-  const lines = identity.split("\n").filter((line) => line.startsWith("AGE-SECRET-KEY-"));
-  const found = await Promise.allSettled(lines.map((line) => identityToRecipient(line.trim())));
-  return found.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
 }
