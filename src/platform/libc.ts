@@ -24,6 +24,10 @@ export interface Libc {
   readonly pidfdSendSignal: (pidfd: number, signal: number) => number;
   /** tgkill(2): the signal goes to this one thread of the process. */
   readonly signalThread: (pid: number, thread: number, signal: number) => number;
+  /** sched_getscheduler(2) of the calling thread. */
+  readonly scheduler: () => number;
+  /** sched_setscheduler(2) of the calling thread, for policies that are not real-time. */
+  readonly setScheduler: (policy: number) => number;
   readonly close: (fd: number) => number;
   /** madvise(2) on `length` bytes at `address`, both multiples of a page. */
   readonly madvise: (address: bigint, length: bigint, advice: number) => number;
@@ -54,6 +58,9 @@ export { ptr };
 /** Command of fcntl(2) that sets the bytes which a pipe holds. */
 export const F_SETPIPE_SZ = 1_031;
 
+/** Scheduling policies (sched(7)). */
+export const SCHED = { OTHER: 0, BATCH: 3 } as const;
+
 /** Error numbers that callers tell apart (asm-generic/errno.h; the same on x86-64 and arm64). */
 export const ERRNO = { ENOENT: 2, ESRCH: 3, EINTR: 4, ECHILD: 10, EAGAIN: 11, ECONNREFUSED: 111 } as const;
 
@@ -65,8 +72,12 @@ const P_ALL = 0;
 /** Call numbers of the table that all architectures share since Linux 5.1. */
 const SYS_PIDFD_SEND_SIGNAL = 424;
 const SYS_PIDFD_OPEN = 434;
-/** tgkill(2) is older than that table. */
+/** Those of tgkill(2) and of scheduling are older than that table; musl has no function for the latter. */
 const SYS_TGKILL = process.arch === "arm64" ? 131 : 234;
+const SYS_SCHED_SETSCHEDULER = process.arch === "arm64" ? 119 : 144;
+const SYS_SCHED_GETSCHEDULER = process.arch === "arm64" ? 120 : 145;
+/** `struct sched_param`. */
+const NO_PRIORITY = new Uint8Array(4);
 
 const SYMBOLS = {
   socket: { args: ["int", "int", "int"], returns: "int" },
@@ -161,6 +172,8 @@ function wrap(c: Symbols<typeof SYMBOLS>): Libc {
     pidfdOpen: (pid) => Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, null, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
     // The signature is that of the calls which take an address where this one has the signal.
+    scheduler: () => Number(c.syscall(SYS_SCHED_GETSCHEDULER, 0, 0, null, 0)),
+    setScheduler: (policy) => Number(c.syscall(SYS_SCHED_SETSCHEDULER, 0, policy, ptr(NO_PRIORITY), 0)),
     signalThread: (pid, thread, signal) => Number(c.syscall(SYS_TGKILL, pid, thread, BigInt(signal), 0)),
     close: (fd) => c.close(fd),
     adjtimex: (timex) => c.adjtimex(ptr(timex)),

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { libc, SCHED } from "../../src/platform/libc.ts";
 import { bulkOutputOf } from "../../src/platform/program-bulk.ts";
 import { until } from "./until.ts";
 
@@ -26,6 +27,14 @@ test("bulkOutputOf() hands on every byte, and leaves nothing in its folder", asy
   expect(await sizeOf(run(script))).toBe(300 * 8_191);
   expect(await sizeOf(run(":"))).toBe(0);
   expect(readdirSync(folder)).toEqual([]);
+}, 60_000);
+
+test("bulkOutputOf() runs its program as a batch process, and stays what it was", async () => {
+  const before = libc()?.scheduler();
+  let said = "";
+  for await (const piece of run("cut -d' ' -f41 /proc/$$/stat")) said += Buffer.from(piece).toString();
+  expect(said).toBe(`${SCHED.BATCH}\n`);
+  expect(libc()?.scheduler()).toBe(before);
 }, 60_000);
 
 test("bulkOutputOf() throws at its end what the program said, however much that was", async () => {
