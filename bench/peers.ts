@@ -110,8 +110,7 @@ class Site {
       const read = this.#read(bytes);
       this.#text += bytes.toString("latin1", 0, read);
       if (performance.now() > giveUpAtMs) throw new Error(`cannot go on: no child of ${this.#peer.name} started`);
-      // Not a timer: the event loop would add its own delay to the measurement.
-      if (read === 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS);
+      if (read === 0) pause();
     }
   }
 
@@ -245,7 +244,7 @@ async function benchStops(
           site.next();
           startMs = performance.now();
         }
-        await untilGone(pid, site.folder);
+        untilGone(pid, site.folder);
         values.push(performance.now() - startMs - (deaf ? KILL_SECONDS * 1_000 : 0));
         await command.exited;
         await site.end([pid]);
@@ -258,12 +257,17 @@ async function benchStops(
   return rows;
 }
 
-async function untilGone(pid: number, what: string): Promise<void> {
+function untilGone(pid: number, what: string): void {
   const giveUpAtMs = performance.now() + PATIENCE_MS;
   while (isRunning(pid)) {
     if (performance.now() > giveUpAtMs) throw new Error(`cannot go on: the child in ${what} did not end`);
-    await Bun.sleep(0);
+    pause();
   }
+}
+
+/** Not a timer, since the event loop would add its own delay to the measurement; and not a busy wait, which takes a core from what is measured. */
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, POLL_MS);
 }
 
 /** A zombie does not run. */
