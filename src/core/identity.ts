@@ -29,6 +29,12 @@ export const identitySchema = later(() =>
 );
 export type Identity = z.output<typeof identitySchema>;
 
+/**
+ * What a start that has no process yet says of one: an identity with it is nobody's to adopt, and tells by account,
+ * `invocationId` and cgroup whom the start may have made. No boot has this id, so that pid 0 is never looked for.
+ */
+export const NO_PROCESS = { bootId: "unknown", pid: 0, startTimeTicks: 0 } as const;
+
 export type IdentityReading =
   | { readonly kind: "absent" }
   | { readonly kind: "known"; readonly identity: Identity }

@@ -1,6 +1,6 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { basename, join } from "node:path";
-import type { Identity } from "../../core/identity.ts";
+import { NO_PROCESS, type Identity } from "../../core/identity.ts";
 import type { Carried } from "../../core/lifecycle-types.ts";
 import { createBotCgroup, cgroupPids, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -120,14 +120,15 @@ export class Starter {
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
       };
+      const definition = this.#define(fileEnv);
+      const start = { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition };
+      // Killed once the process is there and before it is named: the next daemon must know the start, and whose account it has.
+      this.#saveIdentity(this.#identityOf(start));
       const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
-      const definition = this.#define(fileEnv);
-      this.#writeIdentity(
-        { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition },
-        outcome.child,
-      );
+      this.#identity = this.#identityOf(start, outcome.child);
+      this.#saveIdentity(this.#identity);
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
       // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
@@ -255,23 +256,25 @@ export class Starter {
     return cgroup;
   }
 
-  #writeIdentity(
+  /** What is written of a start: without `child` before it has one. */
+  #identityOf(
     start: Pick<Identity, "generation" | "restarts" | "restartsBy" | "invocationId" | "definition">,
-    child: ProcessId,
-  ): void {
+    child?: ProcessId,
+  ): Identity {
     const { plan } = this.#deps;
-    this.#identity = {
+    const process =
+      child === undefined
+        ? NO_PROCESS
+        : { bootId: bootId() ?? NO_PROCESS.bootId, pid: child.pid, startTimeTicks: child.startTicks };
+    return {
       ...start,
+      ...process,
       version: 1,
       account: plan.account,
-      bootId: bootId() ?? "unknown",
-      pid: child.pid,
-      startTimeTicks: child.startTicks,
       // Such a bot is ready as soon as it runs.
       ready: plan.policy.ready === "started",
       cgroup: this.cgroup ?? null,
     };
-    this.#saveIdentity(this.#identity);
   }
 
   /**
@@ -281,8 +284,9 @@ export class Starter {
    * costs the adoption: the marks of the bot's processes still find them.
    */
   #saveIdentity(identity: Identity): void {
-    this.#unsaved ||= this.#deps.foreign?.() === true;
-    if (this.#deps.foreign?.() === true) return;
+    const foreign = this.#deps.foreign?.() === true;
+    this.#unsaved ||= foreign;
+    if (foreign) return;
     try {
       rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
       this.#unsettled = true;

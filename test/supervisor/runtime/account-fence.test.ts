@@ -1,15 +1,15 @@
 /**
  * One account, one bot, as a property: daemons on one state folder or on copies of it, bots that are renamed or swap their
- * accounts, identities that are lost, in any order. What judges is real (adoption, kin, strangers, marks); the machine is a
+ * accounts, identities that are lost, daemons that are killed amid a start, in any order. What judges is real (adoption, kin, strangers, marks); the machine is a
  * model. Two things are left out: a rename beside a running copy of the folder, which only the socket of the supervisor there tells
  * (`refuseSupervised`), and a name that gets another account while its bot lives and its identity is lost, which nothing detects.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { judgeAdoption } from "../../../src/core/adoption.ts";
-import type { Identity } from "../../../src/core/identity.ts";
+import { NO_PROCESS, type Identity } from "../../../src/core/identity.ts";
 import { definitionOf, fenceMarks, planBot, type BotPlan } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { isStranger, kinOf, type Remains } from "../../../src/supervisor/runtime/survey.ts";
+import { isStranger, kinMarks, kinOf, type Remains } from "../../../src/supervisor/runtime/survey.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 
 interface Process {
@@ -48,6 +48,7 @@ const OPS = [
   "sweep",
   "copy",
   "lose",
+  "barelyStart",
   "halfStart",
   "reboot",
 ] as const;
@@ -57,7 +58,8 @@ const script = fc.array(fc.record({ op: fc.constantFrom(...OPS), i: fc.nat(59), 
 });
 
 /** What judges; a test may break one of them, to prove that the property bites. */
-const asTheyAre = { judgeAdoption, kinOf, isStranger };
+const announced = (identity: Identity): Identity | undefined => ({ ...identity, ...NO_PROCESS });
+const asTheyAre = { judgeAdoption, kinOf, kinMarks, isStranger, announced };
 type Judges = typeof asTheyAre;
 
 class Machine {
@@ -87,9 +89,10 @@ class Machine {
     const remains = [...disk].map(([name, identity]) => remainsOf(folder, name, identity));
     if (plans.some((plan) => this.#strangers(plan).length > 0)) return;
     const bots = plans.map((plan): Bot => {
-      const kin = this.#judges.kinOf(plan, remains, new Set(Object.keys(configured)));
+      const names = new Set(Object.keys(configured));
+      const kin = this.#judges.kinOf(plan, remains, names);
       const own = fenceMarks(plan.files, disk.get(plan.name)?.invocationId);
-      const marks = [...own, ...kin.flatMap((each) => fenceMarks(each.files, each.identity?.invocationId))];
+      const marks = [...own, ...this.#judges.kinMarks(kin, names).flatMap(({ environ }) => environ)];
       return { plan, marks, state: "down", pid: undefined };
     });
     this.daemons.set(folder, { configured, bots });
@@ -111,18 +114,21 @@ class Machine {
     return { bootId: `boot-${this.boot}`, startTimeTicks, invocationId: seen?.invocationId, inCgroup: false };
   }
 
-  /** The present daemon's start of a bot that is down; killed midway, it leaves a process without an identity. */
-  start(folder: string, bot: Bot, midway = false): void {
+  /** The present daemon's start of a bot that is down. It may be killed before the process is there, or before its identity is. */
+  start(folder: string, bot: Bot, killed: "no" | "before" | "after" = "no"): void {
     if (bot.state !== "down" || this.#strangers(bot.plan).length > 0) return;
     const { name, account } = bot.plan;
     this.starts += 1;
     const [pid, invocationId] = [this.starts, `i${this.starts}`];
+    const identity = identityOf(bot.plan, { pid, invocationId, bootId: `boot-${this.boot}` });
+    const disk = this.#disk(folder);
+    disk.set(name, this.#judges.announced(identity) ?? disk.get(name));
+    if (killed !== "no") this.daemons.delete(folder);
+    if (killed === "before") return;
     const environ = [...fenceMarks(bot.plan.files, invocationId), `SUPERVISOR_BOT=${name}`];
     this.processes.push({ pid, name, account, folder, environ, invocationId });
     [bot.state, bot.pid, bot.marks] = ["up", pid, fenceMarks(bot.plan.files, invocationId)];
-    if (midway) this.daemons.delete(folder);
-    const identity = identityOf(bot.plan, { pid, invocationId, bootId: `boot-${this.boot}` });
-    this.#disk(folder).set(name, midway ? this.#disk(folder).get(name) : identity);
+    if (killed === "no") disk.set(name, identity);
   }
 
   /** Everything that carries the marks is dead, and only then the bot is started. */
@@ -225,8 +231,10 @@ function play(machine: Machine, { op, i, j }: Line): void {
       return machine.exit(at(machine.processes, i)?.pid ?? 0);
     case "elapse":
       return bot && machine.start(folder, bot);
+    case "barelyStart":
+      return bot && machine.start(folder, bot, "before");
     case "halfStart":
-      return bot && machine.start(folder, bot, true);
+      return bot && machine.start(folder, bot, "after");
     case "sweep":
       return bot && machine.sweep(folder, bot);
     case "copy":
@@ -269,6 +277,11 @@ test.each<[string, Partial<Judges>]>([
   [
     "takes a bot without an identity for nobody's",
     { kinOf: (bot, all) => kinOf(bot, all, new Set(all.map(({ name }) => name))) },
+  ],
+  ["names a start only once its process is there", { announced: () => undefined }],
+  [
+    "names its account before the process is there, and not the start",
+    { announced: (identity) => ({ ...identity, ...NO_PROCESS, invocationId: "i0" }) },
   ],
   ["does not look under other state folders", { isStranger: () => false }],
 ])("the property finds a supervisor that %s", (_, broken) => {

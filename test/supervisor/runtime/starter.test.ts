@@ -1,12 +1,18 @@
-/** A bot that another supervisor has started meanwhile is not started beside it; and where a bot is kept. Real processes. */
+/** A bot that another supervisor has started meanwhile is not started beside it; what is on disk of a start; and where a bot is kept. Real processes. */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { GONE } from "../../../src/core/adoption.ts";
+import { NO_PROCESS } from "../../../src/core/identity.ts";
 import { bootId } from "../../../src/platform/proc.ts";
+import { listMarked } from "../../../src/platform/tree.ts";
 import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
-import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { cgroupNameOf, Starter, type Started } from "../../../src/supervisor/runtime/starter.ts";
+import { fenceMarks, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { judgeBefore } from "../../../src/supervisor/runtime/bot-setup.ts";
+import { livingIn } from "../../../src/supervisor/runtime/fence.ts";
+import { cgroupNameOf, Starter, type Started, type StarterDeps } from "../../../src/supervisor/runtime/starter.ts";
+import { kinMarks, kinOf, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 
@@ -19,7 +25,7 @@ for (const dir of [plan.files.dir, dirname(plan.files.log)]) mkdirSync(dir, { re
 
 const fact = (): void => {};
 
-function rig() {
+function rig(more: Partial<StarterDeps> = {}) {
   const clock = new FakeClock();
   const starter = new Starter({
     clock,
@@ -38,6 +44,7 @@ function rig() {
     }),
     env: process.env,
     fact,
+    ...more,
   });
   return { clock, start: (): Started => starter.start({ generation: 1, restarts: 0, restartsBy: {} }, () => {}) };
 }
@@ -64,6 +71,39 @@ test("Starter does not start a bot that lives under another state folder by now"
     await stranger.exited;
   }
   await end(start());
+});
+
+test.each([
+  ["the config gave it another account before", "earlier"],
+  ["its account is what it was", plan.account],
+])(
+  "a bot whose supervisor died before it could name the process is found by the next bot of its account: %s",
+  async (_, account) => {
+    const past = { ...plan, account };
+    await end(rig({ plan: past }).start());
+    // The supervisor that dies writes nothing more once the process is there.
+    const isThere = (): boolean => listMarked(fenceMarks(plan.files, undefined), undefined).length > 0;
+    const started = rig({ foreign: isThere }).start();
+    try {
+      const pid = started.kind === "started" ? started.child.pid : undefined;
+      const remains = surveyBots(dirs);
+      for (const configured of [new Set(["next"]), new Set(["next", plan.name])]) {
+        const kin = kinOf({ name: "next", account: plan.account }, remains, configured);
+        expect(livingIn(kinMarks(kin, configured))).toEqual([pid]);
+      }
+    } finally {
+      await end(started);
+    }
+  },
+);
+
+test("Starter leaves no word of another account or of an earlier process where a start fails", async () => {
+  await end(rig({ plan: { ...plan, account: "earlier" } }).start());
+  const config = { ...plan.config, command: [join(root, "absent")] };
+  expect(rig({ plan: { ...plan, config } }).start()).toMatchObject({ kind: "failed" });
+  const [remains] = surveyBots(dirs);
+  expect(remains?.identity).toMatchObject({ account: plan.account, ...NO_PROCESS });
+  expect(remains?.identity && judgeBefore(plan, remains.identity)).toEqual(GONE);
 });
 
 test("cgroupNameOf() keeps the name of a cgroup in which the last start lives, and else takes the installation's own", () => {
