@@ -176,7 +176,9 @@ describe("relieve() and the lifecycle", () => {
           atMs,
         });
         const down = step(basePolicy, killed.state, { kind: "gone", generation: 1, atMs, roll: 0 }).state;
-        expect(down).toMatchObject({ kind: "backoff", lastExit: { cause: "limit" }, restarts: 1 });
+        expect(down).toMatchObject({ kind: "backoff", lastExit: { cause: "limit" }, restarts: 0 });
+        const again = step(basePolicy, down, { kind: "elapsed", timer: "backoff", generation: 1, roll: 0, atMs }).state;
+        expect(again).toMatchObject({ kind: "starting", restarts: 1 });
       }),
     );
   });
