@@ -171,9 +171,9 @@ function wrap(c: Symbols<typeof SYMBOLS>): Libc {
     waitidAny: (info, options) => c.waitid(P_ALL, 0, ptr(info), options),
     pidfdOpen: (pid) => Number(c.syscall(SYS_PIDFD_OPEN, pid, 0, null, 0)),
     pidfdSendSignal: (pidfd, signal) => Number(c.syscall(SYS_PIDFD_SEND_SIGNAL, pidfd, signal, null, 0)),
-    // The signature is that of the calls which take an address where this one has the signal.
     scheduler: () => Number(c.syscall(SYS_SCHED_GETSCHEDULER, 0, 0, null, 0)),
     setScheduler: (policy) => Number(c.syscall(SYS_SCHED_SETSCHEDULER, 0, policy, ptr(NO_PRIORITY), 0)),
+    // The signature is that of the calls which take an address where this one has the signal.
     signalThread: (pid, thread, signal) => Number(c.syscall(SYS_TGKILL, pid, thread, BigInt(signal), 0)),
     close: (fd) => c.close(fd),
     adjtimex: (timex) => c.adjtimex(ptr(timex)),

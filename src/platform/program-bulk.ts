@@ -11,7 +11,7 @@ import { programFailure } from "./program-pipe.ts";
 
 /** The most that a user may have without further rights (fs.pipe-max-size): the program seldom waits. */
 const PIPE_BYTES = 1_024 ** 2;
-const MKFIFO_MS = 30_000;
+const HELPER_MS = 30_000;
 /** Where the machine's own programs are. */
 const PATH = "/usr/bin:/bin";
 /** Into a pipe the C library writes 4 KiB at a time, which costs a tenth of all; `stdbuf` makes it more (coreutils, by preloading). */
@@ -44,10 +44,9 @@ export async function* bulkOutputOf({
   // Not a pipe: the program would wait for us to read it, while we wait for the other one.
   const said = openSync(saidPath, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   const { from, to } = await makePipe(join(folder, "pipe"));
-  const stdbuf = Bun.which("stdbuf", { PATH });
-  const buffering = stdbuf === null ? [] : [stdbuf, PIPE_BUFFER];
   let child: Bun.Subprocess | undefined;
   try {
+    const buffering = await largeWritesBy(Bun.which("stdbuf", { PATH }));
     child = asBatch(() =>
       Bun.spawn({ cmd: [...buffering, ...command], cwd: "/", env: { ...env }, stdio: ["ignore", to, said] }),
     );
@@ -117,16 +116,27 @@ function readSome(fd: number, block: Uint8Array, from: number): number | "nothin
   }
 }
 
-/** Bun makes sockets where others make pipes, and those hand on each small piece by itself. */
-async function makePipe(path: string): Promise<{ readonly from: number; readonly to: number }> {
-  const made = await runCommand({
-    command: ["mkfifo", "-m", "600", path],
+/** What comes before a command so that it writes much at once; nothing where the program cannot do that here. */
+export async function largeWritesBy(stdbuf: string | null): Promise<readonly string[]> {
+  if (stdbuf === null) return [];
+  const tried = await runHelper(stdbuf, PIPE_BUFFER, "true");
+  return tried.kind === "exited" && tried.code === 0 ? [stdbuf, PIPE_BUFFER] : [];
+}
+
+function runHelper(...command: [string, ...string[]]): ReturnType<typeof runCommand> {
+  return runCommand({
+    command,
     cwd: "/",
     env: { PATH },
-    timeoutMs: MKFIFO_MS,
+    timeoutMs: HELPER_MS,
     clock: systemClock,
     maxOutputBytes: 1_024,
   });
+}
+
+/** Bun makes sockets where others make pipes, and those hand on each small piece by itself. */
+async function makePipe(path: string): Promise<{ readonly from: number; readonly to: number }> {
+  const made = await runHelper("mkfifo", "-m", "600", path);
   if (made.kind !== "exited" || made.code !== 0)
     throw new Error(`cannot make the pipe ${path}: ${made.kind === "exited" ? made.output.trim() : made.kind}`);
   // One end by itself opens at once only where it does not wait for the other.

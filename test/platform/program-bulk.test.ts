@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { libc, SCHED } from "../../src/platform/libc.ts";
-import { bulkOutputOf } from "../../src/platform/program-bulk.ts";
+import { bulkOutputOf, largeWritesBy } from "../../src/platform/program-bulk.ts";
 import { until } from "./until.ts";
 
 const PATH = "/usr/bin:/bin";
@@ -35,6 +35,14 @@ test("bulkOutputOf() runs its program as a batch process, and stays what it was"
   for await (const piece of run("cut -d' ' -f41 /proc/$$/stat")) said += Buffer.from(piece).toString();
   expect(said).toBe(`${SCHED.BATCH}\n`);
   expect(libc()?.scheduler()).toBe(before);
+}, 60_000);
+
+test("largeWritesBy() does without a stdbuf that is not there or does not work", async () => {
+  const broken = join(folder, "stdbuf");
+  writeFileSync(broken, "#!/bin/sh\necho \"stdbuf: failed to find 'libstdbuf.so'\" >&2\nexit 125\n", { mode: 0o755 });
+  expect(await largeWritesBy(broken)).toEqual([]);
+  expect(await largeWritesBy(join(folder, "none"))).toEqual([]);
+  expect(await largeWritesBy(null)).toEqual([]);
 }, 60_000);
 
 test("bulkOutputOf() throws at its end what the program said, however much that was", async () => {
