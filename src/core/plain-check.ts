@@ -3,8 +3,9 @@
  * What such a check accepts, the schema would take as it is; whatever it does not accept is left to the schema to judge.
  */
 
+/** A schema leaves out `__proto__`, so what has it is for the schema. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !Object.hasOwn(value, "__proto__");
 }
 
 /** As `z.int()`. */

@@ -31,12 +31,33 @@ const DECISION = {
 const MARK = { v: 1, generation: 1, at: "2026-01-01T00:00:00.000Z", offset: 0 };
 
 /** Each field left out, and with values of every other kind; and a field that is not known. */
+/** As `{"__proto__": 5}` in a file is read: a key like others. */
+const ODD: unknown = JSON.parse('{"__proto__": 5}');
+
 function variants(whole: Readonly<Record<string, unknown>>): readonly Readonly<Record<string, unknown>>[] {
-  const strange = [undefined, null, true, "", "x", 0, -1, 1.5, 2, 1e300, [], [1], {}, { kind: 1 }, { a: -1 }, { a: 1 }];
+  const strange = [
+    undefined,
+    null,
+    true,
+    "",
+    "x",
+    0,
+    -1,
+    1.5,
+    2,
+    1e300,
+    [],
+    [1],
+    {},
+    { kind: 1 },
+    { a: -1 },
+    { a: 1 },
+    ODD,
+  ];
   const changed = Object.keys(whole).flatMap((key) => strange.map((value) => ({ ...whole, [key]: value })));
   // As in a file: what is undefined is not there.
-  return [whole, { ...whole, more: 1 }, ...changed].map((each): Record<string, unknown> =>
-    JSON.parse(JSON.stringify(each)),
+  return [whole, { ...whole, more: 1 }, { ...whole, ["__proto__"]: 1 }, ...changed].map(
+    (each): Record<string, unknown> => JSON.parse(JSON.stringify(each)),
   );
 }
 
