@@ -145,7 +145,8 @@ export class Backups {
     }
     for (const place of this.#places) {
       if (this.#running.size >= MAX_WORKERS) return;
-      if ((this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs()) continue;
+      if (isAtWork(keyOf(place)) || (this.#pausedUntilMs.get(keyOf(place)) ?? 0) > this.#deps.clock.monotonicMs())
+        continue;
       const facts = this.#factsOf(place, readRecord(this.#loaded.dirs.stateDir, place));
       const due = facts === undefined ? undefined : nextDue(facts.full, facts.incremental, nowMs);
       if (due !== undefined && due.atMs <= nowMs) void this.#run(place, "back up", () => this.#make(place, due.kind));

@@ -49,7 +49,7 @@ export class Copies {
     if (this.#running !== undefined) return;
     const monotonicMs = this.#deps.clock.monotonicMs();
     const [next] = this.#places
-      .filter(({ store }) => (this.#pausedUntilMs.get(store) ?? 0) <= monotonicMs)
+      .filter((place) => !isAtWork(keyOf(place)) && (this.#pausedUntilMs.get(place.store) ?? 0) <= monotonicMs)
       .map((place) => ({ place, dueMs: copyDueAt(this.#factsOf(place), nowMs) ?? Number.POSITIVE_INFINITY }))
       .filter(({ dueMs }) => dueMs <= nowMs)
       .toSorted((a, b) => a.dueMs - b.dueMs);

@@ -163,7 +163,7 @@ export class Drills {
   }
 
   look(nowMs: number): void {
-    if (this.#running || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
+    if (this.#running || isAtWork(DRILL_WORK) || this.#deps.clock.monotonicMs() < this.#pausedUntilMs) return;
     const drill = this.#scheduled;
     if (drill === undefined) return;
     const now = this.#deps.clock.wallTime();

@@ -130,18 +130,28 @@ test("a drill from a store that is not there is a mistake", () => {
   expect(() => load("wrong", "store: nowhere")).toThrow('there is no store "nowhere"; name one of: local, away');
 });
 
-test("Drills shows a drill as running that the version before has begun, until its worker ends", async () => {
+test("Drills shows a drill as running that the version before has begun, and begins none, until its worker ends", async () => {
   const child = Bun.spawn(["sleep", "60"]);
   const startTicks = readStat(child.pid)?.startTicks ?? 0;
-  const drills = drillsOf(load("carried"), new FakeClock());
   const clock = new FakeClock();
+  const run = vi.fn<() => Promise<{ code: number; failure: undefined }>>(() =>
+    Promise.resolve({ code: 0, failure: undefined }),
+  );
+  const drills = drillsOf(load("carried"), clock, { run });
+  drills.look(clock.wallTime().getTime());
+  folder.write("carried/backups/conf@local.json", recordOfBackup(clock));
+  clock.advance(32 * DAY_MS);
   keepWorker(
     { pid: child.pid, startTicks, endsAtMs: Number.POSITIVE_INFINITY, memory: undefined, work: "drill" },
     clock,
   );
   expect(drills.status()?.running).toBe(true);
+  drills.look(clock.wallTime().getTime());
+  expect(run).not.toHaveBeenCalled();
   child.kill("SIGKILL");
   await child.exited;
   clock.advance(1_000);
   expect(drills.status()?.running).toBe(false);
+  drills.look(clock.wallTime().getTime());
+  expect(run).toHaveBeenCalledTimes(1);
 });
