@@ -69,6 +69,13 @@ test.concurrent("BOT_EMERGENCY_SHUTDOWN keeps bots down that cannot be closed, s
   expect(arm).toMatchObject({ code: 1, err: expect.stringContaining("supervisor start other") as unknown });
   expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
   expect(await rig.bot("other")).toMatchObject({ state: "stopped", wanted: false, reason: kept });
+  rig.configure({
+    ...botsOn(paper),
+    other: { command: STAY, account: "elsewhere" },
+    quiet: { command: STAY, autostart: false },
+  });
+  expect(await rig.cli("reload")).toMatchObject({ code: 0, err: "" });
+  expect(await rig.bot("other")).toMatchObject({ state: "stopped", account: "elsewhere", wanted: false, reason: kept });
   expect((await rig.cli("start", "other")).code).toBe(0);
   expect(await running(rig, "other")).toMatchObject({ reason: null });
   expect((await rig.cli("arm", "bot", "--reason", "test")).code).toBe(0);

@@ -194,7 +194,7 @@ export class Reloader {
     // One that waits to be started is stopped, and is to run all the same; the stop ends its wait.
     const wanted = bot.loop.state.wanted || bot.isDue;
     const waitsFor = bot.waitsFor.filter((each) => after?.after.includes(each));
-    const was = { name, wanted, waitsFor };
+    const was = { name, wanted, waitsFor, keptDown: bot.keptDown };
     bot.leaving = true;
     bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
@@ -244,6 +244,8 @@ export class Reloader {
         emergency: this.#order,
         ...(was === undefined ? {} : { wanted: was.wanted, waitsFor: was.waitsFor }),
       });
+      // The stop of the old one has ended that.
+      if (was?.keptDown !== undefined) bot.keptDown = was.keptDown;
       ends.set(name, this.#settled(bot, { waits: isUp(bot.loop.state) || bot.loop.state.wanted, notes: true }));
     }
     return ends;
@@ -283,6 +285,8 @@ interface Left {
   readonly name: string;
   readonly wanted: boolean;
   readonly waitsFor: readonly string[];
+  /** As in `Bot`. */
+  readonly keptDown?: string | undefined;
   /** Why it stays. */
   readonly error?: string;
 }
