@@ -144,7 +144,7 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
     now,
   );
   if (typeof found === "string") {
-    const [worst] = damagedOf(all, undefined);
+    const [worst] = damagedOf(all, undefined).filter((each) => wish.id === undefined || each.id === wish.id);
     const why = worst === undefined ? found : `${found}; ${worst.id} in ${worst.store} is damaged: ${worst.reason}`;
     return faults.length === 0 ? none(why) : none(faults.join("; "), BACKUP_EXIT.source);
   }
