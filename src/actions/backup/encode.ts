@@ -99,8 +99,9 @@ async function* compressed(
 }
 
 /**
- * The stream in compressed frames, each in a buffer of its own, which is for the caller to release; frames one after another are one stream. While a frame is
- * compressed on another thread the one before it is used, and the next is read. `sum` is called with each frame's raw bytes.
+ * The stream in compressed frames, each in a buffer of its own, which is for the caller to release; one after another they are
+ * one stream. While a frame is compressed on another thread the one before it is used, and the next is read. `sum` is called
+ * with each frame's raw bytes.
  */
 export async function* packedFrames(
   raw: Raw,

@@ -48,7 +48,10 @@ export function writeRecord(
   }
 }
 
-/** Remembers proofs, of which the last counts, and which of the backups that are there are damaged; never throws. A target that was never backed up from here has no record. */
+/**
+ * Remembers proofs, of which the last counts, and which of the backups that are there are damaged; never throws. A target that was
+ * never backed up from here has no record.
+ */
 export function writeProof(path: string, asked: Level, proofs: readonly Proof[], damaged: Damaged): void {
   const last = proofs.find(({ ok }) => !ok) ?? proofs.at(-1);
   try {

@@ -3,9 +3,12 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { describe, expect, test } from "vitest";
 import type { Part } from "../../../src/core/backup-manifest.ts";
 import { decodeStream, FRAME_BYTES, storeStream, type StoreOptions } from "../../../src/actions/backup/encode.ts";
+
+const identity = await generateX25519Identity();
 
 class Folder {
   readonly path = mkdtempSync(join(tmpdir(), "encode-"));
@@ -68,23 +71,33 @@ const sha256 = (bytes: Uint8Array): string => createHash("sha256").update(bytes)
 describe("storeStream()", () => {
   const lengths = [1_000, FRAME_BYTES, FRAME_BYTES + 1, 5 * FRAME_BYTES - 1];
   const cases = (["zstd", "gzip", "none"] as const).flatMap((codec) =>
-    lengths.flatMap((length) => (["pieces", "frames"] as const).map((comesIn) => ({ codec, length, comesIn }))),
+    lengths.flatMap((length) =>
+      (["pieces", "frames"] as const).flatMap((comesIn) =>
+        (["plain", "encrypted"] as const).map((kept) => ({ codec, length, comesIn, kept })),
+      ),
+    ),
   );
 
-  test.each(cases)("gives $length bytes back that came in $comesIn, packed by $codec", async (each) => {
+  test.each(cases)("gives $length bytes back that came in $comesIn, packed by $codec, $kept", async (each) => {
     using folder = new Folder();
-    const { codec: compress, length, comesIn } = each;
+    const { codec: compress, length, comesIn, kept } = each;
+    const recipients = kept === "encrypted" ? [await identityToRecipient(identity)] : [];
     const bytes = sample(length);
     const source = comesIn === "frames" ? { frames: byTurns(bytes) } : pieces(bytes);
-    const { crc32, xxh64, parts, bytes: rawBytes } = await storeStream(source, folder.options(compress));
+    const {
+      crc32,
+      xxh64,
+      parts,
+      bytes: rawBytes,
+    } = await storeStream(source, {
+      ...folder.options(compress),
+      recipients,
+    });
     expect(rawBytes).toBe(length);
     const hash = createHash("sha256");
     const raw = { name: "raw", bytes: length, crc32, ...(xxh64 === undefined ? {} : { xxh64 }) };
-    const codec = { compress, encrypt: null, recipients: [] };
-    const stream = decodeStream(
-      { raw, codec, parts: [...parts] },
-      { read: (part) => folder.read(part), identity: undefined },
-    );
+    const codec = { compress, encrypt: kept === "encrypted" ? ("age" as const) : null, recipients };
+    const stream = decodeStream({ raw, codec, parts: [...parts] }, { read: (part) => folder.read(part), identity });
     for await (const chunk of stream) hash.update(chunk);
     expect(hash.digest("hex")).toBe(sha256(bytes));
   });
