@@ -1,6 +1,6 @@
 /** Restores on the compiled binary: the daemon stops and starts the bot, and ends what a kill has broken off before any bot starts. */
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
@@ -9,6 +9,9 @@ import { Rig, until } from "./harness.ts";
 const DIE = join(import.meta.dirname, "..", "fixtures", "restore-and-die.ts");
 /** Notes how many orders it finds when it starts, then stays. */
 const COUNTING = ["sh", "-c", "sqlite3 ../bot.db 'SELECT count(*) FROM orders' >> ../seen; exec sleep 600"];
+
+/** Hears nothing once the file is there. */
+const DEAF = ["sh", "-c", "trap '' TERM; : > deaf; while :; do sleep 0.05; done"];
 
 const config = {
   backups: {
@@ -79,6 +82,28 @@ test.concurrent("a restore stops its bot, starts it with level minimal, and the 
   const said = await fetch("http://bot/v1/reconciled", { method: "POST", unix });
   expect(await said.json()).toEqual({ level: "normal" });
   expect(levelFile(rig)).toBe("normal");
+});
+
+test.concurrent("a bot that a person stops during a restore stays down after it, and one that is started again does not", async () => {
+  const targets = { state: { kind: "sqlite", path: "bot.db", bots: ["bot", "other", "slow"] } };
+  const deaf = { command: DEAF, stopTimeout: "4s" };
+  const bots = { bot: { command: STAY }, other: { command: STAY }, slow: deaf };
+  await using rig = new Rig({ bots, config: { backups: { ...config.backups, targets } } });
+  await stage(rig);
+  await rig.run();
+  for (const name of Object.keys(bots))
+    await rig.botUntil("it runs", ({ state }) => state === "running", undefined, name);
+  await until("it is deaf", () => existsSync(rig.path("deaf")));
+  const restore = rig.cli("restore", "state", "--yes");
+  await rig.botUntil("the restore waits for it", ({ state }) => state === "stopping", undefined, "slow");
+  expect((await rig.cli("stop", "bot")).code).toBe(0);
+  expect(await restore).toMatchObject({ code: 0 });
+  expect(await rig.bot("other")).toMatchObject({ state: "running", generation: 2 });
+  expect(await rig.bot("slow")).toMatchObject({ state: "running", generation: 2 });
+  expect(await rig.bot("bot")).toMatchObject({ state: "stopped", wanted: false, generation: 1 });
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+  expect(await rig.cli("restore", "state", "--yes")).toMatchObject({ code: 0 });
+  expect(await rig.bot("bot")).toMatchObject({ state: "running", generation: 3 });
 });
 
 test.concurrent("the daemon takes a restore back that was killed, before it starts the bot", async () => {

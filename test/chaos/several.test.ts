@@ -1,5 +1,5 @@
 /** Several bots under one daemon: who starts and stops when, whom an emergency concerns, and a hundred of them. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
@@ -172,4 +172,20 @@ test("a hundred bots start, all run, status is right, and they are stopped in ti
   const startMs = performance.now();
   expect(await rig.endDaemon("SIGTERM")).toBe(0);
   expect(performance.now() - startMs).toBeLessThan(HUNDRED_PATIENCE_MS);
+});
+
+test.concurrent("stop answers however long it takes, and says so where a start takes its place", async () => {
+  const deaf = { command: ["sh", "-c", "trap '' TERM; : > deaf; while :; do sleep 0.05; done"] };
+  const bots = { slow: { ...deaf, stopTimeout: "14s" }, other: { ...deaf, cwd: "elsewhere", stopTimeout: "3s" } };
+  await using rig = new Rig({ bots });
+  mkdirSync(rig.path("elsewhere"));
+  await rig.run();
+  for (const place of ["deaf", "elsewhere/deaf"]) await until("it is deaf", () => existsSync(rig.path(place)));
+  const slow = rig.cli("stop", "slow");
+  const overtaken = rig.cli("stop", "other");
+  await rig.botUntil("it is asked to stop", ({ state }) => state === "stopping", undefined, "other");
+  expect(await rig.cli("start", "other")).toMatchObject({ code: 0 });
+  expect(await overtaken).toMatchObject({ code: 1, err: expect.stringContaining("started again") as unknown });
+  expect(await rig.bot("other")).toMatchObject({ state: "running", generation: 2 });
+  expect(await slow).toMatchObject({ code: 0, out: expect.stringContaining("slow stopped") as unknown, err: "" });
 });

@@ -63,7 +63,7 @@ export async function keepBots({ bots, socket, stateDir, target }: RestoreJob, c
         if (trouble !== undefined) throw new Failure("bots", trouble);
       }
     },
-    start: (names) => startBots(daemon, names),
+    start: (names) => startBots(daemon, names, target.name),
     release: () => undefined,
   };
 }
@@ -75,9 +75,9 @@ export async function upBots(socket: string, bots: readonly string[]): Promise<r
   return bots.filter((bot) => states.some(({ name, state }) => name === bot && UP.includes(state)));
 }
 
-/** Starts bots through the daemon; returns what failed. Never throws. */
-export async function startBots(daemon: Asked, names: readonly string[]): Promise<readonly string[]> {
-  const troubles = await Promise.all(names.map((bot) => order(daemon, bot, "start")));
+/** Starts bots through the daemon that a restore of the target has stopped; returns what failed. Never throws. */
+export async function startBots(daemon: Asked, names: readonly string[], target: string): Promise<readonly string[]> {
+  const troubles = await Promise.all(names.map((bot) => order(daemon, bot, "start", `?restore=${target}`)));
   return troubles.filter((trouble) => trouble !== undefined);
 }
 
@@ -98,7 +98,7 @@ function withoutDaemon(stateDir: string): Keeper {
   };
 }
 
-/** `why` is a query that an older daemon reads over. */
+/** `why`, the restore that asks, is a query that an older daemon reads over. */
 async function order(daemon: Asked, bot: string, verb: "start" | "stop", why = ""): Promise<string | undefined> {
   try {
     const { ok, value } = await askPatiently(daemon, "POST", `/v1/bots/${encodeURIComponent(bot)}/${verb}${why}`);

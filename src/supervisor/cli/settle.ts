@@ -12,13 +12,13 @@ import type { CliIo } from "./verb.ts";
 export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void> {
   const { dirs } = loaded;
   const daemon = { socket: controlSocketPath(dirs.runtimeDir), stateDir: dirs.stateDir, clock: systemClock };
-  const start = async (stopped: readonly string[]): Promise<void> => {
+  const start = async (stopped: readonly string[], target: string): Promise<void> => {
     if (stopped.length === 0) return;
-    for (const trouble of await startBots(daemon, stopped)) io.err(trouble);
+    for (const trouble of await startBots(daemon, stopped, target)) io.err(trouble);
   };
   try {
     for (const settled of settleRestores(dirs.stateDir, systemClock)) {
-      const { outcome, detail, stopped } = settled;
+      const { outcome, detail, stopped, target } = settled;
       if (outcome === "server") continue;
       io.err(detail);
       if (outcome === "busy" || outcome === "failed") continue;
@@ -28,7 +28,7 @@ export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void
       if (fault !== undefined) io.err(fault);
       // Safe: one restore after the other: they may share a bot.
       // oxlint-disable-next-line no-await-in-loop
-      await start(stopped);
+      await start(stopped, target);
     }
     for (const target of serverWork(dirs.stateDir, systemClock.wallTime())) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
@@ -36,7 +36,7 @@ export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void
       if (failure !== undefined) io.err(failure);
       if (settled !== undefined) io.err(settled.detail);
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
-      await start(settled?.stopped ?? []);
+      await start(settled?.stopped ?? [], target);
     }
   } catch (error) {
     io.err(`cannot look for restores that were broken off: ${error instanceof Error ? error.message : String(error)}`);

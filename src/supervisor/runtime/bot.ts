@@ -64,6 +64,8 @@ export class Bot {
   waitsForRestore: string | undefined;
   /** The order that keeps it down since the daemon's start, although nothing of it is closed; `undefined` where none does, or somebody said otherwise. */
   keptDown: string | undefined;
+  /** A person has stopped it since it was last to run: the end of a restore does not start it. */
+  staysDown = false;
   readonly #deps: BotDeps;
   readonly #dirs: Dirs;
   readonly #live: LivePlan;
@@ -147,6 +149,7 @@ export class Bot {
   /** What it waits for is over once somebody said otherwise. */
   #heard({ kind }: Event): void {
     if (!endsWait(kind)) return;
+    this.staysDown = false;
     this.waitsFor = [];
     this.waitsForRestore = undefined;
     this.keptDown = undefined;

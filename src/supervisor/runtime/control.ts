@@ -48,6 +48,9 @@ export interface ControlDeps {
   readonly reload?: (options: { readonly dryRun: boolean }) => Promise<ReloadAnswer>;
 }
 
+/** Of `Bun.serve`, whose types have it for ports alone. */
+const NEVER_IDLE: object = { idleTimeout: 0 };
+
 /** Opens the socket; the caller holds the state folder's lock, so a file in its place is stale. */
 export function openControl(deps: ControlDeps): Server<undefined> {
   const move = makeRoom(deps.path, "socket");
@@ -59,11 +62,10 @@ export function openControl(deps: ControlDeps): Server<undefined> {
     const server = Bun.serve({
       unix: deps.path,
       maxRequestBodySize: MAX_BODY_BYTES,
-      fetch: (request, self) => {
-        // Commands answer when their deed is done, and followers stay: no answer is cut off for taking long.
-        self.timeout(request, 0);
-        return answers(request);
-      },
+      // Commands answer when their deed is done, and followers stay: no answer is cut off for taking long. Not by `timeout()` of the
+      // request, which lasts only until its body has been read where that is empty.
+      ...NEVER_IDLE,
+      fetch: answers,
       error: (error) => refuse(500, { code: "internal", message: `internal error: ${error.message}` }),
     });
     chmodSync(deps.path, 0o660);
@@ -133,7 +135,7 @@ interface Asked {
 const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "dump"]);
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
-  "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot),
+  "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot, asked.request),
   "POST stop": ({ bot, request }) => stop(bot, request),
   "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot),
   "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked),

@@ -34,6 +34,7 @@ import { supervisorStatus, writeStatus } from "./status.ts";
 import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
+import { startAfterRestore } from "./run-routes.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
 import { takeProcesses, type Handover } from "./handover.ts";
 import { Ticker } from "./ticker.ts";
@@ -112,7 +113,10 @@ export class Daemon {
     this.#backups = new Backups({
       ...deps,
       say: (level, text) => this.#say(level, text),
-      start: (bot) => this.#fleet.bots.get(bot)?.loop.post({ kind: "start" }),
+      start: (name) => {
+        const bot = this.#fleet.bots.get(name);
+        if (bot !== undefined) startAfterRestore(bot);
+      },
       startWaiting: () => {
         for (const bot of this.#fleet.all) if (bot.waitsForRestore !== undefined) bot.startInTurn();
       },

@@ -47,9 +47,12 @@ function answerTimeoutMs(bot: Bot): number {
   return startTimeout + 3 * stopTimeout + ANSWER_MARGIN_MS;
 }
 
-export async function start(bot: Bot): Promise<Response> {
+export async function start(bot: Bot, request: Request): Promise<Response> {
   const refusal = startRefusal(bot);
   if (refusal !== undefined) return refusal;
+  // Who has stopped it meanwhile has the last word.
+  if (restoredTarget(request) !== undefined && bot.staysDown)
+    return json({ bot: bot.plan.name, state: bot.loop.state.kind, staysDown: true });
   const already = bot.loop.state.kind === "running";
   bot.loop.post({ kind: "start" });
   return upAnswer(bot, "start", already);
@@ -77,15 +80,33 @@ export async function upAnswer(bot: Bot, verb: string, already = false): Promise
   });
 }
 
-/** Target of a restore that has its bots stopped; its name goes into a sentence. */
+/** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
+export function startAfterRestore({ staysDown, loop }: Bot): void {
+  if (!staysDown) loop.post({ kind: "start" });
+}
+
 const TARGET = /^[a-z][a-z0-9-]{0,31}$/;
+
+/** The target of the restore that asks; its name goes into a sentence. `undefined`: a person asks. */
+function restoredTarget(request: Request): string | undefined {
+  const target = new URL(request.url).searchParams.get("restore") ?? "";
+  return TARGET.test(target) ? target : undefined;
+}
 
 export async function stop(bot: Bot, request: Request): Promise<Response> {
   const already = settledDown(bot.loop.state);
-  const target = new URL(request.url).searchParams.get("restore") ?? "";
-  bot.loop.post({ kind: "stop", ...(TARGET.test(target) ? { why: `stopped for a restore of ${target}` } : {}) });
-  const down = await bot.loop.settles(settledDown, answerTimeoutMs(bot));
+  const target = restoredTarget(request);
+  bot.loop.post({ kind: "stop", ...(target === undefined ? {} : { why: `stopped for a restore of ${target}` }) });
+  if (target === undefined) bot.staysDown = true;
+  const overtaken = (state: State): boolean => state.wanted && !settledDown(state);
+  const down = await bot.loop.settles((state) => settledDown(state) || overtaken(state), answerTimeoutMs(bot));
   const { state } = bot.loop;
+  if (overtaken(state))
+    return refuse(409, {
+      code: "overtaken",
+      message: `cannot say that ${bot.plan.name} is stopped: it was to be started again before it was down`,
+      hint: `the last command holds; see: supervisor status ${bot.plan.name}`,
+    });
   if (down && state.kind !== "stuck")
     return json({ bot: bot.plan.name, state: state.kind, ...(already ? { already } : {}) });
   return refuse(500, { code: "notStopped", message: `cannot stop ${bot.plan.name}: it is ${state.kind}` });

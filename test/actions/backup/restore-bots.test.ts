@@ -40,7 +40,7 @@ function stage(pid: number) {
 
 test("startBots() asks again while the daemon lives and nobody listens, as during its upgrade", async () => {
   await using rig = stage(process.pid);
-  expect(await startBots(rig.daemon, ["bot"])).toEqual([]);
+  expect(await startBots(rig.daemon, ["bot"], "state")).toEqual([]);
   expect(rig.asked).toEqual(["/v1/bots/bot/start"]);
 });
 
@@ -48,6 +48,6 @@ test("startBots() says at once what it could not start where no daemon lives", a
   const ended = Bun.spawn(["true"]);
   await ended.exited;
   await using rig = stage(ended.pid);
-  expect(await startBots(rig.daemon, ["bot"])).toEqual([expect.stringContaining("cannot start bot: ")]);
+  expect(await startBots(rig.daemon, ["bot"], "state")).toEqual([expect.stringContaining("cannot start bot: ")]);
   expect(rig.asked).toEqual([]);
 });
