@@ -38,3 +38,30 @@ test("recipientWarnings() says of a file that it holds no key, and leaves one th
   expect(await warningsOf("\n")).toEqual([]);
   expect(await warningsOf(undefined)).toEqual([]);
 });
+
+const told = (verify: string) =>
+  recipientWarnings(
+    folder.load(
+      [
+        "version: 1",
+        "bots: { a: { command: [sh] } }",
+        "backups:",
+        "  stores: { local: { kind: directory, path: store } }",
+        "  targets: { conf: { kind: files, paths: [x] } }",
+        `  encryption: { recipients: [${other}] }`,
+        `  verify: { ${verify} }`,
+        "",
+      ].join("\n"),
+    ),
+  );
+
+test("recipientWarnings() says which proofs must fail without a private key", async () => {
+  const [both, ...more] = await told("");
+  expect(both).toContain("verify.every is L1 and verify.daily is L2: each such proof fails, and the backup with it");
+  expect(both).toContain("backups.encryption");
+  expect(more).toEqual([]);
+  expect(await told("every: L0")).toEqual([
+    expect.stringContaining("and verify.daily is L2: each such proof fails; name"),
+  ]);
+  expect(await told("every: L0, daily: L0")).toEqual([]);
+});
