@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
@@ -205,6 +206,35 @@ test.concurrent("a restore is refused before anything is read for a folder that 
       err: expect.stringMatching(/cannot restore conf: cannot read the private key/),
     });
   expect(rig.read("notes")).toBe("n");
+});
+
+test.concurrent("a restore is refused for a key that does not open the backup, or for none, with --dry-run too", async () => {
+  const keys = await Promise.all([generateX25519Identity(), generateX25519Identity()]);
+  const [own = "", other = ""] = await Promise.all(keys.map((key) => identityToRecipient(key)));
+  const bots = { bot: { command: STAY } };
+  const withKey = (identityFile?: string) => ({
+    backups: { ...config.backups, encryption: { recipients: [own], ...(identityFile && { identityFile }) } },
+  });
+  await using rig = new Rig({ bots, config: withKey("own.key") });
+  for (const [index, name] of ["own.key", "other.key"].entries())
+    writeFileSync(rig.path(name), `${keys[index]}\n`, { mode: 0o600 });
+  await stage(rig);
+  expect(await rig.cli("restore", "conf", "--dry-run")).toMatchObject({ code: 0, err: "" });
+  for (const [file, why] of [
+    ["other.key", `(${other}) does not open the backup; it was encrypted for ${own}`],
+    [undefined, "the backup is encrypted, and no identityFile is given"],
+  ] as const) {
+    rig.configure(bots, withKey(file));
+    for (const how of ["--dry-run", "--yes"])
+      // Safe: one restore after the other, on one folder.
+      // oxlint-disable-next-line no-await-in-loop
+      expect(await rig.cli("restore", "conf", how)).toMatchObject({
+        code: 3,
+        out: "",
+        err: expect.stringContaining(why),
+      });
+  }
+  expect(readdirSync(rig.path("store/conf")).filter((name) => name.startsWith("conf-"))).toHaveLength(1);
 });
 
 test.concurrent("a file that cannot be restored is refused before anything is backed up, with --dry-run too", async () => {

@@ -1,6 +1,8 @@
 /** What a restore needs beside its plan, read before anything is changed: where the target is, and keys and passwords. */
-import { basename, resolve } from "node:path";
+import { basename, join, resolve } from "node:path";
+import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import type { Manifest } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatOf, passwordlessText, type RestoreFrom } from "../../core/restore-job.ts";
 import { readTextIfExists } from "../../platform/files.ts";
@@ -50,6 +52,36 @@ export function meansOf(
     );
   const own = fromConfig(target, () => withPassword(common.target, backups?.targets[target], loaded.env));
   return { common: { ...common, target: own }, password, place, folder };
+}
+
+/** The worker refuses it, too; here before anything is asked or backed up. A manifest that cannot be read is for it to judge. */
+export async function refuseForeignKey(target: string, from: RestoreFrom, { common }: Means): Promise<void> {
+  const encryption = from.kind === "backup" ? encryptionOf(join(from.folder, target, from.id)) : undefined;
+  if (encryption?.encrypt !== "age") return;
+  const { identity } = common;
+  if (identity === undefined)
+    throw new RestoreError(
+      `cannot restore ${target}: the backup is encrypted, and no identityFile is given`,
+      BACKUP_EXIT.source,
+      "name the file of its private key under backups.encryption",
+    );
+  // Loads the cryptography.
+  const { recipientsOf } = await import("../../actions/backup/recipients.ts");
+  const own = await recipientsOf(identity);
+  if (own.some((each) => encryption.recipients.includes(each))) return;
+  throw new RestoreError(
+    `cannot restore ${target}: the key of the identityFile (${own.length === 0 ? "none of age" : own.join(", ")}) does not open the backup; it was encrypted for ${encryption.recipients.join(", ")}`,
+    BACKUP_EXIT.source,
+    "name the file of a key of theirs under backups.encryption.identityFile; a file may hold several, one a line",
+  );
+}
+
+function encryptionOf(folder: string): Manifest["codec"] | undefined {
+  try {
+    return readManifest(folder).codec;
+  } catch {
+    return undefined;
+  }
 }
 
 /** What the config names and is not there (a key, a password) is a mistake of the config. */

@@ -18,7 +18,7 @@ import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from
 import { parseSince } from "./arguments.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { saveBefore } from "./restore-save.ts";
-import { isSealed, meansOf, RestoreError, type Means } from "./restore-means.ts";
+import { isSealed, meansOf, refuseForeignKey, RestoreError, type Means } from "./restore-means.ts";
 import { storedIn, withFetched } from "./restore-store.ts";
 import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
@@ -100,6 +100,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   refuseFilled(target, into);
   const { from, faults } = planned;
   const means = meansOf(loaded, { target, from, options }, io);
+  await refuseForeignKey(target, from, means);
   const up = await upBots(controlSocketPath(loaded.dirs.runtimeDir), planned.plan.bots);
   const plan = { ...planned.plan, up };
   if (options.json !== true) io.out(planText(plan));
