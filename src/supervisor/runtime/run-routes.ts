@@ -96,8 +96,10 @@ function restoredTarget(request: Request): string | undefined {
 export async function stop(bot: Bot, request: Request): Promise<Response> {
   const already = settledDown(bot.loop.state);
   const target = restoredTarget(request);
+  // A restore that comes to a bot which a person has stopped already does not take that back.
+  const staysDown = target === undefined || bot.staysDown;
   bot.loop.post({ kind: "stop", ...(target === undefined ? {} : { why: `stopped for a restore of ${target}` }) });
-  if (target === undefined) bot.staysDown = true;
+  bot.staysDown = staysDown;
   const overtaken = (state: State): boolean => state.wanted && !settledDown(state);
   const down = await bot.loop.settles((state) => settledDown(state) || overtaken(state), answerTimeoutMs(bot));
   const { state } = bot.loop;
