@@ -8,6 +8,7 @@ import type { ExportJob } from "../../core/restore-job.ts";
 import { commonJob, placesOf, runDeed } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import { planRestore } from "../runtime/restore-plan.ts";
+import { BackupRefusal } from "./backup-refusal.ts";
 import type { CliIo } from "./verb.ts";
 
 export interface ExportOptions {
@@ -15,17 +16,6 @@ export interface ExportOptions {
   readonly id?: string;
   readonly unencrypted?: true;
   readonly json?: true;
-}
-
-class ExportError extends Error {
-  readonly exitCode: number;
-  readonly hint: string;
-
-  constructor(message: string, exitCode: number, hint: string) {
-    super(message);
-    this.exitCode = exitCode;
-    this.hint = hint;
-  }
 }
 
 export async function exportPlain(
@@ -39,13 +29,13 @@ export async function exportPlain(
   const wish = { target, at: undefined, id: options.id, file: undefined, into: { kind: "live" } } as const;
   const planned = planRestore(loaded, wish, systemClock.wallTime());
   if (planned.kind === "none" || place === undefined)
-    throw new ExportError(
+    throw new BackupRefusal(
       `cannot export ${target}: ${planned.kind === "none" ? planned.reason : "it has no store"}`,
       planned.kind === "none" ? planned.exitCode : BACKUP_EXIT.noBackup,
       "supervisor backup list shows what there is",
     );
   if (backups?.encryption !== undefined && options.unencrypted !== true)
-    throw new ExportError(
+    throw new BackupRefusal(
       `cannot export ${target}: the file would not be encrypted, and backups are`,
       EXIT.usage,
       "--unencrypted writes it all the same",

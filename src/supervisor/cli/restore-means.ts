@@ -8,21 +8,11 @@ import { formatOf, passwordlessText, type RestoreFrom } from "../../core/restore
 import { readTextIfExists } from "../../platform/files.ts";
 import { commonJob, placesOf, withPassword, type Place } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
+import { BackupRefusal } from "./backup-refusal.ts";
 import type { CliIo } from "./verb.ts";
 
 /** A password is one line. */
 const MAX_PASSWORD_BYTES = 4_096;
-
-export class RestoreError extends Error {
-  readonly exitCode: number;
-  readonly hint: string;
-
-  constructor(message: string, exitCode: number, hint: string) {
-    super(message);
-    this.exitCode = exitCode;
-    this.hint = hint;
-  }
-}
 
 /** What the worker is given beside the plan: where the target is, and keys and passwords. */
 export interface Means {
@@ -41,11 +31,11 @@ export function meansOf(
 ): Means {
   const { backups } = loaded.config;
   const [place] = backups === undefined ? [] : placesOf(backups, target);
-  if (place === undefined) throw new RestoreError(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
+  if (place === undefined) throw new BackupRefusal(`cannot restore ${target}: it has no store`, EXIT.usage, "add one");
   const { store: _store, folder, ...common } = fromConfig(target, () => commonJob(loaded, place));
   const password = passwordOf(options, io);
   if (isSealed(from) && password === undefined)
-    throw new RestoreError(
+    throw new BackupRefusal(
       `cannot restore ${target}: ${passwordlessText(from.path)}`,
       BACKUP_EXIT.source,
       "SUPERVISOR_BACKUP_PASSWORD may hold it, too",
@@ -60,7 +50,7 @@ export async function refuseForeignKey(target: string, from: RestoreFrom, { comm
   if (encryption?.encrypt !== "age") return;
   const { identity } = common;
   if (identity === undefined)
-    throw new RestoreError(
+    throw new BackupRefusal(
       `cannot restore ${target}: the backup is encrypted, and no identityFile is given`,
       BACKUP_EXIT.source,
       "name the file of its private key under backups.encryption",
@@ -69,7 +59,7 @@ export async function refuseForeignKey(target: string, from: RestoreFrom, { comm
   const { recipientsOf } = await import("../../actions/backup/recipients.ts");
   const own = await recipientsOf(identity);
   if (own.some((each) => encryption.recipients.includes(each))) return;
-  throw new RestoreError(
+  throw new BackupRefusal(
     `cannot restore ${target}: the key of the identityFile (${own.length === 0 ? "none of age" : own.join(", ")}) does not open the backup; it was encrypted for ${encryption.recipients.join(", ")}`,
     BACKUP_EXIT.source,
     "name the file of a key of theirs under backups.encryption.identityFile; a file may hold several, one a line",
@@ -89,7 +79,7 @@ function fromConfig<Value>(target: string, read: () => Value): Value {
   try {
     return read();
   } catch (error) {
-    throw new RestoreError(
+    throw new BackupRefusal(
       `cannot restore ${target}: ${error instanceof Error ? error.message : String(error)}`,
       EXIT.usage,
       "nothing was changed; supervisor config check shows what is missing",
@@ -102,7 +92,7 @@ function passwordOf({ passwordFile }: { readonly passwordFile?: string }, io: Cl
   const path = resolve(io.cwd, passwordFile);
   const text = readTextIfExists(path, MAX_PASSWORD_BYTES);
   if (text === undefined)
-    throw new RestoreError(`cannot read ${path}: it does not exist`, EXIT.usage, "name a file with one line");
+    throw new BackupRefusal(`cannot read ${path}: it does not exist`, EXIT.usage, "name a file with one line");
   return text.replace(/\r?\n$/, "");
 }
 

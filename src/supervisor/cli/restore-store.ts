@@ -8,18 +8,8 @@ import type { Place } from "../runtime/backup-run.ts";
 import { fetchJob, lookAtCopies, runRemote, scratchOf } from "../runtime/copies.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import { seenOf, storedBackups, type StoredBackups } from "../runtime/restore-plan.ts";
+import { BackupRefusal } from "./backup-refusal.ts";
 import type { CliIo } from "./verb.ts";
-
-class StoreError extends Error {
-  readonly exitCode: number;
-  readonly hint: string;
-
-  constructor(message: string, exitCode: number, hint: string) {
-    super(message);
-    this.exitCode = exitCode;
-    this.hint = hint;
-  }
-}
 
 /** What lies in the store; `undefined` when none is named. Throws when the config does not know it. */
 export async function storedIn(
@@ -31,7 +21,7 @@ export async function storedIn(
   const { stores = {}, targets = {} } = loaded.config.backups ?? {};
   const wanted = targets[target]?.stores ?? Object.keys(stores);
   if (!wanted.includes(store))
-    throw new StoreError(
+    throw new BackupRefusal(
       `cannot restore ${target} from the store ${store}: it is not one of its stores`,
       EXIT.usage,
       `its stores are ${wanted.join(", ")}`,
@@ -87,7 +77,7 @@ export async function withFetched(
     const job = fetchJob(loaded, place, { id: from.id, into: scratch.folder, until });
     const { code, failure } = await runRemote(job, { clock: systemClock, onLine });
     if (failure !== undefined)
-      throw new StoreError(
+      throw new BackupRefusal(
         `cannot fetch ${from.id} from ${place.store}: ${failure}`,
         code,
         code === BACKUP_EXIT.verification ? "take an older one with --id" : "nothing was changed; try again",

@@ -18,7 +18,8 @@ import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from
 import { parseSince } from "./arguments.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { saveBefore } from "./restore-save.ts";
-import { isSealed, meansOf, refuseForeignKey, RestoreError, type Means } from "./restore-means.ts";
+import { BackupRefusal } from "./backup-refusal.ts";
+import { isSealed, meansOf, refuseForeignKey, type Means } from "./restore-means.ts";
 import { storedIn, withFetched } from "./restore-store.ts";
 import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
@@ -92,7 +93,7 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   const wish = { target, at: options.at, id: options.id, file, into, stored };
   const planned = planRestore(loaded, wish, systemClock.wallTime());
   if (planned.kind === "none")
-    throw new RestoreError(
+    throw new BackupRefusal(
       `cannot restore ${target}: ${planned.reason}`,
       planned.exitCode,
       hintOf(loaded, target, options),
@@ -130,23 +131,23 @@ function requireTarget({ config, shown }: LoadedConfig, target: string): void {
   const names = Object.keys(config.backups?.targets ?? {});
   if (names.includes(target)) return;
   const known = names.length === 0 ? `${shown} has no backups section` : `the targets are ${names.join(", ")}`;
-  throw new RestoreError(`cannot find target ${target}: ${known}`, EXIT.usage, "docs/restore.md tells how it is used");
+  throw new BackupRefusal(`cannot find target ${target}: ${known}`, EXIT.usage, "docs/restore.md tells how it is used");
 }
 
 function refuseMixed({ at, id, file, store, to, backup, table = [] }: Options): void {
   if (backup === false && table.length > 0)
-    throw new RestoreError(
+    throw new BackupRefusal(
       "cannot use --no-backup and --table together",
       EXIT.usage,
       "tables are written over in place: without a backup nothing would be left of what was there",
     );
   if (file !== undefined && store !== undefined)
-    throw new RestoreError("cannot use --file and --store together", EXIT.usage, "name one");
+    throw new BackupRefusal("cannot use --file and --store together", EXIT.usage, "name one");
   const given = Object.entries({ "--at": at, "--id": id, "--file": file }).filter(([, value]) => value !== undefined);
   if (given.length > 1)
-    throw new RestoreError(`cannot use ${given.map(([name]) => name).join(" and ")} together`, EXIT.usage, "name one");
+    throw new BackupRefusal(`cannot use ${given.map(([name]) => name).join(" and ")} together`, EXIT.usage, "name one");
   if (to !== undefined && table.length > 0)
-    throw new RestoreError(
+    throw new BackupRefusal(
       "cannot use --to and --table together",
       EXIT.usage,
       "restore to a folder and take the table from there",
@@ -176,7 +177,7 @@ function refuseFilled(target: string, into: RestoreJob["into"]): void {
   if (into.kind !== "folder" && into.kind !== "instant") return;
   const [other] = existsSync(into.path) && statSync(into.path).isDirectory() ? readdirSync(into.path) : [];
   if (other === undefined) return;
-  throw new RestoreError(
+  throw new BackupRefusal(
     `cannot restore ${target}: ${into.path} is not empty: ${other} is there`,
     BACKUP_EXIT.source,
     "name an empty folder, or one that is not there yet",
@@ -186,7 +187,7 @@ function refuseFilled(target: string, into: RestoreJob["into"]): void {
 /** On a terminal the name of the target must be typed; a script says --yes. */
 async function confirm(target: string, { json }: Options): Promise<void> {
   if (json === true || !process.stdin.isTTY)
-    throw new RestoreError(
+    throw new BackupRefusal(
       `cannot restore ${target}: not confirmed`,
       EXIT.usage,
       "--yes restores without asking, --dry-run only shows the plan",
@@ -195,7 +196,8 @@ async function confirm(target: string, { json }: Options): Promise<void> {
   const closed = new Promise<string>((done) => terminal.once("close", () => done("")));
   const answer = await Promise.race([terminal.question(`type ${target} to restore it: `), closed]);
   terminal.close();
-  if (answer.trim() !== target) throw new RestoreError(`${target} is not restored`, EXIT.failed, "nothing was changed");
+  if (answer.trim() !== target)
+    throw new BackupRefusal(`${target} is not restored`, EXIT.failed, "nothing was changed");
 }
 
 interface Deed {
@@ -259,7 +261,7 @@ async function backUpFirst(
     );
     return null;
   }
-  throw new RestoreError(
+  throw new BackupRefusal(
     `cannot back up ${place.target} before its tables are written over: ${failure}`,
     end.code,
     "restore the whole database instead, without --table: then what is there is moved aside",

@@ -8,10 +8,9 @@ const folder = scratchFolder();
 const [ours, theirs] = await Promise.all([generateX25519Identity(), generateX25519Identity()]);
 const [own, other] = await Promise.all([identityToRecipient(ours), identityToRecipient(theirs)]);
 
-const warningsOf = (key: string | undefined) => {
-  if (key !== undefined) folder.write("own.key", key);
-  const file = key === undefined ? "absent.key" : "own.key";
-  return recipientWarnings(
+/** Of a config whose backups are encrypted for the other key; `lines` say the rest of `backups`. */
+const warningsWith = (encryption: string, ...lines: readonly string[]) =>
+  recipientWarnings(
     folder.load(
       [
         "version: 1",
@@ -19,11 +18,16 @@ const warningsOf = (key: string | undefined) => {
         "backups:",
         "  stores: { local: { kind: directory, path: store } }",
         "  targets: { conf: { kind: files, paths: [x] } }",
-        `  encryption: { recipients: [${other}], identityFile: ${file} }`,
+        `  encryption: { recipients: [${other}]${encryption} }`,
+        ...lines,
         "",
       ].join("\n"),
     ),
   );
+
+const warningsOf = (key: string | undefined) => {
+  if (key !== undefined) folder.write("own.key", key);
+  return warningsWith(`, identityFile: ${key === undefined ? "absent.key" : "own.key"}`);
 };
 
 test("recipientWarnings() names both where no key is that of a recipient, and is silent where one of several is", async () => {
@@ -39,21 +43,7 @@ test("recipientWarnings() says of a file that it holds no key, and leaves one th
   expect(await warningsOf(undefined)).toEqual([]);
 });
 
-const told = (verify: string) =>
-  recipientWarnings(
-    folder.load(
-      [
-        "version: 1",
-        "bots: { a: { command: [sh] } }",
-        "backups:",
-        "  stores: { local: { kind: directory, path: store } }",
-        "  targets: { conf: { kind: files, paths: [x] } }",
-        `  encryption: { recipients: [${other}] }`,
-        `  verify: { ${verify} }`,
-        "",
-      ].join("\n"),
-    ),
-  );
+const told = (verify: string) => warningsWith("", `  verify: { ${verify} }`);
 
 test("recipientWarnings() says which proofs must fail without a private key", async () => {
   const [both, ...more] = await told("");
