@@ -176,6 +176,8 @@ const carriedBotSchema = later(() =>
     /** Why it is halted, or stopped by the order with which the supervisor was started; empty else. */
     reason: z.string(),
     wanted: z.boolean(),
+    /** A person has stopped it: the end of a restore that goes on does not start it. */
+    staysDown: z.boolean().optional(),
     attempt: z.int().min(0),
     restarts: z.int().min(0),
     /** The same by reason; a release that kept none hands none over. */

@@ -3,6 +3,7 @@
  * the simulated machine. It is bot.ts with the machine taken out, deed by deed.
  */
 import { judgeAdoption } from "../../src/core/adoption.ts";
+import { firstAct, meaningOf } from "../../src/core/first-act.ts";
 import { readIdentity, type Identity } from "../../src/core/identity.ts";
 import type { CarriedBot } from "../../src/core/upgrade.ts";
 import type { NotifyMessage } from "../../src/core/notify.ts";
@@ -95,27 +96,25 @@ export class SimulatedBot {
     return this.#generation;
   }
 
-  begin(emergency: boolean): void {
-    const ordered = emergency && this.plan.policy.emergency !== undefined;
+  begin(ordered: boolean): void {
+    const order = ordered ? ({ trigger: "file", reason: "the file was there" } as const) : undefined;
+    const { emergency, keptDown } = meaningOf(order, this.plan.policy.emergency !== undefined);
+    const lockout = this.lockout.current;
     const carried = this.#carried;
-    const fresh = emergency || this.lockout.current !== undefined;
+    const fresh = (emergency ?? lockout) !== undefined;
     if (!fresh && carried?.kind === "backoff")
       return this.loop.post({ kind: "backoffFound", leftMs: carried.backoffLeftMs ?? 0 });
     if (!fresh && (carried?.kind === "halted" || carried?.wanted === false)) return undefined;
     if (!fresh && this.#adopt()) return undefined;
     const living = this.#world.machine.marked(this.#fence);
-    if (living.length > 0 && this.#world.variant.findsLeftovers)
-      this.loop.post({ kind: "leftovers", pids: living.map(({ pid }) => pid) });
-    const locked = this.lockout.current;
+    const leftovers = living.length > 0 && this.#world.variant.findsLeftovers;
+    if (leftovers) this.loop.post({ kind: "leftovers", pids: living.map(({ pid }) => pid) });
     const wanted = carried?.wanted ?? this.plan.config.autostart;
-    const order = (): void => this.loop.post({ kind: "emergency", trigger: "file", reason: "the file was there" });
-    if (locked !== undefined) {
-      const { outcome, trigger, reason } = locked;
-      const acknowledged = locked.acknowledgedAt !== undefined;
-      this.loop.post({ kind: "lockFound", outcome: outcome ?? undefined, trigger, reason, wanted, acknowledged });
-      if (ordered && outcome !== null) order();
-    } else if (ordered) order();
-    else if (wanted && !emergency) this.loop.post({ kind: "start" });
+    const act = firstAct({ emergency, keptDown, lockout, wanted, leftovers });
+    if (act.kind === "lock") this.loop.post(act.found);
+    if (act.kind === "start") this.loop.post({ kind: "start" });
+    if ((act.kind === "lock" || act.kind === "emergency") && act.order !== undefined)
+      this.loop.post({ kind: "emergency", trigger: act.order.trigger, reason: act.order.reason });
     return undefined;
   }
 
@@ -126,10 +125,8 @@ export class SimulatedBot {
     const obstacle = obstacleOf({ loop: this.loop, plan: this.plan, lockoutOwed: false });
     if (obstacle !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
       return undefined;
-    return carriedBot(
-      { plan: this.plan, loop: this.loop, lastExitAt: undefined, isDue: false, keptDown: undefined },
-      this.daemon.clock,
-    );
+    const turn = { isDue: false, keptDown: undefined, staysDown: false };
+    return carriedBot({ plan: this.plan, loop: this.loop, lastExitAt: undefined, turn }, this.daemon.clock);
   }
 
   /** A message has reached the notify socket; it is read a little later. */

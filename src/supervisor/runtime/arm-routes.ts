@@ -61,9 +61,9 @@ function armUnlocked(bot: Bot, reason: string): Response {
     return refuse(409, {
       code: "notLocked",
       message: `cannot arm ${name}: it is ${kind}, not locked`,
-      ...(bot.keptDown === undefined
+      ...(bot.turn.keptDown === undefined
         ? {}
-        : { hint: `it is kept down: ${bot.keptDown}; to start it: supervisor start ${name}` }),
+        : { hint: `it is kept down: ${bot.turn.keptDown}; to start it: supervisor start ${name}` }),
     });
   bot.reconciled(`a person: ${reason}`);
   return json({ bot: name, state: kind, started: kind === "running" });

@@ -1,6 +1,5 @@
 /** What a bot is given by the daemon that it belongs to, and what it may be told to do first. */
-import type { CloseGoal } from "../../core/close-goal.ts";
-import type { Trigger } from "../../core/lifecycle-types.ts";
+import type { Order } from "../../core/first-act.ts";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
@@ -56,16 +55,6 @@ export interface BotDeps {
   readonly secrets: () => KnownSecrets;
   /** Something threw that should not. */
   readonly onBug: (error: unknown) => void;
-}
-
-/** An order to close positions. */
-export interface Order {
-  readonly trigger: Trigger;
-  readonly reason: string;
-  /** What the close is to reach; default: a flat account. */
-  readonly goal?: CloseGoal | undefined;
-  /** An earlier daemon had taken it when it was killed: the bot counts as locked since then. */
-  readonly taken?: true;
 }
 
 /** How the daemon begins with a bot. */

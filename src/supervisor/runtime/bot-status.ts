@@ -23,7 +23,7 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     state: state.kind,
     health: state.kind === "running" ? (generation?.health ?? "pending") : healthWhenDown(state),
     ready: isReady(bot),
-    wanted: state.wanted || bot.isDue,
+    wanted: state.wanted || bot.turn.isDue,
     reason: reasonOf(bot),
     pid: generation?.child.pid ?? null,
     generation: state.generation,
@@ -60,7 +60,8 @@ function healthWhenDown(state: State): BotStatus["health"] {
 }
 
 function reasonOf(bot: Bot): string | null {
-  const { plan, lockout, waitsFor, waitsForRestore, keptDown } = bot;
+  const { plan, lockout } = bot;
+  const { waitsFor, waitsForRestore, keptDown } = bot.turn;
   const { state } = bot.loop;
   switch (state.kind) {
     case "halted":

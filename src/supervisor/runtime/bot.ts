@@ -3,14 +3,15 @@ import { join } from "node:path";
 import { FLAT } from "../../core/close-goal.ts";
 import type { Rung } from "../../core/ladder.ts";
 import type { Effect, Event, Policy, State } from "../../core/lifecycle-types.ts";
+import type { Order } from "../../core/first-act.ts";
 import type { Identity } from "../../core/identity.ts";
-import { lacksOrder, type Lockout } from "../../core/lockout.ts";
+import type { Lockout } from "../../core/lockout.ts";
 import type { CarriedBot } from "../../core/upgrade.ts";
-import { endsWait } from "../../core/start-order.ts";
 import type { MachineReading } from "../../platform/sample-file.ts";
 import type { User } from "../../platform/user.ts";
+import { begin } from "./beginning.ts";
 import { BotUsage } from "./bot-usage.ts";
-import type { Begin, BotDeps, Order } from "./bot-deps.ts";
+import type { Begin, BotDeps } from "./bot-deps.ts";
 import { BotLimits } from "./bot-limits.ts";
 import { BotProcess } from "./bot-process.ts";
 import { botStatus } from "./bot-status.ts";
@@ -28,21 +29,13 @@ import { carriedFor, carriedUnder, firstState, lastExitOf } from "./handover.ts"
 import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from "./live-plan.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed } from "./loop.ts";
-import { decisionEntry, verdictFact } from "./narrate.ts";
+import { decisionEntry, mustLast, verdictFact } from "./narrate.ts";
 import { makeRoomForBot } from "./quarantine.ts";
 import { RestoredBot } from "./restored-mark.ts";
 import type { ProbeView } from "./schedule.ts";
+import { StartTurn } from "./start-turn.ts";
 import { cgroupNameOf, Starter } from "./starter.ts";
 import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
-
-/** Effects whose decision must outlive the machine, so that its journal line is forced to the disk first. */
-const LASTING: ReadonlySet<Effect["kind"]> = new Set([
-  "openIncident",
-  "runAction",
-  "endIncident",
-  "acknowledgeIncident",
-  "unlock",
-]);
 
 export class Bot {
   readonly loop: Loop;
@@ -58,14 +51,7 @@ export class Bot {
   leaving = false;
   /** Who it runs as; `undefined` is the supervisor's own user. */
   readonly user: User | undefined;
-  /** Bots that are to be ready before the first start of this one; empty once it is started, or somebody said otherwise. */
-  waitsFor: readonly string[] = [];
-  /** The restore that puts off its first start; `undefined` where none does, or somebody said otherwise. */
-  waitsForRestore: string | undefined;
-  /** The order that keeps it down since the daemon's start, although nothing of it is closed; `undefined` where none does, or somebody said otherwise. */
-  keptDown: string | undefined;
-  /** A person has stopped it since it was last to run: the end of a restore does not start it. */
-  staysDown = false;
+  readonly turn: StartTurn;
   readonly #deps: BotDeps;
   readonly #dirs: Dirs;
   readonly #live: LivePlan;
@@ -139,26 +125,28 @@ export class Bot {
     const record = this.#record.bind(this);
     const perform = this.#perform.bind(this);
     const carried = (this.#carried = this.#handedOver());
+    this.turn = this.#turnOf(carried);
     this.#lastExitAt = lastExitOf(carried);
     const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
-    const heard = this.#heard.bind(this);
+    const heard = ({ kind }: Event): void => this.turn.heard(kind);
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(carried?.closeAfterLeftMs);
-  }
-
-  /** What it waits for is over once somebody said otherwise. */
-  #heard({ kind }: Event): void {
-    if (!endsWait(kind)) return;
-    this.staysDown = false;
-    this.waitsFor = [];
-    this.waitsForRestore = undefined;
-    this.keptDown = undefined;
   }
 
   #handedOver(): CarriedBot | undefined {
     const { carried, dropped } = carriedFor(this.plan.account, this.before?.account, this.#deps.carried);
     if (dropped !== undefined) this.fact("alert", dropped);
     return carriedUnder(this.#policy, carried);
+  }
+
+  #turnOf(carried: CarriedBot | undefined): StartTurn {
+    const turn = new StartTurn({
+      restoring: () => this.#deps.restoring?.(this.plan.name),
+      start: () => this.loop.post({ kind: "start" }),
+      alert: (text) => this.fact("alert", text),
+    });
+    turn.staysDown = carried?.staysDown === true;
+    return turn;
   }
 
   /** What holds for the living start; a reload may have a later one wait for its end. */
@@ -248,65 +236,10 @@ export class Bot {
     return this.process.outdated;
   }
 
-  /**
-   * First acts of the daemon for this bot: end leftovers, honour a lockout, close if that is the order, or start.
-   * With `held`, the reason why it must not be started, it is halted; an interrupted close goes on all the same. With
-   * `waitsFor`, its start is left to who knows when those bots are ready.
-   */
-  begin({ emergency: order, held, waitsFor = [], wanted: told, census }: Begin): void {
-    if (held !== undefined) this.#starter.hold(held);
-    this.limits.tellGaps();
-    // What was taken has begun; another one is for bots that can be closed, and changes nothing for others, as at any later time.
-    const isOurs = order?.taken === true || this.plan.policy.emergency !== undefined;
-    const emergency = isOurs ? order : undefined;
-    const keptDown = isOurs || order?.trigger !== "environment" ? undefined : order.reason;
-    if (order !== undefined && !isOurs) this.order(order);
-    const carried = this.#carried;
-    // What kept it down before an upgrade still does.
-    if (carried?.kind === "stopped" && carried.reason !== "") this.keptDown = carried.reason;
-    // Whoever arms a bot ends its lock before its files: one that was handed over locked has lost them.
-    if (carried?.kind === "locked" && this.lockout === undefined && emergency?.taken !== true)
-      this.emergency.lockout.restoreLost("it was locked before the upgrade, and its lockout is not on disk any more");
-    const wanted = told ?? carried?.wanted ?? this.plan.config.autostart;
-    // Whoever tells that has seen the end of the last start.
-    const fresh = told !== undefined || (emergency ?? keptDown ?? this.lockout) !== undefined;
-    // One that is stopped and wanted waits for the bots that its `after` names.
-    const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
-    // The version before us has proven the last start of one in backoff gone.
-    const leftMs = carried?.kind === "backoff" ? carried.backoffLeftMs : undefined;
-    if (!fresh && leftMs !== undefined) this.loop.post({ kind: "backoffFound", leftMs });
-    if (!fresh && (rests || leftMs !== undefined || this.process.adopt(this.before))) return this.#setLevel();
-    const leftovers = this.process.leftovers(census);
-    if (leftovers.length > 0) this.loop.post({ kind: "leftovers", pids: leftovers });
-    const locked = this.lockout ?? (emergency?.taken === true ? { ...emergency, outcome: null } : undefined);
-    this.#setLevel();
-    if (locked !== undefined) {
-      const { outcome, trigger, reason, goal } = locked;
-      const acknowledged = this.lockout?.acknowledgedAt !== undefined;
-      const found = { outcome: outcome ?? undefined, trigger, reason, goal, acknowledged };
-      this.loop.post({ kind: "lockFound", ...found, wanted });
-      // What is open by now, that close has left or never seen; and one that goes on may be to do less.
-      const written = emergency?.taken === true && !lacksOrder({ outcome, goal }, emergency.goal);
-      if (emergency !== undefined && !written) this.order(emergency);
-    } else if (emergency !== undefined) this.order(emergency, wanted);
-    else if (keptDown !== undefined) this.keptDown = wanted || leftovers.length > 0 ? keptDown : undefined;
-    else if (wanted && waitsFor.length > 0) this.waitsFor = waitsFor;
-    else if (wanted) this.startInTurn();
-    return undefined;
-  }
-
-  /** The first start, by nobody's order: it waits while a restore replaces the bot's data. */
-  startInTurn(): void {
-    const restore = this.#deps.restoring?.(this.plan.name);
-    if (restore === undefined) return this.loop.post({ kind: "start" });
-    if (this.waitsForRestore !== restore) this.fact("alert", `not started yet: ${restore}`);
-    this.waitsForRestore = restore;
-    return undefined;
-  }
-
-  /** It is to run once what it waits for is over. */
-  get isDue(): boolean {
-    return this.waitsFor.length > 0 || this.waitsForRestore !== undefined;
+  /** First acts of the daemon for this bot. */
+  begin(how: Begin): void {
+    const hold = (why: string): void => this.#starter.hold(why);
+    begin(this, { carried: this.#carried, hold, setLevel: () => this.#setLevel() }, how);
   }
 
   /** The bot or a person says that its restored data agrees with its account again. Throws when that cannot be noted. */
@@ -381,8 +314,7 @@ export class Bot {
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
     if (to.lastExit !== from.lastExit) this.#lastExitAt = this.#deps.clock.wallTime();
     const entry = decisionEntry(this.plan.name, event, from, to, effects);
-    const sync = effects.some(({ kind }) => LASTING.has(kind));
-    this.#deps.journal.write(entry, { sync });
+    this.#deps.journal.write(entry, { sync: mustLast(effects) });
     this.#deps.onChange();
     // Nothing lives of the old plan now, and the effects of this step are the first under the new one.
     if (this.#live.waits && (!isAlive(to.kind) || effects.some(({ kind }) => kind === "spawn"))) this.#take();

@@ -10,7 +10,7 @@ import { Census } from "../../platform/census.ts";
 import { becomeSubreaper } from "../../platform/subreaper.ts";
 import { readMachineClocks } from "../../platform/machine-clocks.ts";
 import { Backups } from "./backups.ts";
-import type { Order } from "./bot-deps.ts";
+import type { Order } from "../../core/first-act.ts";
 import { refuseNewer } from "./bot-setup.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { dutiesOf, type DutiesDeps } from "./duties.ts";
@@ -118,7 +118,7 @@ export class Daemon {
         if (bot !== undefined) startAfterRestore(bot);
       },
       startWaiting: () => {
-        for (const bot of this.#fleet.all) if (bot.waitsForRestore !== undefined) bot.startInTurn();
+        for (const { turn } of this.#fleet.all) if (turn.waitsForRestore !== undefined) turn.come();
       },
     });
     this.#pulse = new Pulse(clock);

@@ -19,6 +19,7 @@ import { libc } from "../../platform/libc.ts";
 import { isLive } from "../../platform/proc.ts";
 import { killTree } from "../../platform/kill-tree.ts";
 import { keepWorker, runningWorkers } from "../../platform/worker.ts";
+import type { StartTurn } from "./start-turn.ts";
 import type { Bot } from "./bot.ts";
 
 /** Holds `FORM LOCK DATA`: version of the form, descriptor of the lock, descriptor of what is handed over. */
@@ -119,10 +120,12 @@ export function obstacleOf({
 
 /** What the next version is to know of the bot; `undefined` in a state that is not handed over. */
 export function carriedBot(
-  bot: Pick<Bot, "plan" | "loop" | "lastExitAt" | "isDue" | "keptDown">,
+  bot: Pick<Bot, "plan" | "loop" | "lastExitAt"> & {
+    readonly turn: Pick<StartTurn, "isDue" | "keptDown" | "staysDown">;
+  },
   clock: Clock,
 ): CarriedBot | undefined {
-  const { loop, lastExitAt } = bot;
+  const { loop, lastExitAt, turn } = bot;
   const { state } = loop;
   const { kind, generation, attempt, restarts, restartsBy, log, lastExit } = state;
   if (!isCarried(kind)) return undefined;
@@ -137,8 +140,9 @@ export function carriedBot(
     kind,
     account: bot.plan.account,
     generation,
-    reason: kind === "halted" ? state.reason : (bot.keptDown ?? ""),
-    wanted: state.wanted || bot.isDue,
+    reason: kind === "halted" ? state.reason : (turn.keptDown ?? ""),
+    wanted: state.wanted || turn.isDue,
+    ...(turn.staysDown ? { staysDown: true } : {}),
     attempt,
     restarts,
     restartsBy: { ...restartsBy },

@@ -5,6 +5,19 @@ import type { ProbeView } from "./schedule.ts";
 
 type Level = JournalInput["level"];
 
+const LASTING: ReadonlySet<Effect["kind"]> = new Set([
+  "openIncident",
+  "runAction",
+  "endIncident",
+  "acknowledgeIncident",
+  "unlock",
+]);
+
+/** Whether the decision must outlive the machine, so that its journal line is forced to the disk before its effects. */
+export function mustLast(effects: readonly Effect[]): boolean {
+  return effects.some(({ kind }) => LASTING.has(kind));
+}
+
 /** What the journal says of a probe whose verdict has changed. */
 export function verdictFact({ config, record, result }: ProbeView): { level: "info" | "warn" | "alert"; text: string } {
   const { verdict } = record;

@@ -1,5 +1,5 @@
 /** Orders to close the positions of every bot that lie ready for the daemon: the emergency file, and `BOT_EMERGENCY_SHUTDOWN` at its start. */
-import type { Order } from "./bot-deps.ts";
+import type { Order } from "../../core/first-act.ts";
 import { EmergencyFile } from "./triggers.ts";
 
 export interface OrderWatchDeps {

@@ -51,7 +51,7 @@ export async function start(bot: Bot, request: Request): Promise<Response> {
   const refusal = startRefusal(bot);
   if (refusal !== undefined) return refusal;
   // Who has stopped it meanwhile has the last word.
-  if (restoredTarget(request) !== undefined && bot.staysDown)
+  if (restoredTarget(request) !== undefined && bot.turn.staysDown)
     return json({ bot: bot.plan.name, state: bot.loop.state.kind, staysDown: true });
   const already = bot.loop.state.kind === "running";
   bot.loop.post({ kind: "start" });
@@ -81,8 +81,8 @@ export async function upAnswer(bot: Bot, verb: string, already = false): Promise
 }
 
 /** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
-export function startAfterRestore({ staysDown, loop }: Bot): void {
-  if (!staysDown) loop.post({ kind: "start" });
+export function startAfterRestore({ turn, loop }: Bot): void {
+  if (!turn.staysDown) loop.post({ kind: "start" });
 }
 
 const TARGET = /^[a-z][a-z0-9-]{0,31}$/;
@@ -97,9 +97,9 @@ export async function stop(bot: Bot, request: Request): Promise<Response> {
   const already = settledDown(bot.loop.state);
   const target = restoredTarget(request);
   // A restore that comes to a bot which a person has stopped already does not take that back.
-  const staysDown = target === undefined || bot.staysDown;
+  const staysDown = target === undefined || bot.turn.staysDown;
   bot.loop.post({ kind: "stop", ...(target === undefined ? {} : { why: `stopped for a restore of ${target}` }) });
-  bot.staysDown = staysDown;
+  bot.turn.staysDown = staysDown;
   const overtaken = (state: State): boolean => state.wanted && !settledDown(state);
   const down = await bot.loop.settles((state) => settledDown(state) || overtaken(state), answerTimeoutMs(bot));
   const { state } = bot.loop;

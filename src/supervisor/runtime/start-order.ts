@@ -17,7 +17,7 @@ export class StartOrder {
     this.#bots = bots;
     this.#clock = clock;
     this.#sinceMs = new Map([...bots.keys()].map((name) => [name, clock.monotonicMs()]));
-    for (const bot of this.#waiting()) bot.fact("info", `not started yet: waits for ${bot.waitsFor.join(", ")}`);
+    for (const bot of this.#waiting()) bot.fact("info", `not started yet: waits for ${bot.turn.waitsFor.join(", ")}`);
     this.poke();
   }
 
@@ -38,10 +38,10 @@ export class StartOrder {
     const waiting = this.#waiting();
     for (const bot of waiting) this.#sinceMs.set(bot.plan.name, nowMs);
     for (const bot of waiting) {
-      const open = bot.waitsFor.filter((name) => this.#holds(bot, name, nowMs));
-      if (open.length === bot.waitsFor.length) continue;
-      bot.waitsFor = open;
-      if (open.length === 0) bot.startInTurn();
+      const open = bot.turn.waitsFor.filter((name) => this.#holds(bot, name, nowMs));
+      if (open.length === bot.turn.waitsFor.length) continue;
+      bot.turn.waitsFor = open;
+      if (open.length === 0) bot.turn.come();
     }
   }
 
@@ -51,7 +51,7 @@ export class StartOrder {
   }
 
   #waiting(): readonly Bot[] {
-    return [...this.#bots.values()].filter((bot) => bot.waitsFor.length > 0);
+    return [...this.#bots.values()].filter((bot) => bot.turn.waitsFor.length > 0);
   }
 
   #holds(bot: Bot, name: string, nowMs: number): boolean {
@@ -61,7 +61,7 @@ export class StartOrder {
       {
         state: other.loop.state.kind,
         ready: isReady(other),
-        waits: other.waitsFor.length > 0,
+        waits: other.turn.waitsFor.length > 0,
         sinceMs: this.#sinceMs.get(name) ?? nowMs,
         startTimeoutMs: other.plan.policy.startTimeout,
       },

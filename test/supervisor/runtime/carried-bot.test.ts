@@ -8,6 +8,7 @@ import { systemClock as clock } from "../../../src/platform/clock.ts";
 import type { Begin } from "../../../src/supervisor/runtime/bot-deps.ts";
 import { Bot } from "../../../src/supervisor/runtime/bot.ts";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
+import { carriedBot } from "../../../src/supervisor/runtime/handover.ts";
 import { Journal } from "../../../src/supervisor/runtime/journal.ts";
 import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
 
@@ -107,7 +108,24 @@ test("begin() goes on with a bot without an emergency section, although an order
 test("begin() starts nothing under BOT_EMERGENCY_SHUTDOWN, and keeps in mind why, until somebody says otherwise", () => {
   using fresh = rig({ kind: "stopped", wanted: true });
   expect(fresh.begin({ emergency: { trigger: "environment", reason: "it was set" } }).kind).toBe("stopped");
-  expect(fresh.bot.keptDown).toBe("it was set");
+  expect(fresh.bot.turn.keptDown).toBe("it was set");
   fresh.bot.loop.post({ kind: "stop" });
-  expect(fresh.bot.keptDown).toBeUndefined();
+  expect(fresh.bot.turn.keptDown).toBeUndefined();
+});
+
+test("a bot that a person had stopped during a restore stays down after an upgrade, until somebody says otherwise", () => {
+  using made = rig({ kind: "stopped", wanted: false, staysDown: true });
+  expect(made.begin().kind).toBe("stopped");
+  expect(made.bot.turn.staysDown).toBe(true);
+  expect(carriedBot(made.bot, clock)).toMatchObject({ staysDown: true });
+  made.bot.loop.post({ kind: "start" });
+  expect(made.bot.turn.staysDown).toBe(false);
+  using other = rig({ kind: "stopped", wanted: false });
+  expect(other.bot.turn.staysDown).toBe(false);
+});
+
+test("what kept a bot down before an upgrade still does, although the order is there again", () => {
+  using made = rig({ kind: "stopped", wanted: false, reason: "it was set" });
+  expect(made.begin({ emergency: { trigger: "environment", reason: "it is set" } }).kind).toBe("stopped");
+  expect(made.bot.turn.keptDown).toBe("it was set");
 });

@@ -123,7 +123,7 @@ test("obstacleOf() refuses while the disk has not taken a lockout or its end", (
 test("a backoff that is handed over goes on with what is left of it, and restarts the bot once", () => {
   const { loop: before, clock: clockBefore } = waiting();
   const state = carriedBot(
-    { plan, loop: before, lastExitAt: undefined, isDue: false, keptDown: undefined },
+    { plan, loop: before, lastExitAt: undefined, turn: { isDue: false, keptDown: undefined, staysDown: false } },
     clockBefore,
   );
   expect(state).toMatchObject({

@@ -1,7 +1,7 @@
 /** What looks after one bot's account while no emergency is under way. Its workers end at once when one begins. */
 import type { BotStatus } from "../../../core/status.ts";
 import type { Clock } from "../../../platform/clock.ts";
-import type { Order } from "../bot-deps.ts";
+import type { Order } from "../../../core/first-act.ts";
 import type { BotPlan } from "../bot-plan.ts";
 import { AccountWatch } from "./account-watch.ts";
 import { Preflights } from "./preflights.ts";

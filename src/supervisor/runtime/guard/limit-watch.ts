@@ -10,7 +10,7 @@ import {
 } from "../../../core/exposure.ts";
 import type { BotStatus } from "../../../core/status.ts";
 import type { WatchAnswer } from "../../../core/watch-job.ts";
-import type { Order } from "../bot-deps.ts";
+import type { Order } from "../../../core/first-act.ts";
 import type { EmergencyConfig } from "../config/load.ts";
 import type { GuardDeps } from "./guard.ts";
 

@@ -5,7 +5,7 @@
 import { existsSync } from "node:fs";
 import { reloadSummary, type BotReload, type KeyChange, type ReloadAnswer } from "../../../core/reload.ts";
 import { planBot } from "../bot-plan.ts";
-import type { Order } from "../bot-deps.ts";
+import type { Order } from "../../../core/first-act.ts";
 import { definitionNow, missingProgram } from "../bot-setup.ts";
 import type { Bot } from "../bot.ts";
 import { checkEnvironment } from "../config/environment.ts";
@@ -192,9 +192,9 @@ export class Reloader {
     const bot = fleet.bots.get(name);
     if (bot === undefined) return { name, wanted: false, waitsFor: [] };
     // One that waits to be started is stopped, and is to run all the same; the stop ends its wait.
-    const wanted = bot.loop.state.wanted || bot.isDue;
-    const waitsFor = bot.waitsFor.filter((each) => after?.after.includes(each));
-    const was = { name, wanted, waitsFor, keptDown: bot.keptDown };
+    const wanted = bot.loop.state.wanted || bot.turn.isDue;
+    const waitsFor = bot.turn.waitsFor.filter((each) => after?.after.includes(each));
+    const was = { name, wanted, waitsFor, keptDown: bot.turn.keptDown };
     bot.leaving = true;
     bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
@@ -245,7 +245,7 @@ export class Reloader {
         ...(was === undefined ? {} : { wanted: was.wanted, waitsFor: was.waitsFor }),
       });
       // The stop of the old one has ended that.
-      if (was?.keptDown !== undefined) bot.keptDown = was.keptDown;
+      if (was?.keptDown !== undefined) bot.turn.keptDown = was.keptDown;
       ends.set(name, this.#settled(bot, { waits: isUp(bot.loop.state) || bot.loop.state.wanted, notes: true }));
     }
     return ends;
@@ -262,7 +262,7 @@ export class Reloader {
         if (waits) return { error: `it does not come up: ${state.reason}` };
         return { note: `it is halted and has its new definition; to start it: supervisor start ${bot.plan.name}` };
       case "stopped":
-        if (bot.isDue) return { note: "it waits to be started; the status says for what" };
+        if (bot.turn.isDue) return { note: "it waits to be started; the status says for what" };
         return { note: `it is stopped; to start it: supervisor start ${bot.plan.name}` };
       case "backoff":
         return waits ? { error: `it does not come up: ${state.lastExit?.detail ?? "it ended"}` } : {};

@@ -1,0 +1,67 @@
+/** How the daemon begins with a bot: it ends leftovers, honours a lockout, closes if that is the order, or starts. */
+import { firstAct, meaningOf, type FirstAct } from "../../core/first-act.ts";
+import type { CarriedBot } from "../../core/upgrade.ts";
+import type { Bot } from "./bot.ts";
+import type { Begin } from "./bot-deps.ts";
+
+/** What of a bot is nobody's but its own. */
+interface Inside {
+  /** What an earlier version handed over, and still holds. */
+  readonly carried: CarriedBot | undefined;
+  /** Whatever would start it halts it from here on, for this reason. */
+  readonly hold: (why: string) => void;
+  readonly setLevel: () => void;
+}
+
+/**
+ * With `held`, the reason why it must not be started, the bot is halted; an interrupted close goes on all the same. With
+ * `waitsFor`, its start is left to who knows when those bots are ready.
+ */
+export function begin(bot: Bot, inside: Inside, how: Begin): void {
+  const { emergency: order, held, waitsFor = [], wanted: told, census } = how;
+  const { plan, turn, loop } = bot;
+  const { carried, setLevel } = inside;
+  if (held !== undefined) inside.hold(held);
+  bot.limits.tellGaps();
+  const { emergency, keptDown, vain } = meaningOf(order, plan.policy.emergency !== undefined);
+  if (vain !== undefined) bot.order(vain);
+  // What kept it down before an upgrade still does.
+  if (carried?.kind === "stopped" && carried.reason !== "") turn.keptDown = carried.reason;
+  // Whoever arms a bot ends its lock before its files: one that was handed over locked has lost them.
+  if (carried?.kind === "locked" && bot.lockout === undefined && emergency?.taken !== true)
+    bot.emergency.lockout.restoreLost("it was locked before the upgrade, and its lockout is not on disk any more");
+  const wanted = told ?? carried?.wanted ?? plan.config.autostart;
+  // Whoever tells that has seen the end of the last start.
+  const fresh = told !== undefined || (emergency ?? keptDown ?? bot.lockout) !== undefined;
+  // One that is stopped and wanted waits for the bots that its `after` names.
+  const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
+  // The version before us has proven the last start of one in backoff gone.
+  const leftMs = carried?.kind === "backoff" ? carried.backoffLeftMs : undefined;
+  if (!fresh && leftMs !== undefined) loop.post({ kind: "backoffFound", leftMs });
+  if (!fresh && (rests || leftMs !== undefined || bot.process.adopt(bot.before))) return setLevel();
+  const leftovers = bot.process.leftovers(census);
+  if (leftovers.length > 0) loop.post({ kind: "leftovers", pids: leftovers });
+  setLevel();
+  const { lockout } = bot;
+  const act = firstAct({ emergency, keptDown, lockout, wanted, leftovers: leftovers.length > 0 });
+  return perform(bot, act, wanted, waitsFor);
+}
+
+function perform(bot: Bot, act: FirstAct, wanted: boolean, waitsFor: readonly string[]): void {
+  switch (act.kind) {
+    case "lock":
+      bot.loop.post(act.found);
+      return act.order === undefined ? undefined : bot.order(act.order);
+    case "emergency":
+      return bot.order(act.order, wanted);
+    case "keepDown":
+      bot.turn.keptDown = act.reason;
+      return undefined;
+    case "start":
+      if (waitsFor.length === 0) return bot.turn.come();
+      bot.turn.waitsFor = waitsFor;
+      return undefined;
+    case "rest":
+      return undefined;
+  }
+}

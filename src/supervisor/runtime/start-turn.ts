@@ -1,0 +1,54 @@
+/** Whether a bot may be started by nobody's order: what it waits for, and what keeps it down, until somebody says otherwise. */
+import type { EventKind } from "../../core/lifecycle-types.ts";
+import { endsWait } from "../../core/start-order.ts";
+
+interface StartTurnDeps {
+  /** Why a restore keeps the bot down; `undefined`: none does. */
+  readonly restoring: () => string | undefined;
+  /** Starts the bot. */
+  readonly start: () => void;
+  readonly alert: (text: string) => void;
+}
+
+export class StartTurn {
+  /** Bots that are to be ready before its first start; empty once it is started, or somebody said otherwise. */
+  waitsFor: readonly string[] = [];
+  /** The order that keeps it down since the daemon's start, although nothing of it is closed. */
+  keptDown: string | undefined;
+  /** A person has stopped it since it was last to run: the end of a restore does not start it. */
+  staysDown = false;
+  readonly #deps: StartTurnDeps;
+  #restore: string | undefined;
+
+  constructor(deps: StartTurnDeps) {
+    this.#deps = deps;
+  }
+
+  /** The restore that puts off its first start; `undefined` where none does. */
+  get waitsForRestore(): string | undefined {
+    return this.#restore;
+  }
+
+  /** It is to run once what it waits for is over. */
+  get isDue(): boolean {
+    return this.waitsFor.length > 0 || this.#restore !== undefined;
+  }
+
+  /** What it waits for is over once somebody said otherwise. */
+  heard(event: EventKind): void {
+    if (!endsWait(event)) return;
+    this.staysDown = false;
+    this.waitsFor = [];
+    this.#restore = undefined;
+    this.keptDown = undefined;
+  }
+
+  /** The first start, by nobody's order: it waits while a restore replaces the bot's data. */
+  come(): void {
+    const restore = this.#deps.restoring();
+    if (restore === undefined) return this.#deps.start();
+    if (this.#restore !== restore) this.#deps.alert(`not started yet: ${restore}`);
+    this.#restore = restore;
+    return undefined;
+  }
+}
