@@ -84,6 +84,7 @@ async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): 
       at: io.clock.wallTime().toISOString(),
       bot: job.bot,
       exchange: job.venue.exchange,
+      goal: job.goal ?? FLAT,
     });
     const report = await runToVerdict(job, io, { record, journal: opened, tell });
     await opened.finish(report, record.ownOrders);

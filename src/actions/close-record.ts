@@ -7,7 +7,8 @@ import { isDust, positionKey } from "../core/close-orders.ts";
 import type { HeldPosition } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan-types.ts";
 import { counted } from "../core/counted.ts";
-import { FURTHER_RUN, MAX_KEPT_ORDERS } from "../core/incident.ts";
+import { FLAT } from "../core/close-goal.ts";
+import { FURTHER_RUN, MAX_KEPT_ORDERS, appendGoal } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -59,6 +60,7 @@ export class CloseRecord {
   readonly #timeline: { at: string; text: string }[] = [];
   /** Of the runs before this one. */
   #earlierSteps: IncidentHistory["steps"] = [];
+  #earlierGoals: IncidentHistory["goals"] = [];
 
   constructor(job: CloseJob, clock: Clock) {
     this.#job = job;
@@ -73,6 +75,7 @@ export class CloseRecord {
     this.#before = history.before ?? null;
     this.rounds = history.lastRound;
     this.#earlierSteps = history.steps;
+    this.#earlierGoals = history.goals;
     if (history.startedAt !== undefined) this.#timeline.unshift({ at: this.#now(), text: FURTHER_RUN });
     for (const order of history.orders) {
       this.#orders.set(order.id, order);
@@ -159,6 +162,7 @@ export class CloseRecord {
     const endedAt = this.#clock.wallTime().toISOString();
     const errors = Object.fromEntries(this.#errors);
     const { symbols } = this.#job.venue;
+    const goals = appendGoal(this.#earlierGoals, this.#job.goal ?? FLAT);
     if (this.journalFailures > 0) errors["journal"] = this.journalFailures;
     return {
       version: 1,
@@ -170,6 +174,7 @@ export class CloseRecord {
       ...(this.#job.later === undefined ? {} : { later: this.#job.later }),
       mode: this.#job.mode,
       ...(this.#job.goal === undefined || this.#job.goal.kind === "flat" ? {} : { goal: this.#job.goal }),
+      ...(goals.length === 1 ? {} : { goals: [...goals] }),
       ...(this.#planned === undefined ? {} : { planned: this.#planned }),
       ...(this.style === "market" ? {} : { style: this.style }),
       exchange: this.#job.venue.exchange,

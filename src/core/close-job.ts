@@ -254,6 +254,8 @@ export const closeReportSchema = later(() =>
     mode: closeJobSchema.shape.mode,
     /** What was to be reached; absent: a flat account. */
     goal: closeGoalSchema.optional(),
+    /** What the runs of the incident were to reach, in their order, this one last; absent: all the same. */
+    goals: z.array(closeGoalSchema).optional(),
     /** Mode `plan`: the parts of positions that would be closed, and how many orders would be cancelled; absent: all of `before`. */
     planned: z.object({ positions: z.array(positionSchema), orders: z.number() }).optional(),
     /** Orders waited at the touch before they went to the market; absent: they did not. */
@@ -264,7 +266,9 @@ export const closeReportSchema = later(() =>
     outcome: outcomes,
     /** One sentence for people: what happened and what to do next. */
     reason: z.string(),
+    /** Of the first run. */
     startedAt: z.string(),
+    /** Of the last run. */
     durationMs: z.number(),
     rounds: z.number(),
     calls: z.number(),

@@ -1,6 +1,7 @@
 /** The journal of one incident, `ID.ndjson`: its lines, and their fold, which tells a restarted close where to go on. */
 import * as z from "zod";
 import { later } from "./later.ts";
+import { closeGoalSchema, goalText, type CloseGoal } from "./close-goal.ts";
 import { closeReportSchema } from "./close-job.ts";
 import type { CloseReport, SentOrder } from "./close-job.ts";
 
@@ -9,6 +10,7 @@ const loans = later(() => closeReportSchema.shape.before.unwrap().shape.loans.un
 const order = later(() => closeReportSchema.shape.orders.element);
 const counter = later(() => z.int().min(0));
 const step = later(() => z.object({ at: z.string(), text: z.string() }));
+const goals = later(() => z.array(closeGoalSchema));
 
 export const incidentLineSchema = later(() =>
   z.discriminatedUnion("kind", [
@@ -18,6 +20,8 @@ export const incidentLineSchema = later(() =>
       at: z.string(),
       bot: z.string(),
       exchange: z.string(),
+      /** What the run is to reach. Absent in older journals. */
+      goal: closeGoalSchema.optional(),
     }),
     z.object({
       kind: z.literal("snapshot"),
@@ -58,6 +62,7 @@ export const incidentLineSchema = later(() =>
       endedFlat: z.boolean(),
       reopened: z.boolean(),
       steps: z.array(step).optional(),
+      goals: goals.optional(),
     }),
   ]),
 );
@@ -78,11 +83,13 @@ export interface IncidentHistory {
   readonly reopened: boolean;
   /** What was done when, in all runs: the oldest 100 lines and the newest 300. */
   readonly steps: readonly Step[];
+  /** What the runs were to reach, in their order, at most 16; runs that followed one another for the same count once. */
+  readonly goals: readonly CloseGoal[];
   /** Lines that could not be read: the torn last one, or damage. */
   readonly damaged: number;
 }
 
-interface Step {
+export interface Step {
   readonly at: string;
   readonly text: string;
 }
@@ -94,8 +101,11 @@ export const MAX_KEPT_ORDERS = 1_000;
 /** Lines of the timeline: how it began and how it stands tell most. */
 const OLDEST_STEPS = 100;
 const NEWEST_STEPS = 300;
+/** Goals kept: a person has given another one each time. */
+const MAX_GOALS = 16;
 const NOTHING: Facts = {
   startedAt: undefined,
+  goals: [],
   before: undefined,
   lastRound: 0,
   lastSeq: 0,
@@ -141,14 +151,22 @@ export class IncidentFold {
 /** The lines that a journal begun anew starts with: they fold to the same history, but for damage. */
 export function carryHistory(history: IncidentHistory, at: string): IncidentLine[] {
   const { startedAt = null, before = null, lastRound, lastSeq, endedFlat, reopened, steps } = history;
+  const aims = [...history.goals];
   return [
-    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened, steps: [...steps] },
+    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened, steps: [...steps], goals: aims },
     ...history.orders.map((sent): IncidentLine => ({ kind: "outcome", at, order: sent })),
   ];
 }
 
 /** Said at the begin of every run but the first. */
 export const FURTHER_RUN = "a further run begins";
+
+/** The goals of all runs, with that of one more. */
+export function appendGoal(before: readonly CloseGoal[], goal: CloseGoal): readonly CloseGoal[] {
+  const last = before.at(-1);
+  const same = last !== undefined && goalText(last) === goalText(goal);
+  return same ? before : [...before, goal].slice(-MAX_GOALS);
+}
 
 /** What a line adds to the timeline; journals of before have none but the ends of runs. */
 function stepsOf(line: IncidentLine, { startedAt }: Facts): readonly Step[] {
@@ -171,7 +189,11 @@ function stepsOf(line: IncidentLine, { startedAt }: Facts): readonly Step[] {
 function foldLine(facts: Facts, line: IncidentLine): Facts {
   switch (line.kind) {
     case "begin":
-      return { ...facts, startedAt: facts.startedAt ?? line.at };
+      return {
+        ...facts,
+        startedAt: facts.startedAt ?? line.at,
+        goals: line.goal === undefined ? facts.goals : appendGoal(facts.goals, line.goal),
+      };
     case "snapshot":
       return {
         ...(line.positions.length + line.orders + (line.loans ?? []).length === 0 ? facts : reopen(facts)),
@@ -190,8 +212,8 @@ function foldLine(facts: Facts, line: IncidentLine): Facts {
     case "end":
       return { ...facts, endedFlat: line.outcome === "flat" };
     case "carried": {
-      const { startedAt, before, lastRound, lastSeq, endedFlat, reopened } = line;
-      const earlier = { startedAt: startedAt ?? undefined, before: before ?? undefined };
+      const { startedAt, before, lastRound, lastSeq, endedFlat, reopened, goals: aims = [] } = line;
+      const earlier = { startedAt: startedAt ?? undefined, before: before ?? undefined, goals: aims };
       return { ...facts, ...earlier, lastRound, lastSeq, endedFlat, reopened };
     }
   }

@@ -3,6 +3,7 @@ import type { CloseReport, OwedLoan, Position, SentOrder } from "../core/close-j
 import { flatText } from "../core/close-scope.ts";
 import { counted } from "../core/counted.ts";
 import { plainText } from "../core/plain-text.ts";
+import { wholeMs } from "./close-time.ts";
 
 export function closeText(report: CloseReport): string {
   const lines = report.mode === "plan" ? planText(report) : closedText(report);
@@ -71,10 +72,10 @@ function loanText({ symbol, amount, covered }: OwedLoan): string {
 }
 
 function closedText(report: CloseReport): string[] {
-  const { incident, outcome, reason, durationMs, rounds, orders, before, after, dust, foreign, scope = [] } = report;
+  const { incident, outcome, reason, rounds, orders, before, after, dust, foreign, scope = [] } = report;
   const cancelled = after?.orders === 0 ? (before?.orders ?? 0) : 0;
   return [
-    `incident ${incident}: ${outcome} after ${(durationMs / 1_000).toFixed(1)} s, ${counted(rounds, "round")}: ${reason}`,
+    `incident ${incident}: ${outcome} after ${(wholeMs(report) / 1_000).toFixed(1)} s, ${counted(rounds, "round")}: ${reason}`,
     ...(cancelled === 0 ? [] : [`  cancelled ${counted(cancelled, "open order")}`]),
     ...orders.map((order) => `  ${orderText(order)}`),
     ...(after?.positions ?? []).map((position) => `  left open: ${positionText(position)}`),

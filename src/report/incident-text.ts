@@ -1,9 +1,12 @@
 /** The report of an emergency close as a page for people, and the list of all of them. */
+import { FLAT, goalText, type CloseGoal } from "../core/close-goal.ts";
 import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
 import { nextStep } from "../core/close-next.ts";
 import { counted } from "../core/counted.ts";
+import type { Step } from "../core/incident.ts";
 import { plainText } from "../core/plain-text.ts";
 import { TRIGGER_TEXT } from "../core/trigger-text.ts";
+import { wholeMs } from "./close-time.ts";
 
 /** Orders on the page; the file has the rest. */
 const MAX_SHOWN_ORDERS = 200;
@@ -11,8 +14,8 @@ const MAX_SHOWN_ORDERS = 200;
 /** What these found is no more than their name says. */
 const PLAIN: ReadonlySet<CloseReport["trigger"]> = new Set(["operator", "file", "signal", "environment"]);
 
-/** A report of an incident, whole or, from a file of another version, what is legible of it. */
-export type IncidentReport = CloseReport | LegibleReport;
+/** A report of an incident, whole or, from a file of another version, what is legible of it; of a close that has not ended, what there is. */
+export type IncidentReport = CloseReport | LegibleReport | RunningReport;
 interface LegibleReport {
   readonly incident: string;
   readonly bot: string;
@@ -21,9 +24,55 @@ interface LegibleReport {
   readonly reason: string;
 }
 
+/** What the lockout and the journal say of an incident whose close has not ended. */
+export interface RunningReport {
+  readonly running: true;
+  readonly incident: string;
+  readonly bot: string;
+  readonly account: string;
+  readonly trigger: CloseReport["trigger"];
+  readonly later: readonly CloseReport["trigger"][];
+  /** Why it was opened. */
+  readonly reason: string;
+  readonly startedAt: string;
+  readonly outcome: null;
+  /** What the runs were to reach, in their order, and what is to be reached now. */
+  readonly goals: readonly CloseGoal[];
+  readonly before: CloseReport["before"];
+  readonly orders: readonly SentOrder[];
+  readonly timeline: readonly Step[];
+}
+
 export function incidentText(report: IncidentReport): string {
-  const lines = "orders" in report ? fullPage(report) : legiblePage(report);
-  return lines.map(plainText).join("\n");
+  return pageOf(report).map(plainText).join("\n");
+}
+
+function pageOf(report: IncidentReport): string[] {
+  if ("running" in report) return runningPage(report);
+  return "orders" in report ? fullPage(report) : legiblePage(report);
+}
+
+function runningPage(report: RunningReport): string[] {
+  const { incident, bot, account, trigger, later, reason, startedAt, goals, before, orders } = report;
+  return [
+    `incident ${incident} of ${bot}: RUNNING, its close has not ended`,
+    `  account  ${account}`,
+    `  cause    ${triggerText(trigger)}${PLAIN.has(trigger) ? "" : ` (${reason})`}`,
+    ...later.map((each) => `  then     ${triggerText(each)}`),
+    ...goalLines(goals),
+    `  time     ${startedAt} until now`,
+    `  next     supervisor status ${bot} shows where it is; where no supervisor runs, the next supervisor run goes on with it`,
+    ...section("before", before === null ? ["the account has not been read yet"] : holdings(before)),
+    ...section("timeline", timeline(report)),
+    ...section("orders", orderLines({ orders })),
+  ];
+}
+
+/** A flat account alone is what a close is for, and not said. */
+function goalLines(goals: readonly CloseGoal[]): string[] {
+  const [goal] = goals;
+  if (goal === undefined || (goals.length === 1 && goal.kind === "flat")) return [];
+  return [`  goal     ${goals.map(goalText).join("; then ")}`];
 }
 
 function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleReport): string[] {
@@ -37,17 +86,29 @@ function legiblePage({ incident, bot, startedAt, outcome, reason }: LegibleRepor
 
 function fullPage(report: CloseReport): string[] {
   const { incident, bot, outcome, verified, account, exchange, scope = [], trigger, goal, startedAt, endedAt } = report;
-  const { mode, style, cause, later = [], reason, durationMs, quietMs, rounds, calls, fence, next } = report;
+  const {
+    mode,
+    style,
+    cause,
+    later = [],
+    reason,
+    goals = [goal ?? FLAT],
+    quietMs,
+    rounds,
+    calls,
+    fence,
+    next,
+  } = report;
   const proof = fence.proven ? `proven dead in ${fence.ms} ms` : `not proven dead${pidsOf(fence.pids)}`;
   return [
     `incident ${incident} of ${bot}: ${outcome}, ${verified ? "verified at the venue" : "not verified"}`,
     `  account  ${account} at ${exchange}, ${scope.length === 0 ? "the whole account" : scope.join(", ")}`,
     `  cause    ${triggerText(trigger)}${cause === undefined || PLAIN.has(trigger) ? "" : ` (${cause})`}`,
     ...later.map((each) => `  then     ${triggerText(each)}`),
-    ...(goal === undefined ? [] : [`  goal     ${goal.kind}`]),
+    ...goalLines(goals),
     ...(style === undefined ? [] : [`  style    ${style}`]),
     `  time     ${startedAt}${endedAt === undefined ? "" : ` to ${endedAt}`}`,
-    `  took     ${seconds(durationMs)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
+    `  took     ${tookText(report)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
     `  bot      ${proof}`,
     `  result   ${reason}`,
     `  next     ${next ?? nextStep({ outcome, bot, mode, goal })}`,
@@ -58,6 +119,14 @@ function fullPage(report: CloseReport): string[] {
     ...section("left alone and unclear", leftLines(report)),
     ...section("errors", errorLines(report)),
   ];
+}
+
+function tookText(report: CloseReport): string {
+  const ms = wholeMs(report);
+  const last = seconds(report.durationMs);
+  return ms === report.durationMs
+    ? last
+    : `${seconds(ms)} from the first run to the end of the last, which took ${last}`;
 }
 
 /** With its name, which scripts go by; of a limit the sentence has it. */
@@ -92,12 +161,12 @@ function positionRow({ symbol, side, amount, notional }: Position): string[] {
 }
 
 /** Times since the beginning of the run, for that is what people compare. */
-function timeline({ timeline: steps = [] }: CloseReport): string[] {
+function timeline({ timeline: steps = [] }: { readonly timeline?: readonly Step[] | undefined }): string[] {
   const firstMs = Date.parse(steps[0]?.at ?? "");
   return steps.map(({ at, text }) => `+${((Date.parse(at) - firstMs) / 1_000).toFixed(3)} s  ${text}`);
 }
 
-function orderLines({ orders, slippage }: CloseReport): string[] {
+function orderLines({ orders, slippage }: Pick<RunningReport, "orders"> & Pick<CloseReport, "slippage">): string[] {
   if (orders.length === 0) return ["none was sent"];
   const shown = orders.slice(-MAX_SHOWN_ORDERS);
   const head = ["SENT", "ORDER", "SYMBOL", "SIDE", "AMOUNT", "FILLED", "AVERAGE", "SLIPPAGE", "ANSWER", "OUTCOME"];
@@ -147,18 +216,18 @@ export function incidentListText(reports: readonly IncidentReport[]): string {
   if (reports.length === 0) return "no incident has a report";
   const rows = reports.map((report) => {
     const { incident, bot, startedAt, outcome } = report;
-    if (!("orders" in report)) return [incident, bot, startedAt, "-", outcome, "-", "-", "-"];
-    const { trigger, later = [], before, orders, durationMs } = report;
+    if (!("orders" in report)) return [incident, bot, startedAt, "-", report.outcome, "-", "-", "-"];
+    const { trigger, later = [], before, orders } = report;
     const positions = before === null ? "-" : String(before.positions.length);
     return [
       incident,
       bot,
       startedAt,
       [trigger, ...later].join(", "),
-      outcome,
+      outcome ?? "running",
       positions,
       String(orders.length),
-      seconds(durationMs),
+      "running" in report ? "-" : seconds(wholeMs(report)),
     ];
   });
   const head = ["INCIDENT", "BOT", "BEGAN", "CAUSE", "OUTCOME", "POSITIONS", "SENT", "TOOK"];

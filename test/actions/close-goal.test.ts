@@ -83,3 +83,11 @@ test.concurrent.each<CloseGoal>([{ kind: "reduce", exposure: 100 }, { kind: "can
     expect(await rig.close({ goal }, { clock: quickClock })).toMatchObject({ outcome: "flat", verified: true, goal });
   },
 );
+
+test.concurrent("closePositions() reports the goals of all runs of an incident where they are not the same", async () => {
+  await using rig = startRig({ symbols: 1, speed: QUICK });
+  await rig.control("seed", holdings(1));
+  expect(await rig.close({ goal: { kind: "cancel" } }, { clock: quickClock })).not.toHaveProperty("goals");
+  const report = await rig.close({}, { clock: quickClock });
+  expect(report).toMatchObject({ outcome: "flat", goals: [{ kind: "cancel" }, { kind: "flat" }] });
+});

@@ -1,6 +1,7 @@
 /** The journal of an incident folds to where a restarted close goes on, whatever the end of the file looks like. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { FLAT, type CloseGoal } from "../../src/core/close-goal.ts";
 import type { CloseOutcome, SentOrder } from "../../src/core/close-job.ts";
 import { carryHistory, clientOrderId, IncidentFold, runName, RUN_NAMES } from "../../src/core/incident.ts";
 import type { IncidentHistory, IncidentLine } from "../../src/core/incident.ts";
@@ -31,6 +32,20 @@ function fold(journal: string): IncidentHistory {
 function end(outcome: CloseOutcome): IncidentLine {
   return { kind: "end", at: AT, outcome, reason: "", rounds: 1, calls: 1, durationMs: 1, orders: [] };
 }
+
+test("IncidentFold tells the goals of all runs in their order, also when it was carried", () => {
+  const run = (goal: CloseGoal): IncidentLine => ({
+    kind: "begin",
+    version: 1,
+    at: AT,
+    bot: "momentum",
+    exchange: "binanceusdm",
+    goal,
+  });
+  const history = fold(text([run({ kind: "cancel" }), run({ kind: "cancel" }), run(FLAT)]));
+  expect(history.goals).toEqual([{ kind: "cancel" }, FLAT]);
+  expect(fold(text(carryHistory(history, AT))).goals).toEqual(history.goals);
+});
 
 describe("IncidentFold", () => {
   test("IncidentFold keeps the first snapshot, the last numbers, and an order without outcome as unknown", () => {

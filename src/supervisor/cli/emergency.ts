@@ -61,11 +61,11 @@ export const command: Verb = {
       .action((bot: string | undefined, options: PreflightOptions) => preflight(bot, options, io));
     withConfig(cmd.command("report"))
       .description(
-        "Shows how a close went: what was open, what was sent and what it cost, what is left, what to do next.",
+        "Shows how a close went, or goes: what was open, what was sent and what it cost, what is left, what to do next.",
       )
       .argument("[what]", "id of an incident, name of a bot (its newest), or last", "last")
-      .option("--list", "one line for each incident, the newest first")
-      .option("--json", "the report as it is in its file; with --list an array")
+      .option("--list", "one line for each incident, or each of that bot, the newest first")
+      .option("--json", "the report as it is in its file, of a close under way what there is; with --list an array")
       .action((what: string, options: ReportOptions) => showReport(what, options, io));
   },
 };
@@ -161,12 +161,14 @@ async function showReport(
   { list = false, json = false, ...options }: ReportOptions,
   io: CliIo,
 ): Promise<void> {
-  const { findIncidents, pickIncident } = await import("./incident-files.ts");
+  const { findIncidents, pickIncidents } = await import("./incident-files.ts");
   const { incidentListText, incidentText } = await import("../../report/incident-text.ts");
   const found = findIncidents(await findPlace(options, io));
-  if (list)
-    return io.out(json ? plainJson(found.map(({ raw }) => raw)) : incidentListText(found.map((one) => one.report)));
-  const { report, raw } = pickIncident(found, what);
+  if (list) {
+    const shown = found.length === 0 ? [] : pickIncidents(found, what);
+    return io.out(json ? plainJson(shown.map(({ raw }) => raw)) : incidentListText(shown.map((one) => one.report)));
+  }
+  const [{ report, raw }] = pickIncidents(found, what);
   return io.out(json ? plainJson(raw) : incidentText(report));
 }
 

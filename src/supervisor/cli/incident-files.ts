@@ -1,11 +1,17 @@
-/** The reports of all incidents in the state folder, for `supervisor emergency report`: read from the files, so no daemon is needed. */
+/** The incidents in the state folder, for `supervisor emergency report`: read from the files, so no daemon is needed. */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { readJournal } from "../../actions/incident-history.ts";
+import { FLAT } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
+import { appendGoal } from "../../core/incident.ts";
+import { gravestLockout, type Lockout } from "../../core/lockout.ts";
+import { guessText } from "../../core/nearest.ts";
 import { plainText } from "../../core/plain-text.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import type { IncidentReport } from "../../report/incident-text.ts";
+import type { IncidentReport, RunningReport } from "../../report/incident-text.ts";
+import { lockoutSlot, readLockoutFile } from "../runtime/lockout-store.ts";
 import { readingFiles, type Place } from "./place.ts";
 
 /** 1 000 orders of some 300 bytes, and as much again. */
@@ -15,7 +21,7 @@ const MAX_FILES = 10_000;
 
 export interface FoundIncident {
   readonly report: IncidentReport;
-  /** As it is in the file. */
+  /** As it is in the file; of a close that has not ended, the same as `report`. */
   readonly raw: unknown;
 }
 
@@ -29,35 +35,62 @@ class NoSuchIncidentError extends Error {
   }
 }
 
-/** All of them, the newest first; a file that is no report is left out. */
+/** All of them, first those whose close has not ended, then the newest first; a file that is no report is left out. */
 export function findIncidents({ dirs }: Place): FoundIncident[] {
   const bots = join(dirs.stateDir, "bots");
   const found = readingFiles("the incidents", bots, () =>
     namesIn(bots).flatMap((bot) => {
       const folder = join(bots, bot, "incidents");
+      const running = runningIn(join(bots, bot), join(dirs.runtimeDir, `${bot}.lock.json`), folder);
       const files = namesIn(folder).filter((name) => name.endsWith(".json"));
-      return files.flatMap((name) => readIncident(join(folder, name)) ?? []);
+      const ended = files.flatMap((name) => readIncident(join(folder, name)) ?? []);
+      // What an earlier run of it has left is part of what its journal says.
+      return running === undefined
+        ? ended
+        : [running, ...ended.filter(({ report }) => report.incident !== running.report.incident)];
     }),
   );
-  return found.toSorted((a, b) => b.report.startedAt.localeCompare(a.report.startedAt));
+  return found.toSorted((a, b) => rank(b) - rank(a) || b.report.startedAt.localeCompare(a.report.startedAt));
 }
 
-/** The incident of that id, else the newest of that bot; `last`: the newest of all. Throws when there is none. */
-export function pickIncident(found: readonly FoundIncident[], name: string): FoundIncident {
-  const picked =
-    name === "last"
-      ? found[0]
-      : (found.find(({ report }) => report.incident === name) ?? found.find(({ report }) => report.bot === name));
-  if (picked !== undefined) return picked;
+function rank({ report }: FoundIncident): number {
+  return "running" in report ? 1 : 0;
+}
+
+/** The incident of that id, or those of that bot, in the order of `found`; `last`: all. Throws when there is none. */
+export function pickIncidents(
+  found: readonly FoundIncident[],
+  name: string,
+): readonly [FoundIncident, ...FoundIncident[]] {
+  const byId = found.filter(({ report }) => report.incident === name);
+  const [first, ...others] =
+    name === "last" ? found : byId.length > 0 ? byId : found.filter(({ report }) => report.bot === name);
+  if (first !== undefined) return [first, ...others];
   if (found.length === 0)
-    throw new NoSuchIncidentError(
-      "no incident has a report: nothing was closed yet, or a close is under way",
-      "supervisor status shows a close that is under way",
-    );
+    throw new NoSuchIncidentError("there is no incident: nothing was closed yet", "supervisor status shows every bot");
+  const known = [...new Set(found.flatMap(({ report }) => [report.bot, report.incident]))];
   throw new NoSuchIncidentError(
-    plainText(`cannot find an incident or a bot with one named ${name}`),
+    plainText(`cannot find an incident or a bot with one named ${name}${guessText(name, known)}`),
     "supervisor emergency report --list shows those that there are",
   );
+}
+
+/** The incident whose close has not ended, by the lockout; what it did so far, by its journal. */
+function runningIn(folder: string, spare: string, incidents: string): FoundIncident | undefined {
+  const copies = [lockoutSlot(folder), join(folder, "lock.json"), spare];
+  const lockout = gravestLockout(copies.map(readLockoutFile));
+  if (lockout === undefined || lockout.outcome !== null) return undefined;
+  const report = runningReport(lockout, join(incidents, `${lockout.incident}.ndjson`));
+  return { report, raw: { version: 1, ...report } };
+}
+
+function runningReport(
+  { incident, bot, account, trigger, later = [], reason, lockedAt, goal = FLAT }: Lockout,
+  journal: string,
+): RunningReport {
+  const { before = null, orders, steps: timeline, goals } = readJournal(journal).history;
+  const about = { incident, bot, account, trigger, later, reason, startedAt: lockedAt, outcome: null };
+  return { running: true, ...about, goals: appendGoal(goals, goal), before, orders, timeline };
 }
 
 function namesIn(folder: string): string[] {

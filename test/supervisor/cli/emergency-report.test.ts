@@ -112,9 +112,82 @@ test("emergency report --json is the file, and --list has a line for each incide
   expect(lines.map((line) => line.split(/ +/)[0])).toEqual(["INCIDENT", "new002", "old001"]);
 });
 
-test("emergency report names an incident that there is not", async () => {
+test("emergency report names an incident that there is not, and the name that is likely meant, also with --list", async () => {
   await using rig = rigWith(OLD);
-  await expect(rig.run(command, "report", "nothing")).rejects.toThrow(
-    "cannot find an incident or a bot with one named nothing",
+  const wrong = "cannot find an incident or a bot with one named";
+  await expect(rig.run(command, "report", "nothing")).rejects.toThrow(`${wrong} nothing`);
+  for (const more of [[], ["--list"]])
+    await expect(rig.run(command, "report", "mnie", ...more)).rejects.toThrow(`${wrong} mnie; did you mean "mine"?`);
+});
+
+test("emergency report --list BOT lists the incidents of that bot", async () => {
+  await using rig = rigWith(OLD);
+  rig.write(
+    ".supervisor/bots/other/incidents/oth001.json",
+    JSON.stringify({ ...NEW, incident: "oth001", bot: "other" }),
   );
+  const { out } = await rig.run(command, "report", "other", "--list");
+  expect(out).toContain("oth001");
+  expect(out).not.toContain("old001");
+});
+
+/** A close that a person has asked for, and whose incident an order to cancel had opened. */
+const LOCK = {
+  version: 1,
+  bot: "mine",
+  account: "main",
+  incident: "run003",
+  trigger: "operator",
+  reason: "a person asked for it",
+  later: ["file"],
+  lockedAt: "2026-03-01T00:00:00.000Z",
+  outcome: null,
+  endedAt: null,
+  goal: { kind: "flat" },
+};
+
+test("emergency report shows a close under way as running, before all that have ended", async () => {
+  await using rig = rigWith(OLD, NEW, { ...NEW, incident: "run003" });
+  rig.write(".supervisor/bots/mine/lock.json", JSON.stringify(LOCK));
+  expect((await rig.run(command, "report")).out).toContain("before\n  the account has not been read yet");
+  const at = "2026-03-01T00:00:01.000Z";
+  const journal = [
+    { kind: "begin", version: 1, at, bot: "mine", exchange: "binanceusdm", goal: { kind: "cancel" } },
+    { kind: "snapshot", at, round: 1, positions: OLD.before.positions, orders: 1, maxOrders: 60 },
+    { kind: "step", at, text: "round 1: cancelling" },
+  ];
+  rig.write(".supervisor/bots/mine/incidents/run003.ndjson", journal.map((line) => JSON.stringify(line)).join("\n"));
+  const { out, code } = await rig.run(command, "report");
+  expect(code).toBe(0);
+  for (const part of [
+    "incident run003 of mine: RUNNING, its close has not ended",
+    "then     file: the emergency file appeared",
+    "goal     cancel open orders, and keep the positions and their stops; then close every position",
+    "BTC/USDT:USDT  long  2       56000.00",
+    "round 1: cancelling",
+  ])
+    expect(out).toContain(part);
+  expect(JSON.parse((await rig.run(command, "report", "mine", "--json")).out)).toMatchObject({
+    version: 1,
+    incident: "run003",
+    running: true,
+    outcome: null,
+  });
+  const rows = (await rig.run(command, "report", "--list")).out.trim().split("\n");
+  expect(rows.map((row) => row.split(/ +/)[0])).toEqual(["INCIDENT", "run003", "new002", "old001"]);
+  expect(rows[1]).toMatch(/ operator, file +running /);
+});
+
+test("emergency report tells what several runs took, from the first to the end of the last, and the goals of both", async () => {
+  const resumed = {
+    ...NEW,
+    endedAt: "2026-02-01T00:01:00.000Z",
+    timeline: [...NEW.timeline, { at: "2026-02-01T00:00:58.000Z", text: "a further run begins" }],
+    goals: [{ kind: "cancel" }, { kind: "flat" }],
+  };
+  await using rig = rigWith(resumed);
+  const { out } = await rig.run(command, "report");
+  expect(out).toContain("took     60.00 s from the first run to the end of the last, which took 1.25 s");
+  expect(out).toContain("keep the positions and their stops; then close every position");
+  expect((await rig.run(command, "report", "--list")).out).toContain("60.00 s");
 });
