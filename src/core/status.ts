@@ -111,6 +111,10 @@ const botStatusSchema = z.strictObject({
       .nullish()
       .describe("How the close of the lockout ended; null: it has not, or there is no lockout."),
     retries: z.boolean().nullish().describe("That close is tried again by itself; null: there is no lockout."),
+    seen: z
+      .strictObject({ at: time, positions: z.int(), orders: z.int(), loans: z.int() })
+      .nullish()
+      .describe("What was open when a plan or an arm last looked at the account since that close; null: none has."),
     lastClose: z
       .strictObject({
         outcome: z.string(),

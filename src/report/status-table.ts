@@ -1,4 +1,5 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
+import { counted } from "../core/counted.ts";
 import { CLOSE_RETRY_MS } from "../core/ladder.ts";
 import { formatSize } from "../core/size.ts";
 import type { BackupStatus, BotStatus, Status } from "../core/status.ts";
@@ -219,7 +220,14 @@ function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
   const every = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs`;
   const again = emergency.retries === true ? every : `${every}, unless a person has acknowledged it`;
   const accept = `${name}: supervisor emergency plan ${name} shows what is open; to arm it all the same: ${arm} --accept-positions`;
-  if (emergency.state === "flat") return [`${name}: locked out, the account is flat; when it is safe: ${arm}`];
+  const seen = emergency.seen ?? undefined;
+  const when = seen === undefined ? "the account is flat" : `the account was flat when last seen, ${seen.at}`;
+  if (emergency.state === "flat") return [`${name}: locked out, ${when}; when it is safe: ${arm}`];
+  if (emergency.outcome === "flat" && seen !== undefined)
+    return [
+      `${name}: locked out, its last close ended flat, and the account is not any more: ${seenText(seen)}; to close it: supervisor emergency close ${name}`,
+      accept,
+    ];
   const left = emergency.outcome === "cancelled" ? "cancelled the orders" : "reduced the exposure";
   if (emergency.outcome === "cancelled" || emergency.outcome === "reduced")
     return [
@@ -238,6 +246,11 @@ function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
     `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: supervisor emergency close ${name} --yes`,
     accept,
   ];
+}
+
+function seenText({ at, positions, orders, loans }: NonNullable<BotStatus["emergency"]["seen"]>): string {
+  const owed = loans === 0 ? "" : ` and ${counted(loans, "loan")}`;
+  return `${counted(positions, "position")}, ${counted(orders, "open order")}${owed} were there ${at}`;
 }
 
 export function probeTable(bot: BotStatus, paint: Paint): string {

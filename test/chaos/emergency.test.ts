@@ -96,6 +96,28 @@ test.concurrent("the emergency file closes positions, once, and is taken away", 
   expect(opened).toHaveLength(1);
 });
 
+test.concurrent("an arm that finds the account open again is refused, and the status tells what it has seen, also after the daemon's death", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  await expectLockedFlat(rig, paper, "operator");
+  await paper.control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 1 }] });
+  const arm = await rig.cli("arm", "bot", "--reason", "it looks well");
+  expect(arm.err).toContain("its account was flat after the close and is not any more");
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  const bot = await rig.botIn("locked");
+  const seen = { at: expect.any(String), positions: 1, orders: 0, loans: 0 };
+  expect(bot).toMatchObject({ emergency: { state: "residual", outcome: "flat", retries: false, seen } });
+  expect((await rig.cli("status")).out).toContain(
+    "and the account is not any more: 1 position, 0 open orders were there",
+  );
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(0);
+  await expectLockedFlat(rig, paper, "operator");
+});
+
 test.concurrent("an emergency file that is a link, or that others may write, is refused", async () => {
   await using paper = await startPaper();
   await using rig = rigOn(paper);

@@ -92,6 +92,17 @@ test("statusTable() of a lockout that ended flat says how to arm the bot, and no
   expect(table(locked("flat"))).not.toContain("--accept-positions");
 });
 
+test("statusTable() of a lockout that ended flat says what was seen of the account since, and when", () => {
+  const seen = { at: "2026-01-01T01:00:00.000Z", positions: 0, orders: 0, loans: 0 };
+  const of = (state: "flat" | "residual", positions: number): string =>
+    table({ state: "locked", emergency: { ...bot.emergency, state, outcome: "flat", seen: { ...seen, positions } } });
+  expect(of("flat", 0)).toContain("the account was flat when last seen, 2026-01-01T01:00:00.000Z; when it is safe:");
+  const open = of("residual", 1);
+  expect(open).toContain("the account is not any more: 1 position, 0 open orders were there 2026-01-01T01:00:00.000Z;");
+  expect(open).toContain("to close it: supervisor emergency close bot\n");
+  expect(open).not.toContain("tried again");
+});
+
 test("statusTable() of a lockout that did not end flat says what is tried again, and how to arm it all the same", () => {
   const residual = table(locked("residual"));
   expect(residual).toContain(

@@ -87,6 +87,7 @@ async function positionsSince(deps: Asked["deps"], bot: Bot): Promise<Response |
   const { name, policy } = bot.plan;
   if (policy.emergency === undefined) return undefined;
   const end = await planClose(bot, deps);
+  if (end.kind === "report") bot.emergency.see(end.report);
   if (end.kind === "report" && end.report.outcome === "flat") return undefined;
   const why =
     end.kind === "failed"

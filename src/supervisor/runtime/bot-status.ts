@@ -6,7 +6,7 @@ import type { State } from "../../core/lifecycle-types.ts";
 import type { BotStatus } from "../../core/status.ts";
 import { causeText } from "../../core/trigger-text.ts";
 import { botReady, failuresInRow } from "../../core/verdict.ts";
-import type { Lockout } from "../../core/lockout.ts";
+import { isOpen, type Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Bot } from "./bot.ts";
 import type { ProbeView } from "./schedule.ts";
@@ -143,6 +143,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     reason: lockout === undefined ? null : causeText(lockout),
     outcome: lockout?.outcome ?? null,
     retries: lockout === undefined ? null : isRetried(lockout),
+    seen: lockout?.seen ?? null,
     lastClose: lastCloseOf(bot.emergency.lastReport),
     closes: { ...bot.emergency.closes },
     ...bot.guard.status,
@@ -168,7 +169,8 @@ function emergencyState(bot: Bot): BotStatus["emergency"]["state"] {
   if (state.kind === "recovering") return bot.emergency.view?.state === "fencing" ? "fencing" : "closing";
   if ((state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover") return "fencing";
   if (state.kind !== "locked") return "armed";
-  if (state.outcome === "flat") return "flat";
+  const seen = bot.lockout?.seen;
+  if (state.outcome === "flat") return seen !== undefined && isOpen(seen) ? "residual" : "flat";
   const left: readonly RungOutcome[] = ["residual", "foreign", "cancelled", "reduced"];
   return left.includes(state.outcome) ? "residual" : "unknown";
 }

@@ -29,6 +29,7 @@ export async function emergency({ deps, confirmations, bot, request }: Asked): P
   if (body.value.mode === "plan") {
     const end = await planClose(bot, deps, goal);
     if (end.kind === "failed") return refuse(500, { code: "failed", message: `cannot plan: ${end.reason}` });
+    bot.emergency.see(end.report);
     return json({ report: end.report, token: confirmations.issue(name, goal, end.report) });
   }
   const { yes, confirm, account } = body.value;

@@ -104,6 +104,14 @@ export class Emergency {
     if (!this.#working) this.#view = { state: "fencing", text: "proving that the bot is dead", report: undefined };
   }
 
+  /** What a plan has seen of the account is newer than how its close ended. */
+  see({ before, endedAt }: CloseReport): void {
+    if (before === null) return;
+    const at = endedAt ?? this.#deps.clock.wallTime().toISOString();
+    const { positions, orders, loans = [] } = before;
+    this.lockout.see({ at, positions: positions.length, orders, loans: loans.length });
+  }
+
   end(outcome: RungOutcome): void {
     this.lockout.end(outcome);
   }
