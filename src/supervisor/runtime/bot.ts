@@ -100,9 +100,10 @@ export class Bot {
       fact,
     });
     this.usage = new BotUsage(clock, this.limits);
-    this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits: this.limits, fact }));
     const before = own?.identity;
     this.before = before;
+    const { limits } = this;
+    this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits, fact, before }));
     refuseSupervised(this.plan, remains, deps.configured);
     refuseDoubt(this.plan, before);
     this.process = new BotProcess({

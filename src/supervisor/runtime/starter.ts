@@ -43,6 +43,8 @@ export interface StarterDeps {
   /** As in `BotDeps`. */
   readonly foreign?: () => boolean;
   readonly fact: (level: "warn" | "alert", text: string) => void;
+  /** The identity that the disk has of a start of an earlier supervisor. */
+  readonly before: Identity | undefined;
 }
 
 export type Started =
@@ -73,6 +75,8 @@ export class Starter {
   /** The identity on disk is newer than what a power cut would leave. */
   #unsettled = false;
   #unsaved = false;
+  /** Whose account the identity on disk says the bot has; `undefined`: there is none. */
+  #accountOnDisk: string | undefined;
   #prepared: Place | undefined;
   #cancelPrepare: (() => void) | undefined;
   /** Cgroups of starts that may still exist, the present one last. */
@@ -85,6 +89,7 @@ export class Starter {
     this.#deps = deps;
     const { cgroupBase, cgroupName, clock } = deps;
     this.#downSinceMs = clock.monotonicMs();
+    this.#accountOnDisk = deps.before?.account;
     const fresh = cgroupBase === undefined ? undefined : createFreshCgroup(cgroupBase, cgroupName);
     this.cgroup = cgroupBase === undefined ? undefined : (fresh ?? createBotCgroup(cgroupBase, cgroupName));
     // Nobody lives in it, so it was made just now, and nothing was ever killed in it.
@@ -124,6 +129,8 @@ export class Starter {
       const start = { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition };
       // Killed once the process is there and before it is named: the next daemon must know the start, and whose account it has.
       this.#saveIdentity(this.#identityOf(start));
+      // Killed in a moment, this supervisor would leave a bot that the next one takes for one of another account, or does not know at all.
+      if (this.#accountOnDisk !== plan.account) return { kind: "failed", permanent: false, reason: unnamed(plan) };
       const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
@@ -289,6 +296,7 @@ export class Starter {
     if (foreign) return;
     try {
       rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
+      this.#accountOnDisk = identity.account;
       this.#unsettled = true;
       this.#unsaved = false;
     } catch (error) {
@@ -324,6 +332,10 @@ export function cgroupNameOf(bot: string, installation: string, before: Identity
   if (before?.cgroup === undefined || before.cgroup === null || before.bootId !== bootId()) return own;
   const name = basename(before.cgroup);
   return name.startsWith(`bot-${bot}-`) && isInhabited(before.cgroup) ? name : own;
+}
+
+function unnamed({ name, account, files }: BotPlan): string {
+  return `cannot start ${name}: ${files.identity} cannot be written, and does not say that the bot has account ${account}; make room or mend the disk`;
 }
 
 function isInhabited(cgroup: string): boolean {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { GONE } from "../../../src/core/adoption.ts";
-import { NO_PROCESS } from "../../../src/core/identity.ts";
+import { NO_PROCESS, type Identity } from "../../../src/core/identity.ts";
 import { bootId } from "../../../src/platform/proc.ts";
 import { listMarked } from "../../../src/platform/tree.ts";
 import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
@@ -44,6 +44,7 @@ function rig(more: Partial<StarterDeps> = {}) {
     }),
     env: process.env,
     fact,
+    before: undefined,
     ...more,
   });
   return { clock, start: (): Started => starter.start({ generation: 1, restarts: 0, restartsBy: {} }, () => {}) };
@@ -71,6 +72,34 @@ test("Starter does not start a bot that lives under another state folder by now"
     await stranger.exited;
   }
   await end(start());
+});
+
+/** What the disk has of an earlier start. */
+const named = (account: string): Identity => ({
+  version: 1,
+  ...NO_PROCESS,
+  account,
+  generation: 1,
+  restarts: 0,
+  restartsBy: {},
+  invocationId: "",
+  definition: "",
+  ready: false,
+  cgroup: null,
+});
+
+test("Starter starts nothing that the disk does not name: with another account than on disk, or of which it knows nothing", async () => {
+  const unwritable = { ...plan, files: { ...plan.files, identity: join(root, "nowhere", "identity.json") } };
+  const refused = {
+    kind: "failed",
+    permanent: false,
+    reason: expect.stringContaining(`does not say that the bot has account ${plan.account}`),
+  };
+  expect(rig({ plan: unwritable }).start()).toEqual(refused);
+  expect(rig({ plan: unwritable, before: named("another") }).start()).toEqual(refused);
+  expect(listMarked(fenceMarks(plan.files, undefined), undefined)).toEqual([]);
+  // The bot of the account that stands there is restarted on a full disk all the same.
+  await end(rig({ plan: unwritable, before: named(plan.account) }).start());
 });
 
 test.each([
