@@ -42,20 +42,30 @@ export function stockOf(
 ): Omit<Stock, "disk" | "walBytes"> {
   const tiers = { hourly: 0, daily: 0, weekly: 0, monthly: 0, other: 0 };
   for (const { tier } of planRetention(backups, policy, nowMs)) tiers[tier ?? "other"] += 1;
-  const ids = new Set(backups.map(({ id }) => id));
-  const usable = backups
-    .filter(({ verified, preRestore, base }) => verified && !preRestore && (base === null || ids.has(base)))
-    .toSorted((a, b) => a.snapshotMs - b.snapshotMs);
-  const newest = usable.at(-1);
   return {
     tiers,
     storedBytes: backups.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+    ...spanOf(backups, nowMs),
+  };
+}
+
+type Dated = Omit<Stocked, "storedBytes">;
+export type Span = Pick<Stock, "oldestAt" | "newestAt">;
+
+/** Between which instants there is a recovery: one that does not stand counts no more, nor what needs it. */
+export function spanOf(backups: readonly Dated[], nowMs: number): Span {
+  const whole = new Set(backups.filter(({ verified }) => verified).map(({ id }) => id));
+  const usable = backups
+    .filter(({ id, preRestore, base }) => whole.has(id) && !preRestore && (base === null || whole.has(base)))
+    .toSorted((a, b) => a.snapshotMs - b.snapshotMs);
+  const newest = usable.at(-1);
+  return {
     oldestAt: usable[0]?.snapshotAt ?? null,
     newestAt: newest === undefined ? null : latestOf(newest, nowMs),
   };
 }
 
-function latestOf(backup: Stocked, nowMs: number): string {
+function latestOf(backup: Dated, nowMs: number): string {
   const { snapshotMs, snapshotAt, unchangedAt = snapshotAt } = backup;
   return untilMs(backup, nowMs) === snapshotMs ? snapshotAt : unchangedAt;
 }

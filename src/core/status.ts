@@ -166,7 +166,9 @@ const backupStatusSchema = z.strictObject({
     .describe("When the source was last seen to hold what the last backup holds; null: not since its snapshot."),
   lastDurationSeconds: seconds.nullable(),
   sizeBytes: z.int().min(0).nullable().describe("Stored bytes of the last backup."),
-  verified: z.boolean().describe("The last backup stood the level of backups.verify.every."),
+  verified: z
+    .boolean()
+    .describe("The last backup stood the level of backups.verify.every, and nobody has found it damaged since."),
   nextAt: time.nullable().describe("When the next one is due; null: only by hand."),
   overdue: z.boolean().describe("A run of the schedule has not succeeded for more than an hour."),
   running: z.boolean(),

@@ -34,7 +34,7 @@ export const BACKUP_METRICS: readonly Row[] = [
   ),
   gauge(
     "supervisor_backup_last_verification_success",
-    "1 when the last backup stood its verification; 0 when there is none that did.",
+    "1 when the last backup stood its verification and was not found damaged since; 0 when it was, or there is none.",
     ofBackup(({ verified }) => Number(verified)),
   ),
   gauge(

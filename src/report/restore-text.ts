@@ -18,7 +18,7 @@ interface Plan {
   readonly bots: readonly string[];
   /** Those of them that are up now. */
   readonly up: readonly string[];
-  readonly damaged: readonly { readonly id: string; readonly store: string; readonly reason: string }[];
+  readonly damaged: readonly { readonly id: string; readonly store: string | null; readonly reason: string }[];
 }
 
 const UNITS = [
@@ -51,7 +51,10 @@ export function planText(plan: Plan): string {
 }
 
 function damagedText(taken: string, { id, store, reason }: Plan["damaged"][number]): string {
-  return id === taken ? `this very backup: ${reason}` : `${id} in ${store}, which is passed over: ${reason}`;
+  // Of a folder that somebody gave there is no other.
+  return id === taken || store === null
+    ? `this very backup: ${reason}`
+    : `${id} in ${store}, which is passed over: ${reason}`;
 }
 
 function placeRows({ into, replaces, bots, up }: Plan): readonly (readonly [string, string])[] {

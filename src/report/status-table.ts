@@ -58,11 +58,11 @@ const BACKUP_HEADER = ["BACKUP", "STORE", "LAST", "SIZE", "TOOK", "NEXT"];
 const BACKUP_DISPENSABLE = ["TOOK", "SIZE", "NEXT", "STORE"];
 
 function backupRow(backup: BackupStatus): readonly Cell[] {
-  const { target, store, lastSuccessAt, sizeBytes, lastDurationSeconds, nextAt, overdue, running } = backup;
+  const { target, store, lastSuccessAt, verified, sizeBytes, lastDurationSeconds, nextAt, overdue, running } = backup;
   return [
     [target],
     [store],
-    [lastSuccessAt ?? "never", overdue ? "red" : undefined],
+    [lastSuccessAt ?? "never", overdue || (lastSuccessAt !== null && !verified) ? "red" : undefined],
     [sizeBytes === null ? "-" : formatSize(sizeBytes)],
     [lastDurationSeconds === null ? "-" : ago(lastDurationSeconds)],
     [running ? "now" : (nextAt ?? "by hand")],

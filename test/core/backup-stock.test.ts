@@ -42,6 +42,8 @@ test("stockOf() takes no instant of a backup that is not proven, of before a res
     stocked("orphan", 9 * HOUR_MS, { kind: "delta", base: "gone" }),
     stocked("base", 5 * HOUR_MS),
     stocked("delta", 4 * HOUR_MS, { kind: "delta", base: "base" }),
+    stocked("refuted", 5 * HOUR_MS, { verified: false }),
+    stocked("on a refuted one", 2 * HOUR_MS, { kind: "delta", base: "refuted" }),
     stocked("saved", 3 * HOUR_MS, { preRestore: true }),
     stocked("unproven", HOUR_MS, { verified: false }),
   ];

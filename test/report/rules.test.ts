@@ -62,6 +62,8 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     'supervisor_backup_overdue{backup="state",store="local",type="sqlite"}': "0",
     [`supervisor_backup_failures_total{${backup},stage="space"}`]: "0",
     [`supervisor_backup_failures_total{${backup},stage="source"}`]: "3",
+    [`supervisor_backup_last_verification_success{${backup}}`]: "1",
+    [`supervisor_backup_last_success_timestamp_seconds{${backup}}`]: "1767225600",
     [`supervisor_backup_shrunk{${backup},kind="full"}`]: "0",
     [`supervisor_backup_shrunk{${backup},kind="base"}`]: "NaN",
     [`supervisor_backup_wal_gaps{${backup}}`]: "0",
@@ -111,6 +113,19 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
         "0 0 1 1 1 1 1 1 1 1 1",
     },
     ["BackupFailed"],
+  ],
+  [
+    "the last backup was found damaged",
+    { 'supervisor_backup_last_verification_success{backup="state",store="local",type="sqlite"}': "0" },
+    ["BackupDamaged"],
+  ],
+  [
+    "a target has no backup yet",
+    {
+      'supervisor_backup_last_verification_success{backup="state",store="local",type="sqlite"}': "0",
+      'supervisor_backup_last_success_timestamp_seconds{backup="state",store="local",type="sqlite"}': "NaN",
+    },
+    [],
   ],
   [
     "a full backup has shrunk",

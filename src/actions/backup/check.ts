@@ -8,6 +8,7 @@ import { failed, Failure } from "./failure.ts";
 import { damagedOf } from "./kept.ts";
 import { hadSuccess, writeProof } from "./record.ts";
 import { Repository, type DamagedBackup, type StoredBackup } from "./repository.ts";
+import { spanNow } from "./stock.ts";
 import { verifyBackup } from "./verify.ts";
 
 interface CheckIo {
@@ -77,7 +78,8 @@ async function checkLocked(job: VerifyJob, io: CheckIo, repository: Repository):
   }
   if (job.record !== undefined) {
     const now = repository.list();
-    writeProof(job.record, job.level, proofs, damagedOf(now.backups, now.damaged));
+    const seen = { damaged: damagedOf(now.backups, now.damaged), span: spanNow(now.backups, io.clock) };
+    writeProof(job.record, job.level, proofs, seen);
   }
   return faults === 0 ? BACKUP_EXIT.done : BACKUP_EXIT.verification;
 }

@@ -31,7 +31,7 @@ import { readRecord, writeProof, writeRecord } from "./record.ts";
 import { RemoteRepository, type RemoteBackup, type RemoteListing, type RemoteStep } from "./remote.ts";
 import { manifestText, Repository, sumOf, type StoredBackup } from "./repository.ts";
 import { Bucket } from "./s3.ts";
-import { noteCopies } from "./stock.ts";
+import { noteCopies, spanNow } from "./stock.ts";
 import { verifyBackup, type Readable } from "./verify.ts";
 import { WalBucket } from "./wal-bucket.ts";
 import { fetchWal } from "./wal-fetch.ts";
@@ -242,7 +242,7 @@ async function prune(job: RemoteDeed<"prune">, io: RemoteIo): Promise<void> {
 async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
   const remote = openRemote(job, io);
   const { backups, damaged } = await remote.list(job.ids);
-  const states = new Map(backups.map(({ id, state }) => [id, { id, state }]));
+  const now = new Map(backups.map((each) => [each.id, each]));
   const missing = job.ids.filter((id) => ![...backups, ...damaged].some((each) => each.id === id));
   if (missing.length > 0) throw new Failure("source", `there is no copy of ${missing.join(", ")} in ${job.store}`);
   const named = ({ id }: { readonly id: string }): boolean => job.ids.length === 0 || job.ids.includes(id);
@@ -254,10 +254,15 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
   for (const { id, reason } of rotten) io.write({ kind: "verified", id, level: job.level, ok: false, detail: reason });
   const at = io.clock.wallTime().toISOString();
   const proofs: Proof[] = rotten.map(({ id, reason }) => ({ id, at, ok: false, detail: reason }));
-  const note = (): void => writeProof(job.record, job.level, proofs, damagedOf([...states.values()], damaged));
+  const note = (): void => {
+    const there = [...now.values()];
+    const seen = { damaged: damagedOf(there, damaged), span: spanNow(there, io.clock) };
+    writeProof(job.record, job.level, proofs, seen);
+  };
   if (proofs.length > 0) note();
-  for (const { id, manifest, state } of wanted) {
-    const base = backups.find((each) => each.id === manifest.base);
+  for (const each of wanted) {
+    const { id, manifest, state } = each;
+    const base = backups.find((other) => other.id === manifest.base);
     const lost: Failure[] = [];
     const read = (of: string, part: Part): AsyncIterable<Uint8Array> => watched(remote.read(of, part), lost);
     ensureDir(job.scratch);
@@ -276,7 +281,7 @@ async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
     if (lost[0] !== undefined) throw lost[0];
     const proven = withVerification(state, verification);
     await remote.writeState(id, proven);
-    states.set(id, { id, state: proven });
+    now.set(id, { ...each, state: proven });
     const { level, ok, detail, checks } = verification;
     if (!ok) faults += 1;
     proofs.push({ id, at: verification.at, ok, detail });

@@ -28,16 +28,23 @@ export function asKept({ id, manifest, state }: Provable): Kept {
   };
 }
 
-/** Those that cannot be restored, the oldest first: found so by a verification, or by the look at what is there, unless they are whole by now. */
+/**
+ * Those that cannot be restored, the oldest first: found so by a verification, or by the look at what is there, unless they are whole
+ * by now; and those that need one of them.
+ */
 export function damagedOf(
-  whole: readonly Pick<Provable, "id" | "state">[],
+  whole: readonly Provable[],
   damaged: readonly { readonly id: string; readonly reason: string }[],
 ): { id: string; reason: string }[] {
-  const refuted = whole.flatMap(({ id, state }) => {
-    const reason = refutation(state);
-    return reason === undefined ? [] : [{ id, reason }];
-  });
   const ids = new Set(whole.map(({ id }) => id));
-  const broken = damaged.filter(({ id }) => !ids.has(id)).map(({ id, reason }) => ({ id, reason }));
-  return [...refuted, ...broken].toSorted(byStamp);
+  const found = new Map(damaged.filter(({ id }) => !ids.has(id)).map(({ id, reason }) => [id, reason]));
+  for (const { id, state } of whole) {
+    const reason = refutation(state);
+    if (reason !== undefined) found.set(id, reason);
+  }
+  const dependent = whole.filter(({ id, manifest: { base } }) => base !== null && found.has(base) && !found.has(id));
+  return [
+    ...[...found].map(([id, reason]) => ({ id, reason })),
+    ...dependent.map(({ id, manifest: { base } }) => ({ id, reason: `it needs ${base}, which is damaged` })),
+  ].toSorted(byStamp);
 }

@@ -10,7 +10,7 @@ import {
   type BackupRecord,
   type Proof,
 } from "../../core/backup-record.ts";
-import type { Stock } from "../../core/backup-stock.ts";
+import type { Span, Stock } from "../../core/backup-stock.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { ensureDir, readTextIfExists, setAside, writeFileAtomic } from "../../platform/files.ts";
 
@@ -49,16 +49,22 @@ export function writeRecord(
 }
 
 /**
- * Remembers proofs, of which the last counts, and which of the backups that are there are damaged; never throws. A target that was
- * never backed up from here has no record.
+ * Remembers proofs, of which the last counts, which of the backups that are there are damaged, and between which instants the others
+ * are; never throws. A target that was never backed up from here has no record.
  */
-export function writeProof(path: string, asked: Level, proofs: readonly Proof[], damaged: Damaged): void {
+export function writeProof(
+  path: string,
+  asked: Level,
+  proofs: readonly Proof[],
+  { damaged, span }: { readonly damaged: Damaged; readonly span: Span },
+): void {
   const last = proofs.find(({ ok }) => !ok) ?? proofs.at(-1);
   try {
     const record = readRecord(path);
     if (record === undefined) return;
     const proven = last === undefined ? record : withProof(record, asked, last);
-    writeFileAtomic(path, `${JSON.stringify(withDamaged(proven, damaged))}\n`, RECORD_MODE);
+    const stock = proven.stock && { stock: { ...proven.stock, ...span } };
+    writeFileAtomic(path, `${JSON.stringify({ ...withDamaged(proven, damaged), ...stock })}\n`, RECORD_MODE);
   } catch {
     // What the backup's own state says is what counts.
   }

@@ -6,7 +6,7 @@
  * A listing may lag behind what was written, so it is only a hint: what counts is what the store answers for a key.
  */
 import { createHash } from "node:crypto";
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { RemoteSettings } from "../../core/backup-remote.ts";
 import {
@@ -156,6 +156,7 @@ export class RemoteRepository {
   /** Returns whether it had to be sent. */
   async #sendPart(id: string, part: Part, path: string): Promise<boolean> {
     const key = this.#key(id, part.name);
+    if (!existsSync(path)) throw new Error(`${path} is missing: the backup is damaged, and is not copied`);
     const { md5, sha256, bytes } = sumsOf(path);
     if (bytes !== part.bytes || sha256 !== part.sha256)
       throw new Error(`${path} is damaged: it is not what was stored; supervisor backup verify shows more`);

@@ -17,7 +17,7 @@ import {
   writeSync,
 } from "node:fs";
 import { open } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import {
   emptyState,
   manifestSchema,
@@ -201,13 +201,19 @@ export function manifestText(folder: string): string {
 }
 
 /** Pieces of a stored part in a folder. */
-export function readPart(folder: string, { name }: Part): AsyncIterable<Uint8Array> {
-  return createReadStream(join(folder, name), { highWaterMark: CHUNK_BYTES });
+export async function* readPart(folder: string, { name }: Part): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(join(folder, name), { highWaterMark: CHUNK_BYTES });
+  } catch (cause) {
+    throw missing(folder, name, cause);
+  }
 }
 
 /** The same, all in one buffer: each piece is gone when the next is asked for. */
 export async function* scanPart(folder: string, { name }: Part): AsyncGenerator<Uint8Array> {
-  const file = await open(join(folder, name));
+  const file = await open(join(folder, name)).catch((cause: unknown) => {
+    throw missing(folder, name, cause);
+  });
   try {
     const piece = new Uint8Array(CHUNK_BYTES);
     for (;;) {
@@ -221,6 +227,12 @@ export async function* scanPart(folder: string, { name }: Part): AsyncGenerator<
   }
 }
 
+/** What was thrown, or, where a part is not there, which of which backup; its folder has the backup's name. */
+function missing(folder: string, name: string, cause: unknown): unknown {
+  const gone = cause instanceof Error && "code" in cause && cause.code === "ENOENT";
+  return gone ? new Error(`the file ${name} of ${basename(folder)} is missing`, { cause }) : cause;
+}
+
 /** The manifest of a backup's folder, wherever it lies; with `id`, of this very backup. Throws when it is not whole. */
 export function readManifest(folder: string, id?: string): Manifest {
   const text = manifestText(folder);
@@ -229,6 +241,17 @@ export function readManifest(folder: string, id?: string): Manifest {
   const manifest = manifestSchema.parse(JSON.parse(text));
   if (id !== undefined && manifest.id !== id) throw new Error(`it is ${manifest.id} under another name`);
   return manifest;
+}
+
+/** What is known of a backup beside its manifest, wherever it lies; `undefined` where nothing is, or it cannot be read. */
+export function knownState(folder: string): BackupState | undefined {
+  try {
+    const text = readTextIfExists(join(folder, STATE), MAX_JSON_BYTES);
+    return text === undefined ? undefined : parseState(text);
+  } catch {
+    // The file stays as it is: the folder may be anybody's.
+    return undefined;
+  }
 }
 
 /** What was learnt about a backup may be learnt again: a damaged file is set aside, and nothing is proven any more. */

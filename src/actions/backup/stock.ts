@@ -4,7 +4,7 @@ import type { BackupTrigger, Manifest } from "../../core/backup-manifest.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
 import type { Retention } from "../../core/backup-retention.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
-import { isLow, stockOf, type Stock } from "../../core/backup-stock.ts";
+import { isLow, spanOf, stockOf, type Span, type Stock } from "../../core/backup-stock.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { diskFree } from "../../platform/machine.ts";
@@ -67,12 +67,21 @@ export function noteCopies(
   writeStock(record, countOf(there, retention, clock), damagedOf(there, damaged));
 }
 
+/** Between which instants there is a recovery, after somebody has proven or refuted one of these. */
+export function spanNow(backups: readonly Provable[], clock: Clock): Span {
+  return spanOf(backups.map(datedOf), clock.wallTime().getTime());
+}
+
+function datedOf(each: Provable): Parameters<typeof spanOf>[0][number] {
+  return { ...asKept(each), snapshotAt: each.manifest.snapshotAt, unchangedAt: each.state.unchangedAt };
+}
+
 function countOf(backups: readonly Provable[], retention: Retention, clock: Clock): Stock {
   const stocked = backups.map((each) => {
-    const { parts, pageTable, snapshotAt } = each.manifest;
+    const { parts, pageTable } = each.manifest;
     const here = parts.reduce((sum, { bytes }) => sum + bytes, pageTable?.bytes ?? 0);
     const storedBytes = here + addedElsewhere(each.manifest);
-    return { ...asKept(each), storedBytes, snapshotAt, unchangedAt: each.state.unchangedAt };
+    return { ...datedOf(each), storedBytes };
   });
   return stockOf(stocked, retention, clock.wallTime().getTime());
 }

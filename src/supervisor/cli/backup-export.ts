@@ -50,6 +50,8 @@ export async function exportPlain(
     },
   });
   if (failure !== undefined) io.err(`cannot export ${target}: ${failure}`);
+  if (code === BACKUP_EXIT.verification)
+    io.err(`hint: take another with --id; supervisor backup list ${target} shows them`);
   if (options.json === true)
     io.out(
       JSON.stringify({ version: 1, backup: planned.plan.backup, exported: written ?? null, failure: failure ?? null }),

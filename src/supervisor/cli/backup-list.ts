@@ -1,7 +1,7 @@
 /** `supervisor backup list`: what is stored in the directories and in the buckets, how far each is proven, and why it is kept. */
-import { asKept } from "../../actions/backup/kept.ts";
+import { asKept, damagedOf } from "../../actions/backup/kept.ts";
 import { BACKUP_EXIT, type RemoteSummary } from "../../core/backup-job.ts";
-import { provenLevel, refutation } from "../../core/backup-manifest.ts";
+import { provenLevel } from "../../core/backup-manifest.ts";
 import { planRetention, type Kept, type Retention, type Verdict } from "../../core/backup-retention.ts";
 import { sizesOf } from "../../core/pgbackrest.ts";
 import { formatSize } from "../../core/size.ts";
@@ -75,7 +75,12 @@ export async function listBackups(
   const shown = rows.map(({ backup, ...row }) => {
     if (backup === null) return row;
     const own = isBucket(row) || !looked.has(row.target) ? null : (copies.get(row.id) ?? []);
-    const listed: Listed = { ...row, ...backup, state: stateOf(backup.proven, own ?? []), copies: own };
+    const listed: Listed = {
+      ...row,
+      ...backup,
+      state: stateOf(row.damage === null ? backup.proven : null, own ?? []),
+      copies: own,
+    };
     return listed;
   });
   if (json === true) return io.out(JSON.stringify({ version: 1, backups: shown, faults }));
@@ -101,7 +106,7 @@ function rowOf(row: Listed | Omit<Row, "backup">): readonly Cell[] {
     [snapshotAt],
     [formatSize(rawBytes)],
     [formatSize(storedBytes)],
-    proven === null ? mark : [proven],
+    damage !== null || proven === null ? mark : [proven],
     [keep ? keptText(row) : `until the next prune: ${reason}`],
     [notesOf(row).join("; ")],
   ];
@@ -145,10 +150,11 @@ function stateOf(proven: string | null, copies: readonly Copy[]): Listed["state"
 async function lookHere(loaded: LoadedConfig, place: Place): Promise<Look> {
   const { backups, damaged, fault } = lookInto(loaded, place);
   const verdictOf = verdicts(backups.map(asKept), loaded.config.backups?.retention);
+  const reasons = new Map(damagedOf(backups, damaged).map(({ id, reason }) => [id, reason]));
   const whole = backups.map(({ id, manifest, state }) => ({
     ...place,
     id,
-    damage: refutation(state) ?? null,
+    damage: reasons.get(id) ?? null,
     backup: {
       kind: manifest.type,
       snapshotAt: manifest.snapshotAt,

@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { BACKUP_EXIT, type BackupLine, type PruneJob, type VerifyJob } from "../../core/backup-job.ts";
 import { LEVELS, readBackupId } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
+import { guessText } from "../../core/nearest.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import {
@@ -16,9 +17,10 @@ import {
   type Place,
 } from "../runtime/backup-run.ts";
 import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
-import { copyJob, remotePruneJob, remoteVerifyJob, runRemote } from "../runtime/copies.ts";
+import { copyJob, lookAtCopies, remotePruneJob, remoteVerifyJob, runRemote } from "../runtime/copies.ts";
 import { lookInto } from "../runtime/stores.ts";
 import { VERSION } from "./build-info.ts";
+import { nextStep, unprovenText } from "./backup-hints.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { Option } from "commander";
 import type { ExportOptions } from "./backup-export.ts";
@@ -48,7 +50,9 @@ interface PruneOptions extends Options {
 /** The last lines of the help, of the sub-commands too: 3 and 4 mean something else than with other commands. */
 const EXIT_CODES = `
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 the source is not there, locked or cannot be read, 4 what is stored
-does not stand its verification, 5 no room, 6 the copy to another store failed, 7 busy, 10 no such backup to export, 75 the deadline of 12 hours is over.`;
+does not stand its verification, 5 no room, 6 the copy to another store failed, 7 busy, 10 there is nothing to export, 75 the deadline of 12 hours is over.`;
+
+const LIST_HINT = "supervisor backup list shows what is stored";
 
 class NoTargetError extends Error {
   readonly exitCode = EXIT.usage;
@@ -122,7 +126,7 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
   const loaded = await load(options, io);
   const incremental = options.incremental === true;
   const places = incremental ? incrementalPlaces(loaded, target) : placesFor(loaded, target);
-  await eachPlace(withCopies(loaded, places), options, io, (place, onLine) =>
+  await eachPlace(loaded, withCopies(loaded, places), options, io, (place, onLine) =>
     isBucket(loaded, place)
       ? runRemote(copyJob(loaded, place), { clock: systemClock, onLine })
       : make(loaded, place, { incremental, onLine }),
@@ -153,7 +157,7 @@ async function copy(target: string | undefined, options: Options, io: CliIo): Pr
       `cannot copy: no target goes to ${options.store === undefined ? "a bucket" : `a bucket ${options.store}`}`,
       "docs/backup.md shows a store of kind s3",
     );
-  await eachPlace(wanted, options, io, (place, onLine) =>
+  await eachPlace(loaded, wanted, options, io, (place, onLine) =>
     runRemote(copyJob(loaded, place), { clock: systemClock, onLine }),
   );
 }
@@ -161,8 +165,8 @@ async function copy(target: string | undefined, options: Options, io: CliIo): Pr
 async function verify(target: string | undefined, options: VerifyOptions, io: CliIo): Promise<void> {
   const loaded = await load(options, io);
   const { level, id = [] } = options;
-  const named = withIds(loaded, placesFor(loaded, target, options.store), id);
-  await eachPlace([...named.keys()], options, io, async (place, onLine) => {
+  const named = await withIds(loaded, placesFor(loaded, target, options.store), id);
+  await eachPlace(loaded, [...named.keys()], options, io, async (place, onLine) => {
     const ids = [...(named.get(place) ?? [])];
     if (isBucket(loaded, place))
       return runRemote(remoteVerifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
@@ -177,7 +181,7 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
   const retention = loaded.config.backups?.retention;
   if (retention === undefined) return;
   const how = { dryRun: options.dryRun === true, force: options.force === true };
-  await eachPlace(placesFor(loaded, target, options.store), options, io, async (place, onLine) => {
+  await eachPlace(loaded, placesFor(loaded, target, options.store), options, io, async (place, onLine) => {
     if (isBucket(loaded, place)) return runRemote(remotePruneJob(loaded, place, how), { clock: systemClock, onLine });
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
@@ -191,12 +195,19 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
 type Deed = (place: Place, onLine: (line: BackupLine) => void) => ReturnType<typeof runDeed>;
 
 /** One place after the other, all of them whatever fails; the exit code is the first failure's. */
-async function eachPlace(places: readonly Place[], { json }: Options, io: CliIo, deed: Deed): Promise<void> {
+async function eachPlace(
+  loaded: LoadedConfig,
+  places: readonly Place[],
+  { json }: Options,
+  io: CliIo,
+  deed: Deed,
+): Promise<void> {
   const results: object[] = [];
   let code: number = EXIT.done;
   for (const place of places) {
     const lines: BackupLine[] = [];
     const progress = new ProgressLine(io);
+    const bucket = isBucket(loaded, place);
     // One after the other: they share a disk with the bots.
     // oxlint-disable-next-line no-await-in-loop
     const end = await attempt(() =>
@@ -208,10 +219,15 @@ async function eachPlace(places: readonly Place[], { json }: Options, io: CliIo,
       }),
     );
     progress.clear();
-    if (end.failure !== undefined) io.err(`cannot finish ${place.target} in ${place.store}: ${end.failure}`);
+    const failure = end.failure === undefined ? undefined : (unprovenText(lines) ?? end.failure);
+    if (failure !== undefined) {
+      io.err(`cannot finish ${place.target} in ${place.store}: ${failure}`);
+      const hint = nextStep(end.code, { ...place, bucket });
+      if (hint !== undefined) io.err(`hint: ${hint}`);
+    }
     // What is missing here counts more than what is missing elsewhere.
     if (code === EXIT.done || (code === BACKUP_EXIT.remote && end.code !== EXIT.done)) code = end.code;
-    results.push({ ...place, code: end.code, failure: end.failure ?? null, lines });
+    results.push({ ...place, code: end.code, failure: failure ?? null, lines });
   }
   if (json === true) io.out(JSON.stringify({ version: 1, results }));
   io.setExitCode(code);
@@ -299,8 +315,8 @@ function placesFor({ config, shown }: LoadedConfig, target: string | undefined, 
   const names = Object.keys(backups.targets);
   if (target !== undefined && !names.includes(target))
     throw new NoTargetError(
-      `cannot find target ${target}: the targets are ${names.join(", ")}`,
-      "supervisor backup list shows what is stored",
+      `cannot find target ${target}: the targets are ${names.join(", ")}${guessText(target, names)}`,
+      LIST_HINT,
     );
   const wanted = target === undefined ? names : [target];
   if (store === undefined) return wanted.flatMap((name) => placesOf(backups, name));
@@ -308,35 +324,49 @@ function placesFor({ config, shown }: LoadedConfig, target: string | undefined, 
     .flatMap((name) => [...placesOf(backups, name), ...copyPlacesOf(backups, name)])
     .filter((place) => place.store === store);
   if (places.length > 0) return places;
+  const stores = Object.keys(backups.stores);
   throw new NoTargetError(
-    `cannot find a backup in the store ${store}: ${backups.stores[store] === undefined ? `the stores are ${Object.keys(backups.stores).join(", ")}` : `${target ?? "no target"} does not go there`}`,
-    "supervisor backup list shows what is stored",
+    `cannot find a backup in the store ${store}: ${backups.stores[store] === undefined ? `the stores are ${stores.join(", ")}${guessText(store, stores)}` : `${target ?? "no target"} does not go there`}`,
+    LIST_HINT,
   );
 }
 
 /** Which of the ids are looked for where: without any, nothing is named anywhere. Each begins with the name of its target. */
-function withIds(
+async function withIds(
   loaded: LoadedConfig,
   places: readonly Place[],
   ids: readonly string[],
-): ReadonlyMap<Place, readonly string[]> {
+): Promise<ReadonlyMap<Place, readonly string[]>> {
   if (ids.length === 0) return new Map(places.map((place) => [place, []]));
-  const all = places.map((place) => {
-    const own = ids.filter((id) => readBackupId(id)?.target === place.target);
-    const { backups, damaged } = isBucket(loaded, place) ? { backups: [], damaged: [] } : lookInto(loaded, place);
-    const here = new Set([...backups, ...damaged].map(({ id }) => id));
-    return { place, own, held: own.filter((id) => here.has(id)) };
-  });
-  // One that no directory has is missed in each of its target's, and said.
-  const lost = (id: string): boolean => !all.some(({ held }) => held.includes(id));
-  const wanted = all.map(({ place, own, held }) => [place, [...held, ...own.filter(lost)]] as const);
-  const unknown = ids.filter((id) => !all.some(({ own }) => own.includes(id)));
-  if (unknown.length > 0)
-    throw new NoTargetError(
-      `cannot find backup ${unknown.join(", ")}: its name is of no target that is asked for`,
-      "supervisor backup list shows what is stored",
-    );
-  return new Map(wanted.filter(([, named]) => named.length > 0));
+  const all = await Promise.all(
+    places.map(async (place) => {
+      const own = ids.filter((id) => readBackupId(id)?.target === place.target);
+      const { here, unseen } = own.length === 0 ? { here: [], unseen: false } : await namesIn(loaded, place);
+      return { place, own, here, held: unseen ? own : own.filter((id) => here.includes(id)) };
+    }),
+  );
+  const unknown = ids.filter((id) => !all.some(({ held }) => held.includes(id)));
+  const [first] = unknown;
+  if (first !== undefined) {
+    const why = all.some(({ own }) => own.includes(first))
+      ? `it is not there${guessText(
+          first,
+          all.flatMap(({ here }) => here),
+        )}`
+      : "its name is of no target that is asked for";
+    throw new NoTargetError(`cannot find backup ${unknown.join(", ")}: ${why}`, LIST_HINT);
+  }
+  return new Map(all.map(({ place, held }) => [place, held] as const).filter(([, held]) => held.length > 0));
+}
+
+/** Of a place that cannot be looked into nobody knows what is there: whoever proves it says why. */
+async function namesIn(loaded: LoadedConfig, place: Place): Promise<{ here: readonly string[]; unseen: boolean }> {
+  if (isBucket(loaded, place)) {
+    const { found, fault } = await lookAtCopies(loaded, place, systemClock);
+    return { here: found.map(({ id }) => id), unseen: fault !== null };
+  }
+  const { backups, damaged, fault } = lookInto(loaded, place);
+  return { here: [...backups, ...damaged].map(({ id }) => id), unseen: fault !== null };
 }
 
 /** Each target's directories, and then its buckets. */

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { drillLines } from "../../actions/backup/drill-record.ts";
 import { drillReportSchema, type DrillReport } from "../../core/drill.ts";
+import { guessText } from "../../core/nearest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { drillText } from "../../report/drill-text.ts";
@@ -70,7 +71,10 @@ function jobOf(loaded: LoadedConfig, target: string, { store }: Options, io: Cli
   if (names.length === 0)
     throw new DrillError(`cannot drill: ${loaded.shown} has no backups section`, "docs/backup.md shows one");
   if (target !== "all" && !names.includes(target))
-    throw new DrillError(`cannot find target ${target}: the targets are ${names.join(", ")}`, "all drills all of them");
+    throw new DrillError(
+      `cannot find target ${target}: the targets are ${names.join(", ")}${guessText(target, names)}`,
+      "all drills all of them",
+    );
   const targets = target === "all" ? undefined : [target];
   try {
     return drillJob(loaded, { trigger: "manual", targets, store, user: userOf(io), version: VERSION });

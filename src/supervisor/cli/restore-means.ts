@@ -1,4 +1,5 @@
 /** What a restore needs beside its plan, read before anything is changed: where the target is, and keys and passwords. */
+import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
@@ -96,7 +97,8 @@ function passwordOf({ passwordFile }: { readonly passwordFile?: string }, io: Cl
   return text.replace(/\r?\n$/, "");
 }
 
-/** A file that openssl encrypted. */
+/** A file that openssl encrypted; a folder is a backup of ours, whatever its name ends with. */
 export function isSealed(from: RestoreFrom): from is Extract<RestoreFrom, { kind: "file" }> {
-  return from.kind === "file" && formatOf(basename(from.path))?.openssl === true;
+  if (from.kind !== "file" || formatOf(basename(from.path))?.openssl !== true) return false;
+  return statSync(from.path, { throwIfNoEntry: false })?.isDirectory() !== true;
 }

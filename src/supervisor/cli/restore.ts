@@ -6,6 +6,7 @@ import { InvalidArgumentError } from "commander";
 import { upBots } from "../../actions/backup/restore-bots.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
+import { guessText } from "../../core/nearest.ts";
 import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
 import { systemClock } from "../../platform/clock.ts";
 import type { Worker } from "../../platform/worker.ts";
@@ -28,8 +29,8 @@ import type { CliIo, Verb } from "./verb.ts";
 /** The last lines of the help: 3 and 4 mean something else than with other commands. */
 const EXIT_CODES = `
 Exit codes: 0 done, 1 done but a bot did not start, or interrupted, 2 usage or config, 3 the backup cannot be read or
-the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no such
-backup, 75 the deadline of 12 hours is over.`;
+the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no
+backup for that time, 75 the deadline of 12 hours is over.`;
 interface Options extends PlaceOptions {
   readonly at?: Date;
   readonly id?: string;
@@ -119,6 +120,11 @@ async function restore(target: string, options: Options, io: CliIo): Promise<voi
   );
 }
 
+/** Another backup than one that is damaged. */
+function otherText(target: string, loaded: LoadedConfig, options: Options): string {
+  return `take another with --id; ${hintOf(loaded, target, options)}`;
+}
+
 /** Where else a backup may be. */
 function hintOf({ config }: LoadedConfig, target: string, { store }: Options): string {
   const [copies] = config.backups === undefined ? [] : copyPlacesOf(config.backups, target);
@@ -130,7 +136,10 @@ function hintOf({ config }: LoadedConfig, target: string, { store }: Options): s
 function requireTarget({ config, shown }: LoadedConfig, target: string): void {
   const names = Object.keys(config.backups?.targets ?? {});
   if (names.includes(target)) return;
-  const known = names.length === 0 ? `${shown} has no backups section` : `the targets are ${names.join(", ")}`;
+  const known =
+    names.length === 0
+      ? `${shown} has no backups section`
+      : `the targets are ${names.join(", ")}${guessText(target, names)}`;
   throw new BackupRefusal(`cannot find target ${target}: ${known}`, EXIT.usage, "docs/restore.md tells how it is used");
 }
 
@@ -233,6 +242,7 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
   });
   const done = lines.find((line) => line.kind === "restored");
   if (end.failure !== undefined) io.err(`cannot restore ${target}: ${end.failure}`);
+  if (end.code === BACKUP_EXIT.verification) io.err(`hint: nothing was touched; ${otherText(target, loaded, options)}`);
   const code = done !== undefined && done.troubles.length > 0 ? EXIT.failed : end.code;
   if (options.json === true)
     io.out(

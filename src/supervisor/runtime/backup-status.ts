@@ -35,7 +35,7 @@ export function backupStatus(
     unchangedAt: success?.unchangedAt ?? null,
     lastDurationSeconds: success === null ? null : success.durationMs / 1_000,
     sizeBytes: success?.storedBytes ?? null,
-    verified: success !== null,
+    verified: success !== null && record?.damaged?.some(({ id }) => id === success.id) !== true,
     nextAt: dueMs === undefined ? null : new Date(dueMs).toISOString(),
     overdue,
     running,

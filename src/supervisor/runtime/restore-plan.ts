@@ -1,10 +1,12 @@
 /** What a restore would do, from the config and the stores alone; nothing is changed and no byte of a backup is read. */
 import { statSync } from "node:fs";
 import { basename } from "node:path";
-import { readManifest } from "../../actions/backup/repository.ts";
+import { damagedOf as damagedIn } from "../../actions/backup/kept.ts";
+import { knownState, readManifest } from "../../actions/backup/repository.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { untilMs } from "../../core/backup-retention.ts";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
+import { guessText } from "../../core/nearest.ts";
 import { byStamp, provenLevel, refutation, type BackupType, type Manifest } from "../../core/backup-manifest.ts";
 import { formatOf, holdsOf, misfit, namelessText, type RestoreFrom, type RestoreJob } from "../../core/restore-job.ts";
 import { placesOf } from "./backup-run.ts";
@@ -41,7 +43,7 @@ export interface RestorePlan {
   readonly replaces: readonly { readonly path: string; readonly bytes: number | null }[];
   readonly bots: readonly string[];
   /** Backups that were found damaged and are newer than the one that is taken, or are that one, the newest first. */
-  readonly damaged: readonly { readonly id: string; readonly store: string; readonly reason: string }[];
+  readonly damaged: readonly { readonly id: string; readonly store: string | null; readonly reason: string }[];
 }
 
 export type Planned =
@@ -86,6 +88,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
     const listing = lookInto(loaded, { target, store });
     const { folder, fault } = listing;
     if (fault !== null) faults.push(fault);
+    const reasons = new Map(damagedIn(listing.backups, listing.damaged).map(({ id, reason }) => [id, reason]));
     const whole = listing.backups.map(({ id, manifest, state }) => ({
       id,
       store,
@@ -98,7 +101,7 @@ export function storedBackups(loaded: Loaded, target: string): StoredBackups {
       preRestore: manifest.trigger === "pre-restore",
       tables: manifest.content.tables,
       physical: manifest.kind === "base",
-      refuted: refutation(state) ?? null,
+      refuted: reasons.get(id) ?? null,
       damage: null,
     }));
     const damaged = listing.damaged.map(({ id, reason }) => ({
@@ -144,9 +147,8 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
     now,
   );
   if (typeof found === "string") {
-    const [worst] = damagedOf(all, undefined).filter((each) => wish.id === undefined || each.id === wish.id);
-    const why = worst === undefined ? found : `${found}; ${worst.id} in ${worst.store} is damaged: ${worst.reason}`;
-    return faults.length === 0 ? none(why) : none(faults.join("; "), BACKUP_EXIT.source);
+    if (faults.length > 0) return none(faults.join("; "), BACKUP_EXIT.source);
+    return wish.id === undefined ? noneInTime(found, all) : noneOfId(wish.id, all);
   }
   const { id, store, folder, snapshotAt } = found;
   const heldMs = untilMs(found, now.getTime());
@@ -169,12 +171,39 @@ export function planRestore(loaded: Loaded, wish: RestoreWish, now: Date): Plann
   };
 }
 
+function noneInTime(why: string, all: readonly Stored[]): Planned {
+  const [worst] = damagedOf(all, undefined);
+  return none(worst === undefined ? why : `${why}; ${worst.id} in ${worst.store} is damaged: ${worst.reason}`);
+}
+
+/** A name that is not there is a mistake of whoever gave it. */
+function noneOfId(id: string, all: readonly Stored[]): Planned {
+  const damaged = damagedOf(all, undefined, [id])[0];
+  if (damaged !== undefined)
+    return none(`${id} in ${damaged.store} is damaged: ${damaged.reason}`, BACKUP_EXIT.verification);
+  const other = all.find((each) => each.id === id);
+  if (other !== undefined)
+    return none(
+      other.physical
+        ? `${id} is of a whole server: --at TIME --to FOLDER recovers it`
+        : `${id} is no base of a server: leave --at out`,
+      BACKUP_EXIT.usage,
+    );
+  const ids = all.map((each) => each.id);
+  return none(`there is no backup ${id}${guessText(id, ids)}`, BACKUP_EXIT.usage);
+}
+
 /** Whoever reads a plan learns that the newest is not taken, and why; a list of all of them is that of the backups. */
 const MAX_NAMED = 3;
 
-/** Those that are damaged, from `found` on, the newest first. */
-function damagedOf(all: readonly Stored[], found: Stored | undefined): RestorePlan["damaged"] {
+/** Those that are damaged, from `found` on, the newest first; with `ids`, of these. */
+function damagedOf(
+  all: readonly Stored[],
+  found: Stored | undefined,
+  ids?: readonly string[],
+): { id: string; store: string; reason: string }[] {
   return all
+    .filter(({ id }) => ids?.includes(id) ?? true)
     .flatMap((each) => {
       const reason = each.damage ?? each.refuted;
       return reason === null || !concerns(each, found) ? [] : [{ id: each.id, store: each.store, reason }];
@@ -212,8 +241,16 @@ function planFile(path: string, common: Common, now: Date): Planned {
   if (unknown !== undefined) return none(unknown, BACKUP_EXIT.usage);
   const snapshotAt = manifest?.snapshotAt ?? null;
   const lossSeconds = snapshotAt === null ? null : lossOf(snapshotAt, now);
-  const plan = { ...common, backup: path, store: null, snapshotAt, unchangedAt: null, lossSeconds, damaged: [] };
+  const damaged = manifest === undefined ? [] : knownDamage(path, manifest);
+  const plan = { ...common, backup: path, store: null, snapshotAt, unchangedAt: null, lossSeconds, damaged };
   return { kind: "planned", plan, from: { kind: "file", path }, faults: [] };
+}
+
+/** What a verification of a folder has found wrong, wherever it lies now. */
+function knownDamage(path: string, { id }: Manifest): RestorePlan["damaged"] {
+  const state = knownState(path);
+  const reason = state === undefined ? undefined : refutation(state);
+  return reason === undefined ? [] : [{ id, store: null, reason }];
 }
 
 /** Why the worker would not take the file: known by its name, or by what its folder says. */
@@ -242,10 +279,8 @@ function unknownTables(into: RestoreJob["into"], backup: string, tables: Tables)
 
 /** The backup, or why there is none. */
 function find(stored: readonly Stored[], { id, at }: RestoreWish, now: Date): Stored | string {
-  if (id !== undefined) {
-    const found = stored.find((each) => each.id === id && each.damage === null);
-    return found ?? stored.find((each) => each.id === id)?.damage ?? `there is no backup ${id}`;
-  }
+  if (id !== undefined)
+    return stored.find((each) => each.id === id && each.damage === null) ?? `there is no backup ${id}`;
   const choice = chooseBackup(stored, (at ?? now).getTime());
   if (choice.kind === "none")
     return choice.nearest === undefined

@@ -83,3 +83,21 @@ test("backupStatus() claims nothing before the first run", () => {
   expect(status).toMatchObject({ lastAttemptAt: null, failures: 0, failuresByStage: {} });
   expect([status.stoodAt, status.full, status.stored]).toEqual([undefined, undefined, undefined]);
 });
+
+test.each([
+  ["conf-full-20260101T040000Z-abcdef", false],
+  ["conf-full-20260101T010000Z-abcdef", true],
+])("backupStatus() with %s damaged says of the last backup that it is verified: %o", (id, verified) => {
+  const last = { at: at(4), id: "conf-full-20260101T040000Z-abcdef", snapshotAt: at(4), durationMs: 1 } as const;
+  const record: BackupRecord = {
+    version: 1,
+    ...place,
+    lastAttemptAt: at(4),
+    lastSuccess: { ...last, rawBytes: 1, storedBytes: 1, level: "L1" },
+    lastError: null,
+    failuresInRow: 0,
+    failures: {},
+    damaged: [{ id, reason: "a bit has flipped" }],
+  };
+  expect(stage(record)).toMatchObject({ lastSuccessAt: at(4), verified });
+});

@@ -1,13 +1,15 @@
 /** The plan of a restore on real stores: never from a backup of the damage, never from a store that is gone as if it were empty. */
-import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { checkBackups } from "../../../src/actions/backup/check.ts";
 import { pruneBackups } from "../../../src/actions/backup/prune.ts";
 import { withVerification } from "../../../src/core/backup-manifest.ts";
 import { recordName } from "../../../src/core/backup-record.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { planText } from "../../../src/report/restore-text.ts";
+import { isSealed } from "../../../src/supervisor/cli/restore-means.ts";
 import { loadConfig, type LoadedConfig } from "../../../src/supervisor/runtime/config/load.ts";
 import { planRestore, storedBackups, type RestoreWish } from "../../../src/supervisor/runtime/restore-plan.ts";
 import { Rig } from "../../actions/backup/rig.ts";
@@ -136,9 +138,38 @@ test("planRestore() names the newer backups that were found damaged, and one tha
   );
   expect(plan(loaded, { id: newer.id })).toMatchObject({ plan: { backup: newer.id, damaged } });
   expect(plan(loaded, { id: good })).toMatchObject({ plan: { damaged: [] } });
+  // The folder says so, too, wherever it is taken.
+  const elsewhere = join(rig.folder, "elsewhere");
+  cpSync(join(rig.store, "state", newer.id), elsewhere, { recursive: true });
+  const asFile = plan(loaded, { file: elsewhere });
+  expect(asFile).toMatchObject({ plan: { damaged: [{ id: newer.id, store: null, reason: "data.000 is damaged" }] } });
+  if (asFile.kind === "none") throw new Error(asFile.reason);
+  expect(planText({ ...asFile.plan, up: [] })).toMatch(/\ndamaged +this very backup: data.000 is damaged$/);
   rmSync(join(rig.store, "state", good), { recursive: true });
   const reason = `no backup is verified and whole; ${newer.id} in local is damaged: data.000 is damaged`;
   expect(plan(loaded)).toMatchObject({ kind: "none", reason });
+});
+
+test("planRestore() calls a name that is not there a mistake, and one whose manifest is gone damaged", async () => {
+  const { rig, loaded } = await stage();
+  using _ = rig;
+  const { id, folder } = rig.stored();
+  const typo = `${id.slice(0, -1)}${id.endsWith("0") ? "1" : "0"}`;
+  const reason = `there is no backup ${typo}; did you mean "${id}"?`;
+  expect(plan(loaded, { id: typo })).toEqual({ kind: "none", exitCode: 2, reason });
+  rmSync(join(folder, "manifest.json"));
+  const damaged = `${id} in local is damaged: manifest.json is missing`;
+  expect(plan(loaded, { id })).toEqual({ kind: "none", exitCode: 4, reason: damaged });
+  expect(plan(loaded)).toMatchObject({ kind: "none", exitCode: 10 });
+});
+
+test("isSealed() takes a folder for a backup of ours, whatever its name ends with", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sealed-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const [path, file] = [join(folder, "copy.db.enc"), join(folder, "real.db.enc")];
+  mkdirSync(path);
+  writeFileSync(file, "");
+  expect([path, file].map((each) => isSealed({ kind: "file", path: each }))).toEqual([false, true]);
 });
 
 test("planText() says which bots are stopped, and that the others stay down", async () => {
