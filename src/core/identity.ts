@@ -73,3 +73,8 @@ export function readIdentity(text: string | undefined): IdentityReading {
   if (version > IDENTITY_VERSION) return { kind: "newer", version };
   return { kind: "damaged", reason: z.prettifyError(result.error) };
 }
+
+/** Whether the next supervisor, which reads of a bot's identity that it has `accountOnDisk`, knows that it may find it on `account`. */
+export function isKnownOn(accountOnDisk: string | undefined, account: string): boolean {
+  return accountOnDisk === account;
+}

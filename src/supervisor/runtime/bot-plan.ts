@@ -118,10 +118,17 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
   };
 }
 
+const ACCOUNT_MARK = "SUPERVISOR_ACCOUNT";
+
 /** The `NAME=value` marks by which every process of the bot is recognised, whatever start it is from. */
 export function fenceMarks(files: BotFiles, invocationId: string | undefined): readonly string[] {
   const lasting = `SUPERVISOR_SOCKET=${files.socket}`;
   return invocationId === undefined ? [lasting] : [lasting, `INVOCATION_ID=${invocationId}`];
+}
+
+/** The mark of what was started of the bot while it had this account: of a start, too, of which no identity tells. */
+export function accountMark({ socket }: Pick<BotFiles, "socket">, account: string): string {
+  return `${ACCOUNT_MARK}=${account}@${socket}`;
 }
 
 /** PATH, HOME and LANG for the bot: the only variables that it inherits. */
@@ -150,6 +157,7 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
     NOTIFY_SOCKET: files.notifySocket,
     ...(heartbeat === undefined ? {} : { WATCHDOG_USEC: String(heartbeat.timeout * 1_000) }),
     SUPERVISOR_SOCKET: files.socket,
+    [ACCOUNT_MARK]: `${plan.account}@${files.socket}`,
     SUPERVISOR_BOT: plan.name,
     SUPERVISOR_GENERATION: String(generation),
     INVOCATION_ID: invocationId,
@@ -177,7 +185,7 @@ function sorted(variables: Readonly<Record<string, string>>): readonly (readonly
 }
 
 /** Variables that mark a process as the bot's; a hook that runs after the bot is gone must not carry them. */
-const MARKS = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "SUPERVISOR_SOCKET", "INVOCATION_ID"];
+const MARKS = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "SUPERVISOR_SOCKET", ACCOUNT_MARK, "INVOCATION_ID"];
 
 /** The environment of `postStop`: the bot's, without what makes a process count as the bot. */
 export function unmarked(env: Readonly<Record<string, string>>): Record<string, string> {

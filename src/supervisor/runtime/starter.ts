@@ -1,6 +1,6 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
 import { basename, join } from "node:path";
-import { NO_PROCESS, type Identity } from "../../core/identity.ts";
+import { isKnownOn, NO_PROCESS, type Identity } from "../../core/identity.ts";
 import type { Carried } from "../../core/lifecycle-types.ts";
 import { createBotCgroup, cgroupPids, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -130,7 +130,8 @@ export class Starter {
       // Killed once the process is there and before it is named: the next daemon must know the start, and whose account it has.
       this.#saveIdentity(this.#identityOf(start));
       // Killed in a moment, this supervisor would leave a bot that the next one takes for one of another account, or does not know at all.
-      if (this.#accountOnDisk !== plan.account) return { kind: "failed", permanent: false, reason: unnamed(plan) };
+      if (!isKnownOn(this.#accountOnDisk, plan.account))
+        return { kind: "failed", permanent: false, reason: unnamed(plan) };
       const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
       if (outcome.kind === "failed") return outcome;
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);

@@ -11,7 +11,7 @@ import { bootId, readEnviron, type ProcessId } from "../../platform/proc.ts";
 import { listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
-import { fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
+import { accountMark, fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
 
@@ -107,16 +107,17 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
 
 /**
  * By what the last starts of other bots of the same account are recognised. One that the config still names has starts of
- * another account by now, which must not be taken for them: of it only the very start that the identity names counts.
+ * another account by now, which must not be taken for them: of it only the very start that the identity names counts, and
+ * whatever was started on the account, although a disk that took nothing has no word of it.
  */
 export function kinMarks(kin: readonly Remains[], configured: ReadonlySet<string>): readonly TreeMarks[] {
   return kin.map(({ name, files, identity }) => {
     const marks = marksOfRemains(files, identity);
     if (!configured.has(name) || identity === undefined) return marks;
-    const { cgroup, invocationId } = identity;
+    const { account, cgroup, invocationId } = identity;
     return {
       ...marks,
-      environ: [`INVOCATION_ID=${invocationId}`],
+      environ: [`INVOCATION_ID=${invocationId}`, accountMark(files, account)],
       cgroup: cgroup === null ? undefined : join(cgroup, invocationId),
     };
   });

@@ -1,14 +1,21 @@
 /**
  * One account, one bot, as a property: daemons on one state folder or on copies of it, bots that are renamed or swap their
- * accounts, identities that are lost, daemons that are killed amid a start, in any order. What judges is real (adoption, kin, strangers, marks); the machine is a
+ * accounts, identities that are lost, disks that are full, daemons that are
+ * killed amid a start, in any order. What judges is real (adoption, kin, strangers, marks); the machine is a
  * model. Two things are left out: a rename beside a running copy of the folder, which only the socket of the supervisor there tells
  * (`refuseSupervised`), and a name that gets another account while its bot lives and its identity is lost, which nothing detects.
  */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { judgeAdoption } from "../../../src/core/adoption.ts";
-import { NO_PROCESS, type Identity } from "../../../src/core/identity.ts";
-import { definitionOf, fenceMarks, planBot, type BotPlan } from "../../../src/supervisor/runtime/bot-plan.ts";
+import { isKnownOn, NO_PROCESS, type Identity } from "../../../src/core/identity.ts";
+import {
+  accountMark,
+  definitionOf,
+  fenceMarks,
+  planBot,
+  type BotPlan,
+} from "../../../src/supervisor/runtime/bot-plan.ts";
 import { isStranger, kinMarks, kinOf, type Remains } from "../../../src/supervisor/runtime/survey.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 
@@ -26,6 +33,8 @@ interface Bot {
   marks: readonly string[];
   state: "down" | "sweeping" | "up";
   pid: number | undefined;
+  /** Whose account the identity on disk names, as its daemon knows. */
+  accountOnDisk: string | undefined;
 }
 interface Daemon {
   readonly configured: Config;
@@ -50,6 +59,7 @@ const OPS = [
   "lose",
   "barelyStart",
   "halfStart",
+  "fill",
   "reboot",
 ] as const;
 const script = fc.array(fc.record({ op: fc.constantFrom(...OPS), i: fc.nat(59), j: fc.nat(59) }), {
@@ -59,13 +69,15 @@ const script = fc.array(fc.record({ op: fc.constantFrom(...OPS), i: fc.nat(59), 
 
 /** What judges; a test may break one of them, to prove that the property bites. */
 const announced = (identity: Identity): Identity | undefined => ({ ...identity, ...NO_PROCESS });
-const asTheyAre = { judgeAdoption, kinOf, kinMarks, isStranger, announced };
+const asTheyAre = { judgeAdoption, kinOf, kinMarks, isStranger, announced, isKnownOn };
 type Judges = typeof asTheyAre;
 
 class Machine {
   /** By folder, then by bot: `undefined` is a folder of a bot whose identity is not there or not to be read. */
   readonly disks = new Map<string, Map<string, Identity | undefined>>(FOLDERS.map((folder) => [folder, new Map()]));
   readonly daemons = new Map<string, Daemon>();
+  /** Folders on which nothing can be written. */
+  readonly full = new Set<string>();
   processes: Process[] = [];
   starts = 0;
   boot = 1;
@@ -93,7 +105,7 @@ class Machine {
       const kin = this.#judges.kinOf(plan, remains, names);
       const own = fenceMarks(plan.files, disk.get(plan.name)?.invocationId);
       const marks = [...own, ...this.#judges.kinMarks(kin, names).flatMap(({ environ }) => environ)];
-      return { plan, marks, state: "down", pid: undefined };
+      return { plan, marks, state: "down", pid: undefined, accountOnDisk: disk.get(plan.name)?.account };
     });
     this.daemons.set(folder, { configured, bots });
     for (const bot of bots) this.#begin(folder, bot);
@@ -121,14 +133,21 @@ class Machine {
     this.starts += 1;
     const [pid, invocationId] = [this.starts, `i${this.starts}`];
     const identity = identityOf(bot.plan, { pid, invocationId, bootId: `boot-${this.boot}` });
-    const disk = this.#disk(folder);
-    disk.set(name, this.#judges.announced(identity) ?? disk.get(name));
+    this.#write(folder, bot, this.#judges.announced(identity));
+    if (this.full.has(folder) && !this.#judges.isKnownOn(bot.accountOnDisk, account)) return;
     if (killed !== "no") this.daemons.delete(folder);
     if (killed === "before") return;
-    const environ = [...fenceMarks(bot.plan.files, invocationId), `SUPERVISOR_BOT=${name}`];
+    const { files } = bot.plan;
+    const environ = [...fenceMarks(files, invocationId), accountMark(files, account), `SUPERVISOR_BOT=${name}`];
     this.processes.push({ pid, name, account, folder, environ, invocationId });
     [bot.state, bot.pid, bot.marks] = ["up", pid, fenceMarks(bot.plan.files, invocationId)];
-    if (killed === "no") disk.set(name, identity);
+    if (killed === "no") this.#write(folder, bot, identity);
+  }
+
+  #write(folder: string, bot: Bot, identity: Identity | undefined): void {
+    if (identity === undefined || this.full.has(folder)) return;
+    this.#disk(folder).set(bot.plan.name, identity);
+    bot.accountOnDisk = identity.account;
   }
 
   /** Everything that carries the marks is dead, and only then the bot is started. */
@@ -153,6 +172,11 @@ class Machine {
 
   lose(folder: string, name: string): void {
     if (this.#disk(folder).has(name)) this.#disk(folder).set(name, undefined);
+  }
+
+  /** It is full, or there is room again. */
+  fill(folder: string): void {
+    if (!this.full.delete(folder)) this.full.add(folder);
   }
 
   reboot(): void {
@@ -241,6 +265,8 @@ function play(machine: Machine, { op, i, j }: Line): void {
       return machine.copy(folder, at(FOLDERS, j) ?? "/two");
     case "lose":
       return machine.lose(folder, j % 2 === 0 ? "a" : "b");
+    case "fill":
+      return machine.fill(folder);
     case "reboot":
       return i % 10 === 0 ? machine.reboot() : undefined;
   }
@@ -262,7 +288,7 @@ function playAll(numRuns: number, judges: Judges = asTheyAre): number {
   return most;
 }
 
-test("I1: no interleaving of daemons, copies, renames and lost identities makes two bots live on one account", () => {
+test("I1: no interleaving of daemons, copies, renames, full disks and lost identities makes two bots live on one account", () => {
   // The scripts get deep: bots are started again and again, not only refused.
   expect(playAll(5_000)).toBeGreaterThan(5);
 });
@@ -280,9 +306,16 @@ test.each<[string, Partial<Judges>]>([
   ],
   ["names a start only once its process is there", { announced: () => undefined }],
   [
-    "names its account before the process is there, and not the start",
-    { announced: (identity) => ({ ...identity, ...NO_PROCESS, invocationId: "i0" }) },
+    "knows of a start only what the disk took",
+    {
+      kinMarks: (kin, names) =>
+        kinMarks(kin, names).map((marks) => ({
+          ...marks,
+          environ: marks.environ.filter((mark) => !mark.startsWith("SUPERVISOR_ACCOUNT=")),
+        })),
+    },
   ],
+  ["starts what the disk does not name", { isKnownOn: () => true }],
   ["does not look under other state folders", { isStranger: () => false }],
 ])("the property finds a supervisor that %s", (_, broken) => {
   expect(() => playAll(50_000, { ...asTheyAre, ...broken })).toThrow("Property failed");
