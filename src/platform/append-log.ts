@@ -93,10 +93,11 @@ export class AppendLog {
   }
 
   #write(text: string): void {
-    const fd = this.#fileFor(Buffer.byteLength(text));
+    const line = Buffer.from(text);
+    const fd = this.#fileFor(line.length);
     // A line cut short by a full disk or a power cut is ended first, so that the next one can be parsed.
-    const output = this.#torn ? `\n${text}` : text;
-    const bytes = Buffer.byteLength(output);
+    const output = this.#torn ? Buffer.from(`\n${text}`) : line;
+    const bytes = output.length;
     const written = writeSync(fd, output);
     this.#bytes += written;
     if (written === bytes) {

@@ -1,7 +1,7 @@
 /** Control groups as a fence around a bot's tree: nothing that it forks can leave, and the whole is frozen or killed at once (cgroups(7), v2). */
 import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { readProc } from "./proc.ts";
+import { readAtOnce, readProc } from "./proc.ts";
 
 export interface CgroupSupport {
   /** `v2`: unified only. `hybrid`: v2 for tracking beside v1 controllers. `none`: no v2 folder that we may write. */
@@ -162,7 +162,8 @@ export function cgroupPids(path: string, depth = MAX_DEPTH): number[] {
  */
 export function isUnpopulated(path: string): boolean {
   // Not a pattern: after each half minute it would be compiled anew, and a restart waits for this.
-  return readProc(join(path, "cgroup.events"))?.split("\n").includes("populated 0") === true;
+  const events = readAtOnce(`${path}/cgroup.events`);
+  return events !== undefined && (events.startsWith("populated 0\n") || events.includes("\npopulated 0\n"));
 }
 
 /** SIGKILL to all processes of the cgroup at once, forking ones included; `false` before Linux 5.14 or when it is gone. */

@@ -88,13 +88,16 @@ function openNew(path: string, mode: number): number {
  * `replaceFile` where there is none of that size. Throws as `writeFileAtomic`.
  */
 export function rewriteFile(path: string, text: string, mode = 0o600): void {
-  const bytes = Buffer.alloc(REWRITTEN_BYTES, " ");
   if (Buffer.byteLength(text) >= REWRITTEN_BYTES) return replaceFile(path, text, mode);
-  bytes.write(text);
-  bytes.write("\n", REWRITTEN_BYTES - 1);
-  if (!overwriteWhole(path, bytes)) replaceFile(path, bytes.toString(), mode);
+  rewritten.fill(SPACE, rewritten.write(text));
+  rewritten[REWRITTEN_BYTES - 1] = NEWLINE;
+  if (!overwriteWhole(path, rewritten)) replaceFile(path, rewritten.toString(), mode);
   return undefined;
 }
+
+/** Kept: a restart waits for what is written with it. */
+const rewritten = Buffer.alloc(REWRITTEN_BYTES);
+const [SPACE, NEWLINE] = [0x20, 0x0a];
 
 /** False when the file is not there, or not one of ours. */
 function overwriteWhole(path: string, bytes: Buffer): boolean {

@@ -210,6 +210,20 @@ export function readKernelFile(path: string): string {
   return readFileSync(path, "utf8");
 }
 
+/** Text that the kernel tells whole at the first read, as that of a cgroup's `cgroup.events`; `undefined` when it cannot be read. */
+export function readAtOnce(path: string): string | undefined {
+  try {
+    const fd = openSync(path, constants.O_RDONLY);
+    try {
+      return scratch.toString("latin1", 0, readSync(fd, scratch));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return undefined;
+  }
+}
+
 function readAtMost(path: string, maxBytes: number): string {
   const fd = openSync(path, "r");
   try {

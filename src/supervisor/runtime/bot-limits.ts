@@ -65,6 +65,8 @@ export class BotLimits {
   readonly #leaves = new Map<Controller, Leaf>();
   #soft: SoftMemory;
   #cgroup: string | undefined;
+  /** Nothing was limited since the last `settle`: a restart without limits passes it by. */
+  #settled = false;
   #earlierOomKills = 0;
   /** Counts at the last look and at the one before. */
   #seenOomKills: readonly [number, number] = [0, 0];
@@ -86,6 +88,7 @@ export class BotLimits {
     this.#deps = { ...this.#deps, limits, controllers };
     this.#plan = planOf(this.#deps);
     this.#soft = this.#softOf();
+    this.#settled = false;
     if (!Bun.deepEquals(before.gaps, this.#plan.gaps)) this.tellGaps();
     for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before.enforced);
   }
@@ -158,6 +161,8 @@ export class BotLimits {
    */
   prepare(invocationId: string, cgroup: string | undefined, env: Readonly<Record<string, string>>): readonly string[] {
     this.settle();
+    this.#cgroup = cgroup;
+    if (this.#deps.limits === undefined) return [];
     this.#enterCgroups(invocationId, cgroup);
     for (const [controller, leaf] of this.#leaves) setLimit(controller, leaf, this.#plan.enforced);
     return limitPrefix(this.#plan.enforced, this.#procsToJoin(), env);
@@ -178,8 +183,9 @@ export class BotLimits {
   /** Whether the kernel has just killed for want of memory; asked when the bot ended by SIGKILL, or adopted, so that nobody knows how. */
   wasOom(): boolean {
     const leaf = this.#leaves.get("memory");
+    if (leaf === undefined) return false;
     // The end may be seen many looks later, where the machine is so short of memory that the supervisor itself waits.
-    if (leaf !== undefined && wasKilledWhole(leaf.version, leaf.path)) return true;
+    if (wasKilledWhole(leaf.version, leaf.path)) return true;
     return this.#countOomKills() > this.#seenOomKills[0];
   }
 
@@ -195,16 +201,19 @@ export class BotLimits {
 
   /** The start is over and nothing of it lives: its v1 cgroups are taken away. */
   settle(): void {
+    this.#cgroup = undefined;
+    if (this.#settled) return;
+    this.#settled = true;
     this.#earlierOomKills += this.#countOomKills();
     this.#seenOomKills = [0, 0];
     this.#soft.reset();
-    this.#cgroup = undefined;
     this.#leaves.clear();
     for (const place of Object.values(this.#deps.controllers?.places ?? {}))
       if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
   }
 
   #enterCgroups(invocationId: string, cgroup: string | undefined): void {
+    this.#settled = false;
     this.#cgroup = cgroup;
     for (const controller of controllersOf(this.#deps.limits)) {
       const place = this.#deps.controllers?.places[controller];

@@ -141,13 +141,11 @@ export interface EnvironmentInput {
   readonly own: Readonly<Record<string, string | undefined>>;
   readonly fileEnv: Readonly<Record<string, string>>;
   readonly home: string | undefined;
-  readonly invocationId: string;
-  readonly generation: number;
 }
 
-/** The bot's whole environment: what the config names, PATH, HOME, LANG and the contract's variables; nothing else. */
-export function botEnvironment(input: EnvironmentInput): Record<string, string> {
-  const { plan, own, fileEnv, home, invocationId, generation } = input;
+/** The bot's whole environment but for `startEnvironment`: what the config names, PATH, HOME, LANG and the contract's variables; nothing else. */
+export function lastingEnvironment(input: EnvironmentInput): Record<string, string> {
+  const { plan, own, fileEnv, home } = input;
   const { config, files } = plan;
   const heartbeat = config.probes.find((probe) => probe.kind === "heartbeat");
   return {
@@ -159,14 +157,17 @@ export function botEnvironment(input: EnvironmentInput): Record<string, string> 
     SUPERVISOR_SOCKET: files.socket,
     [ACCOUNT_MARK]: `${plan.account}@${files.socket}`,
     SUPERVISOR_BOT: plan.name,
-    SUPERVISOR_GENERATION: String(generation),
-    INVOCATION_ID: invocationId,
     SUPERVISOR_LEVEL_FILE: files.level,
     SUPERVISOR_BLACKBOX_DIR: files.blackbox,
     SUPERVISOR_STATE_DIR: files.state,
     SUPERVISOR_NO_NEW_ORDERS: files.noNewOrders,
     SUPERVISOR_CLOSES: files.closes,
   };
+}
+
+/** What each start has of its own; put after the rest, which cannot change it. */
+export function startEnvironment(generation: number, invocationId: string): Record<string, string> {
+  return { SUPERVISOR_GENERATION: String(generation), INVOCATION_ID: invocationId };
 }
 
 /**

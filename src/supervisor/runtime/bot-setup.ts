@@ -9,7 +9,7 @@ import { ensureDir, readTextIfExists } from "../../platform/files.ts";
 import { findProgram } from "../../platform/program.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { botEnvironment, definitionOf, foldersOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
+import { definitionOf, foldersOf, lastingEnvironment, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
 import { kinOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
 
@@ -143,12 +143,14 @@ export function prepareFolders(files: BotFiles, user: User | undefined): void {
   if (user !== undefined && existsSync(files.closes)) chownSync(files.closes, user.uid, user.gid);
 }
 
+const NO_VARIABLES: Readonly<Record<string, string>> = {};
+
 /** An environment file that no waiting repairs: absent, forbidden, or not understood. */
 export class EnvFileError extends Error {}
 
 /** The variables of an environment file, read anew at each start. Throws when it cannot be read or understood. */
 export function readEnvFile(path: string | undefined): Readonly<Record<string, string>> {
-  if (path === undefined) return {};
+  if (path === undefined) return NO_VARIABLES;
   const { variables, errors } = parseEnvFile(readText(path));
   const first = errors[0];
   if (first !== undefined) throw new EnvFileError(`cannot read envFile ${path}:${first.line}: ${first.message}`);
@@ -175,7 +177,7 @@ export function missingProgram(plan: BotPlan, own: Readonly<Record<string, strin
   const { command, cwd, user: name, envFile } = plan.config;
   const { user } = lookUp(name);
   const fileEnv = envFileNow(envFile) ?? {};
-  const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId: "", generation: 0 });
+  const env = lastingEnvironment({ plan, own, fileEnv, home: user?.home });
   const found = findProgram({ command, cwd, env, ...(user === undefined ? {} : { user }) });
   return found.kind === "missing" ? found.reason : undefined;
 }

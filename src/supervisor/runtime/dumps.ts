@@ -6,7 +6,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { CaptureJob, PackJob, PackLine } from "../../core/dump-job.ts";
 import { deathSignature, isDeath, judgeDeath, type Dumped } from "../../core/dump.ts";
-import type { State } from "../../core/lifecycle-types.ts";
+import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
 import { sleep } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { glanceAt, glanceAtCgroup } from "../../platform/glance.ts";
@@ -54,6 +54,8 @@ export class Dumps {
   readonly #deps: DumpsDeps;
   /** By signature; least recently seen first. */
   readonly #deaths = new Map<string, Dumped>();
+  /** The death before, whose kind the next one mostly is: a restart does not wait for its signature to be made again. */
+  #last: { readonly exit: ExitInfo; readonly signature: string } | undefined;
   #capture: Capture | undefined;
   /** Of a start that is being killed. */
   #glance: { readonly generation: number; readonly entries: PackJob["glance"] } | undefined;
@@ -76,7 +78,7 @@ export class Dumps {
     const { lastExit: exit } = state;
     const failed = state.kind === "stopping" && state.after.kind !== "stay" && state.after.kind !== "again";
     if (!failed || exit === undefined || !isDeath(exit) || !this.#wanted || this.#capture !== undefined) return;
-    if (this.#judge(deathSignature(exit)).dump !== "full") return;
+    if (this.#judge(this.#signatureOf(exit)).dump !== "full") return;
     const read = new AbortController();
     try {
       const hung = exit.cause === "heartbeat" || exit.cause === "progress";
@@ -101,7 +103,7 @@ export class Dumps {
     const { lastExit: exit, restarts } = state;
     const glance = this.#takeGlance(generation.generation);
     if (exit === undefined || (!isDeath(exit) && !isEndForEmergency(state))) return this.#discardSoon(captured);
-    const signature = deathSignature(exit);
+    const signature = this.#signatureOf(exit);
     const repeats = this.#deaths.get(signature)?.repeats ?? 0;
     const { dump: due, next } = this.#judge(signature);
     const dump = due ?? (isEndForEmergency(state) ? "light" : undefined);
@@ -191,6 +193,20 @@ export class Dumps {
 
   get #stack(): CaptureJob["stack"] {
     return this.#deps.plan.config.dump.stack;
+  }
+
+  #signatureOf(exit: ExitInfo): string {
+    const last = this.#last;
+    if (
+      last?.exit.detail === exit.detail &&
+      last.exit.cause === exit.cause &&
+      last.exit.code === exit.code &&
+      last.exit.signal === exit.signal
+    )
+      return last.signature;
+    const signature = deathSignature(exit);
+    this.#last = { exit, signature };
+    return signature;
   }
 
   #judge(signature: string): ReturnType<typeof judgeDeath> {

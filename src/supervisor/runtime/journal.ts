@@ -58,10 +58,9 @@ export class Journal {
 
   #stamp(input: JournalInput): JournalEntry {
     this.#seq += 1;
-    const stamp = { v: JOURNAL_VERSION, seq: this.#seq, at: this.#clock.wallTime().toISOString() } as const;
     // Safe: input is an entry without its stamp, kind by kind.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    return { ...stamp, ...input } as JournalEntry;
+    return { v: JOURNAL_VERSION, seq: this.#seq, at: this.#clock.wallTime().toISOString(), ...input } as JournalEntry;
   }
 
   #tell(entry: JournalEntry): void {

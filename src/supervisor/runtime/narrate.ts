@@ -4,6 +4,8 @@ import type { Effect, Event, State } from "../../core/lifecycle-types.ts";
 import type { ProbeView } from "./schedule.ts";
 
 type Level = JournalInput["level"];
+/** Quietest first. */
+const LEVELS: readonly Level[] = ["debug", "info", "warn", "alert"];
 
 const LASTING: ReadonlySet<Effect["kind"]> = new Set([
   "openIncident",
@@ -35,16 +37,18 @@ export function decisionEntry(
   to: State,
   effects: readonly Effect[],
 ): JournalInput {
-  const notes = effects.filter((effect) => effect.kind === "note");
-  const text = [move(event, from, to), ...notes.map((note) => note.text)].join("; ");
+  let text = move(event, from, to);
+  let level: Level = from.kind === to.kind ? "debug" : "info";
+  for (const effect of effects) {
+    if (effect.kind !== "note") continue;
+    text += `; ${effect.text}`;
+    level = louder(level, effect.level);
+  }
   return {
     kind: "decision",
     bot,
     generation: to.generation,
-    level: loudest(
-      notes.map((note) => note.level),
-      from.kind === to.kind ? "debug" : "info",
-    ),
+    level,
     text,
     event,
     from: from.kind,
@@ -53,10 +57,8 @@ export function decisionEntry(
   };
 }
 
-function loudest(levels: readonly Level[], quiet: Level): Level {
-  if (levels.includes("alert")) return "alert";
-  if (levels.includes("warn")) return "warn";
-  return levels.includes("info") ? "info" : quiet;
+function louder(level: Level, other: Level): Level {
+  return LEVELS.indexOf(other) > LEVELS.indexOf(level) ? other : level;
 }
 
 function move(event: Event, from: State, to: State): string {

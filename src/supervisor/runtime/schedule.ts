@@ -73,6 +73,8 @@ interface Entry {
 export class Schedule {
   readonly #deps: ScheduleDeps;
   #entries: readonly Entry[];
+  #over = false;
+  /** Ends the runs that are under way. */
   readonly #stopped = new AbortController();
   readonly #startedAtMs: number;
   #begun = false;
@@ -111,7 +113,7 @@ export class Schedule {
 
   /** Judges the probes of one kind now: what they wait for has just changed. A run that is under way is not doubled. */
   poke(kind: ProbeConfig["kind"]): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#over) return;
     for (const entry of this.#entries) {
       if (entry.config.kind !== kind || !entry.started || entry.running) continue;
       entry.cancel();
@@ -124,7 +126,7 @@ export class Schedule {
    * and one that is not named any more ends. A bot that has passed its startup does not pass it again.
    */
   change(configs: readonly ProbeConfig[], armedAtMs: () => number): void {
-    if (this.#stopped.signal.aborted) return;
+    if (this.#over) return;
     const passed = this.#startupPassed();
     const left = [...this.#entries];
     this.#entries = configs.map((config) => {
@@ -146,7 +148,9 @@ export class Schedule {
 
   /** Ends every probe; what a run still answers is dropped. */
   stop(): void {
-    this.#stopped.abort(OVER);
+    this.#over = true;
+    // A restart waits for the end of the probes, and most have none under way.
+    if (this.#entries.some((entry) => entry.running)) this.#stopped.abort(OVER);
     for (const entry of this.#entries) entry.cancel();
   }
 
@@ -168,7 +172,7 @@ export class Schedule {
   }
 
   #begin(entry: Entry): void {
-    if (entry.started || this.#stopped.signal.aborted) return;
+    if (entry.started || this.#over) return;
     entry.started = true;
     const age = this.#deps.clock.monotonicMs() - this.#startedAtMs;
     this.#later(entry, Math.max(0, entry.config.initialDelay - age));
@@ -197,7 +201,7 @@ export class Schedule {
   }
 
   #isOver({ gone }: Entry): boolean {
-    return this.#stopped.signal.aborted || gone.signal.aborted;
+    return this.#over || gone.signal.aborted;
   }
 
   async #runOnce(entry: Entry): Promise<{ result: ProbeResult; settled: Promise<unknown> }> {
@@ -258,7 +262,7 @@ export class Schedule {
     entry.lastAt = this.#deps.clock.wallTime();
     const changed = entry.record.verdict !== before;
     if (changed) this.#deps.onVerdict(entry);
-    if (this.#stopped.signal.aborted) return;
+    if (this.#over) return;
     if (changed && entry.config.role === "startup" && this.#startupPassed()) {
       this.#deps.onStartupPassed();
       this.#openGate();

@@ -23,7 +23,7 @@ export class StartOrder {
 
   /** Something may have changed: looks in the next turn of the loop, since it is told from the midst of a change. */
   poke(): void {
-    if (this.#looking || this.#closed || this.#waiting().length === 0) return;
+    if (this.#looking || this.#closed || !this.#anyWaits()) return;
     this.#looking = true;
     this.#clock.after(0, () => {
       this.#looking = false;
@@ -48,6 +48,12 @@ export class StartOrder {
   /** The daemon ends: nothing is started any more. */
   close(): void {
     this.#closed = true;
+  }
+
+  /** Asked at each change of each bot. */
+  #anyWaits(): boolean {
+    for (const bot of this.#bots.values()) if (bot.turn.waitsFor.length > 0) return true;
+    return false;
   }
 
   #waiting(): readonly Bot[] {

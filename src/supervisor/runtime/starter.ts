@@ -11,9 +11,8 @@ import { spawnChild, type ExitResult, type SpawnedChild, type SpawnRequest } fro
 import { recentCensus } from "../../platform/census.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotLimits } from "./bot-limits.ts";
-import { botEnvironment, definitionOf, type BotPlan } from "./bot-plan.ts";
+import { definitionOf, lastingEnvironment, startEnvironment, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
-import type { BotConfig } from "./config/load.ts";
 import { withOutput } from "./output-target.ts";
 import { strangersOf } from "./survey.ts";
 
@@ -64,6 +63,15 @@ interface Place {
   readonly cgroup: string | undefined;
 }
 
+/** What follows from a plan and its environment file, whichever start it is. */
+interface Defined {
+  readonly plan: BotPlan;
+  readonly fileEnv: Readonly<Record<string, string>>;
+  readonly definition: string;
+  /** The part of the environment that all starts have in common. */
+  readonly lasting: Readonly<Record<string, string>>;
+}
+
 /** Goes into the identity. */
 type Restarts = Pick<Carried, "generation" | "restarts" | "restartsBy">;
 
@@ -82,7 +90,7 @@ export class Starter {
   /** Cgroups of starts that may still exist, the present one last. */
   readonly #used: string[] = [];
   #held: string | undefined;
-  #defined: { readonly config: BotConfig; readonly fileEnv: object; readonly definition: string } | undefined;
+  #defined: Defined | undefined;
   #downSinceMs: number;
 
   constructor(deps: StarterDeps) {
@@ -101,14 +109,14 @@ export class Starter {
     const { plan, user, userError, limits, fact, clock } = this.#deps;
     const refusal = this.#held ?? userError ?? limits.refusal;
     if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
-    const { promise: exited, resolve: sawExit } = Promise.withResolvers<void>();
+    let sawExit: (() => void) | undefined;
     try {
       const double = this.#double();
       if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
       const { invocationId, cgroup } = this.#takePlace();
-      const { env: own } = this.#deps;
       const fileEnv = readEnvFile(plan.config.envFile);
-      const env = botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
+      const { definition, lasting } = this.#define(fileEnv);
+      const env = { ...lasting, ...startEnvironment(generation, invocationId) };
       const before = limits.prepare(invocationId, cgroup, env);
       const request: SpawnRequest = {
         command: plan.config.command,
@@ -119,13 +127,12 @@ export class Starter {
         outputPath: plan.files.log,
         ...(cgroup === undefined ? {} : { cgroup }),
         onExit: ({ code, signal }) => {
-          sawExit();
+          sawExit?.();
           this.#downSinceMs = clock.monotonicMs();
           if (before.length > 0) this.#explain(code);
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
       };
-      const definition = this.#define(fileEnv);
       const start = { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition };
       // Killed once the process is there and before it is named: the next daemon must know the start, and whose account it has.
       this.#saveIdentity(this.#identityOf(start));
@@ -137,6 +144,8 @@ export class Starter {
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
       this.#identity = this.#identityOf(start, outcome.child);
       this.#saveIdentity(this.#identity);
+      const { promise: exited, resolve } = Promise.withResolvers<void>();
+      sawExit = resolve;
       return { kind: "started", child: outcome.child, env, invocationId, exited };
     } catch (error) {
       // An environment file that is not there or not understood: no waiting cures it. Want of memory or descriptors: it may.
@@ -215,9 +224,9 @@ export class Starter {
 
   /** The environment that the start of `identity` was given, as far as the config still says the same. */
   environmentOf({ generation, invocationId }: Identity): Record<string, string> {
-    const { plan, env: own, user } = this.#deps;
-    const fileEnv = envFileNow(plan.config.envFile) ?? {};
-    return botEnvironment({ plan, own, fileEnv, home: user?.home, invocationId, generation });
+    const { plan } = this.#deps;
+    const { lasting } = this.#define(envFileNow(plan.config.envFile) ?? {});
+    return { ...lasting, ...startEnvironment(generation, invocationId) };
   }
 
   /** Takes the cgroup away once nothing is in it. */
@@ -307,15 +316,15 @@ export class Starter {
     }
   }
 
-  /** The fingerprint of this start: made anew only when what it is made of has changed. */
-  #define(fileEnv: Readonly<Record<string, string>>): string {
-    const { plan } = this.#deps;
-    const { config } = plan;
+  /** Made anew only when what it is made of has changed: a restart waits for it. */
+  #define(fileEnv: Readonly<Record<string, string>>): Defined {
+    const { plan, env: own, user } = this.#deps;
     const last = this.#defined;
-    if (last?.config === config && Bun.deepEquals(last.fileEnv, fileEnv)) return last.definition;
-    const definition = definitionOf(plan, fileEnv);
-    this.#defined = { config, fileEnv, definition };
-    return definition;
+    if (last?.plan === plan && (last.fileEnv === fileEnv || Bun.deepEquals(last.fileEnv, fileEnv))) return last;
+    const lasting = lastingEnvironment({ plan, own, fileEnv, home: user?.home });
+    const defined = { plan, fileEnv, definition: definitionOf(plan, fileEnv), lasting };
+    this.#defined = defined;
+    return defined;
   }
 
   /** The bot's marks in its environment still tell its processes from others. */

@@ -10,6 +10,7 @@ import { listMarked } from "../../../src/platform/tree.ts";
 import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
 import { fenceMarks, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { judgeBefore } from "../../../src/supervisor/runtime/bot-setup.ts";
+import { LivePlan, withPlan } from "../../../src/supervisor/runtime/live-plan.ts";
 import { livingIn } from "../../../src/supervisor/runtime/fence.ts";
 import { cgroupNameOf, Starter, type Started, type StarterDeps } from "../../../src/supervisor/runtime/starter.ts";
 import { kinMarks, kinOf, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
@@ -25,9 +26,9 @@ for (const dir of [plan.files.dir, dirname(plan.files.log)]) mkdirSync(dir, { re
 
 const fact = (): void => {};
 
-function rig(more: Partial<StarterDeps> = {}) {
+function rig(more: Partial<StarterDeps> = {}, live?: LivePlan) {
   const clock = new FakeClock();
-  const starter = new Starter({
+  const deps: StarterDeps = {
     clock,
     plan,
     user: undefined,
@@ -46,8 +47,13 @@ function rig(more: Partial<StarterDeps> = {}) {
     fact,
     before: undefined,
     ...more,
-  });
-  return { clock, start: (): Started => starter.start({ generation: 1, restarts: 0, restartsBy: {} }, () => {}) };
+  };
+  const starter = new Starter(live === undefined ? deps : withPlan(live, deps));
+  return {
+    clock,
+    starter,
+    start: (): Started => starter.start({ generation: 1, restarts: 0, restartsBy: {} }, () => {}),
+  };
 }
 
 async function end(started: Started): Promise<void> {
@@ -133,6 +139,36 @@ test("Starter leaves no word of another account or of an earlier process where a
   const [remains] = surveyBots(dirs);
   expect(remains?.identity).toMatchObject({ account: plan.account, ...NO_PROCESS });
   expect(remains?.identity && judgeBefore(plan, remains.identity)).toEqual(GONE);
+});
+
+test("Starter gives a start what the environment file and a reload say by then, and the same definition for the same", async () => {
+  const envFile = join(root, "bot.env");
+  const live = new LivePlan({ ...plan, config: { ...plan.config, envFile } });
+  const { starter } = rig({}, live);
+  const seen: unknown[] = [];
+  const definitions: (string | undefined)[] = [];
+  const startWith = async (key: string, generation: number): Promise<void> => {
+    writeFileSync(envFile, `KEY=${key}\nINVOCATION_ID=forged\n`);
+    const started = starter.start({ generation, restarts: 0, restartsBy: {} }, () => {});
+    await end(started);
+    if (started.kind !== "started") return;
+    const { KEY, MODE, SUPERVISOR_GENERATION, INVOCATION_ID } = started.env;
+    seen.push([KEY, MODE, SUPERVISOR_GENERATION, INVOCATION_ID === started.invocationId]);
+    definitions.push(starter.definition);
+  };
+  await startWith("a", 1);
+  await startWith("a", 2);
+  await startWith("b", 3);
+  live.take({ ...live.now, config: { ...live.now.config, env: { MODE: "live" } } });
+  await startWith("b", 4);
+  expect(seen).toEqual([
+    ["a", undefined, "1", true],
+    ["a", undefined, "2", true],
+    ["b", undefined, "3", true],
+    ["b", "live", "4", true],
+  ]);
+  expect(definitions[1]).toBe(definitions[0]);
+  expect(new Set(definitions).size).toBe(3);
 });
 
 test("cgroupNameOf() keeps the name of a cgroup in which the last start lives, and else takes the installation's own", () => {
