@@ -145,6 +145,13 @@ export function signalPhase(policy: Policy, state: Of<State, "stopping">, atMs: 
   };
 }
 
+const sweepEffects: readonly Effect[] = [
+  ...leaveWatch,
+  clearTimer("stop"),
+  { kind: "forbidOrders" },
+  { kind: "sweep" },
+];
+
 /**
  * The end of every life, polite or not: kill what is left and prove that nothing is. A bot that then stays down is not
  * wanted any more: somebody stopped it, or it ended well and the restart policy lets that stand.
@@ -153,7 +160,7 @@ export function sweepPhase(state: Carried, after: After, atMs: number, why: read
   const wanted = after.kind !== "stay" && state.wanted;
   return {
     state: { ...carry(state), kind: "stopping", phase: "kill", wanted, after, sinceMs: atMs, deadlineMs: atMs },
-    effects: [...why, ...leaveWatch, clearTimer("stop"), { kind: "forbidOrders" }, { kind: "sweep" }],
+    effects: why.length === 0 ? sweepEffects : [...why, ...sweepEffects],
   };
 }
 

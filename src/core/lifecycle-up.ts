@@ -117,7 +117,7 @@ export function onResetBackoff(_policy: Policy, state: Of<State, "running">): St
 
 export function onExited(policy: Policy, state: Up, event: Of<Event, "exited">): Step {
   const exit = exitOf(event);
-  return sweepPhase({ ...carry(state), lastExit: exit }, afterExit(policy, exit), event.atMs);
+  return sweepPhase({ ...state, lastExit: exit }, afterExit(policy, exit), event.atMs);
 }
 
 /** What the kernel said about the end of the main process. */

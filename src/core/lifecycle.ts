@@ -328,12 +328,18 @@ export const table = {
 
 /** One event: the next state and what is to be done, in order. An event of another generation changes nothing. */
 export function step(policy: Policy, state: State, event: Event): Step {
-  if (isStale(state, event)) return unchanged(state);
-  if (isSuspended(policy, event)) return { state, effects: [inMaintenance] };
+  // `closeAfter` counts across restarts: it is the one timer that no generation owns.
+  const isCloseTimer = event.kind === "elapsed" && event.timer === "closeAfter";
+  const isStale = isCloseTimer
+    ? state.closeClock !== "counting"
+    : "generation" in event && event.generation !== state.generation;
+  if (isStale) return unchanged(state);
+  if (event.kind === "emergency" && policy.emergency?.suspended === true && !isOrdered(event.trigger))
+    return { state, effects: [inMaintenance] };
   // Safe: `table` is indexed by the two tags, and its type ties each cell to them.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
   const cell = table[state.kind][event.kind] as ((p: Policy, s: State, e: Event) => Step) | "ignore";
-  return cell === "ignore" ? unchanged(state) : cell(policy, isCloseTimer(event) ? overdue(state) : state, event);
+  return cell === "ignore" ? unchanged(state) : cell(policy, isCloseTimer ? overdue(state) : state, event);
 }
 
 const inMaintenance = note(
@@ -341,22 +347,7 @@ const inMaintenance = note(
   "nothing is closed: maintenance is on, in which only a person's emergency close does that",
 );
 
-function isSuspended(policy: Policy, event: Event): boolean {
-  return event.kind === "emergency" && policy.emergency?.suspended === true && !isOrdered(event.trigger);
-}
-
 /** A clock that has run out is no longer counting, whatever the state makes of it. */
 function overdue(state: State): State {
   return { ...state, closeClock: "due" };
-}
-
-/** `closeAfter` counts across restarts: it is the one timer that no generation owns. */
-function isCloseTimer(event: Event): boolean {
-  return event.kind === "elapsed" && event.timer === "closeAfter";
-}
-
-function isStale(state: State, event: Event): boolean {
-  if (!("generation" in event)) return false;
-  if (isCloseTimer(event)) return state.closeClock !== "counting";
-  return event.generation !== state.generation;
 }

@@ -1,7 +1,8 @@
 /** Control groups as a fence around a bot's tree: nothing that it forks can leave, and the whole is frozen or killed at once (cgroups(7), v2). */
-import { existsSync, mkdirSync, readdirSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import { constants, existsSync, mkdirSync, openSync, readdirSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { readAtOnce, readProc } from "./proc.ts";
+import { closeQuietly } from "./files.ts";
+import { readAtOnce, readProc, rereadAtOnce } from "./proc.ts";
 
 export interface CgroupSupport {
   /** `v2`: unified only. `hybrid`: v2 for tracking beside v1 controllers. `none`: no v2 folder that we may write. */
@@ -156,13 +157,39 @@ export function cgroupPids(path: string, depth = MAX_DEPTH): number[] {
   return pids;
 }
 
+/** Open `cgroup.events` by the folder of its cgroup: to find and open the file takes longer than to read it. */
+const keptEvents = new Map<string, number>();
+
+/** Keeps a descriptor for the questions of `isUnpopulated`, until `releaseEvents`. Best effort. */
+export function keepEvents(path: string): void {
+  if (keptEvents.has(path)) return;
+  try {
+    keptEvents.set(path, openSync(`${path}/cgroup.events`, constants.O_RDONLY));
+  } catch {
+    // It is opened for each question.
+  }
+}
+
+export function releaseEvents(path: string): void {
+  const fd = keptEvents.get(path);
+  if (fd === undefined) return;
+  keptEvents.delete(path);
+  closeQuietly(fd);
+}
+
 /**
  * Whether the kernel itself says that no process lives in the cgroup or below it (`populated 0` of cgroup.events): one
  * reading, and atomic, as the kernel counts while processes come and go. False when it cannot be read.
  */
 export function isUnpopulated(path: string): boolean {
+  const kept = keptEvents.get(path);
+  let events = kept === undefined ? readAtOnce(`${path}/cgroup.events`) : rereadAtOnce(kept);
+  if (kept !== undefined && events === undefined) {
+    // The cgroup was removed, for which the kernel refuses the descriptor; another one may have its name by now.
+    releaseEvents(path);
+    events = readAtOnce(`${path}/cgroup.events`);
+  }
   // Not a pattern: after each half minute it would be compiled anew, and a restart waits for this.
-  const events = readAtOnce(`${path}/cgroup.events`);
   return events !== undefined && (events.startsWith("populated 0\n") || events.includes("\npopulated 0\n"));
 }
 

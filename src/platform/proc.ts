@@ -215,10 +215,19 @@ export function readAtOnce(path: string): string | undefined {
   try {
     const fd = openSync(path, constants.O_RDONLY);
     try {
-      return scratch.toString("latin1", 0, readSync(fd, scratch));
+      return rereadAtOnce(fd);
     } finally {
       closeSync(fd);
     }
+  } catch {
+    return undefined;
+  }
+}
+
+/** The same of a file that is open, as it is now. */
+export function rereadAtOnce(fd: number): string | undefined {
+  try {
+    return scratch.toString("latin1", 0, readSync(fd, scratch, 0, scratch.length, 0));
   } catch {
     return undefined;
   }

@@ -12,6 +12,9 @@ import {
   killCgroup,
   ownFolder,
   removeCgroup,
+  isUnpopulated,
+  keepEvents,
+  releaseEvents,
 } from "../../src/platform/cgroup.ts";
 import { readStat } from "../../src/platform/proc.ts";
 import { until } from "./until.ts";
@@ -71,5 +74,40 @@ test.skipIf(detectCgroup().base === undefined)(
     }
     expect(existsSync(path)).toBe(false);
     expect([cgroupPids(path), removeCgroup(path), killCgroup(path)]).toEqual([[], true, false]);
+  },
+);
+
+const { base } = detectCgroup();
+
+test.skipIf(base === undefined)(
+  "isUnpopulated() with a kept descriptor tells of each process, and of the cgroup that has the name now",
+  async () => {
+    const path = createBotCgroup(base ?? "", `tradingbot-kept-${process.pid}`) ?? "";
+    const inside = () => Bun.spawn({ cmd: ["sleep", "60"], cgroup: path, stdio: ["ignore", "ignore", "ignore"] });
+    const seen: boolean[] = [];
+    try {
+      keepEvents(path);
+      seen.push(isUnpopulated(path));
+      const first = inside();
+      seen.push(isUnpopulated(path));
+      first.kill("SIGKILL");
+      await first.exited;
+      seen.push(isUnpopulated(path));
+      removeCgroup(path);
+      seen.push(isUnpopulated(path));
+      createBotCgroup(base ?? "", `tradingbot-kept-${process.pid}`);
+      keepEvents(path);
+      removeCgroup(path);
+      createBotCgroup(base ?? "", `tradingbot-kept-${process.pid}`);
+      const second = inside();
+      seen.push(isUnpopulated(path));
+      second.kill("SIGKILL");
+      await second.exited;
+      seen.push(isUnpopulated(path));
+    } finally {
+      releaseEvents(path);
+      removeCgroup(path);
+    }
+    expect(seen).toEqual([true, false, true, false, false, true]);
   },
 );

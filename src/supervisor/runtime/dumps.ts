@@ -99,13 +99,14 @@ export class Dumps {
   /** Nothing lives of the start any more; one that was ended for an emergency is dumped whatever its end was. Returns at once; never throws. */
   after(generation: Generation, level: string, state: State): void {
     this.#left = undefined;
-    const captured = this.#takeCapture(generation.generation);
+    const captured = this.#capture === undefined ? undefined : this.#takeCapture(generation.generation);
     const { lastExit: exit, restarts } = state;
-    const glance = this.#takeGlance(generation.generation);
+    const glance = this.#glance === undefined ? undefined : this.#takeGlance(generation.generation);
     if (exit === undefined || (!isDeath(exit) && !isEndForEmergency(state))) return this.#discardSoon(captured);
     const signature = this.#signatureOf(exit);
-    const repeats = this.#deaths.get(signature)?.repeats ?? 0;
-    const { dump: due, next } = this.#judge(signature);
+    const last = this.#deaths.get(signature);
+    const repeats = last?.repeats ?? 0;
+    const { dump: due, next } = judgeDeath(last, this.#deps.clock.monotonicMs());
     const dump = due ?? (isEndForEmergency(state) ? "light" : undefined);
     this.#remember(signature, next);
     if (!this.#wanted || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
@@ -216,10 +217,9 @@ export class Dumps {
   #remember(signature: string, dumped: Dumped): void {
     this.#deaths.delete(signature);
     this.#deaths.set(signature, dumped);
-    for (const kind of this.#deaths.keys()) {
-      if (this.#deaths.size <= MAX_KINDS) break;
-      this.#deaths.delete(kind);
-    }
+    if (this.#deaths.size <= MAX_KINDS) return;
+    const [longestUnseen = signature] = this.#deaths.keys();
+    this.#deaths.delete(longestUnseen);
   }
 
   /** Holds on to what is under way until it has ended. */

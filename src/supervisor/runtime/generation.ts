@@ -72,6 +72,7 @@ export class Generation {
   readonly #deps: GenerationDeps;
   readonly #schedule: Schedule;
   readonly #speakers: Speakers;
+  readonly #environ: readonly string[];
   #armedAtMs: number;
   #known: readonly ProcessId[] = [];
   #gone = false;
@@ -81,6 +82,7 @@ export class Generation {
     this.#deps = deps;
     this.generation = generation;
     this.invocationId = deps.invocationId;
+    this.#environ = fenceMarks(plan.files, deps.invocationId);
     this.child = deps.child;
     this.env = deps.env;
     this.adopted = deps.ageMs !== undefined;
@@ -111,9 +113,9 @@ export class Generation {
 
   /** By what the processes of this generation are recognised. */
   get marks(): TreeMarks {
-    const { plan, cgroup, child, alone } = this.#deps;
+    const { cgroup, child, alone } = this.#deps;
     return {
-      environ: fenceMarks(plan.files, this.invocationId),
+      environ: this.#environ,
       cgroup,
       root: { pid: child.pid, startTicks: child.startTicks },
       known: this.#known,

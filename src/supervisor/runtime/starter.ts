@@ -2,7 +2,15 @@
 import { basename, join } from "node:path";
 import { isKnownOn, NO_PROCESS, type Identity } from "../../core/identity.ts";
 import type { Carried } from "../../core/lifecycle-types.ts";
-import { createBotCgroup, cgroupPids, createFreshCgroup, isUnpopulated, removeCgroup } from "../../platform/cgroup.ts";
+import {
+  createBotCgroup,
+  cgroupPids,
+  createFreshCgroup,
+  isUnpopulated,
+  keepEvents,
+  releaseEvents,
+  removeCgroup,
+} from "../../platform/cgroup.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { rewriteFile, syncFile } from "../../platform/files.ts";
 import { bootId, type ProcessId } from "../../platform/proc.ts";
@@ -173,6 +181,7 @@ export class Starter {
    */
   prepare(): void {
     if (this.cgroup === undefined || this.#prepared !== undefined) return;
+    keepEvents(this.cgroup);
     const invocationId = newInvocationId();
     const cgroup = createFreshCgroup(this.cgroup, invocationId);
     if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
@@ -233,7 +242,9 @@ export class Starter {
   release(): void {
     this.distrustPrepared();
     this.#deps.limits.settle();
-    if (this.cgroup !== undefined) removeCgroup(this.cgroup);
+    if (this.cgroup === undefined) return;
+    releaseEvents(this.cgroup);
+    removeCgroup(this.cgroup);
   }
 
   /** The steps before the program report by exit codes that a program may use too. */
