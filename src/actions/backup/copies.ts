@@ -6,16 +6,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import { BACKUP_EXIT, type BackupLine, type RemoteSummary } from "../../core/backup-job.ts";
-import {
-  isRefuted,
-  provenLevel,
-  readBackupId,
-  withVerification,
-  type Manifest,
-  type Part,
-  refutation,
-} from "../../core/backup-manifest.ts";
-import type { Attempt, BackupRecord, Proof } from "../../core/backup-record.ts";
+import { isRefuted, provenLevel, readBackupId, type Manifest, refutation } from "../../core/backup-manifest.ts";
+import type { Attempt, BackupRecord } from "../../core/backup-record.ts";
 import { planCopies, remoteJobSchema, type RemoteDeed, type RemoteJob } from "../../core/backup-remote.ts";
 import type { Kept } from "../../core/backup-retention.ts";
 import { keptElsewhere } from "../../core/pgbackrest.ts";
@@ -25,14 +17,14 @@ import { tryLock } from "../../platform/lock.ts";
 import { defineAction } from "../contract.ts";
 import { failed, Failure } from "./failure.ts";
 import { fetchCopy } from "./fetch.ts";
-import { asKept, damagedOf } from "./kept.ts";
+import { asKept } from "./kept.ts";
+import { verifyCopies } from "./copies-verify.ts";
 import { doomedOf } from "./prune.ts";
-import { readRecord, writeProof, writeRecord } from "./record.ts";
+import { readRecord, writeRecord } from "./record.ts";
 import { RemoteRepository, type RemoteBackup, type RemoteListing, type RemoteStep } from "./remote.ts";
 import { manifestText, Repository, sumOf, type StoredBackup } from "./repository.ts";
 import { Bucket } from "./s3.ts";
-import { noteCopies, spanNow } from "./stock.ts";
-import { verifyBackup, type Readable } from "./verify.ts";
+import { noteCopies } from "./stock.ts";
 import { WalBucket } from "./wal-bucket.ts";
 import { fetchWal } from "./wal-fetch.ts";
 
@@ -67,7 +59,7 @@ async function perform(job: RemoteJob, io: RemoteIo): Promise<void> {
     case "copy":
       return withLock(job, () => copy(job, io));
     case "verify":
-      return withLock(job, () => verify(job, io));
+      return withLock(job, () => verifyCopies(openRemote(job, io), job, io));
     case "prune":
       return job.dryRun ? prune(job, io) : withLock(job, () => prune(job, io));
     case "look":
@@ -237,78 +229,6 @@ async function prune(job: RemoteDeed<"prune">, io: RemoteIo): Promise<void> {
   const { backups, damaged, doomed } = await remote.list();
   if (!job.dryRun) for (const id of doomed) await remote.remove(id);
   await pruneCopies(remote, { there: backups, damaged }, job, io);
-}
-
-async function verify(job: RemoteDeed<"verify">, io: RemoteIo): Promise<void> {
-  const remote = openRemote(job, io);
-  const { backups, damaged } = await remote.list(job.ids);
-  const now = new Map(backups.map((each) => [each.id, each]));
-  const missing = job.ids.filter((id) => ![...backups, ...damaged].some((each) => each.id === id));
-  if (missing.length > 0) throw new Failure("source", `there is no copy of ${missing.join(", ")} in ${job.store}`);
-  const named = ({ id }: { readonly id: string }): boolean => job.ids.length === 0 || job.ids.includes(id);
-  const wanted = job.ids.length === 0 ? backups.slice(-1) : backups.filter(named);
-  const rotten = damaged.filter(named);
-  if (wanted.length + rotten.length === 0)
-    throw new Failure("verify", `no copy of ${job.target} is stored in ${job.store}`);
-  let faults = rotten.length;
-  for (const { id, reason } of rotten) io.write({ kind: "verified", id, level: job.level, ok: false, detail: reason });
-  const at = io.clock.wallTime().toISOString();
-  const proofs: Proof[] = rotten.map(({ id, reason }) => ({ id, at, ok: false, detail: reason }));
-  const note = (): void => {
-    const there = [...now.values()];
-    const seen = { damaged: damagedOf(there, damaged), span: spanNow(there, io.clock) };
-    writeProof(job.record, job.level, proofs, seen);
-  };
-  if (proofs.length > 0) note();
-  for (const each of wanted) {
-    const { id, manifest, state } = each;
-    const base = backups.find((other) => other.id === manifest.base);
-    const lost: Failure[] = [];
-    const read = (of: string, part: Part): AsyncIterable<Uint8Array> => watched(remote.read(of, part), lost);
-    ensureDir(job.scratch);
-    // One after the other: each takes the whole line.
-    const verification = await verifyBackup({
-      folder: { read: (part) => read(id, part), base: () => baseOf(manifest.base, base, read) },
-      manifest,
-      level: job.level,
-      checks: job.checks,
-      unchangedAt: state.unchangedAt,
-      scratch: job.scratch,
-      identity: job.identity,
-      clock: io.clock,
-    });
-    // A store that went away says nothing of what it holds.
-    if (lost[0] !== undefined) throw lost[0];
-    const proven = withVerification(state, verification);
-    await remote.writeState(id, proven);
-    now.set(id, { ...each, state: proven });
-    const { level, ok, detail, checks } = verification;
-    if (!ok) faults += 1;
-    proofs.push({ id, at: verification.at, ok, detail });
-    note();
-    io.write({ kind: "verified", id, level, ok, detail, ...(checks === undefined ? {} : { checks }) });
-  }
-  if (faults > 0) throw new Failure("verify", `${faults} of the copies in ${job.store} do not stand ${job.level}`);
-}
-
-/** The pieces; notes that the store went away, which whoever reads them takes for damage. */
-async function* watched(pieces: AsyncIterable<Uint8Array>, lost: Failure[]): AsyncGenerator<Uint8Array> {
-  try {
-    yield* pieces;
-  } catch (cause) {
-    if (cause instanceof Failure && cause.stage === "remote") lost.push(cause);
-    throw cause;
-  }
-}
-
-function baseOf(
-  id: string | null,
-  base: RemoteBackup | undefined,
-  read: (of: string, part: Part) => AsyncIterable<Uint8Array>,
-): Readable | undefined {
-  if (id === null) return undefined;
-  if (base === undefined) throw new Error(`the full backup ${id} that it needs is not there`);
-  return { manifest: base.manifest, read: (part) => read(id, part) };
 }
 
 async function look(job: RemoteDeed<"look">, io: RemoteIo): Promise<void> {

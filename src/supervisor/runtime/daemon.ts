@@ -26,6 +26,7 @@ import { Listeners } from "./listeners.ts";
 import { watchMachine, type MachineWatch } from "./machine-watch.ts";
 import { MaintenanceWatch } from "./maintenance.ts";
 import type { Mirror } from "./mirror.ts";
+import { bugText } from "./narrate.ts";
 import { OrderWatch } from "./order-watch.ts";
 import { Pulse } from "./pulse.ts";
 import { ServiceManager } from "./service-manager.ts";
@@ -34,14 +35,10 @@ import { supervisorStatus, writeStatus } from "./status.ts";
 import { cannotWait, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
-import { startAfterRestore } from "./run-routes.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
 import { takeProcesses, type Handover } from "./handover.ts";
 import { Ticker } from "./ticker.ts";
 import { Upgrader } from "./upgrade.ts";
-
-/** Longest part of a stack trace that goes into one journal line, characters. */
-const MAX_STACK_CHARS = 4_000;
 
 export interface DaemonDeps {
   readonly loaded: LoadedConfig;
@@ -113,13 +110,8 @@ export class Daemon {
     this.#backups = new Backups({
       ...deps,
       say: (level, text) => this.#say(level, text),
-      start: (name) => {
-        const bot = this.#fleet.bots.get(name);
-        if (bot !== undefined) startAfterRestore(bot);
-      },
-      startWaiting: () => {
-        for (const { turn } of this.#fleet.all) if (turn.waitsForRestore !== undefined) turn.come();
-      },
+      start: (name) => this.#fleet.startAfterRestore(name),
+      startWaiting: () => this.#fleet.startWaiting(),
     });
     this.#pulse = new Pulse(clock);
     this.#ticker = new Ticker({
@@ -388,8 +380,7 @@ export class Daemon {
 
   /** Puts what no code expected into the journal; never throws. */
   reportInternalError(error: unknown): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#say("alert", `internal error: ${text.slice(0, MAX_STACK_CHARS)}`);
+    this.#say("alert", bugText(error));
   }
 
   /** The last known state, for `status` when no daemon answers. */

@@ -99,6 +99,17 @@ export class Fleet {
     for (const { bot, sockets } of members) this.#open(bot, sockets);
   }
 
+  /** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
+  startAfterRestore(name: string): void {
+    const bot = this.#bots.get(name);
+    if (bot !== undefined && !bot.turn.staysDown) bot.loop.post({ kind: "start" });
+  }
+
+  /** A restore has ended: those whose first start it put off come to their turn. */
+  startWaiting(): void {
+    for (const { turn } of this.all) if (turn.waitsForRestore !== undefined) turn.come();
+  }
+
   #create(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
     const { dirs, controllers } = this.#deps;
     const { name } = config;

@@ -7,6 +7,9 @@ type Level = JournalInput["level"];
 /** Quietest first. */
 const LEVELS: readonly Level[] = ["debug", "info", "warn", "alert"];
 
+/** Longest part of a stack trace that goes into one journal line, characters. */
+const MAX_STACK_CHARS = 4_000;
+
 const LASTING: ReadonlySet<Effect["kind"]> = new Set([
   "openIncident",
   "runAction",
@@ -119,4 +122,10 @@ function describeEvent(event: Event): string {
 /** What is said of a bot that was adopted although the config would start it otherwise now. */
 export function outdatedText(bot: string): string {
   return `the bot goes on as it was started, and the config has changed since; to start it anew: supervisor restart ${bot}`;
+}
+
+/** What the journal says of what no code expected. */
+export function bugText(error: unknown): string {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return `internal error: ${text.slice(0, MAX_STACK_CHARS)}`;
 }

@@ -80,11 +80,6 @@ export async function upAnswer(bot: Bot, verb: string, already = false): Promise
   });
 }
 
-/** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
-export function startAfterRestore({ turn, loop }: Bot): void {
-  if (!turn.staysDown) loop.post({ kind: "start" });
-}
-
 const TARGET = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** The target of the restore that asks; its name goes into a sentence. `undefined`: a person asks. */
