@@ -167,11 +167,15 @@ export function readTextIfExists(path: string, maxBytes: number): string | undef
   }
 }
 
-/** Makes the folder and its parents. A folder that it makes gets exactly `mode`, whatever the umask; one that exists keeps its own. */
-export function ensureDir(path: string, mode = 0o700): void {
+/**
+ * Makes the folder and its parents. A folder that it makes gets exactly `mode`, whatever the umask; one that exists keeps its own.
+ * Whether it was made just now.
+ */
+export function ensureDir(path: string, mode = 0o700): boolean {
   try {
     const made = mkdirSync(path, { recursive: true, mode });
     if (made !== undefined) for (const folder of foldersBetween(made, path)) chmodSync(folder, mode);
+    return made !== undefined;
   } catch (cause) {
     throw new Error(`cannot make folder ${path}: ${messageOf(cause)}`, { cause });
   }

@@ -8,6 +8,7 @@ import type { Journal } from "./journal.ts";
 import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
+import type { SharedFolders } from "./shared-folders.ts";
 import type { Remains } from "./survey.ts";
 
 export interface BotDeps {
@@ -49,6 +50,8 @@ export interface BotDeps {
   readonly endedCleanly?: boolean;
   /** Who lives now, read once for all bots that are made at the same time; `undefined`: looked up for this one. */
   readonly census?: Census;
+  /** What is known of the folders of all bots, where some are made at the same time. */
+  readonly shared?: SharedFolders;
   /** The supervisor's own version. */
   readonly version: string;
   /** Everything that must not stand in a dump. */

@@ -193,17 +193,26 @@ export function unmarked(env: Readonly<Record<string, string>>): Record<string, 
   return Object.fromEntries(Object.entries(env).filter(([name]) => !MARKS.includes(name)));
 }
 
-/** Folders that must exist before the bot starts, with their modes; those the bot uses are handed to its user. */
-export function foldersOf(files: BotFiles): readonly { path: string; mode: number; forBot: boolean }[] {
+export interface BotFolder {
+  readonly path: string;
+  readonly mode: number;
+  /** Whose it is. */
+  readonly of: "all" | "us" | "bot";
+  /** No start needs it: only what comes after one. */
+  readonly canWait?: true;
+}
+
+/** Folders that the bot needs, with their modes, each below those before it; those the bot uses are handed to its user. */
+export function foldersOf(files: BotFiles): readonly BotFolder[] {
   return [
-    { path: dirname(files.dir), mode: 0o711, forBot: false },
-    { path: files.dir, mode: 0o711, forBot: false },
-    { path: files.incidents, mode: 0o700, forBot: false },
-    { path: files.blackbox, mode: 0o700, forBot: true },
-    { path: files.state, mode: 0o700, forBot: true },
-    { path: files.exits, mode: 0o750, forBot: false },
-    { path: dirname(files.accountLock), mode: 0o700, forBot: false },
-    { path: dirname(files.socket), mode: 0o711, forBot: false },
-    { path: dirname(files.log), mode: 0o755, forBot: false },
+    { path: dirname(files.dir), mode: 0o711, of: "all" },
+    { path: files.dir, mode: 0o711, of: "us" },
+    { path: files.incidents, mode: 0o700, of: "us", canWait: true },
+    { path: files.blackbox, mode: 0o700, of: "bot" },
+    { path: files.state, mode: 0o700, of: "bot" },
+    { path: files.exits, mode: 0o750, of: "us", canWait: true },
+    { path: dirname(files.accountLock), mode: 0o700, of: "all" },
+    { path: dirname(files.socket), mode: 0o711, of: "all" },
+    { path: dirname(files.log), mode: 0o755, of: "all" },
   ];
 }

@@ -46,6 +46,8 @@ export interface BotProcessDeps extends Pick<
   readonly dumps: Dumps;
   /** What earlier supervisors, or this account's bot under another name, may have left alive. */
   readonly earlier: Fence;
+  /** Its folder was made just now: no earlier supervisor has left anything in it. */
+  readonly isNew: boolean;
   /** As in `BotDeps`, at this moment. */
   readonly alone: () => boolean;
   /** It is made after the process, whose ends it hears of. */
@@ -156,19 +158,19 @@ export class BotProcess {
 
   /** Starts the bot; what came of it is posted. */
   spawn(generation: number): void {
-    const { starter, recorder, output, foreign } = this.#deps;
+    const { starter, recorder, output, foreign, isNew, clock } = this.#deps;
     const post = this.#post.bind(this);
     // That one may have locked the bot, or start it in the next moment; and it would read what we note of the start.
     if (foreign?.() === true) return post({ kind: "spawnFailed", generation, permanent: false, reason: FOREIGN });
     this.#outdated = false;
     // What an earlier supervisor did not live to seal.
-    if (this.#generation === undefined) recorder.seal(generation - 1);
+    if (this.#generation === undefined && !isNew) recorder.seal(generation - 1);
     output.begin(generation);
     const started = starter.start({ ...this.#state, generation }, ({ code, signal, oom }) => {
       output.end(generation);
       post({ kind: "exited", generation, code, signal, oom });
     });
-    output.noteStart(generation);
+    clock.after(0, output.noteOfStart(generation));
     if (started.kind === "failed") {
       const { permanent, reason } = started;
       return post({ kind: "spawnFailed", generation, permanent, reason });
@@ -268,8 +270,9 @@ export class BotProcess {
 
   /** Pids of what an earlier supervisor may have left, as of the census; [0] where processes cannot be listed. */
   leftovers(census: Census | undefined): readonly number[] {
+    const { starter } = this.#deps;
     try {
-      const living = livingIn(this.fence, census);
+      const living = livingIn(starter.untouched ? this.fence.map(withoutCgroup) : this.fence, census);
       if (living.length === 0) this.#foundNobodyAtMs = this.#deps.clock.monotonicMs();
       return living;
     } catch {
@@ -300,4 +303,9 @@ export class BotProcess {
       // Unknown is not gone.
     }
   }
+}
+
+/** The same marks where the cgroup was made just now and has held nobody, so that it need not be asked. */
+function withoutCgroup(marks: TreeMarks): TreeMarks {
+  return { ...marks, cgroup: undefined };
 }

@@ -11,6 +11,7 @@ import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { definitionOf, foldersOf, lastingEnvironment, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
+import { SharedFolders } from "./shared-folders.ts";
 import { kinOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
@@ -136,11 +137,27 @@ function tracesOf({ pid, cgroup }: Identity): Pick<Sighting, "invocationId" | "i
 
 /** Makes the folders of a bot; those that the bot writes to belong to its user. Throws when one cannot be made. */
 export function prepareFolders(files: BotFiles, user: User | undefined): void {
-  for (const { path, mode, forBot } of foldersOf(files)) {
-    ensureDir(path, mode);
-    if (forBot && user !== undefined) chownSync(path, user.uid, user.gid);
+  prepareStart(files, user, new SharedFolders());
+  prepareRest(files);
+}
+
+/** The same without what `prepareRest` makes: of many bots, none waits for that of another. Whether the bot's own folder is new. */
+export function prepareStart(files: BotFiles, user: User | undefined, shared: SharedFolders): boolean {
+  let isNew = false;
+  for (const { path, mode, of, canWait } of foldersOf(files)) {
+    if (of === "all") shared.ensure(path, mode);
+    if (of === "all" || canWait === true) continue;
+    const made = ensureDir(path, mode);
+    if (path === files.dir) isNew = made;
+    if (of === "bot" && user !== undefined) chownSync(path, user.uid, user.gid);
   }
   if (user !== undefined && existsSync(files.closes)) chownSync(files.closes, user.uid, user.gid);
+  return isNew;
+}
+
+/** Makes the folders of a bot that no start needs. Throws when one cannot be made. */
+export function prepareRest(files: BotFiles): void {
+  for (const { path, mode, canWait } of foldersOf(files)) if (canWait === true) ensureDir(path, mode);
 }
 
 const NO_VARIABLES: Readonly<Record<string, string>> = {};

@@ -1,5 +1,5 @@
 /** The bot's own HTTP socket (`SUPERVISOR_SOCKET`): heartbeats, the demanded level, events. It commands nothing. */
-import { chmodSync, chownSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, lstatSync, rmSync } from "node:fs";
 import * as z from "zod";
 import { later } from "../../core/later.ts";
 import type { Server } from "bun";
@@ -14,6 +14,8 @@ const EVENT_CHARS = 1_000;
 /** Events that a bot may post per minute: the journal is not its log file. */
 const EVENTS_PER_MINUTE = 60;
 const MINUTE_MS = 60_000;
+/** Mask under which a socket is made that nobody but its owner may connect to. */
+const OWNER_ONLY = 0o177;
 
 const eventBody = later(() =>
   z.strictObject({
@@ -23,24 +25,56 @@ const eventBody = later(() =>
   }),
 );
 
-/** Opens the socket of one bot; only the bot's user and root may connect. */
+/** Opens the socket of one bot; only the bot's user and root may connect. Throws when it cannot be opened. */
 export function openBotSocket(bot: Bot, clock: Clock): Server<undefined> {
-  const path = bot.plan.files.socket;
-  const allowance = new EventAllowance(clock);
-  rmSync(path, { force: true });
-  const before = process.umask(0o177);
+  removeStale(bot.plan.files.socket);
+  const before = process.umask(OWNER_ONLY);
   try {
-    const server = Bun.serve({
-      unix: path,
-      maxRequestBodySize: MAX_BODY_BYTES,
-      fetch: (request) => answer(bot, allowance, request),
-    });
-    chmodSync(path, 0o600);
-    if (bot.user !== undefined) chownSync(path, bot.user.uid, bot.user.gid);
+    const server = serve(bot, clock);
+    handToUser(bot);
     return server;
   } finally {
     process.umask(before);
   }
+}
+
+/**
+ * The same for several. The runtime asks for a garbage collection at each server that it opens, and does few for many only if
+ * nothing else is done between them. Throws when one cannot be opened; then none is.
+ */
+export function openBotSockets(bots: readonly Bot[], clock: Clock): readonly Server<undefined>[] {
+  for (const { plan } of bots) removeStale(plan.files.socket);
+  const servers: Server<undefined>[] = [];
+  const before = process.umask(OWNER_ONLY);
+  try {
+    for (const bot of bots) servers.push(serve(bot, clock));
+    for (const bot of bots) handToUser(bot);
+    return servers;
+  } catch (error) {
+    for (const server of servers) void server.stop(true);
+    throw error;
+  } finally {
+    process.umask(before);
+  }
+}
+
+/** What an earlier supervisor has left; the look costs less than a removal of nothing. */
+function removeStale(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) rmSync(path, { force: true });
+}
+
+function serve(bot: Bot, clock: Clock): Server<undefined> {
+  const allowance = new EventAllowance(clock);
+  return Bun.serve({
+    unix: bot.plan.files.socket,
+    maxRequestBodySize: MAX_BODY_BYTES,
+    fetch: (request) => answer(bot, allowance, request),
+  });
+}
+
+function handToUser({ plan, user }: Bot): void {
+  chmodSync(plan.files.socket, 0o600);
+  if (user !== undefined) chownSync(plan.files.socket, user.uid, user.gid);
 }
 
 async function answer(bot: Bot, allowance: EventAllowance, request: Request): Promise<Response> {

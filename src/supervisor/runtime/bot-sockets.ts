@@ -39,9 +39,9 @@ export class BotSockets {
     }
   }
 
-  /** Opens the server, which is apart from the other one for the sake of many bots. Throws when it cannot be opened. */
-  serve(): void {
-    this.#server = this.#deps.openServer();
+  /** Takes the server, or opens it, which is apart from the other one for the sake of many bots. Throws when it cannot be opened. */
+  serve(server = this.#deps.openServer()): void {
+    this.#server = server;
     this.#serverFile = socketFile(this.#deps.paths.server);
   }
 

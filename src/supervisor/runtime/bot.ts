@@ -16,6 +16,7 @@ import { BotLimits } from "./bot-limits.ts";
 import { BotProcess } from "./bot-process.ts";
 import { botStatus } from "./bot-status.ts";
 import { planBot, withBoot, withMaintenance, type BotPlan } from "./bot-plan.ts";
+import { BotFolders } from "./bot-folders.ts";
 import { BotSigns, levelOf, type Level } from "./bot-signs.ts";
 import { lookUp, prepareFolders, refuseDoubt, refuseStrangers, refuseSupervised } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
@@ -30,7 +31,6 @@ import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from ".
 import { Output } from "./output.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry, mustLast, verdictFact } from "./narrate.ts";
-import { makeRoomForBot } from "./quarantine.ts";
 import { RestoredBot } from "./restored-mark.ts";
 import type { ProbeView } from "./schedule.ts";
 import { StartTurn } from "./start-turn.ts";
@@ -63,10 +63,11 @@ export class Bot {
   #lastExitAt: Date | undefined;
   /** What an earlier version handed over, and still holds. */
   readonly #carried: CarriedBot | undefined;
+  readonly #folders: BotFolders;
 
   /** Throws when its files cannot be prepared, or when the same bot lives under another state folder. */
   constructor(name: string, config: BotConfig, dirs: Dirs, deps: BotDeps) {
-    const { clock, random, env, pulse, remains, version, secrets, foreign, cgroupBase: base } = deps;
+    const { clock, random, env, pulse, remains, shared, version, secrets, foreign, cgroupBase: base } = deps;
     this.#deps = deps;
     this.#dirs = dirs;
     const live = new LivePlan(planBot(name, config, dirs));
@@ -76,8 +77,8 @@ export class Bot {
     this.user = user;
     const fact = this.fact.bind(this);
     const own = remains.find((each) => each.name === name);
-    for (const move of makeRoomForBot(this.plan.files, own?.identityReading)) fact("alert", move);
-    prepareFolders(this.plan.files, user);
+    const { files } = this.plan;
+    this.#folders = new BotFolders({ files, user, identity: own?.identityReading, shared, clock, fact });
     this.restored = new RestoredBot(this.plan.files.dir, foreign);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
@@ -116,6 +117,7 @@ export class Bot {
       recorder: this.recorder,
       dumps: this.dumps,
       earlier: [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.configured)],
+      isNew: this.#folders.isNew,
       alone: () => deps.alone,
       loop: () => this.loop,
       level: () => this.level,
@@ -306,6 +308,7 @@ export class Bot {
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
   shutDown(): void {
+    this.#folders.complete();
     this.loop.close();
     this.generation?.unwatch();
     this.recorder.close();
@@ -370,6 +373,7 @@ export class Bot {
   }
 
   async #runAction(action: Rung): Promise<void> {
+    this.#folders.complete();
     this.#starter.distrustPrepared();
     this.dumps.atClose();
     this.loop.post({ kind: "actionEnded", action, outcome: await this.emergency.close(this.fence) });

@@ -1,11 +1,12 @@
 /** The bots of one daemon with the sockets that each of them has: who is in it, who comes, who goes, and what earlier configs left. */
+import type { Server } from "bun";
 import type { CarriedBot } from "../../core/upgrade.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Controllers } from "../../platform/controllers.ts";
 import { openNotifySocket } from "../../platform/notify-socket.ts";
 import { Census } from "../../platform/census.ts";
 import { Bot } from "./bot.ts";
-import { openBotSocket } from "./bot-socket.ts";
+import { openBotSocket, openBotSockets } from "./bot-socket.ts";
 import { BotSockets } from "./bot-sockets.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { killAll, livingIn, type Fence } from "./fence.ts";
@@ -14,6 +15,7 @@ import type { Journal } from "./journal.ts";
 import type { KnownSecrets } from "./known-secrets.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
+import { SharedFolders } from "./shared-folders.ts";
 import { accountOf, marksOfRemains, supervisedElsewhere, type Remains } from "./survey.ts";
 
 /** Bots whose processes are compared with all of the machine in one turn, some 0.2 ms each. */
@@ -55,6 +57,7 @@ interface Newcomer {
   readonly configured: ReadonlySet<string>;
   /** Who lives now; left out, it is looked up. */
   readonly census?: Census;
+  readonly shared?: SharedFolders;
 }
 
 interface Member {
@@ -85,18 +88,17 @@ export class Fleet {
   /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
   add(config: BotConfig, newcomer: Newcomer): Bot {
     const bot = this.#create(config, newcomer);
-    this.#open(bot, this.#socketsOf(bot));
+    this.#take(bot, this.#socketsOf(bot));
     return bot;
   }
 
-  /**
-   * As `add`, for several. All their sockets are opened in a row: the runtime asks for a garbage collection at each server that
-   * it opens, and does one for many only if nothing else is done between them.
-   */
+  /** As `add`, for several, with what can be done once for all of them. */
   addAll(configs: readonly BotConfig[], newcomer: Newcomer): void {
-    const bots = configs.map((config) => this.#create(config, newcomer));
+    const shared = new SharedFolders();
+    const bots = configs.map((config) => this.#create(config, { ...newcomer, shared }));
     const members = bots.map((bot) => ({ bot, sockets: this.#socketsOf(bot) }));
-    for (const { bot, sockets } of members) this.#open(bot, sockets);
+    const servers = openBotSockets(bots, this.#deps.clock);
+    for (const [index, { bot, sockets }] of members.entries()) this.#take(bot, sockets, servers[index]);
   }
 
   /** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
@@ -110,7 +112,7 @@ export class Fleet {
     for (const { turn } of this.all) if (turn.waitsForRestore !== undefined) turn.come();
   }
 
-  #create(config: BotConfig, { remains, configured, census }: Newcomer): Bot {
+  #create(config: BotConfig, { remains, configured, census, shared }: Newcomer): Bot {
     const { dirs, controllers } = this.#deps;
     const { name } = config;
     const members = this.#members;
@@ -120,6 +122,7 @@ export class Fleet {
       carried: this.#deps.carried(name),
       endedCleanly: this.#deps.endedCleanly(),
       ...(census === undefined ? {} : { census }),
+      ...(shared === undefined ? {} : { shared }),
       get alone() {
         return configured.size === 1 && members.size === 1;
       },
@@ -132,9 +135,9 @@ export class Fleet {
     });
   }
 
-  #open(bot: Bot, sockets: BotSockets): void {
+  #take(bot: Bot, sockets: BotSockets, server?: Server<undefined>): void {
     const { name } = bot.plan;
-    sockets.serve();
+    sockets.serve(server);
     this.#members.set(name, { bot, sockets });
     this.#bots.set(name, bot);
   }

@@ -1,5 +1,5 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
-import { appendFileSync, lstatSync, statSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, lstatSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine, type RunMark } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
@@ -111,15 +111,23 @@ export class Output {
     });
   }
 
-  /** Notes for people where the output of that start began: a restart does not wait for it. Never throws. */
-  noteStart(generation: number): void {
+  /**
+   * Made at a start, notes for people where its output began: no restart waits for that, nor does a bot that is started
+   * together with others. Never throws.
+   */
+  noteOfStart(generation: number): () => void {
     const start = this.#start;
-    if (start?.generation !== generation) return;
+    const at = this.#deps.clock.wallTime().toISOString();
+    return () => {
+      if (start?.generation === generation) this.#note({ ...start, at });
+    };
+  }
+
+  #note(mark: Omit<RunMark, "v">): void {
     this.#tryDisk("note the start in the run marks", () => {
       const { runs } = this.#deps.plan.files;
-      const at = this.#deps.clock.wallTime().toISOString();
-      appendFileSync(runs, runMarkLine({ ...start, at }), { mode: 0o644 });
-      if (generation % RUNS_BETWEEN_LOOKS === 0 && statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
+      appendFileSync(runs, runMarkLine(mark), { mode: 0o644 });
+      if (mark.generation % RUNS_BETWEEN_LOOKS === 0 && statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
     });
   }
 
@@ -167,7 +175,9 @@ export class Output {
   }
 
   get #marks(): readonly RunMark[] {
-    return parseRunMarks(readTextIfExists(this.#deps.plan.files.runs, 2 * MAX_RUNS_BYTES) ?? "");
+    const { runs } = this.#deps.plan.files;
+    // A bot that was never started has none; the look costs less than an exception.
+    return existsSync(runs) ? parseRunMarks(readTextIfExists(runs, 2 * MAX_RUNS_BYTES) ?? "") : [];
   }
 
   #keepLastWords(generation: number, from: number, to: number): void {

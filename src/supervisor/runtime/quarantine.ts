@@ -7,6 +7,7 @@ import type { IdentityReading } from "../../core/identity.ts";
 import { setAside } from "../../platform/files.ts";
 import type { BotFiles } from "./bot-plan.ts";
 import { foldersOf } from "./bot-plan.ts";
+import { SharedFolders } from "./shared-folders.ts";
 
 /** What has to be at a path, if anything is. */
 type Kind = "file" | "folder" | "socket";
@@ -35,12 +36,16 @@ export function moveAway(path: string, reason: string): string {
  * Sets a damaged identity aside, and makes room for everything that a bot needs besides its lockout, which its own store repairs, and its output, which may be
  * any file or device that somebody chose. The bot's own folder is not replaced either: with it the lockout would be gone.
  */
-export function makeRoomForBot(files: BotFiles, identity: IdentityReading | undefined): readonly string[] {
+export function makeRoomForBot(
+  files: BotFiles,
+  identity: IdentityReading | undefined,
+  shared = new SharedFolders(),
+): readonly string[] {
   // In a folder that is not there nothing can be in the way.
   const inside = `${files.dir}/`;
   const isNew = isAbsent(files.dir);
   const inTheWay = (path: string, kind: Kind): string | undefined =>
-    isNew && path.startsWith(inside) ? undefined : makeRoom(path, kind);
+    (path.startsWith(inside) ? isNew : shared.isReady(path) || shared.lacks(path)) ? undefined : makeRoom(path, kind);
   const folders = foldersOf(files).filter(({ path }) => !files.dir.startsWith(path));
   const damaged = identity?.kind === "damaged" ? identity.reason : undefined;
   const moves = [

@@ -86,6 +86,8 @@ type Restarts = Pick<Carried, "generation" | "restarts" | "restartsBy">;
 export class Starter {
   /** The bot's own cgroup, which holds one for each start; `undefined` where there are none. */
   readonly cgroup: string | undefined;
+  /** The kernel made the cgroup for us, under a name that none had, and nothing was started since. */
+  untouched: boolean;
   readonly #deps: StarterDeps;
   #identity: Identity | undefined;
   /** The identity on disk is newer than what a power cut would leave. */
@@ -108,6 +110,7 @@ export class Starter {
     this.#accountOnDisk = deps.before?.account;
     const fresh = cgroupBase === undefined ? undefined : createFreshCgroup(cgroupBase, cgroupName);
     this.cgroup = cgroupBase === undefined ? undefined : (fresh ?? createBotCgroup(cgroupBase, cgroupName));
+    this.untouched = fresh !== undefined;
     // Nobody lives in it, so it was made just now, and nothing was ever killed in it.
     if (this.cgroup !== undefined && (fresh !== undefined || isUnpopulated(this.cgroup))) this.prepare();
   }
@@ -260,6 +263,7 @@ export class Starter {
   /** The prepared place, else one that is made now. */
   #takePlace(): Place {
     const place = this.#prepared ?? this.#makePlace();
+    this.untouched = false;
     this.#prepared = undefined;
     if (place.cgroup !== undefined) this.#used.push(place.cgroup);
     return place;

@@ -88,12 +88,12 @@ test("look() says once that the file cannot be rotated, and once more when it is
   expect(statSync(files.log).size).toBe(5 * MAX_SIZE);
 });
 
-test("noteStart() notes where each start began, in a file that stays small", () => {
+test("noteOfStart() notes where each start began, in a file that stays small", () => {
   const output = open();
   for (let generation = 1; generation <= 2_000; generation += 1) {
     output.begin(generation);
     appendFileSync(files.log, "0123456789");
-    output.noteStart(generation);
+    output.noteOfStart(generation)();
   }
   expect(statSync(files.runs).size).toBeLessThan(70_000);
   const marks = parseRunMarks(readFileSync(files.runs, "utf8"));
@@ -134,7 +134,7 @@ test("end() of a start of an earlier daemon keeps what that start wrote", async 
   const earlier = open();
   earlier.begin(1);
   appendFileSync(files.log, "one");
-  earlier.noteStart(1);
+  earlier.noteOfStart(1)();
   open().end(1);
   const path = join(files.exits, "1.log");
   await until("the last words", () => existsSync(path));
@@ -157,12 +157,12 @@ test("look() has a damaged index made anew", async () => {
   expect(facts).toHaveLength(2);
 });
 
-test("noteStart() on a disk that refuses says so once and never throws", () => {
+test("noteOfStart() on a disk that refuses says so once and never throws", () => {
   const output = open();
   mkdirSync(files.runs);
   for (const generation of [1, 2]) {
     output.begin(generation);
-    output.noteStart(generation);
+    output.noteOfStart(generation)();
   }
   expect(facts).toEqual([expect.stringContaining("warn: cannot note the start in the run marks")]);
 });

@@ -1,4 +1,5 @@
 /** What the guard of an account must not forget over a restart: where its day began, that it lost too much, which countdowns run. */
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import * as z from "zod";
 import { later } from "../../../core/later.ts";
@@ -30,7 +31,9 @@ function pathOf({ files, account }: BotPlan): string {
 /** What was kept; nothing where there is none, or it cannot be read: the day then begins with the next reading. */
 export function readWatchState(plan: BotPlan): WatchState {
   try {
-    const text = readTextIfExists(pathOf(plan), MAX_BYTES);
+    const path = pathOf(plan);
+    // Most accounts have no limits, and the look costs less than an exception.
+    const text = existsSync(path) ? readTextIfExists(path, MAX_BYTES) : undefined;
     return text === undefined ? NOTHING : stateSchema.parse(JSON.parse(text));
   } catch {
     return NOTHING;
