@@ -19,7 +19,8 @@ test
     const bot = await rig.botUntil("the bot is ready", ({ state, ready }) => state === "running" && ready);
     expect(bot.generation).toBe(1);
     const tookNs = await until("systemd-notify returns", () => Number(rig.read("took")) || undefined);
-    expect(tookNs / 1e6).toBeLessThan(1_000);
+    // It would wait 5 s for an answer to its barrier.
+    expect(tookNs / 1e6).toBeLessThan(4_500);
     expect((await rig.bot()).heartbeat.status).toBe("3 positions open");
     expect((await rig.cli("status")).out).toContain("bot says: 3 positions open");
   });

