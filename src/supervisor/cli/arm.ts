@@ -15,7 +15,7 @@ interface Options extends PlaceOptions {
 export const command: Verb = {
   name: "arm",
   summary:
-    "Ends the lockout of a bot after an emergency. Refused while its positions are not proven closed, unless you accept them.",
+    "Ends the lockout of a bot after an emergency, or the level minimal after a restore. Refused while its positions are not proven closed, unless you accept them.",
   acts: true,
   configure: (cmd, io) => {
     withConfig(cmd)
@@ -34,13 +34,14 @@ export const command: Verb = {
 
 /** The lockout has ended in any case; what may have failed is the start that follows, if the bot is wanted. */
 function showArmed(answer: unknown, json: boolean, io: CliIo): void {
-  const { bot, state, started, reason } = armAnswerSchema.parse(answer);
-  const failed = !started && (reason !== undefined || state !== "stopped");
+  const { bot, state, started, reason, reconciled = false } = armAnswerSchema.parse(answer);
+  const failed = !reconciled && !started && (reason !== undefined || state !== "stopped");
   if (failed) io.setExitCode(EXIT.failed);
   if (json) return io.out(plainJson(answer));
   // Somebody has stopped it meanwhile, and it stays so.
   const start = state === "stopped" ? `; to start it: supervisor start ${bot}` : "";
-  if (!failed) return io.out(`${bot} re-armed; it is ${state}${start}`);
+  const done = reconciled ? "agrees with its account again after its restore" : "re-armed";
+  if (!failed) return io.out(`${bot} ${done}; it is ${state}${start}`);
   const why = reason === undefined ? "" : `: ${plainText(reason)}`;
   io.err(`${bot} re-armed, but it is not running: it is ${state}${why}`);
   return io.err(`hint: see: supervisor events --bot ${bot}`);

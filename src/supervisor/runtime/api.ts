@@ -79,6 +79,8 @@ export const armAnswerSchema = later(() =>
     state: z.string(),
     /** The bot is running again; false also where it is not wanted, and then it is stopped, with no reason. Absent: all is well. */
     started: z.boolean().default(true),
+    /** It was not locked: its restored data agrees with its account again. Absent: its lockout has ended. */
+    reconciled: z.boolean().optional(),
     /** Why the start that followed failed. */
     reason: z.string().optional(),
   }),

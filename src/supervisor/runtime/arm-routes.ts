@@ -66,7 +66,7 @@ function armUnlocked(bot: Bot, reason: string): Response {
         : { hint: `it is kept down: ${bot.turn.keptDown}; to start it: supervisor start ${name}` }),
     });
   bot.reconciled(`a person: ${reason}`);
-  return json({ bot: name, state: kind, started: kind === "running" });
+  return json({ bot: name, state: kind, started: kind === "running", reconciled: true });
 }
 
 /** A bot whose next emergency would fail is not let on its account again, unless a person takes that upon himself. */

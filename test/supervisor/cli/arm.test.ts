@@ -25,6 +25,19 @@ test.each([
   expect(await armed(answer)).toEqual({ out: "", err, code: 1 });
 });
 
+test.each([
+  ["running", ""],
+  ["halted", ""],
+  ["stopped", "; to start it: supervisor start mine"],
+])(
+  "arm of a bot that was not locked says that its restored data agrees with its account again (%s)",
+  async (state, more) => {
+    const out = `mine agrees with its account again after its restore; it is ${state}${more}\n`;
+    const answer = { state, started: state === "running", reconciled: true };
+    expect(await armed(answer)).toEqual({ out, err: "", code: 0 });
+  },
+);
+
 test("arm --json exits by the same answer", async () => {
   const answer = { bot: "mine", state: "backoff", started: false, reason: "exited with 1" };
   expect(await armed(answer, "--json")).toEqual({ out: `${JSON.stringify(answer)}\n`, err: "", code: 1 });
