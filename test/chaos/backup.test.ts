@@ -41,8 +41,8 @@ test.concurrent("backup run, list, verify and prune need no daemon, and each fai
   expect(await rig.cli("backup", "verify", "--id", id)).toMatchObject({ code: 0, err: "", out: `${id}: stands L2\n` });
   const lost = id.replace(/\w{6}$/, "ffffff");
   expect(await rig.cli("backup", "verify", "--id", lost)).toMatchObject({
-    code: 3,
-    err: `cannot finish conf in local: source: there is no backup ${lost}\n`,
+    code: 2,
+    err: `cannot find backup ${lost}: it is not there\nhint: supervisor backup list shows what is stored\n`,
   });
   expect(await rig.cli("backup", "verify", "--id", `${id}0`)).toMatchObject({ code: 2 });
   expect(await rig.cli("backup", "verify", "state", "--id", id)).toMatchObject({ code: 2 });

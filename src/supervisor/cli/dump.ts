@@ -13,8 +13,10 @@ import {
 import { EXIT } from "../../core/exit-code.ts";
 import { parseReading } from "../../core/instrument-page.ts";
 import { parseSample } from "../../core/samples.ts";
+import { guessText } from "../../core/nearest.ts";
 import { formatSize } from "../../core/size.ts";
 import { instrumentLines } from "../../report/blackbox-text.ts";
+import { layOut, painter } from "../../report/text-table.ts";
 import { dumpReport } from "../../report/dump-text.ts";
 import { filesOf } from "../runtime/bot-plan.ts";
 import { loadConfig } from "../runtime/config/load.ts";
@@ -86,17 +88,10 @@ async function list(bot: string | undefined, options: Options, io: CliIo): Promi
   const rows = dumps.map(({ name: { id, bot: of, at, reason, signature }, bytes }) => {
     // Its name tells the second.
     const when = new Date(at).toISOString().replace(".000Z", "Z");
-    return [id, when, of, reason, `kind ${signature}`, formatSize(bytes)];
+    return [[id], [when], [of], [reason], [signature], [formatSize(bytes)]] as const;
   });
-  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
-  for (const row of rows)
-    io.out(
-      row
-        .map((text, column) => text.padEnd(widths[column] ?? 0))
-        .join("  ")
-        .trimEnd(),
-    );
-  return undefined;
+  const header = ["DUMP", "MADE", "BOT", "REASON", "KIND", "SIZE"];
+  return io.out(layOut({ header, rows, dispensable: ["SIZE", "KIND"] }, io.columns, painter(io.colour)));
 }
 
 async function show(dump: string, options: Options, io: CliIo): Promise<void> {
@@ -191,7 +186,10 @@ function choose(wanted: string, dumps: readonly DumpFile[]): DumpFile {
   const found = dumps.findLast(({ file, name }) => file === wanted || name.id === wanted || name.bot === wanted);
   if (found === undefined)
     throw new NoDumpError(
-      `cannot find dump ${wanted}: no dump has this id or file name, and no bot of this name has one`,
+      `cannot find dump ${wanted}: no dump has this id or file name, and no bot of this name has one${guessText(
+        wanted,
+        dumps.flatMap(({ name }) => [name.bot, name.id]),
+      )}`,
     );
   return found;
 }

@@ -163,7 +163,12 @@ async function showReport(
 ): Promise<void> {
   const { findIncidents, pickIncidents } = await import("./incident-files.ts");
   const { incidentListText, incidentText } = await import("../../report/incident-text.ts");
-  const found = findIncidents(await findPlace(options, io));
+  const place = await findPlace(options, io);
+  const found = findIncidents(place);
+  if (found.length === 0 && what !== "last") {
+    const { refuseUnknownBot } = await import("./known-bots.ts");
+    await refuseUnknownBot(what, place, options, io);
+  }
   if (list) {
     const shown = found.length === 0 ? [] : pickIncidents(found, what);
     return io.out(json ? plainJson(shown.map(({ raw }) => raw)) : incidentListText(shown.map((one) => one.report)));

@@ -120,6 +120,12 @@ test("emergency report names an incident that there is not, and the name that is
     await expect(rig.run(command, "report", "mnie", ...more)).rejects.toThrow(`${wrong} mnie; did you mean "mine"?`);
 });
 
+test("emergency report of a bot without an incident says so, and of one that there is not who is likely meant", async () => {
+  await using rig = rigWith();
+  await expect(rig.run(command, "report", "mine")).rejects.toThrow("there is no incident: nothing was closed yet");
+  await expect(rig.run(command, "report", "mnie")).rejects.toThrow('the bots are mine; did you mean "mine"?');
+});
+
 test("emergency report --list BOT lists the incidents of that bot", async () => {
   await using rig = rigWith(OLD);
   rig.write(
