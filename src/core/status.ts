@@ -42,6 +42,16 @@ const botStatusSchema = z.strictObject({
       "The bot should run: autostart or an operator's start, and since then no stop and no end that restart.policy lets stand.",
     ),
   reason: z.string().nullable().describe("Why the bot is not simply running, for people."),
+  restore: z
+    .strictObject({
+      target: z.string(),
+      backup: z.string().nullable().describe("Its id, or the file; null: the restore's journal cannot be read."),
+      since: time.nullable(),
+    })
+    .nullish()
+    .describe(
+      "The restore that has not ended and because of which the bot, which is down, is not started; null: none.",
+    ),
   pid: z.int().nullable(),
   generation: z.int().min(0),
   startedAt: time.nullable(),

@@ -73,7 +73,8 @@ test.concurrent("a restore stops its bot, starts it with level minimal, and the 
   expect(after.lastExit).toMatchObject({ cause: "stopped", detail: "stopped for a restore of state" });
   expect(after.pid).not.toBe(before.pid);
   expect(levelFile(rig)).toBe("minimal");
-  expect(await rig.cli("arm", "bot", "--reason", "looked at it")).toMatchObject({ code: 0 });
+  const out = "bot agrees with its account again after its restore; it is running\n";
+  expect(await rig.cli("arm", "bot", "--reason", "looked at it")).toMatchObject({ code: 0, out });
   expect(levelFile(rig)).toBe("normal");
   expect(await rig.cli("arm", "bot", "--reason", "again")).toMatchObject({ code: 1 });
 
@@ -97,18 +98,30 @@ test.concurrent("a bot that a person stops during a restore stays down after it,
   await until("it is deaf", () => existsSync(rig.path("deaf")));
   const restore = rig.cli("restore", "state", "--yes");
   await rig.botUntil("the restore waits for it", ({ state }) => state === "stopping", undefined, "slow");
+  const held = await rig.bot("bot");
+  expect(held).toMatchObject({
+    state: "stopped",
+    reason: expect.stringMatching(
+      /^stopped for a restore of state, which has not ended \(it began 20\S+Z, from state-full-/,
+    ),
+    restore: { target: "state", backup: expect.stringMatching(/^state-full-/), since: expect.any(String) },
+  });
+  expect((await rig.cli("status")).out).toContain(`bot: ${held.reason}`);
   // The restore has stopped the one before, and comes to the other afterwards.
   for (const name of ["bot", "late"])
     // Safe: one order after the other.
     // oxlint-disable-next-line no-await-in-loop
     expect((await rig.cli("stop", name)).code).toBe(0);
   expect(await restore).toMatchObject({ code: 0 });
-  expect(await rig.bot("other")).toMatchObject({ state: "running", generation: 2 });
+  expect(await rig.bot("other")).toMatchObject({ state: "running", generation: 2, restore: null });
+  const events = await rig.cli("events", "--bot", "other");
+  expect(events.out).toContain("running → stopping: stopped for a restore of state\n");
+  expect(events.out).toContain("the restore of state that had stopped it starts it again\n");
   expect(await rig.bot("slow")).toMatchObject({ state: "running", generation: 2 });
   for (const name of ["bot", "late"])
     // Safe: one question after the other.
     // oxlint-disable-next-line no-await-in-loop
-    expect(await rig.bot(name)).toMatchObject({ state: "stopped", wanted: false, generation: 1 });
+    expect(await rig.bot(name)).toMatchObject({ state: "stopped", wanted: false, generation: 1, reason: null });
   expect((await rig.cli("start", "bot")).code).toBe(0);
   expect(await rig.cli("restore", "state", "--yes")).toMatchObject({ code: 0 });
   expect(await rig.bot("bot")).toMatchObject({ state: "running", generation: 3 });

@@ -79,15 +79,29 @@ export function settleRestores(stateDir: string, clock: Clock): readonly Settled
   return settled;
 }
 
-/** Why the bot may not start now; `undefined` when it may. Reads the folder anew: a worker may have come or gone. */
-export function restoreHolding(stateDir: string, bot: string): string | undefined {
+/** A restore that has not ended and holds a bot down. */
+export interface OpenRestore {
+  readonly target: string;
+  /** What it brings back, since when, and whether it has stopped the bot; `undefined`: its journal cannot be read. */
+  readonly known: { readonly backup: string; readonly since: string; readonly stopped: boolean } | undefined;
+}
+
+/** The first one that holds the bot; `undefined`: none does. Reads the folder anew: a worker may have come or gone. */
+export function openRestoreOf(stateDir: string, bot: string): OpenRestore | undefined {
   for (const target of openRestores(stateDir)) {
     const journal = tryRead(stateDir, target);
     if (journal === "none") continue;
-    if (journal === "damaged" || journal.bots.includes(bot))
-      return `a restore of ${target} has not ended; supervisor backup list ends one that was broken off`;
+    if (journal === "damaged") return { target, known: undefined };
+    const { bots, backup, startedAt: since, stopped } = journal;
+    if (bots.includes(bot)) return { target, known: { backup, since, stopped: stopped.includes(bot) } };
   }
   return undefined;
+}
+
+/** Why the bot may not start now. */
+export function heldText({ target, known }: OpenRestore): string {
+  const facts = known === undefined ? "" : ` (it began ${known.since}, from ${known.backup})`;
+  return `a restore of ${target} has not ended${facts}; supervisor backup list ends one that was broken off`;
 }
 
 function settleOne(stateDir: string, target: string, clock: Clock): Settled | undefined {

@@ -10,6 +10,7 @@ import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import type { SharedFolders } from "./shared-folders.ts";
 import type { Remains } from "./survey.ts";
+import type { Held } from "./restores.ts";
 
 export interface BotDeps {
   readonly clock: Clock;
@@ -24,7 +25,7 @@ export interface BotDeps {
   /** Another supervisor has the state folder by now: nothing is started, nor written there for the next start; absent: it cannot be. */
   readonly foreign?: () => boolean;
   /** Why a restore keeps the bot down; `undefined`: none does; absent where nothing is started. */
-  readonly restoring?: (bot: string) => string | undefined;
+  readonly restoring?: (bot: string) => Held | undefined;
   /** Tells the cgroups of two supervisors on one machine apart. */
   readonly installation: string;
   /** The supervisor's own environment. */

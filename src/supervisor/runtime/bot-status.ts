@@ -1,10 +1,12 @@
 /** The part of the status object that describes one bot. */
+import type { OpenRestore } from "../../actions/backup/restore-journal.ts";
 import type { CloseReport } from "../../core/close-job.ts";
 import { retriesByItself, type RungOutcome } from "../../core/ladder.ts";
 import { restartsInPeriod } from "../../core/budget.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import type { BotStatus } from "../../core/status.ts";
 import { causeText } from "../../core/trigger-text.ts";
+import { isAlive } from "./live-plan.ts";
 import { botReady, failuresInRow } from "../../core/verdict.ts";
 import { isOpen, type Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -17,6 +19,8 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
   const generation = livingGeneration(bot);
   const nowMs = clock.monotonicMs();
   const probes = generation?.probes ?? [];
+  // Of one that is up the restore has not begun to touch anything.
+  const restore = isAlive(state.kind) ? undefined : bot.turn.openRestore;
   return {
     name: bot.plan.name,
     account: bot.plan.account,
@@ -24,7 +28,8 @@ export async function botStatus(bot: Bot, clock: Clock): Promise<BotStatus> {
     health: state.kind === "running" ? (generation?.health ?? "pending") : healthWhenDown(state),
     ready: isReady(bot),
     wanted: state.wanted || bot.turn.isDue,
-    reason: reasonOf(bot),
+    reason: reasonOf(bot, restore),
+    restore: restore === undefined ? null : restoreOf(restore),
     pid: generation?.child.pid ?? null,
     generation: state.generation,
     startedAt: generation?.startedAt.toISOString() ?? null,
@@ -59,9 +64,22 @@ function healthWhenDown(state: State): BotStatus["health"] {
   return state.kind === "starting" || state.kind === "stopped" ? "pending" : "unhealthy";
 }
 
-function reasonOf(bot: Bot): string | null {
-  const { plan, lockout } = bot;
-  const { waitsFor, waitsForRestore, keptDown } = bot.turn;
+function restoreOf({ target, known }: OpenRestore): BotStatus["restore"] {
+  return { target, backup: known?.backup ?? null, since: known?.since ?? null };
+}
+
+function stoppedReason({ plan, turn }: Bot, restore: OpenRestore | undefined): string | null {
+  const { waitsFor, waitsForRestore, keptDown, staysDown } = turn;
+  if (keptDown !== undefined) return `kept down: ${keptDown}; to start it: supervisor start ${plan.name}`;
+  if (waitsForRestore !== undefined) return `waits: ${waitsForRestore}`;
+  // One that a person has stopped as well is not started by the end of the restore.
+  if (restore?.known?.stopped === true && !staysDown)
+    return `stopped for a restore of ${restore.target}, which has not ended (it began ${restore.known.since}, from ${restore.known.backup}); it is started again afterwards`;
+  return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
+}
+
+function reasonOf(bot: Bot, restore: OpenRestore | undefined): string | null {
+  const { lockout } = bot;
   const { state } = bot.loop;
   switch (state.kind) {
     case "halted":
@@ -76,9 +94,7 @@ function reasonOf(bot: Bot): string | null {
     case "stopping":
       return state.lastExit?.detail ?? null;
     case "stopped":
-      if (keptDown !== undefined) return `kept down: ${keptDown}; to start it: supervisor start ${plan.name}`;
-      if (waitsForRestore !== undefined) return `waits: ${waitsForRestore}`;
-      return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
+      return stoppedReason(bot, restore);
     case "starting":
     case "running":
       return null;

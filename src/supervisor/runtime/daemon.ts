@@ -240,7 +240,7 @@ export class Daemon {
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       // One that a reload takes in later was let go of by this supervisor.
       endedCleanly: () => this.#started || clean,
-      restoring: (bot) => this.#backups.restores.holding(bot),
+      restoring: (bot) => this.#backups.restores.held(bot),
       onChange: () => {
         this.#changed = true;
         this.#order?.poke();

@@ -17,6 +17,7 @@ import type { MachineWatch } from "./machine-watch.ts";
 import type { Pulse } from "./pulse.ts";
 import { SharedFolders } from "./shared-folders.ts";
 import { accountOf, marksOfRemains, supervisedElsewhere, type Remains } from "./survey.ts";
+import type { Held } from "./restores.ts";
 
 /** Bots whose processes are compared with all of the machine in one turn, some 0.2 ms each. */
 const FORGOTTEN_AT_ONCE = 10;
@@ -41,7 +42,7 @@ export interface FleetDeps {
   readonly foreign: () => boolean;
   readonly endedCleanly: () => boolean;
   /** As in `BotDeps`. */
-  readonly restoring: (bot: string) => string | undefined;
+  readonly restoring: (bot: string) => Held | undefined;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
   /** As in `BotDeps`. */

@@ -40,13 +40,17 @@ export function decisionEntry(
   to: State,
   effects: readonly Effect[],
 ): JournalInput {
-  let text = move(event, from, to);
+  const what = describeEvent(event);
+  let notes = "";
+  let told = false;
   let level: Level = from.kind === to.kind ? "debug" : "info";
   for (const effect of effects) {
     if (effect.kind !== "note") continue;
-    text += `; ${effect.text}`;
+    notes += notes === "" ? effect.text : `; ${effect.text}`;
+    told ||= says(effect.text, what);
     level = louder(level, effect.level);
   }
+  const text = `${move(from, to)}: ${told ? notes : notes === "" ? what : `${what}; ${notes}`}`;
   return {
     kind: "decision",
     bot,
@@ -64,9 +68,13 @@ function louder(level: Level, other: Level): Level {
   return LEVELS.indexOf(other) > LEVELS.indexOf(level) ? other : level;
 }
 
-function move(event: Event, from: State, to: State): string {
-  const what = describeEvent(event);
-  return from.kind === to.kind ? `${to.kind}: ${what}` : `${from.kind} → ${to.kind}: ${what}`;
+function move(from: State, to: State): string {
+  return from.kind === to.kind ? to.kind : `${from.kind} → ${to.kind}`;
+}
+
+/** The note begins with the event, and says more. */
+function says(note: string, what: string): boolean {
+  return note.startsWith(what) && [undefined, ";", ":", ","].includes(note[what.length]);
 }
 
 function describeEvent(event: Event): string {
@@ -108,9 +116,10 @@ function describeEvent(event: Event): string {
       return "the bot asked for a reset of its backoff";
     case "newPolicy":
       return "a new policy holds";
-    case "start":
     case "stop":
     case "restart":
+      return event.why ?? event.kind;
+    case "start":
     case "arm":
     case "acknowledge":
     case "spawned":

@@ -3,10 +3,12 @@
  * bot whose data is being replaced is not started meanwhile, by nobody.
  */
 import {
+  heldText,
+  openRestoreOf,
   openRestores,
-  restoreHolding,
   serverWork,
   settleRestores,
+  type OpenRestore,
   type Settled,
 } from "../../actions/backup/restore-journal.ts";
 import { startServerOf } from "../../actions/backup/restore-server.ts";
@@ -17,6 +19,12 @@ import type { Clock } from "../../platform/clock.ts";
 const OLD_TICKS = 3_600;
 /** Ticks of the daemon between two looks for a restore that was broken off. */
 const LOOK_TICKS = 10;
+
+/** Why a bot may not start, and the restore because of which, where its journal was found. */
+export interface Held {
+  readonly reason: string;
+  readonly open: OpenRestore | undefined;
+}
 
 interface RestoresDeps {
   readonly stateDir: string;
@@ -45,13 +53,19 @@ export class Restores {
     this.#settle();
   }
 
-  /** Why the bot may not start now; `undefined` when it may. Nothing that cannot be read reads as "may". */
-  holding(bot: string): string | undefined {
+  /** What keeps the bot from its start now; `undefined` when it may start. Nothing that cannot be read reads as "may". */
+  held(bot: string): Held | undefined {
     try {
-      return restoreHolding(this.#deps.stateDir, bot);
+      const open = openRestoreOf(this.#deps.stateDir, bot);
+      return open === undefined ? undefined : { reason: heldText(open), open };
     } catch (error) {
-      return `cannot look for restores: ${error instanceof Error ? error.message : String(error)}`;
+      const why = error instanceof Error ? error.message : String(error);
+      return { reason: `cannot look for restores: ${why}`, open: undefined };
     }
+  }
+
+  holding(bot: string): string | undefined {
+    return this.held(bot)?.reason;
   }
 
   /** Why there can be no reload of these bots now: a restart would let one of them open data that is being replaced under it. */

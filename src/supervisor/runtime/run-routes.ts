@@ -50,10 +50,12 @@ function answerTimeoutMs(bot: Bot): number {
 export async function start(bot: Bot, request: Request): Promise<Response> {
   const refusal = startRefusal(bot);
   if (refusal !== undefined) return refusal;
+  const target = restoredTarget(request);
   // Who has stopped it meanwhile has the last word.
-  if (restoredTarget(request) !== undefined && bot.turn.staysDown)
+  if (target !== undefined && bot.turn.staysDown)
     return json({ bot: bot.plan.name, state: bot.loop.state.kind, staysDown: true });
   const already = bot.loop.state.kind === "running";
+  if (target !== undefined) bot.fact("info", `the restore of ${target} that had stopped it starts it again`);
   bot.loop.post({ kind: "start" });
   return upAnswer(bot, "start", already);
 }

@@ -1,10 +1,12 @@
 /** Whether a bot may be started by nobody's order: what it waits for, and what keeps it down, until somebody says otherwise. */
+import type { OpenRestore } from "../../actions/backup/restore-journal.ts";
 import type { EventKind } from "../../core/lifecycle-types.ts";
 import { endsWait } from "../../core/start-order.ts";
+import type { Held } from "./restores.ts";
 
 interface StartTurnDeps {
-  /** Why a restore keeps the bot down; `undefined`: none does. */
-  readonly restoring: () => string | undefined;
+  /** What keeps the bot down; `undefined`: no restore does. */
+  readonly restoring: () => Held | undefined;
   /** Starts the bot. */
   readonly start: () => void;
   readonly alert: (text: string) => void;
@@ -29,6 +31,11 @@ export class StartTurn {
     return this.#restore;
   }
 
+  /** The restore that has not ended and uses the bot's data. */
+  get openRestore(): OpenRestore | undefined {
+    return this.#deps.restoring()?.open;
+  }
+
   /** It is to run once what it waits for is over. */
   get isDue(): boolean {
     return this.waitsFor.length > 0 || this.#restore !== undefined;
@@ -45,7 +52,7 @@ export class StartTurn {
 
   /** The first start, by nobody's order: it waits while a restore replaces the bot's data. */
   come(): void {
-    const restore = this.#deps.restoring();
+    const restore = this.#deps.restoring()?.reason;
     if (restore === undefined) return this.#deps.start();
     if (this.#restore !== restore) this.#deps.alert(`not started yet: ${restore}`);
     this.#restore = restore;

@@ -2,7 +2,12 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { restoreHolding, settleRestores } from "../../../src/actions/backup/restore-journal.ts";
+import {
+  heldText,
+  openRestoreOf,
+  settleRestores,
+  type OpenRestore,
+} from "../../../src/actions/backup/restore-journal.ts";
 import { formatOf } from "../../../src/core/restore-job.ts";
 import { settlementOf, swapMoves } from "../../../src/core/restore-journal.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
@@ -28,21 +33,27 @@ test("settleRestores() deletes what was moved aside after 7 days, and not before
   expect(query(rig.database, "SELECT count(*) FROM orders")).toBe("10");
 });
 
-test("restoreHolding() holds the bots of an open restore, and every bot when its journal cannot be read", async () => {
+test("openRestoreOf() holds the bots of an open restore, and every bot when its journal cannot be read", async () => {
   using rig = new RestoreRig();
   rig.fill(10).close();
   expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
-  expect(restoreHolding(rig.stateDir, "momentum")).toBe(undefined);
+  expect(openRestoreOf(rig.stateDir, "momentum")).toBe(undefined);
+  const { id: backup } = rig.stored();
   const job = rig.restoreJob(rig.sqlite, { bots: ["momentum"] });
-  const held: (string | undefined)[] = [];
+  const held: (OpenRestore | undefined)[] = [];
   const onStep = (step: string): void => {
-    if (step === "swapped") held.push(restoreHolding(rig.stateDir, "momentum"), restoreHolding(rig.stateDir, "other"));
+    if (step === "swapped") held.push(openRestoreOf(rig.stateDir, "momentum"), openRestoreOf(rig.stateDir, "other"));
   };
   expect(await rig.restore(job, { onStep })).toBe(0);
-  expect(held).toEqual([expect.stringContaining("has not ended"), undefined]);
+  const known = { backup, since: expect.any(String), stopped: false };
+  expect(held).toEqual([{ target: "state", known }, undefined]);
+  const [open] = held;
+  expect(open && heldText(open)).toContain(
+    `a restore of state has not ended (it began ${open?.known?.since}, from ${backup})`,
+  );
   const folder = join(rig.stateDir, "backups", "restores");
   writeFileSync(join(folder, "state.restore.json"), "{");
-  expect(restoreHolding(rig.stateDir, "other")).toContain("has not ended");
+  expect(openRestoreOf(rig.stateDir, "other")).toEqual({ target: "state", known: undefined });
   expect(settleRestores(rig.stateDir, systemClock)).toMatchObject([{ outcome: "failed", bots: undefined }]);
   expect(readdirSync(folder)).toContain("state.restore.json");
 });
