@@ -7,6 +7,7 @@ import { readLockoutFile } from "../../src/supervisor/runtime/lockout-store.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { startPaper } from "./paper.ts";
+import { findProcess } from "./processes.ts";
 
 test.concurrent("a bot that was renamed while the supervisor was dead is ended before its successor starts", async () => {
   await using rig = new Rig({ bots: { old: { command: STAY, account: "main" } } });
@@ -19,6 +20,29 @@ test.concurrent("a bot that was renamed while the supervisor was dead is ended b
   await rig.botIn("running");
   expect(isLive(old)).toBe(false);
 });
+
+test.concurrent.each([
+  ["is not in the config any more", {}],
+  ["has another account now", { old: { command: STAY, account: "other" } }],
+])(
+  "what a bot left in its cgroup, without a mark of its own, is ended before the next one of its account starts: it %s",
+  async (_, others) => {
+    const unmarked = ["sh", "-c", "env -i sleep 600 & exec sleep 601"];
+    await using rig = new Rig({ bots: { old: { command: unmarked, account: "main" } } });
+    await rig.run();
+    if ((await rig.status()).supervisor.cgroup === "none") return;
+    const old = await until("the old bot runs", async () => (await rig.bot("old")).pid ?? undefined);
+    const child = await until("its child runs", () => findProcess(rig.folder, "sleep", "600"));
+    await rig.endDaemon("SIGKILL");
+    process.kill(old, "SIGKILL");
+    const look = ["sh", "-c", `grep -q sleep /proc/${child}/cmdline && echo beside it; exec sleep 602`];
+    rig.configure({ ...others, bot: { command: look, account: "main" } });
+    await rig.run();
+    await rig.botIn("running");
+    expect(isLive(child)).toBe(false);
+    expect(rig.log).not.toContain("beside it");
+  },
+);
 
 test.concurrent("a lockout belongs to the account: it holds under another name, and arm ends it for both", async () => {
   await using paper = await startPaper();

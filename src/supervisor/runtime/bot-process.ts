@@ -271,8 +271,11 @@ export class BotProcess {
   /** Pids of what an earlier supervisor may have left, as of the census; [0] where processes cannot be listed. */
   leftovers(census: Census | undefined): readonly number[] {
     const { starter } = this.#deps;
+    // Only the cgroup that was made just now has held nobody: those of the last start and of kin are asked.
+    const empty = starter.untouched ? starter.cgroup : undefined;
     try {
-      const living = livingIn(starter.untouched ? this.fence.map(withoutCgroup) : this.fence, census);
+      const fence = this.fence.map((marks) => (marks.cgroup === empty ? { ...marks, cgroup: undefined } : marks));
+      const living = livingIn(fence, census);
       if (living.length === 0) this.#foundNobodyAtMs = this.#deps.clock.monotonicMs();
       return living;
     } catch {
@@ -303,9 +306,4 @@ export class BotProcess {
       // Unknown is not gone.
     }
   }
-}
-
-/** The same marks where the cgroup was made just now and has held nobody, so that it need not be asked. */
-function withoutCgroup(marks: TreeMarks): TreeMarks {
-  return { ...marks, cgroup: undefined };
 }
