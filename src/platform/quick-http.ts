@@ -12,6 +12,8 @@ export interface QuickRequest {
   readonly body?: unknown;
   /** `undefined`: for as long as it takes. */
   readonly deadlineMs: number | undefined;
+  /** Sent before, on the same connection: the request follows once anything has come back, so that nobody gets it who does not answer. */
+  readonly ping?: { readonly path: string; readonly deadlineMs: number };
 }
 
 export interface QuickAnswer {
@@ -43,15 +45,22 @@ export async function quickAsk(request: QuickRequest, clock: Clock): Promise<Qui
   const io = quickIo();
   const fd = io?.connect(request.unix);
   if (io === undefined || fd === undefined) return undefined;
+  const incoming = { io, fd, clock, bytes: new Uint8Array(BUFFER_BYTES), length: 0 };
+  const { ping, deadlineMs } = request;
   try {
+    if (ping !== undefined) {
+      if (!io.send(fd, encoded({ method: "GET", path: ping.path }))) return undefined;
+      await takeMore(incoming, clock.monotonicMs(), ping.deadlineMs);
+    }
     if (!io.send(fd, encoded(request))) return undefined;
-    return await receive(io, fd, request.deadlineMs, clock);
+    if (ping !== undefined) await takeAnswer(incoming, ping.deadlineMs);
+    return await takeAnswer(incoming, deadlineMs);
   } finally {
     io.close(fd);
   }
 }
 
-function encoded({ method, path, body }: QuickRequest): Uint8Array {
+function encoded({ method, path, body }: Pick<QuickRequest, "method" | "path" | "body">): Uint8Array {
   const encoder = new TextEncoder();
   const content = body === undefined ? "" : JSON.stringify(body);
   const length = encoder.encode(content).length;
@@ -60,26 +69,51 @@ function encoded({ method, path, body }: QuickRequest): Uint8Array {
   return encoder.encode(head + content);
 }
 
-async function receive(io: QuickIo, fd: number, deadlineMs: number | undefined, clock: Clock): Promise<QuickAnswer> {
-  const started = clock.monotonicMs();
-  let bytes = new Uint8Array(BUFFER_BYTES);
-  let length = 0;
+/** What has come on a connection and is not taken yet. */
+interface Incoming {
+  readonly io: QuickIo;
+  readonly fd: number;
+  readonly clock: Clock;
+  bytes: Uint8Array<ArrayBuffer>;
+  length: number;
+}
+
+/** The next answer, once it is whole. */
+async function takeAnswer(incoming: Incoming, deadlineMs: number | undefined): Promise<QuickAnswer> {
+  const startedMs = incoming.clock.monotonicMs();
   let answer: Head | undefined;
-  while (answer === undefined || length < answer.end) {
-    if (length === bytes.length) bytes = grown(bytes, Math.max(answer?.end ?? 0, 2 * bytes.length));
-    const taken = io.receive(fd, bytes.subarray(length), SLICE_MS);
-    if (taken === undefined) {
-      if (deadlineMs !== undefined && clock.monotonicMs() - started >= deadlineMs) throw new QuickTimeoutError("late");
-      // Safe: one look after the other, with a turn of the loop between.
-      // oxlint-disable-next-line no-await-in-loop
-      await sleep(clock, 0);
-      continue;
-    }
-    if (taken <= 0) throw new QuickLostError("the connection was closed before the whole answer was there");
-    length += taken;
+  for (;;) {
+    const { bytes, length } = incoming;
     answer ??= headOf(bytes.subarray(0, length));
+    if (answer !== undefined && length >= answer.end) {
+      const { status, start, end } = answer;
+      const text = new TextDecoder().decode(bytes.subarray(start, end));
+      bytes.copyWithin(0, end, length);
+      incoming.length -= end;
+      return { status, text };
+    }
+    if (length === bytes.length) incoming.bytes = grown(bytes, Math.max(answer?.end ?? 0, 2 * bytes.length));
+    // Safe: one piece after the other.
+    // oxlint-disable-next-line no-await-in-loop
+    await takeMore(incoming, startedMs, deadlineMs);
   }
-  return { status: answer.status, text: new TextDecoder().decode(bytes.subarray(answer.start, answer.end)) };
+}
+
+/** Waits for the next piece. */
+async function takeMore(incoming: Incoming, startedMs: number, deadlineMs: number | undefined): Promise<void> {
+  const { io, fd, clock, bytes, length } = incoming;
+  for (;;) {
+    const taken = io.receive(fd, bytes.subarray(length), SLICE_MS);
+    if (taken !== undefined) {
+      if (taken <= 0) throw new QuickLostError("the connection was closed before the whole answer was there");
+      incoming.length += taken;
+      return;
+    }
+    if (deadlineMs !== undefined && clock.monotonicMs() - startedMs >= deadlineMs) throw new QuickTimeoutError("late");
+    // Safe: one look after the other, with a turn of the loop between.
+    // oxlint-disable-next-line no-await-in-loop
+    await sleep(clock, 0);
+  }
 }
 
 function grown(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {

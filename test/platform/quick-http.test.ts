@@ -12,23 +12,33 @@ interface Rig extends AsyncDisposable {
   readonly heard: string[];
 }
 
-/** Answers each request with these pieces, one per turn of the loop, and hangs up after them when asked to. */
-function rawServer(pieces: readonly string[], { hangUp = false } = {}): Rig {
+/** Answers each request with these pieces, or those of `later` from the second on, one per turn of the loop, and hangs up after them when asked to. */
+function rawServer(
+  pieces: readonly string[],
+  { hangUp = false, later = pieces }: { hangUp?: boolean; later?: readonly string[] } = {},
+): Rig {
   const dir = mkdtempSync(join(tmpdir(), "qh-"));
   const unix = join(dir, "s");
   const heard: string[] = [];
+  let answered = Promise.resolve();
   const server = Bun.listen({
     unix,
     socket: {
       async data(socket, bytes) {
+        const { length } = heard;
         heard.push(bytes.toString());
-        for (const piece of pieces) {
+        const before = answered;
+        const { promise, resolve: done } = Promise.withResolvers<void>();
+        answered = promise;
+        await before;
+        for (const piece of length === 0 ? pieces : later) {
           // Safe: the pieces are to come one after the other.
           // oxlint-disable-next-line no-await-in-loop
           await new Promise((resolve) => void setImmediate(resolve));
           socket.write(piece);
           socket.flush();
         }
+        done();
         if (hangUp) socket.end();
       },
     },
@@ -101,4 +111,43 @@ test.for([
   await using server = rawServer([bytes], { hangUp: true });
   await expect(ask(server.unix)).rejects.toMatchObject({ code: "ECONNRESET" });
   expect(server.heard).toHaveLength(1);
+});
+
+const PING = { path: "/v1/ping", deadlineMs: 20_000 };
+
+test("quickAsk() sends a request after its ping was answered, over one connection of Bun's own server", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "qh-"));
+  const unix = join(dir, "s");
+  const seen: string[] = [];
+  const server = Bun.serve({
+    unix,
+    fetch: async (request) => {
+      seen.push(`${request.method} ${new URL(request.url).pathname} ${await request.text()}`);
+      return Response.json({ n: seen.length });
+    },
+  });
+  try {
+    const request = { unix, method: "POST", path: "/v1/x", body: "b", deadlineMs: undefined, ping: PING } as const;
+    expect(await quickAsk(request, systemClock)).toEqual({ status: 200, text: '{"n":2}' });
+    expect(seen).toEqual(["GET /v1/ping ", 'POST /v1/x "b"']);
+  } finally {
+    await server.stop(true);
+    rmSync(dir, { recursive: true, force: true });
+  }
+});
+
+test("quickAsk() tells the answer of the ping from its own, in whatever pieces they come", async () => {
+  const later = Array.from("HTTP/1.1 409 No\r\nContent-Length: 4\r\n\r\nover");
+  await using server = rawServer(Array.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nup"), { later });
+  const request = { unix: server.unix, method: "POST", path: "/v1/x", deadlineMs: 20_000, ping: PING } as const;
+  expect(await quickAsk(request, systemClock)).toEqual({ status: 409, text: "over" });
+});
+
+test("quickAsk() keeps its request from a server that does not answer the ping", async () => {
+  await using server = rawServer([]);
+  const ping = { ...PING, deadlineMs: 200 };
+  const request = { unix: server.unix, method: "POST", path: "/v1/x", deadlineMs: undefined, ping } as const;
+  await expect(quickAsk(request, systemClock)).rejects.toMatchObject({ name: "TimeoutError" });
+  expect(server.heard.join("")).toMatch(/^GET \/v1\/ping HTTP\/1\.1\r\n[^]*\r\n\r\n$/);
+  expect(server.heard.join("")).not.toContain("POST");
 });

@@ -86,9 +86,14 @@ async function read(place: Place, path: string): Promise<Answer> {
 }
 
 /** Nothing is asked of a daemon that does not answer; it answers when the deed is done, which may take as long as a bot takes to stop. */
-async function command(place: Place, path: string, body: unknown): Promise<Answer> {
-  await ping(place);
-  return await send(place, { method: "POST", path, body, deadlineMs: undefined });
+function command(place: Place, path: string, body: unknown): Promise<Answer> {
+  const asked = { method: "POST", path, body, deadlineMs: undefined } as const;
+  return guarded(place, async (unix) => {
+    const answer = await quickAsk({ ...asked, unix, ping: PING }, systemClock);
+    if (answer !== undefined) return toAnswer(answer);
+    await askByFetch(unix, PING);
+    return toAnswer(await askByFetch(unix, asked));
+  });
 }
 
 /** One request, with the answer as a stream that has no end. */
@@ -99,7 +104,7 @@ export async function request(place: Place, method: Method, path: string): Promi
 
 /** Whatever answers is alive, also a daemon that does not know the question. */
 async function ping(place: Place): Promise<void> {
-  await send(place, { method: "GET", path: "/v1/ping", body: undefined, deadlineMs: PING_MS });
+  await send(place, PING);
 }
 
 interface Answer {
@@ -115,11 +120,16 @@ interface Asked {
   readonly deadlineMs: number | undefined;
 }
 
+const PING = { method: "GET", path: "/v1/ping", body: undefined, deadlineMs: PING_MS } as const satisfies Asked;
+
 function send(place: Place, asked: Asked): Promise<Answer> {
-  return guarded(place, async (unix) => {
-    const { status, text } = (await quickAsk({ ...asked, unix }, systemClock)) ?? (await askByFetch(unix, asked));
-    return { ok: status >= 200 && status < 300, status, value: parsed(text) };
-  });
+  return guarded(place, async (unix) =>
+    toAnswer((await quickAsk({ ...asked, unix }, systemClock)) ?? (await askByFetch(unix, asked))),
+  );
+}
+
+function toAnswer({ status, text }: QuickAnswer): Answer {
+  return { ok: status >= 200 && status < 300, status, value: parsed(text) };
 }
 
 async function askByFetch(unix: string, { method, path, body, deadlineMs }: Asked): Promise<QuickAnswer> {

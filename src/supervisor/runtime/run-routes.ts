@@ -86,6 +86,7 @@ const TARGET = /^[a-z][a-z0-9-]{0,31}$/;
 
 /** The target of the restore that asks; its name goes into a sentence. `undefined`: a person asks. */
 function restoredTarget(request: Request): string | undefined {
+  if (!request.url.includes("?")) return undefined;
   const target = new URL(request.url).searchParams.get("restore") ?? "";
   return TARGET.test(target) ? target : undefined;
 }
