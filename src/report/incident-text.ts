@@ -61,7 +61,7 @@ function runningPage(report: RunningReport): string[] {
     ...later.map((each) => `  then     ${triggerText(each)}`),
     ...goalLines(goals),
     `  time     ${startedAt} until now`,
-    `  next     supervisor status ${bot} shows where it is; where no supervisor runs, the next supervisor run goes on with it`,
+    `  next     wait for its end; one whose process has died is taken up by the next supervisor run, or supervisor emergency close ${bot}`,
     ...section("before", before === null ? ["the account has not been read yet"] : holdings(before)),
     ...section("timeline", timeline(report)),
     ...section("orders", orderLines({ orders })),
@@ -145,7 +145,7 @@ function section(title: string, lines: readonly string[]): string[] {
 
 function holdings(held: CloseReport["before"]): string[] {
   if (held === null) return ["the account could not be read"];
-  const worth = held.notional === undefined ? "" : `, ${held.notional.toFixed(2)} in all`;
+  const worth = held.notional === undefined ? "" : `; the positions are worth ${held.notional.toFixed(2)} in all`;
   const orders = held.orders === 0 ? "no open order" : counted(held.orders, "open order");
   const owed = (held.loans ?? []).map(({ symbol, amount, covered }) => `owed ${amount} ${symbol}, ${covered} there`);
   if (held.positions.length === 0) return [`no position, ${orders}`, ...owed];

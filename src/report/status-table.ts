@@ -70,7 +70,7 @@ function backupRow(backup: BackupStatus): readonly Cell[] {
 }
 
 function backupRemark(
-  { target, store, overdue, lastError, copies, damaged = [] }: BackupStatus,
+  { target, store, lastSuccessAt, verified, overdue, lastError, copies, damaged = [] }: BackupStatus,
   paint: Paint,
 ): readonly string[] {
   const [what, verb] = copies === undefined ? ["backup", "run"] : ["copy", "copy"];
@@ -79,6 +79,9 @@ function backupRemark(
     ...(overdue ? [paint(`${target}: its ${what} in ${store} is overdue; try it now: ${fix}`, "red")] : []),
     ...(lastError === null ? [] : [paint(`${target}: the last ${what} to ${store} failed: ${lastError}`, "yellow")]),
     ...damaged.map(({ id, reason }) => paint(`${target}: ${id} in ${store} is DAMAGED: ${reason}`, "red")),
+    ...(lastSuccessAt === null || verified
+      ? []
+      : [paint(`${target}: the last ${what} in ${store} is damaged; make another: ${fix}`, "red")]),
   ];
 }
 

@@ -35,21 +35,22 @@ test.each([
   expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
 });
 
+const backup = {
+  kind: "sqlite" as const,
+  target: "state",
+  store: "local",
+  lastSuccessAt: "2026-01-01T00:00:00.000Z",
+  lastDurationSeconds: 1.2,
+  sizeBytes: 1,
+  verified: true,
+  nextAt: "2026-01-02T00:00:00.000Z",
+  overdue: false,
+  failures: 0,
+  running: false,
+  lastError: null,
+};
+
 test.each([80, 100, 119])("statusTable() keeps the rows of bots and backups within %i columns", (columns) => {
-  const backup = {
-    kind: "sqlite" as const,
-    target: "state",
-    store: "local",
-    lastSuccessAt: "2026-01-01T00:00:00.000Z",
-    lastDurationSeconds: 1.2,
-    sizeBytes: 1,
-    verified: true,
-    nextAt: "2026-01-02T00:00:00.000Z",
-    overdue: false,
-    failures: 0,
-    running: false,
-    lastError: null,
-  };
   const of = { pid: 4_194_304, uptimeSeconds: 90_000, heartbeat: { at: null, ageSeconds: 0.4, status: null } };
   const status = { ...statusOf({}, { ...of, name: "a-bot-with-a-long-name" }), backups: [backup] };
   const rows = statusTable(status, { colour: false, detail: false, columns })
@@ -66,6 +67,21 @@ test("statusTable() says how many lines of the journal are lost, and nothing whi
   );
   expect(some).toContain("\n25 lines of the journal were lost since the supervisor started");
   expect(none).not.toContain("journal");
+});
+
+test.each([
+  [{}, "the last backup in local is damaged; make another: supervisor backup run state"],
+  [
+    { copies: { pendingBytes: 0, backups: 1, storedBytes: 1 } },
+    "the last copy in local is damaged; make another: supervisor backup copy state",
+  ],
+])("statusTable() says what to do about a last backup that was found damaged (%o)", (more, said) => {
+  const shown = (verified: boolean): string => {
+    const status = { ...statusOf(), backups: [{ ...backup, ...more, verified }] };
+    return statusTable(status, { colour: false, detail: false });
+  };
+  expect(shown(false)).toContain(`\nstate: ${said}`);
+  expect(shown(true)).not.toContain("make another");
 });
 
 test("statusTable() of an overdue drill says how the last one failed", () => {

@@ -1,6 +1,5 @@
 /** What is said of a deed on backups that failed, beside its reason: how much does not stand, and what a person does next. */
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
-import { counted } from "../../core/counted.ts";
 import { EXIT } from "../../core/exit-code.ts";
 
 interface Where {
@@ -38,5 +37,6 @@ export function unprovenText(lines: readonly BackupLine[]): string | undefined {
   const looked = lines.filter((line) => line.kind === "verified");
   const bad = looked.filter(({ ok }) => !ok).length;
   if (bad === 0 || lines.some(({ kind }) => kind === "failed")) return undefined;
-  return `${bad} of ${counted(looked.length, "backup")} ${bad === 1 ? "does not stand its" : "do not stand their"} verification`;
+  if (looked.length === 1) return "the backup does not stand its verification";
+  return `${bad} of ${looked.length} backups ${bad === 1 ? "does not stand its" : "do not stand their"} verification`;
 }

@@ -47,7 +47,7 @@ export function decisionEntry(
   for (const effect of effects) {
     if (effect.kind !== "note") continue;
     notes += notes === "" ? effect.text : `; ${effect.text}`;
-    told ||= says(effect.text, what);
+    told ||= says(effect.text, what, event);
     level = louder(level, effect.level);
   }
   const text = `${move(from, to)}: ${told ? notes : notes === "" ? what : `${what}; ${notes}`}`;
@@ -72,8 +72,9 @@ function move(from: State, to: State): string {
   return from.kind === to.kind ? to.kind : `${from.kind} → ${to.kind}`;
 }
 
-/** The note begins with the event, and says more. */
-function says(note: string, what: string): boolean {
+/** The note begins with the event, or names its trigger, and says more. */
+function says(note: string, what: string, event: Event): boolean {
+  if (event.kind === "emergency" && note.includes(`(${event.trigger})`)) return true;
   return note.startsWith(what) && [undefined, ";", ":", ","].includes(note[what.length]);
 }
 

@@ -54,6 +54,7 @@ const line = (ok: boolean) => ({ kind: "verified", id: ID, level: "L0", ok, deta
 
 test("unprovenText() counts what does not stand, unless something else has failed", () => {
   expect(unprovenText([line(true)])).toBe(undefined);
+  expect(unprovenText([line(false)])).toBe("the backup does not stand its verification");
   expect(unprovenText([line(false), line(true)])).toBe("1 of 2 backups does not stand its verification");
   expect(unprovenText([line(false), { kind: "failed", stage: "source", reason: "gone" }])).toBe(undefined);
 });

@@ -23,6 +23,7 @@ const OLD = {
   before: {
     positions: [{ symbol: "BTC/USDT:USDT", side: "long", amount: 2, notional: 56_000, hedged: false }],
     orders: 1,
+    notional: 56_000,
   },
   after: { positions: [], orders: 0 },
   orders: [
@@ -74,6 +75,7 @@ test("emergency report shows the newest incident as a page: cause, time, holding
   await using rig = rigWith(OLD, NEW);
   const { out, code } = await rig.run(command, "report");
   expect(code).toBe(0);
+  expect(out).toContain("1 open order; the positions are worth 56000.00 in all");
   for (const part of [
     "incident new002 of mine: residual, not verified",
     "cause    giveUp: the restart budget was spent",

@@ -16,6 +16,11 @@ test.each<[Event, readonly string[], string]>([
     ["emergency (file): the file appeared; the bot is being killed"],
     "stopped: emergency (file): the file appeared; the bot is being killed",
   ],
+  [
+    { kind: "emergency", atMs: 0, trigger: "file", reason: "the file appeared", goal: { kind: "flat" } },
+    ["closing positions (file): the file appeared"],
+    "stopped: closing positions (file): the file appeared",
+  ],
   [{ kind: "start", atMs: 0 }, ["not started: it is locked"], "stopped: start; not started: it is locked"],
   [{ kind: "start", atMs: 0 }, ["started by nobody"], "stopped: start; started by nobody"],
 ])("decisionEntry() of %j with the notes %j says it once", (event, notes, text) => {
