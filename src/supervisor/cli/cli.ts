@@ -13,7 +13,8 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   const io = processIo(output, (code) => {
     exitCode = code;
   });
-  const [name, ...rest] = argv;
+  // As git has it: help COMMAND is COMMAND --help.
+  const [name, ...rest] = argv[0] === "help" && argv.length > 1 ? [...argv.slice(1), "--help"] : argv;
   if (name === undefined || name === "help" || name === "--help" || name === "-h") {
     io.out(overview());
     return name === undefined ? EXIT.usage : EXIT.done;
@@ -26,7 +27,8 @@ export async function runCli(argv: readonly string[]): Promise<number> {
   if (entry === undefined) {
     const names = shown().map((verb) => verb.name);
     const { guessText } = await import("../../core/nearest.ts");
-    io.err(`cannot run "${name}": no such command${guessText(name, names)}`);
+    const why = name.startsWith("-") ? "options stand after the command" : `no such command${guessText(name, names)}`;
+    io.err(`cannot run "${name}": ${why}`);
     io.err(`hint: the commands are ${names.join(", ")}; see: supervisor --help`);
     return EXIT.usage;
   }

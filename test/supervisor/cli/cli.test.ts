@@ -63,3 +63,31 @@ test("supervisor events ends silently with 0 when its reader leaves a socket unr
   // Where unread bytes are lost the kernel says ECONNRESET instead of EPIPE (unix(7)).
   expect({ code: await child.exited, err: await child.stderr.text() }).toEqual({ code: 0, err: "" });
 });
+
+async function said(...args: readonly string[]): Promise<{ code: number; out: string; err: string }> {
+  const child = Bun.spawn([process.execPath, MAIN, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  const [code, out, err] = await Promise.all([
+    child.exited,
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+  ]);
+  return { code, out, err };
+}
+
+test.concurrent.each([[["status"]], [["backup", "verify"]]])(
+  "supervisor help %j shows the help of the command",
+  async (words) => {
+    const help = await said("help", ...words);
+    expect(help).toMatchObject({
+      code: 0,
+      out: expect.stringContaining(`Usage: supervisor ${words.join(" ")} [options]`),
+    });
+    expect(help).toEqual(await said(...words, "--help"));
+  },
+);
+
+test("supervisor with an option before the command says where options stand", async () => {
+  const { code, err } = await said("--config", "supervisor.yaml", "status");
+  expect(code).toBe(2);
+  expect(err).toMatch(/^cannot run "--config": options stand after the command\nhint: the commands are run, /);
+});
