@@ -173,8 +173,6 @@ export async function refuseBroken(request: Request, patienceMs = BODY_MS): Prom
 
 async function readText(request: Request, patienceMs = BODY_MS): Promise<{ text: string } | { refusal: Response }> {
   const length = Number(request.headers.get("content-length") ?? "0");
-  // As a stop comes: the runtime takes a request with a length and another end of its body for broken.
-  if (request.body === null) return { text: "" };
   if (length > MAX_BODY_BYTES)
     return { refusal: refuse(413, { code: "tooLarge", message: "cannot read the request: its body is over 64 KiB" }) };
   const come = new AbortController();

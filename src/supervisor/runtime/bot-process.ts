@@ -207,8 +207,9 @@ export class BotProcess {
     const { generation } = this;
     const { dumps } = this.#deps;
     if (generation === undefined) return;
-    // What hangs can tell why only while it lives.
-    await dumps.before(generation, this.#state);
+    // What hangs can tell why only while it lives; all others are not to wait for as much as a promise.
+    const read = dumps.before(generation, this.#state);
+    if (read !== undefined) await read;
     const state = this.#state;
     if (state.kind !== "stopping" || state.phase !== "signal" || this.generation !== generation) return;
     generation.child.signal(this.#plan.config.stopSignal);

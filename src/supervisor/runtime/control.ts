@@ -106,7 +106,9 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
   const command = commands[`${request.method} ${match?.[2] ?? ""}`];
   if (command === undefined) return noSuchRoute(route);
-  const broken = WITHOUT_BODY.has(match?.[2] ?? "") ? await refuseBroken(request) : undefined;
+  // Mostly there is no body, and a bot that is stopped waits for no promise about one.
+  const mayBreak = WITHOUT_BODY.has(match?.[2] ?? "") && request.body !== null;
+  const broken = mayBreak ? await refuseBroken(request) : undefined;
   if (broken !== undefined) return broken;
   const name = decoded(match?.[1] ?? "");
   const bot = deps.bots.get(name);

@@ -72,13 +72,18 @@ export class Dumps {
 
   /**
    * A bot is about to be asked to stop. When that is since it hangs: resolves when what it can tell is read, or after two
-   * seconds; else at once. Never rejects.
+   * seconds. `undefined`: nothing is to be waited for. Never rejects.
    */
-  async before(generation: Generation, state: State): Promise<void> {
+  before(generation: Generation, state: State): Promise<void> | undefined {
     const { lastExit: exit } = state;
     const failed = state.kind === "stopping" && state.after.kind !== "stay" && state.after.kind !== "again";
-    if (!failed || exit === undefined || !isDeath(exit) || !this.#wanted || this.#capture !== undefined) return;
-    if (this.#judge(this.#signatureOf(exit)).dump !== "full") return;
+    if (!failed || exit === undefined || !isDeath(exit) || !this.#wanted || this.#capture !== undefined)
+      return undefined;
+    if (this.#judge(this.#signatureOf(exit)).dump !== "full") return undefined;
+    return this.#readBefore(generation, exit);
+  }
+
+  async #readBefore(generation: Generation, exit: ExitInfo): Promise<void> {
     const read = new AbortController();
     try {
       const hung = exit.cause === "heartbeat" || exit.cause === "progress";
