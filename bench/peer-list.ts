@@ -160,7 +160,13 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface`;
   stop: (folder, name) => ["supervisorctl", "-c", join(folder, "supervisord.conf"), "stop", name],
 };
 
-const pm2Env = (folder: string): string[] => ["env", `PM2_HOME=${join(folder, "home")}`, "PM2_DISCRETE_MODE=true"];
+/** It stops with SIGINT unless it is told otherwise. */
+const pm2Env = (folder: string): string[] => [
+  "env",
+  `PM2_HOME=${join(folder, "home")}`,
+  "PM2_DISCRETE_MODE=true",
+  "PM2_KILL_SIGNAL=SIGTERM",
+];
 
 /** pm2 in the foreground of its own daemon; `PM2` names its program where it is not in the PATH. */
 function pm2(): Peer {
