@@ -28,7 +28,7 @@ const MAX_SET_ASIDE = 100;
 const REWRITTEN_BYTES = 2_048;
 
 /** Replaces `path` as a whole or not at all, also across a power cut. Throws `cannot write PATH: why`; the old file then stands. */
-export function writeFileAtomic(path: string, text: string, mode = 0o600): void {
+export function writeFileAtomic(path: string, text: string | Buffer, mode = 0o600): void {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   try {
     rmSync(temporary, { force: true });
@@ -52,7 +52,7 @@ export function writeFileAtomic(path: string, text: string, mode = 0o600): void 
  * Replaces `path` as a whole or not at all for everybody who reads it, also when we are killed on any line; a power cut
  * may lose it. For what says nothing after a reboot. Throws as `writeFileAtomic`.
  */
-export function replaceFile(path: string, text: string, mode = 0o600): void {
+export function replaceFile(path: string, text: string | Buffer, mode = 0o600): void {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
   try {
     const fd = openNew(temporary, mode);
@@ -91,7 +91,7 @@ export function rewriteFile(path: string, text: string, mode = 0o600): void {
   if (Buffer.byteLength(text) >= REWRITTEN_BYTES) return replaceFile(path, text, mode);
   rewritten.fill(SPACE, rewritten.write(text));
   rewritten[REWRITTEN_BYTES - 1] = NEWLINE;
-  if (!overwriteWhole(path, rewritten)) replaceFile(path, rewritten.toString(), mode);
+  if (!overwriteWhole(path, rewritten)) replaceFile(path, rewritten, mode);
   return undefined;
 }
 
@@ -266,7 +266,8 @@ function messageOf(cause: unknown): string {
  */
 export function reserveFile(path: string, bytes: number, text = ""): boolean {
   if (existsSync(path) && statSync(path).size === bytes) return true;
-  const whole = `${text}${"\0".repeat(Math.max(0, bytes - Buffer.byteLength(text)))}`;
+  const whole = Buffer.alloc(Math.max(bytes, Buffer.byteLength(text)));
+  whole.write(text);
   if (text === "") replaceFile(path, whole);
   else writeFileAtomic(path, whole);
   return text !== "";

@@ -28,6 +28,8 @@ const TICKS_PER_SECOND = 100;
 export const MS_PER_TICK = 1_000 / TICKS_PER_SECOND;
 /** Bit of the flags in /proc/PID/stat that marks a thread of the kernel (PF_KTHREAD of linux/sched.h). */
 const KERNEL_THREAD = 0x00200000;
+/** Words of /proc/PID/stat from the ")" that ends the name, field 2, to the start time, field 22. */
+const START_FIELDS = 21;
 /** An environment is at most the argument limit (2 MiB by default); more is not read. */
 const MAX_ENVIRON_BYTES = 4_194_304;
 
@@ -55,6 +57,13 @@ export function readStat(pid: number): ProcessStat | undefined {
       },
     );
   }
+}
+
+/** When `pid` was started, as `readStat` tells it, for less: each start waits for this. Throws as that does. */
+export function startTicksOf(pid: number): number | undefined {
+  const text = readAtOnce(`/proc/${pid}/stat`);
+  const ticks = Number(text?.slice(text.lastIndexOf(")")).split(" ", START_FIELDS)[START_FIELDS - 1]);
+  return ticks > 0 ? ticks : readStat(pid)?.startTicks;
 }
 
 /** Parses /proc/PID/stat. The name may hold spaces and brackets, so the fields are counted from the last ")". */

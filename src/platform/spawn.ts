@@ -1,7 +1,7 @@
 /** Starts a bot: own session, its own environment and nothing of ours, output straight into its log file. */
 import { closeSync, constants, existsSync, fchmodSync, fchownSync, mkdirSync, openSync, statSync } from "node:fs";
 import { withdrawOomProtection } from "./oom-score.ts";
-import { readStat } from "./proc.ts";
+import { startTicksOf } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { openOwnChild, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
@@ -154,7 +154,7 @@ function insideCgroup<T>(cgroup: string | undefined, spawn: () => T): T {
 /** A process that we cannot name we could not prove dead later: it is killed at once, and the start counts as failed. */
 function identify(child: { pid: number; kill(signal: "SIGKILL"): void }): number {
   try {
-    return readStat(child.pid)?.startTicks ?? 0;
+    return startTicksOf(child.pid) ?? 0;
   } catch (cause) {
     child.kill("SIGKILL");
     throw cause;

@@ -12,6 +12,7 @@ import {
   processAgeSeconds,
   readEnviron,
   readStat,
+  startTicksOf,
 } from "../../src/platform/proc.ts";
 import { until } from "./until.ts";
 
@@ -57,6 +58,11 @@ test("readStat() tells the facts of this very process", () => {
 
 test("readStat() is undefined for a pid that nobody has", () => {
   expect(readStat(4_194_303)).toBeUndefined();
+});
+
+test("startTicksOf() tells what readStat() does, and nothing of a pid that nobody has", () => {
+  expect(startTicksOf(process.pid)).toBe(readStat(process.pid)?.startTicks);
+  expect(startTicksOf(4_194_303)).toBeUndefined();
 });
 
 test("isLive() counts a zombie as gone", async () => {

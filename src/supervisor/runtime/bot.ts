@@ -79,7 +79,7 @@ export class Bot {
     const own = remains.find((each) => each.name === name);
     const { files } = this.plan;
     this.#folders = new BotFolders({ files, user, identity: own?.identityReading, shared, clock, fact });
-    this.restored = new RestoredBot(this.plan.files.dir, foreign);
+    this.restored = new RestoredBot(files.dir, foreign, this.#folders.isNew);
     this.#signs = new BotSigns(this.plan.files, (text) => fact("alert", text));
     this.output = new Output(withPlan(live, { clock, fact }));
     this.recorder = new FlightRecorder(withPlan(live, { clock, fact }));

@@ -15,11 +15,11 @@ export class RestoredBot {
   readonly #foreign: (() => boolean) | undefined;
   #mark: RestoredMark | "unreadable" | undefined;
 
-  /** `foreign`: whether the folder is another supervisor's by now. */
-  constructor(folder: string, foreign?: () => boolean) {
+  /** `foreign`: whether the folder is another supervisor's by now. `isNew`: it was made just now, without a mark. */
+  constructor(folder: string, foreign?: () => boolean, isNew = false) {
     this.#folder = folder;
     this.#foreign = foreign;
-    this.look();
+    if (!isNew) this.look();
   }
 
   /** Reads it anew, as before each start: a worker may have written it meanwhile. One that cannot be read counts as one. */

@@ -184,7 +184,6 @@ export class Starter {
    */
   prepare(): void {
     if (this.cgroup === undefined || this.#prepared !== undefined) return;
-    keepEvents(this.cgroup);
     const invocationId = newInvocationId();
     const cgroup = createFreshCgroup(this.cgroup, invocationId);
     if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
@@ -196,6 +195,7 @@ export class Starter {
   prepareSoon(): void {
     this.#cancelPrepare ??= this.#deps.clock.after(0, () => {
       this.#cancelPrepare = undefined;
+      if (this.cgroup !== undefined) keepEvents(this.cgroup);
       this.prepare();
     });
   }
