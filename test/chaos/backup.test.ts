@@ -177,6 +177,7 @@ test.concurrent("selftest passes on scratch copies, touches no target, and fails
   fill(rig);
   const before = readFileSync(join(rig.folder, "bot.db"));
   const tested = await rig.cli("selftest");
+  expect(tested.out).toMatch(/^PASS {2}backup is configured: 2 targets, 1 store that can be written/m);
   expect(tested).toMatchObject({ code: 0, err: "" });
   expect(tested.out).toMatch(/Recovery Test Summary\n=+\nTotal tests: \d+\nPassed: \d+\nFailed: 0\n/);
   // Backup, restore, a cycle of each database, retention, systemd, logrotate, breaker: what an installation must show.

@@ -15,6 +15,9 @@ function parsed(text: string): Record<string, unknown> {
 
 test.concurrent("state shows what a running bot keeps, and finds it whole", async () => {
   await using rig = new Rig({ bots: { bot: { command: KEEPING } } });
+  expect((await rig.cli("state", "doctor", "bot")).out).toMatch(
+    /^there is no state: \S+\na bot keeps one with the SDK: docs\/state\.md\n/,
+  );
   await rig.run();
   await rig.botUntil("it keeps something", () => existsSync(rig.path("opened-1")));
   const shown = await rig.cli("state", "show", "bot");
@@ -38,6 +41,7 @@ test.concurrent("a state that was emptied is told by doctor, salvaged beside it,
 
   const looked = await rig.cli("state", "doctor", "bot");
   expect(looked).toMatchObject({ code: 1 });
+  expect(looked.out).toContain("to try it first: supervisor state salvage bot --to FOLDER\n");
   expect(looked.out).toContain("the database is empty");
   const tried = await rig.cli("state", "salvage", "bot", "--to", rig.path("salvaged"), "--json");
   expect(tried).toMatchObject({ code: 0 });

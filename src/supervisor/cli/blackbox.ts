@@ -1,4 +1,5 @@
 /** `supervisor blackbox`: what a bot has recorded of itself, read from its files; needs no daemon. */
+import { counted } from "../../core/counted.ts";
 import { statSync } from "node:fs";
 import { Option, type Command } from "commander";
 import { missingEvents, type BlackboxEvent } from "../../core/blackbox.ts";
@@ -171,7 +172,7 @@ function show(event: BlackboxEvent, { json }: Options, io: CliIo): void {
 }
 
 function warn({ damaged }: StartReading, io: CliIo): void {
-  if (damaged > 0) io.err(`${damaged} lines are no events and were passed over`);
+  if (damaged > 0) io.err(`passed over ${counted(damaged, "line")} that are no events`);
 }
 
 function nothing(bot: string): NothingRecordedError {

@@ -1,4 +1,5 @@
 /** `supervisor state`: whether a bot's state is whole, what it holds, and what of it can be saved; needs no daemon. */
+import { counted } from "../../core/counted.ts";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -114,7 +115,8 @@ async function show(bot: string, options: Options, io: CliIo): Promise<void> {
   const { level, needsReconcile, damagedRows, positions, orders, breakers, rows } = view;
   io.out(`level ${level?.level ?? "normal"}${level?.reason ? `: ${plainText(level.reason)}` : ""}`);
   if (needsReconcile !== null) io.out(`to be reconciled since ${plainText(needsReconcile)}`);
-  if (damagedRows > 0) io.out(`${damagedRows} rows are damaged: supervisor state doctor`);
+  if (damagedRows > 0)
+    io.out(plainText(`damaged: ${counted(damagedRows, "row")}; see: supervisor state doctor ${bot}`));
   for (const { id, symbol, side, quantity, stopLoss, status } of positions)
     io.out(plainText(`position ${id}  ${side} ${quantity} ${symbol}  stop ${stopLoss ?? "-"}  ${status}`));
   for (const { id, symbol, side, quantity, status, createdAt } of orders)
@@ -136,16 +138,21 @@ async function doctor(bot: string, options: Options, io: CliIo): Promise<void> {
   if (options.json === true) return io.out(plainJson({ folder, ...examination }));
   const conditions = { fresh: "there is no state", whole: "the state is whole", damaged: "the state is damaged" };
   io.out(`${conditions[condition]}: ${folder}`);
+  if (condition === "fresh") io.out("a bot keeps one with the SDK: docs/state.md");
   for (const finding of findings) io.out(plainText(`  ${finding}`));
   if (needsReconcile !== null) io.out(plainText(`it is to be reconciled since ${needsReconcile}`));
-  io.out(`second copy: ${secondCopy.rows} rows${secondCopy.torn > 0 ? `, ${secondCopy.torn} damaged lines` : ""}`);
+  io.out(
+    `second copy: ${counted(secondCopy.rows, "row")}${secondCopy.torn > 0 ? `, ${counted(secondCopy.torn, "damaged line")}` : ""}`,
+  );
   if (backup === null) io.out("backup: none");
   else io.out(plainText(`backup: of ${backup.madeAt}, ${flawed ? backup.flaws.join("; ") : "whole"}`));
   for (const { folder: aside, recovered, bytes } of quarantines)
     io.out(`moved aside: ${aside}, ${formatSize(bytes)}${recovered ? "" : ", not recovered from yet"}`);
   if (removedQuarantines > 0) io.out(`moved aside and removed after 90 days: ${removedQuarantines}`);
   if (condition === "damaged")
-    io.out("the bot recovers it at its next start; to try it first: supervisor state salvage --to FOLDER");
+    io.out(
+      plainText(`the bot recovers it at its next start; to try it first: supervisor state salvage ${bot} --to FOLDER`),
+    );
 }
 
 async function salvage(bot: string, options: SalvageOptions, io: CliIo): Promise<void> {
@@ -156,11 +163,11 @@ async function salvage(bot: string, options: SalvageOptions, io: CliIo): Promise
   const { salvage: done } = answer;
   if (options.json === true) return io.out(plainJson(done));
   for (const note of done.notes) io.out(plainText(note));
-  for (const [from, count] of Object.entries(done.taken)) io.out(plainText(`${count} rows from ${from}`));
-  if (done.gaps > 0) io.out(`the chain of trades has ${done.gaps} gaps: trades are missing`);
+  for (const [from, count] of Object.entries(done.taken)) io.out(plainText(`${counted(count, "row")} from ${from}`));
+  if (done.gaps > 0) io.out(`the chain of trades has ${counted(done.gaps, "gap")}: trades are missing`);
   const { positions = 0, orders = 0, trades = 0, kv = 0 } = done.rows;
   io.out(
-    `${done.folder} holds ${positions} positions, ${orders} orders, ${trades} trades, ${kv} values; reconcile before anything is opened`,
+    `${done.folder} holds ${counted(positions, "position")}, ${counted(orders, "order")}, ${counted(trades, "trade")}, ${counted(kv, "value")}; reconcile before anything is opened`,
   );
 }
 

@@ -2,6 +2,7 @@
  * The daemon's schedule of backups. It looks at the wall clock on each tick instead of setting long timers, so that a clock
  * that was set and a machine that slept are caught up with; the backups themselves are made by workers.
  */
+import { counted } from "../../core/counted.ts";
 import { join } from "node:path";
 import { fullRuns, type BackupRecord } from "../../core/backup-record.ts";
 import {
@@ -301,7 +302,7 @@ export class Backups {
         if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "alarm") say("alert", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "pruned")
-          say("info", `${line.ids.length} backups of ${place.target} that no rule keeps were deleted`);
+          say("info", `deleted ${counted(line.ids.length, "backup")} of ${place.target} that no rule keeps`);
       },
     });
     return end.failure === undefined ? undefined : end;

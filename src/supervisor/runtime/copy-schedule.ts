@@ -112,7 +112,10 @@ export class Copies {
         if (line.kind === "copied") say("info", `backup ${line.id} is copied to ${place.store}`);
         if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);
         if (line.kind === "pruned")
-          say("info", `${line.ids.length} copies of ${place.target} in ${place.store} that no rule keeps were deleted`);
+          say(
+            "info",
+            `deleted ${line.ids.length === 1 ? "1 copy" : `${line.ids.length} copies`} of ${place.target} in ${place.store} that no rule keeps`,
+          );
       },
     });
     return failure;

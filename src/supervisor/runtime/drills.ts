@@ -1,4 +1,5 @@
 /** Drills: the job of their worker from the config, and the daemon's schedule of them. */
+import { counted } from "../../core/counted.ts";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { beginDrillRecord, readDrillRecord } from "../../actions/backup/drill-record.ts";
@@ -285,7 +286,7 @@ export class Drills {
     if (!report.ok) return { why: faultOf(report) ?? "an objective was missed", recorded: true };
     say(
       "info",
-      `drill ${report.id}: all ${report.targets.length} targets restored in ${Math.round(report.rtoSeconds)} s`,
+      `drill ${report.id}: restored ${counted(report.targets.length, "target")} in ${Math.round(report.rtoSeconds)} s`,
     );
     return undefined;
   }

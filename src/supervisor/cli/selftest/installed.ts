@@ -1,4 +1,5 @@
 /** The tests of a selftest that only look: the config's backups, what could be restored, and the files that the package installs. */
+import { counted } from "../../../core/counted.ts";
 import { accessSync, constants, existsSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { systemClock } from "../../../platform/clock.ts";
@@ -23,7 +24,7 @@ export async function configured({ config, shown }: LoadedConfig): Promise<strin
   const targets = Object.entries(backups.targets);
   const byHand = targets.filter(([, { schedule }]) => schedule === undefined).map(([name]) => name);
   const rest = byHand.length === 0 ? "" : `; only by hand: ${byHand.join(", ")}`;
-  return `${targets.length} targets, ${Object.keys(backups.stores).length} stores that can be written${rest}`;
+  return `${counted(targets.length, "target")}, ${counted(Object.keys(backups.stores).length, "store")} that can be written${rest}`;
 }
 
 function requireWritable(name: string, path: string): void {
@@ -49,7 +50,7 @@ export async function restorable(loaded: LoadedConfig): Promise<string> {
   if (without.length === plans.length) throw new Skip("nothing is stored in a directory yet: supervisor backup run");
   const [first] = without;
   if (first?.planned.kind === "none") throw new Error(`${first.target} could not be restored: ${first.planned.reason}`);
-  return `each of ${plans.length} targets has a backup that a restore would take`;
+  return `each of ${counted(plans.length, "target")} has a backup that a restore would take`;
 }
 
 export async function unitFiles(): Promise<string> {
