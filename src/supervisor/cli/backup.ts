@@ -50,7 +50,8 @@ interface PruneOptions extends Options {
 /** The last lines of the help, of the sub-commands too: 3 and 4 mean something else than with other commands. */
 const EXIT_CODES = `
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 the source is not there, locked or cannot be read, 4 what is stored
-does not stand its verification, 5 no room, 6 the copy to another store failed, 7 busy, 10 there is nothing to export, 75 the deadline of 12 hours is over.`;
+does not stand its verification, 5 no room, 6 the copy to another store failed, 7 busy, 10 there is nothing to export,
+75 the deadline of 12 hours is over.`;
 
 const LIST_HINT = "supervisor backup list shows what is stored";
 
@@ -70,16 +71,16 @@ export const command: Verb = {
   acts: true,
   configure: (cmd, io) => {
     cmd.addHelpText("afterAll", EXIT_CODES);
-    sub(cmd, "run", "make a backup of each target, or of one, now")
+    sub(cmd, "run", "Makes a backup of each target, or of one, now.")
       .option("--incremental", "only what differs from the newest full backup, of the targets of kind sqlite")
       .action((target: string | undefined, options: RunOptions) => run(target, options, io));
-    sub(cmd, "copy", "send what is not there yet to the buckets of each target, or of one")
+    sub(cmd, "copy", "Sends what is not there yet to the buckets of each target, or of one.")
       .option("--store <name>", "to this bucket only")
       .action((target: string | undefined, options: Options) => copy(target, options, io));
-    sub(cmd, "list", "show the backups that there are, and their copies")
+    sub(cmd, "list", "Shows the backups that there are, and their copies.")
       .option("--store <name>", "in this store only")
       .action((target: string | undefined, options: Options) => list(target, options, io));
-    sub(cmd, "verify", "prove the newest full backup of each target, or of one, and a newer incremental one")
+    sub(cmd, "verify", "Proves the newest full backup of each target, or of one, and a newer incremental one.")
       .option("--store <name>", "in this store, also a bucket; default: the directories")
       .addOption(
         new Option(
@@ -91,13 +92,13 @@ export const command: Verb = {
       )
       .option("--id <id...>", "these backups instead of the newest")
       .action((target: string | undefined, options: VerifyOptions) => verify(target, options, io));
-    sub(cmd, "prune", "delete what no rule of backups.retention keeps")
+    sub(cmd, "prune", "Deletes what no rule of backups.retention keeps.")
       .option("--store <name>", "in this store, also a bucket; default: the directories")
       .option("--dry-run", "delete nothing; say of each backup why it stays or goes")
       .option("--force", "also when it takes more than half of a target's backups")
       .action((target: string | undefined, options: PruneOptions) => prune(target, options, io));
     withConfig(cmd.command("export"))
-      .description("write a backup as one plain file, for tools that know nothing of us")
+      .description("Writes a backup as one plain file, for tools that know nothing of us.")
       .argument("<target>", "name of the target in the config")
       .requiredOption(
         "--plain <file>",

@@ -43,15 +43,15 @@ export const command: Verb = {
   name: "blackbox",
   summary: "Shows what a bot has recorded of itself, also after its death.",
   configure: (cmd, io) => {
-    reader(cmd.command("tail"), "the last events and the operations in progress, of the last start or of --run")
+    reader(cmd.command("tail"), "Shows the last events and the operations in progress, of the last start or of --run.")
       .option("-f, --follow", "go on with what is recorded from now on")
       .option("-n, --lines <n>", "how many of the last events", parseLines, DEFAULT_LINES)
       .action((bot: string, options: TailOptions) => tail(bot, options, io));
-    reader(cmd.command("grep"), "the events that match, of all starts that are kept")
+    reader(cmd.command("grep"), "Shows the events that match, of all starts that are kept.")
       .argument("<pattern>", "regular expression, looked for in the event's JSON")
       .option("--type <prefix>", "only events whose type begins so, as order.")
       .action((bot: string, pattern: string, options: GrepOptions) => grep(bot, pattern, options, io));
-    reader(cmd.command("export"), "write all events that are kept as one file of JSON lines")
+    reader(cmd.command("export"), "Writes all events that are kept as one file of JSON lines.")
       .argument("<file>", "file to write; - is standard output")
       .action((bot: string, file: string, options: Options) => exportTo(bot, file, options, io));
   },

@@ -47,23 +47,23 @@ export const command: Verb = {
   summary: "Makes, shows, checks and thins out crash dumps. One is made by itself when a bot hangs or dies.",
   acts: true,
   configure: (cmd, io) => {
-    sub(cmd, "now", "dump a living bot, which goes on")
+    sub(cmd, "now", "Dumps a living bot, which goes on.")
       .argument("<bot>", "name of the bot in the config")
       .action((bot: string, options: Options) => now(bot, options, io));
-    sub(cmd, "list", "the dumps that there are, oldest first")
+    sub(cmd, "list", "Shows the dumps that there are, the oldest first.")
       .argument("[bot]", "only of this bot")
       .action((bot: string | undefined, options: Options) => list(bot, options, io));
-    sub(cmd, "show", "a dump as an incident report")
+    sub(cmd, "show", "Shows a dump as an incident report.")
       .argument("<dump>", "id, file, or name of a bot for its last one")
       .action((dump: string, options: Options) => show(dump, options, io));
-    sub(cmd, "verify", "whether a dump is whole")
+    sub(cmd, "verify", "Tells whether a dump is whole.")
       .argument("<dump>", "id, file, or name of a bot for its last one")
       .action((dump: string, options: Options) => verify(dump, options, io));
-    sub(cmd, "export", "copy a dump to where you want it")
+    sub(cmd, "export", "Copies a dump to where you want it.")
       .argument("<dump>", "id, file, or name of a bot for its last one")
       .argument("<file>", "file to write; one that exists is not replaced")
       .action((dump: string, file: string, options: Options) => exportTo(dump, file, options, io));
-    sub(cmd, "prune", "remove what dump.keep, maxTotal and maxAge of the config do not keep")
+    sub(cmd, "prune", "Removes what dump.keep, maxTotal and maxAge of the config do not keep.")
       .argument("[bot]", "only of this bot")
       .option("--dry-run", "remove nothing; say of each dump why it stays or goes")
       .action((bot: string | undefined, options: PruneOptions) => prune(bot, options, io));

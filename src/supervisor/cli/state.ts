@@ -3,7 +3,7 @@ import { counted } from "../../core/counted.ts";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { InvalidArgumentError, type Command } from "commander";
+import { InvalidArgumentError, Option, type Command } from "commander";
 import { LEVELS } from "../../core/degradation.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import type { Level } from "../../core/gate.ts";
@@ -44,26 +44,30 @@ export const command: Verb = {
   name: "state",
   summary: "Shows, checks and salvages the state that a bot keeps with the SDK, sets its level, renews its encryption.",
   configure: (cmd, io) => {
-    sub(cmd, "show", "what it holds: positions, orders, level, breakers; of values only how many").action(
+    sub(cmd, "show", "Shows what it holds: positions, orders, level, breakers; of values only how many.").action(
       (bot: string, options: Options) => show(bot, options, io),
     );
     sub(
       cmd,
       "doctor",
-      "whether it is whole, and what there is to recover it from; exits 1 when a person should look",
+      "Tells whether it is whole, and what there is to recover it from; exits 1 when a person should look.",
     ).action((bot: string, options: Options) => doctor(bot, options, io));
-    sub(cmd, "salvage", "make a new state from everything that can be proven; the old one is not changed")
+    sub(cmd, "salvage", "Makes a new state from everything that can be proven; the old one is not changed.")
       .requiredOption("--to <folder>", "into this empty folder")
-      .option("--backup <file>", "also from this copy of its database; may be repeated", collect, [])
+      .addOption(
+        new Option("--backup <file>", "also from this copy of its database; may be repeated")
+          .argParser(collect)
+          .default([], "none"),
+      )
       .action((bot: string, options: SalvageOptions) => salvage(bot, options, io));
-    sub(cmd, "level", "set the level that a stopped bot begins with, also out of an emergency")
+    sub(cmd, "level", "Sets the level that a stopped bot begins with, also out of an emergency.")
       .argument("<level>", "normal, degraded, minimal or emergency", parseLevel)
       .requiredOption("--reason <text>", "why; the bot shows it")
       .action((bot: string, level: Level, options: LevelOptions) => setLevel(bot, level, options, io));
     sub(
       cmd,
       "rekey",
-      "encrypt a stopped bot's secret values with the first key of its key file; then the older keys may go",
+      "Encrypts a stopped bot's secret values with the first key of its key file; then the older keys may go.",
     )
       .option("--key-file <file>", "keys, one a line, the new one first; default: state-key in $CREDENTIALS_DIRECTORY")
       .action((bot: string, options: RekeyOptions) => rekey(bot, options, io));

@@ -2,7 +2,9 @@
 import { appendFileSync, closeSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { Command } from "commander";
 import { readProc } from "../../../src/platform/proc.ts";
+import { verbs } from "../../../src/supervisor/cli/verbs.ts";
 import { statusOf } from "../../harness/status-sample.ts";
 import { until } from "../../platform/until.ts";
 import { VerbRig } from "./verb-rig.ts";
@@ -90,4 +92,26 @@ test("supervisor with an option before the command says where options stand", as
   const { code, err } = await said("--config", "supervisor.yaml", "status");
   expect(code).toBe(2);
   expect(err).toMatch(/^cannot run "--config": options stand after the command\nhint: the commands are run, /);
+});
+
+test("every command and sub-command says in whole sentences what it does, and shows no default as code", async () => {
+  const all = await Promise.all(verbs.filter(({ hidden }) => hidden !== true).map(({ load }) => load()));
+  const io = {
+    out: () => {},
+    err: () => {},
+    env: {},
+    cwd: "/",
+    isTerminal: false,
+    colour: false,
+    setExitCode: () => {},
+  };
+  const commands = all.flatMap(({ command: verb }) => {
+    const parent = new Command(verb.name).description(verb.summary);
+    verb.configure(parent, io);
+    return [parent, ...parent.commands];
+  });
+  expect(commands.length).toBeGreaterThan(40);
+  const fragments = commands.filter((command) => !/^[A-Z].*\.$/.test(command.description()));
+  const coded = commands.filter((command) => command.helpInformation().includes("default: []"));
+  expect([...fragments, ...coded].map((command) => `${command.parent?.name() ?? ""} ${command.name()}`)).toEqual([]);
 });
