@@ -31,6 +31,17 @@ describe("checkEnvironment()", () => {
     ]);
   });
 
+  test("warns of each bot that lacks what another one lacks, and of no bot that has it in a PATH of its own", () => {
+    const bots = ["a: { command: [nosuch] }", "b: { command: [nosuch] }", "c: { command: [nosuch], env: { PATH: . } }"];
+    folder.write("nosuch", "#!/bin/sh\n");
+    chmodSync(at("nosuch"), 0o755);
+    const text = ["version: 1", "bots:", ...bots.map((bot) => `  ${bot}`), ""].join("\n");
+    expect(checkEnvironment(folder.load(text, { PATH: "/bin" }))).toEqual([
+      expect.stringContaining('bots.a.command: cannot start "nosuch"'),
+      expect.stringContaining('bots.b.command: cannot start "nosuch"'),
+    ]);
+  });
+
   test("refuses a key file that is missing, empty, a folder or beside its place", () => {
     mkdirSync(at("folder.key"), { recursive: true });
     folder.write("empty.key", " \n");

@@ -24,6 +24,14 @@ interface Findings {
   readonly warn: (path: Path, message: string) => void;
 }
 
+/** What was found wrong with folders and programs, by what names them: bots have many of them in common. */
+type Looks = Map<string, string | undefined>;
+
+function once(looks: Looks, what: string, look: () => string | undefined): string | undefined {
+  if (!looks.has(what)) looks.set(what, look());
+  return looks.get(what);
+}
+
 /**
  * Checks the machine for `loaded` and returns the warnings, one line each, after those of the config itself.
  * Throws `ConfigError` (exit code 2) with everything that is missing. A program that is missing is a warning only.
@@ -49,7 +57,8 @@ export function checkEnvironment(loaded: LoadedConfig): string[] {
   }
   checkStoreKeys(loaded, findings);
   checkTargetKeys(loaded, findings);
-  for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings);
+  const looks: Looks = new Map();
+  for (const bot of Object.values(config.bots)) checkBotFiles(bot, loaded, findings, looks);
   checkOneKey(loaded, findings);
   const [first] = errors;
   if (first !== undefined) throw configError(first.file, errors);
@@ -107,12 +116,12 @@ function checkTargetKeys({ config, env }: LoadedConfig, { warn }: Findings): voi
   }
 }
 
-function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings): void {
+function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings, looks: Looks): void {
   const path = ["bots", bot.name];
-  const folder = statProblem(bot.cwd, "folder");
+  const folder = once(looks, bot.cwd, () => statProblem(bot.cwd, "folder"));
   if (folder !== undefined)
     findings.error([...path, "cwd"], `cannot use ${bot.cwd}: ${folder}; create it or correct cwd`);
-  else checkPrograms(bot, loaded, findings);
+  else checkPrograms(bot, loaded, findings, looks);
   checkUser(bot.user, [...path, "user"], findings);
   if (bot.output.to === "journal" && !existsSync(JOURNAL_SOCKET))
     findings.warn(
@@ -128,13 +137,16 @@ function checkBotFiles(bot: BotConfig, loaded: LoadedConfig, findings: Findings)
 }
 
 /** Warns of programs that a start would not find now; they may be there when it comes. */
-function checkPrograms(bot: BotConfig, { env: own }: LoadedConfig, findings: Findings): void {
+function checkPrograms(bot: BotConfig, { env: own }: LoadedConfig, findings: Findings, looks: Looks): void {
   const path = bot.env["PATH"] ?? own["PATH"];
   const env = path === undefined ? {} : { PATH: path };
   const look = (command: readonly string[] | undefined, place: Path): void => {
     if (command === undefined) return;
-    const found = findProgram({ command, cwd: bot.cwd, env });
-    if (found.kind === "missing") findings.warn(place, `${found.reason}; correct it, or install it before the start`);
+    const missing = once(looks, `${command[0]}\0${bot.cwd}\0${path}`, () => {
+      const found = findProgram({ command, cwd: bot.cwd, env });
+      return found.kind === "missing" ? found.reason : undefined;
+    });
+    if (missing !== undefined) findings.warn(place, `${missing}; correct it, or install it before the start`);
   };
   for (const key of ["command", "preStop", "postStop"] as const) look(bot[key], ["bots", bot.name, key]);
   look(bot.emergency?.command, ["bots", bot.name, "emergency", "command"]);
