@@ -46,6 +46,7 @@ export class AppendLog {
   lastError: string | undefined;
   readonly #options: AppendLogOptions;
   #fd: number | undefined;
+  #openPath = "";
   #number = 0;
   #bytes = 0;
   #torn = false;
@@ -73,7 +74,7 @@ export class AppendLog {
       return false;
     }
     try {
-      if (sync) this.#lookedAtMs = Number.NEGATIVE_INFINITY;
+      if (sync) this.look();
       this.#write(`${line}\n`);
       if (sync) this.#sync();
       this.#retryDelayMs = 0;
@@ -84,6 +85,11 @@ export class AppendLog {
       this.#fail(cause);
       return false;
     }
+  }
+
+  /** To be called each second: lets go of a file that somebody has deleted, also where another has its name by now. */
+  look(): void {
+    if (this.#fd !== undefined && fstatSync(this.#fd).nlink === 0) this.close();
   }
 
   close(): void {
@@ -131,12 +137,12 @@ export class AppendLog {
     return this.#fd;
   }
 
-  /** Lets go of a file that somebody has deleted. */
+  /** The quick look before a line: a restart waits for it, and its name is asked for at a third of the price of the rest. */
   #lookForFile(): void {
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#fd === undefined || nowMs - this.#lookedAtMs < LOOK_MS) return;
     this.#lookedAtMs = nowMs;
-    if (fstatSync(this.#fd).nlink === 0) this.close();
+    if (!existsSync(this.#openPath)) this.look();
   }
 
   #openLast(): void {
@@ -179,6 +185,7 @@ export class AppendLog {
     const bytes = stat.size;
     this.#torn = bytes > 0 && lastByte(fd, bytes) !== NEWLINE;
     this.#fd = fd;
+    this.#openPath = path;
     this.#number = number;
     this.#bytes = bytes;
     this.#freshFile ||= fresh;

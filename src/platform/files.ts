@@ -85,13 +85,13 @@ function openNew(path: string, mode: number): number {
  * Replaces the content of a small file that is written often, in place and padded with spaces to one size: on ext4 a rename
  * over a file starts writing to the disk, which costs more than all the rest of a restart. One write below the size of a
  * page is whole or not there for whoever comes after a kill; what a power cut leaves may be mixed. The file is made by
- * `replaceFile` where there is none of that size. Throws as `writeFileAtomic`.
+ * `replaceFile` where there is none of that size. `isThere`: as far as the caller knows. Throws as `writeFileAtomic`.
  */
-export function rewriteFile(path: string, text: string, mode = 0o600): void {
+export function rewriteFile(path: string, text: string, mode = 0o600, isThere = existsSync(path)): void {
   if (Buffer.byteLength(text) >= REWRITTEN_BYTES) return replaceFile(path, text, mode);
   rewritten.fill(SPACE, rewritten.write(text));
   rewritten[REWRITTEN_BYTES - 1] = NEWLINE;
-  if (!overwriteWhole(path, rewritten)) replaceFile(path, rewritten, mode);
+  if (!isThere || !overwriteWhole(path, rewritten)) replaceFile(path, rewritten, mode);
   return undefined;
 }
 
@@ -101,7 +101,6 @@ const [SPACE, NEWLINE] = [0x20, 0x0a];
 
 /** False when the file is not there, or not one of ours. */
 function overwriteWhole(path: string, bytes: Buffer): boolean {
-  if (!existsSync(path)) return false;
   try {
     const fd = openSync(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {

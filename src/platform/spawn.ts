@@ -116,7 +116,7 @@ function start(
       cmd: [...prefix, path, ...command.slice(1)],
       ...(prefix.length === 0 ? { argv0: command[0] ?? path } : {}),
       cwd,
-      env: { ...env },
+      env,
       ...spawnOptions,
       ...(cgroup === undefined ? {} : { cgroup }),
       detached: true,

@@ -75,6 +75,11 @@ export class Journal {
     return () => this.#followers.delete(follower);
   }
 
+  /** Each second: sees whether its file is still there. */
+  look(): void {
+    this.#log.look();
+  }
+
   close(): void {
     this.#log.close();
   }

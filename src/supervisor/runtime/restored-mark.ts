@@ -12,12 +12,14 @@ const MAX_BYTES = 65_536;
 
 export class RestoredBot {
   readonly #folder: string;
+  readonly #path: string;
   readonly #foreign: (() => boolean) | undefined;
   #mark: RestoredMark | "unreadable" | undefined;
 
   /** `foreign`: whether the folder is another supervisor's by now. `isNew`: it was made just now, without a mark. */
   constructor(folder: string, foreign?: () => boolean, isNew = false) {
     this.#folder = folder;
+    this.#path = join(folder, RESTORED_MARK);
     this.#foreign = foreign;
     if (!isNew) this.look();
   }
@@ -51,9 +53,5 @@ export class RestoredBot {
     rmSync(this.#path, { force: true });
     syncDir(this.#folder);
     this.#mark = undefined;
-  }
-
-  get #path(): string {
-    return join(this.#folder, RESTORED_MARK);
   }
 }

@@ -320,7 +320,9 @@ export class Starter {
     this.#unsaved ||= foreign;
     if (foreign) return;
     try {
-      rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`);
+      // Of a restart that waits for it, the last start has written one.
+      const isThere = this.#identity === undefined ? undefined : true;
+      rewriteFile(this.#deps.plan.files.identity, `${JSON.stringify(identity)}\n`, undefined, isThere);
       this.#accountOnDisk = identity.account;
       this.#unsettled = true;
       this.#unsaved = false;
