@@ -1,10 +1,11 @@
 /** `supervisor backup export`: writes one backup as a plain file that needs nothing of ours to be read. */
-import { resolve } from "node:path";
+import { existsSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
-import type { ExportJob } from "../../core/restore-job.ts";
+import { formatOf, type ExportJob } from "../../core/restore-job.ts";
 import { commonJob, placesOf, runDeed } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import { planRestore } from "../runtime/restore-plan.ts";
@@ -25,6 +26,8 @@ export async function exportPlain(
   io: CliIo,
 ): Promise<void> {
   const { backups } = loaded.config;
+  const file = resolve(io.cwd, options.plain);
+  refuseName(target, file);
   const [place] = backups === undefined ? [] : placesOf(backups, target);
   const wish = { target, at: undefined, id: options.id, file: undefined, into: { kind: "live" } } as const;
   const planned = planRestore(loaded, wish, systemClock.wallTime());
@@ -41,7 +44,7 @@ export async function exportPlain(
       "--unencrypted writes it all the same",
     );
   const { store: _store, folder: _folder, ...common } = commonJob(loaded, place);
-  const job: ExportJob = { ...common, from: planned.from, file: resolve(io.cwd, options.plain) };
+  const job: ExportJob = { ...common, from: planned.from, file };
   let written: { readonly file: string; readonly rawBytes: number } | undefined;
   const { code, failure } = await runDeed("export-backup", job, {
     clock: systemClock,
@@ -59,4 +62,23 @@ export async function exportPlain(
   else if (written !== undefined)
     io.out(`${planned.plan.backup} (${formatSize(written.rawBytes)}) is in ${written.file}`);
   io.setExitCode(code);
+}
+
+/** The worker refuses it, too, and an ending of another kind; before anything is read it is a mistake of the command line. */
+function refuseName(target: string, file: string): void {
+  const format = formatOf(basename(file));
+  const why =
+    format === undefined || format.openssl
+      ? `the name of ${file} does not say what it is to be`
+      : existsSync(file)
+        ? `${file} is there already`
+        : existsSync(dirname(file))
+          ? undefined
+          : `there is no folder ${dirname(file)}`;
+  if (why === undefined) return;
+  throw new BackupRefusal(
+    `cannot export ${target}: ${why}`,
+    EXIT.usage,
+    "name a new file that ends in .db, .tar, .rdb, .sql or .dump, as the kind of the target is, then .gz or .zst to pack it",
+  );
 }

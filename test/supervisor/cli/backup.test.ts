@@ -11,6 +11,21 @@ import { VerbRig } from "./verb-rig.ts";
 
 const ID = "state-full-20260101T000000Z-abcdef";
 
+function rigWithTarget(): VerbRig {
+  const rig = new VerbRig();
+  const config = {
+    version: 1,
+    bots: { mine: { command: ["true"] } },
+    backups: {
+      stores: { local: { kind: "directory", path: join(rig.dir, "store") } },
+      targets: { state: { kind: "sqlite", path: join(rig.dir, "bot.db") } },
+    },
+  };
+  rig.write("supervisor.yaml", JSON.stringify(config));
+  rig.write("store/state/.keep", "");
+  return rig;
+}
+
 test.each<[string, Verb, readonly string[], string]>([
   [
     "a target to back up",
@@ -23,23 +38,24 @@ test.each<[string, Verb, readonly string[], string]>([
   ["a store", backup, ["list", "--store", "locl"], 'the stores are local; did you mean "local"?'],
   ["a backup to verify", backup, ["verify", "--id", ID], `cannot find backup ${ID}: it is not there`],
   ["a backup to export", backup, ["export", "state", "--id", ID, "--plain", "x.db"], `there is no backup ${ID}`],
+  ["a folder to export to", backup, ["export", "state", "--plain", "no/x.db"], "there is no folder "],
+  ["an ending", backup, ["export", "state", "--plain", "x.txt"], "x.txt does not say what it is to be"],
   ["a backup to restore", restore, ["state", "--id", ID], `cannot restore state: there is no backup ${ID}`],
 ])("a command that names %s that there is not is a mistake (exit code 2)", async (_, verb, args, message) => {
-  await using rig = new VerbRig();
-  const config = {
-    version: 1,
-    bots: { mine: { command: ["true"] } },
-    backups: {
-      stores: { local: { kind: "directory", path: join(rig.dir, "store") } },
-      targets: { state: { kind: "sqlite", path: join(rig.dir, "bot.db") } },
-    },
-  };
-  rig.write("supervisor.yaml", JSON.stringify(config));
-  rig.write("store/state/.keep", "");
+  await using rig = rigWithTarget();
   await expect(rig.run(verb, ...args)).rejects.toMatchObject({
     exitCode: 2,
     message: expect.stringContaining(message),
     hint: expect.any(String),
+  });
+});
+
+test("backup export to a file that is there is a mistake (exit code 2), and replaces nothing", async () => {
+  await using rig = rigWithTarget();
+  rig.write("x.db", "mine");
+  await expect(rig.run(backup, "export", "state", "--plain", "x.db")).rejects.toMatchObject({
+    exitCode: 2,
+    message: expect.stringMatching(/^cannot export state: \S+x\.db is there already$/),
   });
 });
 
