@@ -46,7 +46,6 @@ export class AppendLog {
   lastError: string | undefined;
   readonly #options: AppendLogOptions;
   #fd: number | undefined;
-  #openPath = "";
   #number = 0;
   #bytes = 0;
   #torn = false;
@@ -74,7 +73,7 @@ export class AppendLog {
       return false;
     }
     try {
-      if (sync) this.look();
+      if (sync) this.#lookedAtMs = Number.NEGATIVE_INFINITY;
       this.#write(`${line}\n`);
       if (sync) this.#sync();
       this.#retryDelayMs = 0;
@@ -85,11 +84,6 @@ export class AppendLog {
       this.#fail(cause);
       return false;
     }
-  }
-
-  /** To be called each second: lets go of a file that somebody has deleted, also where another has its name by now. */
-  look(): void {
-    if (this.#fd !== undefined && fstatSync(this.#fd).nlink === 0) this.close();
   }
 
   close(): void {
@@ -137,12 +131,12 @@ export class AppendLog {
     return this.#fd;
   }
 
-  /** The quick look before a line: a restart waits for it, and its name is asked for at a third of the price of the rest. */
+  /** Lets go of a file that somebody has deleted. By its descriptor: to look for its name takes longer after a rest. */
   #lookForFile(): void {
     const nowMs = this.#options.clock.monotonicMs();
     if (this.#fd === undefined || nowMs - this.#lookedAtMs < LOOK_MS) return;
     this.#lookedAtMs = nowMs;
-    if (!existsSync(this.#openPath)) this.look();
+    if (fstatSync(this.#fd).nlink === 0) this.close();
   }
 
   #openLast(): void {
@@ -185,7 +179,6 @@ export class AppendLog {
     const bytes = stat.size;
     this.#torn = bytes > 0 && lastByte(fd, bytes) !== NEWLINE;
     this.#fd = fd;
-    this.#openPath = path;
     this.#number = number;
     this.#bytes = bytes;
     this.#freshFile ||= fresh;

@@ -291,7 +291,9 @@ export class Daemon {
       folder: this.#folder,
       stopping: () => this.#stopping,
       reloading: () => this.#reloader.busy,
-      drain: () => void this.#fleet.drains().map((drain) => drain()),
+      drain: () => {
+        for (const drain of this.#fleet.drains()) drain();
+      },
       snapshot: () => this.#snapshot(),
       say: (level, text) => this.#say(level, text),
       tellSystemd: (text) => this.#serviceManager.tell(text),
@@ -301,7 +303,6 @@ export class Daemon {
   #dutiesDeps(): DutiesDeps {
     return {
       clock: this.#deps.clock,
-      journal: this.#journal,
       orders: this.#orders,
       machine: this.#machine,
       maintenance: this.#maintenance,

@@ -6,7 +6,6 @@ import { reapOrphans } from "../../platform/subreaper.ts";
 import type { Backups } from "./backups.ts";
 import type { FolderWatch } from "./folder-watch.ts";
 import type { Fleet } from "./fleet.ts";
-import type { Journal } from "./journal.ts";
 import type { Listeners } from "./listeners.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { MaintenanceWatch } from "./maintenance.ts";
@@ -23,7 +22,6 @@ const GIVE_BACK_EVERY_TICKS = 30;
 
 export interface DutiesDeps {
   readonly clock: Clock;
-  readonly journal: Journal;
   readonly orders: OrderWatch;
   readonly machine: MachineWatch;
   readonly maintenance: MaintenanceWatch;
@@ -46,7 +44,6 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
   const bots = fleet.all;
   return [
     () => lookAtFolder(deps),
-    () => deps.journal.look(),
     () => deps.orders.look(),
     () => deps.machine.look(),
     () => deps.maintenance.tick(),

@@ -75,11 +75,6 @@ export class Journal {
     return () => this.#followers.delete(follower);
   }
 
-  /** Each second: sees whether its file is still there. */
-  look(): void {
-    this.#log.look();
-  }
-
   close(): void {
     this.#log.close();
   }
