@@ -44,6 +44,27 @@ test.concurrent.each([
   },
 );
 
+test.concurrent.each([
+  ["lost", undefined],
+  ["damaged", "{"],
+])(
+  "a bot whose identity is %s and whose account the config gave to another is ended before that one starts",
+  async (_, text) => {
+    await using rig = new Rig({ bots: { old: { command: STAY, account: "main" } } });
+    await rig.run();
+    const old = await until("the old bot runs", async () => (await rig.bot("old")).pid ?? undefined);
+    await rig.endDaemon("SIGKILL");
+    if (text === undefined) rmSync(rig.state("bots/old/identity.json"));
+    else writeFileSync(rig.state("bots/old/identity.json"), text);
+    const look = ["sh", "-c", `grep -q . /proc/${old}/cmdline && echo beside it; exec sleep 602`];
+    rig.configure({ old: { command: STAY, account: "other" }, bot: { command: look, account: "main" } });
+    await rig.run();
+    await rig.botIn("running");
+    expect(isLive(old)).toBe(false);
+    expect(rig.log).not.toContain("beside it");
+  },
+);
+
 test.concurrent("a lockout belongs to the account: it holds under another name, and arm ends it for both", async () => {
   await using paper = await startPaper();
   const bot = { command: STAY, account: "main", emergency: emergencyAt(paper.url) };

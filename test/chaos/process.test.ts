@@ -172,7 +172,7 @@ test.concurrent("supervisor run gives a bot what the config names, PATH, HOME, L
     NOTIFY_SOCKET: `${run}/bot.notify`,
     WATCHDOG_USEC: "60000000",
     SUPERVISOR_SOCKET: `${run}/bot.sock`,
-    SUPERVISOR_ACCOUNT: `bot@${run}/bot.sock`,
+    SUPERVISOR_ACCOUNT: `bot@${run}`,
     SUPERVISOR_BOT: "bot",
     SUPERVISOR_GENERATION: "1",
     INVOCATION_ID: expect.stringMatching(/^[0-9a-f]{32}$/),

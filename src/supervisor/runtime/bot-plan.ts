@@ -126,9 +126,9 @@ export function fenceMarks(files: BotFiles, invocationId: string | undefined): r
   return invocationId === undefined ? [lasting] : [lasting, `INVOCATION_ID=${invocationId}`];
 }
 
-/** The mark of what was started of the bot while it had this account: of a start, too, of which no identity tells. */
+/** The mark of whatever this installation has started on the account, under any name, also where no identity tells of it. */
 export function accountMark({ socket }: Pick<BotFiles, "socket">, account: string): string {
-  return `${ACCOUNT_MARK}=${account}@${socket}`;
+  return `${ACCOUNT_MARK}=${account}@${dirname(socket)}`;
 }
 
 /** PATH, HOME and LANG for the bot: the only variables that it inherits. */
@@ -155,7 +155,7 @@ export function lastingEnvironment(input: EnvironmentInput): Record<string, stri
     NOTIFY_SOCKET: files.notifySocket,
     ...(heartbeat === undefined ? {} : { WATCHDOG_USEC: String(heartbeat.timeout * 1_000) }),
     SUPERVISOR_SOCKET: files.socket,
-    [ACCOUNT_MARK]: `${plan.account}@${files.socket}`,
+    [ACCOUNT_MARK]: `${plan.account}@${dirname(files.socket)}`,
     SUPERVISOR_BOT: plan.name,
     SUPERVISOR_LEVEL_FILE: files.level,
     SUPERVISOR_BLACKBOX_DIR: files.blackbox,

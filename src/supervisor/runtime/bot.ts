@@ -35,7 +35,7 @@ import { RestoredBot } from "./restored-mark.ts";
 import type { ProbeView } from "./schedule.ts";
 import { StartTurn } from "./start-turn.ts";
 import { cgroupNameOf, Starter } from "./starter.ts";
-import { inheritedLocks, kinMarks, kinOf, marksOfRemains } from "./survey.ts";
+import { earlierMarks, inheritedLocks, kinMarks, kinOf } from "./survey.ts";
 
 export class Bot {
   readonly loop: Loop;
@@ -116,7 +116,7 @@ export class Bot {
       output: this.output,
       recorder: this.recorder,
       dumps: this.dumps,
-      earlier: [marksOfRemains(this.plan.files, before), ...kinMarks(kin, deps.configured)],
+      earlier: earlierMarks(this.plan, before, kinMarks(kin, deps.configured)),
       isNew: this.#folders.isNew,
       alone: () => deps.alone,
       loop: () => this.loop,

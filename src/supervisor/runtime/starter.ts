@@ -22,7 +22,7 @@ import type { BotLimits } from "./bot-limits.ts";
 import { definitionOf, lastingEnvironment, startEnvironment, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
 import { withOutput } from "./output-target.ts";
-import { strangersOf } from "./survey.ts";
+import { readIdentityFile, strangersOf } from "./survey.ts";
 
 /**
  * A bot that has been down for longer than this is looked for under other state folders before it is started, ms: another
@@ -327,6 +327,8 @@ export class Starter {
       this.#unsettled = true;
       this.#unsaved = false;
     } catch (error) {
+      // It may have been torn, or be gone.
+      this.#accountOnDisk = accountIn(this.#deps.plan.files.identity);
       // Said once, and tried again until the disk takes it.
       if (!this.#unsaved) this.#complain(error);
       this.#unsaved = true;
@@ -363,6 +365,12 @@ export function cgroupNameOf(bot: string, installation: string, before: Identity
 
 function unnamed({ name, account, files }: BotPlan): string {
   return `cannot start ${name}: ${files.identity} cannot be written, and does not say that the bot has account ${account}; make room or mend the disk`;
+}
+
+/** Whose account the identity at `path` names, as the next supervisor will read it. */
+function accountIn(path: string): string | undefined {
+  const reading = readIdentityFile(path);
+  return reading.kind === "known" ? reading.identity.account : undefined;
 }
 
 function isInhabited(cgroup: string): boolean {

@@ -67,7 +67,7 @@ class UnreadableFolderError extends Error {
 }
 
 /** What the identity file says. Never throws. */
-function readIdentityFile(path: string): IdentityReading {
+export function readIdentityFile(path: string): IdentityReading {
   try {
     return readIdentity(readTextIfExists(path, MAX_IDENTITY_BYTES));
   } catch (error) {
@@ -105,19 +105,28 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
   };
 }
 
+/** By what living processes of all earlier starts are recognised that had the account of a bot which has not begun: its own, and of others. */
+export function earlierMarks(
+  { files, account }: Pick<BotPlan, "files" | "account">,
+  before: Identity | undefined,
+  kin: readonly TreeMarks[],
+): readonly TreeMarks[] {
+  const own = marksOfRemains(files, before);
+  return [{ ...own, environ: [...own.environ, accountMark(files, account)] }, ...kin];
+}
+
 /**
  * By what the last starts of other bots of the same account are recognised. One that the config still names has starts of
- * another account by now, which must not be taken for them: of it only the very start that the identity names counts, and
- * whatever was started on the account, although a disk that took nothing has no word of it.
+ * another account by now, which must not be taken for them: of it only the very start that the identity names counts.
  */
 export function kinMarks(kin: readonly Remains[], configured: ReadonlySet<string>): readonly TreeMarks[] {
   return kin.map(({ name, files, identity }) => {
     const marks = marksOfRemains(files, identity);
     if (!configured.has(name) || identity === undefined) return marks;
-    const { account, cgroup, invocationId } = identity;
+    const { cgroup, invocationId } = identity;
     return {
       ...marks,
-      environ: [`INVOCATION_ID=${invocationId}`, accountMark(files, account)],
+      environ: [`INVOCATION_ID=${invocationId}`],
       cgroup: cgroup === null ? undefined : join(cgroup, invocationId),
     };
   });

@@ -95,17 +95,27 @@ const named = (account: string): Identity => ({
 });
 
 test("Starter starts nothing that the disk does not name: with another account than on disk, or of which it knows nothing", async () => {
-  const unwritable = { ...plan, files: { ...plan.files, identity: join(root, "nowhere", "identity.json") } };
+  const folder = join(root, "unwritable");
+  const identity = join(folder, "identity.json");
+  // Where the new file would be is a folder, so that the old one cannot be replaced.
+  mkdirSync(join(folder, `.identity.json.${process.pid}.tmp`), { recursive: true });
+  const unwritable = { ...plan, files: { ...plan.files, identity } };
+  const startAfter = (before: Identity | undefined): Started => {
+    if (before !== undefined) writeFileSync(identity, JSON.stringify(before));
+    return rig({ plan: unwritable, before }).start();
+  };
   const refused = {
     kind: "failed",
     permanent: false,
     reason: expect.stringContaining(`does not say that the bot has account ${plan.account}`),
   };
-  expect(rig({ plan: unwritable }).start()).toEqual(refused);
-  expect(rig({ plan: unwritable, before: named("another") }).start()).toEqual(refused);
+  expect(startAfter(undefined)).toEqual(refused);
+  expect(startAfter(named("another"))).toEqual(refused);
   expect(listMarked(fenceMarks(plan.files, undefined), undefined)).toEqual([]);
-  // The bot of the account that stands there is restarted on a full disk all the same.
-  await end(rig({ plan: unwritable, before: named(plan.account) }).start());
+  // The bot of the account that stands there is restarted on a full disk all the same; not once the file is gone.
+  await end(startAfter(named(plan.account)));
+  rmSync(identity);
+  expect(rig({ plan: unwritable, before: named(plan.account) }).start()).toEqual(refused);
 });
 
 test.each([
