@@ -34,19 +34,11 @@ const lockoutSchema = later(() =>
     endedAt: z.string().nullable(),
     /** What its close is to reach; absent: a flat account. */
     goal: closeGoalSchema.optional(),
-    /** What was open when its account was last looked at since the close ended; absent: nobody has looked. */
-    seen: z.strictObject({ at: z.string(), positions: z.int(), orders: z.int(), loans: z.int() }).optional(),
     /** When a person ended the slow rounds of a close that did not end flat. */
     acknowledgedAt: z.string().optional(),
   }),
 );
 export type Lockout = z.output<typeof lockoutSchema>;
-export type Seen = NonNullable<Lockout["seen"]>;
-
-/** Whether something was open. */
-export function isOpen({ positions, orders, loans }: Omit<Seen, "at">): boolean {
-  return positions + orders + loans > 0;
-}
 
 export type LockoutReading =
   | { readonly kind: "absent" }

@@ -5,12 +5,13 @@ import { readJournal } from "../../actions/incident-history.ts";
 import { FLAT } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { appendGoal } from "../../core/incident.ts";
+import { appendGoal, type IncidentHistory } from "../../core/incident.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { guessText } from "../../core/nearest.ts";
 import { plainText } from "../../core/plain-text.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { IncidentReport, RunningReport } from "../../report/incident-text.ts";
+import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
 import { lockoutSlot, readLockoutFile } from "../runtime/lockout-store.ts";
 import { readingFiles, type Place } from "./place.ts";
 
@@ -40,10 +41,10 @@ export function findIncidents({ dirs }: Place): FoundIncident[] {
   const bots = join(dirs.stateDir, "bots");
   const found = readingFiles("the incidents", bots, () =>
     namesIn(bots).flatMap((bot) => {
-      const folder = join(bots, bot, "incidents");
-      const running = runningIn(join(bots, bot), join(dirs.runtimeDir, `${bot}.lock.json`), folder);
-      const files = namesIn(folder).filter((name) => name.endsWith(".json"));
-      const ended = files.flatMap((name) => readIncident(join(folder, name)) ?? []);
+      const files = filesOf(bot, bot, dirs);
+      const running = runningIn(files);
+      const names = namesIn(files.incidents).filter((name) => name.endsWith(".json"));
+      const ended = names.flatMap((name) => readIncident(join(files.incidents, name)) ?? []);
       // What an earlier run of it has left is part of what its journal says.
       return running === undefined
         ? ended
@@ -76,21 +77,28 @@ export function pickIncidents(
 }
 
 /** The incident whose close has not ended, by the lockout; what it did so far, by its journal. */
-function runningIn(folder: string, spare: string, incidents: string): FoundIncident | undefined {
-  const copies = [lockoutSlot(folder), join(folder, "lock.json"), spare];
-  const lockout = gravestLockout(copies.map(readLockoutFile));
+function runningIn({ dir, lockout: file, lockoutSpare, incidents }: BotFiles): FoundIncident | undefined {
+  const lockout = gravestLockout([lockoutSlot(dir), file, lockoutSpare].map(readLockoutFile));
   if (lockout === undefined || lockout.outcome !== null) return undefined;
-  const report = runningReport(lockout, join(incidents, `${lockout.incident}.ndjson`));
+  const report = runningReport(lockout, historyOf(join(incidents, `${lockout.incident}.ndjson`)));
   return { report, raw: { version: 1, ...report } };
 }
 
 function runningReport(
   { incident, bot, account, trigger, later = [], reason, lockedAt, goal = FLAT }: Lockout,
-  journal: string,
+  { before, orders = [], steps: timeline = [], goals = [] }: Partial<IncidentHistory>,
 ): RunningReport {
-  const { before = null, orders, steps: timeline, goals } = readJournal(journal).history;
   const about = { incident, bot, account, trigger, later, reason, startedAt: lockedAt, outcome: null };
-  return { running: true, ...about, goals: appendGoal(goals, goal), before, orders, timeline };
+  return { running: true, ...about, goals: appendGoal(goals, goal), before: before ?? null, orders, timeline };
+}
+
+/** What a journal says; one that is no file, or cannot be read, hides no incident. */
+function historyOf(journal: string): Partial<IncidentHistory> {
+  try {
+    return readJournal(journal).history;
+  } catch {
+    return {};
+  }
 }
 
 function namesIn(folder: string): string[] {

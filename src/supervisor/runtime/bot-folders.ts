@@ -22,7 +22,9 @@ export class BotFolders {
   /** Its own folder was made just now: no earlier supervisor has left anything in it. */
   readonly isNew: boolean;
   readonly #deps: BotFoldersDeps;
-  #cancelRest: (() => void) | undefined;
+  readonly #cancelTurn: () => void;
+  /** The rest is still to be made. */
+  #owed = true;
 
   /** Throws when a folder that its starts need cannot be made. */
   constructor(deps: BotFoldersDeps) {
@@ -30,16 +32,16 @@ export class BotFolders {
     this.#deps = deps;
     for (const move of makeRoomForBot(files, identity, shared)) fact("alert", move);
     this.isNew = prepareStart(files, user, shared);
-    this.#cancelRest = clock.after(0, () => this.complete());
+    this.#cancelTurn = clock.after(0, () => this.complete());
   }
 
   /** Makes the rest, if that is still to be done. Never throws. */
   complete(): void {
-    if (this.#cancelRest === undefined) return;
-    this.#cancelRest();
-    this.#cancelRest = undefined;
+    if (!this.#owed) return;
+    this.#cancelTurn();
     try {
       prepareRest(this.#deps.files);
+      this.#owed = false;
     } catch (error) {
       this.#deps.fact("alert", error instanceof Error ? error.message : String(error));
     }

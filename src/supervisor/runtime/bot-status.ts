@@ -8,7 +8,8 @@ import type { BotStatus } from "../../core/status.ts";
 import { causeText } from "../../core/trigger-text.ts";
 import { isAlive } from "./live-plan.ts";
 import { botReady, failuresInRow } from "../../core/verdict.ts";
-import { isOpen, type Lockout } from "../../core/lockout.ts";
+import { isOpen } from "../../core/account-look.ts";
+import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Bot } from "./bot.ts";
 import type { ProbeView } from "./schedule.ts";
@@ -159,11 +160,17 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     reason: lockout === undefined ? null : causeText(lockout),
     outcome: lockout?.outcome ?? null,
     retries: lockout === undefined ? null : isRetried(lockout),
-    seen: lockout?.seen ?? null,
+    seen: seenOf(bot),
     lastClose: lastCloseOf(bot.emergency.lastReport),
     closes: { ...bot.emergency.closes },
     ...bot.guard.status,
   };
+}
+
+function seenOf({ emergency }: Bot): BotStatus["emergency"]["seen"] {
+  if (emergency.seen === undefined) return null;
+  const { at, positions, orders, loans } = emergency.seen;
+  return { at, positions, orders, loans };
 }
 
 function isRetried({ outcome, acknowledgedAt }: Lockout): boolean {
@@ -185,7 +192,7 @@ function emergencyState(bot: Bot): BotStatus["emergency"]["state"] {
   if (state.kind === "recovering") return bot.emergency.view?.state === "fencing" ? "fencing" : "closing";
   if ((state.kind === "stopping" || state.kind === "stuck") && state.after.kind === "recover") return "fencing";
   if (state.kind !== "locked") return "armed";
-  const seen = bot.lockout?.seen;
+  const { seen } = bot.emergency;
   if (state.outcome === "flat") return seen !== undefined && isOpen(seen) ? "residual" : "flat";
   const left: readonly RungOutcome[] = ["residual", "foreign", "cancelled", "reduced"];
   return left.includes(state.outcome) ? "residual" : "unknown";

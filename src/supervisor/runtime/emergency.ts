@@ -1,6 +1,7 @@
 /** The emergency of one bot: its lockout, and the close that runs under it. */
 import { chownSync } from "node:fs";
 import { goneBetween, withClose } from "../../core/account-closes.ts";
+import type { AccountLook } from "../../core/account-look.ts";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import type { CloseReport } from "../../core/close-job.ts";
 import { isReached, type RungOutcome } from "../../core/ladder.ts";
@@ -14,6 +15,7 @@ import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
 import { killAll, type Fence } from "./fence.ts";
 import { strangersText } from "./bot-setup.ts";
 import { strangersOf } from "./survey.ts";
+import { LastLook } from "./last-look.ts";
 import { LockoutStore } from "./lockout-store.ts";
 
 /** Two characters of chance in base 36 tell apart two supervisors that open an incident in the same millisecond. */
@@ -56,6 +58,7 @@ export interface EmergencyDeps {
 export class Emergency {
   readonly lockout: LockoutStore;
   readonly #deps: EmergencyDeps;
+  readonly #lastLook: LastLook;
   #view: CloseView | undefined;
   #lastReport: CloseReport | undefined;
   readonly #closes: Partial<Record<RungOutcome, number>> = {};
@@ -65,6 +68,7 @@ export class Emergency {
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
+    this.#lastLook = new LastLook(deps.plan.files.dir, deps.foreign);
     const { plan, clock, inherited, shared, foreign, fact } = deps;
     const onTrouble = (text: string): void => fact("alert", text);
     this.lockout = new LockoutStore({
@@ -105,11 +109,14 @@ export class Emergency {
   }
 
   /** What a plan has seen of the account is newer than how its close ended. */
-  see({ before, endedAt }: CloseReport): void {
-    if (before === null) return;
-    const at = endedAt ?? this.#deps.clock.wallTime().toISOString();
-    const { positions, orders, loans = [] } = before;
-    this.lockout.see({ at, positions: positions.length, orders, loans: loans.length });
+  see(report: CloseReport): void {
+    if (this.lockout.current !== undefined) this.#lastLook.note(report, this.lockout.current);
+  }
+
+  /** What was seen of the account since its close ended; `undefined`: nobody has looked, or it is not locked. */
+  get seen(): AccountLook | undefined {
+    const { current } = this.lockout;
+    return current === undefined ? undefined : this.#lastLook.since(current);
   }
 
   end(outcome: RungOutcome): void {

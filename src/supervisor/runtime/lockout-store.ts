@@ -7,7 +7,7 @@
 import { lstatSync, unlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { CloseGoal } from "../../core/close-goal.ts";
-import { gravestLockout, readLockout, type Lockout, type LockoutReading, type Seen } from "../../core/lockout.ts";
+import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -175,13 +175,6 @@ export class LockoutStore {
   acknowledge(): void {
     if (this.#current === undefined) return;
     this.#current = { ...this.#current, acknowledgedAt: this.#deps.clock.wallTime().toISOString() };
-    this.#save(this.#current);
-  }
-
-  /** Somebody has looked at the account since the close ended. */
-  see(seen: Seen): void {
-    if (this.#current === undefined || this.#current.outcome === null) return;
-    this.#current = { ...this.#current, seen };
     this.#save(this.#current);
   }
 

@@ -1,4 +1,6 @@
 /** `supervisor emergency report` reads the files of the incidents, also those that an older version wrote, and needs no daemon. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { command } from "../../../src/supervisor/cli/emergency.ts";
 import { VerbRig } from "./verb-rig.ts";
@@ -184,6 +186,16 @@ test("emergency report shows a close under way as running, before all that have 
   const rows = (await rig.run(command, "report", "--list")).out.trim().split("\n");
   expect(rows.map((row) => row.split(/ +/)[0])).toEqual(["INCIDENT", "run003", "new002", "old001"]);
   expect(rows[1]).toMatch(/ operator, file +running /);
+});
+
+test("emergency report shows a close whose lockout only the runtime folder took, and whose journal cannot be read", async () => {
+  await using rig = rigWith(OLD);
+  rig.write(".supervisor/run/bots/mine.lock.json", JSON.stringify(LOCK));
+  mkdirSync(join(rig.dir, ".supervisor/bots/mine/incidents/run003.ndjson"));
+  const { out, code } = await rig.run(command, "report");
+  expect(code).toBe(0);
+  expect(out).toContain("incident run003 of mine: RUNNING, its close has not ended");
+  expect((await rig.run(command, "report", "--list")).out).toContain("old001");
 });
 
 test("emergency report tells what several runs took, from the first to the end of the last, and the goals of both", async () => {

@@ -3,10 +3,12 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
+import { BotFolders } from "../../../src/supervisor/runtime/bot-folders.ts";
 import { filesOf } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { prepareFolders, prepareRest, prepareStart } from "../../../src/supervisor/runtime/bot-setup.ts";
 import { makeRoomForBot } from "../../../src/supervisor/runtime/quarantine.ts";
 import { SharedFolders } from "../../../src/supervisor/runtime/shared-folders.ts";
+import { FakeClock } from "../../harness/fake-clock.ts";
 
 function rig() {
   const folder = mkdtempSync(join(tmpdir(), "bot-folders-"));
@@ -58,4 +60,26 @@ test("SharedFolders.lacks() is sure of a folder that is absent, and not of what 
   const shared = new SharedFolders();
   expect(shared.lacks(socket)).toBe(true);
   expect(shared.lacks(log)).toBe(false);
+});
+
+test("BotFolders makes the rest once all bots of the turn are on their way, and tries again where it could not", () => {
+  using made = rig();
+  const files = made.filesOf("grid");
+  const clock = new FakeClock();
+  const facts: string[] = [];
+  const folders = new BotFolders({
+    files,
+    user: undefined,
+    identity: undefined,
+    clock,
+    fact: (_, text) => facts.push(text),
+  });
+  expect(existsSync(files.incidents)).toBe(false);
+  writeFileSync(files.incidents, "in the way");
+  clock.advance(0);
+  expect(facts).toEqual([expect.stringContaining(`cannot make folder ${files.incidents}`)]);
+  rmSync(files.incidents);
+  folders.complete();
+  expect(existsSync(files.incidents)).toBe(true);
+  expect(facts).toHaveLength(1);
 });

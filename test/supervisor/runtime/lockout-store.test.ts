@@ -194,17 +194,3 @@ test("LockoutStore.renew() writes what holds into a state folder in which nothin
   expect(made.said).toEqual([]);
   expect(made.start().current).toMatchObject({ incident: "abc1234" });
 });
-
-test("LockoutStore.see() keeps what was seen of the account since the close, until another one begins", () => {
-  using made = rig();
-  const store = made.start();
-  const seen = { at: "2026-01-01T00:00:00.000Z", positions: 1, orders: 0, loans: 0 };
-  store.open("operator", "a test");
-  store.see(seen);
-  expect(made.start().current).not.toHaveProperty("seen");
-  store.end("flat");
-  store.see(seen);
-  expect(made.start().current).toMatchObject({ outcome: "flat", seen });
-  store.open("operator", "another");
-  expect(made.start().current).not.toHaveProperty("seen");
-});

@@ -285,7 +285,7 @@ interface Left {
   readonly name: string;
   readonly wanted: boolean;
   readonly waitsFor: readonly string[];
-  /** As in `Bot`. */
+  /** As in `StartTurn`. */
   readonly keptDown?: string | undefined;
   /** Why it stays. */
   readonly error?: string;
