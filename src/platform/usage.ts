@@ -9,7 +9,7 @@ const AT_PAGESZ = 6n;
 const MIN_CPU_SPAN_MS = 1_000;
 /** Tolerance when the age of a process is compared with the time since it was seen, ms. */
 const AGE_SLACK_MS = 1_000;
-/** How many processes one sampler remembers; beyond, the longest unseen is forgotten and counts as new. */
+/** How many living processes one sampler remembers; beyond, the longest unseen is forgotten and counts as new. */
 const MAX_READINGS = 4_096;
 
 export interface ResourceUsage {
@@ -45,10 +45,9 @@ export type UsageSampler = (pids: readonly number[], cgroup?: string) => Promise
 
 /**
  * A sampler with its own memory of CPU times: one per asker, because the CPU use is computed since the same asker's
- * last sample. It keeps no descriptor, timer or child, so it needs no closing.
+ * last sample, `known`. It keeps no descriptor, timer or child, so it needs no closing.
  */
-export function createUsageSampler(clock: Clock): UsageSampler {
-  const known = new Map<number, Known>();
+export function createUsageSampler(clock: Clock, known = new Map<number, Known>()): UsageSampler {
   const byCgroup = createCgroupCounter();
   let byPidMs = 0;
   return async (pids, cgroup) => {
@@ -68,10 +67,8 @@ export function createUsageSampler(clock: Clock): UsageSampler {
       usage.openFiles += openFiles ?? 0;
       if (openFiles === undefined && isLive(pid)) usage.uncounted += 1;
     }
-    for (const pid of known.keys()) {
-      if (known.size <= MAX_READINGS) break;
-      known.delete(pid);
-    }
+    for (const pid of known.keys())
+      if (known.size > MAX_READINGS || (!readings.has(pid) && isGone(pid))) known.delete(pid);
     usage.cpuSeconds = (byPidMs + (cgroupMs ?? 0)) / 1_000;
     return usage;
   };
@@ -84,6 +81,15 @@ interface Known {
   readonly percent: number;
   /** Its CPU time at the last sample of all, ms. */
   readonly countedMs: number;
+}
+
+/** A process that is only not among those asked of may be again, and must not be counted anew then; false where it cannot be told. */
+function isGone(pid: number): boolean {
+  try {
+    return readStat(pid) === undefined;
+  } catch {
+    return false;
+  }
 }
 
 /** CPU time that a process used since it was seen last, ms; at first sight all of it. */

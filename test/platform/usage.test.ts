@@ -50,6 +50,16 @@ describe("createUsageSampler()", () => {
     expect((await createUsageSampler(systemClock)([pid])).rssBytes).toBe((await pidusage(pid)).memory);
   });
 
+  test("forgets a process that has ended, and none that is only not asked of", async () => {
+    const known = new Map();
+    const sample = createUsageSampler(systemClock, known);
+    const [{ pid, child }, other, third] = [start("sleep", "60"), await startLoaded(), await startLoaded()];
+    await sample([pid, other]);
+    await end(child);
+    await sample([third]);
+    expect([...known.keys()]).toEqual([other, third]);
+  });
+
   test("adds up memory and open files of all pids", async () => {
     const sample = createUsageSampler(systemClock);
     const [a, b] = [await startLoaded(), await startLoaded()];
