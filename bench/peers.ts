@@ -13,8 +13,8 @@ const PATIENCE_MS = 20_000;
 const POLL_MS = 0.05;
 const STATUS_ROUNDS = 21;
 
-/** What the project promises, ms; the restart as a multiple of the bare loop's. */
-const TARGETS = { restartRatio: 1.6, first: 40, last: 150, status: 12, statusMany: 20, stop: 10 };
+/** What the project promises, ms; a restart as a multiple of the bare loop's, and the start of a hundred of s6's: 150 ms where that takes 100. */
+const TARGETS = { restartRatio: 1.6, first: 40, lastRatio: 1.5, status: 12, statusMany: 20, stop: 10 };
 
 interface Programs {
   readonly child: string;
@@ -164,6 +164,7 @@ async function benchRestarts({ child, peers }: Programs, rounds: number): Promis
       unit: "ms",
       values: times,
       baseline: { name: "bare C loop", values: floor },
+      paired: true,
       ...(peer.name === "supervisor" ? { targetRatio: TARGETS.restartRatio } : {}),
     }));
   });
@@ -185,11 +186,20 @@ async function benchStarts({ child, peers }: Programs, count: number, rounds: nu
       });
     }
   }
-  return rows.map(({ peer, first, last }) => ({
-    what: count === 1 ? `start to the first child: ${peer.name}` : `start to the last of ${count}: ${peer.name}`,
+  if (count === 1)
+    return rows.map(({ peer, first }) => ({
+      what: `start to the first child: ${peer.name}`,
+      unit: "ms",
+      values: first,
+      ...(peer.name === "supervisor" ? { target: TARGETS.first } : {}),
+    }));
+  const beside = rows.find(({ peer }) => peer.name === "s6");
+  return rows.map(({ peer, last }) => ({
+    what: `start to the last of ${count}: ${peer.name}`,
     unit: "ms",
-    values: count === 1 ? first : last,
-    ...(peer.name === "supervisor" ? { target: count === 1 ? TARGETS.first : TARGETS.last } : {}),
+    values: last,
+    ...(beside === undefined ? {} : { baseline: { name: beside.peer.name, values: beside.last }, paired: true }),
+    ...(peer.name === "supervisor" ? { targetRatio: TARGETS.lastRatio } : {}),
   }));
 }
 
