@@ -1,7 +1,7 @@
 /** What the daemon costs under load: one busy bot, a hundred bots, a crash storm, restarts without end, and whether it grows. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Row } from "./measure.ts";
+import { median, type Row } from "./measure.ts";
 import { startDaemon, until, type Daemon, type Options, type Rig } from "./rig.ts";
 
 const TARGETS = {
@@ -116,6 +116,8 @@ async function endlessRestarts(rig: Rig, options: Options, spanS: number): Promi
 
 /** Weighings on either side: a heap that was collected is larger and smaller by some per cent each time. */
 const WEIGHINGS = 3;
+/** Time of a weighing, s: pages of its program, up to 20 MiB, go from the daemon once in it, and come back one after the other. */
+const WEIGHING_S = 30;
 
 /** Of rounds of both, of which the first fill every buffer, the later must not make it larger. */
 async function growth(rig: Rig, options: Options): Promise<readonly Row[]> {
@@ -150,8 +152,10 @@ async function growth(rig: Rig, options: Options): Promise<readonly Row[]> {
     for (let round = 0; round < weighings; round += 1) {
       await beat();
       await crash();
-      await Bun.sleep(calmS * 1_000);
-      [beats, crashes].forEach((daemon, i) => weights[i]?.push(weigh(daemon)));
+      const weighingS = Math.min(WEIGHING_S, calmS);
+      await Bun.sleep((calmS - weighingS) * 1_000);
+      const weighed = await Promise.all([beats, crashes].map((daemon) => weigh(daemon, weighingS)));
+      weighed.forEach((weight, i) => weights[i]?.push(weight));
     }
     return weights;
   };
@@ -186,8 +190,14 @@ interface Weight {
   readonly files: number;
 }
 
-function weigh({ process: { pid } }: Daemon): Weight {
-  return { rss: rssMib(pid), files: readdirSync(`/proc/${pid}/fd`).length };
+/** The middle of a reading each second. */
+async function weigh({ process: { pid } }: Daemon, spanS: number): Promise<Weight> {
+  const readings: number[] = [];
+  for (let second = 0; second < spanS; second += 1) {
+    await Bun.sleep(1_000);
+    readings.push(rssMib(pid));
+  }
+  return { rss: median(readings), files: readdirSync(`/proc/${pid}/fd`).length };
 }
 
 async function cpuPercent(pid: number, spanS: number): Promise<number> {
