@@ -6,7 +6,7 @@ import { inOtherMoney } from "./exposure.ts";
 import { ceilToStep, floorToStep } from "./lots.ts";
 
 /** Prices move while the last orders are looked at: an exposure within this share of the asked one is not reduced any more. */
-const REACHED_RATIO = 1.005;
+export const REACHED_RATIO = 1.005;
 
 /** The parts of positions that the goal wants closed, largest first; `amount` is what is to go, never more than is there. */
 export function excessOf(goal: CloseGoal, positions: readonly HeldPosition[]): HeldPosition[] {
