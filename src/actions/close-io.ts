@@ -1,6 +1,6 @@
 /** How a close speaks to whoever started it. */
 import type { WorkerLine } from "../core/close-job.ts";
-import { unreachableText } from "../core/venue-error.ts";
+import { waitsText } from "../core/venue-error.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
 import type { VenueCall } from "./worker-log.ts";
@@ -31,14 +31,21 @@ export function createTeller(io: CloseIo): Teller {
   };
 }
 
-/** Says that the venue cannot be reached: once for each reason, and again after it was reached in between. */
+/** Of the lines above: a venue that answers every other call must not take those of the orders. */
+const MAX_REACH_LINES = 50;
+
+/** Says that the venue cannot be read: once for each reason, and again after it was read in between. */
 export function createReachTeller(
   tell: (state: "closing", text: string) => void,
 ): (failures: readonly VenueFailure[]) => void {
   let last: string | undefined;
+  let left = MAX_REACH_LINES;
   return (failures) => {
-    const text = unreachableText(failures);
-    if (text !== undefined && text !== last) tell("closing", `${text}; trying again`);
+    const text = waitsText(failures);
+    if (text !== undefined && text !== last && left > 0) {
+      left -= 1;
+      tell("closing", `${text}; trying again`);
+    }
     last = text;
   };
 }

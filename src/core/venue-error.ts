@@ -128,6 +128,12 @@ export function unreachableText(failures: readonly VenueFailure[]): string | und
   return failures.flatMap((failure) => (failure.kind === "unknown" ? (failure.unreachable ?? []) : []))[0];
 }
 
+/** Why readings do not come, which may go on for minutes; `undefined`: they do, or what failed will not be tried again. */
+export function waitsText(failures: readonly VenueFailure[]): string | undefined {
+  const waits = failures.find(({ kind }) => kind === "unknown" || kind === "throttled" || kind === "clock");
+  return unreachableText(failures) ?? (waits === undefined ? undefined : describeFailure(waits));
+}
+
 /** Why a venue could not be read, for people. */
 export function describeFailure(failure: VenueFailure): string {
   return unreachableText([failure]) ?? `the venue could not be read (${WORDS_OF_KIND[failure.kind]})`;

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import type { CloseIo } from "../../src/actions/close-io.ts";
 import type { CloseReport } from "../../src/core/close-job.ts";
-import { holdings, quickClock, sinceUnknownMs, speedClock, startRig, TIME_SLACK_MS } from "./rig.ts";
+import { holdings, quickClock, sinceUnknownMs, speedClock, startRig, TIME_SLACK_MS, VENUES } from "./rig.ts";
 import type { JobChanges, Rig } from "./rig.ts";
 
 const ORDER = "POST /fapi/v1/order";
@@ -309,6 +309,16 @@ test.concurrent.each([
   }
   const reading = ["reading the account at binanceusdm", `${text}; trying again`];
   expect(said(rig)).toEqual(["proving that the bot is dead", ...reading, ...reading]);
+});
+
+test.concurrent("closePositions() says once for each reason that the venue cannot be read, while it waits for it", async () => {
+  await using rig = startRig();
+  await rig.control("fault", { match: VENUES.binance.positions, kind: "dropBefore", times: 3 });
+  await rig.control("fault", { match: VENUES.binance.positions, kind: "rateLimit", retryAfterSeconds: 1, times: 1 });
+  expect(await rig.close({}, { clock: quickClock })).toMatchObject({ outcome: "flat" });
+  const waits = said(rig).filter((text) => text.endsWith("trying again"));
+  const reasons = ["no usable answer", "it asks for fewer requests"];
+  expect(waits).toEqual(reasons.map((why) => `the venue could not be read (${why}); trying again`));
 });
 
 test.concurrent("closePositions() says that it reads the account before the first call", async () => {

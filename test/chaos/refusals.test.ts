@@ -1,5 +1,5 @@
 /** What the binary refuses, and what it still tells when there is no daemon. */
-import { chmodSync } from "node:fs";
+import { chmodSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
@@ -231,4 +231,26 @@ test.concurrent("a command whose body is malformed or cut off is refused and doe
   // Answered after whatever the cut ones did.
   expect((await rig.request("/v1/bots/bot/start", { method: "POST", body: "{}" })).status).toBe(200);
   expect(await rig.bot()).toMatchObject({ state: "running", pid, generation: 1 });
+});
+
+test.concurrent.each([
+  ["environment file", "bot.env", "cannot read envFile"],
+  ["program", "program", "program"],
+])("supervisor restart does not end a bot whose %s is gone", async (_, file, why) => {
+  await using rig = new Rig();
+  rig.write("bot.env", "MODE=paper\n");
+  const text = "#!/bin/sh\nexec sleep 600\n";
+  rig.write("program", text, 0o755);
+  rig.configure({ bot: { command: ["./program"], envFile: "bot.env" } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  rmSync(rig.path(file));
+  const refused = await rig.cli("restart", "bot");
+  expect(refused).toMatchObject({ code: 1, out: "" });
+  expect(refused.err).toContain("cannot restart bot: it is up, and could not be started again: ");
+  expect(refused.err).toContain(why);
+  expect(await rig.bot()).toMatchObject({ state: "running", pid });
+  rig.write(file, file === "program" ? text : "MODE=paper\n", 0o755);
+  expect((await rig.cli("restart", "bot")).code).toBe(0);
+  expect((await rig.botIn("running")).pid).not.toBe(pid);
 });

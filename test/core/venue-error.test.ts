@@ -1,6 +1,6 @@
 /** The failure classes, by the messages that ccxt 4 throws for the venues' own codes. */
 import { describe, expect, test } from "vitest";
-import { classifyVenueError, describeFailure } from "../../src/core/venue-error.ts";
+import { classifyVenueError, describeFailure, waitsText } from "../../src/core/venue-error.ts";
 
 const CHAINS = {
   RateLimitExceeded: ["BaseError", "OperationFailed", "NetworkError", "RateLimitExceeded"],
@@ -127,6 +127,14 @@ describe("classifyVenueError()", () => {
     expect(failure).toEqual({ kind: "unknown", unreachable });
     expect(describeFailure(failure)).toBe(unreachable);
   });
+});
+
+test("waitsText() says why readings do not come, and nothing of what is not tried again", () => {
+  const away = { kind: "unknown", unreachable: "cannot reach https://venue (connection refused)" } as const;
+  expect(waitsText([])).toBeUndefined();
+  expect(waitsText([{ kind: "auth" }, { kind: "unsupported" }])).toBeUndefined();
+  expect(waitsText([{ kind: "throttled" }, away])).toBe(away.unreachable);
+  expect(waitsText([{ kind: "auth" }, { kind: "unknown" }])).toBe("the venue could not be read (no usable answer)");
 });
 
 test("describeFailure() says what the venue answered where it was reached", () => {

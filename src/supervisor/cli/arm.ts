@@ -12,6 +12,15 @@ interface Options extends PlaceOptions {
   readonly json?: boolean;
 }
 
+class NoReasonError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint = "write why the account is safe again: it goes into the journal";
+
+  constructor() {
+    super("cannot arm: --reason is empty");
+  }
+}
+
 export const command: Verb = {
   name: "arm",
   summary:
@@ -26,6 +35,7 @@ export const command: Verb = {
       .action(async (bot: string, options: Options) => {
         const place = await findPlace(options, io);
         const { reason, acceptPositions = false } = options;
+        if (reason.trim() === "") throw new NoReasonError();
         const path = `/v1/bots/${encodeURIComponent(bot)}/arm`;
         showArmed(await callDaemon(place, "POST", path, { reason, acceptPositions }), options.json === true, io);
       });

@@ -68,7 +68,10 @@ export function pickIncidents(
     name === "last" ? found : byId.length > 0 ? byId : found.filter(({ report }) => report.bot === name);
   if (first !== undefined) return [first, ...others];
   if (found.length === 0)
-    throw new NoSuchIncidentError("there is no incident: nothing was closed yet", "supervisor status shows every bot");
+    throw new NoSuchIncidentError(
+      "there is no report of an incident: nothing was closed yet, or its disk took none",
+      "supervisor status shows every bot, and supervisor events what was done",
+    );
   const known = [...new Set(found.flatMap(({ report }) => [report.bot, report.incident]))];
   throw new NoSuchIncidentError(
     plainText(`cannot find an incident or a bot with one named ${name}${guessText(name, known)}`),

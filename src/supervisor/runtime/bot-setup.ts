@@ -199,6 +199,18 @@ export function missingProgram(plan: BotPlan, own: Readonly<Record<string, strin
   return found.kind === "missing" ? found.reason : undefined;
 }
 
+/** The same of all that a start reads: also its environment file. */
+export function missingForStart(plan: BotPlan, own: Readonly<Record<string, string | undefined>>): string | undefined {
+  try {
+    readEnvFile(plan.config.envFile);
+  } catch (error) {
+    if (error instanceof EnvFileError) return error.message;
+    // Want of descriptors or memory passes.
+    return undefined;
+  }
+  return missingProgram(plan, own);
+}
+
 function readText(path: string): string {
   try {
     accessSync(path, constants.R_OK);

@@ -139,7 +139,7 @@ const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
   "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot, asked.request),
   "POST stop": ({ bot, request }) => stop(bot, request),
-  "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot),
+  "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot, asked.deps.env),
   "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),

@@ -2,6 +2,7 @@
 import type { State } from "../../core/lifecycle-types.ts";
 import { json, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
+import { missingForStart } from "./bot-setup.ts";
 
 /** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
 const ANSWER_MARGIN_MS = 10_000;
@@ -60,9 +61,18 @@ export async function start(bot: Bot, request: Request): Promise<Response> {
   return upAnswer(bot, "start", already);
 }
 
-export async function restart(bot: Bot): Promise<Response> {
+/** A bot that is up is not ended for a start that cannot work: with its positions open it would be down, and then they are closed. */
+export async function restart(bot: Bot, env: Readonly<Record<string, string | undefined>>): Promise<Response> {
   const refusal = startRefusal(bot);
   if (refusal !== undefined) return refusal;
+  const { name } = bot.plan;
+  const missing = settledDown(bot.loop.state) ? undefined : missingForStart(bot.latestPlan, env);
+  if (missing !== undefined)
+    return refuse(409, {
+      code: "cannotStart",
+      message: `cannot restart ${name}: it is up, and could not be started again: ${missing}`,
+      hint: `mend that first; to stop it all the same: supervisor stop ${name}`,
+    });
   bot.loop.post({ kind: "restart" });
   return upAnswer(bot, "restart");
 }

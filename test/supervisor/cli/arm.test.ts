@@ -42,3 +42,11 @@ test("arm --json exits by the same answer", async () => {
   const answer = { bot: "mine", state: "backoff", started: false, reason: "exited with 1" };
   expect(await armed(answer, "--json")).toEqual({ out: `${JSON.stringify(answer)}\n`, err: "", code: 1 });
 });
+
+test.each(["", " "])("arm refuses the reason %j before it asks the daemon", async (reason) => {
+  await using rig = new VerbRig();
+  await expect(rig.run(command, "mine", "--reason", reason)).rejects.toMatchObject({
+    message: "cannot arm: --reason is empty",
+    exitCode: 2,
+  });
+});

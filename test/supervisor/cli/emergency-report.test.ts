@@ -126,7 +126,9 @@ test("emergency report names an incident that there is not, and the name that is
 
 test("emergency report of a bot without an incident says so, and of one that there is not who is likely meant", async () => {
   await using rig = rigWith();
-  await expect(rig.run(command, "report", "mine")).rejects.toThrow("there is no incident: nothing was closed yet");
+  await expect(rig.run(command, "report", "mine")).rejects.toThrow(
+    "there is no report of an incident: nothing was closed yet",
+  );
   await expect(rig.run(command, "report", "mnie")).rejects.toThrow('the bots are mine; did you mean "mine"?');
 });
 

@@ -252,7 +252,7 @@ const botSchema = z
     orphans: z
       .enum(["adopt", "stop"])
       .default("adopt")
-      .describe("A bot that outlived its supervisor: go on with it untouched, or end it and start it anew."),
+      .describe("A bot that outlived its supervisor: go on with it untouched, or kill it and start it anew."),
     ready: z
       .enum(["started", "notify", "probe"])
       .default("started")
