@@ -105,8 +105,16 @@ async function order(daemon: Asked, bot: string, verb: "start" | "stop", why = "
     if (ok) return undefined;
     return refusalSchema.safeParse(value).data?.error.message ?? `cannot ${verb} ${bot}: the supervisor refused`;
   } catch (cause) {
-    return `cannot ${verb} ${bot}: ${cause instanceof Error ? cause.message : String(cause)}`;
+    return `cannot ${verb} ${bot}: ${unansweredText(cause)}`;
   }
+}
+
+/** The runtime's own words for a socket without a listener speak of a typo in an address. */
+function unansweredText(cause: unknown): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  if (code === "ECONNREFUSED" || code === "ECONNRESET" || code === "ENOENT")
+    return "the supervisor does not answer any more; supervisor status shows whether it lives";
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 /** Stopping and starting twice is the same as once, so that a request whose answer was cut off may be made again. */

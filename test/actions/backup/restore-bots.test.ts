@@ -48,6 +48,8 @@ test("startBots() says at once what it could not start where no daemon lives", a
   const ended = Bun.spawn(["true"]);
   await ended.exited;
   await using rig = stage(ended.pid);
-  expect(await startBots(rig.daemon, ["bot"], "state")).toEqual([expect.stringContaining("cannot start bot: ")]);
+  expect(await startBots(rig.daemon, ["bot"], "state")).toEqual([
+    "cannot start bot: the supervisor does not answer any more; supervisor status shows whether it lives",
+  ]);
   expect(rig.asked).toEqual([]);
 });
