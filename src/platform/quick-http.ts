@@ -12,6 +12,8 @@ export interface QuickRequest {
   readonly body?: unknown;
   /** `undefined`: for as long as it takes. */
   readonly deadlineMs: number | undefined;
+  /** Nobody waits for the answer any more: the command must not stay for it. */
+  readonly isOver?: () => boolean;
   /** Sent before, on the same connection: the request follows once anything has come back, so that nobody gets it who does not answer. */
   readonly ping?: { readonly path: string; readonly deadlineMs: number };
 }
@@ -45,8 +47,8 @@ export async function quickAsk(request: QuickRequest, clock: Clock): Promise<Qui
   const io = quickIo();
   const fd = io?.connect(request.unix);
   if (io === undefined || fd === undefined) return undefined;
-  const incoming = { io, fd, clock, bytes: new Uint8Array(BUFFER_BYTES), length: 0 };
-  const { ping, deadlineMs } = request;
+  const { ping, deadlineMs, isOver = () => false } = request;
+  const incoming = { io, fd, clock, isOver, bytes: new Uint8Array(BUFFER_BYTES), length: 0 };
   try {
     if (ping !== undefined) {
       if (!io.send(fd, encoded({ method: "GET", path: ping.path }))) return undefined;
@@ -74,6 +76,7 @@ interface Incoming {
   readonly io: QuickIo;
   readonly fd: number;
   readonly clock: Clock;
+  readonly isOver: () => boolean;
   bytes: Uint8Array<ArrayBuffer>;
   length: number;
 }
@@ -101,7 +104,7 @@ async function takeAnswer(incoming: Incoming, deadlineMs: number | undefined): P
 
 /** Waits for the next piece. */
 async function takeMore(incoming: Incoming, startedMs: number, deadlineMs: number | undefined): Promise<void> {
-  const { io, fd, clock, bytes, length } = incoming;
+  const { io, fd, clock, isOver, bytes, length } = incoming;
   for (;;) {
     const taken = io.receive(fd, bytes.subarray(length), SLICE_MS);
     if (taken !== undefined) {
@@ -109,6 +112,7 @@ async function takeMore(incoming: Incoming, startedMs: number, deadlineMs: numbe
       incoming.length += taken;
       return;
     }
+    if (isOver()) throw new QuickLostError("nobody waits for the answer any more");
     if (deadlineMs !== undefined && clock.monotonicMs() - startedMs >= deadlineMs) throw new QuickTimeoutError("late");
     // Safe: one look after the other, with a turn of the loop between.
     // oxlint-disable-next-line no-await-in-loop

@@ -115,6 +115,14 @@ test.for([
 
 const PING = { path: "/v1/ping", deadlineMs: 20_000 };
 
+test("quickAsk() ends at once when nobody waits for its answer any more", async () => {
+  await using server = rawServer([]);
+  const { unix, heard } = server;
+  const isOver = (): boolean => heard.length > 0;
+  const asked = quickAsk({ unix, method: "GET", path: "/v1/x", deadlineMs: undefined, isOver }, systemClock);
+  await expect(asked).rejects.toThrow("nobody waits for the answer any more");
+});
+
 test("quickAsk() sends a request after its ping was answered, over one connection of Bun's own server", async () => {
   const dir = mkdtempSync(join(tmpdir(), "qh-"));
   const unix = join(dir, "s");

@@ -78,9 +78,12 @@ export async function callDaemon(place: Place, method: Method, path: string, bod
 async function read(place: Place, path: string): Promise<Answer> {
   const { promise: silent, reject } = Promise.withResolvers<never>();
   const cancel = systemClock.after(LATE_MS, () => void ping(place).catch(reject));
+  let over = false;
+  const asked = { method: "GET", path, body: undefined, deadlineMs: READ_MS, isOver: () => over } as const;
   try {
-    return await Promise.race([send(place, { method: "GET", path, body: undefined, deadlineMs: READ_MS }), silent]);
+    return await Promise.race([send(place, asked), silent]);
   } finally {
+    over = true;
     cancel();
   }
 }
@@ -118,6 +121,7 @@ interface Asked {
   readonly path: string;
   readonly body: unknown;
   readonly deadlineMs: number | undefined;
+  readonly isOver?: () => boolean;
 }
 
 const PING = { method: "GET", path: "/v1/ping", body: undefined, deadlineMs: PING_MS } as const satisfies Asked;
