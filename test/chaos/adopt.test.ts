@@ -31,12 +31,12 @@ test.concurrent("an adopted bot is restarted when it dies, stopped when it is to
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   await rig.run();
   const first = await rig.botIn("running");
-  process.kill(first.pid ?? 0, "SIGKILL");
+  process.kill(first.pid ?? Number.NaN, "SIGKILL");
   await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
   await replaceDaemon(rig);
   const adopted = await rig.bot();
   expect(adopted).toMatchObject({ generation: 2, restarts: { total: 1 } });
-  process.kill(adopted.pid ?? 0, "SIGKILL");
+  process.kill(adopted.pid ?? Number.NaN, "SIGKILL");
   const next = await rig.botUntil(
     "the next one runs",
     ({ state, generation }) => state === "running" && generation === 3,
@@ -60,7 +60,7 @@ test.concurrent("an adopted bot speaks on the same socket, and is replaced when 
   await replaceDaemon(rig);
   const healthy = await rig.botUntil("its heartbeat is heard", ({ health }) => health === "healthy");
   expect(healthy).toMatchObject({ pid: first.pid, adopted: true });
-  process.kill(first.pid ?? 0, "SIGSTOP");
+  process.kill(first.pid ?? Number.NaN, "SIGSTOP");
   const next = await rig.botUntil(
     "it is replaced",
     ({ generation, health }) => generation === 2 && health === "healthy",
@@ -122,7 +122,7 @@ test.concurrent("a bot that was being stopped when its supervisor died is ended,
   expect(isLive(pid ?? 0)).toBe(false);
   // The next one ignores SIGTERM as well, and the end of the test has no minute for it.
   rig.configure({ bot: { command: STAY } });
-  process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+  process.kill((await rig.bot()).pid ?? Number.NaN, "SIGKILL");
 });
 
 test.concurrent("an identity in doubt is refused: no second copy, the pid named, the process untouched", async () => {
@@ -156,7 +156,7 @@ test.concurrent("that a bot is gone is said after a supervisor that died, not af
   const { pid } = await rig.botIn("running");
   expect(said()).toBe(0);
   await rig.endDaemon("SIGKILL");
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await until("the bot is gone", () => !isLive(pid ?? 0));
   await rig.run();
   await rig.botIn("running");

@@ -23,7 +23,7 @@ test.concurrent("a killed bot's black box is sealed before the next start, and s
   await using rig = new Rig({ bots: { bot: { command: RECORDING } } });
   await rig.run();
   const { pid } = await rig.botUntil("it records", () => existsSync(rig.path("recorded-1")));
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await rig.botUntil("the next start records", () => existsSync(rig.path("recorded-2")));
 
   const first = await rig.cli("blackbox", "tail", "bot", "--run", "1");
@@ -46,7 +46,7 @@ test.concurrent("what a bot recorded whose daemon was killed before it is sealed
   await rig.run();
   const { pid } = await rig.botUntil("it records", () => existsSync(rig.path("recorded-1")));
   await rig.endDaemon("SIGKILL");
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await rig.run();
   await rig.botUntil("the next start records", () => existsSync(rig.path("recorded-2")));
   expect((await eventsOf(rig, "--run", "1")).map(({ type }) => type)).toEqual(["start", "order.sent"]);
@@ -75,7 +75,7 @@ test.concurrent("tail -f goes on across a restart of the bot, each event once", 
   const lines = (): number => parseAll(said).length;
   try {
     await until("the first start is shown", () => lines() === 2);
-    process.kill(pid ?? 0, "SIGKILL");
+    process.kill(pid ?? Number.NaN, "SIGKILL");
     await until("the second start is shown", () => lines() === 4);
   } finally {
     child.kill();
@@ -93,7 +93,7 @@ test.concurrent("the supervisor's own readings of a bot outlive the bot and the 
   const file = rig.state("run/bots/bot.samples");
   await until("there are two readings", () => readSamples(file).length >= 2);
   await rig.endDaemon("SIGKILL");
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await until("the bot is gone", () => processesIn(rig.folder).length === 0);
   const [sample] = readSamples(file);
   expect(sample).toMatchObject({ pid, generation: 1, load: expect.any(Number) });

@@ -60,7 +60,7 @@ test
     await rig.run();
     const { pid } = await rig.botIn("running");
     disk.fill();
-    process.kill(pid ?? 0, "SIGKILL");
+    process.kill(pid ?? Number.NaN, "SIGKILL");
     await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
     // The last page of the journal's file has some room left.
     await until("the journal loses lines", async () => {
@@ -110,7 +110,7 @@ test
     await rig.run();
     const { pid } = await rig.botIn("running");
     disk.fill();
-    process.kill(pid ?? 0, "SIGKILL");
+    process.kill(pid ?? Number.NaN, "SIGKILL");
     await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
     writeFileSync(rig.path("run/emergency"), "", { mode: 0o600 });
     await rig.botIn("locked");
@@ -131,7 +131,7 @@ test
       await rig.run();
       const { pid } = await rig.botIn("running");
       using disk = readOnly(rig.state("."));
-      process.kill(pid ?? 0, "SIGKILL");
+      process.kill(pid ?? Number.NaN, "SIGKILL");
       await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
       process.kill(rig.daemon.pid, "SIGUSR2");
       await rig.botIn("locked");

@@ -70,7 +70,7 @@ test
       await rig.run();
       const { pid } = await rig.botIn("running");
       await using disk = await ailing(rig.daemon.pid, "fsync,fdatasync");
-      process.kill(pid ?? 0, "SIGKILL");
+      process.kill(pid ?? Number.NaN, "SIGKILL");
       await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
       process.kill(rig.daemon.pid, "SIGUSR2");
       await rig.botIn("locked");
@@ -93,7 +93,7 @@ test
     await rig.run();
     const { pid } = await rig.botIn("running");
     await using disk = await ailing(rig.daemon.pid, "write,pwrite64", [rig.state("journal/000001.ndjson")]);
-    process.kill(pid ?? 0, "SIGKILL");
+    process.kill(pid ?? Number.NaN, "SIGKILL");
     await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
     expect((await rig.status()).supervisor).toMatchObject({ health: "degraded" });
     expect((await rig.status()).supervisor.journalDropped).toBeGreaterThan(0);

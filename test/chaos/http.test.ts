@@ -89,7 +89,7 @@ test.concurrent("the CPU time of a bot in /metrics goes on over its death, its n
   const { pid } = await rig.botIn("running");
   await until("the bot has used CPU time", async () => (await used()) >= 0.05);
   const first = await used();
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
   expect(await used()).toBeGreaterThanOrEqual(first);
   await until("its next start has used some, too", async () => (await used()) >= first + 0.05);
@@ -113,7 +113,7 @@ test.skipIf(promtool === undefined)(
     });
     await rig.run();
     const { pid } = await rig.botIn("running");
-    process.kill(pid ?? 0, "SIGKILL");
+    process.kill(pid ?? Number.NaN, "SIGKILL");
     await rig.botUntil("the bot runs again", ({ state, generation }) => state === "running" && generation === 2);
     const text = await (await fetch(`${baseOf(rig, "metrics")}/metrics`)).text();
     expect(text).toContain(

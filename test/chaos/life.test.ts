@@ -14,7 +14,7 @@ test.concurrent("supervisor run restarts a bot that is killed with SIGKILL", asy
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   await rig.run();
   const before = await rig.botIn("running");
-  process.kill(before.pid ?? 0, "SIGKILL");
+  process.kill(before.pid ?? Number.NaN, "SIGKILL");
   const after = await rig.botUntil("the bot runs again", (bot) => bot.state === "running" && bot.generation === 2);
   expect(after).toMatchObject({ restarts: { total: 1 }, lastExit: { cause: "signal", signal: "SIGKILL", code: null } });
   expect(after.pid).not.toBe(before.pid);
@@ -27,7 +27,7 @@ test.concurrent("supervisor run replaces a bot that stands still, by its heartbe
   await using rig = new Rig({ bots: { bot: { command: script("beat.sh"), ready: "notify", probes: [heartbeat] } } });
   await rig.run();
   const before = await rig.botUntil("the bot beats", (bot) => bot.heartbeat.at !== null && bot.health === "healthy");
-  process.kill(before.pid ?? 0, "SIGSTOP");
+  process.kill(before.pid ?? Number.NaN, "SIGSTOP");
   const after = await rig.botUntil("the bot is replaced", (bot) => bot.state === "running" && bot.generation === 2);
   expect(after.lastExit).toMatchObject({ cause: "heartbeat", detail: expect.stringMatching(/no heartbeat for \d/) });
   expect(after.pid).not.toBe(before.pid);
@@ -81,7 +81,7 @@ test.concurrent("supervisor events -f shows each decision as it is made", async 
     for await (const chunk of follower.stdout) text += new TextDecoder().decode(chunk);
   })();
   await until("the follower shows the past", () => text.includes("→ running"));
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await until("the follower shows the restart", () => /running → stopping: killed by SIGKILL[^]*→ running/.test(text));
   follower.kill();
   await reading;
@@ -148,7 +148,7 @@ test.concurrent("the whole story: a trading bot crashes for good, its positions 
   expect(paper.state().positions).toHaveLength(2);
 
   writeFileSync(crashFile, "");
-  process.kill(trading.pid ?? 0, "SIGKILL");
+  process.kill(trading.pid ?? Number.NaN, "SIGKILL");
   const locked = await rig.botIn("locked", 40_000);
   expect(locked).toMatchObject({
     generation: 4,

@@ -86,7 +86,7 @@ describe.runIf(enforced).concurrent("what the kernel enforces", () => {
     const said = "the kernel killed a process of the bot for want of memory";
     await until("a look has seen it", () => rig.journal.some(({ text }) => text === said));
     await Bun.sleep(TWO_LOOKS_MS);
-    process.kill(seen.pid ?? 0, "SIGKILL");
+    process.kill(seen.pid ?? Number.NaN, "SIGKILL");
     const next = await rig.botUntil("it runs again", ({ generation }) => generation === 2);
     expect(next.lastExit).toMatchObject({ cause: "signal", signal: "SIGKILL" });
   });

@@ -29,7 +29,7 @@ test.concurrent.each(ROWS)(
     expect(changes(paper.state())).toBe(0);
     await paper.control("fault", { kind: "late", match: "POST /sapi/v1/margin/order", ms: 4_000, times: 1 });
     await paper.control("fault", { kind: "dropAfter", match: "POST /sapi/v1/margin/borrow-repay", times: 1 });
-    process.kill(pid ?? 0, "SIGKILL");
+    process.kill(pid ?? Number.NaN, "SIGKILL");
     await until("an order is on its way", () => (paper.state().requests["POST /sapi/v1/margin/order"] ?? 0) > 0);
     await rig.endDaemon("SIGKILL");
     await rig.run();

@@ -1,7 +1,7 @@
 /** Where output goes: of a bot elsewhere than into its file, and of the daemon into a log file that others rotate. */
 import { existsSync, renameSync } from "node:fs";
 import { expect, test } from "vitest";
-import { readIdentity } from "../../src/core/identity.ts";
+import { NO_PROCESS, readIdentity } from "../../src/core/identity.ts";
 import { isLive } from "../../src/platform/proc.ts";
 import { JOURNAL_SOCKET } from "../../src/platform/journal-stream.ts";
 import { STAY } from "./fixture.ts";
@@ -64,7 +64,9 @@ test.concurrent("a terminal with tostop does not stop a daemon in its background
   const start = (generation: number) =>
     until(`start ${generation} is noted`, () => {
       const read = readIdentity(rig.read(".supervisor/bots/bot/identity.json"));
-      return read.kind === "known" && read.identity.generation === generation ? read.identity.pid : undefined;
+      if (read.kind !== "known" || read.identity.generation !== generation) return undefined;
+      // It is named before it has a process, and pid 0 would be everybody here.
+      return read.identity.pid === NO_PROCESS.pid ? undefined : read.identity.pid;
     });
   process.kill(await start(1), "SIGKILL");
   await start(2);

@@ -43,7 +43,7 @@ describe.each([
       await using rig = new Rig({ bots: { bot: { command: script("setsid-child.sh", "pid") } }, hideCgroups });
       await rig.run();
       const pid = await pidIn(rig, "pid");
-      process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+      process.kill((await rig.bot()).pid ?? Number.NaN, "SIGKILL");
       await rig.botUntil("the bot runs again", (bot) => bot.generation === 2);
       expect(isLive(pid)).toBe(false);
     });
@@ -62,7 +62,7 @@ describe.each([
     await using rig = new Rig({ bots: { bot: { command: script("escape.sh", "pid") } }, hideCgroups });
     await rig.run();
     const pid = await pidIn(rig, "pid");
-    process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+    process.kill((await rig.bot()).pid ?? Number.NaN, "SIGKILL");
     await rig.botUntil("the bot runs again", (bot) => bot.generation === 2);
     expect(isLive(pid)).toBe(false);
   });
@@ -108,7 +108,7 @@ test.concurrent.each([
     const bot = await rig.bot("other");
     return bot.state === "running" ? bot : undefined;
   });
-  process.kill(other.pid ?? 0, "SIGKILL");
+  process.kill(other.pid ?? Number.NaN, "SIGKILL");
   await until("the other bot runs again", async () => (await rig.bot("other")).generation === 2);
   expect(await rig.bot()).toMatchObject({ state: "halted", generation: 1 });
   const start = await rig.cli("start", "bot");

@@ -127,7 +127,7 @@ test.concurrent("a close whose worker is killed goes on at once in another one",
   await rig.botIn("running");
   await slowOrders(paper);
   const incident = await startClosing(rig, paper);
-  process.kill(findProcess(rig.folder, "__action", "close-positions") ?? 0, "SIGKILL");
+  process.kill(findProcess(rig.folder, "__action", "close-positions") ?? Number.NaN, "SIGKILL");
   // A slow round would come 30 s later only.
   await rig.botUntil("the account is flat", ({ emergency }) => emergency.state === "flat", 25_000);
   expect(

@@ -26,7 +26,7 @@ test.concurrent("supervisor upgrade puts a new version into the same process; th
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   const { pid } = await rig.run();
   await rig.botIn("running");
-  process.kill((await rig.bot()).pid ?? 0, "SIGKILL");
+  process.kill((await rig.bot()).pid ?? Number.NaN, "SIGKILL");
   const before = await rig.botUntil(
     "it was restarted",
     ({ state, generation }) => state === "running" && generation === 2,
@@ -51,7 +51,7 @@ test.concurrent("supervisor upgrade puts a new version into the same process; th
   const told = rig.journal.map((entry) => ("text" in entry ? entry.text : ""));
   expect(told.some((text) => text.startsWith(`upgrading to ${NEXT_VERSION}: `))).toBe(true);
   expect(told.some((text) => text.startsWith("upgraded from ") && text.endsWith(` to ${NEXT_VERSION}`))).toBe(true);
-  process.kill(after.pid ?? 0, "SIGTERM");
+  process.kill(after.pid ?? Number.NaN, "SIGTERM");
   const again = await rig.botUntil(
     "it is restarted",
     ({ state, generation }) => state === "running" && generation === 3,
@@ -181,7 +181,7 @@ test.concurrent("a worker that runs in that instant goes on, and does not end wi
   const asked = rig.cli("emergency", "plan", "bot");
   const worker = await until("the worker asks the venue", () => findProcess(rig.folder, "__action", "close-positions"));
   expect(await rig.cli("upgrade", "--binary", next)).toMatchObject({ code: 0, err: "" });
-  process.kill(pid ?? 0, "SIGKILL");
+  process.kill(pid ?? Number.NaN, "SIGKILL");
   await rig.botUntil("the bot is restarted", ({ state, generation }) => state === "running" && generation === 2);
   expect(isLive(worker)).toBe(true);
   process.kill(worker, "SIGKILL");
