@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { machineNode } from "../harness/node.ts";
 import { contentOf, dumpOf, dumpsOf, ROOMY, unpacks } from "./dumps.ts";
-import { script } from "./fixture.ts";
+import { script, STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
 import { startPaper } from "./paper.ts";
 
@@ -160,4 +160,13 @@ test.concurrent("a death that has just been dumped is dumped lightly when it is 
     { generation: 1, reason: "heartbeat", live: true },
     { generation: 2, reason: "heartbeat", light: true },
   ]);
+});
+
+test.concurrent("a FIFO in the place of a file of the journal holds up no dump", async () => {
+  await using rig = new Rig({ bots: { bot: bot({ command: STAY }) } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  expect(Bun.spawnSync(["mkfifo", rig.state("journal/000000.ndjson")]).exitCode).toBe(0);
+  process.kill(pid ?? Number.NaN, "SIGKILL");
+  await until("it is dumped", () => dumpsOf(rig).length > 0);
 });

@@ -2,16 +2,7 @@
  * One installation of the compiled binary in a scratch folder, driven as a user drives it: a config file, `supervisor run`,
  * commands, signals. Everything it started is ended by pid when the rig is disposed of, and nothing may be left behind.
  */
-import {
-  closeSync,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, uptime } from "node:os";
 import { join, resolve } from "node:path";
 import { inject } from "vitest";
@@ -176,7 +167,13 @@ export class Rig implements AsyncDisposable {
 
   /** Text of a file of the scratch folder, "" while there is none. */
   read(name: string): string {
-    return existsSync(this.path(name)) ? readFileSync(this.path(name), "utf8") : "";
+    try {
+      return readFileSync(this.path(name), "utf8");
+    } catch (error) {
+      // Also one that goes away between two looks.
+      if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
+      throw error;
+    }
   }
 
   /** Starts `supervisor run` and waits until it answers. */

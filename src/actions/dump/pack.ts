@@ -41,6 +41,8 @@ const JOURNAL_LINES = 200;
 /** Bytes of the journal's last files that are looked through for them. */
 const JOURNAL_BYTES = 8 * 1_048_576;
 const MAX_RUNS_BYTES = 1_048_576;
+/** A file of the journal has some 16 MiB at most. */
+const MAX_JOURNAL_BYTES = 64 * 1_048_576;
 const ZSTD_LEVEL = 3;
 
 export const packAction = defineAction({
@@ -141,13 +143,22 @@ function journalOf(folder: string, bot: string): string {
   const lines: string[] = [];
   let bytes = 0;
   for (const name of files) {
-    const text = readFileSync(join(folder, name), "utf8");
+    const text = journalText(join(folder, name));
     bytes += text.length;
     const about = text.split("\n").filter((line) => line !== "" && isAbout(line, bot));
     lines.unshift(...about.slice(-(JOURNAL_LINES - lines.length)));
     if (lines.length >= JOURNAL_LINES || bytes >= JOURNAL_BYTES) break;
   }
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
+}
+
+/** What is no file of ours, as a FIFO that would be waited for without end, says nothing. */
+function journalText(path: string): string {
+  try {
+    return readTextIfExists(path, MAX_JOURNAL_BYTES) ?? "";
+  } catch {
+    return "";
+  }
 }
 
 function isAbout(line: string, bot: string): boolean {
