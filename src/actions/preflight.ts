@@ -195,11 +195,18 @@ async function readAccount(flight: Flight): Promise<Reading | undefined> {
 async function checkMarkets({ venue, note, access, clock }: CcxtFlight): Promise<void> {
   const failure = venue.usesCache ? await venue.prepare({ fresh: true }) : undefined;
   if (failure !== undefined) return note("markets", "failed", describeFailure(failure));
+  const count = counted(Object.keys(asRecord(venue.exchange.markets)).length, "market");
   try {
     saveMarkets(venue.exchange, access, clock);
-    return note("markets", "ok", counted(Object.keys(asRecord(venue.exchange.markets)).length, "market"));
+    return note("markets", "ok", count);
   } catch (error) {
-    return note("markets", "failed", error instanceof Error ? error.message : String(error));
+    const why = error instanceof Error ? error.message : String(error);
+    // It only saves the close a call: a full disk is no reason to refuse anything.
+    return note(
+      "markets",
+      "warning",
+      `${count}, which cannot be kept: a close would ask the venue for them first: ${why}`,
+    );
   }
 }
 

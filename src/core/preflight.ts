@@ -41,8 +41,10 @@ const checkSchema = later(() =>
   z.strictObject({
     name: z.enum(CHECKS),
     result: z
-      .enum(["ok", "failed", "unknown"])
-      .describe("unknown: this venue does not tell, or it could not be asked."),
+      .enum(["ok", "warning", "failed", "unknown"])
+      .describe(
+        "warning: a close would work, and something is to be mended; unknown: this venue does not tell, or it could not be asked.",
+      ),
     detail: z.string(),
   }),
 );
@@ -57,7 +59,7 @@ export const preflightReportSchema = later(() =>
     sandbox: z.boolean(),
     /** RFC 3339 UTC, of its end. */
     at: z.string(),
-    ok: z.boolean().describe("No check failed; what is unknown is no failure."),
+    ok: z.boolean().describe("No check failed; neither a warning nor what is unknown is a failure."),
     exitCode: z.int().min(0),
     durationMs: z.number().min(0),
     /** From the start of the worker to the first answer to a signed request, ms; null: none came. */
@@ -86,7 +88,16 @@ export function preflightExitCode(checks: readonly PreflightCheck[], refused: bo
 }
 
 /** What is wrong, in one sentence; `undefined` when nothing is. */
-export function preflightTrouble({ checks }: Pick<PreflightReport, "checks">): string | undefined {
-  const failed = checks.filter(({ result }) => result === "failed");
-  return failed.length === 0 ? undefined : failed.map(({ name, detail }) => `${name}: ${detail}`).join("; ");
+export function preflightTrouble(report: Pick<PreflightReport, "checks">): string | undefined {
+  return checksText(report, "failed");
+}
+
+/** What is to be mended although a close would work, in one sentence; `undefined` when nothing is. */
+export function preflightWarning(report: Pick<PreflightReport, "checks">): string | undefined {
+  return checksText(report, "warning");
+}
+
+function checksText({ checks }: Pick<PreflightReport, "checks">, wanted: PreflightCheck["result"]): string | undefined {
+  const found = checks.filter(({ result }) => result === wanted);
+  return found.length === 0 ? undefined : found.map(({ name, detail }) => `${name}: ${detail}`).join("; ");
 }

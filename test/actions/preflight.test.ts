@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { preflight } from "../../src/actions/preflight.ts";
 import type { CcxtAccess, ExecAccess } from "../../src/core/close-job.ts";
+import { preflightTrouble, preflightWarning } from "../../src/core/preflight.ts";
 import type { PreflightJob, PreflightReport } from "../../src/core/preflight.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { holdings, speedClock, startRig, VENUES, type Rig } from "./rig.ts";
@@ -12,7 +13,7 @@ type Changes = Partial<Omit<PreflightJob, "venue">> & { readonly venue?: Partial
 
 function fly(rig: Rig, { venue, ...changes }: Changes = {}, clock = systemClock): Promise<PreflightReport> {
   const marketsFile = join(rig.folder, "markets.json");
-  const access = { ...rig.job({ venue: venue ?? {} }).venue, marketsFile };
+  const access = rig.job({ venue: { marketsFile, ...venue } }).venue;
   return preflight(
     { version: 1, bot: "momentum", account: "main", allowWithdraw: false, drill: false, venue: access, ...changes },
     clock,
@@ -116,6 +117,18 @@ for (const exchange of ["binance", "okx"] as const) {
     expect(rig.paper.state()).toMatchObject({ flat: true, fills: [] });
   });
 }
+
+test.concurrent("preflight() warns of markets that cannot be kept, and a close would work all the same", async () => {
+  await using rig = startRig();
+  const report = await fly(rig, { venue: { marketsFile: join("/dev/full", "markets.json") } });
+  expect(report).toMatchObject({ ok: true, exitCode: 0 });
+  expect(of(report, "markets")).toMatchObject({
+    result: "warning",
+    detail: expect.stringMatching(/^\d+ markets?, which cannot be kept: .*: cannot write \/dev\/full/),
+  });
+  expect(preflightTrouble(report)).toBeUndefined();
+  expect(preflightWarning(report)).toContain("markets: ");
+});
 
 test.concurrent("preflight() does not call a clock wrong for an answer that took long", async () => {
   await using rig = startRig();

@@ -1,5 +1,5 @@
 /** The preflights of one bot: when they are due, what the last one said, and that none is in the way of an emergency. */
-import { preflightTrouble, type PreflightReport } from "../../../core/preflight.ts";
+import { preflightTrouble, preflightWarning, type PreflightReport } from "../../../core/preflight.ts";
 import type { BotStatus } from "../../../core/status.ts";
 import type { Worker } from "../../../platform/worker.ts";
 import type { GuardDeps } from "./guard.ts";
@@ -91,7 +91,10 @@ export class Preflights {
     this.#last = report;
     const trouble = preflightTrouble(report);
     const first = report.firstReplyMs === null ? "" : `; first signed answer after ${report.firstReplyMs} ms`;
-    if (trouble === undefined) fact("info", `preflight ok: an emergency close would work${first}`);
+    const warning = preflightWarning(report);
+    const but = warning === undefined ? "" : `; ${warning}`;
+    if (trouble === undefined)
+      fact(warning === undefined ? "info" : "warn", `preflight ok: an emergency close would work${first}${but}`);
     // Said loudly once; the status goes on saying it.
     else fact(trouble === before ? "warn" : "alert", `preflight failed: ${trouble}`);
     try {
