@@ -139,6 +139,12 @@ const botStatusSchema = z.strictObject({
       .record(z.string(), z.int().min(0))
       .nullish()
       .describe("Runs of the close that ended since this daemon started, slow rounds included, by outcome."),
+    owed: z
+      .string()
+      .nullish()
+      .describe(
+        "What of lockout, journal and report of a close the disk has not taken yet, and why; null: it has all.",
+      ),
     preflight: z.enum(["ok", "failed", "never"]),
     preflightAt: time.nullable(),
     limits: z
@@ -301,6 +307,7 @@ export const statusSchema = z.strictObject({
     cgroup: z.enum(["v2", "hybrid", "none"]),
     rssBytes: z.number().min(0),
     journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
+    journal: z.string().nullish().describe("Why lines of the journal are lost now; null: they are written."),
     stateFolder: z.string().nullish().describe("What happened to the state folder under the daemon; null: nothing."),
     asOf: time.describe("When this was true."),
     maintenance: z

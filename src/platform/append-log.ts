@@ -65,11 +65,15 @@ export class AppendLog {
 
   /**
    * Appends one line (without its newline) and says whether it was written; with `sync`, whether it is also on the disk.
-   * Never throws. After a failure lines are dropped without a try until the back-off is over, except with `sync`.
+   * Never throws. After a failure lines are dropped without a try until the back-off is over, except with `sync`. One that is not
+   * `counted` says only that others are missing.
    */
-  append(line: string, { sync = false }: { sync?: boolean } = {}): boolean {
+  append(
+    line: string,
+    { sync = false, counted = true }: { readonly sync?: boolean; readonly counted?: boolean } = {},
+  ): boolean {
     if (!sync && this.#options.clock.monotonicMs() < this.#retryAtMs) {
-      this.dropped += 1;
+      this.dropped += Number(counted);
       return false;
     }
     try {
@@ -81,6 +85,7 @@ export class AppendLog {
       this.lastError = undefined;
       return true;
     } catch (cause) {
+      this.dropped += Number(counted);
       this.#fail(cause);
       return false;
     }
@@ -195,7 +200,6 @@ export class AppendLog {
   }
 
   #fail(cause: unknown): void {
-    this.dropped += 1;
     this.lastError = cause instanceof Error ? cause.message : String(cause);
     this.#retryDelayMs = Math.min(this.#retryDelayMs === 0 ? FIRST_RETRY_MS : this.#retryDelayMs * 2, MAX_RETRY_MS);
     this.#retryAtMs = this.#options.clock.monotonicMs() + this.#retryDelayMs;

@@ -25,10 +25,9 @@ export function statusTable(status: Status, options: TableOptions): string {
   const disturbed = status.supervisor.machine?.disturbed ?? null;
   if (disturbed !== null)
     blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
-  const { journalDropped } = status.supervisor;
+  const { journalDropped, journal, stateFolder } = status.supervisor;
+  for (const trouble of [journal, stateFolder]) if (typeof trouble === "string") blocks.push(paint(trouble, "red"));
   if (journalDropped > 0) blocks.push(paint(journalRemark(journalDropped), "red"));
-  const { stateFolder } = status.supervisor;
-  if (typeof stateFolder === "string") blocks.push(paint(stateFolder, "red"));
   blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(
@@ -200,6 +199,7 @@ export function remarks(bot: BotStatus, paint: Paint): readonly string[] {
       ),
     );
   if (bot.state === "locked") painted.push(...lockRemarks(bot).map((line) => paint(line, "red")));
+  if (typeof emergency.owed === "string") painted.push(paint(`${name}: ${emergency.owed}`, "red"));
   if (emergency.incident !== null)
     painted.push(paint(`${name}: incident ${emergency.incident}, locked since ${emergency.lockedSince}`));
   return painted;

@@ -67,7 +67,17 @@ test
       expect((await rig.cli("restart", "bot")).code).toBe(0);
       return (await rig.status()).supervisor.journalDropped > 0;
     });
-    expect((await rig.status()).supervisor.health).toBe("degraded");
+    expect((await rig.status()).supervisor).toMatchObject({
+      health: "degraded",
+      journal: expect.stringContaining("cannot write to the journal: "),
+    });
+    await rig.botIn("running");
+    const { code, out } = await rig.cli("status");
+    expect({ code, out }).toEqual({ code: 1, out: expect.stringContaining("\ncannot write to the journal: ") });
+    disk.free();
+    await until("the journal is written again", async () => (await rig.status()).supervisor.journal === null);
+    expect((await rig.cli("status")).code).toBe(0);
+    disk.fill();
     process.kill(rig.daemon.pid, "SIGUSR2");
     await rig.botIn("locked");
     expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });

@@ -1,7 +1,8 @@
-/** What a script learns of the backups from the exit code of `supervisor status`. */
+/** What a script learns of the backups and the state folder from the exit code of `supervisor status`. */
 import { expect, test } from "vitest";
 import { statusExitCode } from "../../src/core/status-exit.ts";
 import type { BackupStatus } from "../../src/core/status.ts";
+import { botStatusOf } from "../harness/status.ts";
 
 const backup: BackupStatus = {
   target: "state",
@@ -19,6 +20,18 @@ const backup: BackupStatus = {
 };
 
 test.each([
+  ["all is well", {}, {}, 0],
+  ["a newer daemon says that all is well", { journal: null, stateFolder: null }, { owed: null }, 0],
+  ["lines of the journal are lost", { journal: "cannot write to the journal: ENOSPC" }, {}, 1],
+  ["the state folder was moved", { stateFolder: "the state folder is away" }, {}, 1],
+  ["the disk has not taken a report", {}, { owed: "the disk has not taken the report" }, 1],
+])("statusExitCode() when %s", (_, supervisor, more, code) => {
+  const { emergency } = botStatusOf();
+  const bots = [botStatusOf({ emergency: { ...emergency, ...more } })];
+  expect(statusExitCode({ supervisor, bots, backups: [] })).toBe(code);
+});
+
+test.each([
   ["all is well", {}, 0],
   ["a run is overdue", { overdue: true }, 1],
   ["the last backup was found damaged", { verified: false }, 1],
@@ -29,5 +42,5 @@ test.each([
     0,
   ],
 ])("statusExitCode() when %s", (_, more, code) => {
-  expect(statusExitCode({ bots: [], backups: [{ ...backup, ...more }] })).toBe(code);
+  expect(statusExitCode({ supervisor: {}, bots: [], backups: [{ ...backup, ...more }] })).toBe(code);
 });

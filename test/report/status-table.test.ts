@@ -69,6 +69,17 @@ test("statusTable() says how many lines of the journal are lost, and nothing whi
   expect(none).not.toContain("journal");
 });
 
+test("statusTable() says why lines of the journal are lost now, and what of a close the disk has not taken", () => {
+  const { emergency } = bot;
+  const status = statusOf(
+    { journal: "cannot write to the journal: ENOSPC" },
+    { emergency: { ...emergency, owed: "no" } },
+  );
+  const shown = statusTable(status, { colour: false, detail: false });
+  expect(shown).toContain("\ncannot write to the journal: ENOSPC\n");
+  expect(shown).toContain("\nbot: no");
+});
+
 test.each([
   [{}, "the last backup in local is damaged; make another: supervisor backup run state"],
   [

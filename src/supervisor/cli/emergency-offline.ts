@@ -94,7 +94,7 @@ export async function closeWithoutDaemon(
     try {
       return await closeBot(bot, goal, WORKER_TRIES * (2 * (config.emergency?.timeout ?? 0) + WORKER_MARGIN_MS));
     } finally {
-      await leaveStatus(bot, loaded, journal.dropped, io);
+      await leaveStatus(bot, loaded, journal, io);
     }
   } finally {
     pulse.stop();
@@ -127,7 +127,7 @@ async function closeBot(bot: Bot, goal: CloseGoal, timeoutMs: number): Promise<C
 }
 
 /** What `status` shows from now on, until a daemon runs: this bot as it is now, the others as they were known last. Never throws. */
-async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: number, io: CliIo): Promise<void> {
+async function leaveStatus(bot: Bot, loaded: LoadedConfig, journal: Journal, io: CliIo): Promise<void> {
   try {
     const before = await lastKnownStatus(loaded);
     const others = before?.bots.filter(({ name }) => name !== bot.plan.name) ?? [];
@@ -138,7 +138,7 @@ async function leaveStatus(bot: Bot, loaded: LoadedConfig, journalDropped: numbe
       bots: [bot],
       backups: before?.backups ?? [],
       cgroup: detectCgroup().mode,
-      journalDropped,
+      journal,
       startedAt: systemClock.wallTime(),
       startedAtMs: systemClock.monotonicMs(),
     });

@@ -75,8 +75,7 @@ export class Daemon {
   readonly #orders: OrderWatch;
   readonly #interrupted: InterruptedOrder | undefined;
   readonly #hurried = Promise.withResolvers<void>();
-  readonly #startedAt: Date;
-  readonly #startedAtMs: number;
+  readonly #begun: { readonly startedAt: Date; readonly startedAtMs: number };
   readonly #backups: Backups;
   readonly #listeners: Listeners;
   readonly #serviceManager: ServiceManager;
@@ -91,8 +90,7 @@ export class Daemon {
     const { loaded, clock } = deps;
     const { stateDir } = loaded.dirs;
     this.#deps = deps;
-    this.#startedAt = clock.wallTime();
-    this.#startedAtMs = clock.monotonicMs();
+    this.#begun = { startedAt: clock.wallTime(), startedAtMs: clock.monotonicMs() };
     this.#folder = new FolderWatch({
       dirs: loaded.dirs,
       inherited: deps.handover?.lockFd,
@@ -313,6 +311,7 @@ export class Daemon {
       listeners: this.#listeners,
       phase: () => ({ stopping: this.#stopping, reloading: this.#reloader.busy }),
       folder: this.#folder,
+      journal: this.#journal,
       keepStatus: () => void (this.#changed && this.#snapshot()),
     };
   }
@@ -326,10 +325,9 @@ export class Daemon {
       backups: this.#backups.status(),
       drill: this.#backups.drills.status(),
       cgroup: this.#cgroup.mode,
-      journalDropped: this.#journal.dropped,
+      journal: this.#journal,
       stateFolder: this.#folder.trouble,
-      startedAt: this.#startedAt,
-      startedAtMs: this.#startedAtMs,
+      ...this.#begun,
       machine: this.#machine.status,
       maintenance: this.#maintenance.status,
     });

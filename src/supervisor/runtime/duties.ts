@@ -6,6 +6,7 @@ import { reapOrphans } from "../../platform/subreaper.ts";
 import type { Backups } from "./backups.ts";
 import type { FolderWatch } from "./folder-watch.ts";
 import type { Fleet } from "./fleet.ts";
+import type { Journal } from "./journal.ts";
 import type { Listeners } from "./listeners.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { MaintenanceWatch } from "./maintenance.ts";
@@ -27,6 +28,7 @@ export interface DutiesDeps {
   readonly maintenance: MaintenanceWatch;
   readonly fleet: Fleet;
   readonly folder: FolderWatch;
+  readonly journal: Pick<Journal, "look">;
   readonly serviceManager: ServiceManager;
   /** `undefined` before the bots are begun. */
   readonly startOrder: () => StartOrder | undefined;
@@ -44,6 +46,7 @@ export function dutiesOf(deps: DutiesDeps, tick: number): readonly Duty[] {
   const bots = fleet.all;
   return [
     () => lookAtFolder(deps),
+    () => deps.journal.look(),
     () => deps.orders.look(),
     () => deps.machine.look(),
     () => deps.maintenance.tick(),

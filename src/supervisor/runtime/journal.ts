@@ -33,6 +33,11 @@ export class Journal {
     return this.#log.dropped;
   }
 
+  /** Why lines are lost now; null: the last one was written. */
+  get trouble(): string | null {
+    return this.#lostBefore === undefined ? null : `cannot write to the journal: ${this.#log.lastError ?? "not known"}`;
+  }
+
   /** The newest entries, oldest first, at most 1 000. */
   get recent(): readonly JournalEntry[] {
     return this.#recent;
@@ -51,16 +56,29 @@ export class Journal {
     const { dropped, lastError } = this.#log;
     const missing = dropped - (this.#lostBefore ?? dropped);
     this.#lostBefore = written ? undefined : dropped - 1;
-    if (written)
-      this.write({ kind: "daemon", level: "warn", text: `the journal is written again; it misses ${missing} lines` });
+    if (written) this.write(writtenAgain(missing));
     else this.#tell(this.#stamp({ kind: "daemon", level: "alert", text: `cannot write to the journal: ${lastError}` }));
+  }
+
+  /** Each second: whether lines are written again, so that `trouble` does not last until something happens. Never throws. */
+  look(): void {
+    if (this.#lostBefore === undefined) return;
+    const entry = this.#entryOf(writtenAgain(this.#log.dropped - this.#lostBefore), this.#seq + 1);
+    if (!this.#log.append(JSON.stringify(entry), { counted: false })) return;
+    this.#seq = entry.seq;
+    this.#lostBefore = undefined;
+    this.#tell(entry);
   }
 
   #stamp(input: JournalInput): JournalEntry {
     this.#seq += 1;
+    return this.#entryOf(input, this.#seq);
+  }
+
+  #entryOf(input: JournalInput, seq: number): JournalEntry {
     // Safe: input is an entry without its stamp, kind by kind.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-    return { v: JOURNAL_VERSION, seq: this.#seq, at: this.#clock.wallTime().toISOString(), ...input } as JournalEntry;
+    return { v: JOURNAL_VERSION, seq, at: this.#clock.wallTime().toISOString(), ...input } as JournalEntry;
   }
 
   #tell(entry: JournalEntry): void {
@@ -78,4 +96,8 @@ export class Journal {
   close(): void {
     this.#log.close();
   }
+}
+
+function writtenAgain(missing: number): JournalInput {
+  return { kind: "daemon", level: "warn", text: `the journal is written again; it misses ${missing} lines` };
 }

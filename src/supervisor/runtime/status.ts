@@ -10,6 +10,7 @@ import type { Bot } from "./bot.ts";
 import { botStatus } from "./bot-status.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { statusFile } from "./installation.ts";
+import type { Journal } from "./journal.ts";
 
 export interface StatusInput {
   readonly clock: Clock;
@@ -20,7 +21,7 @@ export interface StatusInput {
   readonly backups: readonly BackupStatus[];
   readonly drill?: Status["drill"];
   readonly cgroup: Status["supervisor"]["cgroup"];
-  readonly journalDropped: number;
+  readonly journal: Pick<Journal, "dropped" | "trouble">;
   /** What happened to the state folder under the daemon; null: nothing. */
   readonly stateFolder?: string | null;
   readonly startedAt: Date;
@@ -31,9 +32,10 @@ export interface StatusInput {
 }
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
-  const { clock, version, config, cgroup, journalDropped, startedAt, startedAtMs, machine, maintenance = null } = input;
+  const { clock, version, config, cgroup, journal, startedAt, startedAtMs, machine, maintenance = null } = input;
   const { stateFolder = null } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
+  const supervisor = { journal: journal.trouble, stateFolder };
   return {
     version: 1,
     supervisor: {
@@ -44,14 +46,12 @@ export async function supervisorStatus(input: StatusInput): Promise<Status> {
       uptimeSeconds: (clock.monotonicMs() - startedAtMs) / 1_000,
       config,
       health:
-        statusExitCode({ bots, backups: input.backups }) === 0 && journalDropped === 0 && stateFolder === null
-          ? "ok"
-          : "degraded",
+        statusExitCode({ supervisor, bots, backups: input.backups }) === 0 && journal.dropped === 0 ? "ok" : "degraded",
       role: "active",
       cgroup,
       rssBytes: process.memoryUsage.rss(),
-      journalDropped,
-      stateFolder,
+      journalDropped: journal.dropped,
+      ...supervisor,
       asOf: clock.wallTime().toISOString(),
       maintenance,
       ...(machine === undefined ? {} : { machine }),

@@ -80,7 +80,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       bots: made.map(([, bot]) => bot),
       backups: [],
       cgroup: "none",
-      journalDropped: 0,
+      journal: { dropped: 0, trouble: null },
       startedAt: new Date(),
       startedAtMs: clock.monotonicMs(),
     });

@@ -6,6 +6,34 @@ import { expect, test } from "vitest";
 import { Journal } from "../../../src/supervisor/runtime/journal.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 
+test("Journal.look() says why lines are lost until the disk takes them again, also when nothing happens", () => {
+  const folder = mkdtempSync(join(tmpdir(), "sv-journal-"));
+  const dir = join(folder, "journal");
+  const clock = new FakeClock();
+  const journal = new Journal(dir, clock);
+  expect(journal.trouble).toBeNull();
+  writeFileSync(dir, "");
+  journal.write({ kind: "daemon", level: "info", text: "lost" });
+  for (let second = 0; second < 3; second += 1) {
+    clock.advance(1_000);
+    journal.look();
+    expect(journal.trouble).toMatch(/^cannot write to the journal: .*(ENOTDIR|EEXIST)/);
+  }
+  expect(journal.dropped).toBe(1);
+  rmSync(dir);
+  clock.advance(5_000);
+  journal.look();
+  expect(journal.trouble).toBeNull();
+  journal.write({ kind: "daemon", level: "info", text: "kept" });
+  journal.close();
+  const kept = readFileSync(join(dir, "000001.ndjson"), "utf8");
+  expect(kept.match(/"text":"[^"]*"/g)).toEqual([
+    '"text":"the journal is written again; it misses 1 lines"',
+    '"text":"kept"',
+  ]);
+  rmSync(folder, { recursive: true, force: true });
+});
+
 test("Journal.write() tells followers once that lines are lost, and the journal how many when it is written again", () => {
   const folder = mkdtempSync(join(tmpdir(), "sv-journal-"));
   const dir = join(folder, "journal");
