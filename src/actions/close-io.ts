@@ -1,5 +1,5 @@
 /** How a close speaks to whoever started it. */
-import type { WorkerLine } from "../core/close-job.ts";
+import type { Unwritten, WorkerLine } from "../core/close-job.ts";
 import { waitsText } from "../core/venue-error.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -15,6 +15,8 @@ export interface CloseIo {
   readonly clock: Clock;
   /** Told of each request to the venue, for the worker's log. */
   readonly onCall?: (call: VenueCall) => void;
+  /** Told at the end of a run that had a journal what the disk has not taken of it. */
+  readonly onUnwritten?: (unwritten: Unwritten) => void;
   /** Aborted: the round that runs is finished, then the close reports what is left. */
   readonly signal?: AbortSignal;
 }
@@ -29,6 +31,24 @@ export function createTeller(io: CloseIo): Teller {
     left -= 1;
     io.progress({ kind: "progress", state, text: text.slice(0, MAX_PROGRESS_CHARS) });
   };
+}
+
+/** Characters of journal lines in one line to whoever started the close: well below the longest that is read, quotes escaped. */
+const MAX_HANDED_CHARS = 262_144;
+
+/** What the disk has not taken, in pieces that a reader takes; at least one, which says that it has taken all. */
+export function piecesOf({ lines, report }: Unwritten): Unwritten[] {
+  const pieces: { lines: string[]; report: boolean }[] = [{ lines: [], report }];
+  let chars = 0;
+  for (const line of lines) {
+    if (chars > 0 && chars + line.length > MAX_HANDED_CHARS) {
+      pieces.push({ lines: [], report });
+      chars = 0;
+    }
+    pieces.at(-1)?.lines.push(line);
+    chars += line.length;
+  }
+  return pieces;
 }
 
 /** Of the lines above: a venue that answers every other call must not take those of the orders. */

@@ -5,7 +5,7 @@
  */
 import { randomInt } from "node:crypto";
 import { CLOSE_EXIT, CLOSE_OVERTIME_MS, closeJobSchema } from "../core/close-job.ts";
-import type { CloseJob, CloseReport, WorkerLine } from "../core/close-job.ts";
+import type { CloseJob, CloseReport, Unwritten, WorkerLine } from "../core/close-job.ts";
 import { FLAT } from "../core/close-goal.ts";
 import { startPlan } from "../core/close-plan.ts";
 import { styleOf } from "../core/close-style.ts";
@@ -16,7 +16,7 @@ import { RUN_NAMES, runName } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { Clock } from "../platform/clock.ts";
 import { lockAccount, proveFence } from "./close-guard.ts";
-import { createTeller } from "./close-io.ts";
+import { createTeller, piecesOf } from "./close-io.ts";
 import type { CloseIo, Teller } from "./close-io.ts";
 import { closeAccount } from "./close-loop.ts";
 import { lookOnly } from "./close-plan-only.ts";
@@ -42,8 +42,15 @@ export const closePositionsAction = defineAction({
       write(line);
       if (line.kind === "progress") log.line(line.text);
     };
-    const report = await closePositions(job, { progress, clock, onCall: log.call });
+    let unwritten: Unwritten | undefined;
+    const onUnwritten = (left: Unwritten): void => {
+      unwritten = left;
+    };
+    const report = await closePositions(job, { progress, clock, onCall: log.call, onUnwritten });
     write({ kind: "result", report } satisfies WorkerLine);
+    // After the result, which a reader that sleeps must get first.
+    for (const piece of unwritten === undefined ? [] : piecesOf(unwritten))
+      write({ kind: "unwritten", ...piece } satisfies WorkerLine);
     return CLOSE_EXIT[report.outcome];
   },
 });
@@ -91,6 +98,7 @@ async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): 
     return report;
   } finally {
     opened.close();
+    io.onUnwritten?.(opened.unwritten);
     lock?.release();
   }
 }

@@ -304,6 +304,16 @@ export const closeReportSchema = later(() =>
 );
 export type CloseReport = z.output<typeof closeReportSchema>;
 
+const unwrittenSchema = later(() =>
+  z.object({
+    /** Lines of the incident's journal that the disk has not taken, the oldest first, without their newlines. */
+    lines: z.array(z.string()),
+    /** It has not taken the report either. */
+    report: z.boolean(),
+  }),
+);
+export type Unwritten = z.output<typeof unwrittenSchema>;
+
 /** A line that the worker writes to descriptor 3. */
 export const workerLineSchema = later(() =>
   z.discriminatedUnion("kind", [
@@ -313,6 +323,8 @@ export const workerLineSchema = later(() =>
       text: z.string().describe("What is being done, for people."),
     }),
     z.object({ kind: z.literal("result"), report: closeReportSchema }),
+    /** After the result of each run that had a journal; several where there are many lines. */
+    unwrittenSchema.extend({ kind: z.literal("unwritten") }),
   ]),
 );
 export type WorkerLine = z.output<typeof workerLineSchema>;

@@ -146,6 +146,17 @@ export function removeIfThere(path: string): void {
   }
 }
 
+/** The same, and forced to the disk. */
+export function removeDurably(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (cause) {
+    if (codeOf(cause) === "ENOENT") return;
+    throw cause;
+  }
+  syncDir(dirname(path));
+}
+
 /**
  * Text of the regular file `path`; `undefined` when there is none.
  * Throws for a file above `maxBytes` (read no further), a FIFO or device, and one that cannot be read.

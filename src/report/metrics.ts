@@ -263,6 +263,11 @@ export const METRICS: readonly Row[] = [
     ofCloseOrders(),
   ),
   gauge(
+    "supervisor_bot_emergency_owed",
+    "1 while the disk has not taken all of lockout, journal and report of a close.",
+    ofBot(({ emergency }) => Number((emergency.owed ?? null) !== null)),
+  ),
+  gauge(
     "supervisor_bot_emergency_preflight_ok",
     "1 when the last preflight found that an emergency close would work, 0 when not; NaN before the first.",
     ofBot(({ emergency }) => (emergency.preflight === "never" ? null : Number(emergency.preflight === "ok"))),

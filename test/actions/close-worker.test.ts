@@ -73,10 +73,30 @@ test.concurrent("runAction() closes, tells what it does and exits with the outco
   expect(said.flatMap((line) => (line.kind === "progress" ? [line.state] : []))).toEqual(
     expect.arrayContaining(["fencing", "closing", "quiet"]),
   );
-  const last = said.at(-1);
-  expect(last).toMatchObject({ kind: "result", report: { outcome: "flat" } });
+  const ends = said.filter(({ kind }) => kind !== "progress");
+  expect(ends[0]).toMatchObject({ report: { outcome: "flat" } });
   const stored: unknown = JSON.parse(readFileSync(join(rig.folder, "incidents", "abc123.json"), "utf8"));
-  expect(last).toEqual({ kind: "result", report: stored });
+  expect(ends).toEqual([
+    { kind: "result", report: stored },
+    { kind: "unwritten", lines: [], report: false },
+  ]);
+  expectSound(rig);
+});
+
+test.concurrent("runAction() hands over journal and report that the disk does not take, every order with its outcome", async () => {
+  await using rig = startRig({ symbols: 3 });
+  await rig.control("seed", holdings(3));
+  const { exited, lines } = startWorker(rig, rig.job({ incidentsDir: "/dev/full" }));
+  expect(await exited).toBe(0);
+  const left = lines().flatMap((line) => (line.kind === "unwritten" ? [line] : []));
+  expect(left.map(({ report }) => report)).toEqual([true]);
+  const journal = left.flatMap((line) => line.lines).map((line) => incidentLineSchema.parse(JSON.parse(line)));
+  const idsOf = (wanted: "intent" | "outcome"): string[] =>
+    journal.flatMap((line) => (line.kind === wanted && "order" in line ? [line.order.id] : [])).toSorted();
+  expect(journal[0]).toMatchObject({ kind: "begin" });
+  expect(journal.at(-1)).toMatchObject({ kind: "end", outcome: "flat" });
+  expect(idsOf("intent").length).toBeGreaterThanOrEqual(3);
+  expect(idsOf("outcome")).toEqual(idsOf("intent"));
   expectSound(rig);
 });
 

@@ -2,6 +2,7 @@
 import {
   appendFileSync,
   closeSync,
+  existsSync,
   mkdtempSync,
   openSync,
   readFileSync,
@@ -18,6 +19,8 @@ import { openWorkerLog } from "../../src/actions/worker-log.ts";
 import { clientOrderId } from "../../src/core/incident.ts";
 import type { IncidentLine } from "../../src/core/incident.ts";
 import { systemClock } from "../../src/platform/clock.ts";
+import { FakeClock } from "../harness/fake-clock.ts";
+import { reportOf } from "../harness/report-sample.ts";
 
 const AT = "2026-01-02T03:04:05.000Z";
 
@@ -137,4 +140,51 @@ test("IncidentJournal sets a FIFO in its place aside, and neither waits for a re
   journal.close();
   expect(journal.failures).toBe(0);
   expect(statSync(place.path).size).toBeGreaterThan(65_536);
+});
+
+test("IncidentJournal keeps what a disk does not take, and writes it before the next line once it does", async () => {
+  using at = scratch();
+  const clock = new FakeClock();
+  const folder = join(at.folder, "incidents");
+  // Who may write everywhere is kept out only by a file in the folder's place.
+  writeFileSync(folder, "");
+  const journal = IncidentJournal.open(folder, "abc123", clock, true);
+  const step = (text: string): void => journal.append({ kind: "step", at: AT, text });
+  for (const text of ["one", "two"]) step(text);
+  rmSync(folder);
+  step("before the disk is asked again");
+  expect(existsSync(folder)).toBe(false);
+  expect(journal.unwritten.lines).toHaveLength(3);
+  clock.advance(250);
+  step("three");
+  await journal.finish(reportOf({ incident: "abc123" }), []);
+  journal.close();
+  const { history } = readJournal(join(folder, "abc123.ndjson"));
+  expect(history.steps.map(({ text }) => text)).toEqual([
+    "one",
+    "two",
+    "before the disk is asked again",
+    "three",
+    expect.stringContaining("flat"),
+  ]);
+  expect(existsSync(join(folder, "abc123.json"))).toBe(true);
+  expect(journal.unwritten).toEqual({ lines: [], report: false });
+  expect(journal.failures).toBeGreaterThan(0);
+});
+
+test("IncidentJournal leaves lines, end and report to others when the disk takes nothing to the end, within a bound", async () => {
+  using at = scratch();
+  writeFileSync(join(at.folder, "file"), "");
+  const journal = IncidentJournal.open(join(at.folder, "file"), "abc123", systemClock, true);
+  for (let n = 0; n < 20; n += 1) journal.append({ kind: "step", at: AT, text: `${n} ${"x".repeat(100_000)}` });
+  await journal.finish(reportOf({ incident: "abc123" }), []);
+  const { lines, report } = journal.unwritten;
+  expect(report).toBe(true);
+  expect(lines).toHaveLength(12);
+  const [missing, end] = lines.slice(-2).map((line) => JSON.parse(line));
+  expect(missing).toMatchObject({
+    kind: "step",
+    text: expect.stringMatching(/^10 lines of this journal are missing/),
+  });
+  expect(end).toMatchObject({ kind: "end", outcome: "flat" });
 });

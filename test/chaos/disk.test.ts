@@ -2,6 +2,8 @@
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { readJournal } from "../../src/actions/incident-history.ts";
+import { closeReportSchema } from "../../src/core/close-job.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { startPaper } from "./paper.ts";
@@ -125,10 +127,50 @@ test
     writeFileSync(rig.path("run/emergency"), "", { mode: 0o600 });
     await rig.botIn("locked");
     expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
-    expect(rig.read("daemon.err")).toContain("cannot write the lockout");
+    expect(rig.read("daemon.err")).toMatch(/the lockout of bot is on the disk, in \S+\/lock\.slot, and holds;/);
+    expect(rig.read("daemon.err")).not.toContain("cannot write the lockout");
     await rig.endDaemon("SIGKILL");
     await rig.run();
     expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { state: "flat" } });
+  });
+
+test
+  .runIf(possible)
+  .concurrent("what a close on a full disk did is said, and written as soon as there is room", async () => {
+    await using paper = await startPaper();
+    const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+    await using rig = new Rig({ bots: { bot }, config: { runtimeDir: "run", logDir: "log" } });
+    using disk = tinyDisk(rig.path(".supervisor"));
+    await rig.run();
+    await rig.botIn("running");
+    disk.fill();
+    writeFileSync(rig.path("run/emergency"), "", { mode: 0o600 });
+    const { emergency } = await rig.botIn("locked");
+    const incident = emergency.incident ?? "";
+    const owed = `lines of the journal and the report of incident ${incident} yet: `;
+    expect(emergency.owed).toMatch(/^the lockout of bot is on the disk, in /);
+    await until("that is said", () => rig.read("daemon.err").includes(owed));
+    expect(rig.read(`.supervisor/bots/bot/incidents/${incident}.json`)).toBe("");
+    // Nothing of what cannot be kept is a reason to refuse.
+    const armed = await rig.cli("arm", "bot", "--reason", "a test");
+    expect(armed).toMatchObject({ code: 0 });
+    expect(rig.read("daemon.err")).toContain("preflight ok: an emergency close would work");
+    expect((await rig.botIn("running")).emergency.owed).toContain(owed);
+    const { code, out } = await rig.cli("status");
+    expect({ code, out }).toEqual({ code: 1, out: expect.stringContaining(`\nbot: the disk has not taken `) });
+    disk.free();
+    await rig.botUntil("it is written", ({ emergency: { owed: left } }) => left === null);
+    const folder = `.supervisor/bots/bot/incidents/${incident}`;
+    expect(JSON.parse(rig.read(".supervisor/bots/bot/closes.json")).closes).toMatchObject([{ incident }]);
+    const report = closeReportSchema.parse(JSON.parse(rig.read(`${folder}.json`)));
+    expect(report).toMatchObject({ incident, outcome: "flat" });
+    const { history } = readJournal(rig.path(`${folder}.ndjson`));
+    expect(history.orders.map(({ id, outcome }) => ({ id, outcome }))).toEqual(
+      report.orders.map(({ id }) => ({ id, outcome: "accepted" })),
+    );
+    expect(history).toMatchObject({ endedFlat: true, before: { positions: [{}, {}] } });
+    await until("all is well", async () => (await rig.cli("status")).code === 0);
+    expect((await rig.cli("emergency", "report", incident)).out).toContain(incident);
   });
 
 test

@@ -45,6 +45,7 @@ function worldOf(more: Readonly<Record<string, string>>): readonly { series: str
     [`supervisor_bot_state{${bot},state="halted"}`]: "0",
     [`supervisor_bot_emergency_state{${bot},state="residual"}`]: "0",
     [`supervisor_bot_heartbeat_age_seconds{${bot}}`]: "NaN",
+    [`supervisor_bot_emergency_owed{${bot}}`]: "0",
     [`supervisor_bot_emergency_preflight_ok{${bot}}`]: "1",
     [`supervisor_bot_emergency_preflight_timestamp_seconds{${bot}}`]: "0",
     [`supervisor_bot_exposure{${bot}}`]: "800",
@@ -203,6 +204,11 @@ const alarms: readonly (readonly [string, Readonly<Record<string, string>>, read
       'supervisor_bot_restart_intensity{bot="a",account="x"}': "5",
     },
     ["BotRestartBudgetNearlySpent"],
+  ],
+  [
+    "the disk does not take what a close did",
+    { 'supervisor_bot_emergency_owed{bot="a",account="x"}': "1" },
+    ["BotEmergencyNotOnDisk"],
   ],
   ["the journal loses lines", { supervisor_journal_dropped_lines_total: "0+1x10" }, ["SupervisorJournalLosesLines"]],
 ];

@@ -122,7 +122,7 @@ export class SimulatedBot {
   handOver(): CarriedBot | undefined {
     this.drain();
     const { kind } = this.loop.state;
-    const obstacle = obstacleOf({ loop: this.loop, plan: this.plan, lockoutOwed: false });
+    const obstacle = obstacleOf({ loop: this.loop, plan: this.plan, owed: undefined });
     if (obstacle !== undefined || (kind === "running" && this.#generation?.child.signal("SIGCONT") !== true))
       return undefined;
     const turn = { isDue: false, keptDown: undefined, staysDown: false };

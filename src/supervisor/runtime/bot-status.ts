@@ -161,6 +161,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     outcome: lockout?.outcome ?? null,
     retries: lockout === undefined ? null : isRetried(lockout),
     seen: seenOf(bot),
+    owed: bot.owed ?? null,
     lastClose: lastCloseOf(bot.emergency.lastReport),
     closes: { ...bot.emergency.closes },
     ...bot.guard.status,

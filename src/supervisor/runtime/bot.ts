@@ -225,9 +225,9 @@ export class Bot {
     return this.emergency.lockout.current;
   }
 
-  /** The disk has not taken it, or its end, everywhere yet. */
-  get lockoutOwed(): boolean {
-    return this.emergency.lockout.owed;
+  /** As `Emergency.owed`. */
+  get owed(): string | undefined {
+    return this.emergency.owed;
   }
 
   get lastExitAt(): Date | undefined {
@@ -303,7 +303,7 @@ export class Bot {
   /** Each second: forces to the disk what was written in a hurry. */
   settle(): void {
     this.#starter.settle();
-    this.emergency.lockout.settle();
+    this.emergency.settle();
   }
 
   /** The daemon ends: nothing is decided any more. Running processes are left as they are. */
@@ -312,6 +312,7 @@ export class Bot {
     this.loop.close();
     this.generation?.unwatch();
     this.recorder.close();
+    this.emergency.release();
     if (!isAlive(this.loop.state.kind)) this.#starter.release();
   }
 

@@ -9,6 +9,7 @@ import {
   type CloseJob,
   type CcxtAccess,
   type CloseReport,
+  type Unwritten,
   type HookAccess,
   type VenueAccess,
   type WorkerLine,
@@ -68,7 +69,8 @@ export interface CloseRequest {
 }
 
 export type CloseEnd =
-  | { readonly kind: "report"; readonly report: CloseReport }
+  /** `unwritten`: what the disk has not taken of the run; absent: it had no journal. */
+  | { readonly kind: "report"; readonly report: CloseReport; readonly unwritten?: Unwritten | undefined }
   /** No report: the worker died (`died`: another may do better at once), overran its deadline, or could not be started. */
   | { readonly kind: "failed"; readonly reason: string; readonly died: boolean };
 
@@ -81,6 +83,7 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
   try {
     const job = jobOf(request, emergency);
     let report: CloseReport | undefined;
+    let unwritten: Unwritten | undefined;
     const worker = startWorker({
       args: ["__action", "close-positions"],
       job: JSON.stringify(job),
@@ -94,11 +97,13 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
         const line = readLine(text);
         if (line?.kind === "progress") request.onProgress(line);
         if (line?.kind === "result") report = line.report;
+        if (line?.kind === "unwritten")
+          unwritten = { report: line.report, lines: [...(unwritten?.lines ?? []), ...line.lines] };
       },
     });
     request.onStarted?.();
     const end = await worker.done;
-    if (report !== undefined) return { kind: "report", report };
+    if (report !== undefined) return { kind: "report", report, unwritten };
     const how = end.timedOut ? "overran its deadline" : `ended with ${end.signal ?? `code ${end.code}`}`;
     return { kind: "failed", reason: `the close worker ${how} without a report`, died: !end.timedOut };
   } catch (error) {

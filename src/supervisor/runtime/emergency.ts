@@ -13,6 +13,7 @@ import type { User } from "../../platform/user.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
 import { killAll, type Fence } from "./fence.ts";
+import { IncidentArrears } from "./incident-arrears.ts";
 import { strangersText } from "./bot-setup.ts";
 import { strangersOf } from "./survey.ts";
 import { LastLook } from "./last-look.ts";
@@ -25,6 +26,11 @@ const INCIDENT_CHARS = 12;
 
 /** Largest file of closes that is read, bytes; ours has eight incidents of 500 positions at most. */
 const MAX_CLOSES_BYTES = 1024 ** 2;
+
+/** Closes that a bot could not be told of and that are tried again; its file holds no more. */
+const MAX_UNTOLD = 8;
+/** Looks, of one a second, between two tries. */
+const RETRY_LOOKS = 5;
 
 /** Workers started one right after the other when one dies without a report; then the slow rounds go on. */
 const WORKER_TRIES = 3;
@@ -59,10 +65,14 @@ export class Emergency {
   readonly lockout: LockoutStore;
   readonly #deps: EmergencyDeps;
   readonly #lastLook: LastLook;
+  readonly #arrears: IncidentArrears;
   #view: CloseView | undefined;
   #lastReport: CloseReport | undefined;
   readonly #closes: Partial<Record<RungOutcome, number>> = {};
   #working = false;
+  /** Closes that `closes.json` lacks, as the disk did not take it, by incident. */
+  readonly #untold = new Map<string, CloseReport>();
+  #looks = 0;
   /** The order whose bad fill was told last. */
   #toldOrder: string | undefined;
 
@@ -70,6 +80,7 @@ export class Emergency {
     this.#deps = deps;
     this.#lastLook = new LastLook(deps.plan.files.dir, deps.foreign);
     const { plan, clock, inherited, shared, foreign, fact } = deps;
+    this.#arrears = new IncidentArrears({ folder: plan.files.incidents, foreign, fact });
     const onTrouble = (text: string): void => fact("alert", text);
     this.lockout = new LockoutStore({
       plan,
@@ -95,6 +106,27 @@ export class Emergency {
   /** How often a close ended so while this daemon lived. */
   get closes(): Readonly<Partial<Record<RungOutcome, number>>> {
     return this.#closes;
+  }
+
+  /** What of lockout, journals and reports the disk has not taken yet; `undefined`: it has all. */
+  get owed(): string | undefined {
+    const untold = [...this.#untold.keys()].map((incident) => `the bot could not be told of incident ${incident} yet`);
+    const owed = [this.lockout.owed, this.#arrears.owed, ...untold].filter((each) => each !== undefined);
+    return owed.length === 0 ? undefined : owed.join("; ");
+  }
+
+  /** Each second: brings to the disk what it has not taken. */
+  settle(): void {
+    this.lockout.settle();
+    // Between two lines of a worker ours would be taken for a part of its run.
+    if (!this.#working) this.#arrears.settle();
+    this.#looks += 1;
+    if (this.#looks % RETRY_LOOKS === 0) for (const report of this.#untold.values()) this.#tellBot(report);
+  }
+
+  /** Nothing is written any more once it returns. */
+  release(): void {
+    this.#arrears.end();
   }
 
   /** A worker is under way; it goes on also when the daemon ends. */
@@ -169,7 +201,9 @@ export class Emergency {
       onStarted,
     });
     if (end.kind === "failed") return this.#ended("failed", end.reason);
-    return this.#ended(end.report.outcome, end.report.reason, end.report);
+    const outcome = this.#ended(end.report.outcome, end.report.reason, end.report);
+    if (end.unwritten !== undefined) this.#arrears.take(end.report, end.unwritten);
+    return outcome;
   }
 
   /** A worker that was killed (for want of memory, by a person) leaves a half-closed account: the next one goes on at once. */
@@ -194,9 +228,10 @@ export class Emergency {
     return outcome;
   }
 
-  /** So that the bot's next start knows this close from a stranger's; that it cannot be told is no reason to do anything else. */
-  #tellBot({ incident, trigger, startedAt, endedAt, outcome, before, after }: CloseReport): void {
+  /** So that the bot's next start knows this close from a stranger's; that it cannot be told is no reason to do anything else, and is tried again. */
+  #tellBot(report: CloseReport): void {
     const { plan, user, clock, fact } = this.#deps;
+    const { incident, trigger, startedAt, endedAt, outcome, before, after } = report;
     const path = plan.files.closes;
     try {
       const close = {
@@ -209,8 +244,14 @@ export class Emergency {
       };
       writeFileAtomic(path, withClose(readTextIfExists(path, MAX_CLOSES_BYTES), close));
       if (user !== undefined) chownSync(path, user.uid, user.gid);
+      this.#untold.delete(incident);
     } catch (error) {
-      fact("info", `cannot tell the bot of this close: ${error instanceof Error ? error.message : String(error)}`);
+      const why = error instanceof Error ? error.message : String(error);
+      if (!this.#untold.has(incident))
+        fact("info", `cannot tell the bot of incident ${incident}, which is tried again every 5 s: ${why}`);
+      this.#untold.set(incident, report);
+      const [oldest] = this.#untold.keys();
+      if (this.#untold.size > MAX_UNTOLD && oldest !== undefined) this.#untold.delete(oldest);
     }
   }
 

@@ -96,13 +96,9 @@ export function packHandover(handed: Omit<HandedOver, "handover">): number {
 }
 
 /** Why this bot cannot be handed over now; `undefined` when it can. */
-export function obstacleOf({
-  loop: { state },
-  plan,
-  lockoutOwed,
-}: Pick<Bot, "loop" | "plan" | "lockoutOwed">): string | undefined {
-  // The next version knows of a lockout, and of its end, what is on disk.
-  if (lockoutOwed) return `the lockout of bot ${plan.name}, or its end, is not on disk yet`;
+export function obstacleOf({ loop: { state }, plan, owed }: Pick<Bot, "loop" | "plan" | "owed">): string | undefined {
+  // The next version knows of a lockout and a close what is on disk.
+  if (owed !== undefined) return `of bot ${plan.name}: ${owed}`;
   switch (state.kind) {
     case "running":
     case "stopped":

@@ -4,8 +4,8 @@
  * Every change goes first into a slot whose room was taken at start, so that a full disk cannot lose it, then into
  * `lock.json` for people and scripts, and into the runtime folder where the state folder cannot be written at all.
  */
-import { lstatSync, unlinkSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { lstatSync } from "node:fs";
+import { join } from "node:path";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
@@ -15,6 +15,7 @@ import {
   ensureDir,
   overwrite,
   readTextIfExists,
+  removeDurably,
   reserveFile,
   setAside,
   syncDir,
@@ -22,6 +23,7 @@ import {
   writeFileAtomic,
 } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
+import { lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
 import { moveAway } from "./quarantine.ts";
 
 /** Largest lockout file read, bytes; ours are below 2 KiB. */
@@ -34,6 +36,7 @@ const RETRY_LOOKS = 5;
 const MAX_ENDED = 16;
 const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
 const DAMAGED = "the lockout in it could not be read";
+const STILL_LOCKED = "the lockout is ended, and the disk still has it: the next supervisor would lock the bot again";
 /** Longest reason that goes into a lockout, characters, so that it fits into the slot whatever it says. */
 const REASON_CHARS = 500;
 
@@ -63,8 +66,10 @@ export class LockoutStore {
   #first = false;
   /** The slot is new, and a power cut may still lose it. */
   #unsettled = false;
-  /** The last change is not in all of its places. */
-  #owed = false;
+  /** Why the last change is not in all of its places; `undefined`: it is. */
+  #owed: string | undefined;
+  /** Where it is, as far as that has been said. */
+  #said: LockoutPlace = "everywhere";
   #looks = 0;
   /** Whose lockouts were ended while we live, the newest last. */
   readonly #ended: string[] = [];
@@ -93,7 +98,7 @@ export class LockoutStore {
     this.#attempt(`make the folder ${dir}`, () => ensureDir(dir, 0o711));
     this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
     if (this.#current !== undefined) this.#save(this.#current);
-    else if (this.#holdsEnded) this.#owed = !this.#clear();
+    else if (this.#holdsEnded) this.#clearOrOwe();
   }
 
   get #holdsEnded(): boolean {
@@ -109,8 +114,8 @@ export class LockoutStore {
     return this.#current;
   }
 
-  /** The disk has not taken the last change everywhere yet: the next start may find another lockout, or none. */
-  get owed(): boolean {
+  /** What the disk has not taken of the last change yet; `undefined`: it has all. The next start may find another lockout, or none. */
+  get owed(): string | undefined {
     return this.#owed;
   }
 
@@ -123,7 +128,7 @@ export class LockoutStore {
 
   /** Each second: brings a change to the disk that it has not taken yet, and forces a new slot to it. The slot's room is taken at once, so that this need not be waited for before a bot starts. */
   settle(): void {
-    if (this.#owed) this.#retry();
+    if (this.#owed !== undefined) this.#retry();
     if (!this.#unsettled) return;
     this.#unsettled = false;
     syncFile(this.#slot).catch((error: unknown) =>
@@ -189,7 +194,12 @@ export class LockoutStore {
     if (this.#current !== undefined) this.#ended.push(this.#current.incident);
     this.#ended.splice(0, this.#ended.length - MAX_ENDED);
     this.#current = undefined;
-    this.#owed = !this.#clear();
+    this.#clearOrOwe();
+  }
+
+  #clearOrOwe(): void {
+    this.#owed = this.#clear() ? undefined : STILL_LOCKED;
+    this.#said = "everywhere";
   }
 
   #clear(): boolean {
@@ -285,25 +295,31 @@ export class LockoutStore {
   #save(lockout: Lockout): boolean {
     const { files } = this.#deps.plan;
     const text = textOf(lockout);
-    const spare = (): boolean =>
-      this.#attempt(`write the lockout ${files.lockoutSpare}`, () => writeFileAtomic(files.lockoutSpare, text));
+    const writeSpare = (): void => writeFileAtomic(files.lockoutSpare, text);
     if (this.#foreign) {
-      this.#owed = true;
-      spare();
+      this.#owed = "another supervisor has the state folder, and the lockout is not in it";
+      this.#attempt(`write the lockout ${files.lockoutSpare}`, writeSpare);
       return false;
     }
-    const inSlot = this.#attempt(`write the lockout slot ${this.#slot}`, () => {
+    const slot = failureOf(() => {
       overwrite(this.#slot, JSON.stringify(lockout));
       if (this.#unsettled) syncDir(files.dir);
     });
-    const inFile = this.#attempt(`write the lockout ${files.lockout}`, () => writeFileAtomic(files.lockout, text));
-    this.#owed = !inSlot || !inFile;
-    if (inSlot || inFile) {
-      this.#removeAll(this.#deps.inherited);
-      return true;
-    }
-    spare();
-    return false;
+    const file = failureOf(() => writeFileAtomic(files.lockout, text));
+    const inFolder = slot === undefined || file === undefined;
+    this.#owe({ slot, file, ...(inFolder ? {} : { spare: failureOf(writeSpare) }) });
+    if (inFolder) this.#removeAll(this.#deps.inherited);
+    return inFolder;
+  }
+
+  /** Said anew only where it is in other places now: each change of a lockout meets the same full disk. */
+  #owe(failures: LockoutFailures): void {
+    const { name, files } = this.#deps.plan;
+    const paths = { slot: this.#slot, file: files.lockout, spare: files.lockoutSpare };
+    const place = lockoutPlace(failures);
+    this.#owed = lockoutPlaceText(name, paths, failures);
+    if (this.#owed !== undefined && place !== this.#said) this.#deps.onTrouble(this.#owed);
+    this.#said = place;
   }
 
   get #foreign(): boolean {
@@ -316,10 +332,10 @@ export class LockoutStore {
     if (this.#looks % RETRY_LOOKS !== 0 || this.#foreign) return;
     this.#quiet = true;
     this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
-    if (this.#current === undefined) this.#owed = !this.#clear();
+    if (this.#current === undefined) this.#clearOrOwe();
     else this.#save(this.#current);
     this.#quiet = false;
-    if (!this.#owed) this.#deps.onTrouble("what the disk did not take of the lockout is on it now");
+    if (this.#owed === undefined) this.#deps.onTrouble("what the disk did not take of the lockout is on it now");
   }
 
   #removeAll(paths: readonly string[]): boolean {
@@ -368,14 +384,14 @@ function textOf(lockout: Lockout): string {
   return `${JSON.stringify(lockout, undefined, 2)}\n`;
 }
 
-function removeDurably(path: string): void {
+/** Why the deed failed; `undefined`: it did not. */
+function failureOf(deed: () => void): string | undefined {
   try {
-    unlinkSync(path);
+    deed();
+    return undefined;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return;
-    throw error;
+    return messageOf(error);
   }
-  syncDir(dirname(path));
 }
 
 function messageOf(error: unknown): string {

@@ -112,12 +112,12 @@ function waiting(): { readonly loop: Loop; readonly clock: FakeClock } {
 }
 
 test("obstacleOf() lets a bot in backoff be handed over", () => {
-  expect(obstacleOf({ loop: waiting().loop, plan, lockoutOwed: false })).toBeUndefined();
+  expect(obstacleOf({ loop: waiting().loop, plan, owed: undefined })).toBeUndefined();
 });
 
 test("obstacleOf() refuses while the disk has not taken a lockout or its end", () => {
-  const [state, owed] = [initialState, true];
-  expect(obstacleOf({ loop: loopOf(state).loop, plan, lockoutOwed: owed })).toContain("the lockout of bot bot");
+  const owed = "the disk has not taken it";
+  expect(obstacleOf({ loop: loopOf(initialState).loop, plan, owed })).toBe(`of bot bot: ${owed}`);
 });
 
 test("a backoff that is handed over goes on with what is left of it, and restarts the bot once", () => {

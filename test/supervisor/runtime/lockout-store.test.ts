@@ -152,16 +152,41 @@ test("LockoutStore.settle() brings a lockout to a disk that did not take it, and
   });
   const count = made.said.length;
   expect(made.start().current).toBeUndefined();
-  expect(store.owed).toBe(true);
+  expect(store.owed).toContain("the lockout of bot is on NO disk");
   settle();
-  expect(store.owed).toBe(false);
+  expect(store.owed).toBeUndefined();
   expect(made.start().current).toMatchObject({ reason: "a test", outcome: "flat" });
   expect(made.said.slice(count)).toEqual(["what the disk did not take of the lockout is on it now"]);
   whileGone(() => store.remove());
   expect(made.start().current).toBeDefined();
-  expect(store.owed).toBe(true);
+  expect(store.owed).toContain("the next supervisor would lock the bot again");
   settle();
   expect(made.start().current).toBeUndefined();
+});
+
+test.each([
+  ["its slot alone", ["file"], /^the lockout of bot is on the disk, in \S+lock\.slot, and holds; its copy for people/],
+  ["its file alone", ["slot"], /^the lockout of bot is on the disk, in \S+lock\.json, and holds; its slot/],
+  ["the spare file alone", ["slot", "file"], /^the lockout of bot is in \S+ alone, which a reboot may empty/],
+  ["no disk", ["slot", "file", "spare"], /^the lockout of bot is on NO disk: .* the next one would start the bot/],
+] as const)("LockoutStore says once, and truly, that a lockout is in %s", (_, spoilt, said) => {
+  using made = rig();
+  const store = made.start();
+  // A folder in the place of a file keeps out everybody.
+  for (const each of spoilt) {
+    rmSync(made[each], { force: true });
+    mkdirSync(join(made[each], "full"), { recursive: true });
+  }
+  store.open("operator", "a test");
+  store.open("operator", "a test, and the bot is proven dead");
+  store.end("flat");
+  expect(made.said).toEqual([expect.stringMatching(said)]);
+  expect(store.owed).toMatch(said);
+  for (const each of spoilt) rmSync(made[each], { recursive: true });
+  Array.from({ length: 5 }).forEach(() => store.settle());
+  expect(store.owed).toBeUndefined();
+  expect(made.said.slice(1)).toEqual(["what the disk did not take of the lockout is on it now"]);
+  expect(made.start().current).toMatchObject({ outcome: "flat" });
 });
 
 test.each([

@@ -1,0 +1,149 @@
+/**
+ * What the disk has not taken of the closes of one bot: lines of their journals and reports, which the worker of each hands over
+ * as it ends. They are kept in memory and written as soon as the disk takes them; with the supervisor they end.
+ */
+import { closeSync, fdatasyncSync } from "node:fs";
+import { join } from "node:path";
+import type { CloseReport, Unwritten } from "../../core/close-job.ts";
+import { counted } from "../../core/counted.ts";
+import { writeFileAtomic } from "../../platform/files.ts";
+import { openForLines, writeLines } from "../../platform/line-append.ts";
+
+/** Looks, of one a second, between two tries. */
+const RETRY_LOOKS = 5;
+/** Lines kept, bytes: the whole of the first close, and some thousand of the slow rounds that follow it. */
+const MAX_BYTES = 4 * 1_048_576;
+/** Incidents kept: a person has armed the bot in between each time. */
+const MAX_INCIDENTS = 16;
+
+export interface IncidentArrearsDeps {
+  /** Folder of the bot's incidents. */
+  readonly folder: string;
+  /** As in `BotDeps`: what is in the folder is not ours now. */
+  readonly foreign?: (() => boolean) | undefined;
+  readonly fact: (level: "info" | "alert", text: string) => void;
+}
+
+interface Arrears {
+  /** Of its journal, without their newlines, the oldest first. */
+  readonly lines: string[];
+  /** `undefined`: that of its last run is on the disk. */
+  readonly report: CloseReport | undefined;
+}
+
+export class IncidentArrears {
+  readonly #deps: IncidentArrearsDeps;
+  readonly #incidents = new Map<string, Arrears>();
+  #looks = 0;
+  /** Why the last try failed, as it was said; `undefined`: all is written. */
+  #why: string | undefined;
+  /** Lines that were too many to be kept. */
+  #lost = 0;
+
+  constructor(deps: IncidentArrearsDeps) {
+    this.#deps = deps;
+  }
+
+  /** What is not on the disk yet, and why; `undefined`: everything is. */
+  get owed(): string | undefined {
+    if (this.#incidents.size === 0) return undefined;
+    const what = [...this.#incidents].map(([incident, arrears]) => `${namesOf(arrears)} of incident ${incident}`);
+    return `the disk has not taken ${what.join(", ")} yet: ${this.#why ?? "it was not tried"}`;
+  }
+
+  get #bytes(): number {
+    return [...this.#incidents.values()].reduce((sum, { lines }) => sum + bytesOf(lines), 0);
+  }
+
+  /** What a run left as it ended; tried at once. A report that is on the disk takes the place of those of earlier runs. */
+  take(report: CloseReport, { lines, report: unreported }: Unwritten): void {
+    const { incident } = report;
+    const before = this.#incidents.get(incident);
+    const room = MAX_BYTES - this.#bytes;
+    const kept = fitting(lines, room);
+    this.#lost += lines.length - kept.length;
+    const arrears = { lines: [...(before?.lines ?? []), ...kept], report: unreported ? report : undefined };
+    if (arrears.lines.length === 0 && arrears.report === undefined) this.#incidents.delete(incident);
+    else this.#incidents.set(incident, arrears);
+    const [oldest] = this.#incidents.keys();
+    if (this.#incidents.size > MAX_INCIDENTS && oldest !== undefined) this.#incidents.delete(oldest);
+    this.#write();
+  }
+
+  /** Each second, while no worker of the bot writes. */
+  settle(): void {
+    if (this.#incidents.size === 0) return;
+    this.#looks += 1;
+    if (this.#looks % RETRY_LOOKS === 0) this.#write();
+  }
+
+  /** The supervisor ends: a last try, and what is lost is said. */
+  end(): void {
+    this.#write();
+    if (this.owed !== undefined)
+      this.#deps.fact("alert", `${this.owed}; the supervisor lets go of the bot, and it is lost`);
+  }
+
+  /** Writes what the disk takes. Never throws; what is wrong is said once. */
+  #write(): void {
+    if (this.#incidents.size === 0 || this.#deps.foreign?.() === true) return;
+    const before = this.#why;
+    try {
+      for (const [incident, arrears] of this.#incidents) {
+        this.#writeOne(incident, arrears);
+        this.#incidents.delete(incident);
+      }
+      this.#why = undefined;
+      if (before !== undefined) this.#deps.fact("info", this.#doneText());
+      this.#lost = 0;
+    } catch (error) {
+      this.#why = error instanceof Error ? error.message : String(error);
+      if (before === undefined)
+        this.#deps.fact(
+          "alert",
+          `${this.owed}; it is kept in memory, tried again every 5 s, and lost if the supervisor ends before: make room, or mend the disk`,
+        );
+    }
+  }
+
+  #writeOne(incident: string, { lines, report }: Arrears): void {
+    const { folder } = this.#deps;
+    if (lines.length > 0) {
+      const fd = openForLines(join(folder, `${incident}.ndjson`));
+      try {
+        writeLines(fd, lines);
+        fdatasyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+    }
+    if (report !== undefined)
+      writeFileAtomic(join(folder, `${incident}.json`), `${JSON.stringify(report, undefined, 2)}\n`);
+  }
+
+  #doneText(): string {
+    const missing = this.#lost === 0 ? "" : `, but for ${counted(this.#lost, "line")} that were too many to be kept`;
+    return `what the disk did not take of journals and reports of closes is on it now${missing}`;
+  }
+}
+
+function namesOf({ lines, report }: Arrears): string {
+  const names = [
+    ...(lines.length === 0 ? [] : [`${counted(lines.length, "line")} of the journal`]),
+    ...(report === undefined ? [] : ["the report"]),
+  ];
+  return names.join(" and ");
+}
+
+/** As many of the first lines as fit. */
+function fitting(lines: readonly string[], room: number): readonly string[] {
+  let left = room;
+  return lines.filter((line) => {
+    left -= Buffer.byteLength(line);
+    return left >= 0;
+  });
+}
+
+function bytesOf(lines: readonly string[]): number {
+  return lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0);
+}

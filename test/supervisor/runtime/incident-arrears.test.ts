@@ -1,0 +1,112 @@
+/** What a close has left for the disk: kept, written in its order once the disk takes it, and never over what is newer. */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { IncidentArrears } from "../../../src/supervisor/runtime/incident-arrears.ts";
+import { reportOf } from "../../harness/report-sample.ts";
+
+function rig() {
+  const root = mkdtempSync(join(tmpdir(), "arrears-"));
+  const folder = join(root, "incidents");
+  const said: string[] = [];
+  let foreign = false;
+  const arrears = new IncidentArrears({
+    folder,
+    foreign: () => foreign,
+    fact: (level, text) => said.push(`${level} ${text.replaceAll(root, "DIR")}`),
+  });
+  return {
+    arrears,
+    said,
+    /** Who may write everywhere is kept out only by a file in the folder's place. */
+    fill: () => {
+      rmSync(folder, { recursive: true, force: true });
+      writeFileSync(folder, "");
+    },
+    free: () => {
+      rmSync(folder);
+      mkdirSync(folder);
+    },
+    setForeign: (to: boolean) => {
+      foreign = to;
+    },
+    settle: () => Array.from({ length: 5 }).forEach(() => arrears.settle()),
+    read: (name: string) => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), "utf8") : undefined),
+    [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }),
+  };
+}
+
+const report = (reason: string) => reportOf({ incident: "abc123", reason });
+
+test("IncidentArrears.take() has nothing to do where the disk has taken all", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("done"), { lines: [], report: false });
+  expect(made.arrears.owed).toBeUndefined();
+  expect(made.said).toEqual([]);
+});
+
+test("IncidentArrears keeps lines and report for a disk that takes nothing, says so once, and writes them in their order", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one", "two"], report: true });
+  made.arrears.take(report("second"), { lines: ["three"], report: true });
+  made.settle();
+  expect(made.arrears.owed).toContain("3 lines of the journal and the report of incident abc123 yet: ");
+  expect(made.said).toEqual([expect.stringMatching(/^alert the disk has not taken .*tried again every 5 s/)]);
+  made.free();
+  made.settle();
+  expect(made.arrears.owed).toBeUndefined();
+  expect(made.read("abc123.ndjson")).toBe("one\ntwo\nthree\n");
+  expect(JSON.parse(made.read("abc123.json") ?? "")).toMatchObject({ reason: "second" });
+  expect(made.said.slice(1)).toEqual([
+    "info what the disk did not take of journals and reports of closes is on it now",
+  ]);
+});
+
+test("IncidentArrears writes no report over that of a later run, which is on the disk", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  made.arrears.take(report("second"), { lines: [], report: false });
+  made.free();
+  made.settle();
+  expect(made.read("abc123.ndjson")).toBe("one\n");
+  expect(made.read("abc123.json")).toBeUndefined();
+});
+
+test("IncidentArrears writes nothing into a folder that is another supervisor's", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  made.free();
+  made.setForeign(true);
+  made.settle();
+  expect(made.read("abc123.ndjson")).toBeUndefined();
+  made.setForeign(false);
+  made.settle();
+  expect(made.read("abc123.ndjson")).toBe("one\n");
+});
+
+test("IncidentArrears.end() tries once more, and says what is lost", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  made.arrears.end();
+  expect(made.said.at(-1)).toMatch(/^alert .*; the supervisor lets go of the bot, and it is lost$/);
+  made.free();
+  made.arrears.end();
+  expect(made.read("abc123.ndjson")).toBe("one\n");
+});
+
+test("IncidentArrears is bounded: the oldest lines stay, and those that are missing are counted", () => {
+  using made = rig();
+  made.fill();
+  const line = "x".repeat(1_000_000);
+  for (let n = 0; n < 6; n += 1) made.arrears.take(report("on and on"), { lines: [line], report: true });
+  made.free();
+  made.settle();
+  expect(made.read("abc123.ndjson")?.length).toBe(4 * 1_000_001);
+  expect(made.said.at(-1)).toMatch(/, but for 2 lines that were too many to be kept$/);
+});
