@@ -110,7 +110,7 @@ export class AppendLog {
       return;
     }
     if (written > 0) this.#torn = true;
-    throw new Error(`cannot append to ${this.path}: only ${written} of ${bytes} bytes were written`);
+    throw new Error(`cannot append to ${this.path}: it took ${written} of ${bytes} bytes, so the disk is full`);
   }
 
   #sync(): void {

@@ -68,7 +68,9 @@ export class LineFile {
     const written = writeSync(this.#fd, bytes);
     this.#torn = written > 0 ? written < bytes.length : this.#torn;
     if (written < bytes.length)
-      throw new Error(`cannot append to ${this.#path}: only ${written} of ${bytes.length} bytes were written`);
+      throw new Error(
+        `cannot append to ${this.#path}: it took ${written} of ${bytes.length} bytes, so the disk is full`,
+      );
   }
 
   /** Whether the path still leads to the open file: one look for each line, so that no signal is needed. */

@@ -147,7 +147,8 @@ test
     writeFileSync(rig.path("run/emergency"), "", { mode: 0o600 });
     const { emergency } = await rig.botIn("locked");
     const incident = emergency.incident ?? "";
-    const owed = `lines of the journal and the report of incident ${incident} yet: `;
+    const spare = rig.path("run/bots/bot.incidents.json");
+    const owed = `lines of the journal and the report of incident ${incident} yet, kept in ${spare}`;
     expect(emergency.owed).toMatch(/^the lockout of bot is on the disk, in /);
     await until("that is said", () => rig.read("daemon.err").includes(owed));
     expect(rig.read(`.supervisor/bots/bot/incidents/${incident}.json`)).toBe("");
@@ -158,10 +159,17 @@ test
     expect((await rig.botIn("running")).emergency.owed).toContain(owed);
     const { code, out } = await rig.cli("status");
     expect({ code, out }).toEqual({ code: 1, out: expect.stringContaining(`\nbot: the disk has not taken `) });
+    const shown = await rig.cli("emergency", "report", incident, "--json");
+    expect(JSON.parse(shown.out)).toMatchObject({ incident, outcome: "flat" });
+    await rig.endDaemon("SIGKILL");
+    await rig.run();
+    await rig.botUntil(
+      "the next supervisor knows of it",
+      ({ emergency: { owed: left } }) => left?.includes(owed) === true,
+    );
     disk.free();
     await rig.botUntil("it is written", ({ emergency: { owed: left } }) => left === null);
     const folder = `.supervisor/bots/bot/incidents/${incident}`;
-    expect(JSON.parse(rig.read(".supervisor/bots/bot/closes.json")).closes).toMatchObject([{ incident }]);
     const report = closeReportSchema.parse(JSON.parse(rig.read(`${folder}.json`)));
     expect(report).toMatchObject({ incident, outcome: "flat" });
     const { history } = readJournal(rig.path(`${folder}.ndjson`));
@@ -192,6 +200,10 @@ test
       disk.heal();
       const written = "what the disk did not take of the lockout is on it now";
       await until("the lockout is on the disk", () => rig.read("daemon.err").includes(written));
+      await rig.botUntil("and what the close did", ({ emergency }) => emergency.owed === null);
+      const { out } = await rig.cli("emergency", "report", "bot", "--json");
+      expect(JSON.parse(out)).toMatchObject({ outcome: "flat", orders: [{}, {}] });
+      expect(JSON.parse(rig.read(".supervisor/bots/bot/closes.json")).closes).toMatchObject([{ outcome: "flat" }]);
       expect(JSON.parse(rig.read(".supervisor/bots/bot/identity.json"))).toMatchObject({ generation: 2 });
       await rig.endDaemon("SIGKILL");
       await rig.run();

@@ -12,6 +12,7 @@ import { plainText } from "../../core/plain-text.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { IncidentReport, RunningReport } from "../../report/incident-text.ts";
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
+import { readSpare, type Arrears } from "../runtime/incident-spare.ts";
 import { lockoutSlot, readLockoutFile } from "../runtime/lockout-store.ts";
 import { readingFiles, type Place } from "./place.ts";
 
@@ -44,7 +45,13 @@ export function findIncidents({ dirs }: Place): FoundIncident[] {
       const files = filesOf(bot, bot, dirs);
       const running = runningIn(files);
       const names = namesIn(files.incidents).filter((name) => name.endsWith(".json"));
-      const ended = names.flatMap((name) => readIncident(join(files.incidents, name)) ?? []);
+      const kept = keptIn(files);
+      const ended = [
+        ...kept,
+        ...names
+          .flatMap((name) => readIncident(join(files.incidents, name)) ?? [])
+          .filter(({ report }) => kept.every((each) => each.report.incident !== report.incident)),
+      ];
       // What an earlier run of it has left is part of what its journal says.
       return running === undefined
         ? ended
@@ -102,6 +109,12 @@ function historyOf(journal: string): Partial<IncidentHistory> {
   } catch {
     return {};
   }
+}
+
+/** Reports that the disk of the state folder has not taken yet. */
+function keptIn({ incidents, incidentsSpare }: BotFiles): FoundIncident[] {
+  const found = readSpare(incidentsSpare, incidents) ?? new Map<string, Arrears>();
+  return [...found.values()].flatMap(({ report }) => (report === undefined ? [] : [{ report, raw: report }]));
 }
 
 function namesIn(folder: string): string[] {

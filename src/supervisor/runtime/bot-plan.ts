@@ -17,6 +17,8 @@ export interface BotFiles {
   /** Where the lockout goes when the state folder cannot be written. */
   readonly lockoutSpare: string;
   readonly incidents: string;
+  /** What the state folder has not taken of them. */
+  readonly incidentsSpare: string;
   /** What the bot is told of them. */
   readonly closes: string;
   /** The bot's own folder, and the supervisor's for what ended starts have recorded. */
@@ -98,6 +100,7 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     lockout: join(dir, "lock.json"),
     lockoutSpare: join(run, `${name}.lock.json`),
     incidents: join(dir, "incidents"),
+    incidentsSpare: join(run, `${name}.incidents.json`),
     closes: join(dir, "closes.json"),
     blackbox: join(dir, "blackbox"),
     sealedBlackbox: join(dir, "blackbox-sealed"),

@@ -80,7 +80,8 @@ export class Emergency {
     this.#deps = deps;
     this.#lastLook = new LastLook(deps.plan.files.dir, deps.foreign);
     const { plan, clock, inherited, shared, foreign, fact } = deps;
-    this.#arrears = new IncidentArrears({ folder: plan.files.incidents, foreign, fact });
+    const { incidents: folder, incidentsSpare: spare } = plan.files;
+    this.#arrears = new IncidentArrears({ folder, spare, foreign, fact });
     const onTrouble = (text: string): void => fact("alert", text);
     this.lockout = new LockoutStore({
       plan,

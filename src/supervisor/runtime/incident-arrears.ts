@@ -1,13 +1,15 @@
 /**
  * What the disk has not taken of the closes of one bot: lines of their journals and reports, which the worker of each hands over
- * as it ends. They are kept in memory and written as soon as the disk takes them; with the supervisor they end.
+ * as it ends. They are kept in memory, and in the runtime folder where that can be written, until the state folder takes them.
  */
 import { closeSync, fdatasyncSync } from "node:fs";
 import { join } from "node:path";
 import type { CloseReport, Unwritten } from "../../core/close-job.ts";
 import { counted } from "../../core/counted.ts";
-import { writeFileAtomic } from "../../platform/files.ts";
+import { removeIfThere, writeFileAtomic } from "../../platform/files.ts";
 import { openForLines, writeLines } from "../../platform/line-append.ts";
+import { moveAway } from "./quarantine.ts";
+import { readSpare, writeSpare, type Arrears } from "./incident-spare.ts";
 
 /** Looks, of one a second, between two tries. */
 const RETRY_LOOKS = 5;
@@ -19,16 +21,11 @@ const MAX_INCIDENTS = 16;
 export interface IncidentArrearsDeps {
   /** Folder of the bot's incidents. */
   readonly folder: string;
+  /** File of the copy in the runtime folder. */
+  readonly spare: string;
   /** As in `BotDeps`: what is in the folder is not ours now. */
   readonly foreign?: (() => boolean) | undefined;
   readonly fact: (level: "info" | "alert", text: string) => void;
-}
-
-interface Arrears {
-  /** Of its journal, without their newlines, the oldest first. */
-  readonly lines: string[];
-  /** `undefined`: that of its last run is on the disk. */
-  readonly report: CloseReport | undefined;
 }
 
 export class IncidentArrears {
@@ -39,6 +36,10 @@ export class IncidentArrears {
   #why: string | undefined;
   /** Lines that were too many to be kept. */
   #lost = 0;
+  /** What an earlier supervisor has left was read. */
+  #read = false;
+  /** The copy in the runtime folder holds all that is kept. */
+  #spared = false;
 
   constructor(deps: IncidentArrearsDeps) {
     this.#deps = deps;
@@ -48,7 +49,8 @@ export class IncidentArrears {
   get owed(): string | undefined {
     if (this.#incidents.size === 0) return undefined;
     const what = [...this.#incidents].map(([incident, arrears]) => `${namesOf(arrears)} of incident ${incident}`);
-    return `the disk has not taken ${what.join(", ")} yet: ${this.#why ?? "it was not tried"}`;
+    const where = this.#spared ? `in ${this.#deps.spare}, which a reboot may empty` : "in memory alone";
+    return `the disk has not taken ${what.join(", ")} yet, kept ${where}: ${this.#why ?? "not tried"}`;
   }
 
   get #bytes(): number {
@@ -57,21 +59,24 @@ export class IncidentArrears {
 
   /** What a run left as it ended; tried at once. A report that is on the disk takes the place of those of earlier runs. */
   take(report: CloseReport, { lines, report: unreported }: Unwritten): void {
+    this.#readEarlier();
     const { incident } = report;
     const before = this.#incidents.get(incident);
-    const room = MAX_BYTES - this.#bytes;
-    const kept = fitting(lines, room);
+    if (before === undefined && lines.length === 0 && !unreported) return;
+    const kept = fitting(lines, MAX_BYTES - this.#bytes);
     this.#lost += lines.length - kept.length;
     const arrears = { lines: [...(before?.lines ?? []), ...kept], report: unreported ? report : undefined };
     if (arrears.lines.length === 0 && arrears.report === undefined) this.#incidents.delete(incident);
     else this.#incidents.set(incident, arrears);
     const [oldest] = this.#incidents.keys();
     if (this.#incidents.size > MAX_INCIDENTS && oldest !== undefined) this.#incidents.delete(oldest);
+    this.#spared = false;
     this.#write();
   }
 
   /** Each second, while no worker of the bot writes. */
   settle(): void {
+    this.#readEarlier();
     if (this.#incidents.size === 0) return;
     this.#looks += 1;
     if (this.#looks % RETRY_LOOKS === 0) this.#write();
@@ -79,31 +84,47 @@ export class IncidentArrears {
 
   /** The supervisor ends: a last try, and what is lost is said. */
   end(): void {
+    if (this.#incidents.size === 0) return;
     this.#write();
-    if (this.owed !== undefined)
+    if (this.owed !== undefined && !this.#spared)
       this.#deps.fact("alert", `${this.owed}; the supervisor lets go of the bot, and it is lost`);
+  }
+
+  /** Not before the first look, as no start needs it. */
+  #readEarlier(): void {
+    if (this.#read) return;
+    this.#read = true;
+    const { folder, spare, fact } = this.#deps;
+    const found = readSpare(spare, folder);
+    if (found === undefined) fact("alert", moveAway(spare, "what it has of closes could not be read"));
+    for (const [incident, arrears] of found ?? []) this.#incidents.set(incident, arrears);
+    this.#spared = found !== undefined && found.size > 0;
   }
 
   /** Writes what the disk takes. Never throws; what is wrong is said once. */
   #write(): void {
-    if (this.#incidents.size === 0 || this.#deps.foreign?.() === true) return;
+    const { foreign, fact } = this.#deps;
+    if (foreign?.() === true) return this.#keepSpare();
     const before = this.#why;
     try {
       for (const [incident, arrears] of this.#incidents) {
         this.#writeOne(incident, arrears);
         this.#incidents.delete(incident);
+        // It holds too much by now.
+        this.#spared = false;
       }
       this.#why = undefined;
-      if (before !== undefined) this.#deps.fact("info", this.#doneText());
+      removeQuietly(this.#deps.spare);
+      if (before !== undefined) fact("info", this.#doneText());
       this.#lost = 0;
     } catch (error) {
-      this.#why = error instanceof Error ? error.message : String(error);
+      this.#why = messageOf(error);
+      this.#keepSpare();
+      const until = this.#spared ? "" : ", and lost if the supervisor ends before";
       if (before === undefined)
-        this.#deps.fact(
-          "alert",
-          `${this.owed}; it is kept in memory, tried again every 5 s, and lost if the supervisor ends before: make room, or mend the disk`,
-        );
+        fact("alert", `${this.owed}; it is tried again every 5 s${until}: make room, or mend the disk`);
     }
+    return undefined;
   }
 
   #writeOne(incident: string, { lines, report }: Arrears): void {
@@ -119,6 +140,16 @@ export class IncidentArrears {
     }
     if (report !== undefined)
       writeFileAtomic(join(folder, `${incident}.json`), `${JSON.stringify(report, undefined, 2)}\n`);
+  }
+
+  #keepSpare(): void {
+    if (this.#spared) return;
+    try {
+      writeSpare(this.#deps.spare, this.#incidents);
+      this.#spared = true;
+    } catch {
+      // On the same full disk, mostly; that all of it is in memory alone is said.
+    }
   }
 
   #doneText(): string {
@@ -146,4 +177,17 @@ function fitting(lines: readonly string[], room: number): readonly string[] {
 
 function bytesOf(lines: readonly string[]): number {
   return lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0);
+}
+
+/** What is in it is on the disk, which is looked at when it is read. */
+function removeQuietly(path: string): void {
+  try {
+    removeIfThere(path);
+  } catch {
+    // Nothing is written twice for it.
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

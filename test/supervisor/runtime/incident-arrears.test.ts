@@ -1,5 +1,5 @@
 /** What a close has left for the disk: kept, written in its order once the disk takes it, and never over what is newer. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -10,15 +10,24 @@ function rig() {
   const root = mkdtempSync(join(tmpdir(), "arrears-"));
   const folder = join(root, "incidents");
   const said: string[] = [];
+  const run = join(root, "run");
+  mkdirSync(run);
   let foreign = false;
-  const arrears = new IncidentArrears({
-    folder,
-    foreign: () => foreign,
-    fact: (level, text) => said.push(`${level} ${text.replaceAll(root, "DIR")}`),
-  });
+  const start = () =>
+    new IncidentArrears({
+      folder,
+      spare: join(run, "bot.incidents.json"),
+      foreign: () => foreign,
+      fact: (level, text) => said.push(`${level} ${text.replaceAll(root, "DIR")}`),
+    });
+  const arrears = start();
   return {
     arrears,
     said,
+    /** The next supervisor. */
+    start,
+    folder,
+    run,
     /** Who may write everywhere is kept out only by a file in the folder's place. */
     fill: () => {
       rmSync(folder, { recursive: true, force: true });
@@ -31,13 +40,13 @@ function rig() {
     setForeign: (to: boolean) => {
       foreign = to;
     },
-    settle: () => Array.from({ length: 5 }).forEach(() => arrears.settle()),
+    settle: (of = arrears) => Array.from({ length: 5 }).forEach(() => of.settle()),
     read: (name: string) => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), "utf8") : undefined),
     [Symbol.dispose]: () => rmSync(root, { recursive: true, force: true }),
   };
 }
 
-const report = (reason: string) => reportOf({ incident: "abc123", reason });
+const report = (reason: string) => reportOf({ incident: "abc123", reason, endedAt: "2026-01-01T00:00:02.000Z" });
 
 test("IncidentArrears.take() has nothing to do where the disk has taken all", () => {
   using made = rig();
@@ -53,7 +62,7 @@ test("IncidentArrears keeps lines and report for a disk that takes nothing, says
   made.arrears.take(report("first"), { lines: ["one", "two"], report: true });
   made.arrears.take(report("second"), { lines: ["three"], report: true });
   made.settle();
-  expect(made.arrears.owed).toContain("3 lines of the journal and the report of incident abc123 yet: ");
+  expect(made.arrears.owed).toContain("3 lines of the journal and the report of incident abc123 yet, kept in ");
   expect(made.said).toEqual([expect.stringMatching(/^alert the disk has not taken .*tried again every 5 s/)]);
   made.free();
   made.settle();
@@ -89,15 +98,60 @@ test("IncidentArrears writes nothing into a folder that is another supervisor's"
   expect(made.read("abc123.ndjson")).toBe("one\n");
 });
 
-test("IncidentArrears.end() tries once more, and says what is lost", () => {
+test("IncidentArrears.end() tries once more, and says what is lost where it is in memory alone", () => {
   using made = rig();
   made.fill();
+  rmSync(made.run, { recursive: true });
   made.arrears.take(report("first"), { lines: ["one"], report: true });
+  expect(made.said).toEqual([
+    expect.stringMatching(/ yet, kept in memory alone: .*, and lost if the supervisor ends before/),
+  ]);
   made.arrears.end();
   expect(made.said.at(-1)).toMatch(/^alert .*; the supervisor lets go of the bot, and it is lost$/);
   made.free();
   made.arrears.end();
   expect(made.read("abc123.ndjson")).toBe("one\n");
+});
+
+test("IncidentArrears of the next supervisor goes on with what the runtime folder has", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one", "two"], report: true });
+  expect(made.said).toEqual([expect.stringMatching(/ yet, kept in DIR\/run\/bot\.incidents\.json, which a reboot/)]);
+  made.arrears.end();
+  expect(made.said).toHaveLength(1);
+  const next = made.start();
+  next.settle();
+  expect(next.owed).toContain("2 lines of the journal and the report of incident abc123 yet");
+  made.free();
+  made.settle(next);
+  expect(next.owed).toBeUndefined();
+  expect(made.read("abc123.ndjson")).toBe("one\ntwo\n");
+  expect(JSON.parse(made.read("abc123.json") ?? "")).toMatchObject({ reason: "first" });
+  expect(readdirSync(made.run)).toEqual([]);
+});
+
+test("IncidentArrears writes nothing twice when a supervisor is killed before the copy is gone, and nothing over what is newer", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one", "two"], report: true });
+  made.free();
+  writeFileSync(join(made.folder, "abc123.ndjson"), "one\n");
+  const newer = reportOf({ incident: "abc123", reason: "second", endedAt: "2026-01-01T00:01:00.000Z" });
+  writeFileSync(join(made.folder, "abc123.json"), JSON.stringify(newer, undefined, 2));
+  const next = made.start();
+  made.settle(next);
+  expect(next.owed).toBeUndefined();
+  expect(made.read("abc123.ndjson")).toBe("one\ntwo\n");
+  expect(JSON.parse(made.read("abc123.json") ?? "")).toMatchObject({ reason: "second" });
+});
+
+test("IncidentArrears sets a copy aside that cannot be read", () => {
+  using made = rig();
+  writeFileSync(join(made.run, "bot.incidents.json"), "{");
+  made.settle();
+  expect(made.said).toEqual([expect.stringMatching(/^alert .*could not be read/)]);
+  expect(readdirSync(made.run)).toContainEqual(expect.stringContaining(".damaged-"));
 });
 
 test("IncidentArrears is bounded: the oldest lines stay, and those that are missing are counted", () => {
