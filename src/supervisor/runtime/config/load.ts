@@ -7,6 +7,7 @@ import { describeSchemaIssue } from "./messages.ts";
 import { dirsOf, socketPathError, type Dirs } from "./paths.ts";
 import { readSource, sourceIssues, type ReadOptions } from "./read.ts";
 import { targetBotErrors } from "./backup-rules.ts";
+import { respell } from "./respell.ts";
 import { listenersError, outputErrors } from "./rules.ts";
 import { configSchema } from "./schema.ts";
 import type { ConfigSource } from "./source.ts";
@@ -60,7 +61,8 @@ export function loadConfig(options: ReadOptions): LoadedConfig {
   // Not a rule of the schema: there, a bot with a wrong name is no bot.
   if (botNames(source.root)?.length === 0) issues.push(issueAt(["bots"], "there is no bot; add one"));
   const parsed = configSchema.safeParse(source.root);
-  if (!parsed.success) issues.push(...schemaIssues(parsed.error, source, issueAt));
+  if (!parsed.success)
+    issues.push(...schemaIssues(parsed.error, source, issueAt), ...issuesInside(parsed.error, source, issueAt));
   if (!parsed.success || issues.length > 0) throw configError(located.shown, issues);
 
   const config = complete(parsed.data, dirs, located.file);
@@ -81,13 +83,39 @@ function botNames(root: unknown): string[] | undefined {
   return typeof bots === "object" && bots !== null && !Array.isArray(bots) ? Object.keys(bots) : undefined;
 }
 
+type IssueAt = (path: Path, message: string, side: "key" | "value") => ConfigIssue;
+
+/** Looks that are taken at sections with wrong names in sections with wrong names. */
+const MAX_LOOKS = 4;
+
+/** What is wrong in sections whose names are wrong, as far as it can be guessed what they were to be. */
+function issuesInside(error: z.ZodError, source: ConfigSource, issueAt: IssueAt, looks = MAX_LOOKS): ConfigIssue[] {
+  const respelling = looks === 0 ? undefined : respell(source.root, error);
+  if (respelling === undefined) return [];
+  const { root, written, isInside, named } = respelling;
+  const parsed = configSchema.safeParse(root);
+  if (parsed.success) return [];
+  const inner: ConfigSource = {
+    ...source,
+    root,
+    positionOf: (path, side) => source.positionOf(written(path), side),
+    templateOf: (path) => source.templateOf(written(path)),
+    isUnresolved: (path) => source.isUnresolved(written(path)),
+  };
+  const at: IssueAt = (path, message, side) => issueAt(written(path), named(message), side);
+  const found = schemaIssues(parsed.error, inner, at, isInside);
+  return [...found, ...issuesInside(parsed.error, inner, at, looks - 1)];
+}
+
+/** `counts`: of which paths. */
 function schemaIssues(
   error: z.ZodError,
   source: ConfigSource,
-  issueAt: (path: Path, message: string, side: "key" | "value") => ConfigIssue,
+  issueAt: IssueAt,
+  counts: (path: Path) => boolean = () => true,
 ): ConfigIssue[] {
   return error.issues
     .flatMap((issue) => describeSchemaIssue(issue, source))
-    .filter(({ path }) => !source.isUnresolved(path))
+    .filter(({ path }) => counts(path) && !source.isUnresolved(path))
     .map(({ path, side, message }) => issueAt(path, message, side));
 }
