@@ -8,7 +8,7 @@ import type { Decision, PlanPolicy, PlanState, Reading, Work } from "./close-pla
 import { flatText } from "./close-scope.ts";
 import { counted } from "./counted.ts";
 import { orderIdPrefix } from "./incident.ts";
-import { unreachableText } from "./venue-error.ts";
+import { failureText } from "./venue-error.ts";
 
 /** The bot's last order may be executed after its end, and a venue may show an older state once. */
 const MIN_GROWN = 3;
@@ -117,7 +117,7 @@ export function unreadable(reading: Reading): Decision {
     ...(reading.orders === undefined ? ["orders"] : []),
     ...(reading.triggers === undefined ? ["stop orders"] : []),
   ];
-  const away = unreachableText(reading.failures);
-  const why = away === undefined ? "" : `${away}: `;
+  const known = failureText(reading.failures);
+  const why = known === undefined ? "" : `${known}: `;
   return done("unreadable", `${why}the venue did not show ${parts.join(" and ")}; look at the account by hand`);
 }

@@ -23,13 +23,24 @@ export type RejectReason = "minimum" | "size" | "band" | "reduceOnly" | "positio
  * - `unknown`: the request may have been executed or may still be; also when no connection came about (`unreachable` is
  *   the sentence that says so), for that is told to people and decides nothing about an order
  */
-export type VenueFailure =
+export type VenueFailure = { readonly at?: FailedCall } & (
   | { readonly kind: "throttled" }
   | { readonly kind: "clock" }
   | { readonly kind: "auth" }
   | { readonly kind: "unsupported" }
   | { readonly kind: "rejected"; readonly why: RejectReason }
-  | { readonly kind: "unknown"; readonly unreachable?: string };
+  | { readonly kind: "unknown"; readonly unreachable?: string }
+);
+
+/** Which call failed; told to people, and decides nothing. */
+interface FailedCall {
+  /** What was asked for, as "the positions". */
+  readonly what: string;
+  /** Who was asked: an origin, or the program of a hook. */
+  readonly address: string;
+  /** Absent: no more than the kind of the failure says. */
+  readonly why?: string;
+}
 
 const WORDS_OF_KIND: Readonly<Record<VenueFailure["kind"], string>> = {
   throttled: "it asks for fewer requests",
@@ -134,9 +145,27 @@ export function waitsText(failures: readonly VenueFailure[]): string | undefined
   return unreachableText(failures) ?? (waits === undefined ? undefined : describeFailure(waits));
 }
 
-/** Why a venue could not be read, for people. */
+/** Why a venue could not be read, for people: which call, at which address, and how that failed, as far as it is known. */
 export function describeFailure(failure: VenueFailure): string {
-  return unreachableText([failure]) ?? `the venue could not be read (${WORDS_OF_KIND[failure.kind]})`;
+  const { kind, at } = failure;
+  const away = unreachableText([failure]);
+  if (away !== undefined || at === undefined) return away ?? `the venue could not be read (${WORDS_OF_KIND[kind]})`;
+  return `cannot read ${at.what} at ${at.address}: ${at.why ?? WORDS_OF_KIND[kind]}`;
+}
+
+/** Of several, the one that says most; `undefined`: none says more than that something failed. */
+export function failureText(failures: readonly VenueFailure[]): string | undefined {
+  const located = failures.find(({ at }) => at !== undefined);
+  return unreachableText(failures) ?? (located === undefined ? undefined : describeFailure(located));
+}
+
+/** What a call of unknown outcome got in the place of an answer; `undefined`: that is not known. Always the same words for the same fault. */
+export function missedAnswer(facts: VenueErrorFacts): string | undefined {
+  // As ccxt spells what a server answered: id, method, address, status, reason, body.
+  const status = isCcxt(facts) ? /^\S+ [A-Z]+ https?:\S+ (\d{3})\b/.exec(facts.message)?.[1] : undefined;
+  if (status !== undefined) return `it answered with status ${status}`;
+  if (facts.chain.includes("RequestTimeout") || facts.name === "TimeoutError") return "no answer in time";
+  return facts.name === "NetworkError" ? "the connection broke off" : undefined;
 }
 
 function isCcxt(facts: VenueErrorFacts): boolean {

@@ -116,6 +116,7 @@ describe.concurrent("driver exec", () => {
       await using rig = startRig();
       const report = await closeBy(rig, { ...shellHook(script), timeoutMs: 1_000 });
       expect(report).toMatchObject({ outcome: "unreadable", verified: false, orders: [] });
+      expect(report.reason).toMatch(/^cannot read the account at the hook \/bin\/sh: (the hook ended|its answer) /);
     },
     REAL_DEADLINE_MS,
   );
@@ -193,6 +194,7 @@ describe.concurrent("driver webhook", () => {
       using server = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: respond });
       const report = await closeBy(rig, { driver: "webhook", url: server.url.href, secret, timeoutMs: 1_000 });
       expect(report).toMatchObject({ outcome: "unreadable", verified: false, orders: [] });
+      expect(report.reason).toContain(`cannot read the account at the hook ${server.url.origin}: `);
       expect(JSON.stringify(report)).not.toContain(secret);
     },
     REAL_DEADLINE_MS,

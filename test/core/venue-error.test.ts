@@ -1,6 +1,12 @@
 /** The failure classes, by the messages that ccxt 4 throws for the venues' own codes. */
 import { describe, expect, test } from "vitest";
-import { classifyVenueError, describeFailure, waitsText } from "../../src/core/venue-error.ts";
+import {
+  classifyVenueError,
+  describeFailure,
+  failureText,
+  missedAnswer,
+  waitsText,
+} from "../../src/core/venue-error.ts";
 
 const CHAINS = {
   RateLimitExceeded: ["BaseError", "OperationFailed", "NetworkError", "RateLimitExceeded"],
@@ -135,6 +141,33 @@ test("waitsText() says why readings do not come, and nothing of what is not trie
   expect(waitsText([{ kind: "auth" }, { kind: "unsupported" }])).toBeUndefined();
   expect(waitsText([{ kind: "throttled" }, away])).toBe(away.unreachable);
   expect(waitsText([{ kind: "auth" }, { kind: "unknown" }])).toBe("the venue could not be read (no usable answer)");
+});
+
+test("describeFailure() names the reading and the address, and failureText() the failure that says most", () => {
+  const at = { what: "the positions", address: "https://venue" };
+  const silent = { kind: "unknown", at: { ...at, why: "no answer in time" } } as const;
+  const away = { kind: "unknown", at, unreachable: "cannot reach https://venue (connection refused)" } as const;
+  expect(describeFailure(silent)).toBe("cannot read the positions at https://venue: no answer in time");
+  expect(describeFailure({ kind: "throttled", at })).toBe(
+    "cannot read the positions at https://venue: it asks for fewer requests",
+  );
+  expect(describeFailure(away)).toBe(away.unreachable);
+  expect(failureText([{ kind: "unknown" }, silent, away])).toBe(away.unreachable);
+  expect(failureText([{ kind: "unknown" }, silent])).toBe(describeFailure(silent));
+  expect(failureText([{ kind: "unknown" }])).toBeUndefined();
+});
+
+test.each([
+  [
+    "ExchangeNotAvailable",
+    "binanceusdm GET https://venue/v3/positionRisk 503 Service Unavailable x",
+    "it answered with status 503",
+  ],
+  ["RequestTimeout", "binanceusdm GET https://venue/x request timed out (10000 ms)", "no answer in time"],
+  ["NetworkError", "binanceusdm GET https://venue/x fetch failed", "the connection broke off"],
+  ["BadResponse", "binanceusdm returned an empty response", undefined],
+])("missedAnswer() of %s %s is %s", (name, message, why) => {
+  expect(missedAnswer({ name, message, chain: [name, "BaseError"] })).toBe(why);
 });
 
 test("describeFailure() says what the venue answered where it was reached", () => {

@@ -4,7 +4,7 @@ import type { CcxtAccess } from "../../core/close-job.ts";
 import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan-types.ts";
 import type { Rest } from "../../core/close-rests.ts";
-import { classifyVenueError } from "../../core/venue-error.ts";
+import { classifyVenueError, missedAnswer } from "../../core/venue-error.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { accountFactsOf } from "./account-facts.ts";
 import { AccountReader } from "./account-reader.ts";
@@ -15,6 +15,7 @@ import { asRecord, hasQuote, nearestNames, openExchange, RECV_WINDOW_MS } from "
 import type { VenueExchange } from "./exchange.ts";
 import { describeError } from "./describe-error.ts";
 import { factsOf, RejectedOrderError } from "./facts.ts";
+import { failedCall, NOT_ADMITTED } from "./failed-call.ts";
 import { Limiter } from "./limiter.ts";
 import { useCachedMarkets } from "./market-cache.ts";
 import type { Answer } from "./open-orders.ts";
@@ -346,15 +347,20 @@ export class CcxtVenue implements Venue {
   ): Promise<Answer<T>> {
     const admitted = await this.#limiter.take(kind, this.#options.signal, symbol, orders);
     if (!admitted)
-      return { failure: { kind: "throttled" }, text: "the time was over before the venue's limit allowed the call" };
-    return this.#answer(call);
+      return { failure: { kind: "throttled", ...failedCall(kind, this.#address, NOT_ADMITTED) }, text: NOT_ADMITTED };
+    return this.#answer(call, kind);
   }
 
-  async #answer<T>(call: () => Promise<T>): Promise<Answer<T>> {
+  get #address(): string {
+    return this.#transport.origin() ?? this.#access.exchange;
+  }
+
+  async #answer<T>(call: () => Promise<T>, kind?: CallKind): Promise<Answer<T>> {
     try {
       return { value: await call() };
     } catch (error) {
-      const failure = classifyVenueError(factsOf(error));
+      const facts = factsOf(error);
+      const failure = { ...classifyVenueError(facts), ...failedCall(kind, this.#address, missedAnswer(facts)) };
       this.#options.onFailure(failure);
       if (failure.kind === "throttled" && !this.paused) this.#limiter.throttle(THROTTLED_PAUSE_MS);
       return { failure, text: describeError(error, this.#access) };

@@ -13,6 +13,7 @@ import type { CancelOrders, CloseOrder } from "../../core/close-orders.ts";
 import type { Reading } from "../../core/close-plan-types.ts";
 import type { VenueFailure } from "../../core/venue-error.ts";
 import { Bucket } from "./bucket.ts";
+import { originOf } from "./transport.ts";
 import type { SendAnswer, Venue, VenueOptions } from "./contract.ts";
 
 /** What a hook gave back: its text, or why there is none. */
@@ -77,11 +78,13 @@ export class HookVenue implements Venue {
   }
 
   async read(): Promise<Reading> {
-    const { answer, unreachable } = await this.#ask("snapshot", {});
+    const { answer, why, unreachable } = await this.#ask("snapshot", {});
     const reading = readingOf(answer, this.#access.symbols);
     this.#unseen = reading.failures.some(({ kind }) => kind === "unsupported");
-    if (unreachable === undefined) return reading;
-    return { ...reading, failures: [{ kind: "unknown", unreachable }] };
+    if (unreachable !== undefined) return { ...reading, failures: [{ kind: "unknown", unreachable }] };
+    const lacks = answer?.ok === true ? "its answer lacks positions or orders" : why;
+    const at = { what: "the account", address: addressOf(this.#access), why: lacks };
+    return { ...reading, failures: reading.failures.map((failure) => ({ ...failure, at })) };
   }
 
   async admitOrder(): Promise<boolean> {
@@ -144,6 +147,12 @@ export class HookVenue implements Venue {
   #nextId(op: string): string {
     return `${this.#incident}-${this.#run}-${op}${this.#requests + 1}`;
   }
+}
+
+/** Without the arguments or the path, which may hold a secret. */
+function addressOf(access: HookAccess): string {
+  if (access.driver === "webhook") return `the hook ${originOf(access.url) ?? "of the config"}`;
+  return `the hook ${access.command[0] ?? "of the config"}`;
 }
 
 interface Heard {

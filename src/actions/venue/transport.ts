@@ -30,6 +30,8 @@ export interface Transport {
   readonly calls: () => number;
   /** Our clock minus the venue's by the last `Date` header, ms, whole seconds; `undefined` before the first. */
   readonly skewMs: () => number | undefined;
+  /** Where the last request went, as https://HOST; `undefined` before the first. */
+  readonly origin: () => string | undefined;
 }
 
 /** No connection came about. Neither a TypeError nor with a `code`, so that ccxt passes it on as it is instead of making its NetworkError of it. */
@@ -58,11 +60,14 @@ const NULL_BODY = new Set([101, 204, 205, 304]);
 export function createTransport(options: TransportOptions): Transport {
   let calls = 0;
   let skewMs: number | undefined;
+  let origin: string | undefined;
   return {
     calls: () => calls,
     skewMs: () => skewMs,
+    origin: () => origin,
     fetch: async (url, init) => {
       calls += 1;
+      origin = originOf(redirect(url, options.endpoint));
       const response = await logged(options, url, init);
       const date = Date.parse(response.headers.get("date") ?? "");
       if (Number.isFinite(date)) skewMs = options.clock.wallTime().getTime() - date;
@@ -88,6 +93,11 @@ async function logged(options: TransportOptions, url: string, init: RequestInit)
     tell(error instanceof UnreachableError ? error.why : error instanceof Error ? error.name : "failed");
     throw error;
   }
+}
+
+/** Without path and query, which may hold a key; `undefined` for what is no address. */
+export function originOf(url: string): string | undefined {
+  return URL.parse(url)?.origin;
 }
 
 /** The same path and query on another host. The text is cut, not parsed, for the signature covers its exact bytes. */
@@ -132,7 +142,7 @@ async function connect(url: string, init: RequestInit): Promise<Response> {
     return await fetch(url, init);
   } catch (error) {
     const why = unreachableReason({ code: textField(error, "code"), syscall: textField(error, "syscall") });
-    throw why === undefined ? error : new UnreachableError(URL.parse(url)?.origin ?? "the venue", why, error);
+    throw why === undefined ? error : new UnreachableError(originOf(url) ?? "the venue", why, error);
   }
 }
 
