@@ -56,7 +56,7 @@ export async function lockAccount(
       const lock = tryLock(job.accountLock);
       if (lock !== undefined) return lock;
       if (clock.monotonicMs() >= giveUpAtMs || io.signal?.aborted === true) return "held";
-      if (!told) tell("fencing", "another close of the account is running; waiting for it");
+      if (!told) tell("closing", "another close of the account is running; waiting for it");
       // Safe: a wait between two looks.
       // oxlint-disable-next-line no-await-in-loop
       await sleep(clock, LOCK_POLL_MS, io.signal);

@@ -13,7 +13,7 @@ import type { PlanState } from "../core/close-plan-types.ts";
 import { hookTakesOver } from "../core/ladder.ts";
 import type { LastStep } from "../core/ladder.ts";
 import { RUN_NAMES, runName } from "../core/incident.ts";
-import type { IncidentHistory } from "../core/incident.ts";
+import type { IncidentHistory, Step } from "../core/incident.ts";
 import type { Clock } from "../platform/clock.ts";
 import { lockAccount, proveFence } from "./close-guard.ts";
 import { createTeller, piecesOf } from "./close-io.ts";
@@ -69,10 +69,13 @@ export async function closePositions(job: CloseJob, io: CloseIo): Promise<CloseR
 async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): Promise<CloseReport> {
   const say = createTeller(io);
   let journal: IncidentJournal | undefined;
+  /** Of the time before the journal is ours to write. */
+  const early: Step[] = [];
   const tell: Teller = (state, text) => {
     const step = record.noteStep(text);
     // Nobody waits for it: a line that is lost costs a line of the timeline.
-    if (step !== undefined) journal?.append({ kind: "step", ...step });
+    if (step !== undefined && journal === undefined) early.push(step);
+    else if (step !== undefined) journal?.append({ kind: "step", ...step });
     say(state, text);
   };
   const lock = await lockAccount(job, io, record, tell);
@@ -93,6 +96,7 @@ async function closeUnderLock(job: CloseJob, io: CloseIo, record: CloseRecord): 
       exchange: job.venue.exchange,
       goal: job.goal ?? FLAT,
     });
+    for (const step of early) opened.append({ kind: "step", ...step });
     const report = await runToVerdict(job, io, { record, journal: opened, tell });
     await opened.finish(report, record.ownOrders);
     return report;

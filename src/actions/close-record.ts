@@ -8,7 +8,7 @@ import type { HeldPosition } from "../core/close-orders.ts";
 import type { Reading } from "../core/close-plan-types.ts";
 import { counted } from "../core/counted.ts";
 import { FLAT } from "../core/close-goal.ts";
-import { FURTHER_RUN, MAX_KEPT_ORDERS, appendGoal } from "../core/incident.ts";
+import { FURTHER_RUN, MAX_KEPT_ORDERS, appendGoal, inTime } from "../core/incident.ts";
 import type { IncidentHistory } from "../core/incident.ts";
 import type { VenueFailure } from "../core/venue-error.ts";
 import type { Clock } from "../platform/clock.ts";
@@ -61,6 +61,7 @@ export class CloseRecord {
   /** Of the runs before this one. */
   #earlierSteps: IncidentHistory["steps"] = [];
   #earlierGoals: IncidentHistory["goals"] = [];
+  #earlierErrors: IncidentHistory["errors"] = {};
 
   constructor(job: CloseJob, clock: Clock) {
     this.#job = job;
@@ -77,6 +78,7 @@ export class CloseRecord {
     this.#earlierSteps = history.steps;
     this.#earlierGoals = history.goals;
     if (history.startedAt !== undefined) this.#timeline.unshift({ at: this.#now(), text: FURTHER_RUN });
+    this.#earlierErrors = history.errors;
     for (const order of history.orders) {
       this.#orders.set(order.id, order);
       this.#earlier.add(order.id);
@@ -160,10 +162,8 @@ export class CloseRecord {
     const orders = [...this.#orders.values()];
     const slippages = orders.flatMap(({ slippage }) => slippage ?? []);
     const endedAt = this.#clock.wallTime().toISOString();
-    const errors = Object.fromEntries(this.#errors);
     const { symbols } = this.#job.venue;
     const goals = appendGoal(this.#earlierGoals, this.#job.goal ?? FLAT);
-    if (this.journalFailures > 0) errors["journal"] = this.journalFailures;
     return {
       version: 1,
       incident: this.#job.incident,
@@ -194,12 +194,21 @@ export class CloseRecord {
       foreign: [...foreign],
       unknown: orders.flatMap((order) => (order.outcome === "unknown" ? [order.id] : [])).slice(-MAX_KEPT_ORDERS),
       ...(slippages.length === 0 ? {} : { slippage: roundQuote(slippages.reduce((sum, cost) => sum + cost, 0)) }),
-      timeline: [...this.#earlierSteps, ...this.#timeline, { at: endedAt, text: `${outcome}: ${reason}` }],
+      timeline: inTime([...this.#earlierSteps, ...this.#timeline, { at: endedAt, text: `${outcome}: ${reason}` }]),
       endedAt,
       next: nextStep({ ...this.#job, outcome }),
-      errors,
+      errors: this.#allErrors(),
       fence: this.fence,
     };
+  }
+
+  /** With those of earlier runs of the incident. */
+  #allErrors(): Record<string, number> {
+    const all = new Map(Object.entries(this.#earlierErrors));
+    const add = (kind: string, count: number): void => void all.set(kind, (all.get(kind) ?? 0) + count);
+    for (const [kind, count] of this.#errors) add(kind, count);
+    if (this.journalFailures > 0) add("journal", this.journalFailures);
+    return Object.fromEntries(all);
   }
 }
 

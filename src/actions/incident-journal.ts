@@ -94,9 +94,9 @@ export class IncidentJournal {
 
   /** Appends the end line, with the ids of the run's `orders`, and writes `ID.json`. */
   async finish(report: CloseReport, orders: string[]): Promise<void> {
-    const { outcome, reason, rounds, calls, durationMs } = report;
+    const { outcome, reason, rounds, calls, durationMs, errors } = report;
     const at = this.#clock.wallTime().toISOString();
-    const end: IncidentLine[] = [{ kind: "end", at, outcome, reason, rounds, calls, durationMs, orders }];
+    const end: IncidentLine[] = [{ kind: "end", at, outcome, reason, rounds, calls, durationMs, orders, errors }];
     if (this.#lost > 0) end.unshift({ kind: "step", at, text: lostText(this.#lost) });
     this.#held.push(...end.map((line) => JSON.stringify(line)));
     this.#writeHeld();

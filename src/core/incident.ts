@@ -11,6 +11,8 @@ const order = later(() => closeReportSchema.shape.orders.element);
 const counter = later(() => z.int().min(0));
 const step = later(() => z.object({ at: z.string(), text: z.string() }));
 const goals = later(() => z.array(closeGoalSchema));
+/** By class, of all runs so far. Absent in older journals. */
+const errors = later(() => z.record(z.string(), z.number()).optional());
 
 export const incidentLineSchema = later(() =>
   z.discriminatedUnion("kind", [
@@ -50,6 +52,7 @@ export const incidentLineSchema = later(() =>
       durationMs: z.number(),
       /** Ids of the orders of this run. */
       orders: z.array(z.string()),
+      errors,
     }),
     /** First line of a journal that was begun anew because the old one had grown too large: what that one folded to, but for its newest orders, which follow. */
     z.object({
@@ -63,6 +66,7 @@ export const incidentLineSchema = later(() =>
       reopened: z.boolean(),
       steps: z.array(step).optional(),
       goals: goals.optional(),
+      errors,
     }),
   ]),
 );
@@ -85,6 +89,8 @@ export interface IncidentHistory {
   readonly steps: readonly Step[];
   /** What the runs were to reach, in their order, at most 16; runs that followed one another for the same count once. */
   readonly goals: readonly CloseGoal[];
+  /** Errors of the runs that came to their end, by class. */
+  readonly errors: Readonly<Record<string, number>>;
   /** Lines that could not be read: the torn last one, or damage. */
   readonly damaged: number;
 }
@@ -111,6 +117,7 @@ const NOTHING: Facts = {
   lastSeq: 0,
   endedFlat: false,
   reopened: false,
+  errors: {},
   damaged: 0,
 };
 
@@ -148,12 +155,17 @@ export class IncidentFold {
   }
 }
 
+/** A run that waited for another one tells of that after it: steps of both, in the order in which they were. */
+export function inTime(steps: readonly Step[]): Step[] {
+  return steps.toSorted((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0));
+}
+
 /** The lines that a journal begun anew starts with: they fold to the same history, but for damage. */
 export function carryHistory(history: IncidentHistory, at: string): IncidentLine[] {
   const { startedAt = null, before = null, lastRound, lastSeq, endedFlat, reopened, steps } = history;
-  const aims = [...history.goals];
+  const lists = { steps: [...steps], goals: [...history.goals], errors: history.errors };
   return [
-    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened, steps: [...steps], goals: aims },
+    { kind: "carried", at, startedAt, before, lastRound, lastSeq, endedFlat, reopened, ...lists },
     ...history.orders.map((sent): IncidentLine => ({ kind: "outcome", at, order: sent })),
   ];
 }
@@ -210,10 +222,10 @@ function foldLine(facts: Facts, line: IncidentLine): Facts {
     case "step":
       return facts;
     case "end":
-      return { ...facts, endedFlat: line.outcome === "flat" };
+      return { ...facts, endedFlat: line.outcome === "flat", errors: line.errors ?? facts.errors };
     case "carried": {
-      const { startedAt, before, lastRound, lastSeq, endedFlat, reopened, goals: aims = [] } = line;
-      const earlier = { startedAt: startedAt ?? undefined, before: before ?? undefined, goals: aims };
+      const { startedAt, before, lastRound, lastSeq, endedFlat, reopened, goals: aims = [], errors: known = {} } = line;
+      const earlier = { startedAt: startedAt ?? undefined, before: before ?? undefined, goals: aims, errors: known };
       return { ...facts, ...earlier, lastRound, lastSeq, endedFlat, reopened };
     }
   }

@@ -156,13 +156,18 @@ export function botRow(bot: BotStatus): readonly Cell[] {
     [heartbeat.ageSeconds === null ? "-" : `${heartbeat.ageSeconds.toFixed(1)}s ago`],
     [resources === null ? "-" : formatSize(resources.rssBytes)],
     [resources === null ? "-" : `${resources.cpuPercent.toFixed(1)}%`],
-    [emergency.state, emergencyStyle(emergency.state)],
+    [emergencyText(emergency), emergencyStyle(emergency.state)],
   ];
 }
 
 /** A spent budget counts one more than it allows: the restart that was not granted any more. */
 function restartsText({ total, inPeriod, intensity }: BotStatus["restarts"]): string {
   return inPeriod > intensity ? `${total} (spent)` : `${total} (${inPeriod}/${intensity})`;
+}
+
+/** What was left as it was asked for is no rest that a close could not close. */
+function emergencyText({ state, outcome }: BotStatus["emergency"]): string {
+  return state === "residual" && (outcome === "cancelled" || outcome === "reduced") ? outcome : state;
 }
 
 function emergencyStyle(state: BotStatus["emergency"]["state"]): Style | undefined {

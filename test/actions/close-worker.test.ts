@@ -3,7 +3,7 @@ import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSyn
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { workerLineSchema } from "../../src/core/close-job.ts";
-import type { CloseJob, WorkerLine } from "../../src/core/close-job.ts";
+import type { CloseJob, CloseReport, WorkerLine } from "../../src/core/close-job.ts";
 import { clientOrderId, incidentLineSchema } from "../../src/core/incident.ts";
 import type { IncidentLine } from "../../src/core/incident.ts";
 import { tryLock } from "../../src/platform/lock.ts";
@@ -307,15 +307,38 @@ test.concurrent("closePositions() waits for the account's lock and says so", asy
   await using rig = startRig({ symbols: 1 });
   await rig.control("seed", holdings(1));
   const lock = tryLock(rig.job().accountLock);
-  const waiting: string[] = [];
+  const waiting: WorkerLine[] = [];
   const progress = (line: WorkerLine): void => {
     if (line.kind !== "progress" || !line.text.includes("waiting")) return;
-    waiting.push(line.text);
+    waiting.push(line);
     expect(rig.paper.state().requests).toEqual({});
     lock?.release();
   };
   expect(await rig.close({}, { progress })).toMatchObject({ outcome: "flat" });
-  expect(waiting).toHaveLength(1);
+  // The other one closes: that the bot is dead was proven before.
+  const text = "another close of the account is running; waiting for it";
+  expect(waiting).toEqual([{ kind: "progress", state: "closing", text }]);
+  expect(readJournal(rig)).toContainEqual({ kind: "step", at: expect.any(String), text });
+});
+
+test.concurrent("closePositions() tells what two runs of an incident did in the order of time, and the errors of both", async () => {
+  await using rig = startRig({ symbols: 1 });
+  await rig.control("seed", holdings(1));
+  await rig.control("fault", { match: ORDER, kind: "apiCode", code: -2019, msg: "margin", times: 1_000 });
+  let second: Promise<CloseReport> | undefined;
+  // It waits for the first, which has the lock, and tells so before the first has ended.
+  const begun = (): void => void (second ??= rig.close({ venue: { timeoutMs: 300 } }, { progress: () => {} }));
+  const first = await rig.close({ venue: { timeoutMs: 300 } }, { progress: begun });
+  const report = await second;
+  const times = report?.timeline?.map(({ at }) => at) ?? [];
+  expect(times).toEqual(times.toSorted());
+  const texts = report?.timeline?.map(({ text }) => text) ?? [];
+  expect(texts.findIndex((text) => text.includes("waiting for it"))).toBeLessThan(
+    texts.indexOf("a further run begins"),
+  );
+  const refused = first.errors["rejected:other"] ?? 0;
+  expect(refused).toBeGreaterThan(0);
+  expect(report?.errors["rejected:other"]).toBeGreaterThan(refused);
 });
 
 test.concurrent("closePositions() refuses when the lock stays held", async () => {

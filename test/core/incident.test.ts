@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { FLAT, type CloseGoal } from "../../src/core/close-goal.ts";
 import type { CloseOutcome, SentOrder } from "../../src/core/close-job.ts";
-import { carryHistory, clientOrderId, IncidentFold, runName, RUN_NAMES } from "../../src/core/incident.ts";
-import type { IncidentHistory, IncidentLine } from "../../src/core/incident.ts";
+import { carryHistory, clientOrderId, IncidentFold, inTime, runName, RUN_NAMES } from "../../src/core/incident.ts";
+import type { IncidentHistory, IncidentLine, Step } from "../../src/core/incident.ts";
 
 const AT = "2026-01-02T03:04:05.000Z";
 
@@ -45,6 +45,23 @@ test("IncidentFold tells the goals of all runs in their order, also when it was 
   const history = fold(text([run({ kind: "cancel" }), run({ kind: "cancel" }), run(FLAT)]));
   expect(history.goals).toEqual([{ kind: "cancel" }, FLAT]);
   expect(fold(text(carryHistory(history, AT))).goals).toEqual(history.goals);
+});
+
+test("IncidentFold keeps the errors that the last run to end has told, also when it was carried, and with ends that tell none", () => {
+  const ended = { ...end("residual"), errors: { auth: 1, unknown: 2 } };
+  expect(fold(text(lines)).errors).toEqual({});
+  const history = fold(text([...lines, ended, end("unreadable")]));
+  expect(history.errors).toEqual({ auth: 1, unknown: 2 });
+  expect(fold(text(carryHistory(history, AT))).errors).toEqual(history.errors);
+});
+
+function stepAt(second: number, said: string): Step {
+  return { at: `2026-01-02T03:04:0${second}.000Z`, text: said };
+}
+
+test("inTime() tells steps in the order of time, those of one moment as they were written", () => {
+  const steps = inTime([stepAt(3, "c"), stepAt(3, "d"), stepAt(1, "a"), stepAt(2, "b")]);
+  expect(steps.map((each) => each.text)).toEqual(["a", "b", "c", "d"]);
 });
 
 describe("IncidentFold", () => {

@@ -5,7 +5,7 @@ import { readJournal } from "../../actions/incident-history.ts";
 import { FLAT } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
-import { appendGoal, type IncidentHistory } from "../../core/incident.ts";
+import { appendGoal, inTime, type IncidentHistory } from "../../core/incident.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { guessText } from "../../core/nearest.ts";
 import { plainText } from "../../core/plain-text.ts";
@@ -96,10 +96,17 @@ function runningIn({ dir, lockout: file, lockoutSpare, incidents }: BotFiles): F
 
 function runningReport(
   { incident, bot, account, trigger, later = [], reason, lockedAt, goal = FLAT }: Lockout,
-  { before, orders = [], steps: timeline = [], goals = [] }: Partial<IncidentHistory>,
+  { before, orders = [], steps = [], goals = [] }: Partial<IncidentHistory>,
 ): RunningReport {
   const about = { incident, bot, account, trigger, later, reason, startedAt: lockedAt, outcome: null };
-  return { running: true, ...about, goals: appendGoal(goals, goal), before: before ?? null, orders, timeline };
+  return {
+    running: true,
+    ...about,
+    goals: appendGoal(goals, goal),
+    before: before ?? null,
+    orders,
+    timeline: inTime(steps),
+  };
 }
 
 /** What a journal says; one that is no file, or cannot be read, hides no incident. */
