@@ -190,6 +190,8 @@ test.concurrent("a copy of an installation neither adopts nor doubles the bot, n
   const again = await other.cli("run", "--config", config);
   expect(again).toMatchObject({ code: 2 });
   expect(again.err).toContain(`pid ${pid} is this bot, started by a supervisor with another state folder`);
+  const told = await other.cli("events", "--config", config);
+  expect(told.out).toContain(`it could not start: cannot supervise bot: pid ${pid} is this bot`);
   expect(isLive(pid ?? 0)).toBe(true);
   expect(paper.state().positions).toHaveLength(2);
   await rig.endDaemon("SIGTERM");

@@ -20,6 +20,7 @@ import { isClosing } from "./live-plan.ts";
 import type { MaintenanceWatch } from "./maintenance.ts";
 import { maintenanceAnswer } from "./maintenance-answer.ts";
 import { makeRoom } from "./quarantine.ts";
+import { Refusals } from "./refusals.ts";
 import { reloadAnswer } from "./reload/answer.ts";
 import { restart, start, stop } from "./run-routes.ts";
 import type { Upgrader } from "./upgrade.ts";
@@ -84,11 +85,17 @@ function giveToGroup(path: string, name: string): void {
 
 /** What the socket answers to a request; tokens of plans are known to this function only. */
 export function controlAnswers(deps: ControlDeps): (request: Request) => Promise<Response> {
-  const confirmations = new Confirmations(deps.clock);
-  return (request) => answer(deps, confirmations, request);
+  const memory = { confirmations: new Confirmations(deps.clock), refusals: new Refusals(deps.clock) };
+  return (request) => answer(deps, memory, request);
 }
 
-async function answer(deps: ControlDeps, confirmations: Confirmations, request: Request): Promise<Response> {
+/** What is kept from one request to the next. */
+interface Memory {
+  readonly confirmations: Confirmations;
+  readonly refusals: Refusals;
+}
+
+async function answer(deps: ControlDeps, memory: Memory, request: Request): Promise<Response> {
   const { pathname } = new URL(request.url);
   const route = `${request.method} ${pathname}`;
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
@@ -104,17 +111,19 @@ async function answer(deps: ControlDeps, confirmations: Confirmations, request: 
     if (request.method === "POST") return upgrade(deps.upgrader, request);
   }
   const match = /^\/v1\/bots\/([^/]+)\/(\w+)$/.exec(pathname);
-  const command = commands[`${request.method} ${match?.[2] ?? ""}`];
+  const verb = match?.[2] ?? "";
+  const command = commands[`${request.method} ${verb}`];
   if (command === undefined) return noSuchRoute(route);
   // Mostly there is no body, and a bot that is stopped waits for no promise about one.
-  const mayBreak = WITHOUT_BODY.has(match?.[2] ?? "") && request.body !== null;
+  const mayBreak = WITHOUT_BODY.has(verb) && request.body !== null;
   const broken = mayBreak ? await refuseBroken(request) : undefined;
   if (broken !== undefined) return broken;
   const name = decoded(match?.[1] ?? "");
   const bot = deps.bots.get(name);
   if (bot === undefined) return unknownBot(name, deps.bots);
-  if (bot.leaving && request.method === "POST" && match?.[2] !== "emergency") return leavingRefusal(bot);
-  return command({ deps, confirmations, bot, request });
+  const leaving = bot.leaving && request.method === "POST" && verb !== "emergency";
+  const answered = leaving ? leavingRefusal(bot) : command({ deps, confirmations: memory.confirmations, bot, request });
+  return BEGINS.has(verb) ? memory.refusals.note(bot, await answered) : answered;
 }
 
 async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> {
@@ -132,6 +141,9 @@ interface Asked {
   readonly bot: Bot;
   readonly request: Request;
 }
+
+/** Commands that let a bot trade; why it may not is told to the journal as well. */
+const BEGINS: ReadonlySet<string> = new Set(["start", "restart", "arm"]);
 
 /** Commands that read nothing of their request. */
 const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "dump"]);

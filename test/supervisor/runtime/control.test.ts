@@ -34,7 +34,14 @@ const BOTS = {
   lost: { command: ["./nowhere"] },
 };
 
-const ABOUT = { version: "1.2.3", secrets: () => ({ values: [], files: [] }) };
+const ABOUT = {
+  version: "1.2.3",
+  secrets: () => ({ values: [], files: [] }),
+  cgroupBase: undefined,
+  controllers: undefined,
+  alone: false,
+  installation: "test",
+};
 
 /** One bot with an emergency section and one without, behind a control socket. */
 function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockout?: object; report?: object } = {}) {
@@ -56,10 +63,6 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       random: () => 0,
       env: {},
       journal,
-      cgroupBase: undefined,
-      controllers: undefined,
-      alone: false,
-      installation: "test",
       drain: () => {},
       onChange: () => {},
       pulse,
@@ -100,6 +103,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       const response = await answers(new Request(`http://supervisor${route}`, { method, ...sent }));
       return { code: response.status, answer: await response.json() };
     },
+    journal,
     [Symbol.dispose]() {
       for (const [, bot] of made) bot.shutDown();
       journal.close();
@@ -227,4 +231,16 @@ test("POST start of a bot whose command does not exist points at the config, not
       },
     },
   });
+});
+
+test("a start that is refused is told to the journal with its reason, once for each reason", async () => {
+  using control = rig({ lockout: LOCKOUT });
+  const ask = (bot: string, verb: string) => control.ask("POST", `/v1/bots/${bot}/${verb}`, { reason: "x" });
+  for (const verb of ["start", "arm", "start", "restart", "arm"])
+    expect(await ask("bot", verb)).toMatchObject({ code: 409 });
+  const told = control.journal.recent.filter(({ text }) => text.startsWith("refused: "));
+  expect(told.map(({ text }) => text)).toEqual([
+    "refused: cannot start bot: it is locked since its emergency (asked for)",
+    "refused: cannot arm bot: its positions are not proven closed (residual); the close is tried again by itself every 30 s",
+  ]);
 });
