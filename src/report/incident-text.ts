@@ -1,7 +1,7 @@
 /** The report of an emergency close as a page for people, and the list of all of them. */
 import { FLAT, goalText, type CloseGoal } from "../core/close-goal.ts";
 import type { CloseReport, Position, SentOrder } from "../core/close-job.ts";
-import { nextStep } from "../core/close-next.ts";
+import { closeCommand, nextStep } from "../core/close-next.ts";
 import { counted } from "../core/counted.ts";
 import type { Step } from "../core/incident.ts";
 import { plainText } from "../core/plain-text.ts";
@@ -61,7 +61,7 @@ function runningPage(report: RunningReport): string[] {
     ...later.map((each) => `  then     ${triggerText(each)}`),
     ...goalLines(goals),
     `  time     ${startedAt} until now`,
-    `  next     wait for its end; one whose process has died is taken up by the next supervisor run, or supervisor emergency close ${bot}`,
+    `  next     wait for its end; one whose process has died is taken up by the next supervisor run, or ${closeCommand(bot, account, goals.at(-1))}`,
     ...section("before", before === null ? ["the account has not been read yet"] : holdings(before)),
     ...section("timeline", timeline(report)),
     ...section("orders", orderLines({ orders })),
@@ -111,7 +111,7 @@ function fullPage(report: CloseReport): string[] {
     `  took     ${tookText(report)}, of which ${seconds(quietMs)} to be sure; ${counted(rounds, "round")}, ${counted(calls, "call")}`,
     `  bot      ${proof}`,
     `  result   ${reason}`,
-    `  next     ${next ?? nextStep({ outcome, bot, mode, goal })}`,
+    `  next     ${next ?? nextStep({ outcome, bot, account, mode, goal })}`,
     ...section("before", holdings(report.before)),
     ...section("after", holdings(report.after)),
     ...section("timeline", timeline(report)),

@@ -1,4 +1,5 @@
 /** The status object as text for people: one line per bot, and what deserves a second look below it. */
+import { closeCommand } from "../core/close-next.ts";
 import { counted } from "../core/counted.ts";
 import { CLOSE_RETRY_MS } from "../core/ladder.ts";
 import { formatSize } from "../core/size.ts";
@@ -223,8 +224,9 @@ function exitText({ cause, detail }: NonNullable<BotStatus["lastExit"]>): string
 }
 
 /** How the last close ended, as far as the status tells, and what a person can do about it. */
-function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
+function lockRemarks({ name, account, emergency }: BotStatus): readonly string[] {
   const arm = `supervisor arm ${name} --reason TEXT`;
+  const close = closeCommand(name, account);
   const every = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs`;
   const again = emergency.retries === true ? every : `${every}, unless a person has acknowledged it`;
   const accept = `${name}: supervisor emergency plan ${name} shows what is open; to arm it all the same: ${arm} --accept-positions`;
@@ -233,13 +235,13 @@ function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
   if (emergency.state === "flat") return [`${name}: locked out, ${when}; when it is safe: ${arm}`];
   if (emergency.outcome === "flat" && seen !== undefined)
     return [
-      `${name}: locked out, its last close ended flat, and the account is not any more: ${seenText(seen)}; to close it: supervisor emergency close ${name}`,
+      `${name}: locked out, its last close ended flat, and the account is not any more: ${seenText(seen)}; to close it: ${close}`,
       accept,
     ];
-  const left = emergency.outcome === "cancelled" ? "cancelled the orders" : "reduced the exposure";
+  const done = emergency.outcome === "cancelled" ? "cancelled the orders" : "reduced the exposure";
   if (emergency.outcome === "cancelled" || emergency.outcome === "reduced")
     return [
-      `${name}: locked out, its last close ${left}, as asked, and what is left is open; to close it: supervisor emergency close ${name}`,
+      `${name}: locked out, its last close ${done}, as asked, and what is left is open; to close it: ${close}`,
       accept,
     ];
   if (emergency.retries === false && emergency.state === "residual")
@@ -251,7 +253,7 @@ function lockRemarks({ name, emergency }: BotStatus): readonly string[] {
     return [`${name}: locked out, its last close did not end flat: something is open; ${again}`, accept];
   return [
     `${name}: locked out, its last close did not prove the account flat; why: supervisor events --bot ${name}`,
-    `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: supervisor emergency close ${name} --yes`,
+    `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: ${close}`,
     accept,
   ];
 }

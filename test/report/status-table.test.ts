@@ -126,7 +126,7 @@ test("statusTable() of a lockout that ended flat says what was seen of the accou
   expect(of("flat", 0)).toContain("the account was flat when last seen, 2026-01-01T01:00:00.000Z; when it is safe:");
   const open = of("residual", 1);
   expect(open).toContain("the account is not any more: 1 position, 0 open orders were there 2026-01-01T01:00:00.000Z;");
-  expect(open).toContain("to close it: supervisor emergency close bot\n");
+  expect(open).toContain("to close it: supervisor emergency close bot --yes\n");
   expect(open).not.toContain("tried again");
 });
 

@@ -4,6 +4,7 @@ import { plainJson, plainText } from "../../core/plain-text.ts";
 import { armAnswerSchema } from "../runtime/api.ts";
 import { callDaemon } from "./client.ts";
 import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
+import { completeCommands } from "./proposals.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
@@ -37,19 +38,19 @@ export const command: Verb = {
         const { reason, acceptPositions = false } = options;
         if (reason.trim() === "") throw new NoReasonError();
         const path = `/v1/bots/${encodeURIComponent(bot)}/arm`;
-        showArmed(await callDaemon(place, "POST", path, { reason, acceptPositions }), options.json === true, io);
+        showArmed(await callDaemon(place, "POST", path, { reason, acceptPositions }), options, io);
       });
   },
 };
 
 /** The lockout has ended in any case; what may have failed is the start that follows, if the bot is wanted. */
-function showArmed(answer: unknown, json: boolean, io: CliIo): void {
+function showArmed(answer: unknown, { json = false, config }: Options, io: CliIo): void {
   const { bot, state, started, reason, reconciled = false } = armAnswerSchema.parse(answer);
   const failed = !reconciled && !started && (reason !== undefined || state !== "stopped");
   if (failed) io.setExitCode(EXIT.failed);
   if (json) return io.out(plainJson(answer));
   // Somebody has stopped it meanwhile, and it stays so.
-  const start = state === "stopped" ? `; to start it: supervisor start ${bot}` : "";
+  const start = state === "stopped" ? completeCommands(`; to start it: supervisor start ${bot}`, config) : "";
   const done = reconciled ? "agrees with its account again after its restore" : "re-armed";
   if (!failed) return io.out(`${bot} ${done}; it is ${state}${start}`);
   const why = reason === undefined ? "" : `: ${plainText(reason)}`;

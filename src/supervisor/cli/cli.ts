@@ -3,6 +3,7 @@ import { EXIT } from "../../core/exit-code.ts";
 import { VERSION } from "./build-info.ts";
 import { Output } from "./output.ts";
 import { plainWords } from "./plain-words.ts";
+import { completeCommands, configNamedIn } from "./proposals.ts";
 import type { CliIo, Verb } from "./verb.ts";
 import { verbs, type VerbEntry } from "./verbs.ts";
 
@@ -10,7 +11,7 @@ import { verbs, type VerbEntry } from "./verbs.ts";
 export async function runCli(argv: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.done;
   const output = new Output();
-  const io = processIo(output, (code) => {
+  const io = processIo(output, configNamedIn(argv), (code) => {
     exitCode = code;
   });
   // As git has it: help COMMAND is COMMAND --help.
@@ -108,10 +109,11 @@ function overview(): string {
   ].join("\n");
 }
 
-function processIo(output: Output, setExitCode: (code: number) => void): CliIo {
+/** `file`: the config file that the command line names; a hint, whoever gives it, proposes commands for that one. */
+function processIo(output: Output, file: string | undefined, setExitCode: (code: number) => void): CliIo {
   return {
     out: (text) => output.out(text),
-    err: (text) => output.err(text),
+    err: (text) => output.err(text.startsWith("hint: ") ? completeCommands(text, file) : text),
     env: process.env,
     cwd: process.cwd(),
     get isTerminal() {

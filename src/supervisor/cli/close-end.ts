@@ -5,6 +5,7 @@ import { plainJson } from "../../core/plain-text.ts";
 import { closeEndText } from "../../report/close-text.ts";
 import type { EmergencyAnswer } from "../runtime/api.ts";
 import { DaemonError, DaemonSilentError } from "./client.ts";
+import { completeCommands } from "./proposals.ts";
 import type { CliIo } from "./verb.ts";
 
 const CODES: Readonly<Record<RungOutcome, number>> = {
@@ -24,9 +25,13 @@ export type CloseEnd = Pick<EmergencyAnswer, "bot" | "detail" | "report"> & {
   readonly outcome: string;
 };
 
-export function showCloseEnd(end: CloseEnd, json: boolean, io: CliIo): void {
+export function showCloseEnd(
+  end: CloseEnd,
+  { json = false, config }: { readonly json?: boolean; readonly config?: string },
+  io: CliIo,
+): void {
   const { incident, outcome, detail, report } = end;
-  io.out(json ? plainJson({ incident, outcome, detail, report }) : closeEndText(end));
+  io.out(json ? plainJson({ incident, outcome, detail, report }) : completeCommands(closeEndText(end), config));
   io.setExitCode(closeExitCode(outcome));
 }
 

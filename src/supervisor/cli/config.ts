@@ -3,6 +3,7 @@ import { closeSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { Option, type Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
+import { shellWord } from "../../core/shell-word.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
 import { LOCAL_CONFIG } from "../runtime/config/locate.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
@@ -79,7 +80,7 @@ async function init(io: CliIo, name: string, force: boolean): Promise<void> {
     return;
   }
   io.out(
-    `wrote ${name}; edit it, then run: supervisor config check${name === LOCAL_CONFIG ? "" : ` --config ${name}`}`,
+    `wrote ${name}; edit it, then run: supervisor config check${name === LOCAL_CONFIG ? "" : ` --config ${shellWord(name)}`}`,
   );
 }
 
@@ -99,11 +100,6 @@ function whyNotWritten(cause: unknown, folder: string): string {
     default:
       return cause instanceof Error ? cause.message.replace(/^cannot write [^:]*: /, "") : String(cause);
   }
-}
-
-/** As a shell takes it for one word. */
-function shellWord(text: string): string {
-  return /^[\w./+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** The system's code, also of an error that wraps it. */

@@ -32,8 +32,3 @@ export function goalOf({ cancelOnly, reduceTo }: GoalOptions): CloseGoal {
   const why = `--reduce-to "${plainText(reduceTo)}" is not an amount above 0; write it as 2500 or 99.5`;
   throw new GoalError(`cannot reduce: ${why}, and leave the option away to close everything`);
 }
-
-/** The same options again, to be typed after a command. */
-export function goalArguments({ cancelOnly, reduceTo }: GoalOptions): string {
-  return `${cancelOnly === true ? " --cancel-only" : ""}${reduceTo === undefined ? "" : ` --reduce-to ${reduceTo}`}`;
-}

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import { CLOSE_EXIT, type CloseReport } from "../../core/close-job.ts";
+import { closeCommand } from "../../core/close-next.ts";
 import { detectCgroup } from "../../platform/cgroup.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
@@ -53,6 +54,19 @@ export async function planWithoutDaemon(
   return end.report;
 }
 
+/** Nobody knows a token without a daemon. Throws what is wrong with the config, or with what it says of the bot. */
+export function unconfirmed(name: string, goal: CloseGoal, options: PlaceOptions, io: CliIo): DaemonError {
+  const { config } = load(name, options, io);
+  return new DaemonError(
+    {
+      code: "notConfirmed",
+      message: `cannot close positions of ${name}: not confirmed`,
+      hint: `the daemon is not running, so no token is known; if you are sure: ${closeCommand(name, config.account, goal)}`,
+    },
+    CLOSE_EXIT.refused,
+  );
+}
+
 /** Ends whatever lives of the bot, closes, and leaves the lockout behind, exactly as the daemon would. */
 export async function closeWithoutDaemon(
   name: string,
@@ -63,7 +77,7 @@ export async function closeWithoutDaemon(
   const { loaded, config } = load(name, options, io);
   const { dirs } = loaded;
   const plan = planBot(name, config, dirs);
-  const wrong = accountRefusal(name, plan.account, account);
+  const wrong = accountRefusal({ bot: name, account: plan.account, goal }, account);
   if (wrong !== undefined) throw new DaemonError(wrong, CLOSE_EXIT.refused);
   const configured = new Set(Object.keys(loaded.config.bots));
   refuseOthers(plan, dirs, configured);

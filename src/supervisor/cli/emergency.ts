@@ -3,15 +3,16 @@
  * close went. All but `ack` work without a daemon, too.
  */
 import { CLOSE_EXIT, closeReportSchema, type CloseReport } from "../../core/close-job.ts";
+import { closeCommand, confirmCommand } from "../../core/close-next.ts";
 import { plainJson } from "../../core/plain-text.ts";
 import { closeText } from "../../report/close-text.ts";
 import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
 import { closeRefusal, planRefusal, showCloseEnd, type CloseEnd } from "./close-end.ts";
-import { goalArguments, goalOf, withGoal, type GoalOptions } from "./emergency-goal.ts";
+import { goalOf, withGoal, type GoalOptions } from "./emergency-goal.ts";
 import { emergencyPath, waitForEnd } from "./emergency-wait.ts";
 import { preflight, type PreflightOptions } from "./preflight.ts";
-import { quoted } from "./own-command.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
+import { completeCommands } from "./proposals.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface PlanOptions extends PlaceOptions, GoalOptions {
@@ -83,10 +84,12 @@ async function plan(bot: string, options: PlanOptions, io: CliIo): Promise<void>
 
 /** Without a daemon there is no token, and the command itself asks for no confirmation but `--yes`. */
 function nextStep({ bot, account }: CloseReport, options: PlanOptions, token: string | null): string {
-  const place = options.config === undefined ? "" : ` --config ${quoted(options.config)}`;
-  const aim = `${goalArguments(options)}${place}`;
-  if (token !== null) return `to do it, within 120 s: supervisor emergency close ${bot}${aim} --confirm ${token}`;
-  return `to do it: supervisor emergency close ${bot}${aim} --yes${account === bot ? "" : ` --account ${account}`}`;
+  const goal = goalOf(options);
+  const text =
+    token === null
+      ? `to do it: ${closeCommand(bot, account, goal)}`
+      : `to do it, within 120 s: ${confirmCommand(bot, goal, token)}`;
+  return completeCommands(text, options.config);
 }
 
 async function askForPlan(
@@ -108,7 +111,7 @@ async function askForPlan(
 
 async function close(bot: string, options: CloseOptions, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
-  showCloseEnd(await doClose(place, bot, options, io), options.json === true, io);
+  showCloseEnd(await doClose(place, bot, options, io), options, io);
 }
 
 async function doClose(place: Place, bot: string, options: CloseOptions, io: CliIo): Promise<CloseEnd> {
@@ -127,8 +130,8 @@ async function doClose(place: Place, bot: string, options: CloseOptions, io: Cli
   } catch (error) {
     if (error instanceof DaemonError) throw closeRefusal(bot, error);
     if (!(error instanceof DaemonDownError)) throw error;
-    if (options.yes !== true) throw unconfirmed(bot);
-    const { closeWithoutDaemon } = await import("./emergency-offline.ts");
+    const { closeWithoutDaemon, unconfirmed } = await import("./emergency-offline.ts");
+    if (options.yes !== true) throw unconfirmed(bot, goal, options, io);
     return closeWithoutDaemon(bot, { goal, account }, options, io);
   }
   return waitForEnd(place, bot, incidentOf(answer), io);
@@ -174,18 +177,7 @@ async function showReport(
     return io.out(json ? plainJson(shown.map(({ raw }) => raw)) : incidentListText(shown.map((one) => one.report)));
   }
   const [{ report, raw }] = pickIncidents(found, what);
-  return io.out(json ? plainJson(raw) : incidentText(report));
-}
-
-function unconfirmed(bot: string): DaemonError {
-  return new DaemonError(
-    {
-      code: "notConfirmed",
-      message: `cannot close positions of ${bot}: not confirmed`,
-      hint: "the daemon is not running, so no token is known: pass --yes, and --account LABEL where the account is not called as the bot",
-    },
-    CLOSE_EXIT.refused,
-  );
+  return io.out(json ? plainJson(raw) : completeCommands(incidentText(report), options.config));
 }
 
 /** The intent is on disk when the daemon answers, so there always is an incident. */

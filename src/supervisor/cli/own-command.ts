@@ -1,10 +1,11 @@
 /** This program as a person types it: a binary that is not on PATH is no `supervisor`. */
 import { isAbsolute, relative } from "node:path";
+import { shellWord } from "../../core/shell-word.ts";
 import { ownProgram } from "../../platform/worker.ts";
 
 /** The words that run this very program in a shell whose folder is `cwd`. */
 export function ownCommand(cwd: string, program: readonly string[] = ownProgram()): string {
-  return program.map((path) => quoted(shorter(path, cwd))).join(" ");
+  return program.map((path) => shellWord(shorter(path, cwd))).join(" ");
 }
 
 /** The path as it is or from `cwd`, whichever is shorter. */
@@ -14,9 +15,4 @@ function shorter(path: string, cwd: string): string {
   // A name without a slash would be looked for on PATH.
   const typed = near.includes("/") ? near : `./${near}`;
   return typed.length < path.length ? typed : path;
-}
-
-/** The word as a shell takes it for one. */
-export function quoted(word: string): string {
-  return /^[\w./@%+=:,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

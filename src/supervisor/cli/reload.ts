@@ -7,6 +7,7 @@ import { plainJson } from "../../core/plain-text.ts";
 import { reloadText } from "../../report/reload-text.ts";
 import { callDaemon, DaemonError } from "./client.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
+import { completeCommands } from "./proposals.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 interface Options extends PlaceOptions {
@@ -38,7 +39,7 @@ export async function reload({ dryRun = false, json = false, ...place }: Options
   io.setExitCode(exitCodeOf(answer));
   if (json) return io.out(plainJson(answer));
   for (const warning of answer.warnings) io.err(warning);
-  return io.out(reloadText(answer));
+  return io.out(completeCommands(reloadText(answer), place.config));
 }
 
 /** Throws when the file that a person named is not the one that the daemon reads: nothing would come of what is in it. */

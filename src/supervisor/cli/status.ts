@@ -7,6 +7,7 @@ import { sleep, systemClock } from "../../platform/clock.ts";
 import { statusTable } from "../../report/status-table.ts";
 import { callDaemon, DaemonDownError } from "./client.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
+import { completeCommands } from "./proposals.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 /** Time between two looks of `--watch`, ms. */
@@ -93,7 +94,10 @@ async function show(seen: Seen, bot: string | undefined, options: Options, io: C
   }
   const { colour, columns } = io;
   if (options.json === true) io.out(plainJson(seen.status));
-  else io.out(statusTable(seen.status, { colour, columns, detail: bot !== undefined, now: systemClock.wallTime() }));
+  else {
+    const table = statusTable(seen.status, { colour, columns, detail: bot !== undefined, now: systemClock.wallTime() });
+    io.out(completeCommands(table, options.config));
+  }
   const { pidNamespace } = seen.status.supervisor;
   if (pidNamespace !== undefined && pidNamespace !== HOST_NAMESPACE) {
     // Only here: what reads /proc costs each look at a daemon of no container its start.

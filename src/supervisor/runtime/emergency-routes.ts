@@ -1,5 +1,6 @@
 /** What the control socket answers to the emergency commands: plan, close, and a person's word that no further round is wanted. */
 import { FLAT, type CloseGoal } from "../../core/close-goal.ts";
+import { closeCommand, planCommand } from "../../core/close-next.ts";
 import { retriesByItself } from "../../core/ladder.ts";
 import { acknowledgeBody, emergencyBody, json, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
@@ -35,8 +36,8 @@ export async function emergency({ deps, confirmations, bot, request }: Asked): P
   const { yes, confirm, account } = body.value;
   const unconfirmed =
     confirm === undefined && yes
-      ? accountRefusal(name, bot.plan.account, account)
-      : tokenRefusal(confirmations, name, goal, confirm ?? "");
+      ? accountRefusal({ bot: name, account: bot.plan.account, goal }, account)
+      : tokenRefusal(confirmations, { bot: name, account: bot.plan.account, goal }, confirm ?? "");
   if (unconfirmed !== undefined) return refuse(403, unconfirmed);
   if (bot.loop.state.kind === "recovering") return closingRefusal(bot, "close positions of");
   bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it", goal });
@@ -49,7 +50,15 @@ interface Refusal {
   readonly hint: string;
 }
 
-function tokenRefusal(confirmations: Confirmations, bot: string, goal: CloseGoal, token: string): Refusal | undefined {
+/** The close that is asked for. */
+interface Aim {
+  readonly bot: string;
+  readonly account: string;
+  readonly goal: CloseGoal;
+}
+
+function tokenRefusal(confirmations: Confirmations, aim: Aim, token: string): Refusal | undefined {
+  const { bot, account, goal } = aim;
   if (confirmations.redeem(bot, goal, token)) return undefined;
   return {
     code: "notConfirmed",
@@ -57,12 +66,12 @@ function tokenRefusal(confirmations: Confirmations, bot: string, goal: CloseGoal
       token === ""
         ? `cannot close positions of ${bot}: not confirmed`
         : `cannot close positions of ${bot}: not confirmed: the token is not that of a plan of the last 120 s with the same options, or has been used`,
-    hint: `run "supervisor emergency plan ${bot}", with the same options, and pass its token with --confirm within 120 s, or --yes`,
+    hint: `${planCommand(bot, goal)} prints a token for --confirm, good for 120 s; without one: ${closeCommand(bot, account, goal)}`,
   };
 }
 
 /** Who says yes without having seen the account names it, where its name is not the bot's own; a wrong name is always refused. */
-export function accountRefusal(bot: string, account: string, named: string | undefined): Refusal | undefined {
+export function accountRefusal({ bot, account, goal }: Aim, named: string | undefined): Refusal | undefined {
   if (named === account || (named === undefined && account === bot)) return undefined;
   return {
     code: "notConfirmed",
@@ -70,7 +79,7 @@ export function accountRefusal(bot: string, account: string, named: string | und
       named === undefined
         ? `cannot close positions of ${bot}: --yes alone does not say of which account`
         : `cannot close positions of ${bot}: it trades on the account ${account}, not on ${named}`,
-    hint: `if that account is meant: --yes --account ${account}`,
+    hint: `if that account is meant: ${closeCommand(bot, account, goal)}`,
   };
 }
 

@@ -35,7 +35,7 @@ test("emergency plan names the config that was given, so that the line can be ru
   rig.serve(() => Response.json({ report: REPORT, token: "c3f9" }));
   const config = join(rig.dir, "supervisor.yaml");
   const { out } = await rig.run(command, "plan", "mine", "--config", config);
-  expect(out.endsWith(`supervisor emergency close mine --config ${config} --confirm c3f9\n`)).toBe(true);
+  expect(out.endsWith(`supervisor emergency close --config ${config} mine --confirm c3f9\n`)).toBe(true);
 });
 
 test("emergency close without a daemon leaves the state that status shows from then on, and what was known of other bots", async () => {
