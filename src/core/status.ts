@@ -121,6 +121,10 @@ const botStatusSchema = z.strictObject({
       .nullish()
       .describe("How the close of the lockout ended; null: it has not, or there is no lockout."),
     retries: z.boolean().nullish().describe("That close is tried again by itself; null: there is no lockout."),
+    acknowledged: z
+      .strictObject({ at: time, by: z.string().nullable(), reason: z.string().nullable() })
+      .nullish()
+      .describe("Which person has ended the rounds of that close, when and why; null: none has."),
     seen: z
       .strictObject({ at: time, positions: z.int(), orders: z.int(), loans: z.int() })
       .nullish()

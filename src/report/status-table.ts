@@ -244,11 +244,15 @@ function lockRemarks({ name, account, emergency }: BotStatus): readonly string[]
       `${name}: locked out, its last close ${done}, as asked, and what is left is open; to close it: ${close}`,
       accept,
     ];
-  if (emergency.retries === false && emergency.state === "residual")
+  const known = acknowledgedText(emergency);
+  if (known !== undefined) {
+    const left =
+      emergency.state === "residual" ? "did not end flat: something is open" : "did not prove the account flat";
     return [
-      `${name}: locked out, its last close did not end flat: something is open; a person has acknowledged that, and it is not tried again`,
+      `${name}: locked out, its last close ${left}; ${known}, and it is not tried again; to try it: ${close}`,
       accept,
     ];
+  }
   if (emergency.state === "residual")
     return [`${name}: locked out, its last close did not end flat: something is open; ${again}`, accept];
   return [
@@ -256,6 +260,15 @@ function lockRemarks({ name, account, emergency }: BotStatus): readonly string[]
     `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: ${close}`,
     accept,
   ];
+}
+
+/** `undefined`: nobody has, as far as the status tells. */
+function acknowledgedText({ acknowledged, retries, state }: BotStatus["emergency"]): string | undefined {
+  // Of an older daemon, which did not tell it: nothing else ends the rounds of such a close.
+  if (acknowledged == null)
+    return retries === false && state === "residual" ? "a person has acknowledged that" : undefined;
+  const { at, by, reason } = acknowledged;
+  return `${by ?? "a person"} has acknowledged that ${at}${reason === null ? "" : ` (${reason})`}`;
 }
 
 function seenText({ at, positions, orders, loans }: NonNullable<BotStatus["emergency"]["seen"]>): string {

@@ -1,6 +1,7 @@
 /** What an operator can ask of a close beside "close everything": only cancel, only reduce, only look, and let it be. */
 import { appendFileSync, existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { callerName } from "../../src/supervisor/cli/caller.ts";
 import { expect, test } from "vitest";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
@@ -183,10 +184,11 @@ test.concurrent("supervisor emergency ack ends the slow rounds, also those of th
   expect(retries()).toEqual([true]);
   const ack = await rig.cli("emergency", "ack", "bot", "--reason", "I close it by hand");
   expect(ack).toMatchObject({ code: 0 });
-  expect(rig.journal.some(({ text }) => text.includes("acknowledged by a person: I close it by hand"))).toBe(true);
+  expect(rig.journal.some(({ text }) => /acknowledged by a person \(.+\): I close it by hand/.test(text))).toBe(true);
   await rig.endDaemon("SIGKILL");
   await rig.run();
-  expect(await rig.botIn("locked")).toMatchObject({ emergency: { state: "residual" } });
+  const acknowledged = { by: callerName({}), reason: "I close it by hand" };
+  expect(await rig.botIn("locked")).toMatchObject({ emergency: { state: "residual", acknowledged } });
   expect(retries()).toEqual([true, false]);
   await paper.control("reset", {});
   await paper.control("seed", { positions: [{ symbol: "BTCUSDT", side: "long", amount: 1 }] });

@@ -154,6 +154,28 @@ test.each([
   expect(text).not.toContain("tried again every");
 });
 
+test.each(["reduced", "cancelled"])(
+  "statusTable() calls an account %s that was left so as it was asked for",
+  (outcome) => {
+    const row = table({ state: "locked", emergency: { ...bot.emergency, state: "residual", outcome, retries: false } });
+    expect(row.split("\n").find((line) => line.startsWith("bot "))).toMatch(new RegExp(`  ${outcome}$`));
+  },
+);
+
+test.each(["residual", "unknown"] as const)(
+  "statusTable() of a close that ended %s tells who has acknowledged it, when and why, and how to try it on its account",
+  (state) => {
+    const acknowledged = { at: "2026-01-01T02:00:00.000Z", by: "ada", reason: "I close it by hand" };
+    const emergency = { ...bot.emergency, state, outcome: "unreadable", retries: false, acknowledged };
+    const text = table({ state: "locked", account: "main account", emergency });
+    expect(text).toContain(
+      "; ada has acknowledged that 2026-01-01T02:00:00.000Z (I close it by hand), and it is not tried",
+    );
+    expect(text).toContain("to try it: supervisor emergency close bot --yes --account 'main account'\n");
+    expect(text).not.toContain("tried again every");
+  },
+);
+
 test.each([
   [2, "1 (2/5)"],
   [5, "1 (5/5)"],

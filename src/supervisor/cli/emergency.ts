@@ -6,6 +6,7 @@ import { CLOSE_EXIT, closeReportSchema, type CloseReport } from "../../core/clos
 import { closeCommand, confirmCommand } from "../../core/close-next.ts";
 import { plainJson } from "../../core/plain-text.ts";
 import { closeText } from "../../report/close-text.ts";
+import { callerName } from "./caller.ts";
 import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
 import { closeRefusal, planRefusal, showCloseEnd, type CloseEnd } from "./close-end.ts";
 import { goalOf, withGoal, type GoalOptions } from "./emergency-goal.ts";
@@ -144,9 +145,15 @@ interface AckOptions extends PlaceOptions {
 
 async function ack(bot: string, { reason, json = false, ...options }: AckOptions, io: CliIo): Promise<void> {
   const place = await findPlace(options, io);
+  const path = `/v1/bots/${encodeURIComponent(bot)}/acknowledge`;
   let answer: unknown;
   try {
-    answer = await callDaemon(place, "POST", `/v1/bots/${encodeURIComponent(bot)}/acknowledge`, { reason });
+    answer = await callDaemon(place, "POST", path, { reason, by: callerName(io.env) }).catch((error: unknown) => {
+      // A daemon of an older release, which is not to be upgraded first, knows the reason alone.
+      if (error instanceof DaemonError && error.code === "badRequest")
+        return callDaemon(place, "POST", path, { reason });
+      throw error;
+    });
   } catch (error) {
     throw error instanceof DaemonError ? closeRefusal(bot, error) : error;
   }

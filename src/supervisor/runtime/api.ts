@@ -32,7 +32,20 @@ export const emergencyBody = later(() =>
   ]),
 );
 
-export const acknowledgeBody = later(() => z.strictObject({ reason: z.string().min(1).max(500) }));
+export const acknowledgeBody = later(() =>
+  z.strictObject({
+    reason: z.string().min(1).max(500),
+    /** Who says so. */
+    by: z.string().min(1).max(100).optional(),
+  }),
+);
+
+/** Longest text of `POST /v1/events`, characters. */
+export const MAX_NOTE_CHARS = 500;
+
+export const noteBody = later(() =>
+  z.strictObject({ level: z.enum(["info", "warn", "alert"]), text: z.string().min(1).max(MAX_NOTE_CHARS) }),
+);
 
 export const upgradeBody = later(() =>
   z.strictObject({

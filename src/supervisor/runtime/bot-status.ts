@@ -160,6 +160,7 @@ function emergencyOf(bot: Bot): BotStatus["emergency"] {
     reason: lockout === undefined ? null : causeText(lockout),
     outcome: lockout?.outcome ?? null,
     retries: lockout === undefined ? null : isRetried(lockout),
+    acknowledged: bot.emergency.acknowledged ?? null,
     seen: seenOf(bot),
     owed: bot.owed ?? null,
     lastClose: lastCloseOf(bot.emergency.lastReport),

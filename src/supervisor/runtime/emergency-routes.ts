@@ -97,7 +97,9 @@ export async function acknowledge({ bot, request }: Pick<Asked, "bot" | "request
       hint: `see: supervisor status ${name}`,
     });
   if (bot.lockout?.acknowledgedAt === undefined) {
-    bot.fact("alert", `acknowledged by a person: ${body.value.reason}`);
+    const { reason, by } = body.value;
+    bot.emergency.noteAcknowledgement(reason, by);
+    bot.fact("alert", `acknowledged by a person${by === undefined ? "" : ` (${by})`}: ${reason}`);
     bot.loop.post({ kind: "acknowledge" });
   }
   return json({ bot: name, state: state.kind, incident: bot.lockout?.incident ?? null, outcome: state.outcome });

@@ -1,5 +1,7 @@
 /** The emergency of one bot: its lockout, and the close that runs under it. */
 import { chownSync } from "node:fs";
+import { join } from "node:path";
+import { acknowledgementSchema, type Acknowledgement } from "../../core/acknowledgement.ts";
 import { goneBetween, withClose } from "../../core/account-closes.ts";
 import type { AccountLook } from "../../core/account-look.ts";
 import type { CloseGoal } from "../../core/close-goal.ts";
@@ -18,6 +20,7 @@ import { strangersText } from "./bot-setup.ts";
 import { strangersOf } from "./survey.ts";
 import { LastLook } from "./last-look.ts";
 import { LockoutStore } from "./lockout-store.ts";
+import { NoteFile } from "./note-file.ts";
 
 /** Two characters of chance in base 36 tell apart two supervisors that open an incident in the same millisecond. */
 const CHANCE_CHARS = 2;
@@ -65,6 +68,7 @@ export class Emergency {
   readonly lockout: LockoutStore;
   readonly #deps: EmergencyDeps;
   readonly #lastLook: LastLook;
+  readonly #acknowledged: NoteFile<Acknowledgement>;
   readonly #arrears: IncidentArrears;
   #view: CloseView | undefined;
   #lastReport: CloseReport | undefined;
@@ -78,8 +82,10 @@ export class Emergency {
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
-    this.#lastLook = new LastLook(deps.plan.files.dir, deps.foreign);
     const { plan, clock, inherited, shared, foreign, fact } = deps;
+    this.#lastLook = new LastLook(plan.files.dir, foreign);
+    const path = join(plan.files.dir, "ack.json");
+    this.#acknowledged = new NoteFile({ path, schema: acknowledgementSchema, foreign });
     const { incidents: folder, incidentsSpare: spare } = plan.files;
     this.#arrears = new IncidentArrears({ folder, spare, foreign, fact });
     const onTrouble = (text: string): void => fact("alert", text);
@@ -158,6 +164,22 @@ export class Emergency {
 
   acknowledge(): void {
     this.lockout.acknowledge();
+  }
+
+  /** Kept for people; called before the acknowledgement itself, which counts without it. */
+  noteAcknowledgement(reason: string, by: string | undefined): void {
+    const { current } = this.lockout;
+    if (current !== undefined)
+      this.#acknowledged.write({ version: 1, incident: current.incident, by: by ?? null, reason });
+  }
+
+  /** Who has acknowledged the lockout that holds, when and why, as far as it is known; `undefined`: nobody has. */
+  get acknowledged(): { readonly at: string; readonly by: string | null; readonly reason: string | null } | undefined {
+    const { current } = this.lockout;
+    if (current?.acknowledgedAt === undefined) return undefined;
+    const { note } = this.#acknowledged;
+    const { by, reason } = note?.incident === current.incident ? note : { by: null, reason: null };
+    return { at: current.acknowledgedAt, by, reason };
   }
 
   unlock(): void {
