@@ -60,6 +60,20 @@ export function planReload(
   return { changes, bots };
 }
 
+/**
+ * What nobody closes any more once this change holds: of a bot that had an emergency section, when neither it nor another bot of
+ * its account has one afterwards. `undefined`: there is somebody, or there never was.
+ */
+export function unclosedText({ before, after }: BotChange, config: Config): string | undefined {
+  if (before?.emergency === undefined) return undefined;
+  const { account } = before;
+  if (Object.values(config.bots).some((bot) => bot.account === account && bot.emergency !== undefined))
+    return undefined;
+  const why =
+    after === undefined ? "it goes, and its emergency section with it" : "it keeps no emergency section for it";
+  return `${why}: what is open on account ${account} is closed by nobody any more; look at it at the venue`;
+}
+
 function compareBots(
   before: BotConfig,
   after: BotConfig,

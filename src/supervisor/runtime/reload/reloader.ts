@@ -3,6 +3,7 @@
  * of bots that leave or change their account come before any start, so that never two bots are on one account.
  */
 import { existsSync } from "node:fs";
+import { planCommand } from "../../../core/close-next.ts";
 import { reloadSummary, type BotReload, type KeyChange, type ReloadAnswer } from "../../../core/reload.ts";
 import { planBot } from "../bot-plan.ts";
 import type { Order } from "../../../core/first-act.ts";
@@ -100,7 +101,10 @@ export class Reloader {
         throw new ReloadRefusal("refused", `cannot reload: ${answer.refusal}`, "nothing was changed");
       say("info", `reloading ${loaded.file}: ${reloadSummary(answer)}`);
       onBusy(true);
-      const bots = await this.#apply(loaded, plan);
+      const unclosed = new Map(plan.bots.map((each) => [each.name, tools.unclosedText(each, loaded.config)]));
+      for (const [name, text] of unclosed) if (text !== undefined) say("warn", `reload: ${name}: ${text}`);
+      const done = await this.#apply(loaded, plan);
+      const bots = done.map((bot) => ({ ...bot, note: unclosed.get(bot.name) ?? bot.note }));
       this.#lastRead = { success: true, lastSuccessAt: this.#deps.clock.wallTime() };
       return { ...answer, applied: true, bots };
     } catch (error) {
@@ -131,19 +135,23 @@ export class Reloader {
     }
   }
 
-  #read({ loadConfig, planReload }: Tools): { loaded: LoadedConfig; plan: ReloadPlan; answer: ReloadAnswer } {
+  #read({ loadConfig, planReload, unclosedText }: Tools): {
+    loaded: LoadedConfig;
+    plan: ReloadPlan;
+    answer: ReloadAnswer;
+  } {
     const { current, fleet } = this.#deps;
     const { file, env, config, dirs } = current();
     const { loaded, warnings } = readAll(loadConfig, file, env);
     const inForce = Object.fromEntries(fleet.all.map(({ latestPlan }) => [latestPlan.name, latestPlan.config]));
     const plan = planReload({ ...config, bots: inForce }, loaded.config, (after) => staleness(fleet, after, dirs));
     const refusal = refusalOf(plan, loaded.config, fleet) ?? programRefusal(plan, loaded, fleet) ?? null;
-    const bots = plan.bots.map(({ name, meaning, changes }) => ({
-      name,
-      meaning,
-      changes: [...changes],
-      ...UNTOUCHED,
-    }));
+    const bots = plan.bots.map((each) => {
+      const { name, meaning, changes } = each;
+      const unclosed = unclosedText(each, loaded.config);
+      const note = unclosed === undefined ? null : `${unclosed}; until then ${planCommand(name)} shows what is open`;
+      return { name, meaning, changes: [...changes], ...UNTOUCHED, note };
+    });
     return {
       loaded,
       plan,
@@ -296,17 +304,18 @@ interface Outcome {
   readonly error?: string;
 }
 
-const UNTOUCHED = { state: null, note: null, error: null };
+const UNTOUCHED = { state: null, error: null };
 
 interface Tools {
   readonly loadConfig: typeof import("../config/load.ts").loadConfig;
   readonly planReload: typeof import("./plan.ts").planReload;
+  readonly unclosedText: typeof import("./plan.ts").unclosedText;
 }
 
 /** Loaded when they are needed: schema and YAML parser are large, and a daemon that never reloads has no use for them. */
 async function loadTools(): Promise<Tools> {
-  const [{ loadConfig }, { planReload }] = await Promise.all([import("../config/load.ts"), import("./plan.ts")]);
-  return { loadConfig, planReload };
+  const [{ loadConfig }, plan] = await Promise.all([import("../config/load.ts"), import("./plan.ts")]);
+  return { loadConfig, planReload: plan.planReload, unclosedText: plan.unclosedText };
 }
 
 function readAll(

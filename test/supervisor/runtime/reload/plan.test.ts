@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { loadConfig, type Config } from "../../../../src/supervisor/runtime/config/load.ts";
-import { planReload, type BotChange } from "../../../../src/supervisor/runtime/reload/plan.ts";
+import { planReload, unclosedText, type BotChange } from "../../../../src/supervisor/runtime/reload/plan.ts";
 import { botRules, limitRules, topRules, type Rule } from "../../../../src/supervisor/runtime/reload/rules.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "reload-"));
@@ -144,6 +144,38 @@ function rows(rules: Readonly<Record<string, Rule>>, prefix = ""): [string, stri
     return [`${prefix}${key}`, `| \`${prefix}${key}\` | ${what} |${words === "" ? "" : ` ${words}`} |`];
   });
 }
+
+function unclosed(before: object, after: Readonly<Record<string, object>>): string | undefined {
+  const config = configOf(after);
+  const plan = planReload(configOf({ bot: before }), config, () => undefined);
+  return plan.bots.flatMap((each) => unclosedText(each, config) ?? [])[0];
+}
+
+describe("unclosedText()", () => {
+  const other = { other: {} };
+
+  test.each<[string, object, Readonly<Record<string, object>>]>([
+    ["is removed", { emergency, account: "main" }, other],
+    ["moves to another account", { emergency, account: "main" }, { bot: { emergency, account: "next" } }],
+    ["loses its emergency section", { emergency, account: "main" }, { bot: { account: "main" } }],
+    ["leaves its account to one without the section", { emergency, account: "main" }, { other: { account: "main" } }],
+  ])("tells whose positions nobody closes any more when a bot %s", (_, before, after) => {
+    expect(unclosed(before, after)).toContain("what is open on account main is closed by nobody any more");
+  });
+
+  test.each<[string, object, Readonly<Record<string, object>>]>([
+    ["without an emergency section is removed", {}, other],
+    [
+      "gives its account to another bot with one",
+      { emergency, account: "main" },
+      { other: { emergency, account: "main" } },
+    ],
+    ["changes otherwise", { emergency }, { bot: { emergency, stopTimeout: "1s" } }],
+    ["gets one", {}, { bot: { emergency } }],
+  ])("is silent when a bot %s", (_, before, after) => {
+    expect(unclosed(before, after)).toBeUndefined();
+  });
+});
 
 describe("docs/reload.md", () => {
   const page = readFileSync(join(import.meta.dirname, "../../../../docs/reload.md"), "utf8").replace(/ +/g, " ");
