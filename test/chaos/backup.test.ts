@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync 
 import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
+import { callerName } from "../../src/supervisor/cli/caller.ts";
 import { missing } from "../actions/backup/postgres-rig.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
@@ -48,6 +49,24 @@ test.concurrent("backup run, list, verify and prune need no daemon, and each fai
   expect(await rig.cli("backup", "verify", "state", "--id", id)).toMatchObject({ code: 2 });
   expect((await rig.cli("backup", "prune", "--dry-run")).out).toMatch(/^keep .*newest of its hour/);
   expect(await rig.cli("backup", "run", "nothing")).toMatchObject({ code: 2 });
+});
+
+test.concurrent("what a person backs up and proves is an event of the daemon, and so is a store that is not there, which is no want of room", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  fill(rig);
+  await rig.run();
+  expect((await rig.cli("backup", "run", "conf")).code).toBe(0);
+  expect((await rig.cli("backup", "verify", "conf")).code).toBe(0);
+  rmSync(rig.path("store"), { recursive: true });
+  const gone = await rig.cli("backup", "run", "conf");
+  expect(gone).toMatchObject({ code: 5, err: expect.stringContaining("hint: the folder of local must be there") });
+  const told = rig.journal.filter(({ text }) => text.startsWith("supervisor backup "));
+  const who = callerName({});
+  expect(told.map(({ level, text }) => `${level} ${text.replace(/conf-full-\S+/, "ID")}`)).toEqual([
+    `info supervisor backup run by ${who}: backup ID is stored in local and stands L1`,
+    `info supervisor backup verify by ${who}: backup ID in local stands L2`,
+    expect.stringMatching(`^alert supervisor backup run by ${who}: cannot finish conf in local: store: the folder `),
+  ]);
 });
 
 test.concurrent("backup verify --id finds the target of a backup whose name looks like that of another one's backup", async () => {

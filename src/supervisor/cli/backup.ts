@@ -4,7 +4,6 @@ import { BACKUP_EXIT, type BackupLine, type PruneJob, type VerifyJob } from "../
 import { LEVELS, readBackupId } from "../../core/backup-manifest.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import { guessText } from "../../core/nearest.ts";
-import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import {
   backupJobs,
@@ -20,10 +19,13 @@ import { loadConfig, type LoadedConfig } from "../runtime/config/load.ts";
 import { copyJob, lookAtCopies, remotePruneJob, remoteVerifyJob, runRemote } from "../runtime/copies.ts";
 import { lookInto } from "../runtime/stores.ts";
 import { VERSION } from "./build-info.ts";
-import { nextStep, unprovenText } from "./backup-hints.ts";
+import { eventsOf, tellDaemon } from "./backup-events.ts";
+import { tellLine } from "./backup-told.ts";
+import { nextStep, stageOf, unprovenText } from "./backup-hints.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
 import { Option } from "commander";
 import type { ExportOptions } from "./backup-export.ts";
+import { callerName } from "./caller.ts";
 import { ProgressLine } from "./progress.ts";
 import { settleFirst } from "./settle.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -127,7 +129,7 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
   const loaded = await load(options, io);
   const incremental = options.incremental === true;
   const places = incremental ? incrementalPlaces(loaded, target) : placesFor(loaded, target);
-  await eachPlace(loaded, withCopies(loaded, places), options, io, (place, onLine) =>
+  await eachPlace(loaded, withCopies(loaded, places), { ...options, verb: "run" }, io, (place, onLine) =>
     isBucket(loaded, place)
       ? runRemote(copyJob(loaded, place), { clock: systemClock, onLine })
       : make(loaded, place, { incremental, onLine }),
@@ -158,7 +160,7 @@ async function copy(target: string | undefined, options: Options, io: CliIo): Pr
       `cannot copy: no target goes to ${options.store === undefined ? "a bucket" : `a bucket ${options.store}`}`,
       "docs/backup.md shows a store of kind s3",
     );
-  await eachPlace(loaded, wanted, options, io, (place, onLine) =>
+  await eachPlace(loaded, wanted, { ...options, verb: "copy" }, io, (place, onLine) =>
     runRemote(copyJob(loaded, place), { clock: systemClock, onLine }),
   );
 }
@@ -167,7 +169,7 @@ async function verify(target: string | undefined, options: VerifyOptions, io: Cl
   const loaded = await load(options, io);
   const { level, id = [] } = options;
   const named = await withIds(loaded, placesFor(loaded, target, options.store), id);
-  await eachPlace(loaded, [...named.keys()], options, io, async (place, onLine) => {
+  await eachPlace(loaded, [...named.keys()], { ...options, verb: "verify" }, io, async (place, onLine) => {
     const ids = [...(named.get(place) ?? [])];
     if (isBucket(loaded, place))
       return runRemote(remoteVerifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
@@ -182,15 +184,21 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
   const retention = loaded.config.backups?.retention;
   if (retention === undefined) return;
   const how = { dryRun: options.dryRun === true, force: options.force === true };
-  await eachPlace(loaded, placesFor(loaded, target, options.store), options, io, async (place, onLine) => {
-    if (isBucket(loaded, place)) return runRemote(remotePruneJob(loaded, place, how), { clock: systemClock, onLine });
-    const { fault } = lookInto(loaded, place);
-    if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
-    const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
-    const record = recordPath(loaded.dirs.stateDir, place);
-    const job: PruneJob = { ...common, retention, ...how, record };
-    return runDeed("prune-backups", job, { clock: systemClock, onLine });
-  });
+  await eachPlace(
+    loaded,
+    placesFor(loaded, target, options.store),
+    { ...options, verb: "prune" },
+    io,
+    async (place, onLine) => {
+      if (isBucket(loaded, place)) return runRemote(remotePruneJob(loaded, place, how), { clock: systemClock, onLine });
+      const { fault } = lookInto(loaded, place);
+      if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
+      const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
+      const record = recordPath(loaded.dirs.stateDir, place);
+      const job: PruneJob = { ...common, retention, ...how, record };
+      return runDeed("prune-backups", job, { clock: systemClock, onLine });
+    },
+  );
 }
 
 type Deed = (place: Place, onLine: (line: BackupLine) => void) => ReturnType<typeof runDeed>;
@@ -199,7 +207,7 @@ type Deed = (place: Place, onLine: (line: BackupLine) => void) => ReturnType<typ
 async function eachPlace(
   loaded: LoadedConfig,
   places: readonly Place[],
-  { json }: Options,
+  { json, verb }: Options & { readonly verb: string },
   io: CliIo,
   deed: Deed,
 ): Promise<void> {
@@ -216,16 +224,19 @@ async function eachPlace(
         if (line.kind === "progress") return json === true ? undefined : progress.show(line);
         lines.push(line);
         progress.clear();
-        if (json !== true) tell(place, line, io);
+        if (json !== true) tellLine(place, line, io);
       }),
     );
     progress.clear();
     const failure = end.failure === undefined ? undefined : (unprovenText(lines) ?? end.failure);
     if (failure !== undefined) {
       io.err(`cannot finish ${place.target} in ${place.store}: ${failure}`);
-      const hint = nextStep(end.code, { ...place, bucket });
+      const hint = nextStep(end.code, { ...place, bucket, stage: stageOf(lines) });
       if (hint !== undefined) io.err(`hint: ${hint}`);
     }
+    const events = end.code === BACKUP_EXIT.busy ? [] : eventsOf({ ...place, lines, failure });
+    // oxlint-disable-next-line no-await-in-loop -- Safe: in the order of the deeds.
+    await tellDaemon(loaded, `supervisor backup ${verb} by ${callerName(io.env)}`, events);
     // What is missing here counts more than what is missing elsewhere.
     if (code === EXIT.done || (code === BACKUP_EXIT.remote && end.code !== EXIT.done)) code = end.code;
     results.push({ ...place, code: end.code, failure: failure ?? null, lines });
@@ -240,51 +251,6 @@ async function attempt(deed: () => ReturnType<typeof runDeed>): ReturnType<typeo
     return await deed();
   } catch (error) {
     return { code: EXIT.usage, failure: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-function tell({ target, store }: Place, line: BackupLine, io: CliIo): void {
-  switch (line.kind) {
-    case "stored":
-      io.out(
-        `${target}: ${line.id} in ${store}, ${formatSize(line.rawBytes)} stored as ${formatSize(line.storedBytes)} in ${(line.durationMs / 1_000).toFixed(1)} s, stands ${line.level}`,
-      );
-      break;
-    case "verified":
-      io.out(
-        `${line.id}: ${line.ok ? `stands ${line.level}${line.detail === null ? "" : `, but ${line.detail}`}` : `DOES NOT STAND ${line.level}: ${line.detail}`}`,
-      );
-      for (const { name, ok, text } of line.checks ?? []) io.out(`  ${ok ? "ok  " : "FAIL"}  ${name}: ${text}`);
-      break;
-    case "verdict":
-      io.out(`${line.keep ? "keep  " : "delete"}  ${line.id}  ${line.reason}`);
-      break;
-    case "pruned":
-      io.out(`${target}: ${line.ids.length} deleted in ${store}`);
-      break;
-    case "copied":
-      io.out(
-        `${target}: ${line.id} is copied to ${store}, ${formatSize(line.sentBytes)} sent in ${(line.durationMs / 1_000).toFixed(1)} s`,
-      );
-      break;
-    case "note":
-    case "alarm":
-      io.out(`${target}: ${line.text}`);
-      break;
-    case "unchanged": // of the schedule alone
-    case "progress":
-    case "failed":
-    case "step":
-    case "restored":
-    case "exported":
-    case "found":
-    case "fetched":
-    case "settled":
-    case "drilled":
-    case "wal":
-    case "walGap":
-    case "walCopied":
-      break;
   }
 }
 

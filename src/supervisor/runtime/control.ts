@@ -7,7 +7,7 @@ import type { Status } from "../../core/status.ts";
 import type { CgroupView } from "../../platform/controllers.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { json, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
+import { json, noteBody, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
 import { arm } from "./arm-routes.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
@@ -103,6 +103,7 @@ async function answer(deps: ControlDeps, memory: Memory, request: Request): Prom
   if (route === "GET /v1/cgroups" && deps.cgroups !== undefined)
     return json({ pid: process.pid, pidNamespace: pidNamespace(), ...deps.cgroups() });
   if (route === "GET /v1/events") return eventStream(deps.journal, request);
+  if (route === "POST /v1/events") return note(deps.journal, request);
   if (route === "POST /v1/reload" && deps.reload !== undefined) return reloadAnswer(deps.reload, request);
   if (pathname === "/v1/maintenance" && deps.maintenance !== undefined && ["GET", "POST"].includes(request.method))
     return maintenanceAnswer(deps.maintenance, request);
@@ -133,6 +134,14 @@ async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> 
   if (outcome.kind === "fit") return json(outcome.answer, body.value.dryRun ? 200 : 202);
   const hint = "nothing was changed, and this version goes on";
   return refuse(409, { code: "notUpgraded", message: outcome.reason, hint });
+}
+
+/** What a person's command has done without the daemon. */
+async function note(journal: Journal, request: Request): Promise<Response> {
+  const body = await readBody(request, noteBody);
+  if ("refusal" in body) return body.refusal;
+  journal.write({ kind: "daemon", ...body.value });
+  return json({ noted: true });
 }
 
 interface Asked {

@@ -60,9 +60,14 @@ test("backup export to a file that is there is a mistake (exit code 2), and repl
 });
 
 test("nextStep() names one for each way in which a deed on backups fails", () => {
-  const where = { target: "state", store: "local", bucket: false };
+  const where = { target: "state", store: "local", bucket: false, stage: undefined };
   for (const code of [2, BACKUP_EXIT.source, BACKUP_EXIT.verification, BACKUP_EXIT.space, BACKUP_EXIT.remote])
     expect(nextStep(code, where)).toContain("supervisor ");
+  expect(nextStep(BACKUP_EXIT.space, { ...where, stage: "space" })).toContain("make room");
+  for (const stage of ["store", "publish", "prune"] as const) {
+    expect(nextStep(BACKUP_EXIT.space, { ...where, stage })).toContain("the folder of local must be there");
+    expect(nextStep(BACKUP_EXIT.space, { ...where, stage })).not.toContain("make room");
+  }
   expect(nextStep(BACKUP_EXIT.verification, { ...where, bucket: true })).toContain("backup copy state");
 });
 

@@ -29,11 +29,11 @@ export class VerbRig implements AsyncDisposable {
   }
 
   /** Answers on the control socket in the daemon's place. */
-  serve(answer: (path: string) => Response): void {
+  serve(answer: (path: string, request: Request) => Response | Promise<Response>): void {
     mkdirSync(join(this.dir, ".supervisor/run"), { recursive: true });
     this.#daemon = Bun.serve({
       unix: join(this.dir, ".supervisor/run/control.sock"),
-      fetch: (request) => answer(new URL(request.url).pathname),
+      fetch: (request) => answer(new URL(request.url).pathname, request),
     });
   }
 

@@ -244,3 +244,18 @@ test("a start that is refused is told to the journal with its reason, once for e
     "refused: cannot arm bot: its positions are not proven closed (residual); the close is tried again by itself every 30 s",
   ]);
 });
+
+test("POST /v1/events puts what a command has done without the daemon into the journal, and takes no long text", async () => {
+  using control = rig();
+  const event = { level: "info", text: "supervisor backup run by ada: backup x is stored" };
+  expect(await control.ask("POST", "/v1/events", event)).toEqual({ code: 200, answer: { noted: true } });
+  expect(control.journal.recent.at(-1)).toMatchObject({ kind: "daemon", ...event });
+  const before = control.journal.recent.length;
+  for (const wrong of [
+    { ...event, text: "x".repeat(501) },
+    { ...event, level: "debug" },
+    { ...event, bot: "bot" },
+  ])
+    expect(await control.ask("POST", "/v1/events", wrong)).toMatchObject({ code: 400 });
+  expect(control.journal.recent).toHaveLength(before);
+});
