@@ -183,6 +183,27 @@ test
 
 test
   .runIf(possible)
+  .concurrent("a new state folder on a full disk starts no bot, and keeps no close from being made", async () => {
+    await using paper = await startPaper();
+    const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+    await using rig = new Rig({ bots: { bot }, config: { runtimeDir: "run", logDir: "log" } });
+    using disk = tinyDisk(rig.path(".supervisor"));
+    disk.fill();
+    const refused = await rig.cli("run");
+    expect(refused.code).not.toBe(0);
+    expect(refused.err).toContain("cannot supervise bot: no room can be taken for its lockout: ");
+    const closed = await rig.cli("emergency", "close", "bot", "--yes");
+    expect({ code: closed.code, flat: paper.state().flat }).toEqual({ code: 0, flat: true });
+    expect(closed.err).toContain(`the lockout of bot is in ${rig.path("run/bots/bot.lock.json")} alone`);
+    disk.free();
+    await rig.run();
+    expect(await rig.botIn("locked")).toMatchObject({ emergency: { state: "flat" } });
+    await rig.botUntil("what the close did is on the disk", ({ emergency }) => emergency.owed === null);
+    expect(JSON.parse((await rig.cli("emergency", "report", "--json")).out)).toMatchObject({ outcome: "flat" });
+  });
+
+test
+  .runIf(possible)
   .concurrent(
     "a state folder that is read-only keeps no close from being made, and gets the lockout when it can be written again",
     async () => {

@@ -3,7 +3,7 @@ import { cpSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { isLive, readStat } from "../../src/platform/proc.ts";
-import { readLockoutFile } from "../../src/supervisor/runtime/lockout-store.ts";
+import { readLockoutFile } from "../../src/supervisor/runtime/lockout-file.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { startPaper } from "./paper.ts";

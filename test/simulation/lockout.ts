@@ -3,7 +3,7 @@ import { gravestLockout, readLockout, type Lockout } from "../../src/core/lockou
 import type { RungOutcome } from "../../src/core/ladder.ts";
 import type { Trigger } from "../../src/core/lifecycle-types.ts";
 import type { BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
-import { lockoutSlot } from "../../src/supervisor/runtime/lockout-store.ts";
+import { lockoutSlot } from "../../src/supervisor/runtime/lockout-file.ts";
 import type { Disk } from "./disk.ts";
 
 export interface LockoutDeps {

@@ -95,6 +95,7 @@ export async function closeWithoutDaemon(
       cgroupBase: detectCgroup().base,
       controllers: undefined,
       alone: false,
+      closesOnly: true,
       installation: installationOf(dirs),
       drain: () => {},
       onChange: () => {},

@@ -13,7 +13,7 @@ import { readTextIfExists } from "../../platform/files.ts";
 import type { IncidentReport, RunningReport } from "../../report/incident-text.ts";
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
 import { readSpare, type Arrears } from "../runtime/incident-spare.ts";
-import { lockoutSlot, readLockoutFile } from "../runtime/lockout-store.ts";
+import { lockoutSlot, readLockoutFile } from "../runtime/lockout-file.ts";
 import { readingFiles, type Place } from "./place.ts";
 
 /** 1 000 orders of some 300 bytes, and as much again. */

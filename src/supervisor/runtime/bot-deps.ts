@@ -24,6 +24,8 @@ export interface BotDeps {
   readonly alone: boolean;
   /** Another supervisor has the state folder by now: nothing is started, nor written there for the next start; absent: it cannot be. */
   readonly foreign?: () => boolean;
+  /** Nothing is ever started, only closed; absent: bots are started. */
+  readonly closesOnly?: boolean;
   /** Why a restore keeps the bot down; `undefined`: none does; absent where nothing is started. */
   readonly restoring?: (bot: string) => Held | undefined;
   /** Tells the cgroups of two supervisors on one machine apart. */

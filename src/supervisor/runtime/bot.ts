@@ -85,7 +85,7 @@ export class Bot {
     this.recorder = new FlightRecorder(withPlan(live, { clock, fact }));
     this.dumps = new Dumps(withPlan(live, { clock, fact, version, secrets, status: () => botStatus(this, clock) }));
     const kin = kinOf(this.plan, remains, deps.configured);
-    const locks = inheritedLocks(kin, deps.configured);
+    const locks = { ...inheritedLocks(kin, deps.configured), closesOnly: deps.closesOnly };
     const cgroupName = cgroupNameOf(name, deps.installation, own?.identity);
     const workerCgroup = base === undefined ? undefined : join(base, `close-${name}-${deps.installation}`);
     this.emergency = new Emergency(withPlan(live, { user, clock, random, env, workerCgroup, foreign, ...locks, fact }));

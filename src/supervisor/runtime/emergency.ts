@@ -61,6 +61,8 @@ export interface EmergencyDeps {
   readonly shared: readonly string[];
   /** As in `BotDeps`. */
   readonly foreign?: (() => boolean) | undefined;
+  /** As in `BotDeps`. */
+  readonly closesOnly?: boolean | undefined;
   readonly fact: (level: "info" | "alert", text: string) => void;
 }
 
@@ -82,7 +84,7 @@ export class Emergency {
 
   constructor(deps: EmergencyDeps) {
     this.#deps = deps;
-    const { plan, clock, inherited, shared, foreign, fact } = deps;
+    const { plan, clock, inherited, shared, foreign, closesOnly, fact } = deps;
     this.#lastLook = new LastLook(plan.files.dir, foreign);
     const path = join(plan.files.dir, "ack.json");
     this.#acknowledged = new NoteFile({ path, schema: acknowledgementSchema, foreign });
@@ -95,6 +97,7 @@ export class Emergency {
       inherited,
       shared,
       foreign,
+      closesOnly,
       newIncident: () => this.#newIncident(),
       onTrouble,
     });

@@ -98,7 +98,9 @@ export class IncidentArrears {
     const found = readSpare(spare, folder);
     if (found === undefined) fact("alert", moveAway(spare, "what it has of closes could not be read"));
     for (const [incident, arrears] of found ?? []) this.#incidents.set(incident, arrears);
-    this.#spared = found !== undefined && found.size > 0;
+    if (found === undefined || found.size === 0) return;
+    this.#spared = true;
+    this.#why = "an earlier supervisor could not write it";
   }
 
   /** Writes what the disk takes. Never throws; what is wrong is said once. */

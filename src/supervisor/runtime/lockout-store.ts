@@ -4,17 +4,14 @@
  * Every change goes first into a slot whose room was taken at start, so that a full disk cannot lose it, then into
  * `lock.json` for people and scripts, and into the runtime folder where the state folder cannot be written at all.
  */
-import { lstatSync } from "node:fs";
-import { join } from "node:path";
 import type { CloseGoal } from "../../core/close-goal.ts";
-import { gravestLockout, readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
+import { gravestLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import {
   ensureDir,
   overwrite,
-  readTextIfExists,
   removeDurably,
   reserveFile,
   setAside,
@@ -23,18 +20,14 @@ import {
   writeFileAtomic,
 } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
+import { lockoutSlot, readLockoutFile, SLOT_BYTES } from "./lockout-file.ts";
 import { lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
 import { moveAway } from "./quarantine.ts";
 
-/** Largest lockout file read, bytes; ours are below 2 KiB. */
-const MAX_BYTES = 64 * 1024;
-/** Size of the slot, bytes: one block, which a disk writes whole or not at all. */
-const SLOT_BYTES = 4_096;
 /** Looks, of one a second, between two tries to bring a change to a disk that did not take it. */
 const RETRY_LOOKS = 5;
 /** Incidents that are kept in mind once a person has ended their lockouts. */
 const MAX_ENDED = 16;
-const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
 const DAMAGED = "the lockout in it could not be read";
 const STILL_LOCKED = "the lockout is ended, and the disk still has it: the next supervisor would lock the bot again";
 /** Longest reason that goes into a lockout, characters, so that it fits into the slot whatever it says. */
@@ -49,6 +42,8 @@ export interface LockoutDeps {
   readonly shared: readonly string[];
   /** As in `BotDeps`: what changes meanwhile goes into the spare file, which is in the runtime folder, and is owed. */
   readonly foreign?: (() => boolean) | undefined;
+  /** Nothing is started: a close is not refused for want of room. Absent: no bot starts without it. */
+  readonly closesOnly?: boolean | undefined;
   readonly newIncident: () => string;
   readonly onTrouble: (text: string) => void;
 }
@@ -76,7 +71,7 @@ export class LockoutStore {
   /** The trouble has been said. */
   #quiet = false;
 
-  /** Reads what holds, and reserves the slot. Throws when the room for it cannot be had: no bot starts without it. */
+  /** Reads what holds, and reserves the slot. Throws when the room for it cannot be had, unless nothing is to be started. */
   constructor(deps: LockoutDeps) {
     this.#deps = deps;
     this.#slot = lockoutSlot(deps.plan.files.dir);
@@ -86,7 +81,10 @@ export class LockoutStore {
       reading.kind === "damaged" && this.#isOurs(path) ? [path] : [],
     );
     if (damaged.length > 0) this.#repair(damaged);
-    if (copies.every(({ path, reading }) => path !== this.#slot || reading.kind !== "newer")) this.#reserveSlot();
+    if (copies.some(({ path, reading }) => path === this.#slot && reading.kind === "newer")) return;
+    const why = failureOf(() => this.#reserveSlot());
+    if (why !== undefined && deps.closesOnly !== true)
+      throw new Error(`cannot supervise ${deps.plan.name}: no room can be taken for its lockout: ${why}`);
   }
 
   /**
@@ -357,27 +355,6 @@ export class LockoutStore {
 /** What asked for a close beside what opened the incident; there are no more triggers than fit. */
 function laterOf({ trigger: first, later = [] }: Lockout, trigger: Trigger): readonly Trigger[] {
   return trigger === first || later.includes(trigger) ? later : [...later, trigger];
-}
-
-/** The slot in a bot's state folder. */
-export function lockoutSlot(botDir: string): string {
-  return join(botDir, "lock.slot");
-}
-
-/** What a lockout file or slot says. A file that is there and cannot be read counts as damaged: the bot may be locked. */
-export function readLockoutFile(path: string): LockoutReading {
-  try {
-    // Nothing is there of almost every bot, and this costs less than an exception.
-    if (lstatSync(path, { throwIfNoEntry: false }) === undefined) return readLockout(undefined);
-    const raw = readTextIfExists(path, MAX_BYTES);
-    // A slot that holds nothing is all zeros, as long as it was made: a shorter one was cut, with what it held.
-    if (path.endsWith(".slot") && raw === EMPTY_SLOT) return { kind: "absent" };
-    if (raw === undefined && lstatSync(path, { throwIfNoEntry: false }) !== undefined)
-      return { kind: "damaged", reason: "it is a link to nothing" };
-    return readLockout(raw?.replace(/\0+$/, ""));
-  } catch (error) {
-    return { kind: "damaged", reason: messageOf(error) };
-  }
 }
 
 function textOf(lockout: Lockout): string {

@@ -13,7 +13,7 @@ import { Census } from "../../platform/census.ts";
 import { listTree, type TreeMarks } from "../../platform/tree.ts";
 import { accountMark, fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
-import { lockoutSlot, readLockoutFile } from "./lockout-store.ts";
+import { lockoutSlot, readLockoutFile } from "./lockout-file.ts";
 
 /** Largest identity file read, bytes. */
 const MAX_IDENTITY_BYTES = 64 * 1024;

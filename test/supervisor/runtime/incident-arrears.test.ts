@@ -126,6 +126,9 @@ test("IncidentArrears of the next supervisor goes on with what the runtime folde
   made.free();
   made.settle(next);
   expect(next.owed).toBeUndefined();
+  expect(made.said.slice(1)).toEqual([
+    "info what the disk did not take of journals and reports of closes is on it now",
+  ]);
   expect(made.read("abc123.ndjson")).toBe("one\ntwo\n");
   expect(JSON.parse(made.read("abc123.json") ?? "")).toMatchObject({ reason: "first" });
   expect(readdirSync(made.run)).toEqual([]);

@@ -5,7 +5,8 @@ import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { planBot, type BotPlan } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { LockoutStore, lockoutSlot } from "../../../src/supervisor/runtime/lockout-store.ts";
+import { lockoutSlot } from "../../../src/supervisor/runtime/lockout-file.ts";
+import { LockoutStore } from "../../../src/supervisor/runtime/lockout-store.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 
 const root = mkdtempSync(join(tmpdir(), "lockout-"));

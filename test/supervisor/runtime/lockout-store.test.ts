@@ -16,7 +16,8 @@ import { expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
-import { lockoutSlot, LockoutStore } from "../../../src/supervisor/runtime/lockout-store.ts";
+import { lockoutSlot } from "../../../src/supervisor/runtime/lockout-file.ts";
+import { LockoutStore } from "../../../src/supervisor/runtime/lockout-store.ts";
 
 function rig() {
   const folder = mkdtempSync(join(tmpdir(), "lock-"));
@@ -34,8 +35,9 @@ function rig() {
     spare: lockoutSpare,
     slot: lockoutSlot(dir),
     said,
-    start: () =>
+    start: (more: { readonly closesOnly?: boolean } = {}) =>
       new LockoutStore({
+        ...more,
         plan,
         clock: systemClock,
         inherited: [],
@@ -208,6 +210,15 @@ test.each([
     writeFileSync(path, readFileSync(path, "utf8").replace("abc1234", incident));
   store.renew();
   expect(made.start().current !== undefined).toBe(holds);
+});
+
+test("LockoutStore refuses a bot for whose lockout there is no room, and no close", () => {
+  using made = rig();
+  rmSync(made.dir, { recursive: true });
+  expect(() => made.start()).toThrow("cannot supervise bot: no room can be taken for its lockout: cannot write ");
+  const store = made.start({ closesOnly: true });
+  store.open("operator", "a test");
+  expect(store.owed).toContain(`the lockout of bot is in ${made.spare} alone`);
 });
 
 test("LockoutStore.renew() writes what holds into a state folder in which nothing of the bot is", () => {
