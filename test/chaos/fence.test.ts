@@ -191,7 +191,9 @@ test.concurrent("a copy of an installation neither adopts nor doubles the bot, n
   expect(again).toMatchObject({ code: 2 });
   expect(again.err).toContain(`pid ${pid} is this bot, started by a supervisor with another state folder`);
   const told = await other.cli("events", "--config", config);
-  expect(told.out).toContain(`it could not start: cannot supervise bot: pid ${pid} is this bot`);
+  expect(told.out).toContain(
+    `‼ supervisor  supervisor is stopping: it could not start: cannot supervise bot: pid ${pid}`,
+  );
   expect(isLive(pid ?? 0)).toBe(true);
   expect(paper.state().positions).toHaveLength(2);
   await rig.endDaemon("SIGTERM");

@@ -62,7 +62,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
     daemon.start({ held });
     if (handover !== undefined) welcomeSignals(handover);
   } catch (error) {
-    await daemon.shutDown(`it could not start: ${error instanceof Error ? error.message : String(error)}`);
+    await daemon.shutDown(`it could not start: ${error instanceof Error ? error.message : String(error)}`, "alert");
     throw error;
   }
   await daemon.shutDown(await ended);

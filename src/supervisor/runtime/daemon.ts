@@ -348,9 +348,9 @@ export class Daemon {
    * Stops every bot politely and lets go of the folder. A close that is under way is waited for; when that is too long
    * (`hurry`, or the end of its time), it goes on in its own process.
    */
-  async shutDown(reason: string): Promise<void> {
+  async shutDown(reason: string, level: "info" | "alert" = "info"): Promise<void> {
     this.#stopping = true;
-    this.#say("info", `supervisor is stopping: ${reason}`);
+    this.#say(level, `supervisor is stopping: ${reason}`);
     this.#serviceManager.tell("STOPPING=1");
     const bots = this.#fleet.all;
     this.#order?.close();
