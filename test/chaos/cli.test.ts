@@ -253,7 +253,7 @@ test.concurrent("a close whose waiting is interrupted says that it goes on, and 
   await until("the command waits", () => catchesInterrupt(child.pid));
   child.kill("SIGINT");
   expect(await new Response(child.stderr).text()).toMatch(
-    /^the close of bot goes on in the daemon; .*supervisor status bot/,
+    /^the close of bot goes on in the daemon\nhint: .*supervisor status bot/,
   );
   await child.exited;
   expect(child.signalCode).toBe("SIGINT");

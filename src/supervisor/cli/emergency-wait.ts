@@ -24,9 +24,8 @@ export function emergencyPath(bot: string): string {
  */
 export async function waitForEnd(place: Place, bot: string, incident: string, io: CliIo): Promise<CloseEnd> {
   const interrupted = (signal: NodeJS.Signals): void => {
-    io.err(
-      `the close of ${bot} goes on in the daemon; to see it: supervisor status ${bot}, supervisor events --bot ${bot}`,
-    );
+    io.err(`the close of ${bot} goes on in the daemon`);
+    io.err(`hint: to see it: supervisor status ${bot}, supervisor events --bot ${bot}`);
     // The listener is gone by now: this ends the command as if there had been none.
     process.kill(process.pid, signal);
   };

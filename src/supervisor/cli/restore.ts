@@ -18,6 +18,7 @@ import { controlSocketPath } from "../runtime/config/paths.ts";
 import { planRestore, storedBackups, type RestorePlan, type StoredBackups } from "../runtime/restore-plan.ts";
 import { parseSince } from "./arguments.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
+import { completeCommands } from "./proposals.ts";
 import { saveBefore } from "./restore-save.ts";
 import { BackupRefusal } from "./backup-refusal.ts";
 import { isSealed, meansOf, refuseForeignKey, type Means } from "./restore-means.ts";
@@ -238,7 +239,7 @@ async function carryOut(loaded: LoadedConfig, deed: Deed, io: CliIo): Promise<vo
     if (line.kind === "progress") return options.json === true ? undefined : progress.show(line);
     lines.push(line);
     progress.clear();
-    if (options.json !== true) tell(line, io);
+    if (options.json !== true) tell(line, options.config, io);
   });
   const done = lines.find((line) => line.kind === "restored");
   if (end.failure !== undefined) io.err(`cannot restore ${target}: ${end.failure}`);
@@ -315,14 +316,14 @@ async function runRestore(
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-function tell(line: BackupLine, io: CliIo): void {
+function tell(line: BackupLine, file: string | undefined, io: CliIo): void {
   if (line.kind === "step") io.out(`${line.text} …`);
   if (line.kind !== "restored") return;
   io.out(`restored ${line.backup} in ${(line.durationMs / 1_000).toFixed(1)} s`);
   for (const folder of line.aside) io.out(`what was there is in ${folder} for 7 days`);
   for (const bot of line.marked)
     io.out(
-      `${bot} may only reduce (level minimal) until it says that it is reconciled, or: supervisor arm ${bot} --reason TEXT`,
+      `${bot} may only reduce (level minimal) until it says that it is reconciled, or: ${completeCommands(`supervisor arm ${bot} --reason TEXT`, file)}`,
     );
   for (const trouble of line.troubles) io.err(trouble);
 }

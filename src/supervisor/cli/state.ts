@@ -13,6 +13,7 @@ import { startWorker } from "../../platform/worker.ts";
 import { filesOf } from "../runtime/bot-plan.ts";
 import { refuseUnknownBot } from "./known-bots.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
+import { completeCommands } from "./proposals.ts";
 import { stateAnswerSchema, type StateAnswer, type StateJob } from "./state-job.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
@@ -120,7 +121,12 @@ async function show(bot: string, options: Options, io: CliIo): Promise<void> {
   io.out(`level ${level?.level ?? "normal"}${level?.reason ? `: ${plainText(level.reason)}` : ""}`);
   if (needsReconcile !== null) io.out(`to be reconciled since ${plainText(needsReconcile)}`);
   if (damagedRows > 0)
-    io.out(plainText(`damaged: ${counted(damagedRows, "row")}; see: supervisor state doctor ${bot}`));
+    io.out(
+      completeCommands(
+        plainText(`damaged: ${counted(damagedRows, "row")}; see: supervisor state doctor ${bot}`),
+        options.config,
+      ),
+    );
   for (const { id, symbol, side, quantity, stopLoss, status } of positions)
     io.out(plainText(`position ${id}  ${side} ${quantity} ${symbol}  stop ${stopLoss ?? "-"}  ${status}`));
   for (const { id, symbol, side, quantity, status, createdAt } of orders)
@@ -155,7 +161,12 @@ async function doctor(bot: string, options: Options, io: CliIo): Promise<void> {
   if (removedQuarantines > 0) io.out(`moved aside and removed after 90 days: ${removedQuarantines}`);
   if (condition === "damaged")
     io.out(
-      plainText(`the bot recovers it at its next start; to try it first: supervisor state salvage ${bot} --to FOLDER`),
+      completeCommands(
+        plainText(
+          `the bot recovers it at its next start; to try it first: supervisor state salvage ${bot} --to FOLDER`,
+        ),
+        options.config,
+      ),
     );
 }
 
