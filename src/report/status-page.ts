@@ -1,7 +1,7 @@
 /** The status object as one read-only HTML page: no script, nothing from elsewhere, and every word of it escaped. */
 import { plainText } from "../core/plain-text.ts";
 import type { Status } from "../core/status.ts";
-import { botRow, headline, HEADER, probeTable, remarks } from "./status-table.ts";
+import { botRow, headline, HEADER, probeTable, remarks, supervisorRemarks } from "./status-table.ts";
 import type { Cell } from "./text-table.ts";
 
 /** How often a browser asks for the page anew, seconds. */
@@ -26,7 +26,10 @@ footer { opacity: 0.7; }
 
 /** The page of the status as of now; `status` is fresh, so that it tells no age. */
 export function statusPage(status: Status): string {
-  const notes = status.bots.flatMap((bot) => remarks(bot, plainText));
+  const notes = [
+    ...supervisorRemarks(status.supervisor, plainText),
+    ...status.bots.flatMap((bot) => remarks(bot, plainText)),
+  ];
   const probes = status.bots.map((bot) => probeTable(bot, plainText)).filter((text) => text !== "");
   return `<!doctype html>
 <html lang="en">

@@ -21,15 +21,7 @@ export function statusTable(status: Status, options: TableOptions): string {
   const paint = painter(options.colour);
   const bots = { header: HEADER, rows: status.bots.map(botRow), dispensable: DISPENSABLE };
   const blocks = [headline(status, options.now, paint), layOut(bots, options.columns, paint)];
-  const maintenance = status.supervisor.maintenance ?? null;
-  if (maintenance !== null) blocks.push(paint(maintenanceText(maintenance), "yellow"));
-  const disturbed = status.supervisor.machine?.disturbed ?? null;
-  if (disturbed !== null)
-    blocks.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
-  const { journalDropped, journal, stateFolder } = status.supervisor;
-  for (const trouble of [journal, stateFolder]) if (typeof trouble === "string") blocks.push(paint(trouble, "red"));
-  if (journalDropped > 0) blocks.push(paint(journalRemark(journalDropped), "red"));
-  blocks.push(...status.bots.flatMap((bot) => remarks(bot, paint)));
+  blocks.push(...supervisorRemarks(status.supervisor, paint), ...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(
       layOut(
@@ -42,6 +34,19 @@ export function statusTable(status: Status, options: TableOptions): string {
   blocks.push(...drillRemark(status.drill, paint));
   if (options.detail) blocks.push(...status.bots.map((bot) => `${startText(bot, paint)}${probeTable(bot, paint)}`));
   return blocks.filter((block) => block !== "").join("\n");
+}
+
+/** What of the supervisor itself deserves a second look. */
+export function supervisorRemarks(supervisor: Status["supervisor"], paint: Paint): readonly string[] {
+  const { maintenance = null, machine, journalDropped, journal, stateFolder } = supervisor;
+  const disturbed = machine?.disturbed ?? null;
+  const lines: string[] = [];
+  if (maintenance !== null) lines.push(paint(maintenanceText(maintenance), "yellow"));
+  if (disturbed !== null)
+    lines.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
+  for (const trouble of [journal, stateFolder]) if (typeof trouble === "string") lines.push(paint(trouble, "red"));
+  if (journalDropped > 0) lines.push(paint(journalRemark(journalDropped), "red"));
+  return lines;
 }
 
 function maintenanceText({ until, reason }: NonNullable<Status["supervisor"]["maintenance"]>): string {

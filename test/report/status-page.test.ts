@@ -14,6 +14,16 @@ describe("statusPage()", () => {
     expect(page.match(/<tr>/g)).toHaveLength(3);
   });
 
+  test("says what of the supervisor itself deserves a second look, as the table of the command does", () => {
+    const trouble = { journal: "cannot write to the journal: <full>", stateFolder: "the state folder was moved" };
+    const maintenance = { since: "2026-01-01T00:00:00.000Z", until: "2026-01-01T01:00:00.000Z", reason: null };
+    const page = statusPage(statusOf([], { ...trouble, journalDropped: 2, maintenance }));
+    expect(page).toContain(
+      "cannot write to the journal: &lt;full&gt;\nthe state folder was moved\n2 lines of the journal",
+    );
+    expect(page).toContain("maintenance until 2026-01-01T01:00:00.000Z");
+  });
+
   test("escapes the words of bots, venues and people, and keeps their control characters out", () => {
     const words = `</pre><script>alert("1")</script>&'\u001B[2J`;
     const page = statusPage(
