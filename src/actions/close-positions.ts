@@ -25,6 +25,7 @@ import { CloseRecord } from "./close-record.ts";
 import type { Verdict } from "./close-record.ts";
 import { defineAction } from "./contract.ts";
 import { IncidentJournal } from "./incident-journal.ts";
+import { leaveInSpare, SPARE_VARIABLE } from "./incident-spare.ts";
 import type { Venue } from "./venue/contract.ts";
 import { describeError } from "./venue/describe-error.ts";
 import { openWorkerLog } from "./worker-log.ts";
@@ -49,11 +50,18 @@ export const closePositionsAction = defineAction({
     const report = await closePositions(job, { progress, clock, onCall: log.call, onUnwritten });
     write({ kind: "result", report } satisfies WorkerLine);
     // After the result, which a reader that sleeps must get first.
-    for (const piece of unwritten === undefined ? [] : piecesOf(unwritten))
-      write({ kind: "unwritten", ...piece } satisfies WorkerLine);
+    if (unwritten !== undefined) leave(job, report, unwritten, write);
     return CLOSE_EXIT[report.outcome];
   },
 });
+
+/** To whoever listens, and for whoever comes when nobody does any more. */
+function leave(job: CloseJob, report: CloseReport, unwritten: Unwritten, write: (line: WorkerLine) => void): void {
+  for (const piece of piecesOf(unwritten)) write({ kind: "unwritten", ...piece });
+  const spare = process.env[SPARE_VARIABLE];
+  if (spare !== undefined && (unwritten.report || unwritten.lines.length > 0))
+    leaveInSpare(spare, job.incidentsDir, report, unwritten);
+}
 
 /** Closes or, in mode `plan`, only looks. Never throws: whatever goes wrong is an outcome of the report. */
 export async function closePositions(job: CloseJob, io: CloseIo): Promise<CloseReport> {

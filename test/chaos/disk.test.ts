@@ -6,7 +6,7 @@ import { readJournal } from "../../src/actions/incident-history.ts";
 import { closeReportSchema } from "../../src/core/close-job.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
-import { startPaper } from "./paper.ts";
+import { ordersSent, startPaper } from "./paper.ts";
 
 /** A file system of 256 KiB at a folder of the rig; unmounted with the scope. */
 function tinyDisk(folder: string): Disposable & { fill: () => void; free: () => void } {
@@ -179,6 +179,32 @@ test
     expect(history).toMatchObject({ endedFlat: true, before: { positions: [{}, {}] } });
     await until("all is well", async () => (await rig.cli("status")).code === 0);
     expect((await rig.cli("emergency", "report", incident)).out).toContain(incident);
+  });
+
+test
+  .runIf(possible)
+  .concurrent("what a close on a full disk did is not lost when its supervisor is killed before it ends", async () => {
+    await using paper = await startPaper();
+    const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+    await using rig = new Rig({ bots: { bot }, config: { runtimeDir: "run", logDir: "log" } });
+    using disk = tinyDisk(rig.path(".supervisor"));
+    await rig.run();
+    await rig.botIn("running");
+    disk.fill();
+    await paper.control("fault", { kind: "latency", match: "POST /fapi/v1/order", ms: 1_000, times: 2 });
+    process.kill(rig.daemon.pid, "SIGUSR2");
+    await until("the first order of the close is on its way", () => ordersSent(paper.state()) > 0);
+    await rig.endDaemon("SIGKILL");
+    const spare = "run/bots/bot.incidents.json";
+    await until("its worker has come to the end", () => rig.read(spare) !== "");
+    expect(paper.state()).toMatchObject({ flat: true, flips: [], violations: [] });
+    disk.free();
+    await rig.run();
+    await rig.botUntil("the close is over", ({ state, emergency }) => state === "locked" && emergency.owed === null);
+    await until("all of it is on the disk", () => rig.read(spare) === "");
+    const report = JSON.parse((await rig.cli("emergency", "report", "bot", "--json")).out);
+    const { history } = readJournal(rig.path(`.supervisor/bots/bot/incidents/${report.incident}.ndjson`));
+    expect(history.orders.map(({ outcome }) => outcome)).toEqual(["accepted", "accepted"]);
   });
 
 test

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { readJournal } from "../../actions/incident-history.ts";
+import { readSpare, type Arrears } from "../../actions/incident-spare.ts";
 import { FLAT } from "../../core/close-goal.ts";
 import { closeReportSchema } from "../../core/close-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
@@ -12,7 +13,6 @@ import { plainText } from "../../core/plain-text.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { IncidentReport, RunningReport } from "../../report/incident-text.ts";
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
-import { readSpare, type Arrears } from "../runtime/incident-spare.ts";
 import { lockoutSlot, readLockoutFile } from "../runtime/lockout-file.ts";
 import { readingFiles, type Place } from "./place.ts";
 

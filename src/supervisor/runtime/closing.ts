@@ -3,6 +3,7 @@
  * next one go on, so starting it twice is safe: the account's lock lets one work and shows the other the result.
  */
 import { dirname, join } from "node:path";
+import { SPARE_VARIABLE } from "../../actions/incident-spare.ts";
 import type { CloseGoal } from "../../core/close-goal.ts";
 import {
   workerLineSchema,
@@ -91,6 +92,7 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
       memory: WORKER_MEMORY_BYTES,
       oomScore: WORKER_OOM_SCORE,
       cgroup: request.cgroup,
+      env: { [SPARE_VARIABLE]: plan.files.incidentsSpare },
       clock,
       stderrPath: join(plan.files.incidents, `${lockout.incident}.log`),
       onLine: (text) => {

@@ -4,17 +4,17 @@
  */
 import { closeSync, fdatasyncSync } from "node:fs";
 import { join } from "node:path";
+import { readSpare, withRun, writeSpare, type Arrears } from "../../actions/incident-spare.ts";
 import type { CloseReport, Unwritten } from "../../core/close-job.ts";
 import { counted } from "../../core/counted.ts";
 import { removeIfThere, writeFileAtomic } from "../../platform/files.ts";
 import { openForLines, writeLines } from "../../platform/line-append.ts";
 import { moveAway } from "./quarantine.ts";
-import { readSpare, writeSpare, type Arrears } from "./incident-spare.ts";
 
 /** Looks, of one a second, between two tries. */
 const RETRY_LOOKS = 5;
 /** Lines kept, bytes: the whole of the first close, and some thousand of the slow rounds that follow it. */
-const MAX_BYTES = 4 * 1_048_576;
+const MAX_BYTES = 2 * 1_048_576;
 /** Incidents kept: a person has armed the bot in between each time. */
 const MAX_INCIDENTS = 16;
 
@@ -32,12 +32,13 @@ export class IncidentArrears {
   readonly #deps: IncidentArrearsDeps;
   readonly #incidents = new Map<string, Arrears>();
   #looks = 0;
-  /** Why the last try failed, as it was said; `undefined`: all is written. */
+  /** Why the last try failed; `undefined`: all is written. */
   #why: string | undefined;
+  /** That has been said. */
+  #said = false;
   /** Lines that were too many to be kept. */
   #lost = 0;
-  /** What an earlier supervisor has left was read. */
-  #read = false;
+  #begun = false;
   /** The copy in the runtime folder holds all that is kept. */
   #spared = false;
 
@@ -50,7 +51,7 @@ export class IncidentArrears {
     if (this.#incidents.size === 0) return undefined;
     const what = [...this.#incidents].map(([incident, arrears]) => `${namesOf(arrears)} of incident ${incident}`);
     const where = this.#spared ? `in ${this.#deps.spare}, which a reboot may empty` : "in memory alone";
-    return `the disk has not taken ${what.join(", ")} yet, kept ${where}: ${this.#why ?? "not tried"}`;
+    return `the disk has not taken ${what.join(", ")} yet, kept ${where}: ${this.#why ?? "not tried yet"}`;
   }
 
   get #bytes(): number {
@@ -59,13 +60,14 @@ export class IncidentArrears {
 
   /** What a run left as it ended; tried at once. A report that is on the disk takes the place of those of earlier runs. */
   take(report: CloseReport, { lines, report: unreported }: Unwritten): void {
-    this.#readEarlier();
+    // A worker of an earlier supervisor may have come to its end only now.
+    this.#readOthers();
     const { incident } = report;
     const before = this.#incidents.get(incident);
     if (before === undefined && lines.length === 0 && !unreported) return;
     const kept = fitting(lines, MAX_BYTES - this.#bytes);
     this.#lost += lines.length - kept.length;
-    const arrears = { lines: [...(before?.lines ?? []), ...kept], report: unreported ? report : undefined };
+    const arrears = withRun(before, report, { lines: [...kept], report: unreported });
     if (arrears.lines.length === 0 && arrears.report === undefined) this.#incidents.delete(incident);
     else this.#incidents.set(incident, arrears);
     const [oldest] = this.#incidents.keys();
@@ -76,7 +78,8 @@ export class IncidentArrears {
 
   /** Each second, while no worker of the bot writes. */
   settle(): void {
-    this.#readEarlier();
+    // Not before the first look, as no start needs it.
+    if (!this.#begun) this.#readOthers();
     if (this.#incidents.size === 0) return;
     this.#looks += 1;
     if (this.#looks % RETRY_LOOKS === 0) this.#write();
@@ -90,17 +93,19 @@ export class IncidentArrears {
       this.#deps.fact("alert", `${this.owed}; the supervisor lets go of the bot, and it is lost`);
   }
 
-  /** Not before the first look, as no start needs it. */
-  #readEarlier(): void {
-    if (this.#read) return;
-    this.#read = true;
+  /** What others have left in the runtime folder: an earlier supervisor, and workers. */
+  #readOthers(): void {
+    this.#begun = true;
     const { folder, spare, fact } = this.#deps;
     const found = readSpare(spare, folder);
     if (found === undefined) fact("alert", moveAway(spare, "what it has of closes could not be read"));
-    for (const [incident, arrears] of found ?? []) this.#incidents.set(incident, arrears);
-    if (found === undefined || found.size === 0) return;
-    this.#spared = true;
-    this.#why = "an earlier supervisor could not write it";
+    for (const [incident, { lines, report }] of found ?? []) {
+      const own = this.#incidents.get(incident);
+      const all = new Set([...(own?.lines ?? []), ...lines]);
+      this.#incidents.set(incident, { lines: [...all], report: own?.report ?? report });
+      this.#spared = true;
+      this.#why ??= "it could not be written before";
+    }
   }
 
   /** Writes what the disk takes. Never throws; what is wrong is said once. */
@@ -116,6 +121,7 @@ export class IncidentArrears {
         this.#spared = false;
       }
       this.#why = undefined;
+      this.#said = false;
       removeQuietly(this.#deps.spare);
       if (before !== undefined) fact("info", this.#doneText());
       this.#lost = 0;
@@ -123,8 +129,8 @@ export class IncidentArrears {
       this.#why = messageOf(error);
       this.#keepSpare();
       const until = this.#spared ? "" : ", and lost if the supervisor ends before";
-      if (before === undefined)
-        fact("alert", `${this.owed}; it is tried again every 5 s${until}: make room, or mend the disk`);
+      if (!this.#said) fact("alert", `${this.owed}; it is tried again every 5 s${until}: make room, or mend the disk`);
+      this.#said = true;
     }
     return undefined;
   }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { leaveInSpare } from "../../../src/actions/incident-spare.ts";
 import { IncidentArrears } from "../../../src/supervisor/runtime/incident-arrears.ts";
 import { reportOf } from "../../harness/report-sample.ts";
 
@@ -134,6 +135,33 @@ test("IncidentArrears of the next supervisor goes on with what the runtime folde
   expect(readdirSync(made.run)).toEqual([]);
 });
 
+test("IncidentArrears takes in what a worker has left in the runtime folder, which it hands over as well, once", () => {
+  using made = rig();
+  made.fill();
+  const unwritten = { lines: ["one", "two"], report: true };
+  leaveInSpare(join(made.run, "bot.incidents.json"), made.folder, report("first"), unwritten);
+  made.arrears.take(report("first"), unwritten);
+  expect(made.said).toEqual([
+    expect.stringMatching(/^alert the disk has not taken 2 lines of the journal and the report/),
+  ]);
+  made.free();
+  made.settle();
+  expect(made.read("abc123.ndjson")).toBe("one\ntwo\n");
+  expect(readdirSync(made.run)).toEqual([]);
+});
+
+test("IncidentArrears writes what a worker has left whose supervisor died, after what was there of earlier runs", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  const second = reportOf({ incident: "abc123", reason: "second", endedAt: "2026-01-01T00:01:00.000Z" });
+  leaveInSpare(join(made.run, "bot.incidents.json"), made.folder, second, { lines: ["two"], report: true });
+  made.free();
+  made.settle(made.start());
+  expect(made.read("abc123.ndjson")).toBe("one\ntwo\n");
+  expect(JSON.parse(made.read("abc123.json") ?? "")).toMatchObject({ reason: "second" });
+});
+
 test("IncidentArrears writes nothing twice when a supervisor is killed before the copy is gone, and nothing over what is newer", () => {
   using made = rig();
   made.fill();
@@ -160,10 +188,10 @@ test("IncidentArrears sets a copy aside that cannot be read", () => {
 test("IncidentArrears is bounded: the oldest lines stay, and those that are missing are counted", () => {
   using made = rig();
   made.fill();
-  const line = "x".repeat(1_000_000);
-  for (let n = 0; n < 6; n += 1) made.arrears.take(report("on and on"), { lines: [line], report: true });
+  const line = "x".repeat(999_999);
+  for (let n = 0; n < 6; n += 1) made.arrears.take(report("on and on"), { lines: [`${n}${line}`], report: true });
   made.free();
   made.settle();
-  expect(made.read("abc123.ndjson")?.length).toBe(4 * 1_000_001);
-  expect(made.said.at(-1)).toMatch(/, but for 2 lines that were too many to be kept$/);
+  expect(made.read("abc123.ndjson")?.length).toBe(2 * 1_000_001);
+  expect(made.said.at(-1)).toMatch(/, but for 4 lines that were too many to be kept$/);
 });

@@ -1,12 +1,16 @@
 /**
  * The copy in the runtime folder of what the state folder has not taken of the closes of a bot, as of its lockout: the next
- * supervisor goes on with it. What the disk has got meanwhile is left out as it is read.
+ * supervisor goes on with it. What the disk has got meanwhile is left out as it is read. A worker leaves its own part there, too,
+ * for its supervisor may have died before it.
  */
 import { join } from "node:path";
 import * as z from "zod";
-import { closeReportSchema, type CloseReport } from "../../core/close-job.ts";
-import { later } from "../../core/later.ts";
-import { readTextIfExists, replaceFile } from "../../platform/files.ts";
+import { closeReportSchema, type CloseReport, type Unwritten } from "../core/close-job.ts";
+import { later } from "../core/later.ts";
+import { readTextIfExists, replaceFile, setAside } from "../platform/files.ts";
+
+/** Variable that tells a worker where the copy is: not in its job, which one of another version would refuse for it. */
+export const SPARE_VARIABLE = "SUPERVISOR_INCIDENTS_SPARE";
 
 /** Of one incident. */
 export interface Arrears {
@@ -31,6 +35,32 @@ const spareSchema = later(() =>
     ),
   }),
 );
+
+/** What a run has left, after what there was of its incident. A report that is on the disk takes the place of an older one. */
+export function withRun(
+  before: Arrears | undefined,
+  report: CloseReport,
+  { lines, report: unreported }: Unwritten,
+): Arrears {
+  const known = new Set(before?.lines);
+  return {
+    lines: [...known, ...lines.filter((line) => !known.has(line))],
+    report: unreported ? report : undefined,
+  };
+}
+
+/** A worker's part: what is there of other runs stays. Never throws; a disk that takes nothing here either keeps nobody from anything. */
+export function leaveInSpare(path: string, folder: string, report: CloseReport, unwritten: Unwritten): void {
+  try {
+    const there = readSpare(path, folder);
+    if (there === undefined) setAside(path, "what it has of closes could not be read");
+    const incidents = new Map(there);
+    incidents.set(report.incident, withRun(incidents.get(report.incident), report, unwritten));
+    writeSpare(path, incidents);
+  } catch {
+    // It is handed over as well.
+  }
+}
 
 /** Throws when it cannot be written. */
 export function writeSpare(path: string, incidents: ReadonlyMap<string, Arrears>): void {
