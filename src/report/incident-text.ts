@@ -41,6 +41,8 @@ export interface RunningReport {
   readonly before: CloseReport["before"];
   readonly orders: readonly SentOrder[];
   readonly timeline: readonly Step[];
+  /** Of the runs that have ended, by class. */
+  readonly errors: Readonly<Record<string, number>>;
 }
 
 export function incidentText(report: IncidentReport): string {
@@ -65,6 +67,7 @@ function runningPage(report: RunningReport): string[] {
     ...section("before", before === null ? ["the account has not been read yet"] : holdings(before)),
     ...section("timeline", timeline(report)),
     ...section("orders", orderLines({ orders })),
+    ...section("errors", errorLines(report)),
   ];
 }
 
@@ -203,7 +206,7 @@ function leftLines({ dust, foreign, unknown = [] }: CloseReport): string[] {
   ];
 }
 
-function errorLines({ errors }: CloseReport): string[] {
+function errorLines({ errors }: Pick<RunningReport, "errors">): string[] {
   return Object.entries(errors).map(([name, count]) => `${name}: ${count}`);
 }
 

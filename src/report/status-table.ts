@@ -233,7 +233,8 @@ function lockRemarks({ name, account, emergency }: BotStatus): readonly string[]
   const arm = `supervisor arm ${name} --reason TEXT`;
   const close = closeCommand(name, account);
   const every = `tried again every ${CLOSE_RETRY_MS / 1_000} s while the supervisor runs`;
-  const again = emergency.retries === true ? every : `${every}, unless a person has acknowledged it`;
+  // Older daemons do not tell.
+  const again = emergency.retries == null ? `${every}, unless a person has acknowledged it` : every;
   const accept = `${name}: supervisor emergency plan ${name} shows what is open; to arm it all the same: ${arm} --accept-positions`;
   const seen = emergency.seen ?? undefined;
   const when = seen === undefined ? "the account is flat" : `the account was flat when last seen, ${seen.at}`;
@@ -262,7 +263,9 @@ function lockRemarks({ name, account, emergency }: BotStatus): readonly string[]
     return [`${name}: locked out, its last close did not end flat: something is open; ${again}`, accept];
   return [
     `${name}: locked out, its last close did not prove the account flat; why: supervisor events --bot ${name}`,
-    `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: ${close}`,
+    emergency.retries == null
+      ? `${name}: an unreadable venue is ${again}; a refused key or venue is not: repair it, then: ${close}`
+      : `${name}: it is ${emergency.retries ? every : "not tried again by itself"}; once what was in its way is repaired: ${close}`,
     accept,
   ];
 }

@@ -154,6 +154,16 @@ test.each([
   expect(text).not.toContain("tried again every");
 });
 
+test.each([
+  [true, "it is tried again every 30 s while the supervisor runs; once"],
+  [false, "it is not tried again by itself; once"],
+  [undefined, "an unreadable venue is tried again every 30 s while the supervisor runs, unless a person"],
+])("statusTable() says whether a close that proved nothing is tried again, as far as %s tells", (retries, said) => {
+  const text = table({ state: "locked", emergency: { ...bot.emergency, state: "unknown", retries } });
+  expect(text).toContain(said);
+  expect(text).toContain("supervisor emergency close bot --yes\n");
+});
+
 test.each(["reduced", "cancelled"])(
   "statusTable() calls an account %s that was left so as it was asked for",
   (outcome) => {

@@ -96,7 +96,7 @@ function runningIn({ dir, lockout: file, lockoutSpare, incidents }: BotFiles): F
 
 function runningReport(
   { incident, bot, account, trigger, later = [], reason, lockedAt, goal = FLAT }: Lockout,
-  { before, orders = [], steps = [], goals = [] }: Partial<IncidentHistory>,
+  { before, orders = [], steps = [], goals = [], errors = {} }: Partial<IncidentHistory>,
 ): RunningReport {
   const about = { incident, bot, account, trigger, later, reason, startedAt: lockedAt, outcome: null };
   return {
@@ -106,6 +106,7 @@ function runningReport(
     before: before ?? null,
     orders,
     timeline: inTime(steps),
+    errors,
   };
 }
 

@@ -158,6 +158,8 @@ const LOCK = {
   goal: { kind: "flat" },
 };
 
+const RUN = { rounds: 1, calls: 1, durationMs: 1 };
+
 test("emergency report shows a close under way as running, before all that have ended", async () => {
   await using rig = rigWith(OLD, NEW, { ...NEW, incident: "run003" });
   rig.write(".supervisor/bots/mine/lock.json", JSON.stringify(LOCK));
@@ -167,6 +169,7 @@ test("emergency report shows a close under way as running, before all that have 
     { kind: "begin", version: 1, at, bot: "mine", exchange: "binanceusdm", goal: { kind: "cancel" } },
     { kind: "snapshot", at, round: 1, positions: OLD.before.positions, orders: 1, maxOrders: 60 },
     { kind: "step", at, text: "round 1: cancelling" },
+    { kind: "end", at, outcome: "residual", reason: "left", ...RUN, orders: [], errors: { throttled: 4 } },
   ];
   rig.write(".supervisor/bots/mine/incidents/run003.ndjson", journal.map((line) => JSON.stringify(line)).join("\n"));
   const { out, code } = await rig.run(command, "report");
@@ -177,6 +180,7 @@ test("emergency report shows a close under way as running, before all that have 
     "goal     cancel open orders, and keep the positions and their stops; then close every position",
     "BTC/USDT:USDT  long  2       56000.00",
     "round 1: cancelling",
+    "errors\n  throttled: 4",
   ])
     expect(out).toContain(part);
   expect(JSON.parse((await rig.run(command, "report", "mine", "--json")).out)).toMatchObject({
@@ -184,6 +188,7 @@ test("emergency report shows a close under way as running, before all that have 
     incident: "run003",
     running: true,
     outcome: null,
+    errors: { throttled: 4 },
   });
   const rows = (await rig.run(command, "report", "--list")).out.trim().split("\n");
   expect(rows.map((row) => row.split(/ +/)[0])).toEqual(["INCIDENT", "run003", "new002", "old001"]);
