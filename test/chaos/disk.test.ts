@@ -170,6 +170,7 @@ test
     disk.free();
     await rig.botUntil("it is written", ({ emergency: { owed: left } }) => left === null);
     const folder = `.supervisor/bots/bot/incidents/${incident}`;
+    expect(JSON.parse(rig.read(".supervisor/bots/bot/closes.json")).closes).toMatchObject([{ incident }]);
     const report = closeReportSchema.parse(JSON.parse(rig.read(`${folder}.json`)));
     expect(report).toMatchObject({ incident, outcome: "flat" });
     const { history } = readJournal(rig.path(`${folder}.ndjson`));

@@ -89,7 +89,7 @@ export class Emergency {
     const path = join(plan.files.dir, "ack.json");
     this.#acknowledged = new NoteFile({ path, schema: acknowledgementSchema, foreign });
     const { incidents: folder, incidentsSpare: spare } = plan.files;
-    this.#arrears = new IncidentArrears({ folder, spare, foreign, fact });
+    this.#arrears = new IncidentArrears({ folder, spare, foreign, fact, found: (report) => this.#tellBot(report) });
     const onTrouble = (text: string): void => fact("alert", text);
     this.lockout = new LockoutStore({
       plan,

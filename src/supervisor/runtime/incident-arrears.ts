@@ -26,6 +26,8 @@ export interface IncidentArrearsDeps {
   /** As in `BotDeps`: what is in the folder is not ours now. */
   readonly foreign?: (() => boolean) | undefined;
   readonly fact: (level: "info" | "alert", text: string) => void;
+  /** A report that an earlier supervisor could not write: it has told nobody else of it either. */
+  readonly found: (report: CloseReport) => void;
 }
 
 export class IncidentArrears {
@@ -79,7 +81,10 @@ export class IncidentArrears {
   /** Each second, while no worker of the bot writes. */
   settle(): void {
     // Not before the first look, as no start needs it.
-    if (!this.#begun) this.#readOthers();
+    if (!this.#begun) {
+      this.#readOthers();
+      for (const { report } of this.#incidents.values()) if (report !== undefined) this.#deps.found(report);
+    }
     if (this.#incidents.size === 0) return;
     this.#looks += 1;
     if (this.#looks % RETRY_LOOKS === 0) this.#write();

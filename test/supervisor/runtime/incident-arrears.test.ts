@@ -11,6 +11,7 @@ function rig() {
   const root = mkdtempSync(join(tmpdir(), "arrears-"));
   const folder = join(root, "incidents");
   const said: string[] = [];
+  const found: string[] = [];
   const run = join(root, "run");
   mkdirSync(run);
   let foreign = false;
@@ -20,11 +21,14 @@ function rig() {
       spare: join(run, "bot.incidents.json"),
       foreign: () => foreign,
       fact: (level, text) => said.push(`${level} ${text.replaceAll(root, "DIR")}`),
+      found: (each) => found.push(each.reason),
     });
   const arrears = start();
   return {
     arrears,
     said,
+    /** Reasons of the reports that an earlier one has left. */
+    found,
     /** The next supervisor. */
     start,
     folder,
@@ -122,7 +126,9 @@ test("IncidentArrears of the next supervisor goes on with what the runtime folde
   made.arrears.end();
   expect(made.said).toHaveLength(1);
   const next = made.start();
+  expect(made.found).toEqual([]);
   next.settle();
+  expect(made.found).toEqual(["first"]);
   expect(next.owed).toContain("2 lines of the journal and the report of incident abc123 yet");
   made.free();
   made.settle(next);
