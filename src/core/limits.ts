@@ -117,6 +117,20 @@ export function planLimits(limits: Limits, powers: LimitPowers): { enforced: Enf
   return { enforced, gaps };
 }
 
+/** A machine that keeps every limit. */
+const ALL_POWERS: LimitPowers = {
+  mode: "v2",
+  obstacles: {},
+  maxOpenFiles: Number.POSITIVE_INFINITY,
+  maxCoreBytes: Number.POSITIVE_INFINITY,
+  minOomScore: -1_000,
+};
+
+/** What the config wants, whether or not the machine has it. */
+export function wantedOf(limits: Limits | undefined): EnforcedLimits {
+  return limits === undefined ? {} : planLimits(limits, ALL_POWERS).enforced;
+}
+
 /** Limits that only a capability could raise so far. */
 function rightsGaps({ openFiles, core, oomScore }: Limits, powers: LimitPowers): LimitGap[] {
   const gaps: LimitGap[] = [];

@@ -1,7 +1,7 @@
 /** Sets the limits of one cgroup of a bot and reads what it uses (https://docs.kernel.org/admin-guide/cgroup-v2.html and cgroup-v1/memory.html). */
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { EnforcedLimits } from "../core/limits.ts";
+import type { Controller, EnforcedLimits } from "../core/limits.ts";
 import { readProc } from "./proc.ts";
 
 /** Length of one accounting period of CPU time, µs: the kernel's default. */
@@ -11,6 +11,13 @@ const US_PER_PERCENT = CPU_PERIOD_US / 100;
 
 /** Memory without and with swap. */
 const V1_MEMORY_FILES = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"] as const;
+/** What v1 shows where memory has no limit: the largest count of pages that it knows, of whatever size, and more than any machine has, bytes. */
+const V1_UNLIMITED_BYTES = 2 ** 62;
+/** The file of each controller in a v2 cgroup that has it. */
+const V2_LIMIT_FILES = { memory: "memory.max", cpu: "cpu.max", pids: "pids.max" } as const satisfies Record<
+  Controller,
+  string
+>;
 
 /** Limits of memory in a cgroup of the memory controller. Swap counts, else a limit is only a slower way to exceed it. */
 export function limitMemory(version: "v1" | "v2", cgroup: string, limits: EnforcedLimits): void {
@@ -41,6 +48,40 @@ export function limitCpu(version: "v1" | "v2", cgroup: string, percent: number):
 /** Limit of processes and threads. */
 export function limitPids(cgroup: string, pids: number): void {
   set(cgroup, "pids.max", pids);
+}
+
+/** Whether the v2 cgroup has the controller: it was handed down to it. */
+export function hasController(cgroup: string, controller: Controller): boolean {
+  return has(cgroup, V2_LIMIT_FILES[controller]);
+}
+
+/** The limit of memory that the kernel keeps in the cgroup, bytes; `undefined` where it keeps none. */
+export function memoryLimit(version: "v1" | "v2", cgroup: string): number | undefined {
+  const bytes = Number(readProc(join(cgroup, version === "v2" ? "memory.max" : V1_MEMORY_FILES[0])) ?? Number.NaN);
+  return bytes < V1_UNLIMITED_BYTES ? bytes : undefined;
+}
+
+/** Takes away the limits of the controller that are set in the cgroup and are not among the `wanted`. */
+export function liftLimits(controller: Controller, version: "v1" | "v2", cgroup: string, wanted: EnforcedLimits): void {
+  const lift = (file: string, value: number | string): void => {
+    if (has(cgroup, file)) set(cgroup, file, value);
+  };
+  const unlimited = version === "v2" ? "max" : -1;
+  switch (controller) {
+    case "memory":
+      if (version === "v2" && wanted.memoryHighBytes === undefined) lift("memory.high", unlimited);
+      if (wanted.memoryBytes !== undefined) return undefined;
+      if (version === "v2") lift("memory.oom.group", 0);
+      // With swap may never be less than without.
+      for (const file of version === "v2" ? ["memory.swap.max", "memory.max"] : V1_MEMORY_FILES.toReversed())
+        lift(file, unlimited);
+      return undefined;
+    case "cpu":
+      if (wanted.cpuPercent !== undefined) return undefined;
+      return version === "v2" ? lift("cpu.max", unlimited) : lift("cpu.cfs_quota_us", unlimited);
+    case "pids":
+      return wanted.pids === undefined ? lift("pids.max", "max") : undefined;
+  }
 }
 
 /** Kills in the cgroup for want of memory since it was made; 0 where nobody counts them. */

@@ -164,10 +164,15 @@ function shareOut(base: string): void {
   if (favour(join(base, LEAF))) openPlaceOfWork(base);
 }
 
-/** Takes away empty v1 cgroups that an earlier supervisor of this installation left; those with processes in them stay. */
-export function removeStaleCgroups({ places }: Controllers, installation: string): void {
-  for (const { version, folder } of Object.values(places)) {
-    if (version !== "v1") continue;
+/**
+ * Takes away empty v1 cgroups that an earlier supervisor of this installation left here, also where nothing is limited any more; those
+ * with processes in them stay.
+ */
+export function removeStaleCgroups(installation: string): void {
+  const [mounts, own] = [readProc("/proc/self/mountinfo") ?? "", readProc("/proc/self/cgroup") ?? ""];
+  for (const controller of CONTROLLERS) {
+    const folder = ownV1Folder(mounts, own, controller);
+    if (folder === undefined) continue;
     for (const name of listFolder(folder))
       if (name.startsWith("bot-") && name.endsWith(`-${installation}`)) removeCgroup(join(folder, name));
   }

@@ -1,9 +1,11 @@
 /** The limits of one bot: what of them holds here, the cgroups they need at each start, and what its memory does meanwhile. */
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
+  CONTROLLERS,
   controllersOf,
   planLimits,
+  wantedOf,
   type Controller,
   type EnforcedLimits,
   type LimitGap,
@@ -15,13 +17,17 @@ import type { Clock } from "../../platform/clock.ts";
 import { removeCgroup } from "../../platform/cgroup.ts";
 import {
   countOomKills,
+  hasController,
+  liftLimits,
   limitCpu,
   limitMemory,
   limitPids,
+  memoryLimit,
   residentMemory,
   usedMemory,
   wasKilledWhole,
 } from "../../platform/cgroup-limits.ts";
+import { moveInto, v1CgroupOfStart } from "../../platform/cgroup-move.ts";
 import { handDown, type ControllerPlace, type Controllers } from "../../platform/controllers.ts";
 import { memoryPressure } from "../../platform/pressure.ts";
 import { limitPrefix, processPowers } from "../../platform/process-limits.ts";
@@ -43,6 +49,15 @@ export interface BotLimitsDeps {
 interface Leaf {
   readonly version: ControllerPlace["version"];
   readonly path: string;
+}
+
+/** A start of an earlier supervisor that is gone on with. */
+export interface AdoptedStart {
+  readonly invocationId: string;
+  /** Its own in the v2 hierarchy. */
+  readonly cgroup: string | undefined;
+  /** Its main process and all pids of its tree, as of now; `undefined`: it has ended. */
+  readonly living: { readonly pid: number; readonly pids: () => readonly number[] } | undefined;
 }
 
 export interface LimitPlan {
@@ -67,6 +82,12 @@ export class BotLimits {
   #cgroup: string | undefined;
   /** Nothing was limited since the last `settle`: a restart without limits passes it by. */
   #settled = false;
+  /** The living start was adopted. */
+  #adopted = false;
+  /** Controllers whose limits do not hold for the adopted start, or not wholly. */
+  readonly #unmet = new Set<Controller>();
+  /** What the adopted start had in memory before is not in the count of its cgroup. */
+  #undercounted = false;
   #earlierOomKills = 0;
   /** Counts at the last look and at the one before. */
   #seenOomKills: readonly [number, number] = [0, 0];
@@ -105,16 +126,32 @@ export class BotLimits {
     const used = controller === "memory" ? usedMemory(leaf.version, leaf.path) : undefined;
     const { memoryBytes } = enforced;
     if (used !== undefined && memoryBytes !== undefined && used >= memoryBytes)
-      return this.#deps.fact(
-        "warn",
-        `limits.memory ${formatSize(memoryBytes)} holds from the next start on: the bot uses ${formatSize(used)} now, and the kernel would kill it`,
-      );
+      return this.#tellTooMuch(memoryBytes, used);
     try {
       setLimit(controller, leaf, enforced);
+      if (!(controller === "memory" && this.#undercounted)) this.#unmet.delete(controller);
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
-      this.#deps.fact("alert", `${why}; the new limit holds from the next start on`);
+      this.#tellUnmet(controller, `limits.${controller} holds from the next start on: ${messageOf(error)}`);
     }
+  }
+
+  #tellTooMuch(memoryBytes: number, used: number): void {
+    this.#tellUnmet(
+      "memory",
+      `limits.memory ${formatSize(memoryBytes)} holds from the next start on: the bot uses ${formatSize(used)} now, and the kernel would kill it`,
+    );
+  }
+
+  /** A limit of the living start does not hold. That alone ends no bot that may trade, however strict its limits are. */
+  #tellUnmet(controller: Controller, text: string): void {
+    if (this.#adopted) this.#unmet.add(controller);
+    const strict = this.#deps.limits?.strict === true;
+    this.#deps.fact("alert", strict ? `${text}; limits.strict ends no bot that runs` : text);
+  }
+
+  /** Limits of the config that do not hold for the bot as it was adopted, or not wholly: a start makes them. */
+  get unmet(): readonly Controller[] {
+    return [...this.#unmet];
   }
 
   /** Why the bot must not be started; `undefined` when it may. */
@@ -124,9 +161,10 @@ export class BotLimits {
     return `limits.strict forbids this start: ${gaps.map(({ key, message }) => `limits.${key} ${message}`).join("; ")}`;
   }
 
-  /** The limit that the kernel holds the bot to, bytes; `null` without one. */
+  /** The limit that the kernel holds the living start to, as it says itself, bytes; `null` without one. */
   get memoryBytes(): number | null {
-    return this.#plan.enforced.memoryBytes ?? null;
+    const leaf = this.#leaves.get("memory");
+    return leaf === undefined ? null : (memoryLimit(leaf.version, leaf.path) ?? null);
   }
 
   /** Processes of the bot that the kernel has killed for want of memory since the supervisor started. */
@@ -136,7 +174,7 @@ export class BotLimits {
 
   /** Memory of the living start as the kernel counts it, bytes; `undefined` where no limit has it counted. */
   get usedBytes(): number | undefined {
-    const leaf = this.#leaves.get("memory");
+    const leaf = this.#undercounted ? undefined : this.#leaves.get("memory");
     return leaf === undefined ? undefined : usedMemory(leaf.version, leaf.path);
   }
 
@@ -168,16 +206,89 @@ export class BotLimits {
     return limitPrefix(this.#plan.enforced, this.#procsToJoin(), env);
   }
 
-  /** Goes on with the start of an earlier supervisor: its cgroups are the same, and their limits are set again. */
-  adopt(invocationId: string, cgroup: string | undefined): void {
-    try {
-      this.#enterCgroups(invocationId, cgroup);
-      for (const [controller, leaf] of this.#leaves) this.#setOnLiving(controller, leaf);
-    } catch (error) {
-      this.#deps.fact("alert", error instanceof Error ? error.message : String(error));
-    }
+  /**
+   * Goes on with the start of an earlier supervisor: it is looked up in which cgroups it is, as that one may have sat elsewhere and
+   * had other limits. What the config wants now is set there, what it does not want any more is taken away. Never throws.
+   */
+  adopt(start: AdoptedStart): void {
+    this.#settled = false;
+    this.#adopted = true;
+    this.#cgroup = start.cgroup;
+    for (const controller of CONTROLLERS)
+      try {
+        this.#goOnWith(controller, start);
+      } catch (error) {
+        this.#tellUnmet(controller, `limits.${controller} does not hold before the next start: ${messageOf(error)}`);
+      }
     const kills = this.#countOomKills();
     this.#seenOomKills = [kills, kills];
+  }
+
+  #goOnWith(controller: Controller, start: AdoptedStart): void {
+    const { limits, controllers } = this.#deps;
+    const place = controllers?.places[controller];
+    const found = this.#find(controller, start);
+    if (found !== undefined) {
+      this.#leaves.set(controller, found);
+      if (start.living !== undefined) this.#lift(controller, found);
+    }
+    if (place === undefined || start.living === undefined || !controllersOf(limits).includes(controller)) return;
+    const leaf = found ?? this.#takeIn(controller, place, start);
+    if (leaf === undefined) return;
+    this.#leaves.set(controller, leaf);
+    this.#setOnLiving(controller, leaf);
+  }
+
+  /** Takes away what the config does not limit any more. */
+  #lift(controller: Controller, { version, path }: Leaf): void {
+    try {
+      liftLimits(controller, version, path, wantedOf(this.#deps.limits));
+    } catch (error) {
+      const why = messageOf(error);
+      this.#tellUnmet(
+        controller,
+        `a limit of ${controller} that the config has no more holds until the next start: ${why}`,
+      );
+    }
+  }
+
+  /** The cgroup of ours in which the start is, or was; `undefined` where it has none. */
+  #find(controller: Controller, { invocationId, cgroup, living }: AdoptedStart): Leaf | undefined {
+    if (cgroup !== undefined && hasController(cgroup, controller)) return { version: "v2", path: cgroup };
+    if (living !== undefined) {
+      const path = v1CgroupOfStart(living.pid, invocationId, controller);
+      return path === undefined ? undefined : { version: "v1", path };
+    }
+    const place = this.#deps.controllers?.places[controller];
+    const path = join(place?.folder ?? "", this.#deps.cgroupName, invocationId);
+    return place?.version === "v1" && existsSync(path) ? { version: "v1", path } : undefined;
+  }
+
+  /** Makes a cgroup for limits that are new to the living start, and moves its whole tree there; `undefined`: it is left where it is. */
+  #takeIn(controller: Controller, place: ControllerPlace, start: AdoptedStart): Leaf | undefined {
+    const { invocationId, cgroup, living } = start;
+    const pids = living?.pids ?? (() => []);
+    const { memoryBytes } = this.#plan.enforced;
+    const moves = controller === "memory" && place.version === "v1";
+    // Use and growth are watched without it.
+    if (moves && memoryBytes === undefined) return undefined;
+    const used = moves ? residentMemory(pids()) : 0;
+    if (moves && memoryBytes !== undefined && used >= memoryBytes) {
+      this.#tellTooMuch(memoryBytes, used);
+      return undefined;
+    }
+    const leaf = this.#makeLeaf(controller, place, invocationId, cgroup);
+    const failure = moveInto(leaf.path, pids);
+    if (failure !== undefined) throw new Error(failure);
+    if (moves) {
+      // The kernel leaves what is charged where it was charged.
+      this.#undercounted = true;
+      this.#tellUnmet(
+        "memory",
+        `limits.memory holds for what the bot takes from now on; the ${formatSize(used)} that it has already count from its next start on`,
+      );
+    }
+    return leaf;
   }
 
   /** Whether the kernel has just killed for want of memory; asked when the bot ended by SIGKILL, or adopted, so that nobody knows how. */
@@ -193,7 +304,7 @@ export class BotLimits {
   look(pids: () => readonly number[]): boolean {
     this.#noteOomKills();
     if (!this.#soft.wanted) return false;
-    const leaf = this.#leaves.get("memory");
+    const leaf = this.#undercounted ? undefined : this.#leaves.get("memory");
     const usedBytes = leaf === undefined ? residentMemory(pids()) : usedMemory(leaf.version, leaf.path);
     const pressurePercent = this.#cgroup === undefined ? undefined : memoryPressure(this.#cgroup);
     return this.#soft.look({ usedBytes, pressurePercent });
@@ -207,6 +318,11 @@ export class BotLimits {
     this.#earlierOomKills += this.#countOomKills();
     this.#seenOomKills = [0, 0];
     this.#soft.reset();
+    this.#adopted = false;
+    this.#undercounted = false;
+    this.#unmet.clear();
+    // An earlier supervisor may have made them elsewhere than we do.
+    for (const { version, path } of this.#leaves.values()) if (version === "v1") removeCgroup(dirname(path));
     this.#leaves.clear();
     for (const place of Object.values(this.#deps.controllers?.places ?? {}))
       if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
@@ -259,6 +375,10 @@ const SETTINGS = {
   cpu: ["cpuPercent"],
   pids: ["pids"],
 } as const satisfies Record<Controller, readonly (keyof EnforcedLimits)[]>;
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
 
 function planOf({ limits, controllers, user }: BotLimitsDeps): LimitPlan {
   const bare = limits === undefined || controllers === undefined;

@@ -84,7 +84,7 @@ export class BotProcess {
 
   /** It was adopted, and the config would start it otherwise now. */
   get outdated(): boolean {
-    return this.#outdated;
+    return this.#outdated || this.#deps.limits.unmet.length > 0;
   }
 
   get #plan(): BotPlan {
@@ -129,8 +129,7 @@ export class BotProcess {
     });
     if (child === undefined) return this.#noteExit(before);
     this.#exited = ended.promise;
-    starter.adopt(before);
-    this.#generation = this.#createGeneration({
+    const adopted = this.#createGeneration({
       generation,
       invocationId,
       child,
@@ -138,6 +137,8 @@ export class BotProcess {
       cgroup: before.cgroup ?? undefined,
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
     });
+    this.#generation = adopted;
+    starter.adopt(before, () => adopted.treePids());
     this.#post({ kind: "adopted", generation, ready });
     if (judged.outdated) fact("warn", outdatedText(this.#plan.name));
     return true;

@@ -194,7 +194,7 @@ export class Daemon {
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
     if (this.#cgroup.base === undefined)
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
-    if (this.#controllers !== undefined) removeStaleCgroups(this.#controllers, installationOf(loaded.dirs));
+    removeStaleCgroups(installationOf(loaded.dirs));
     const remains = surveyBots(loaded.dirs);
     for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
     this.#backups.restores.begin();

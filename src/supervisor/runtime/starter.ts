@@ -227,11 +227,15 @@ export class Starter {
     return this.#identity?.definition;
   }
 
-  /** Goes on with the start of an earlier supervisor. */
-  adopt(identity: Identity): void {
+  /** Goes on with the start of an earlier supervisor; `pids` are those of its tree, `undefined` when it has ended. */
+  adopt(identity: Identity, pids?: () => readonly number[]): void {
     this.#identity = identity;
-    const { cgroup, invocationId } = identity;
-    this.#deps.limits.adopt(invocationId, cgroup === null ? undefined : join(cgroup, invocationId));
+    const { cgroup, invocationId, pid } = identity;
+    this.#deps.limits.adopt({
+      invocationId,
+      cgroup: cgroup === null ? undefined : join(cgroup, invocationId),
+      living: pids === undefined ? undefined : { pid, pids },
+    });
   }
 
   /** The environment that the start of `identity` was given, as far as the config still says the same. */

@@ -382,8 +382,19 @@ function collision(config: BotConfig | undefined, fleet: Fleet): string | undefi
 function staleness(fleet: Fleet, after: BotConfig, dirs: Dirs): KeyChange | undefined {
   const bot = fleet.bots.get(after.name);
   if (bot?.definition === undefined || !isUp(bot.loop.state)) return undefined;
-  if (definitionNow(planBot(after.name, after, dirs)) === bot.definition) return undefined;
+  if (definitionNow(planBot(after.name, after, dirs)) === bot.definition) return limitStaleness(bot);
   if (bot.outdated || after.envFile === undefined)
     return { key: "definition", before: "as it was started", after: "as the config says", meaning: "restart" };
   return { key: "envFile", before: "content as it was started with", after: "content of now", meaning: "restart" };
+}
+
+/** Limits that came while no daemon lived, and that only a start can make hold. */
+function limitStaleness({ limits: { unmet } }: Bot): KeyChange | undefined {
+  if (unmet.length === 0) return undefined;
+  return {
+    key: "limits",
+    before: `not in force: ${unmet.join(", ")}`,
+    after: "as the config says",
+    meaning: "restart",
+  };
 }

@@ -1,0 +1,49 @@
+/** Where a living process is in the hierarchies of the controllers, and how a whole tree is moved into another cgroup (cgroups(7)). */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Controller } from "../core/limits.ts";
+import { cgroupPids, ownV1Folder } from "./cgroup.ts";
+import { readProc } from "./proc.ts";
+
+/** A tree that has forked in all of these rounds is not got hold of. */
+const MAX_ROUNDS = 20;
+
+/**
+ * Folder of the v1 cgroup that a supervisor, wherever it sat, has made for the start in which `pid` is; `undefined` when it is in none.
+ * The bot may have made others below it.
+ */
+export function v1CgroupOfStart(pid: number, invocationId: string, controller: Controller): string | undefined {
+  const own = ownV1Folder(readProc("/proc/self/mountinfo") ?? "", readProc(`/proc/${pid}/cgroup`) ?? "", controller);
+  const parts = own?.split("/") ?? [];
+  const at = parts.indexOf(invocationId);
+  return parts[at - 1]?.startsWith("bot-") === true ? parts.slice(0, at + 1).join("/") : undefined;
+}
+
+/**
+ * Moves all of `pids` into the cgroup, asking for them anew until none is outside: what is forked meanwhile begins where
+ * its parent is. Says why that failed; `undefined`: the whole tree is in. Throws when the cgroup cannot be read.
+ */
+export function moveInto(cgroup: string, pids: () => readonly number[]): string | undefined {
+  const gone = new Set<number>();
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const inside = new Set(cgroupPids(cgroup));
+    const outside = pids().filter((pid) => !inside.has(pid) && !gone.has(pid));
+    if (outside.length === 0) return undefined;
+    for (const pid of outside) {
+      const failure = move(pid, cgroup);
+      if (failure === "gone") gone.add(pid);
+      else if (failure !== undefined) return `cannot move pid ${pid} into ${cgroup}: ${failure}`;
+    }
+  }
+  return `cannot move the bot into ${cgroup}: it starts processes faster than they are found`;
+}
+
+function move(pid: number, cgroup: string): string | undefined {
+  try {
+    writeFileSync(join(cgroup, "cgroup.procs"), String(pid), { flag: "r+" });
+    return undefined;
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ESRCH") return "gone";
+    return cause instanceof Error ? cause.message : String(cause);
+  }
+}
