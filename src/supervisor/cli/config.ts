@@ -131,7 +131,8 @@ async function check(io: CliIo, options: ReadOptions): Promise<void> {
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     const limits = hasLimits(loaded) ? limitWarnings(loaded, await seeCgroups(loaded)) : [];
-    const warnings = [...checkEnvironment(loaded), ...(await recipientWarnings(loaded)), ...limits];
+    const limitTexts = limits.map(({ text }) => text);
+    const warnings = [...checkEnvironment(loaded), ...(await recipientWarnings(loaded)), ...limitTexts];
     const bots = Object.keys(loaded.config.bots);
     if (options.online === true) await online(loaded, io, options);
     for (const warning of warnings) io.err(warning);

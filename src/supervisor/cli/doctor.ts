@@ -2,7 +2,8 @@
 import { EXIT } from "../../core/exit-code.ts";
 import { plainText } from "../../core/plain-text.ts";
 import { ConfigError } from "../runtime/config/issues.ts";
-import { ok, warning, type Finding } from "./doctor/finding.ts";
+import { locateConfig } from "../runtime/config/locate.ts";
+import { ok, problem, warning, type Finding } from "./doctor/finding.ts";
 import { folderFindings } from "./doctor/folders.ts";
 import { machineFindings } from "./doctor/machine.ts";
 import { systemdFindings } from "./doctor/systemd.ts";
@@ -58,12 +59,25 @@ async function placeOf(options: Options, io: CliIo): Promise<Place | Finding> {
   try {
     return await findPlace(options, io);
   } catch (error) {
-    if (error instanceof ConfigError) return warning("config", error.message, CHECK_CONFIG);
-    throw error;
+    if (!(error instanceof ConfigError)) throw error;
+    // Before there is a config, a machine may be looked at all the same.
+    return isGiven(options, io)
+      ? problem("config", error.message, CHECK_CONFIG)
+      : warning("config", error.message, CHECK_CONFIG);
   }
 }
 
-/** What of the config does not hold on this machine; a config with mistakes is for `config check`. */
+/** Whether there is a config that a daemon would be started with here. */
+function isGiven({ config: file }: Options, { env, cwd }: CliIo): boolean {
+  try {
+    locateConfig({ file, env, cwd });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What of the config does not hold on this machine, and the mistakes for which no daemon would start with it. */
 async function configFindings(options: Options, io: CliIo, cgroups: SeenCgroups): Promise<readonly Finding[]> {
   const { loadConfig } = await import("../runtime/config/load.ts");
   const { checkEnvironment } = await import("../runtime/config/environment.ts");
@@ -73,7 +87,9 @@ async function configFindings(options: Options, io: CliIo, cgroups: SeenCgroups)
   try {
     const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
     return [
-      ...limitWarnings(loaded, cgroups).map((text) => warning("limits", text, "docs/limits.md")),
+      ...limitWarnings(loaded, cgroups).map(({ text, strict }) =>
+        (strict ? problem : warning)("limits", text, "docs/limits.md"),
+      ),
       ...[...checkEnvironment(loaded), ...(await recipientWarnings(loaded))].map((text) =>
         warning("config", text, CHECK_CONFIG),
       ),
@@ -89,6 +105,6 @@ async function configFindings(options: Options, io: CliIo, cgroups: SeenCgroups)
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     const [head, ...mistakes] = error.message.split("\n");
-    return (mistakes.length > 0 ? mistakes : [head ?? ""]).map((text) => warning("config", text, CHECK_CONFIG));
+    return (mistakes.length > 0 ? mistakes : [head ?? ""]).map((text) => problem("config", text, CHECK_CONFIG));
   }
 }

@@ -24,13 +24,22 @@ export function hasLimits({ config }: LoadedConfig): boolean {
   return Object.values(config.bots).some(({ limits }) => limits !== undefined);
 }
 
+export interface LimitWarning {
+  readonly text: string;
+  /** The bot would not be started for it. */
+  readonly strict: boolean;
+}
+
 /** The gaps as warnings of the config file, one line each. */
-export function limitWarnings({ config, issueAt }: LoadedConfig, { controllers, pid }: Judged): readonly string[] {
+export function limitWarnings(
+  { config, issueAt }: LoadedConfig,
+  { controllers, pid }: Judged,
+): readonly LimitWarning[] {
   const by =
     pid === undefined ? "seen from this shell; a unit's daemon may be given others" : `for the daemon, pid ${pid}`;
   return limitGaps(Object.values(config.bots), controllers, pid).map(({ bot, key, message, strict }) => {
     const end = strict ? "; limits.strict forbids the start" : "";
-    return formatWarning(issueAt(["bots", bot, "limits", key], `${message}${end} (${by})`));
+    return { text: formatWarning(issueAt(["bots", bot, "limits", key], `${message}${end} (${by})`)), strict };
   });
 }
 

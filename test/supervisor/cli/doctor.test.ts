@@ -73,18 +73,39 @@ test("doctor has one line for each check, and each that is not ok says what to d
   for (const line of lines.filter((each) => !each.startsWith("ok"))) expect(line).toMatch(/; do: \S/);
 });
 
-test("doctor --json is one object; a mistake in the config is told with its line", async () => {
-  const { out } = await doctor("version: 1\nbots: { a: { command: [sh], after: [b] } }\n", "--json");
+test("doctor --json is one object; a mistake in the config is a problem, told with its line", async () => {
+  const { out, code } = await doctor("version: 1\nbots: { a: { command: [sh], after: [b] } }\n", "--json");
   // Safe: the command's own JSON.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-  const { findings } = JSON.parse(out) as { findings: Finding[] };
+  const { ok, findings } = JSON.parse(out) as { ok: boolean; findings: Finding[] };
+  expect([ok, code]).toEqual([false, 1]);
   expect(findings).toContainEqual({
     check: "config",
-    result: "warning",
+    result: "problem",
     text: expect.stringMatching(/^supervisor\.yaml:2: bots\.a\.after\.0: "b" is not a bot/),
     fix: "supervisor config check",
   });
 });
+
+test("doctor exits 1 for a config that is named and is not there", async () => {
+  const { out, code } = await doctor(CONFIG, "--config", join(folder, "none.yaml"));
+  expect(code).toBe(1);
+  expect(out).toMatch(/^PROBLEM config .*none\.yaml/m);
+});
+
+test.each([
+  [true, "PROBLEM", 1],
+  [false, "warning", 0],
+])(
+  "doctor, where limits.strict is %s and a limit does not hold here, says %s and exits %d",
+  async (strict, mark, exit) => {
+    const { out, code } = await doctor(
+      `version: 1\nbots: { a: { command: [sh], limits: { openFiles: 1073741816, strict: ${strict} } } }\n`,
+    );
+    expect(out).toMatch(new RegExp(`^${mark} limits .*openFiles: is \\d+ here and not 1073741816`, "m"));
+    expect(code).toBe(exit);
+  },
+);
 
 test.skipIf(!existsSync("/dev/shm"))("doctor exits 1 for a state folder that a reboot would empty", async () => {
   const { out, code } = await doctor(`stateDir: /dev/shm/sv-doctor-none\n${CONFIG}`);
