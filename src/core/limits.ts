@@ -68,6 +68,8 @@ export interface LimitPowers {
   readonly mode: "v2" | "hybrid" | "none";
   /** Why a controller cannot be used; one that is not named here can. */
   readonly obstacles: Readonly<Partial<Record<Controller, string>>>;
+  /** The kernel slows down what is above `memoryHigh`: the memory controller is one of v2. */
+  readonly slowsMemory: boolean;
   /** The most open files a child can be allowed. */
   readonly maxOpenFiles: number;
   /** The largest core size a child can be allowed, bytes; Infinity without a bound. */
@@ -92,9 +94,11 @@ export interface EnforcedLimits {
 export interface LimitGap {
   readonly key: LimitKey;
   readonly message: string;
+  /** The supervisor keeps it by itself, with less effect than the kernel: no reason to forbid a start. */
+  readonly watched?: true;
 }
 
-/** What is applied of `limits` on a machine with `powers`, and what is not. `memoryHigh` is watched by the supervisor and never a gap. */
+/** What is applied of `limits` on a machine with `powers`, and what is not. `memoryHigh` is at least watched by the supervisor. */
 export function planLimits(limits: Limits, powers: LimitPowers): { enforced: EnforcedLimits; gaps: LimitGap[] } {
   const gaps: LimitGap[] = [];
   const { memory, memoryHigh, cpu, pids, openFiles, core, oomScore } = limits;
@@ -114,6 +118,13 @@ export function planLimits(limits: Limits, powers: LimitPowers): { enforced: Enf
     ...(oomScore === undefined ? {} : { oomScore: Math.max(oomScore, powers.minOomScore) }),
   };
   gaps.push(...rightsGaps(limits, powers));
+  if (memoryHigh !== undefined && !powers.slowsMemory)
+    gaps.push({
+      key: "memoryHigh",
+      message:
+        "does not slow the bot down here, for want of the memory controller of cgroup v2: the supervisor watches it, and tells the bot to degrade",
+      watched: true,
+    });
   return { enforced, gaps };
 }
 
@@ -121,6 +132,7 @@ export function planLimits(limits: Limits, powers: LimitPowers): { enforced: Enf
 const ALL_POWERS: LimitPowers = {
   mode: "v2",
   obstacles: {},
+  slowsMemory: true,
   maxOpenFiles: Number.POSITIVE_INFINITY,
   maxCoreBytes: Number.POSITIVE_INFINITY,
   minOomScore: -1_000,

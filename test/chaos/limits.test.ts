@@ -197,6 +197,12 @@ describe.each([
     expect(rig.read(".supervisor/run/bots/bot.level")).toBe("degraded\n");
     writeFileSync(rig.path("release"), "");
     await rig.botUntil("the bot is normal again", ({ level }) => level === "normal");
+    const slow = "memoryHigh does not slow the bot down here";
+    expect(rig.journal.filter(({ text }) => text.includes(slow)).map(({ level }) => level)).toEqual(["warn"]);
+    for (const verb of [["doctor"], ["config", "check"]]) {
+      const { out, err } = await rig.cli(...verb);
+      expect(out + err).toContain("does not slow the bot down here");
+    }
     const told = rig.journal.filter(({ text }) => text.includes("memoryHigh 120.0 MiB"));
     expect(told.map(({ level }) => level)).toEqual(["alert", "info"]);
   });

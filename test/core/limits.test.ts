@@ -5,6 +5,7 @@ import { controllersOf, isMemoryHigh, limitsSchema, planLimits, type LimitPowers
 const ALL: LimitPowers = {
   mode: "v2",
   obstacles: {},
+  slowsMemory: true,
   maxOpenFiles: 20_000,
   maxCoreBytes: Number.POSITIVE_INFINITY,
   minOomScore: 0,
@@ -12,6 +13,7 @@ const ALL: LimitPowers = {
 const NONE: LimitPowers = {
   ...ALL,
   mode: "none",
+  slowsMemory: false,
   obstacles: { memory: "no cgroups", cpu: "no cgroups", pids: "no cgroups" },
 };
 const MIB = 1_024 ** 2;
@@ -43,6 +45,7 @@ describe("planLimits()", () => {
         "memory is not enforced here: no cgroups",
         "cpu is not enforced here: no cgroups",
         "pids is not enforced here: no cgroups",
+        "memoryHigh does not slow the bot down here, for want of the memory controller of cgroup v2: the supervisor watches it, and tells the bot to degrade",
       ],
     ],
     [

@@ -71,7 +71,8 @@ export function planFor(limits: Limits, controllers: Controllers, user: User | u
   for (const controller of controllersOf(limits))
     if (controllers.places[controller]?.version === "v1" && joinsAsItself(user))
       obstacles[controller] = "a bot of another user joins its cgroups only with setpriv (package util-linux)";
-  return planLimits(limits, { mode: controllers.mode, obstacles, ...processPowers(pid) });
+  const slowsMemory = controllers.places.memory?.version === "v2";
+  return planLimits(limits, { mode: controllers.mode, obstacles, slowsMemory, ...processPowers(pid) });
 }
 
 export class BotLimits {
@@ -156,7 +157,7 @@ export class BotLimits {
 
   /** Why the bot must not be started; `undefined` when it may. */
   get refusal(): string | undefined {
-    const { gaps } = this.#plan;
+    const gaps = this.#plan.gaps.filter(({ watched }) => watched !== true);
     if (this.#deps.limits?.strict !== true || gaps.length === 0) return undefined;
     return `limits.strict forbids this start: ${gaps.map(({ key, message }) => `limits.${key} ${message}`).join("; ")}`;
   }

@@ -48,6 +48,6 @@ function limitGaps(bots: readonly BotConfig[], controllers: Controllers, pid: nu
   return bots.flatMap(({ name, limits, user }) => {
     if (limits === undefined) return [];
     const { gaps } = planFor(limits, controllers, lookUp(user).user, pid);
-    return gaps.map((gap) => ({ ...gap, bot: name, strict: limits.strict }));
+    return gaps.map((gap) => ({ ...gap, bot: name, strict: limits.strict && gap.watched !== true }));
   });
 }
