@@ -1,5 +1,16 @@
 /** Four suites: `unit` is part of `bun run check`; `servers` is what needs database servers of its own and takes long; `chaos` drives the compiled binary and takes minutes; `systemd` boots the shipped unit. */
+import { readFileSync } from "node:fs";
 import { defineConfig } from "vitest/config";
+
+/** The shipped files of units and log rotation, which the bundler imports `with { type: "text" }`. */
+const shippedText = {
+  name: "shipped-text",
+  enforce: "pre",
+  load: (id: string) =>
+    /\/config\/(systemd|logrotate)\/[^/]+$/.test(id)
+      ? `export default ${JSON.stringify(readFileSync(id, "utf8"))};`
+      : undefined,
+} as const;
 
 /** Tests that start PostgreSQL and Redis servers again and again. */
 const servers = [
@@ -9,6 +20,7 @@ const servers = [
 ];
 
 export default defineConfig({
+  plugins: [shippedText],
   test: {
     pool: "threads",
     projects: [

@@ -21,7 +21,8 @@ const layers: { readonly [folder: string]: Layer } = {
   "src/supervisor": { imports: ["src/supervisor/cli", ...ground], packages: ["node:*"] },
   "src/supervisor/cli": {
     imports: ["src/supervisor/runtime", ...neighbours, "src/demo", "src/bot", ...ground],
-    packages: ["commander", "zod", "node:*", "package.json"],
+    // The files of config/ that an install writes are carried as text.
+    packages: ["commander", "zod", "node:*", "package.json", "config/systemd", "config/logrotate"],
   },
   "src/supervisor/runtime": {
     imports: [...neighbours, ...ground],

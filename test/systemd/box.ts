@@ -53,8 +53,31 @@ export class Box implements AsyncDisposable {
     }
   }
 
+  /** Boots with systemd alone, the bot's program and its config at `/root/my.yaml`; the binary is where somebody has downloaded it to. */
+  static async bare(
+    binary: string,
+    bot: Readonly<Record<string, unknown>>,
+    more: Readonly<Record<string, unknown>>,
+  ): Promise<Box> {
+    const box = new Box();
+    try {
+      await box.#tool("up", "--bind-ro", `${inject("supervisorBinary")}:${binary}`);
+      await box.write("/opt/bot.sh", readFileSync(join(import.meta.dirname, "bot.sh"), "utf8"), 0o755);
+      await box.do("mkdir", "-m", "0777", "/opt/bot");
+      await box.configure(bot, more, "/root/my.yaml");
+      return box;
+    } catch (error) {
+      await box[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
   /** JSON is YAML too. The folders are named, so that commands without systemd's environment find them. */
-  configure(bot: Readonly<Record<string, unknown>>, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
+  configure(
+    bot: Readonly<Record<string, unknown>>,
+    more: Readonly<Record<string, unknown>> = {},
+    file = CONFIG,
+  ): Promise<void> {
     const config = {
       version: 1,
       ...more,
@@ -73,7 +96,7 @@ export class Box implements AsyncDisposable {
         },
       },
     };
-    return this.write(CONFIG, JSON.stringify(config, undefined, 2));
+    return this.write(file, JSON.stringify(config, undefined, 2));
   }
 
   /** Settings of the `[Service]` section on top of the shipped unit, which itself stays as it is; they take the place of earlier ones. */

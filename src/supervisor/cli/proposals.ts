@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   arm: [],
   restore: [],
   drill: [],
+  install: [],
   upgrade: [],
   selftest: [],
   doctor: [],

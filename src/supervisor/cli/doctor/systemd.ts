@@ -69,7 +69,7 @@ export function unitFindings(answer: string | undefined, daemon: number | undefi
       warning(
         "unit",
         `${UNIT} is not installed (${unit.get("LoadState") ?? "unknown"}): nothing starts the daemon at boot or after its death`,
-        "docs/systemd.md, three commands",
+        "supervisor install",
       ),
     ];
   const findings = [runsFinding(unit, daemon)];

@@ -1,9 +1,36 @@
 /** The config that `supervisor config init` writes: it passes `config check` as it is and says what to change first. */
+import type { Dirs } from "./paths.ts";
 
 /** A commented starter with one bot that only counts; every line of it is valid. */
 export function starterConfig(): string {
   return STARTER;
 }
+
+/** The same for a machine where a service manager has given the daemon `folders`, with a backup of this config, which lies at `file`. */
+export function installedStarterConfig(folders: Dirs, file: string): string {
+  const named = Object.entries(folders).map(([key, path]) => `${key}: ${path}`);
+  const [head = "", tail = ""] = STARTER.split(FOLDERS);
+  return [head, FOLDERS_NAMED, ...named.map((line) => `${line}\n`), tail, backupsOf(folders.stateDir, file)].join("");
+}
+
+const FOLDERS_NAMED = "# Folders of the unit; named, so that commands typed in a shell find them, too.\n";
+
+function backupsOf(stateDir: string, file: string): string {
+  return `
+# Add the databases of your bots, and a bucket: docs/backup.md.
+backups:
+  stores:
+    local: { kind: directory, path: ${stateDir}/backups }
+  targets:
+    config: { kind: files, paths: [${file}], schedule: "@daily" }
+`;
+}
+
+const FOLDERS = `# State, sockets and logs go to .supervisor beside this file, unless you say otherwise:
+# stateDir: /var/lib/tradingbot
+# runtimeDir: /run/tradingbot
+# logDir: /var/log/tradingbot
+`;
 
 const STARTER = `# Supervisor: keeps the bots below alive, and closes their positions when it cannot.
 #
@@ -16,11 +43,7 @@ const STARTER = `# Supervisor: keeps the bots below alive, and closes their posi
 
 version: 1
 
-# State, sockets and logs go to .supervisor beside this file, unless you say otherwise:
-# stateDir: /var/lib/tradingbot
-# runtimeDir: /run/tradingbot
-# logDir: /var/log/tradingbot
-
+${FOLDERS}
 bots:
   # The name of the bot: lower-case letters, digits and dashes.
   counter:
