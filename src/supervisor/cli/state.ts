@@ -3,7 +3,7 @@ import { counted } from "../../core/counted.ts";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { InvalidArgumentError, Option, type Command } from "commander";
+import { Argument, InvalidArgumentError, Option, type Command } from "commander";
 import { LEVELS } from "../../core/degradation.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import type { Level } from "../../core/gate.ts";
@@ -62,7 +62,7 @@ export const command: Verb = {
       )
       .action((bot: string, options: SalvageOptions) => salvage(bot, options, io));
     sub(cmd, "level", "Sets the level that a stopped bot begins with, also out of an emergency.")
-      .argument("<level>", "normal, degraded, minimal or emergency", parseLevel)
+      .addArgument(new Argument("<level>", "what it may do then").choices(LEVELS))
       .requiredOption("--reason <text>", "why; the bot shows it")
       .action((bot: string, level: Level, options: LevelOptions) => setLevel(bot, level, options, io));
     sub(
@@ -74,12 +74,6 @@ export const command: Verb = {
       .action((bot: string, options: RekeyOptions) => rekey(bot, options, io));
   },
 };
-
-function parseLevel(text: string): Level {
-  const level = LEVELS.find((each) => each === text);
-  if (level === undefined) throw new InvalidArgumentError(`"${text}" is none of ${LEVELS.join(", ")}`);
-  return level;
-}
 
 function sub(cmd: Command, name: string, what: string): Command {
   return withConfig(cmd.command(name))
