@@ -19,8 +19,7 @@ export interface TableOptions {
 
 export function statusTable(status: Status, options: TableOptions): string {
   const paint = painter(options.colour);
-  const bots = { header: HEADER, rows: status.bots.map(botRow), dispensable: DISPENSABLE };
-  const blocks = [headline(status, options.now, paint), layOut(bots, options.columns, paint)];
+  const blocks = [headline(status, options.now, paint), botTable(status.bots, options.columns, paint)];
   blocks.push(...supervisorRemarks(status.supervisor, paint), ...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(
@@ -34,6 +33,11 @@ export function statusTable(status: Status, options: TableOptions): string {
   blocks.push(...drillRemark(status.drill, paint));
   if (options.detail) blocks.push(...status.bots.map((bot) => `${startText(bot, paint)}${probeTable(bot, paint)}`));
   return blocks.filter((block) => block !== "").join("\n");
+}
+
+/** A heading, a line for each bot in order, and one that names the columns that are left out, if any are. */
+export function botTable(bots: readonly BotStatus[], columns: number | undefined, paint: Paint): string {
+  return layOut({ header: HEADER, rows: bots.map(botRow), dispensable: DISPENSABLE }, columns, paint);
 }
 
 /** What of the supervisor itself deserves a second look. */
@@ -74,7 +78,8 @@ function backupRow(backup: BackupStatus): readonly Cell[] {
   ];
 }
 
-function backupRemark(
+/** What of a target's backups deserves a second look. */
+export function backupRemark(
   { target, store, lastSuccessAt, verified, overdue, lastError, copies, damaged = [] }: BackupStatus,
   paint: Paint,
 ): readonly string[] {

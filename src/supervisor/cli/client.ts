@@ -99,10 +99,15 @@ function command(place: Place, path: string, body: unknown): Promise<Answer> {
   });
 }
 
-/** One request, with the answer as a stream that has no end. */
-export async function request(place: Place, method: Method, path: string): Promise<Response> {
+/** One request, with the answer as a stream that has no end but by `signal`. */
+export async function request(
+  place: Place,
+  method: Method,
+  path: string,
+  more: { readonly headers?: Readonly<Record<string, string>>; readonly signal?: AbortSignal } = {},
+): Promise<Response> {
   await ping(place);
-  return guarded(place, (unix) => fetch(`http://supervisor${path}`, { unix, timeout: false, method }));
+  return guarded(place, (unix) => fetch(`http://supervisor${path}`, { unix, timeout: false, method, ...more }));
 }
 
 /** Whatever answers is alive, also a daemon that does not know the question. */

@@ -5,6 +5,7 @@ import { shellWord } from "../../core/shell-word.ts";
 const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   run: [],
   status: [],
+  top: [],
   start: [],
   stop: [],
   restart: [],

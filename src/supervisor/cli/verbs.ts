@@ -12,6 +12,7 @@ export interface VerbEntry {
 export const verbs: readonly VerbEntry[] = [
   { name: "run", summary: "run the daemon in the foreground", load: () => import("./run.ts") },
   { name: "status", summary: "show the supervisor and its bots", load: () => import("./status.ts") },
+  { name: "top", summary: "show bots and events live", load: () => import("./top.ts") },
   { name: "start", summary: "start a bot", load: () => import("./start.ts") },
   { name: "stop", summary: "stop a bot; it stays down until it is started", load: () => import("./stop.ts") },
   { name: "restart", summary: "stop a bot and start it again", load: () => import("./restart.ts") },
