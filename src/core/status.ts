@@ -313,6 +313,10 @@ export const statusSchema = z.strictObject({
     journalDropped: z.int().min(0).describe("Journal lines lost to a full or unwritable disk."),
     journal: z.string().nullish().describe("Why lines of the journal are lost now; null: they are written."),
     stateFolder: z.string().nullish().describe("What happened to the state folder under the daemon; null: nothing."),
+    listen: z
+      .string()
+      .nullish()
+      .describe("Why an address of `http` or `metrics` is not listened on now; null: all are."),
     asOf: time.describe("When this was true."),
     maintenance: z
       .strictObject({ since: time, until: time, reason: z.string().nullable() })

@@ -165,21 +165,29 @@ test.concurrent("config check and run refuse an address that others can reach wi
   expect(await rig.cli("run")).toMatchObject({ code: 2, err: check.err });
 });
 
-test.concurrent("a port in use ends the start with its address and the fix before any bot is started", async () => {
-  using other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
+test.concurrent("a port in use keeps no bot down: it is said once with the fix, status is degraded, and the port is opened when it is free", async () => {
+  const other = Bun.serve({ port: 0, hostname: "127.0.0.1", fetch: () => new Response("") });
   const listen = `127.0.0.1:${other.port}`;
+  const taken = `cannot listen on ${listen}: another program has the port`;
   await using rig = new Rig({
-    bots: { bot: { command: ["touch", "started"] } },
+    bots: { bot: { command: STAY } },
     config: { http: { listen: LOCAL }, metrics: { listen } },
   });
-  const run = await rig.cli("run");
-  expect(run.code).toBe(2);
-  expect(run.err).toContain(`cannot listen on ${listen}: another program has the port\nhint: end that program`);
-  expect(run.err).toContain("write another port in metrics.listen of the config");
-  expect(await Bun.file(rig.path("started")).exists()).toBe(false);
-  await other.stop(true);
-  await rig.run();
+  try {
+    await rig.run();
+    await rig.botIn("running");
+    expect((await rig.status()).supervisor).toMatchObject({ health: "degraded", listen: taken });
+    expect(await rig.cli("status")).toMatchObject({ code: 1, out: expect.stringContaining(taken) });
+    expect(await codeOf(`${baseOf(rig, "http")}/livez`)).toBe(200);
+  } finally {
+    await other.stop(true);
+  }
+  await until("the port is opened", async () => (await rig.status()).supervisor.listen === null);
   expect(await codeOf(`http://${listen}/metrics`)).toBe(200);
+  expect((await rig.status()).supervisor.health).toBe("ok");
+  expect(rig.journal.filter(({ text }) => text.startsWith(taken))).toEqual([
+    expect.objectContaining({ level: "alert", text: expect.stringContaining("in metrics.listen of the config") }),
+  ]);
 });
 
 test.concurrent("a port in use keeps no bot that lives without its supervisor, and is opened when it is free", async () => {
@@ -195,8 +203,8 @@ test.concurrent("a port in use keeps no bot that lives without its supervisor, a
     rig.configure({ bot: { command: STAY } }, { http: { listen: `127.0.0.1:${port}` } });
     await rig.run();
     await rig.botUntil("the bot is adopted", (bot) => bot.state === "running" && bot.adopted && bot.pid === pid);
-    expect(rig.journal.filter(({ level }) => level === "alert").map(({ text }) => text)).toContain(
-      `cannot listen on 127.0.0.1:${port}: another program has the port; supervision goes on without it, and it is tried again`,
+    expect((await rig.status()).supervisor.listen).toBe(
+      `cannot listen on 127.0.0.1:${port}: another program has the port`,
     );
   } finally {
     await thief.stop(true);

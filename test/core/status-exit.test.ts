@@ -24,6 +24,7 @@ test.each([
   ["a newer daemon says that all is well", { journal: null, stateFolder: null }, { owed: null }, 0],
   ["lines of the journal are lost", { journal: "cannot write to the journal: ENOSPC" }, {}, 1],
   ["the state folder was moved", { stateFolder: "the state folder is away" }, {}, 1],
+  ["a port is taken", { listen: "cannot listen on :8000" }, {}, 1],
   ["the disk has not taken a report", {}, { owed: "the disk has not taken the report" }, 1],
 ])("statusExitCode() when %s", (_, supervisor, more, code) => {
   const { emergency } = botStatusOf();

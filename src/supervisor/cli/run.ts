@@ -58,7 +58,7 @@ async function run(options: PlaceOptions, io: CliIo): Promise<void> {
   // As with `supervisor reload`; what comes of it is in the journal. A terminal that goes away sends it, too, and ends nothing.
   process.on("SIGHUP", () => daemon.reloadBySignal());
   try {
-    await daemon.openWeb({ held });
+    await daemon.openWeb();
     daemon.start({ held });
     if (handover !== undefined) welcomeSignals(handover);
   } catch (error) {

@@ -1,5 +1,4 @@
 /** The daemon: one state folder, its bots, and the sockets they and people speak to. The one place that news things up. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ReloadAnswer } from "../../core/reload.ts";
 import type { Status } from "../../core/status.ts";
@@ -32,7 +31,7 @@ import { Pulse } from "./pulse.ts";
 import { ServiceManager } from "./service-manager.ts";
 import { StartOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
-import { cannotWait, surveyBots } from "./survey.ts";
+import { surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
@@ -170,15 +169,12 @@ export class Daemon {
     if (changed("backups")) this.#backups.adopt(loaded);
     if (!changed("http") && !changed("metrics")) return;
     await this.#listeners.closeWeb();
-    if (!this.#stopping) await this.#listeners.openWeb(() => true);
+    if (!this.#stopping) await this.#listeners.openWeb();
   }
 
-  /** Opens the TCP servers of the config. Throws when it cannot, unless something is alive that must not wait for them. */
-  async openWeb({ held }: Held = {}): Promise<void> {
-    const { config, dirs } = this.#loaded;
-    const { emergencyAtStart, handover } = this.#deps;
-    const ordered = (): boolean => emergencyAtStart || handover !== undefined || existsSync(config.emergencyFile);
-    await this.#listeners.openWeb(() => (held?.size ?? 0) > 0 || ordered() || surveyBots(dirs).some(cannotWait));
+  /** Opens the TCP servers of the config. */
+  async openWeb(): Promise<void> {
+    await this.#listeners.openWeb();
   }
 
   /** Opens the bots and their sockets, then starts what is to be started; `held` says why which bots are not. */
@@ -327,6 +323,7 @@ export class Daemon {
       cgroup: this.#cgroup.mode,
       journal: this.#journal,
       stateFolder: this.#folder.trouble,
+      listen: this.#listeners.trouble,
       ...this.#begun,
       machine: this.#machine.status,
       maintenance: this.#maintenance.status,

@@ -36,16 +36,21 @@ export class Listeners {
     this.#file = socketFile(this.#path);
   }
 
-  /** Opens the TCP servers. Throws when one cannot be opened, unless it is `urgent` that the daemon goes on. */
-  async openWeb(urgent: WebDeps["urgent"]): Promise<void> {
+  /** Opens the TCP servers; one that cannot be opened is said, and tried again. */
+  async openWeb(): Promise<void> {
     const { config, status, pulseAgeMs, configRead, stopping, say } = this.#deps;
     const bots = (): Config["bots"] => config().bots;
-    this.#web = await openWeb({ config: config(), bots, status, pulseAgeMs, configRead, stopping, urgent, say });
+    this.#web = await openWeb({ config: config(), bots, status, pulseAgeMs, configRead, stopping, say });
   }
 
   async closeWeb(): Promise<void> {
     await this.#web?.stop(true);
     this.#web = undefined;
+  }
+
+  /** Why an address of `http` or `metrics` is not listened on now; null: all are. */
+  get trouble(): string | null {
+    return this.#web?.trouble() ?? null;
   }
 
   /** Opens what could not be opened yet. */

@@ -24,6 +24,8 @@ export interface StatusInput {
   readonly journal: Pick<Journal, "dropped" | "trouble">;
   /** What happened to the state folder under the daemon; null: nothing. */
   readonly stateFolder?: string | null;
+  /** Why an address of `http` or `metrics` is not listened on now; null: all are. */
+  readonly listen?: string | null;
   readonly startedAt: Date;
   readonly startedAtMs: number;
   /** `undefined`: nobody watches the machine. */
@@ -33,9 +35,9 @@ export interface StatusInput {
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
   const { clock, version, config, cgroup, journal, startedAt, startedAtMs, machine, maintenance = null } = input;
-  const { stateFolder = null } = input;
+  const { stateFolder = null, listen = null } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
-  const supervisor = { journal: journal.trouble, stateFolder };
+  const supervisor = { journal: journal.trouble, stateFolder, listen };
   return {
     version: 1,
     supervisor: {

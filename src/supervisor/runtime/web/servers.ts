@@ -3,7 +3,6 @@
  * A bound of Bun.serve that holds here: 16 KiB of headers (431).
  */
 import type { Server } from "bun";
-import { EXIT } from "../../../core/exit-code.ts";
 import { parseListen, type ListenAddress } from "../../../core/listen.ts";
 import type { Status } from "../../../core/status.ts";
 import { probeName } from "../../../probes/index.ts";
@@ -29,7 +28,6 @@ export interface WebServersDeps extends Omit<WebDeps, "autostart" | "fullStatus"
 
 /** An address of the config on which nobody can listen now. */
 export class ListenError extends Error {
-  readonly exitCode = EXIT.usage;
   readonly hint: string;
 
   constructor(message: string, hint: string, options?: ErrorOptions) {

@@ -278,7 +278,6 @@ describe("WebServers.open()", () => {
     expect(errors[0]).toMatchObject({
       message: `cannot listen on ${listen}: another program has the port`,
       hint: "end that program (ss -ltnp shows it), or write another port in http.listen of the config",
-      exitCode: 2,
     });
     await taken.stop(true);
     expect(servers.open()).toEqual({ opened: [`http listens on http://${listen}/`], errors: [] });
