@@ -72,7 +72,7 @@ export function onAdopted(policy: Policy, state: Of<State, "stopped">, event: Of
   }
   const starting = { sinceMs: event.atMs, deadlineMs: event.atMs + policy.startTimeout };
   return {
-    state: { ...adopted, kind: "starting", ...starting },
+    state: { ...adopted, kind: "starting", ...starting, adopted: true },
     effects: [...effects, setTimer("start", policy.startTimeout), { kind: "watch", stage: "starting" }],
   };
 }

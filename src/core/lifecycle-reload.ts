@@ -12,7 +12,7 @@ export function newPolicyWhileStarting(policy: Policy, state: Of<State, "startin
   if (event.before.startTimeout === policy.startTimeout) return next;
   const deadlineMs = state.sinceMs + policy.startTimeout;
   return {
-    state: { ...next.state, kind: "starting", sinceMs: state.sinceMs, deadlineMs },
+    state: { ...state, closeClock: next.state.closeClock, deadlineMs },
     effects: [...next.effects, setTimer("start", Math.max(0, deadlineMs - event.atMs))],
   };
 }

@@ -94,7 +94,13 @@ export interface Carried {
 export type State = Carried &
   (
     | { readonly kind: "stopped" }
-    | { readonly kind: "starting"; readonly sinceMs: number; readonly deadlineMs: number }
+    | {
+        readonly kind: "starting";
+        readonly sinceMs: number;
+        readonly deadlineMs: number;
+        /** It was adopted: its READY=1 may have come while no supervisor listened. */
+        readonly adopted?: true;
+      }
     | { readonly kind: "running"; readonly health: Verdict }
     | {
         readonly kind: "stopping";

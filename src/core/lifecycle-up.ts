@@ -143,8 +143,19 @@ export function afterExit(policy: Policy, exit: ExitInfo): After {
 export function onStartingTimer(policy: Policy, state: Of<State, "starting">, event: Of<Event, "elapsed">): Step {
   if (event.timer === "closeAfter") return fence(state, overdue, event.atMs);
   if (event.timer !== "start") return unchanged(state);
+  if (state.adopted === true && policy.ready === "notify") return supposeReady(state);
   const exit = ended("startTimeout", "the bot was not ready in time");
   return stopPolitely(policy, state, { kind: "restart" }, exit, event.atMs);
+}
+
+/** Of a bot that went on without a supervisor nobody knows that it is not ready; what its probes find still counts. */
+function supposeReady(state: Of<State, "starting">): Step {
+  const supposed = note(
+    "warn",
+    "counts as ready: it was adopted, and its READY=1 may have come while no supervisor listened",
+  );
+  const next = becomeRunning(state);
+  return { state: next.state, effects: [supposed, ...next.effects] };
 }
 
 export function onRunningTimer(_policy: Policy, state: Of<State, "running">, event: Of<Event, "elapsed">): Step {

@@ -1,5 +1,5 @@
 /** The supervisor is killed and the bot runs on: the next one goes on with it, untouched, and knows it beyond doubt. */
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { isLive } from "../../src/platform/proc.ts";
 import { script, STAY } from "./fixture.ts";
@@ -49,6 +49,20 @@ test.concurrent("an adopted bot is restarted when it dies, stopped when it is to
   await replaceDaemon(rig);
   expect((await rig.cli("stop", "bot")).code).toBe(0);
   expect(isLive(next.pid ?? 0)).toBe(false);
+});
+
+test.concurrent("a bot whose READY=1 came while no supervisor lived is not killed for it: it counts as ready, with a warning", async () => {
+  await using rig = new Rig();
+  const ready = "while ! [ -e go ]; do sleep 0.05; done; timeout 2 systemd-notify --ready; touch said; exec sleep 600";
+  rig.configure({ bot: { command: ["sh", "-c", ready], ready: "notify", startTimeout: "5s" } });
+  await rig.run();
+  const { pid } = await rig.botUntil("the bot has started", (bot) => bot.state === "starting" && bot.pid !== null);
+  await rig.endDaemon("SIGKILL");
+  rig.write("go", "");
+  await until("the bot has said that it is ready", () => existsSync(rig.path("said")));
+  await rig.run();
+  expect(await rig.botIn("running")).toMatchObject({ pid, adopted: true, ready: true, restarts: { total: 0 } });
+  expect(rig.journal.filter(({ text }) => text.includes("counts as ready: it was adopted"))).toHaveLength(1);
 });
 
 test.concurrent("an adopted bot speaks on the same socket, and is replaced when it falls silent", async () => {
