@@ -102,6 +102,7 @@ export class Daemon {
     this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     for (const text of this.#folder.said) this.#say("alert", text);
+    if (this.#folder.died !== undefined) this.#say("warn", this.#folder.died);
     this.#cgroup = detectCgroup();
     this.#openControllers(loaded);
     this.#backups = new Backups({

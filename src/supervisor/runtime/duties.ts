@@ -75,6 +75,7 @@ function lookAtFolder({ fleet, folder, listeners, phase }: DutiesDeps): void {
 function rareDuties({ fleet, folder, listeners, phase }: DutiesDeps, tick: number): void {
   if (tick % GIVE_BACK_EVERY_TICKS === GIVE_BACK_TICK) giveBackMemory();
   if (tick % REMEMBER_TICKS !== 0) return;
+  folder.sign();
   for (const bot of fleet.all) bot.tick();
   if (phase().stopping) return;
   listeners.retryWeb();

@@ -4,6 +4,7 @@
  * would go by, and no bot is started.
  */
 import { join } from "node:path";
+import { systemClock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { isLockAt, lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
 import type { Bot } from "./bot.ts";
@@ -12,6 +13,7 @@ import { claimFolder } from "./folder-claim.ts";
 import { LOCK_FILE, statusFile, takeFolder } from "./installation.ts";
 import type { Journal } from "./journal.ts";
 import type { LockoutStore } from "./lockout-store.ts";
+import { Presence } from "./presence.ts";
 import { makeRoom } from "./quarantine.ts";
 
 /** What is written for a bot into a folder that is new or is back. */
@@ -48,6 +50,9 @@ export class FolderWatch {
 
   /** What is to be told of the start. */
   readonly said: readonly string[];
+  /** How the supervisor before has died; `undefined`: it has not. */
+  readonly died: string | undefined;
+  readonly #presence: Presence;
 
   /** Makes the folders and takes the state folder. Throws when another supervisor has it, or when it is a copy. */
   constructor(deps: FolderWatchDeps) {
@@ -62,6 +67,15 @@ export class FolderWatch {
     this.said = move === undefined ? claimed : [...claimed, move];
     ensureDir(runtimeDir, 0o711);
     ensureDir(logDir, 0o755);
+    this.#presence = new Presence(stateDir, systemClock, () => this.#foreign);
+    const died = this.#presence.begin();
+    // A version that has handed over is this very process.
+    this.died = deps.inherited === undefined ? died : undefined;
+  }
+
+  /** Every 10 s: tells the next supervisor that this one lives. Never throws. */
+  sign(): void {
+    this.#presence.sign();
   }
 
   /** Descriptor of the lock that is at the path, as far as one of ours is. */
@@ -109,6 +123,7 @@ export class FolderWatch {
   }
 
   release(): void {
+    this.#presence.end();
     for (const lock of this.#locks) lock.release();
   }
 
