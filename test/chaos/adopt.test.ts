@@ -127,10 +127,10 @@ test.concurrent("a bot that was being stopped when its supervisor died is ended,
   await rig.run();
   const { pid } = await rig.botIn("running");
   await until("the bot ignores SIGTERM by now", () => rig.read("pid") !== "");
-  const stop = rig.cli("stop", "bot");
+  const restart = rig.cli("restart", "bot");
   await rig.botIn("stopping");
   await rig.endDaemon("SIGKILL");
-  await stop;
+  await restart;
   await rig.run();
   await rig.botUntil("the next one runs", ({ state, generation }) => state === "running" && generation === 2);
   expect(isLive(pid ?? 0)).toBe(false);

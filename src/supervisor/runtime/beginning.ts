@@ -11,6 +11,8 @@ interface Inside {
   /** Whatever would start it halts it from here on, for this reason. */
   readonly hold: (why: string) => void;
   readonly setLevel: () => void;
+  /** As in `BotDeps`. */
+  readonly endedCleanly?: boolean;
 }
 
 /**
@@ -30,9 +32,10 @@ export function begin(bot: Bot, inside: Inside, how: Begin): void {
   // Whoever arms a bot ends its lock before its files: one that was handed over locked has lost them.
   if (carried?.kind === "locked" && bot.lockout === undefined && emergency?.taken !== true)
     bot.emergency.lockout.restoreLost("it was locked before the upgrade, and its lockout is not on disk any more");
-  const wanted = told ?? carried?.wanted ?? plan.config.autostart;
-  // Whoever tells that has seen the end of the last start.
-  const fresh = told !== undefined || (emergency ?? keptDown ?? bot.lockout) !== undefined;
+  const stopped = findStop(bot, inside, told);
+  const wanted = told ?? carried?.wanted ?? (stopped === undefined && plan.config.autostart);
+  // Whoever tells that has seen the end of the last start; and one that a person had stopped is not gone on with.
+  const fresh = told !== undefined || (stopped ?? emergency ?? keptDown ?? bot.lockout) !== undefined;
   // One that is stopped and wanted waits for the bots that its `after` names.
   const rests = carried?.kind === "halted" || (carried?.kind === "stopped" && !carried.wanted);
   // The version before us has proven the last start of one in backoff gone.
@@ -45,6 +48,27 @@ export function begin(bot: Bot, inside: Inside, how: Begin): void {
   const { lockout } = bot;
   const act = firstAct({ emergency, keptDown, lockout, wanted, leftovers: leftovers.length > 0 });
   return perform(bot, act, wanted, waitsFor);
+}
+
+/**
+ * What keeps a bot down that a person had stopped when the supervisor died; `undefined`: nothing does. The clean end of a supervisor takes
+ * that back, and a version that hands over says by itself what it knew.
+ */
+function findStop(bot: Bot, { carried, endedCleanly }: Inside, told: boolean | undefined): string | undefined {
+  const { before, plan, turn, loop } = bot;
+  const { generation } = loop.state;
+  if (carried !== undefined) {
+    if (carried.staysDown === true) turn.stop.find({ generation, bootId: before?.bootId });
+    if (carried.staysDown === true) turn.stop.note(generation);
+    else turn.stop.forget();
+    return undefined;
+  }
+  if (told === undefined && endedCleanly === true) turn.stop.forget();
+  else turn.stop.find({ generation, bootId: before?.bootId });
+  const { foundText } = turn.stop;
+  if (told !== undefined || foundText === undefined) return undefined;
+  bot.fact("info", `stays down: ${foundText}; to start it: supervisor start ${plan.name}`);
+  return foundText;
 }
 
 function perform(bot: Bot, act: FirstAct, wanted: boolean, waitsFor: readonly string[]): void {

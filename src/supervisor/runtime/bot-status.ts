@@ -70,12 +70,13 @@ function restoreOf({ target, known }: OpenRestore): BotStatus["restore"] {
 }
 
 function stoppedReason({ plan, turn }: Bot, restore: OpenRestore | undefined): string | null {
-  const { waitsFor, waitsForRestore, keptDown, staysDown } = turn;
+  const { waitsFor, waitsForRestore, keptDown, staysDown, stop } = turn;
   if (keptDown !== undefined) return `kept down: ${keptDown}; to start it: supervisor start ${plan.name}`;
   if (waitsForRestore !== undefined) return `waits: ${waitsForRestore}`;
   // One that a person has stopped as well is not started by the end of the restore.
   if (restore?.known?.stopped === true && !staysDown)
     return `stopped for a restore of ${restore.target}, which has not ended (it began ${restore.known.since}, from ${restore.known.backup}); it is started again afterwards`;
+  if (stop.foundText !== undefined) return `${stop.foundText}; to start it: supervisor start ${plan.name}`;
   return waitsFor.length === 0 ? null : `waits for ${waitsFor.join(", ")} to be ready`;
 }
 

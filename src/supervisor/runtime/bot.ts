@@ -28,6 +28,7 @@ import { Dumps } from "./dumps.ts";
 import { FlightRecorder } from "./flight-recorder.ts";
 import { carriedFor, carriedUnder, firstState, lastExitOf } from "./handover.ts";
 import { isAlive, isAtRisk, isClosing, LivePlan, restsByWish, withPlan } from "./live-plan.ts";
+import { OperatorStop } from "./operator-stop.ts";
 import { Output } from "./output.ts";
 import { Loop, type Deed } from "./loop.ts";
 import { decisionEntry, mustLast, verdictFact } from "./narrate.ts";
@@ -61,7 +62,6 @@ export class Bot {
   readonly usage: BotUsage;
   readonly process: BotProcess;
   #lastExitAt: Date | undefined;
-  /** What an earlier version handed over, and still holds. */
   readonly #carried: CarriedBot | undefined;
   readonly #folders: BotFolders;
 
@@ -70,8 +70,7 @@ export class Bot {
     const { clock, random, env, pulse, remains, shared, version, secrets, foreign, cgroupBase: base } = deps;
     this.#deps = deps;
     this.#dirs = dirs;
-    const live = new LivePlan(planBot(name, config, dirs));
-    this.#live = live;
+    const live = (this.#live = new LivePlan(planBot(name, config, dirs)));
     refuseStrangers(this.plan, deps.census);
     const { user, userError } = lookUp(config.user);
     this.user = user;
@@ -92,18 +91,16 @@ export class Bot {
     const closing = (): boolean => isClosing(this.loop.state);
     const order = this.order.bind(this);
     this.guard = new Guard(withPlan(live, { clock, random, env, closing, ...this.#guardFacts(), order, fact }));
-    this.limits = new BotLimits({
+    const limits = (this.limits = new BotLimits({
       limits: config.limits,
       controllers: deps.controllers,
       user,
       cgroupName,
       clock,
       fact,
-    });
+    }));
     this.usage = new BotUsage(clock, this.limits);
-    const before = own?.identity;
-    this.before = before;
-    const { limits } = this;
+    const before = (this.before = own?.identity);
     this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits, fact, before }));
     refuseSupervised(this.plan, remains, deps.configured);
     refuseDoubt(this.plan, before);
@@ -112,7 +109,7 @@ export class Bot {
       live,
       user,
       starter: this.#starter,
-      limits: this.limits,
+      limits,
       output: this.output,
       recorder: this.recorder,
       dumps: this.dumps,
@@ -128,7 +125,7 @@ export class Bot {
     const record = this.#record.bind(this);
     const perform = this.#perform.bind(this);
     const carried = (this.#carried = this.#handedOver());
-    this.turn = this.#turnOf(carried);
+    this.turn = this.#createTurn();
     this.#lastExitAt = lastExitOf(carried);
     const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
     const heard = ({ kind }: Event): void => this.turn.heard(kind);
@@ -142,14 +139,14 @@ export class Bot {
     return carriedUnder(this.#policy, carried);
   }
 
-  #turnOf(carried: CarriedBot | undefined): StartTurn {
-    const turn = new StartTurn({
+  #createTurn(): StartTurn {
+    const alert = (text: string): void => this.fact("alert", text);
+    return new StartTurn({
       restoring: () => this.#deps.restoring?.(this.plan.name),
       start: () => this.loop.post({ kind: "start" }),
-      alert: (text) => this.fact("alert", text),
+      stop: new OperatorStop({ ...this.#deps, folder: this.plan.files.dir, alert }),
+      alert,
     });
-    turn.staysDown = carried?.staysDown === true;
-    return turn;
   }
 
   /** What holds for the living start; a reload may have a later one wait for its end. */
@@ -242,7 +239,7 @@ export class Bot {
   /** First acts of the daemon for this bot. */
   begin(how: Begin): void {
     const hold = (why: string): void => this.#starter.hold(why);
-    begin(this, { carried: this.#carried, hold, setLevel: () => this.#setLevel() }, how);
+    begin(this, { ...this.#deps, carried: this.#carried, hold, setLevel: () => this.#setLevel() }, how);
   }
 
   /** The bot or a person says that its restored data agrees with its account again. Throws when that cannot be noted. */
@@ -264,6 +261,7 @@ export class Bot {
   renewSigns(): void {
     prepareFolders(this.plan.files, this.user);
     this.#signs.renew(this.level);
+    this.turn.stop.renew();
     this.recorder.renew();
     if (this.loop.state.kind === "stopping") this.#signs.forbidOrders();
   }
@@ -302,6 +300,7 @@ export class Bot {
 
   /** Each second: forces to the disk what was written in a hurry. */
   settle(): void {
+    this.turn.stop.settle();
     this.#starter.settle();
     this.emergency.settle();
   }
@@ -317,6 +316,7 @@ export class Bot {
   }
 
   #record({ event, from, to, effects }: { event: Event; from: State; to: State; effects: readonly Effect[] }): void {
+    if (to.wanted) this.turn.stop.forget();
     if (to.lastExit !== from.lastExit) this.#lastExitAt = this.#deps.clock.wallTime();
     const entry = decisionEntry(this.plan.name, event, from, to, effects);
     this.#deps.journal.write(entry, { sync: mustLast(effects) });

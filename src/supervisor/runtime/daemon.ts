@@ -358,11 +358,12 @@ export class Daemon {
     await archived;
     this.#ticker.stop();
     this.#pulse.stop();
+    if (this.#started) for (const { turn } of bots) turn.stop.forget();
     if (bots.length > 0) await this.#snapshot();
     await this.#fleet.shutDown();
     await this.#listeners.close();
     await this.#fleet.closeSockets();
-    this.#say("info", STOPPED_TEXT);
+    this.#say("info", this.#started ? STOPPED_TEXT : "supervisor has ended without having begun");
     this.#mirror.flush();
     this.#journal.close();
     this.#folder.release();

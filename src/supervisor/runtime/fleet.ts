@@ -176,12 +176,16 @@ export class Fleet {
     for (const bot of due) bot.process.forgetEarlier(census);
   }
 
-  /** Lets go of a bot of which nothing lives; resolves when its sockets are closed. */
-  async remove(bot: Bot): Promise<void> {
+  /**
+   * Lets go of a bot of which nothing lives; resolves when its sockets are closed. With `forgetsStop`, whoever takes it in again says anew
+   * whether it runs.
+   */
+  async remove(bot: Bot, { forgetsStop }: { readonly forgetsStop: boolean }): Promise<void> {
     const { name } = bot.plan;
     const member = this.#members.get(name);
     if (member?.bot !== bot) return;
     bot.shutDown();
+    if (forgetsStop) bot.turn.stop.forget();
     this.#members.delete(name);
     this.#bots.delete(name);
     this.#deps.onChange();

@@ -104,10 +104,10 @@ function restoredTarget(request: Request): string | undefined {
 export async function stop(bot: Bot, request: Request): Promise<Response> {
   const already = settledDown(bot.loop.state);
   const target = restoredTarget(request);
-  // A restore that comes to a bot which a person has stopped already does not take that back.
-  const staysDown = target === undefined || bot.turn.staysDown;
+  // A restore that comes to a bot which a person has stopped already does not take that back. Killed on the next line, we have not
+  // stopped it yet: the next supervisor ends it.
+  if (target === undefined) bot.turn.stop.note(bot.loop.state.generation);
   bot.loop.post({ kind: "stop", ...(target === undefined ? {} : { why: `stopped for a restore of ${target}` }) });
-  bot.turn.staysDown = staysDown;
   const overtaken = (state: State): boolean => state.wanted && !settledDown(state);
   const down = await bot.loop.settles((state) => settledDown(state) || overtaken(state), answerTimeoutMs(bot));
   const { state } = bot.loop;

@@ -2,6 +2,7 @@
 import type { OpenRestore } from "../../actions/backup/restore-journal.ts";
 import type { EventKind } from "../../core/lifecycle-types.ts";
 import { endsWait } from "../../core/start-order.ts";
+import type { OperatorStop } from "./operator-stop.ts";
 import type { Held } from "./restores.ts";
 
 interface StartTurnDeps {
@@ -9,6 +10,7 @@ interface StartTurnDeps {
   readonly restoring: () => Held | undefined;
   /** Starts the bot. */
   readonly start: () => void;
+  readonly stop: OperatorStop;
   readonly alert: (text: string) => void;
 }
 
@@ -17,13 +19,18 @@ export class StartTurn {
   waitsFor: readonly string[] = [];
   /** The order that keeps it down since the daemon's start, although nothing of it is closed. */
   keptDown: string | undefined;
-  /** A person has stopped it since it was last to run: the end of a restore does not start it. */
-  staysDown = false;
+  readonly stop: OperatorStop;
   readonly #deps: StartTurnDeps;
   #restore: string | undefined;
 
   constructor(deps: StartTurnDeps) {
     this.#deps = deps;
+    this.stop = deps.stop;
+  }
+
+  /** A person has stopped it since it was last to run: neither the end of a restore nor the next supervisor starts it. */
+  get staysDown(): boolean {
+    return this.stop.holds;
   }
 
   /** The restore that puts off its first start; `undefined` where none does. */
@@ -44,7 +51,6 @@ export class StartTurn {
   /** What it waits for is over once somebody said otherwise. */
   heard(event: EventKind): void {
     if (!endsWait(event)) return;
-    this.staysDown = false;
     this.waitsFor = [];
     this.#restore = undefined;
     this.keptDown = undefined;

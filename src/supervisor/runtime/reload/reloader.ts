@@ -215,7 +215,7 @@ export class Reloader {
         error: `it could not be let go of, and keeps its definition and account: it is ${state.kind}`,
       };
     }
-    await fleet.remove(bot);
+    await fleet.remove(bot, { forgetsStop: after === undefined });
     return was;
   }
 
