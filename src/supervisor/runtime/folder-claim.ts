@@ -1,5 +1,5 @@
 /** Whether a supervisor may run on a state folder at all: a copy of one that is still there would run the same bots on the same accounts. */
-import { realpathSync, statSync } from "node:fs";
+import { existsSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import {
@@ -37,6 +37,11 @@ class NewerMarkError extends Error {
 
 function markFile(stateDir: string): string {
   return join(stateDir, "installation.json");
+}
+
+/** Whether a supervisor has marked what is in the folder. */
+export function isClaimed(stateDir: string): boolean {
+  return existsSync(markFile(stateDir));
 }
 
 /**

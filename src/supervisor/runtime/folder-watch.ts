@@ -3,13 +3,14 @@
  * begun in its place, so that no second supervisor takes it; where another supervisor has it, nothing is written there that it
  * would go by, and no bot is started.
  */
+import { statSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { isLockAt, lockHolder, tryLock, type Lock } from "../../platform/lock.ts";
 import type { Bot } from "./bot.ts";
 import type { Dirs } from "./config/load.ts";
-import { claimFolder } from "./folder-claim.ts";
+import { claimFolder, isClaimed } from "./folder-claim.ts";
 import { LOCK_FILE, statusFile, takeFolder } from "./installation.ts";
 import type { Journal } from "./journal.ts";
 import type { LockoutStore } from "./lockout-store.ts";
@@ -37,12 +38,16 @@ interface Owed {
   readonly said: boolean;
 }
 
+type FolderIdentity = { readonly dev: number; readonly ino: number };
+
 export class FolderWatch {
   readonly #deps: FolderWatchDeps;
   readonly #path: string;
   /** Of the folders that were at the path one after the other; an unmounted one may come back. */
   readonly #locks: Lock[];
   #lock: Lock;
+  /** The folder that the lock is in. */
+  #folder: FolderIdentity;
   #foreign = false;
   #trouble: string | null = null;
   /** What the folder that is there now lacks yet. */
@@ -62,6 +67,7 @@ export class FolderWatch {
     ensureDir(stateDir, 0o711);
     this.#lock = takeFolder(deps.dirs, deps.inherited);
     this.#locks = [this.#lock];
+    this.#folder = identityOf(stateDir);
     const claimed = claimFolder(stateDir);
     const move = makeRoom(statusFile(stateDir), "file");
     this.said = move === undefined ? claimed : [...claimed, move];
@@ -117,6 +123,7 @@ export class FolderWatch {
     const again = this.#locks.find(({ fd }) => isLockAt(fd, this.#path));
     if (again !== undefined) {
       this.#lock = again;
+      this.#folder = identityOf(this.#deps.dirs.stateDir);
       return this.#renewed(`the state folder ${this.#deps.dirs.stateDir} is back`);
     }
     this.#take();
@@ -146,9 +153,28 @@ export class FolderWatch {
     if (lock === undefined) return this.#lose();
     this.#lock = lock;
     this.#locks.push(lock);
+    const before = this.#folder;
+    this.#folder = identityOf(stateDir);
+    const isSame = before.dev === this.#folder.dev && before.ino === this.#folder.ino;
+    if (isSame && isClaimed(stateDir)) return this.#relocked();
     this.#renewed(
-      `the state folder ${stateDir} was moved or removed from under the supervisor; another one is begun there, with the lockouts that hold and nothing else of before`,
+      isSame
+        ? `what is in the state folder ${stateDir} was removed from under the supervisor; it is begun anew, with the lockouts that hold and nothing else of before`
+        : `the state folder ${stateDir} was moved or removed from under the supervisor; another one is begun there, with the lockouts that hold and nothing else of before`,
     );
+  }
+
+  /** The folder is as it was, but for the lock: another supervisor could have taken it, and none has. */
+  #relocked(): void {
+    const { dirs, say, bots } = this.#deps;
+    this.#foreign = false;
+    this.#trouble = null;
+    say(
+      "alert",
+      `somebody removed ${this.#path}; the supervisor has locked ${dirs.stateDir} anew, and nothing else is missing`,
+    );
+    // Should more be missing than the lock, a lockout must not be.
+    this.#owe(bots().map((bot) => () => bot.emergency.lockout.renew()));
   }
 
   #renewed(text: string): void {
@@ -159,7 +185,7 @@ export class FolderWatch {
     journal().close();
     this.#alert(text);
     // The lockouts first: without them, should we end now, a locked bot would be started.
-    this.#owed = [
+    this.#owe([
       ...now.map((bot) => () => bot.emergency.lockout.renew()),
       () => {
         for (const each of claimFolder(dirs.stateDir)) say("alert", each);
@@ -168,7 +194,11 @@ export class FolderWatch {
       ...now.map((bot) => () => {
         if (bots().includes(bot)) bot.renewSigns();
       }),
-    ].map((deed) => ({ deed, said: false }));
+    ]);
+  }
+
+  #owe(deeds: readonly (() => void)[]): void {
+    this.#owed = deeds.map((deed) => ({ deed, said: false }));
     this.#catchUp();
   }
 
@@ -207,4 +237,9 @@ export class FolderWatch {
     this.#trouble = text;
     this.#deps.say("alert", text);
   }
+}
+
+function identityOf(folder: string): FolderIdentity {
+  const { dev, ino } = statSync(folder);
+  return { dev, ino };
 }

@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -103,4 +112,28 @@ test("FolderWatch gives a folder that is back all that it needs, whatever the on
   done.length = 0;
   expect(watch.look()).toBe(true);
   expect(done).toEqual([...LOCKOUTS, "signs of one", "signs of two"]);
+});
+
+test("FolderWatch locks a folder anew whose lock file alone was removed, and does not take it for moved", () => {
+  using made = rig();
+  const { at, said, done, watch } = made;
+  rmSync(at("state/supervisor.lock"));
+  expect(watch.look()).toBe(true);
+  expect(said).toEqual([
+    `somebody removed ${at("state/supervisor.lock")}; the supervisor has locked ${at("state")} anew, and nothing else is missing`,
+  ]);
+  expect(watch.trouble).toBeNull();
+  expect(done).toEqual(LOCKOUTS);
+  expect(watch.look()).toBe(false);
+  expect(existsSync(at("state/supervisor.lock"))).toBe(true);
+});
+
+test("FolderWatch says of a folder that was emptied what was done, and gives it all that a new one needs", () => {
+  using made = rig();
+  const { at, said, done, watch } = made;
+  for (const name of readdirSync(at("state"))) rmSync(at(`state/${name}`), { recursive: true });
+  expect(watch.look()).toBe(true);
+  expect(said[0]).toContain(`what is in the state folder ${at("state")} was removed from under the supervisor`);
+  expect(done).toEqual([...LOCKOUTS, "signs of one", "signs of two"]);
+  expect(existsSync(at("state/installation.json"))).toBe(true);
 });
