@@ -21,7 +21,7 @@ export type Adoption =
   /** Its main process is `gone`, or lives and is to be ended like any leftover. */
   | { readonly kind: "end"; readonly reason: string; readonly gone: boolean }
   /** It may be the bot and it may not be: a second copy must not be started beside it, nor a stranger killed. */
-  | { readonly kind: "doubt"; readonly reason: string };
+  | { readonly kind: "doubt"; readonly reason: string; readonly unseen?: true };
 
 export interface AdoptionTerms {
   /** The config's word on processes that outlived their supervisor. */
@@ -36,7 +36,33 @@ export interface AdoptionTerms {
   readonly wasStopping: boolean;
 }
 
-export const GONE: Adoption = { kind: "end", reason: "its main process is gone", gone: true };
+export const GONE = { kind: "end", reason: "its main process is gone", gone: true } as const satisfies Adoption;
+
+/** What can be seen of the place where a start was made. */
+export interface Outlook {
+  readonly bootId: string | undefined;
+  /** Whatever lives there has a pid here: then pids and marks decide. */
+  readonly sees: boolean;
+  /** What the kernel counts in the cgroup that the identity names; `unknown` also where its path may mean another one here. */
+  readonly cgroup: "inhabited" | "empty" | "unknown";
+}
+
+/**
+ * The word on a start that was made, on this boot, in a PID namespace which is not to be seen from here, as a container that
+ * has the same state folder: that nobody is found then proves nothing. `undefined`: pids and marks decide.
+ */
+export function judgeUnseen({ place }: Identity, outlook: Outlook): Exclude<Adoption, { kind: "adopt" }> | undefined {
+  if (place === undefined || place.bootId !== outlook.bootId || outlook.sees) return undefined;
+  if (outlook.cgroup === "inhabited")
+    return { kind: "end", reason: "it is in another PID namespace, where it cannot be supervised", gone: false };
+  // The first process of a namespace does not end without all others, and this supervisor has the state folder's lock by now.
+  if (outlook.cgroup === "empty" || place.first) return GONE;
+  return {
+    kind: "doubt",
+    reason: `its last start was made in PID namespace ${place.pids}, of which nothing can be seen from here: it may be alive there`,
+    unseen: true,
+  };
+}
 
 /** Whether nobody has the identity's pid who could be that process: then nothing else about it need be known. */
 export function isMainGone(identity: Identity, seen: Pick<Sighting, "bootId" | "startTimeTicks">): boolean {

@@ -6,6 +6,21 @@ import { hasOnly, isCount, isRecord, isWhole } from "./plain-check.ts";
 
 const IDENTITY_VERSION = 1;
 
+/** Where the start was made, for a supervisor that may be somewhere else and does not see its processes (pid_namespaces(7)). */
+const placeSchema = later(() =>
+  z.object({
+    /** Of the identity's process too; kept apart as there is a start before there is a process. */
+    bootId: z.string(),
+    /** PID namespace, as `pid:[4026531836]`. */
+    pids: z.string(),
+    /** The supervisor was the first process of the namespace: the kernel ends all others with it. */
+    first: z.boolean(),
+    /** Inode of the topmost cgroup in view: where it is the same, the path of `cgroup` means the same. */
+    cgroups: z.number().nullable(),
+  }),
+);
+export type StartPlace = z.output<typeof placeSchema>;
+
 export const identitySchema = later(() =>
   z.object({
     version: z.literal(IDENTITY_VERSION),
@@ -25,6 +40,8 @@ export const identitySchema = later(() =>
     restarts: z.int().min(0),
     /** The same by reason; absent in a file of a release that kept none. */
     restartsBy: z.record(z.string(), z.int().min(0)).optional(),
+    /** Absent in a file of a release that did not say, and once everything of the start is proven dead. */
+    place: placeSchema.optional(),
   }),
 );
 export type Identity = z.output<typeof identitySchema>;
@@ -34,6 +51,11 @@ export type Identity = z.output<typeof identitySchema>;
  * `invocationId` and cgroup whom the start may have made. No boot has this id, so that pid 0 is never looked for.
  */
 export const NO_PROCESS = { bootId: "unknown", pid: 0, startTimeTicks: 0 } as const;
+
+/** What an identity says once everything of its start is proven dead: its pid may be anybody's by now, and so may the session of that number. */
+export function withoutProcess(identity: Identity): Identity {
+  return { ...identity, ...NO_PROCESS, place: undefined };
+}
 
 export type IdentityReading =
   | { readonly kind: "absent" }
@@ -45,16 +67,26 @@ export type IdentityReading =
 
 const TEXTS = ["account", "bootId", "invocationId", "definition"] as const;
 const COUNTS = ["generation", "restarts"] as const;
-const OTHERS = ["version", "pid", "startTimeTicks", "ready", "cgroup", "restartsBy"] as const;
+const OTHERS = ["version", "pid", "startTimeTicks", "ready", "cgroup", "restartsBy", "place"] as const;
 const KEYS: ReadonlySet<string> = new Set([...TEXTS, ...COUNTS, ...OTHERS]);
 
 function isPlainIdentity(value: unknown): value is Identity {
   if (!isRecord(value) || !hasOnly(value, KEYS)) return false;
-  const { version, pid, startTimeTicks, ready, cgroup, restartsBy } = value;
+  const { version, pid, startTimeTicks, ready, cgroup, restartsBy, place } = value;
   if (version !== IDENTITY_VERSION || !isWhole(pid) || !Number.isFinite(startTimeTicks)) return false;
   if (typeof ready !== "boolean" || (cgroup !== null && typeof cgroup !== "string")) return false;
   if (restartsBy !== undefined && !(isRecord(restartsBy) && Object.values(restartsBy).every(isCount))) return false;
+  if (place !== undefined && !isPlainPlace(place)) return false;
   return TEXTS.every((key) => typeof value[key] === "string") && COUNTS.every((key) => isCount(value[key]));
+}
+
+const PLACE_KEYS: ReadonlySet<string> = new Set(["bootId", "pids", "first", "cgroups"]);
+
+function isPlainPlace(value: unknown): value is StartPlace {
+  if (!isRecord(value) || !hasOnly(value, PLACE_KEYS)) return false;
+  const { bootId, pids, first, cgroups } = value;
+  const isText = typeof bootId === "string" && typeof pids === "string";
+  return isText && typeof first === "boolean" && (cgroups === null || Number.isFinite(cgroups));
 }
 
 /** Reads an identity file's text; `undefined` is a file that does not exist. Never throws. */

@@ -10,7 +10,16 @@ import { killOutright } from "./outright.ts";
 import { isAlive, listPids, readStat, type ProcessId } from "./proc.ts";
 import { signalProcess } from "./process-handle.ts";
 import { reapOrphans } from "./subreaper.ts";
-import { isProvenGone, listTree, stillLives, type Member, type TreeMarks } from "./tree.ts";
+import {
+  holdsUnseen,
+  isProvenGone,
+  listTree,
+  stillLives,
+  UNSEEN,
+  unseenMember,
+  type Member,
+  type TreeMarks,
+} from "./tree.ts";
 
 export interface KillOptions {
   readonly clock: Clock;
@@ -64,7 +73,7 @@ async function killGuarded(marks: TreeMarks, options: KillOptions): Promise<Memb
   const seen = new Map<number, ProcessId>();
   const current = (): Member[] => {
     const members = listTree({ ...marks, known: [...marks.known, ...seen.values()] });
-    for (const { pid, startTicks } of members) seen.set(pid, { pid, startTicks });
+    for (const { pid, startTicks } of members) if (pid !== UNSEEN) seen.set(pid, { pid, startTicks });
     return members;
   };
   let provenEmpty = killOutright(marks, whileStanding) && (await untilProvenGone(marks, clock));
@@ -81,7 +90,7 @@ async function killGuarded(marks: TreeMarks, options: KillOptions): Promise<Memb
       if (provenEmpty) break;
       if (members.length > 0) whileStanding();
       killAll(members, marks.cgroup);
-      await waitUntilGone(members, clock, startMs + (graceMs * round) / rounds);
+      await waitUntilGone(members, marks.cgroup, clock, startMs + (graceMs * round) / rounds);
     } catch {
       // No descriptor or memory left for /proc: the next round may have one, and the last look decides.
       await sleep(clock, graceMs / rounds);
@@ -128,7 +137,7 @@ function stopAll(current: () => Member[], cgroup: string | undefined): Member[] 
     if (fresh.length === 0) break;
     for (const member of fresh) {
       stopped.add(member.pid);
-      signalProcess(member, "SIGSTOP");
+      signal(member, "SIGSTOP");
     }
     members = current();
   }
@@ -145,8 +154,13 @@ function killAll(members: readonly Member[], cgroup: string | undefined): void {
       // Already empty; each member is still killed on its own below.
     }
   }
-  for (const member of members) signalProcess(member, "SIGKILL");
+  for (const member of members) signal(member, "SIGKILL");
   if (cgroup !== undefined) freezeCgroup(cgroup, false);
+}
+
+/** One without a pid here is reached through its cgroup alone: to kill(2), 0 means our own group. */
+function signal(member: Member, name: "SIGSTOP" | "SIGKILL"): void {
+  if (member.pid !== UNSEEN) signalProcess(member, name);
 }
 
 /** Process groups that consist of members only; a group with a stranger in it is not killed as a whole. */
@@ -161,9 +175,15 @@ function wholeGroups(members: readonly Member[]): number[] {
   return [...groups].filter((group) => group > 1);
 }
 
-async function waitUntilGone(members: readonly ProcessId[], clock: Clock, deadlineMs: number): Promise<void> {
+async function waitUntilGone(
+  members: readonly ProcessId[],
+  cgroup: string | undefined,
+  clock: Clock,
+  deadlineMs: number,
+): Promise<void> {
   let pollMs = FIRST_POLL_MS;
-  const alive = (): boolean => members.some(({ pid, startTicks }) => stillLives(pid, startTicks));
+  const alive = (): boolean =>
+    members.some(({ pid, startTicks }) => (pid === UNSEEN ? holdsUnseen(cgroup) : stillLives(pid, startTicks)));
   while (alive()) {
     const leftMs = deadlineMs - clock.monotonicMs();
     if (leftMs <= 0) return;
@@ -200,24 +220,6 @@ async function lastLook(marks: TreeMarks, current: () => Member[], clock: Clock)
     const survivors = current();
     return survivors.length === 0 && !(await confirmEmpty(marks, current, clock)) ? current() : survivors;
   } catch (cause) {
-    return [unknownMember(cause instanceof Error ? cause.message : String(cause))];
+    return [unseenMember(cause instanceof Error ? cause.message : String(cause))];
   }
-}
-
-/** Stands for "there may be survivors": an answer that is not empty and names no process. */
-function unknownMember(comm: string): Member {
-  return {
-    pid: 0,
-    startTicks: 0,
-    comm,
-    state: "?",
-    ppid: 0,
-    ofKernel: false,
-    pgrp: 0,
-    session: 0,
-    utimeTicks: 0,
-    stimeTicks: 0,
-    threads: 0,
-    rssPages: 0,
-  };
 }

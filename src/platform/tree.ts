@@ -32,8 +32,13 @@ export interface TreeMarks {
   readonly begunHere?: boolean;
 }
 
-/** A living process of the tree. */
+/** A living process of the tree; `UNSEEN` is the pid of one that has none here. */
 export type Member = ProcessStat;
+
+/** Stands for the pid of a member that lives and is in another PID namespace, which the kernel lists as 0 (cgroups(7)). No process has it. */
+export const UNSEEN = 0;
+/** Looks that must agree on such a member: one that ends between the kernel's list and its name is listed so too. */
+const UNSEEN_LOOKS = 3;
 
 /** Living processes that carry one of the marks or are in the cgroup, with their descendants. */
 export function listMarked(environ: readonly string[], cgroup: string | undefined): Member[] {
@@ -42,14 +47,40 @@ export function listMarked(environ: readonly string[], cgroup: string | undefine
 
 /**
  * Living members of the tree (zombies are not), by pid, as of the census or of now. Never this process, its ancestors or PID 1.
+ * What lives in the cgroup under no pid of ours is one member, `UNSEEN`: it is not nobody.
  * Throws when the processes cannot be listed: that is not an empty tree.
  */
 export function listTree(marks: TreeMarks, census: Census = new Census()): Member[] {
   const { root } = marks;
-  const first = root === undefined ? withPid(marks, census) : withRoot(marks, root, census);
+  const fenced = new Set(fencedPids(marks.cgroup));
+  const first = root === undefined ? withPid(marks, fenced, census) : withRoot(marks, root, fenced, census);
   const members = new Set(first.filter(({ pid }) => !census.ancestors.has(pid)));
   if (members.size > 0) addDescendants(members, census);
-  return [...members].sort((a, b) => a.pid - b.pid);
+  const seen = [...members].sort((a, b) => a.pid - b.pid);
+  return fenced.has(UNSEEN) ? [unseenMember("in another PID namespace"), ...seen] : seen;
+}
+
+/** Whether something lives in the cgroup, or below it, that has no pid here. Throws when an existing one cannot be read. */
+export function holdsUnseen(cgroup: string | undefined): boolean {
+  return fencedPids(cgroup).includes(UNSEEN);
+}
+
+/** Stands for "somebody lives": a member that no pid of ours names. */
+export function unseenMember(comm: string): Member {
+  return {
+    pid: UNSEEN,
+    startTicks: 0,
+    comm,
+    state: "?",
+    ppid: 0,
+    ofKernel: false,
+    pgrp: 0,
+    session: 0,
+    utimeTicks: 0,
+    stimeTicks: 0,
+    threads: 0,
+    rssPages: 0,
+  };
 }
 
 /**
@@ -70,25 +101,36 @@ export function isProvenGone(marks: TreeMarks): boolean {
 
 /** The kernel's count of an empty cgroup spares looking through it and all below it. */
 function fencedPids(cgroup: string | undefined): readonly number[] {
-  return cgroup === undefined || isUnpopulated(cgroup) ? [] : cgroupPids(cgroup);
+  if (cgroup === undefined || isUnpopulated(cgroup)) return [];
+  let pids = cgroupPids(cgroup);
+  for (let look = 1; look < UNSEEN_LOOKS && pids.includes(UNSEEN); look += 1) pids = cgroupPids(cgroup);
+  return pids;
 }
 
 /**
  * Without a main process, whose session and age speak for others, each is found by its pid. Asked for each bot when many are
  * started: nobody else is looked at, and one search of the environments answers all.
  */
-function withPid({ environ, cgroup, known, orphans }: TreeMarks, census: Census): readonly ProcessStat[] {
+function withPid(
+  { environ, known, orphans }: TreeMarks,
+  fenced: ReadonlySet<number>,
+  census: Census,
+): readonly ProcessStat[] {
   const { stats } = census;
-  const pids = new Set(fencedPids(cgroup));
+  const pids = new Set(fenced);
   for (const entry of environ) for (const pid of census.withEntry(entry)) pids.add(pid);
   for (const { pid, startTicks } of known) if (stats.get(pid)?.startTicks === startTicks) pids.add(pid);
   if (orphans === true) for (const stat of stats.values()) if (isAdopted(stat)) pids.add(stat.pid);
   return [...pids].flatMap((pid) => stats.get(pid) ?? []);
 }
 
-function withRoot(marks: TreeMarks, root: ProcessId, census: Census): readonly ProcessStat[] {
+function withRoot(
+  marks: TreeMarks,
+  root: ProcessId,
+  fenced: ReadonlySet<number>,
+  census: Census,
+): readonly ProcessStat[] {
   const { stats } = census;
-  const fenced = new Set(fencedPids(marks.cgroup));
   const known = new Map(marks.known.map(({ pid, startTicks }) => [pid, startTicks]));
   known.set(root.pid, root.startTicks);
   const needles = marks.environ.map((entry) => `\0${entry}\0`);

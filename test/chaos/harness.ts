@@ -61,7 +61,7 @@ interface Daemon {
 }
 
 /** Runs "$0 run" where no cgroup2 hierarchy is mounted; every step is an exec, so the pid stays. */
-const HIDE_CGROUPS = [
+export const HIDE_CGROUPS: readonly string[] = [
   "unshare",
   "--mount",
   "sh",

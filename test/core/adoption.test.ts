@@ -1,7 +1,14 @@
 /** The decision about a process that outlived its supervisor, row by row. */
 import { describe, expect, test } from "vitest";
-import { judgeAdoption, type AdoptionTerms, type Sighting } from "../../src/core/adoption.ts";
-import type { Identity } from "../../src/core/identity.ts";
+import {
+  GONE,
+  judgeAdoption,
+  judgeUnseen,
+  type AdoptionTerms,
+  type Outlook,
+  type Sighting,
+} from "../../src/core/adoption.ts";
+import { NO_PROCESS, readIdentity, withoutProcess, type Identity, type StartPlace } from "../../src/core/identity.ts";
 
 const identity: Identity = {
   version: 1,
@@ -54,4 +61,36 @@ describe("judgeAdoption()", () => {
   ])("%s", (_name, definition, outdated) => {
     expect(judgeAdoption(identity, seen, { ...terms, definition })).toEqual({ kind: "adopt", outdated });
   });
+});
+
+const place: StartPlace = { bootId: "boot", pids: "pid:[2]", first: false, cgroups: 1 };
+
+test.each<[string, Partial<StartPlace>, Partial<Outlook>, string]>([
+  ["doubts a start in a PID namespace of which nothing is seen", {}, {}, "doubt"],
+  ["ends what the kernel counts in its cgroup", {}, { cgroup: "inhabited" }, "end"],
+  ["ends that also where its namespace should be gone", { first: true }, { cgroup: "inhabited" }, "end"],
+  ["takes one for gone whose cgroup is empty", {}, { cgroup: "empty" }, "gone"],
+  ["takes one for gone whose supervisor was the first process of its namespace", { first: true }, {}, "gone"],
+  ["leaves one of an earlier boot to the rest", { bootId: "before" }, {}, "others"],
+  ["leaves one in a namespace that is seen to pids and marks", {}, { sees: true }, "others"],
+])("judgeUnseen() %s", (_name, at, seeing, expected) => {
+  const outlook: Outlook = { bootId: "boot", sees: false, cgroup: "unknown", ...seeing };
+  // Also of a start that has no process yet, as its supervisor may have been killed before it could name it.
+  for (const process of [{}, NO_PROCESS]) {
+    const judged = judgeUnseen({ ...identity, ...process, place: { ...place, ...at } }, outlook);
+    expect(judged === GONE ? "gone" : (judged?.kind ?? "others")).toBe(expected);
+  }
+});
+
+test("judgeUnseen() has nothing to say of an identity that names no place", () => {
+  expect(judgeUnseen(identity, { bootId: "boot", sees: false, cgroup: "unknown" })).toBeUndefined();
+});
+
+test("readIdentity() takes a place, and leaves out what it does not know", () => {
+  const placed = { ...identity, place };
+  expect(readIdentity(JSON.stringify(placed))).toEqual({ kind: "known", identity: placed });
+  const later = JSON.stringify({ ...placed, place: { ...place, later: 1 }, later: 1 });
+  expect(readIdentity(later)).toEqual({ kind: "known", identity: placed });
+  expect(readIdentity(JSON.stringify({ ...placed, place: {} })).kind).toBe("damaged");
+  expect(withoutProcess(placed)).toEqual({ ...identity, ...NO_PROCESS });
 });

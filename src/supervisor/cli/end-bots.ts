@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../platform/clock.ts";
 import { signalProcess } from "../../platform/process-handle.ts";
 import { releaseControllers, unitCgroup } from "../../platform/release-controllers.ts";
-import { killAll, livingIn, type Fence } from "../runtime/fence.ts";
+import { killAll, livingIn, livingText, type Fence } from "../runtime/fence.ts";
 import { takeLock } from "../runtime/installation.ts";
 import { marksOfRemains, surveyBots, type Remains } from "../runtime/survey.ts";
 import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
@@ -68,7 +68,7 @@ async function endOne({ name, files, identity }: Remains, clock: Clock, io: CliI
   const fence: Fence = [marks];
   const living = livingIn(fence);
   if (living.length === 0) return;
-  io.err(`the daemon is dead and was to stop: ending pid ${living.join(", ")} of bot ${name}`);
+  io.err(`the daemon is dead and was to stop: ending ${livingText(living, fence)} of bot ${name}`);
   const { root } = marks;
   if (root !== undefined && living.includes(root.pid)) {
     signalProcess(root, "SIGTERM");
@@ -76,7 +76,7 @@ async function endOne({ name, files, identity }: Remains, clock: Clock, io: CliI
     await untilGone(fence, clock);
   }
   const survivors = await killAll(fence, clock);
-  if (survivors.length > 0) io.err(`cannot end pid ${survivors.join(", ")} of bot ${name}`);
+  if (survivors.length > 0) io.err(`cannot end ${livingText(survivors, fence)} of bot ${name}`);
 }
 
 async function untilGone(fence: Fence, clock: Clock): Promise<void> {

@@ -5,7 +5,7 @@ import { adoptProcess, takeExit } from "../../platform/adopt.ts";
 import type { Census } from "../../platform/census.ts";
 import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
-import type { TreeMarks } from "../../platform/tree.ts";
+import { UNSEEN, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import { createProbe } from "../../probes/index.ts";
 import type { BotDeps } from "./bot-deps.ts";
@@ -14,7 +14,7 @@ import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import { judgeBefore } from "./bot-setup.ts";
 import type { Level } from "./bot-signs.ts";
 import type { Dumps } from "./dumps.ts";
-import { killAll, leftOf, livingIn, type Fence } from "./fence.ts";
+import { killAll, leftOf, livingIn, livingText, type Fence } from "./fence.ts";
 import type { FlightRecorder } from "./flight-recorder.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
@@ -56,7 +56,7 @@ export interface BotProcessDeps extends Pick<
   /** What the level is made of may have changed. */
   readonly setLevel: () => void;
   readonly onVerdict: (probe: ProbeView) => void;
-  readonly fact: (level: "info" | "warn", text: string) => void;
+  readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
 }
 
 export class BotProcess {
@@ -69,6 +69,8 @@ export class BotProcess {
   /** Ends the `preStop` that runs; `undefined` while none does. */
   #hook: AbortController | undefined;
   #outdated = false;
+  /** What was told last of a survivor that has no pid here. */
+  #toldUnseen: string | undefined;
   /** Resolves when the runtime has seen the end of the last main process. */
   #exited: Promise<void> = Promise.resolve();
 
@@ -233,9 +235,21 @@ export class BotProcess {
     const waited = new AbortController();
     await Promise.race([this.#exited, sleep(clock, REAP_GRACE_MS, waited.signal)]);
     waited.abort();
-    if (survivors.length > 0) return this.#post({ kind: "survivors", generation, pids: survivors });
+    if (survivors.length > 0) {
+      this.#tellUnseen(survivors);
+      return this.#post({ kind: "survivors", generation, pids: survivors });
+    }
+    this.#toldUnseen = undefined;
     this.#earlier = [];
     return this.#settleGone(generation);
+  }
+
+  /** Once for each: no pid names what a person has to end. */
+  #tellUnseen(survivors: readonly number[]): void {
+    if (!survivors.includes(UNSEEN)) return;
+    const text = `${livingText(survivors, this.fence)} cannot be ended from here; end its container, or write 1 to cgroup.kill of that cgroup`;
+    if (text !== this.#toldUnseen) this.#deps.fact("alert", text);
+    this.#toldUnseen = text;
   }
 
   /** Nothing of the start lives any more. */
@@ -244,6 +258,7 @@ export class BotProcess {
     limits.settle();
     recorder.seal(generation);
     if (this.generation?.generation === generation) dumps.after(this.generation, level(), this.#state);
+    this.#deps.starter.noteGone();
     setLevel();
     this.#post({ kind: "gone", generation });
   }
@@ -302,8 +317,10 @@ export class BotProcess {
     const generation = this.#generation;
     try {
       const pids = leftOf(this.#earlier, generation === undefined ? [] : [generation.ownMarks], census);
-      if (pids.length === 0) this.#earlier = [];
-      else this.#post({ kind: "leftovers", pids });
+      if (pids.length === 0) {
+        this.#earlier = [];
+        if (generation === undefined) this.#deps.starter.noteGone();
+      } else this.#post({ kind: "leftovers", pids });
     } catch {
       // Unknown is not gone.
     }

@@ -1,6 +1,6 @@
 /** What a bot needs on the machine before its first start: its user, its folders, its environment file. */
 import { accessSync, chownSync, constants, existsSync, statSync } from "node:fs";
-import { GONE, isMainGone, judgeAdoption, type Adoption, type Sighting } from "../../core/adoption.ts";
+import { GONE, isMainGone, judgeAdoption, judgeUnseen, type Adoption, type Sighting } from "../../core/adoption.ts";
 import type { Identity } from "../../core/identity.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
@@ -12,6 +12,7 @@ import { EXIT } from "../../core/exit-code.ts";
 import { definitionOf, foldersOf, lastingEnvironment, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
 import { SharedFolders } from "./shared-folders.ts";
+import { outlookOn } from "./start-place.ts";
 import { kinOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
@@ -73,11 +74,29 @@ class DoubtError extends Error {
   }
 }
 
-/** Throws when it cannot be told whether the process of the last start lives. */
-export function refuseDoubt(plan: BotPlan, before: Identity | undefined): void {
+/** Something of the bot may live where nobody looks from here; exit code 2. */
+class UnseenError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint: string;
+
+  constructor(name: string, of: string, identity: string, reason: string) {
+    const whose = of === name ? "" : `${of} is a bot of the same account: `;
+    super(`cannot supervise ${name}: ${whose}${reason}; starting it could run it twice`);
+    this.hint = `end the container or namespace in which the earlier supervisor ran, or run this one there; once nothing of ${of} lives, remove ${identity}`;
+  }
+}
+
+/** Throws when it cannot be told whether the process of the last start lives, or that of the same account under another name. */
+export function refuseDoubt(plan: BotPlan, before: Identity | undefined, kin: readonly Remains[] = []): void {
+  for (const { name, files, identity } of kin) {
+    const judged = identity === undefined ? undefined : judgeUnseen(identity, outlookOn(identity));
+    if (judged?.kind === "doubt") throw new UnseenError(plan.name, name, files.identity, judged.reason);
+  }
   if (before === undefined) return;
   const judged = judgeBefore(plan, before);
-  if (judged.kind === "doubt") throw new DoubtError(plan, before.pid, judged.reason);
+  if (judged.kind !== "doubt") return;
+  if (judged.unseen === true) throw new UnseenError(plan.name, plan.name, plan.files.identity, judged.reason);
+  throw new DoubtError(plan, before.pid, judged.reason);
 }
 
 /** The identity file is of a newer release; exit code 2. */
@@ -100,6 +119,8 @@ export function refuseNewer({ name, files, identityReading }: Remains): void {
  * count in an upgrade: there the bot outlives nobody.
  */
 export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.config.orphans): Adoption {
+  const unseen = judgeUnseen(before, outlookOn(before));
+  if (unseen !== undefined) return unseen;
   const atPid = whoIsAt(before.pid);
   if (isMainGone(before, atPid)) return GONE;
   return judgeAdoption(

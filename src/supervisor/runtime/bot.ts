@@ -35,8 +35,8 @@ import { decisionEntry, mustLast, verdictFact } from "./narrate.ts";
 import { RestoredBot } from "./restored-mark.ts";
 import type { ProbeView } from "./schedule.ts";
 import { StartTurn } from "./start-turn.ts";
-import { cgroupNameOf, Starter } from "./starter.ts";
-import { earlierMarks, inheritedLocks, kinMarks, kinOf } from "./survey.ts";
+import { Starter } from "./starter.ts";
+import { cgroupNameOf, earlierMarks, inheritedLocks, kinMarks, kinOf } from "./survey.ts";
 
 export class Bot {
   readonly loop: Loop;
@@ -103,7 +103,7 @@ export class Bot {
     const before = (this.before = own?.identity);
     this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits, fact, before }));
     refuseSupervised(this.plan, remains, deps.configured);
-    refuseDoubt(this.plan, before);
+    refuseDoubt(this.plan, before, kin);
     this.process = new BotProcess({
       ...deps,
       live,

@@ -14,7 +14,7 @@ import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
-import { killAll, type Fence } from "./fence.ts";
+import { killAll, livingText, type Fence } from "./fence.ts";
 import { IncidentArrears } from "./incident-arrears.ts";
 import { strangersText } from "./bot-setup.ts";
 import { strangersOf } from "./survey.ts";
@@ -197,7 +197,8 @@ export class Emergency {
     if (lockout === undefined) return "failed";
     // The loop proved the bot gone; whatever was born since (a stray child of a hook) is ended before the worker looks.
     const survivors = await killAll(fence, clock);
-    if (survivors.length > 0) return this.#ended("refused", `pid ${survivors.join(", ")} of the bot cannot be ended`);
+    if (survivors.length > 0)
+      return this.#ended("refused", `${livingText(survivors, fence)} of the bot cannot be ended`);
     const elsewhere = livesElsewhere(plan);
     if (elsewhere !== undefined) return this.#ended("refused", elsewhere);
     const onProgress = ({

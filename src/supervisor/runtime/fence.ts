@@ -2,7 +2,7 @@
 import type { Clock } from "../../platform/clock.ts";
 import { Census } from "../../platform/census.ts";
 import { killTree } from "../../platform/kill-tree.ts";
-import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import { holdsUnseen, listTree, UNSEEN, type TreeMarks } from "../../platform/tree.ts";
 import { KILL_GRACE_MS } from "./bot-plan.ts";
 
 /** The present start of a bot, and whatever earlier supervisors, cgroups or names of it may have left. */
@@ -20,6 +20,29 @@ export function livingIn(fence: Fence, census: Census = new Census()): readonly 
 export function leftOf(earlier: Fence, present: Fence, census: Census): readonly number[] {
   const ours = new Set(livingIn(present, census));
   return livingIn(earlier, census).filter((pid) => !ours.has(pid));
+}
+
+/** The pids as people are told of them: what has none here is named by its cgroup, which is where it can be found and ended. */
+export function livingText(pids: readonly number[], fence: Fence): string {
+  const seen = pids.filter((pid) => pid !== UNSEEN);
+  const unseen = pids.includes(UNSEEN) ? unseenText(fence) : undefined;
+  return [...(seen.length === 0 ? [] : [`pid ${seen.join(", ")}`]), ...(unseen === undefined ? [] : [unseen])].join(
+    " and ",
+  );
+}
+
+function unseenText(fence: Fence): string {
+  const cgroups = [...new Set(fence.flatMap(({ cgroup }) => (isHeldUnseen(cgroup) ? [cgroup] : [])))];
+  if (cgroups.length === 0) return "a process that cannot be looked at";
+  return `a process of another PID namespace (container) in cgroup ${cgroups.join(", ")}`;
+}
+
+function isHeldUnseen(cgroup: string | undefined): boolean {
+  try {
+    return holdsUnseen(cgroup);
+  } catch {
+    return false;
+  }
 }
 
 /**

@@ -9,7 +9,7 @@ import { Bot } from "./bot.ts";
 import { openBotSocket, openBotSockets } from "./bot-socket.ts";
 import { BotSockets } from "./bot-sockets.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
-import { killAll, livingIn, type Fence } from "./fence.ts";
+import { killAll, livingIn, livingText, type Fence } from "./fence.ts";
 import { installationOf } from "./installation.ts";
 import type { Journal } from "./journal.ts";
 import type { KnownSecrets } from "./known-secrets.ts";
@@ -234,13 +234,13 @@ export class Fleet {
     const fence = [marksOfRemains(files, elsewhere === undefined ? identity : undefined)];
     const living = livingIn(fence);
     if (living.length === 0) return;
-    this.#alert(`ending pid ${living.join(", ")} of bot ${name}, which is not in the config any more`);
+    this.#alert(`ending ${livingText(living, fence)} of bot ${name}, which is not in the config any more`);
     void this.#endAll(name, fence);
   }
 
   async #endAll(name: string, fence: Fence): Promise<void> {
     const survivors = await killAll(fence, this.#deps.clock);
-    if (survivors.length > 0) this.#alert(`cannot end pid ${survivors.join(", ")} of bot ${name}`);
+    if (survivors.length > 0) this.#alert(`cannot end ${livingText(survivors, fence)} of bot ${name}`);
   }
 
   #alert(text: string): void {

@@ -1,10 +1,9 @@
 /** Starts the generations of one bot: cgroup, environment, process, identity on disk. */
-import { basename, join } from "node:path";
-import { isKnownOn, NO_PROCESS, type Identity } from "../../core/identity.ts";
+import { join } from "node:path";
+import { isKnownOn, NO_PROCESS, withoutProcess, type Identity, type StartPlace } from "../../core/identity.ts";
 import type { Carried } from "../../core/lifecycle-types.ts";
 import {
   createBotCgroup,
-  cgroupPids,
   createFreshCgroup,
   isUnpopulated,
   keepEvents,
@@ -22,6 +21,7 @@ import type { BotLimits } from "./bot-limits.ts";
 import { definitionOf, lastingEnvironment, startEnvironment, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
 import { withOutput } from "./output-target.ts";
+import { placeHere } from "./start-place.ts";
 import { readIdentityFile, strangersOf } from "./survey.ts";
 
 /**
@@ -102,6 +102,9 @@ export class Starter {
   #held: string | undefined;
   #defined: Defined | undefined;
   #downSinceMs: number;
+  #place: StartPlace | undefined;
+  /** Everything of the last start is proven dead, and the identity on disk names it still. */
+  #gone = false;
 
   constructor(deps: StarterDeps) {
     this.#deps = deps;
@@ -145,6 +148,7 @@ export class Starter {
         },
       };
       const start = { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition };
+      this.#gone = false;
       // Killed once the process is there and before it is named: the next daemon must know the start, and whose account it has.
       this.#saveIdentity(this.#identityOf(start));
       // Killed in a moment, this supervisor would leave a bot that the next one takes for one of another account, or does not know at all.
@@ -207,8 +211,22 @@ export class Starter {
     this.#prepared = undefined;
   }
 
+  /** Everything of the last start is proven dead. Written when nobody waits: a restart that does writes its own. */
+  noteGone(): void {
+    this.#gone = true;
+  }
+
+  #forgetProcess(): void {
+    const identity = this.#identity ?? this.#deps.before;
+    if (!this.#gone || identity === undefined) return;
+    this.#gone = false;
+    this.#identity = withoutProcess(identity);
+    this.#saveIdentity(this.#identity);
+  }
+
   /** Each second: forces the identity to the disk, if it was written since the last call; one that could not be written is tried again. */
   settle(): void {
+    this.#forgetProcess();
     if (this.#unsaved && this.#identity !== undefined) this.#saveIdentity(this.#identity);
     if (!this.#unsettled) return;
     this.#unsettled = false;
@@ -249,6 +267,7 @@ export class Starter {
   release(): void {
     this.distrustPrepared();
     this.#deps.limits.settle();
+    this.#forgetProcess();
     if (this.cgroup === undefined) return;
     releaseEvents(this.cgroup);
     removeCgroup(this.cgroup);
@@ -302,9 +321,11 @@ export class Starter {
       child === undefined
         ? NO_PROCESS
         : { bootId: bootId() ?? NO_PROCESS.bootId, pid: child.pid, startTimeTicks: child.startTicks };
+    this.#place ??= placeHere(this.cgroup);
     return {
       ...start,
       ...process,
+      ...(this.#place === undefined ? {} : { place: this.#place }),
       version: 1,
       account: plan.account,
       // Such a bot is ready as soon as it runs.
@@ -356,17 +377,6 @@ export class Starter {
   }
 }
 
-/**
- * Name of the bot's cgroup. One in which its last start lives keeps the name that it has, which an older release chose otherwise: the
- * limits of that start are looked for by it in hierarchies whose path no identity holds.
- */
-export function cgroupNameOf(bot: string, installation: string, before: Identity | undefined): string {
-  const own = `bot-${bot}-${installation}`;
-  if (before?.cgroup === undefined || before.cgroup === null || before.bootId !== bootId()) return own;
-  const name = basename(before.cgroup);
-  return name.startsWith(`bot-${bot}-`) && isInhabited(before.cgroup) ? name : own;
-}
-
 function unnamed({ name, account, files }: BotPlan): string {
   return `cannot start ${name}: ${files.identity} cannot be written, and does not say that the bot has account ${account}; make room or mend the disk`;
 }
@@ -375,14 +385,6 @@ function unnamed({ name, account, files }: BotPlan): string {
 function accountIn(path: string): string | undefined {
   const reading = readIdentityFile(path);
   return reading.kind === "known" ? reading.identity.account : undefined;
-}
-
-function isInhabited(cgroup: string): boolean {
-  try {
-    return cgroupPids(cgroup).length > 0;
-  } catch {
-    return false;
-  }
 }
 
 function newInvocationId(): string {

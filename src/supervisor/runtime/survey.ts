@@ -3,9 +3,10 @@
  * still be alive, or locked, and its account is the same account.
  */
 import { readdirSync, readlinkSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { readIdentity, type Identity, type IdentityReading } from "../../core/identity.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
+import { cgroupPids } from "../../platform/cgroup.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, readEnviron, type ProcessId } from "../../platform/proc.ts";
 import { listenerAt } from "../../platform/unix-listeners.ts";
@@ -220,5 +221,24 @@ function folderOf(pid: number): string | undefined {
   } catch {
     // It ended meanwhile, or belongs to somebody whose processes we may not look at.
     return undefined;
+  }
+}
+
+/**
+ * Name of the bot's cgroup. One in which its last start lives keeps the name that it has, which an older release chose otherwise: the
+ * limits of that start are looked for by it in hierarchies whose path no identity holds.
+ */
+export function cgroupNameOf(bot: string, installation: string, before: Identity | undefined): string {
+  const own = `bot-${bot}-${installation}`;
+  if (before?.cgroup === undefined || before.cgroup === null || before.bootId !== bootId()) return own;
+  const name = basename(before.cgroup);
+  return name.startsWith(`bot-${bot}-`) && isInhabited(before.cgroup) ? name : own;
+}
+
+function isInhabited(cgroup: string): boolean {
+  try {
+    return cgroupPids(cgroup).length > 0;
+  } catch {
+    return false;
   }
 }

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { GONE } from "../../../src/core/adoption.ts";
 import { NO_PROCESS, type Identity } from "../../../src/core/identity.ts";
+import { pidNamespace } from "../../../src/platform/pid-namespace.ts";
 import { bootId } from "../../../src/platform/proc.ts";
 import { listMarked } from "../../../src/platform/tree.ts";
 import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
@@ -12,8 +13,8 @@ import { fenceMarks, planBot } from "../../../src/supervisor/runtime/bot-plan.ts
 import { judgeBefore } from "../../../src/supervisor/runtime/bot-setup.ts";
 import { LivePlan, withPlan } from "../../../src/supervisor/runtime/live-plan.ts";
 import { livingIn } from "../../../src/supervisor/runtime/fence.ts";
-import { cgroupNameOf, Starter, type Started, type StarterDeps } from "../../../src/supervisor/runtime/starter.ts";
-import { kinMarks, kinOf, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
+import { Starter, type Started, type StarterDeps } from "../../../src/supervisor/runtime/starter.ts";
+import { cgroupNameOf, kinMarks, kinOf, readIdentityFile, surveyBots } from "../../../src/supervisor/runtime/survey.ts";
 import { botConfig } from "../../harness/bot-config.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 
@@ -78,6 +79,30 @@ test("Starter does not start a bot that lives under another state folder by now"
     await stranger.exited;
   }
   await end(start());
+});
+
+test("Starter says in the identity where a start was made, and no pid any more once everything of it is proven dead", async () => {
+  const { starter, start } = rig();
+  const started = start();
+  const read = () => {
+    const reading = readIdentityFile(plan.files.identity);
+    return reading.kind === "known" ? reading.identity : undefined;
+  };
+  const place = { bootId: bootId(), pids: pidNamespace(), first: process.pid === 1, cgroups: null };
+  expect(read()).toMatchObject({ place, bootId: bootId() });
+  await end(started);
+  starter.settle();
+  expect(read()).toMatchObject({ place, bootId: bootId() });
+  starter.noteGone();
+  starter.settle();
+  expect(read()).toMatchObject({ ...NO_PROCESS, account: plan.account, generation: 1 });
+  expect(read()).not.toHaveProperty("place");
+  // It was told of the last start: the next one has a process.
+  starter.noteGone();
+  const next = start();
+  starter.settle();
+  expect(read()).toMatchObject({ bootId: bootId(), place });
+  await end(next);
 });
 
 /** What the disk has of an earlier start. */
