@@ -30,6 +30,11 @@ export interface TreeMarks {
    * prove by themselves that nothing lives. Never true of what an earlier supervisor has left.
    */
   readonly begunHere?: boolean;
+  /**
+   * Time has passed since the main process ended, or may have, without us: when all of its session is gone, the pid can be another's, and
+   * what that one leaves is in a session of the same number. So a session without its leader proves nothing.
+   */
+  readonly unwatched?: boolean;
 }
 
 /** A living process of the tree; `UNSEEN` is the pid of one that has none here. */
@@ -144,7 +149,7 @@ function withRoot(
     (stat) =>
       fenced.has(stat.pid) ||
       known.get(stat.pid) === stat.startTicks ||
-      inSessionOf(root, stat, stats) ||
+      inSessionOf(root, stat, stats, marks.unwatched === true) ||
       (marks.orphans === true && isAdopted(stat)) ||
       carriesMark(stat),
   );
@@ -154,11 +159,16 @@ function withRoot(
  * Whether the process is of the session that the main process opened. The session's number stays taken while a member
  * lives, so with the leader dead it is still ours if the orphan went to where our orphans go: to us or to PID 1.
  */
-function inSessionOf(root: ProcessId, stat: ProcessStat, stats: ReadonlyMap<number, ProcessStat>): boolean {
+function inSessionOf(
+  root: ProcessId,
+  stat: ProcessStat,
+  stats: ReadonlyMap<number, ProcessStat>,
+  unwatched: boolean,
+): boolean {
   if (stat.session !== root.pid || stat.startTicks < root.startTicks) return false;
   const leader = stats.get(root.pid);
   if (leader !== undefined) return leader.startTicks === root.startTicks;
-  return stat.ppid === process.pid || stat.ppid === 1;
+  return !unwatched && (stat.ppid === process.pid || stat.ppid === 1);
 }
 
 /** A child of ours that we did not start: its parent died and we are its subreaper. */

@@ -126,6 +126,18 @@ test("listTree() keeps one that escaped from every mark but was seen before", as
   expect(isLive(escaped)).toBe(false);
 });
 
+test("listTree() takes what a dead leader left in its session for the bot's only where the leader's end was watched", async () => {
+  const left = join(folder, "left");
+  const root = start(["env", "-i", "sh", "-c", `sleep 60 & echo $! > ${left}`]);
+  const orphan = await pidIn(left);
+  strays.push(await until("the orphan", () => readStat(orphan)));
+  await until("the leader's end", () => !isLive(root.pid, root.startTicks) && readStat(orphan)?.ppid === 1);
+  const pids = (more: Partial<TreeMarks>): number[] => listTree(marksOf(root, more)).map(({ pid }) => pid);
+  expect(pids({})).toEqual([orphan]);
+  // The leader may have been somebody else, who had the pid of a bot that had ended.
+  expect(pids({ unwatched: true })).toEqual([]);
+});
+
 test("listTree() does not count zombies", async () => {
   const root = start(["sh", "-c", "sleep 0 & exec sleep 60"]);
   const zombie = await until("a zombie", () => children(root.pid).find((pid) => readStat(pid)?.state === "Z"));

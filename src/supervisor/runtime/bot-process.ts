@@ -258,6 +258,7 @@ export class BotProcess {
     limits.settle();
     recorder.seal(generation);
     if (this.generation?.generation === generation) dumps.after(this.generation, level(), this.#state);
+    this.generation?.noteGone();
     this.#deps.starter.noteGone();
     setLevel();
     this.#post({ kind: "gone", generation });

@@ -75,6 +75,7 @@ export class Generation {
   readonly #environ: readonly string[];
   #armedAtMs: number;
   #known: readonly ProcessId[] = [];
+  #past = false;
   #gone = false;
 
   constructor(deps: GenerationDeps) {
@@ -121,7 +122,13 @@ export class Generation {
       known: this.#known,
       orphans: alone(),
       begunHere: !this.adopted,
+      unwatched: this.#past,
     };
+  }
+
+  /** Nothing of it lives: what has its pid, or a session of that number, from now on is somebody else's. */
+  noteGone(): void {
+    this.#past = true;
   }
 
   /** By what only this start is recognised, and no other of its bot, which all carry its lasting mark. */
