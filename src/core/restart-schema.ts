@@ -20,7 +20,7 @@ export type Backoff = z.output<typeof backoffSchema>;
 
 /** The fields, to be spread into the config's `restart` section. */
 const budgetFields = later(() => ({
-  intensity: z.int().min(0).max(1_000).default(5).describe("Restarts allowed within the period."),
+  intensity: z.int().min(0).max(1_000_000_000).default(5).describe("Restarts allowed within the period."),
   period: duration()
     .prefault("10m")
     .describe("Length of the sliding window that intensity counts in; 0s is a budget without limit."),

@@ -152,7 +152,7 @@ function refusalOf(policy: Policy, state: State, inFlight: number | undefined, a
   if (inFlight === undefined && !policy.hooks.preStop)
     return "it never said how many orders are in flight (X_IN_FLIGHT=), and it has no preStop";
   if (policy.restart === "never") return "restart.policy is never";
-  if (restartsInPeriod(policy.budget, state.log, atMs).length >= policy.budget.intensity)
+  if (restartsInPeriod(policy.budget, state.log, atMs) >= policy.budget.intensity)
     return "its restart budget has no restart left";
   if (state.closeClock === "due") return "closeAfter is over, so that its end would close its positions";
   return undefined;

@@ -19,7 +19,9 @@ export const common = later(() => ({
     .describe("startup gates the others, liveness judges the bot's life, readiness only its fitness."),
   initialDelay: duration().prefault("0s").describe("Time from the start of the process to the first run."),
   period: duration().prefault("10s").describe("Time between two runs."),
-  timeout: duration().prefault("5s").describe("A run that takes longer is a failure."),
+  timeout: duration()
+    .prefault("5s")
+    .describe("A run that takes longer is a failure; four fifths of a period of 5 s or less."),
   failureThreshold: z.int().min(1).max(1_000).default(3).describe("Failures in a row before the verdict is unhealthy."),
   successThreshold: z.int().min(1).max(1_000).default(1).describe("Successes in a row before it is healthy again."),
   onFailure: z

@@ -6,6 +6,9 @@ import { budgetSchema } from "../../src/core/restart-schema.ts";
 
 const policy = { intensity: 3, period: 60_000 };
 
+/** A log of one restart at each of `times`. */
+const once = (...times: readonly number[]): RestartLog => times.map((atMs) => ({ atMs, count: 1 }));
+
 /** Spends one restart at each of `times`, one after another. */
 function spendAll(times: readonly number[], by = policy): { log: RestartLog; exhausted: boolean[] } {
   let log: RestartLog = [];
@@ -26,13 +29,13 @@ describe("spendRestart()", () => {
   test("forgets a restart once it is as old as the period", () => {
     expect(spendAll([0, 1, 2, 59_999]).exhausted.at(-1)).toBe(true);
     expect(spendAll([0, 1, 2, 60_000]).exhausted.at(-1)).toBe(false);
-    expect(spendAll([0, 1, 2, 60_000]).log).toEqual([1, 2, 60_000]);
+    expect(spendAll([0, 1, 2, 60_000]).log).toEqual(once(1, 2, 60_000));
   });
 
   test("never ends with a period of 0, and keeps one entry", () => {
     const { log, exhausted } = spendAll([0, 0, 0, 0, 1, 1], { intensity: 1, period: 0 });
     expect(exhausted).not.toContain(true);
-    expect(log).toEqual([1]);
+    expect(log).toEqual(once(1));
   });
 
   test("slides: the window ends now, it is not a row of fixed windows", () => {
@@ -40,17 +43,20 @@ describe("spendRestart()", () => {
   });
 
   test("allows no restart at all with intensity 0", () => {
-    expect(spendAll([0], { intensity: 0, period: 60_000 })).toEqual({ log: [0], exhausted: [true] });
+    expect(spendAll([0], { intensity: 0, period: 60_000 })).toEqual({ log: once(0), exhausted: [true] });
   });
 
   test("leaves the log that it was given alone", () => {
-    const log = Object.freeze([1, 2]);
+    const log = Object.freeze(once(1, 2));
     spendRestart(policy, log, 3);
-    expect(log).toEqual([1, 2]);
+    expect(log).toEqual(once(1, 2));
   });
 
   test("keeps at most intensity + 1 times, also when a reload has lowered the intensity", () => {
-    expect(spendRestart({ intensity: 1, period: 60_000 }, [1, 2, 3, 4], 5)).toEqual({ log: [4, 5], exhausted: true });
+    expect(spendRestart({ intensity: 1, period: 60_000 }, once(1, 2, 3, 4), 5)).toEqual({
+      log: once(4, 5),
+      exhausted: true,
+    });
     const property = fc.property(
       fc.array(fc.nat(200_000), { maxLength: 60, size: "max" }),
       fc.nat(5),
@@ -75,10 +81,52 @@ describe("spendRestart()", () => {
   });
 });
 
+describe("a budget of more restarts than are listed one by one", () => {
+  const large = { intensity: 1_100, period: 60_000 };
+
+  test("takes no more room, and allows never more than intensity within the period, and hardly fewer", () => {
+    const property = fc.property(fc.array(fc.nat(100), { minLength: 1_300, maxLength: 1_800 }), (gaps) => {
+      let nowMs = 0;
+      const times = gaps.map((gapMs) => (nowMs += gapMs));
+      const { log, exhausted } = spendAll(times, large);
+      const first = exhausted.indexOf(true);
+      const within = (upTo: number, period: number): number =>
+        times.slice(0, upTo + 1).filter((time) => time > (times[upTo] ?? 0) - period).length;
+      const never = exhausted.every((is, i) => is || within(i, large.period) <= large.intensity);
+      const late = first === -1 || within(first, large.period * 1.002) > large.intensity;
+      return log.length <= 1_002 && never && late;
+    });
+    expect(() => fc.assert(property, { numRuns: 20 })).not.toThrow();
+  });
+
+  test("is spent by one restart too many, however close together they are", () => {
+    const { log, exhausted } = spendAll(
+      Array.from({ length: 1_101 }, () => 7),
+      large,
+    );
+    expect(log).toEqual([{ atMs: 7, count: 1_101 }]);
+    expect(exhausted.indexOf(true)).toBe(1_100);
+  });
+
+  test("keeps what it counted when a reload makes it small", () => {
+    const { log } = spendAll(
+      Array.from({ length: 1_000 }, () => 7),
+      large,
+    );
+    expect(spendRestart(policy, log, 8)).toEqual({
+      log: [
+        { atMs: 7, count: 1_000 },
+        { atMs: 8, count: 1 },
+      ],
+      exhausted: true,
+    });
+  });
+});
+
 describe("restartsInPeriod()", () => {
-  test("lists what still counts, oldest first", () => {
-    expect(restartsInPeriod(policy, [0, 1, 30_000], 60_001)).toEqual([30_000]);
-    expect(restartsInPeriod(policy, [], 5)).toEqual([]);
+  test("counts what still counts", () => {
+    expect(restartsInPeriod(policy, once(0, 1, 30_000), 60_001)).toBe(1);
+    expect(restartsInPeriod(policy, [], 5)).toBe(0);
   });
 });
 
@@ -87,7 +135,7 @@ describe("budgetSchema", () => {
     expect(budgetSchema.parse({})).toEqual({ intensity: 5, period: 600_000 });
   });
 
-  test.each([{ intensity: -1 }, { intensity: 1.5 }, { intensity: 1_001 }, { period: 600 }, { perod: "1m" }])(
+  test.each([{ intensity: -1 }, { intensity: 1.5 }, { intensity: 1_000_000_001 }, { period: 600 }, { perod: "1m" }])(
     "refuses %o",
     (fields) => {
       expect(budgetSchema.safeParse(fields).success).toBe(false);

@@ -289,7 +289,10 @@ function deepFreeze<T>(value: T): T {
 
 /** `state` with every stored time moved by `ms`. */
 function shifted(state: State, ms: number): State {
-  const moved: Record<string, unknown> = { ...state, log: state.log.map((t) => t + ms) };
+  const moved: Record<string, unknown> = {
+    ...state,
+    log: state.log.map(({ atMs, count }) => ({ atMs: atMs + ms, count })),
+  };
   for (const key of ["sinceMs", "deadlineMs", "startAtMs"])
     if (typeof moved[key] === "number") moved[key] = moved[key] + ms;
   // Safe: the same state with other numbers in its own fields.

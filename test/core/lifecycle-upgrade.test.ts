@@ -6,7 +6,7 @@ import { basePolicy, Life, S } from "./lifecycle-life.ts";
 describe("step() after an upgrade", () => {
   test("goes on with a backoff that was handed over, and spends no budget for its restart again", () => {
     const life = new Life();
-    life.state = { ...initialState, attempt: 3, restarts: 7, log: [1], closeClock: "counting" };
+    life.state = { ...initialState, attempt: 3, restarts: 7, log: [{ atMs: 1, count: 1 }], closeClock: "counting" };
     life.on("backoffFound", { leftMs: 4 * S });
     expect(life.state).toMatchObject({
       kind: "backoff",
@@ -14,11 +14,17 @@ describe("step() after an upgrade", () => {
       startAtMs: 4 * S,
       attempt: 3,
       restarts: 7,
-      log: [1],
+      log: [{ atMs: 1, count: 1 }],
     });
     expect(life.deeds()).toEqual(["setTimer backoff"]);
     life.on("elapsed", { timer: "backoff" });
-    expect(life.state).toMatchObject({ kind: "starting", generation: 1, attempt: 3, restarts: 8, log: [1] });
+    expect(life.state).toMatchObject({
+      kind: "starting",
+      generation: 1,
+      attempt: 3,
+      restarts: 8,
+      log: [{ atMs: 1, count: 1 }],
+    });
   });
 
   test("counts closeAfter from the handover of a backoff where it did not count before", () => {

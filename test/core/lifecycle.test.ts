@@ -177,7 +177,7 @@ describe("step() in a crash loop", () => {
 
   test("RESTART_RESET starts the backoff anew and leaves the budget as it is", () => {
     const life = new Life().run().die().comeBack().on("resetBackoff");
-    expect(life.state).toMatchObject({ attempt: 0, log: [0] });
+    expect(life.state).toMatchObject({ attempt: 0, log: [{ atMs: 0, count: 1 }] });
   });
 });
 

@@ -132,7 +132,7 @@ describe("relieve() and the lifecycle", () => {
     ["a start that is not ready", { state: { ...initialState, kind: "starting", sinceMs: 0, deadlineMs: 9 } }],
     ["a bot that has not settled", { state: { ...running, closeClock: "counting" } }],
     ["a close that is due", { state: { ...running, closeClock: "due" } }],
-    ["a spent budget", { state: { ...running, log: [0, 0, 0, 0, 0] } }],
+    ["a spent budget", { state: { ...running, log: [{ atMs: 0, count: 5 }] } }],
     ["a policy that never restarts", { policy: { ...basePolicy, restart: "never" } }],
     ["pressure alone", { strain: PRESSED }],
   ] satisfies [string, Situation][])("never restarts for %s", (_, situation) => {
@@ -146,7 +146,7 @@ describe("relieve() and the lifecycle", () => {
       strain: fc.constantFrom(HIGH, LAST_CALL, PRESSED),
       log: fc
         .array(fc.integer({ min: 0, max: 20 * MIN }), { maxLength: 6 })
-        .map((log) => log.toSorted((a, b) => a - b)),
+        .map((times) => times.toSorted((a, b) => a - b).map((atMs) => ({ atMs, count: 1 }))),
       closeClock: fc.constantFrom("off", "counting", "due"),
       health: fc.constantFrom("healthy", "pending", "unhealthy"),
       atMs: fc.integer({ min: 0, max: 30 * MIN }),

@@ -3,7 +3,7 @@ import { chmodSync, chownSync, lstatSync, rmSync } from "node:fs";
 import * as z from "zod";
 import { later } from "../../core/later.ts";
 import type { Server } from "bun";
-import { spendRestart } from "../../core/budget.ts";
+import { spendRestart, type RestartLog } from "../../core/budget.ts";
 import { plainText } from "../../core/plain-text.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
@@ -131,7 +131,7 @@ async function takeEvent(bot: Bot, allowance: EventAllowance, request: Request):
 /** The sliding list of the restart budget, for events. */
 class EventAllowance {
   readonly #clock: Clock;
-  #log: readonly number[] = [];
+  #log: RestartLog = [];
 
   constructor(clock: Clock) {
     this.#clock = clock;

@@ -109,7 +109,7 @@ function restartsOf(bot: Bot, clock: Clock): BotStatus["restarts"] {
   return {
     total: state.restarts,
     byReason: { ...state.restartsBy },
-    inPeriod: restartsInPeriod(budget, state.log, clock.monotonicMs()).length,
+    inPeriod: restartsInPeriod(budget, state.log, clock.monotonicMs()),
     intensity: budget.intensity,
     attempt: state.attempt,
     nextStartAt: wallTimeOf(bot.loop.dueAtMs("backoff"), clock),

@@ -1,5 +1,6 @@
 /** What one version of the daemon gives to the next in the same process: the lock, by its descriptor, and what no file on disk says of the bots. */
 import { closeSync, fstatSync, readSync, writeSync } from "node:fs";
+import type { RestartLog } from "../../core/budget.ts";
 import { initialState } from "../../core/lifecycle.ts";
 import type { ExitInfo, Policy, State, StateKind } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
@@ -142,9 +143,20 @@ export function carriedBot(
     attempt,
     restarts,
     restartsBy: { ...restartsBy },
-    restartAgesMs: log.map((atMs) => nowMs - atMs),
+    restartAgesMs: agesOf(log, nowMs),
     lastExit: lastExit === undefined ? null : { ...lastExit, at: lastExitAt?.toISOString() ?? null },
   };
+}
+
+/** Restarts that one version tells the next of: of a budget of more than these, the newest. */
+const MAX_AGES = 1_001;
+
+/** The ages of the newest restarts, oldest first, ms. */
+function agesOf(log: RestartLog, nowMs: number): number[] {
+  const ages: number[] = [];
+  for (const { atMs, count } of log.toReversed())
+    for (let i = 0; i < count && ages.length < MAX_AGES; i += 1) ages.push(nowMs - atMs);
+  return ages.toReversed();
 }
 
 /** What must not be lost of a bot that is down; empty when nothing counts. */
@@ -227,7 +239,7 @@ export function firstState({ before, lastGeneration, carried, clock }: Past): St
     attempt,
     restarts,
     restartsBy: knownCounts(carried.restartsBy, restarts),
-    log: restartAgesMs.map((ageMs) => nowMs - ageMs),
+    log: restartAgesMs.map((ageMs) => ({ atMs: nowMs - ageMs, count: 1 })),
     // Safe: the causes of every version are a superset of those before it, and an unknown one is only shown.
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     lastExit: lastExit === null ? undefined : ({ ...lastExit } as ExitInfo),

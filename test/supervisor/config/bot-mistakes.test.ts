@@ -94,12 +94,12 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
   [
     "text where a number is expected",
     ['restart: { intensity: "5" }'],
-    ['5: bots.a.restart.intensity: "5" is not a whole number from 0 to 1000; remove the quotes'],
+    ['5: bots.a.restart.intensity: "5" is not a whole number from 0 to 1000000000; remove the quotes'],
   ],
   [
     "a fraction where a whole number is expected",
     ["restart: { intensity: 1.5 }"],
-    ["5: bots.a.restart.intensity: 1.5 is not a whole number from 0 to 1000; write one, without a unit"],
+    ["5: bots.a.restart.intensity: 1.5 is not a whole number from 0 to 1000000000; write one, without a unit"],
   ],
   [
     "a number out of range",

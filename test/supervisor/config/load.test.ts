@@ -110,6 +110,27 @@ describe("loadConfig()", () => {
   });
 });
 
+describe("loadConfig() of a probe without a timeout", () => {
+  test.each([
+    ["{ kind: tcp, port: 1, period: 1s }", 800],
+    ["{ kind: tcp, port: 1, period: 5s }", 4_000],
+    ["{ kind: tcp, port: 1, period: 6s }", 5_000],
+    ["{ kind: tcp, port: 1, period: 50ms }", 40],
+    ["{ kind: heartbeat, period: 1s }", 60_000],
+    ["{ kind: progress, period: 1s }", 300_000],
+  ])("makes %s time out after %d ms", (probe, timeout) => {
+    const text = botWith(`probes: [${probe}]`);
+    expect(folder.load(text).config.bots["a"]?.probes[0]?.timeout).toBe(timeout);
+  });
+
+  test("finds the mistakes beside it as ever", () => {
+    expect(() =>
+      folder.load(botWith("probes: [{ kind: tcp, period: 1s }, { kind: http, url: http://x, period: 1ms }]")),
+    ).toThrow(/probes\.0\.port: is missing.*probes\.1\.period: period 1ms is too short/s);
+    expect(() => folder.load(botWith("probes: 3"))).toThrow(/probes/);
+  });
+});
+
 describe("loadConfig() of paths", () => {
   test("resolves relative paths against the folder of the config, wherever it is started", () => {
     folder.write(

@@ -341,7 +341,7 @@ test.each([
 test("loadPlain() loads what loadConfig() loads", () => {
   const file = folder.write(
     "supervisor.yaml",
-    "version: 1\nbots:\n  a:\n    command: [true-program, x]\n    probes:\n      - { kind: file, path: beat, maxAge: 1m }\n",
+    "version: 1\nbots:\n  a:\n    command: [true-program, x]\n    probes:\n      - { kind: file, path: beat, maxAge: 1m, period: 2s }\n",
   );
   const [plain, whole] = [loadPlain({ file, env: {} }), loadConfig({ file, env: {} })];
   expect({ ...plain, issueAt: undefined }).toEqual({ ...whole, issueAt: undefined });

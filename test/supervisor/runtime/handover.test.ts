@@ -72,7 +72,10 @@ test("firstState() moves the times of the earlier version to this one's clock", 
   const nowMs = clock.monotonicMs();
   const state = firstState(past(carried, clock));
   expect(state).toMatchObject({ kind: "stopped", generation: 3, attempt: 2, restarts: 7, closeClock: "counting" });
-  expect(state.log).toEqual([nowMs - 5_000, nowMs - 1_000]);
+  expect(state.log).toEqual([
+    { atMs: nowMs - 5_000, count: 1 },
+    { atMs: nowMs - 1_000, count: 1 },
+  ]);
   expect(firstState(past({ ...carried, kind: "halted", reason: "code 78" }, clock))).toMatchObject({
     kind: "halted",
     reason: "code 78",
@@ -139,7 +142,7 @@ test("a backoff that is handed over goes on with what is left of it, and restart
   loop.resumeClosing(state?.closeAfterLeftMs);
   loop.post({ kind: "backoffFound", leftMs: state?.backoffLeftMs ?? 0 });
   expect(loop.state).toMatchObject({ kind: "backoff", attempt: 1, restarts: 0, closeClock: "counting" });
-  expect(loop.state.log).toEqual([clock.monotonicMs() - 500]);
+  expect(loop.state.log).toEqual([{ atMs: clock.monotonicMs() - 500, count: 1 }]);
   expect(loop.dueAtMs("closeAfter")).toBe(clock.monotonicMs() + (state?.closeAfterLeftMs ?? 0));
   clock.advance(499);
   expect(loop.state.kind).toBe("backoff");

@@ -12,6 +12,7 @@ import { plainValue } from "./plain.ts";
 import type { ReadOptions } from "./read.ts";
 import { listenersError, outputErrors } from "./rules.ts";
 import type { ConfigInput } from "./schema.ts";
+import { withShortTimeouts } from "./short-timeouts.ts";
 import { logFileError, withVariables } from "./variables.ts";
 
 /** Largest config read here, bytes; a larger one is for the loader to judge. */
@@ -36,7 +37,7 @@ export function loadPlain({ file, env, cwd = process.cwd() }: ReadOptions): Load
     listenersError(root) !== undefined ||
     outputErrors(root).length > 0 ||
     targetBotErrors(root).length > 0;
-  const made = wrong ? undefined : plainValue(PLAIN_TABLE, root);
+  const made = wrong ? undefined : plainValue(PLAIN_TABLE, withShortTimeouts(root));
   if (made === undefined) return undefined;
   // Safe: the table is printed from the schema of this type, and a test holds its values to those of the schema.
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion

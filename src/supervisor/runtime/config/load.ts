@@ -10,6 +10,7 @@ import { targetBotErrors } from "./backup-rules.ts";
 import { respell } from "./respell.ts";
 import { listenersError, outputErrors } from "./rules.ts";
 import { configSchema } from "./schema.ts";
+import { withShortTimeouts } from "./short-timeouts.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
 import { logFileError, withVariables } from "./variables.ts";
@@ -41,7 +42,7 @@ export function loadConfig(options: ReadOptions): LoadedConfig {
   const { env } = options;
   const { located, source: written } = readSource(options);
   const { root, wordsOf } = withVariables(written.root, env);
-  const source = { ...written, root };
+  const source = { ...written, root: withShortTimeouts(root) };
   const issueAt = (path: Path, message: string, side: "key" | "value" = "value"): ConfigIssue => ({
     file: located.shown,
     ...source.positionOf(path, side),

@@ -104,7 +104,7 @@ export const PLAIN_TABLE: Shape = {
               cap: { is: "duration", default: 60000 },
               jitter: { is: "number", min: 0, max: 1, default: 0.1 },
               resetAfter: { is: "duration", rules: ["positive"], default: 600000 },
-              intensity: { is: "number", whole: true, min: 0, max: 1000, default: 5 },
+              intensity: { is: "number", whole: true, min: 0, max: 1000000000, default: 5 },
               period: { is: "duration", default: 600000 },
               haltExitCodes: { is: "list", item: { is: "number", whole: true, min: 0, max: 255 }, default: [78] },
             },

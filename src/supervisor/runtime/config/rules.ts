@@ -14,10 +14,10 @@ export interface Report {
 }
 
 /** Probes run at most this often: each run reads /proc or opens a connection. */
-const MIN_PROBE_PERIOD_MS = 50;
+export const MIN_PROBE_PERIOD_MS = 50;
 
 /** Kinds whose `timeout` is the longest silence and not the time of one run. */
-const SILENCE_KINDS = new Set(["heartbeat", "progress"]);
+export const SILENCE_KINDS = new Set(["heartbeat", "progress"]);
 
 const limitsOutline = (value: unknown) => {
   const { memory, memoryHigh, onMemoryHigh } = map(value);
