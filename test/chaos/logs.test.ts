@@ -1,5 +1,5 @@
 /** A bot's output on the compiled binary: rotated while the bot writes, read back whole, followed across rotations, whoever is killed. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { expect, test } from "vitest";
 import { script, STAY, program } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
@@ -123,4 +123,29 @@ test.concurrent("a rotation that cannot be done: an alert, another at four times
   );
   expect(rig.log).toHaveLength(400_000);
   expect(await rig.bot()).toMatchObject({ state: "running", restarts: { total: 0 } });
+});
+
+test.concurrent("a log file that somebody removes: an alert once, also of an adopted bot, logs says it, and a restart mends it", async () => {
+  const command = ["sh", "-c", 'echo "start $SUPERVISOR_GENERATION"; exec sleep 600'];
+  await using rig = new Rig({ bots: { bot: { command } } });
+  await rig.run();
+  const removed = (): number => rig.journal.filter(({ text }) => text.includes("bot.log was removed")).length;
+  await rig.botIn("running");
+  await until("the start is noted", () => existsSync(rig.state("bots/bot/runs.ndjson")));
+  await until("the bot speaks", () => rig.log !== "");
+  rmSync(rig.state("log/bot.log"));
+  await until("the alert", () => removed() === 1);
+  expect(await rig.cli("logs", "bot")).toMatchObject({
+    code: 1,
+    out: "",
+    err: expect.stringMatching(/bot\.log does not exist[^]*it was removed after a start of the bot/),
+  });
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  await until("the alert of the next daemon", () => removed() === 2);
+  expect((await rig.bot()).generation).toBe(1);
+  await rig.cli("restart", "bot");
+  await until("the bot speaks", () => rig.log.includes("start 2\n"));
+  expect((await rig.cli("logs", "bot")).out).toContain("start 2\n");
+  expect(removed()).toBe(2);
 });

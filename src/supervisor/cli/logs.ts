@@ -25,7 +25,12 @@ const MAX_RUNS_BYTES = 1_048_576;
 interface Options extends PlaceOptions, Wanted {}
 
 class NoLogError extends Error {
-  readonly hint = "the file is made at the bot's first start; supervisor status shows the bots";
+  readonly hint: string;
+
+  constructor(message: string, hint: string) {
+    super(message);
+    this.hint = hint;
+  }
 }
 
 class NoRunError extends Error {
@@ -70,8 +75,7 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
     view: viewOutput(files),
     marks: parseRunMarks(readTextIfExists(botFiles.runs, MAX_RUNS_BYTES) ?? ""),
   }));
-  if (view.inode === undefined && view.end === 0)
-    throw new NoLogError(`cannot show ${what}: ${files.log} does not exist`);
+  if (view.inode === undefined) sayNoFile(what, { bot, log: files.log, started: marks.length > 0, view, io });
   const show = printer(io);
   const range = options.run === undefined ? rangeOf(view, marks, options) : rangeOfStart(view, marks, options.run);
   if (range === undefined) return show.chunk(lastWords(botFiles, options.run ?? 0));
@@ -82,6 +86,17 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
   for await (const { chunk } of readOutput(files, { from, to: range.to, onLoss })) await show.chunk(chunk);
   if (options.follow === true) await follow(files, { from: range.to, clock: systemClock, onChunk: show.chunk, onLoss });
   await show.end();
+}
+
+/** What was rotated out before is shown all the same; without any, nothing is left to show. */
+function sayNoFile(
+  what: string,
+  { bot, log, started, view, io }: { bot: string; log: string; started: boolean; view: OutputView; io: CliIo },
+): void {
+  const removed = `it was removed after a start of the bot, and what the bot writes since is lost; the next start makes it anew: supervisor restart ${bot}`;
+  if (view.end > 0) return io.err(`${log} does not exist: ${removed}`);
+  const first = "the file is made at the bot's first start; supervisor status shows the bots";
+  throw new NoLogError(`cannot show ${what}: ${log} does not exist`, started ? removed : first);
 }
 
 function rangeOf({ segments, liveStart, end }: OutputView, marks: readonly RunMark[], { since }: Options): Range {

@@ -141,6 +141,8 @@ export class BotProcess {
     });
     this.#generation = adopted;
     starter.adopt(before, () => adopted.treePids());
+    // A config that has changed may have sent its output elsewhere.
+    if (!judged.outdated) output.opened();
     this.#post({ kind: "adopted", generation, ready });
     if (judged.outdated) fact("warn", outdatedText(this.#plan.name));
     return true;
@@ -180,6 +182,7 @@ export class BotProcess {
     }
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;
+    output.opened();
     this.#generation = this.#createGeneration({ generation, invocationId, child, env, cgroup: starter.cgroup });
     post({ kind: "spawned", generation });
     starter.prepareSoon();

@@ -9,6 +9,7 @@ import { readTextIfExists, removeIfThere, replaceFile } from "../../platform/fil
 import { endOfOutput, readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
+import { LogFileWatch } from "./log-file-watch.ts";
 
 /** Longest run of one worker, ms: packs 16 segments of 100 MiB on a slow disk. */
 const WORKER_MS = 600_000;
@@ -55,6 +56,7 @@ export class Output {
   static #workers = 0;
   readonly #deps: OutputDeps;
   readonly #files: OutputFiles;
+  readonly #watch: LogFileWatch;
   #working = false;
   #worker: Worker | undefined;
   #closed = false;
@@ -73,13 +75,16 @@ export class Output {
     const { log, outputIndex } = deps.plan.files;
     this.#deps = deps;
     this.#files = { log, index: outputIndex };
+    this.#watch = new LogFileWatch({ log, fact: deps.fact });
   }
 
   /** Once a second: starts a worker when the file is to be rotated, or when an earlier worker was killed at it. */
   look(): void {
     const { clock } = this.#deps;
-    if (this.#working || this.#closed) return;
+    if (this.#closed) return;
     const stat = lstatSync(this.#files.log, { throwIfNoEntry: false });
+    this.#watch.look(stat);
+    if (this.#working) return;
     // A link or a device is where somebody put it, and not ours to cut.
     if (stat?.isFile() !== true) return;
     this.#warnOfHugeFile(stat.size);
@@ -111,6 +116,11 @@ export class Output {
     });
   }
 
+  /** A start of this config has its output open, by now or since an earlier daemon. Never throws. */
+  opened(): void {
+    if (this.#deps.plan.config.output.to === "file") this.#tryDisk("see the output file", () => this.#watch.opened());
+  }
+
   /**
    * Made at a start, notes for people where its output began: no restart waits for that, nor does a bot that is started
    * together with others. Never throws.
@@ -137,6 +147,7 @@ export class Output {
    */
   end(generation: number): void {
     this.#closeEnded();
+    this.#watch.closed();
     const from = this.#start?.generation === generation ? this.#start.offset : undefined;
     const cancel = this.#deps.clock.after(LAST_WORDS_DELAY_MS, () => this.#keep(ended));
     const ended: Ended = { generation, from, to: undefined, cancel };

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
 } from "node:fs";
@@ -165,4 +166,50 @@ test("noteOfStart() on a disk that refuses says so once and never throws", () =>
     output.noteOfStart(generation)();
   }
   expect(facts).toEqual([expect.stringContaining("warn: cannot note the start in the run marks")]);
+});
+
+test.each([
+  ["removed", () => rmSync(files.log), /^alert: .*bot\.log was removed: the bot goes on writing/],
+  [
+    "renamed and made anew",
+    () => {
+      renameSync(files.log, `${files.log}.1`);
+      appendFileSync(files.log, "of somebody else\n");
+    },
+    /^alert: .*bot\.log is another file now/,
+  ],
+] as const)("look() says once for each start that the file the bot has open was %s", (_, deed, said) => {
+  const output = open();
+  output.look();
+  for (const generation of [1, 2]) {
+    output.begin(generation);
+    appendFileSync(files.log, "a line\n");
+    output.opened();
+    output.look();
+    expect(facts).toHaveLength(generation - 1);
+    deed();
+    output.look();
+    output.look();
+    expect(facts).toHaveLength(generation);
+    output.end(generation);
+  }
+  expect(facts).toEqual([expect.stringMatching(said), expect.stringMatching(said)]);
+});
+
+test("look() is silent about a file that goes while no start has it open", () => {
+  const output = open();
+  output.begin(1);
+  appendFileSync(files.log, "a line\n");
+  output.opened();
+  output.end(1);
+  rmSync(files.log);
+  output.look();
+  expect(facts).toEqual([]);
+});
+
+test("look() says of an adopted bot that its file is gone", () => {
+  const output = open();
+  output.opened();
+  output.look();
+  expect(facts).toEqual([expect.stringContaining("bot.log was removed")]);
 });
