@@ -16,6 +16,7 @@ import {
   fstatSync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   openSync,
   readdirSync,
   renameSync,
@@ -95,7 +96,7 @@ async function rotateLocked(job: RotateJob, io: RotateIo): Promise<void> {
   const fd = openSync(job.log, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   try {
     if (!fstatSync(fd).isFile()) throw new Error(`${job.log} is not a regular file`);
-    removeLeftovers(job.index);
+    removeLeftovers(job);
     const rotation = new Rotation(job, io, fd, await loadIndex(job, fd, io));
     rotation.resume();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
@@ -109,11 +110,19 @@ async function rotateLocked(job: RotateJob, io: RotateIo): Promise<void> {
   }
 }
 
-/** A worker that was killed while it wrote the index leaves a file under a name of its own. */
-function removeLeftovers(index: string): void {
-  const folder = dirname(index);
-  for (const name of readdirSync(folder))
-    if (name.startsWith(`.${basename(index)}.`) && name.endsWith(".tmp")) rmSync(join(folder, name), { force: true });
+/** A worker that was killed while it wrote the index leaves a file under a name of its own; one before its cut, or of an earlier release, an empty rest. */
+function removeLeftovers({ index, log }: RotateJob): void {
+  for (const name of readdirSync(dirname(index)))
+    if (name.startsWith(`.${basename(index)}.`) && name.endsWith(".tmp"))
+      rmSync(join(dirname(index), name), { force: true });
+  for (const name of readdirSync(dirname(log)))
+    if (name.startsWith(`${basename(log)}.`) && name.endsWith("-rest")) removeIfEmpty(join(dirname(log), name));
+}
+
+/** An empty rest is in no index, so no pruning would ever come to it. */
+function removeIfEmpty(path: string): void {
+  const stat = lstatSync(path, { throwIfNoEntry: false });
+  if (stat?.isFile() === true && stat.size === 0) rmSync(path, { force: true });
 }
 
 class Rotation {
@@ -208,6 +217,7 @@ class Rotation {
     }
     if (isMarked(this.#fd, cutting)) this.#cut(pending);
     fsyncSync(this.#fd);
+    if (pending.method === "truncate") removeIfEmpty(this.#path(restName(pending.name)));
     this.#io.onStep?.("cut");
     this.#save(completed(cutting, this.#folder, this.#now()));
     this.#io.onStep?.("indexed");

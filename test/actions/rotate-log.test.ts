@@ -12,6 +12,7 @@ import {
 import { gunzipSync } from "node:zlib";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { RotateJob } from "../../src/core/rotate-job.ts";
 import { ROTATE_STEPS } from "../../src/actions/rotate-log.ts";
 import { collapseUnit } from "../../src/platform/collapse.ts";
 import { tryLock } from "../../src/platform/lock.ts";
@@ -28,8 +29,9 @@ function segments({ folder }: OutputRig): string[] {
   return readdirSync(folder).filter((name) => name.startsWith("bot.log."));
 }
 
-async function runKilledAt(rig: OutputRig, step: string): Promise<void> {
-  const child = Bun.spawn([process.execPath, join(FIXTURES, "rotate-and-die.ts"), JSON.stringify(rig.job()), step], {
+async function runKilledAt(rig: OutputRig, step: string, more: Partial<RotateJob> = {}): Promise<void> {
+  const job = JSON.stringify(rig.job(more));
+  const child = Bun.spawn([process.execPath, join(FIXTURES, "rotate-and-die.ts"), job, step], {
     stdio: ["ignore", "ignore", "ignore"],
   });
   await child.exited;
@@ -62,15 +64,20 @@ test("rotateLog() does nothing below maxSize and maxAge, and cuts for age alone"
   expect(flaw(await rig.text(), 500)).toBeUndefined();
 });
 
-test.each(["zstd", "gzip", "none"] as const)(
-  "rotateLog() packs with %s, and keeps the newest segments only",
-  async (compress) => {
-    using rig = new OutputRig();
+test.each([
+  ["zstd", undefined],
+  ["gzip", undefined],
+  ["none", undefined],
+  ["zstd", MEMORY_DISK],
+] as const)(
+  "rotateLog() packs with %s, and keeps the newest segments and no other file (disk: %s)",
+  async (compress, disk) => {
+    using rig = new OutputRig(disk);
     for (let n = 0; n < 5; n += 1) {
       rig.write(250_000);
       await rig.rotate({ compress, keep: 2 });
     }
-    expect(segments(rig).filter((name) => !name.endsWith("-rest"))).toHaveLength(2);
+    expect(segments(rig)).toHaveLength(2);
     const shown = numbers((await rig.text()).replace(/^[^\n]*\n/, ""));
     expect(shown.length).toBeGreaterThan(3_000);
     expect(shown.findIndex((number, at) => number !== rig.lines - shown.length + at)).toBe(-1);
@@ -111,8 +118,37 @@ describe.each([
       expect(flaw(await rig.text(), rig.lines)).toBeUndefined();
       expect(rig.losses).toEqual([]);
       expect(readdirSync(rig.folder).filter((name) => name.endsWith(".tmp"))).toEqual([]);
+      expect(segments(rig).filter((name) => statSync(join(rig.folder, name)).size === 0)).toEqual([]);
     },
   );
+});
+
+test("rotateLog() removes the empty rests that earlier releases have left, and no other file", async () => {
+  using rig = new OutputRig(MEMORY_DISK);
+  for (const name of [
+    "bot.log.20260102T030405.678Z-rest",
+    "bot.log.of-a-person",
+    "bottle.log.20260102T030405.678Z-rest",
+  ])
+    writeFileSync(join(rig.folder, name), "");
+  rig.write(100);
+  await rig.rotate();
+  expect(readdirSync(rig.folder)).not.toContain("bot.log.20260102T030405.678Z-rest");
+  expect(readdirSync(rig.folder)).toContain("bot.log.of-a-person");
+  expect(readdirSync(rig.folder)).toContain("bottle.log.20260102T030405.678Z-rest");
+});
+
+test("rotateLog() keeps and prunes a rest that has bytes with its segment", async () => {
+  using rig = new OutputRig(MEMORY_DISK);
+  rig.write(250_000);
+  await runKilledAt(rig, "published");
+  rig.write(1_000);
+  await rig.rotate();
+  expect(segments(rig).filter((name) => name.endsWith("-rest"))).toHaveLength(1);
+  expect(flaw(await rig.text(), rig.lines)).toBeUndefined();
+  rig.write(250_000);
+  await rig.rotate({ keep: 1 });
+  expect(segments(rig)).toHaveLength(1);
 });
 
 test("rotateLog() killed while it prunes forgets no file", async () => {
@@ -120,8 +156,9 @@ test("rotateLog() killed while it prunes forgets no file", async () => {
   rig.write(250_000);
   await rig.rotate();
   rig.write(250_000);
+  await runKilledAt(rig, "pruned", { keep: 1 });
   await rig.rotate({ keep: 1 });
-  expect(segments(rig).filter((name) => !name.endsWith("-rest"))).toHaveLength(1);
+  expect(segments(rig)).toHaveLength(1);
 });
 
 test.runIf(collapses)("rotateLog() killed after the cut of output that repeats itself does not cut twice", async () => {
