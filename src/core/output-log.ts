@@ -5,7 +5,6 @@
  */
 import * as z from "zod";
 import { later } from "./later.ts";
-import { hasOnly, isCount, isRecord, isWhole } from "./plain-check.ts";
 
 /** Format version of the index; a reader refuses a newer one. */
 const INDEX_VERSION = 1;
@@ -162,65 +161,4 @@ export function surplus(segments: readonly Segment[], keep: number): readonly Se
   const heads = segments.flatMap(({ name }, at) => (name.endsWith("-rest") ? [] : [at]));
   const first = heads.at(-keep);
   return heads.length <= keep || first === undefined ? [] : segments.slice(0, first);
-}
-
-/** Where in the stream one start of the bot began. */
-export const runMarkSchema = later(() =>
-  z.object({
-    v: z.literal(INDEX_VERSION),
-    generation: z.int(),
-    /** Wall time, for people. */
-    at: z.string(),
-    offset: count,
-  }),
-);
-export type RunMark = z.output<typeof runMarkSchema>;
-
-const MARK_KEYS: ReadonlySet<string> = new Set(["v", "generation", "at", "offset"]);
-
-function isPlainMark(value: unknown): value is RunMark {
-  if (!isRecord(value) || !hasOnly(value, MARK_KEYS)) return false;
-  const { v, generation, at, offset } = value;
-  return v === INDEX_VERSION && isWhole(generation) && typeof at === "string" && isCount(offset);
-}
-
-/** One line of the file of run marks. */
-export function runMarkLine(mark: Omit<RunMark, "v">): string {
-  return `${JSON.stringify({ v: INDEX_VERSION, ...mark })}\n`;
-}
-
-/** The marks in `text`, oldest first; a line that is torn or not understood is passed over. */
-export function parseRunMarks(text: string): readonly RunMark[] {
-  return text.split("\n").flatMap((line) => {
-    if (line === "") return [];
-    try {
-      const parsed: unknown = JSON.parse(line);
-      if (isPlainMark(parsed)) return [parsed];
-      return runMarkSchema.safeParse(parsed).data ?? [];
-    } catch {
-      return [];
-    }
-  });
-}
-
-/** The part of the stream that start number `generation` wrote; `undefined` when no mark of it is kept. */
-export function rangeOfRun(
-  marks: readonly RunMark[],
-  generation: number,
-): { readonly from: number; readonly to: number | undefined } | undefined {
-  const at = marks.findLastIndex((mark) => mark.generation === generation);
-  const mark = marks[at];
-  return mark === undefined ? undefined : { from: mark.offset, to: marks[at + 1]?.offset };
-}
-
-/**
- * Where to begin so that nothing written since `since` (UTC, as every `at` here) is missed: at the last start or the end of a segment that
- * is not later. Lines bear no time, so this shows rather too much than too little; 0 when nothing that old is known.
- */
-export function offsetSince(marks: readonly RunMark[], segments: readonly Segment[], since: string): number {
-  const anchors = [
-    ...marks.map(({ at, offset }) => ({ at, offset })),
-    ...segments.map(({ at, start, bytes }) => ({ at, offset: start + bytes })),
-  ];
-  return Math.max(0, ...anchors.filter(({ at }) => at <= since).map(({ offset }) => offset));
 }

@@ -1,6 +1,7 @@
 /** A bot's output on the compiled binary: rotated while the bot writes, read back whole, followed across rotations, whoever is killed. */
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { expect, test } from "vitest";
+import { parseOutputMarks } from "../../src/core/output-marks.ts";
 import { script, STAY, program } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
 
@@ -9,6 +10,11 @@ const LINE_BYTES = 100;
 
 function segments(rig: Rig): string[] {
   return readdirSync(rig.state("log")).filter((name) => name.startsWith("bot.log."));
+}
+
+/** Where the output stood when, as the daemon has noted it. */
+function noted(rig: Rig): { readonly at: string; readonly offset: number; readonly generation?: number }[] {
+  return [...parseOutputMarks(rig.read(".supervisor/bots/bot/runs.ndjson"))];
 }
 
 /** What is wrong with numbered lines that should be 0 to `LINES` − 1; `undefined` when nothing is. */
@@ -105,6 +111,11 @@ test.concurrent("logs --run shows one start, --since what came after, and a prun
   expect((await rig.cli("logs", "bot", "--run", "2")).out).toBe("start 2\nbye 2\n");
   expect((await rig.cli("logs", "bot", "--run", "3")).out).toBe("start 3\n");
   expect((await rig.cli("logs", "bot", "--since", "1h")).out).toContain("start 1\n");
+  const third = await until(
+    "the third start is noted",
+    () => noted(rig).find(({ generation }) => generation === 3)?.at,
+  );
+  expect((await rig.cli("logs", "bot", "--since", third)).out).toBe("start 3\n");
   expect(rig.read(".supervisor/bots/bot/exits/2.log")).toBe("start 2\nbye 2\n");
   expect(await rig.cli("logs", "bot", "--run", "77")).toMatchObject({ code: 1, out: "" });
 });
@@ -148,4 +159,20 @@ test.concurrent("a log file that somebody removes: an alert once, also of an ado
   await until("the bot speaks", () => rig.log.includes("start 2\n"));
   expect((await rig.cli("logs", "bot")).out).toContain("start 2\n");
   expect(removed()).toBe(2);
+});
+
+test.concurrent("logs --since of a bot that has neither restarted nor rotated shows what came since the last minute", async () => {
+  const command = ["sh", "-c", "echo one; until [ -e go ]; do sleep 0.1; done; echo two; exec sleep 600"];
+  await using rig = new Rig({ bots: { bot: { command } } });
+  await rig.run();
+  await until("the bot speaks", () => rig.log === "one\n");
+  // The next minute would come too late for a test: the next daemon looks at once.
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  const mark = await until("the time is noted", () => noted(rig).find(({ offset }) => offset === "one\n".length));
+  rig.write("go", "");
+  await until("the bot speaks again", () => rig.log === "one\ntwo\n");
+  expect((await rig.bot()).generation).toBe(1);
+  expect((await rig.cli("logs", "bot", "--since", mark.at)).out).toBe("two\n");
+  expect((await rig.cli("logs", "bot", "--since", "1h")).out).toBe("one\ntwo\n");
 });

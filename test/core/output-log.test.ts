@@ -1,4 +1,4 @@
-/** Decisions about a bot's output: how much to cut, what is surplus, where a start or a time begins. */
+/** Decisions about a bot's output: how much to cut, what is surplus. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import {
@@ -6,13 +6,9 @@ import {
   cutBytes,
   markOf,
   MAX_MARK_BYTES,
-  offsetSince,
-  parseRunMarks,
   pendingOfMark,
-  rangeOfRun,
   restName,
   rotationDue,
-  runMarkLine,
   segmentName,
   surplus,
   type Segment,
@@ -83,29 +79,4 @@ const surplusNames = (keep: number): string[] => surplus(segments, keep).map(({ 
 
 test("surplus() is what is older than the newest ones kept, and a rest stays with its segment", () => {
   expect([surplusNames(3), surplusNames(2), surplusNames(1)]).toEqual([[], ["1Z"], ["1Z", "2Z", "2Z-rest"]]);
-});
-
-const marks = parseRunMarks(
-  [
-    runMarkLine({ generation: 1, at: "2025-12-31T12:00:00.000Z", offset: 0 }),
-    "torn {\n",
-    runMarkLine({ generation: 2, at: "2026-01-02T12:00:00.000Z", offset: 25 }),
-    runMarkLine({ generation: 3, at: "2026-01-03T12:00:00.000Z", offset: 44 }),
-    '{"v":1,"gen',
-  ].join(""),
-);
-
-test("rangeOfRun() ends where the next start begins, and the last one has no end yet", () => {
-  expect(marks.map(({ generation }) => generation)).toEqual([1, 2, 3]);
-  expect(rangeOfRun(marks, 2)).toEqual({ from: 25, to: 44 });
-  expect(rangeOfRun(marks, 3)).toEqual({ from: 44, to: undefined });
-  expect(rangeOfRun(marks, 4)).toBeUndefined();
-});
-
-test.each([
-  ["2025-01-01T00:00:00.000Z", 0],
-  ["2026-01-02T11:00:00.000Z", 30],
-  ["2026-01-03T13:00:00.000Z", 44],
-])("offsetSince() of %s misses nothing that is newer", (since, offset) => {
-  expect(offsetSince(marks, segments, since)).toBe(offset);
 });

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { identitySchema, readIdentity } from "../../src/core/identity.ts";
 import { journalEntrySchema, readEntry } from "../../src/core/journal-entry.ts";
-import { parseRunMarks, runMarkSchema } from "../../src/core/output-log.ts";
+import { parseOutputMarks, runMarkSchema, timeMarkSchema } from "../../src/core/output-marks.ts";
 
 const IDENTITY = {
   version: 1,
@@ -74,9 +74,11 @@ test("readIdentity() answers as the schema does", () => {
   }
 });
 
-test("parseRunMarks() answers as the schema does", () => {
-  for (const each of [...variants(MARK), null, [MARK]]) {
-    const [read] = parseRunMarks(JSON.stringify(each));
-    expect({ each, read }).toEqual({ each, read: runMarkSchema.safeParse(each).data });
+test("parseOutputMarks() answers as the schemas do", () => {
+  const { generation: _, ...time } = MARK;
+  for (const each of [...variants(MARK), ...variants(time), null, [MARK]]) {
+    const [read] = parseOutputMarks(JSON.stringify(each));
+    const wanted = runMarkSchema.safeParse(each).data ?? timeMarkSchema.safeParse(each).data;
+    expect({ each, read }).toEqual({ each, read: wanted });
   }
 });

@@ -20,7 +20,7 @@ import { orderEvents } from "../../core/blackbox.ts";
 import { dumpManifestSchema, type DumpManifest } from "../../core/dump-manifest.ts";
 import { packJobSchema, type PackJob, type PackLine } from "../../core/dump-job.ts";
 import { roomWanted } from "../../core/dump.ts";
-import { parseRunMarks, rangeOfRun } from "../../core/output-log.ts";
+import { parseRunMarks, rangeOfRun } from "../../core/output-marks.ts";
 import { formatSize } from "../../core/size.ts";
 import { readStart, recordedStarts } from "../../platform/blackbox-files.ts";
 import { readTextIfExists, syncDir } from "../../platform/files.ts";

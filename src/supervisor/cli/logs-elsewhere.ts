@@ -1,6 +1,7 @@
 /** Where to look for the output of a bot that the supervisor itself does not keep (`output.to`): the command that shows it. */
 import { EXIT } from "../../core/exit-code.ts";
-import { journalIdentifier, OUTPUT_TARGETS, parseRunMarks } from "../../core/output-log.ts";
+import { journalIdentifier, OUTPUT_TARGETS } from "../../core/output-log.ts";
+import { parseRunMarks } from "../../core/output-marks.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { filesOf, type BotFiles } from "../runtime/bot-plan.ts";
 import { ConfigError } from "../runtime/config/issues.ts";

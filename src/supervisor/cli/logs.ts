@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Option } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
-import { offsetSince, parseRunMarks, rangeOfRun, type RunMark } from "../../core/output-log.ts";
+import { offsetSince, parseOutputMarks, rangeOfRun, type OutputMark } from "../../core/output-marks.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { readOutput } from "../../platform/output-stream.ts";
@@ -51,7 +51,7 @@ export const command: Verb = {
       )
       .option(
         "--since <time>",
-        "from the start or rotation before this time: RFC 3339, or an age such as 15m, 2h, 1d",
+        "what was written since this time, and up to a minute more: RFC 3339, or an age such as 15m, 2h, 1d",
         parseSince,
       )
       .addOption(
@@ -73,9 +73,10 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
   const what = `the output of ${bot}`;
   const { view, marks } = readingFiles(what, files.log, () => ({
     view: viewOutput(files),
-    marks: parseRunMarks(readTextIfExists(botFiles.runs, MAX_RUNS_BYTES) ?? ""),
+    marks: parseOutputMarks(readTextIfExists(botFiles.runs, MAX_RUNS_BYTES) ?? ""),
   }));
-  if (view.inode === undefined) sayNoFile(what, { bot, log: files.log, started: marks.length > 0, view, io });
+  if (view.inode === undefined)
+    sayNoFile(what, { bot, log: files.log, started: marks.some((mark) => "generation" in mark), view, io });
   const show = printer(io);
   const range = options.run === undefined ? rangeOf(view, marks, options) : rangeOfStart(view, marks, options.run);
   if (range === undefined) return show.chunk(lastWords(botFiles, options.run ?? 0));
@@ -99,7 +100,7 @@ function sayNoFile(
   throw new NoLogError(`cannot show ${what}: ${log} does not exist`, started ? removed : first);
 }
 
-function rangeOf({ segments, liveStart, end }: OutputView, marks: readonly RunMark[], { since }: Options): Range {
+function rangeOf({ segments, liveStart, end }: OutputView, marks: readonly OutputMark[], { since }: Options): Range {
   const oldest = segments[0]?.start ?? liveStart;
   const from = since === undefined ? oldest : offsetSince(marks, segments, since.toISOString());
   return { from: Math.min(Math.max(from, oldest), end), to: end };
@@ -108,10 +109,13 @@ function rangeOf({ segments, liveStart, end }: OutputView, marks: readonly RunMa
 /** Where the start's output is; `undefined` when all of it was pruned. */
 function rangeOfStart(
   { segments, liveStart, end }: OutputView,
-  marks: readonly RunMark[],
+  marks: readonly OutputMark[],
   run: number,
 ): Range | undefined {
-  const found = rangeOfRun(marks, run);
+  const found = rangeOfRun(
+    marks.filter((mark) => "generation" in mark),
+    run,
+  );
   if (found === undefined) return undefined;
   const oldest = segments[0]?.start ?? liveStart;
   const to = Math.min(found.to ?? end, end);

@@ -1,15 +1,16 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
-import { appendFileSync, existsSync, lstatSync, statSync, writeFileSync } from "node:fs";
+import { lstatSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseRunMarks, rangeOfRun, rotationDue, runMarkLine, type RunMark } from "../../core/output-log.ts";
+import { rotationDue } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
 import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { readTextIfExists, removeIfThere, replaceFile } from "../../platform/files.ts";
+import { removeIfThere } from "../../platform/files.ts";
 import { endOfOutput, readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
 import { startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { LogFileWatch } from "./log-file-watch.ts";
+import { OutputNotes } from "./output-notes.ts";
 
 /** Longest run of one worker, ms: packs 16 segments of 100 MiB on a slow disk. */
 const WORKER_MS = 600_000;
@@ -26,10 +27,6 @@ const EMERGENCY_FACTOR = 4;
 const LAST_WORDS_BYTES = 64 * 1024;
 /** Time until they are copied, ms: longer than a restart takes, which must not wait for the copy. */
 const LAST_WORDS_DELAY_MS = 20;
-/** Run marks are some 80 bytes each; from this size on the older half is dropped. */
-const MAX_RUNS_BYTES = 64 * 1024;
-/** Starts between two looks at their size: they add 2 KiB. */
-const RUNS_BETWEEN_LOOKS = 25;
 
 export interface OutputDeps {
   readonly plan: {
@@ -57,6 +54,7 @@ export class Output {
   readonly #deps: OutputDeps;
   readonly #files: OutputFiles;
   readonly #watch: LogFileWatch;
+  readonly #notes: OutputNotes;
   #working = false;
   #worker: Worker | undefined;
   #closed = false;
@@ -70,12 +68,14 @@ export class Output {
   readonly #failing = new Set<string>();
   #ended: Ended | undefined;
   #start: { readonly generation: number; readonly offset: number } | undefined;
+  #startUnnoted = false;
 
   constructor(deps: OutputDeps) {
-    const { log, outputIndex } = deps.plan.files;
+    const { log, outputIndex, runs } = deps.plan.files;
     this.#deps = deps;
     this.#files = { log, index: outputIndex };
     this.#watch = new LogFileWatch({ log, fact: deps.fact });
+    this.#notes = new OutputNotes(runs, deps.clock);
   }
 
   /** Once a second: starts a worker when the file is to be rotated, or when an earlier worker was killed at it. */
@@ -84,9 +84,10 @@ export class Output {
     if (this.#closed) return;
     const stat = lstatSync(this.#files.log, { throwIfNoEntry: false });
     this.#watch.look(stat);
-    if (this.#working) return;
     // A link or a device is where somebody put it, and not ours to cut.
     if (stat?.isFile() !== true) return;
+    this.#noteTime(stat.mtimeMs);
+    if (this.#working) return;
     this.#warnOfHugeFile(stat.size);
     if (Output.#workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
     const { maxSize, maxAge } = this.#deps.plan.config.output;
@@ -113,6 +114,7 @@ export class Output {
       if (this.#ended !== undefined) this.#ended.to = offset;
       this.#ended = undefined;
       this.#start = { generation, offset };
+      this.#startUnnoted = true;
     });
   }
 
@@ -129,16 +131,17 @@ export class Output {
     const start = this.#start;
     const at = this.#deps.clock.wallTime().toISOString();
     return () => {
-      if (start?.generation === generation) this.#note({ ...start, at });
+      this.#startUnnoted = false;
+      if (start?.generation !== generation) return;
+      this.#tryDisk("note the start in the run marks", () => this.#notes.noteStart({ ...start, at }));
     };
   }
 
-  #note(mark: Omit<RunMark, "v">): void {
-    this.#tryDisk("note the start in the run marks", () => {
-      const { runs } = this.#deps.plan.files;
-      appendFileSync(runs, runMarkLine(mark), { mode: 0o644 });
-      if (mark.generation % RUNS_BETWEEN_LOOKS === 0 && statSync(runs).size > MAX_RUNS_BYTES) this.#shortenRuns(runs);
-    });
+  /** Never before a start that began earlier: marks are in the order of the stream. */
+  #noteTime(changeMs: number): void {
+    if (this.#startUnnoted) return;
+    const end = (): number => endOfOutput(this.#files);
+    this.#tryDisk("note the time in the run marks", () => this.#notes.look(changeMs, end));
   }
 
   /**
@@ -167,28 +170,17 @@ export class Output {
     if (this.#ended === ended) this.#ended = undefined;
     this.#tryDisk("keep the last words", () => {
       const { generation, from, to } = ended;
-      this.#keepLastWords(generation, from ?? this.#markOf(generation), to ?? endOfOutput(this.#files));
+      this.#keepLastWords(generation, from ?? this.#notes.beginOf(generation), to ?? endOfOutput(this.#files));
     });
   }
 
   /** The last start that was noted, for when the identity does not tell; 0 when none can be read. */
   get lastGeneration(): number {
     try {
-      return this.#marks.at(-1)?.generation ?? 0;
+      return this.#notes.lastGeneration;
     } catch {
       return 0;
     }
-  }
-
-  /** Where a start of an earlier daemon began. */
-  #markOf(generation: number): number {
-    return rangeOfRun(this.#marks, generation)?.from ?? 0;
-  }
-
-  get #marks(): readonly RunMark[] {
-    const { runs } = this.#deps.plan.files;
-    // A bot that was never started has none; the look costs less than an exception.
-    return existsSync(runs) ? parseRunMarks(readTextIfExists(runs, 2 * MAX_RUNS_BYTES) ?? "") : [];
   }
 
   #keepLastWords(generation: number, from: number, to: number): void {
@@ -201,11 +193,6 @@ export class Output {
     if (start >= to) return;
     const text = readLive(this.#files, view, start, to - start);
     if (text !== undefined) writeFileSync(join(files.exits, `${generation}.log`), text, { mode: 0o640 });
-  }
-
-  #shortenRuns(path: string): void {
-    const lines = (readTextIfExists(path, 2 * MAX_RUNS_BYTES) ?? "").split("\n");
-    replaceFile(path, lines.slice(Math.floor(lines.length / 2)).join("\n"), 0o644);
   }
 
   /** When the live file began, ms of wall time. */

@@ -9,15 +9,17 @@ import {
   renameSync,
   rmSync,
   statSync,
+  utimesSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { parseRunMarks } from "../../../src/core/output-log.ts";
-import { systemClock } from "../../../src/platform/clock.ts";
+import { parseOutputMarks, parseRunMarks } from "../../../src/core/output-marks.ts";
+import { systemClock, type Clock } from "../../../src/platform/clock.ts";
 import { viewOutput } from "../../../src/platform/output-view.ts";
 import { filesOf, foldersOf, type BotFiles } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { Output } from "../../../src/supervisor/runtime/output.ts";
+import { FakeClock } from "../../harness/fake-clock.ts";
 import { until } from "../../platform/until.ts";
 
 const MAX_SIZE = 100_000;
@@ -35,11 +37,11 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function open(keep = 3): Output {
+function open(keep = 3, clock: Clock = systemClock): Output {
   const output = { to: "file" as const, maxSize: MAX_SIZE, keep, compress: "zstd" as const };
   return new Output({
     plan: { files, config: { output } },
-    clock: systemClock,
+    clock,
     program: PROGRAM,
     fact: (level, text) => void facts.push(`${level}: ${text}`),
   });
@@ -212,4 +214,49 @@ test("look() says of an adopted bot that its file is gone", () => {
   output.opened();
   output.look();
   expect(facts).toEqual([expect.stringContaining("bot.log was removed")]);
+});
+
+test("look() notes where the output stands once a minute in which the bot has written", () => {
+  const clock = new FakeClock();
+  const output = open(3, clock);
+  const noted = (): number[] => parseOutputMarks(readFileSync(files.runs, "utf8")).map(({ offset }) => offset);
+  const lookFor = (seconds: number): void => {
+    for (let n = 0; n < seconds; n += 1) {
+      clock.advance(1_000);
+      output.look();
+    }
+  };
+  output.begin(1);
+  output.noteOfStart(1)();
+  appendFileSync(files.log, "0123456789");
+  lookFor(1);
+  appendFileSync(files.log, "0123456789");
+  lookFor(59);
+  expect(noted()).toEqual([0, 10]);
+  lookFor(1);
+  expect(noted()).toEqual([0, 10, 20]);
+  lookFor(600);
+  expect(noted()).toEqual([0, 10, 20]);
+  output.begin(2);
+  appendFileSync(files.log, "0123456789");
+  lookFor(1);
+  output.noteOfStart(2)();
+  lookFor(1);
+  expect(noted()).toEqual([0, 10, 20, 20, 30]);
+  expect(output.lastGeneration).toBe(2);
+});
+
+test("look() keeps the starts of a bot that has written for weeks, in a file that stays small", () => {
+  const clock = new FakeClock();
+  const output = open(3, clock);
+  output.begin(1);
+  output.noteOfStart(1)();
+  for (let n = 0; n < 3_000; n += 1) {
+    appendFileSync(files.log, "0");
+    utimesSync(files.log, n, n);
+    clock.advance(60_000);
+    output.look();
+  }
+  expect(statSync(files.runs).size).toBeLessThan(70_000);
+  expect(parseRunMarks(readFileSync(files.runs, "utf8"))).toMatchObject([{ generation: 1, offset: 0 }]);
 });
