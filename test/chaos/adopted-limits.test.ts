@@ -49,7 +49,12 @@ describe.runIf(canLimit).concurrent("limits of an adopted bot", () => {
       expect(limitOf(pid, "pids")).toBe(20);
     }
     expect(bot).toMatchObject({ definition: "outdated", resources: { memoryLimitBytes: 64 * MIB } });
-    expect(alertsOf(rig).join()).toContain("limits.memory holds for what the bot takes from now on; the ");
+    const alert = "limits.memory 64.0 MiB came when the bot ran, and holds for what it has taken since";
+    expect(alertsOf(rig).join()).toContain(alert);
+    // Also for a daemon that finds the limit as the one before it has set it.
+    const again = await adoptWith(rig, { command, limits: { memory: "80MiB", cpu: "50%", pids: 20 } });
+    expect(again).toMatchObject({ definition: "outdated", resources: { memoryLimitBytes: 80 * MIB } });
+    expect(limitOf(child, "memory")).toBe(80 * MIB);
     const { out } = await rig.cli("reload");
     expect(out).toContain("not in force: memory");
     expect(await rig.bot()).toMatchObject({ generation: 2, definition: "current", adopted: false });

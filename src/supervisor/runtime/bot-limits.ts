@@ -1,5 +1,5 @@
 /** The limits of one bot: what of them holds here, the cgroups they need at each start, and what its memory does meanwhile. */
-import { existsSync, mkdirSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import {
   CONTROLLERS,
@@ -27,7 +27,7 @@ import {
   usedMemory,
   wasKilledWhole,
 } from "../../platform/cgroup-limits.ts";
-import { moveInto, v1CgroupOfStart } from "../../platform/cgroup-move.ts";
+import { botFolderOf, isLate, LATE, moveInto, pastCgroup, v1CgroupOfStart } from "../../platform/cgroup-move.ts";
 import { handDown, type ControllerPlace, type Controllers } from "../../platform/controllers.ts";
 import { memoryPressure } from "../../platform/pressure.ts";
 import { limitPrefix, processPowers } from "../../platform/process-limits.ts";
@@ -87,8 +87,6 @@ export class BotLimits {
   #adopted = false;
   /** Controllers whose limits do not hold for the adopted start, or not wholly. */
   readonly #unmet = new Set<Controller>();
-  /** What the adopted start had in memory before is not in the count of its cgroup. */
-  #undercounted = false;
   #earlierOomKills = 0;
   /** Counts at the last look and at the one before. */
   #seenOomKills: readonly [number, number] = [0, 0];
@@ -130,7 +128,12 @@ export class BotLimits {
       return this.#tellTooMuch(memoryBytes, used);
     try {
       setLimit(controller, leaf, enforced);
-      if (!(controller === "memory" && this.#undercounted)) this.#unmet.delete(controller);
+      this.#unmet.delete(controller);
+      if (controller === "memory" && memoryBytes !== undefined && this.#undercounted)
+        this.#tellUnmet(
+          "memory",
+          `limits.memory ${formatSize(memoryBytes)} came when the bot ran, and holds for what it has taken since; what it had by then counts from its next start on`,
+        );
     } catch (error) {
       this.#tellUnmet(controller, `limits.${controller} holds from the next start on: ${messageOf(error)}`);
     }
@@ -148,6 +151,12 @@ export class BotLimits {
     if (this.#adopted) this.#unmet.add(controller);
     const strict = this.#deps.limits?.strict === true;
     this.#deps.fact("alert", strict ? `${text}; limits.strict ends no bot that runs` : text);
+  }
+
+  /** What the adopted start had in memory when its limit came is not in the count of its cgroup. */
+  get #undercounted(): boolean {
+    const leaf = this.#leaves.get("memory");
+    return leaf !== undefined && isLate(leaf.path);
   }
 
   /** Limits of the config that do not hold for the bot as it was adopted, or not wholly: a start makes them. */
@@ -245,11 +254,7 @@ export class BotLimits {
     try {
       liftLimits(controller, version, path, wantedOf(this.#deps.limits));
     } catch (error) {
-      const why = messageOf(error);
-      this.#tellUnmet(
-        controller,
-        `a limit of ${controller} that the config has no more holds until the next start: ${why}`,
-      );
+      this.#tellUnmet(controller, `limits.${controller} is gone, and holds until the next start: ${messageOf(error)}`);
     }
   }
 
@@ -261,8 +266,9 @@ export class BotLimits {
       return path === undefined ? undefined : { version: "v1", path };
     }
     const place = this.#deps.controllers?.places[controller];
-    const path = join(place?.folder ?? "", this.#deps.cgroupName, invocationId);
-    return place?.version === "v1" && existsSync(path) ? { version: "v1", path } : undefined;
+    const path =
+      place?.version === "v1" ? pastCgroup(join(place.folder, this.#deps.cgroupName, invocationId)) : undefined;
+    return path === undefined ? undefined : { version: "v1", path };
   }
 
   /** Makes a cgroup for limits that are new to the living start, and moves its whole tree there; `undefined`: it is left where it is. */
@@ -278,17 +284,12 @@ export class BotLimits {
       this.#tellTooMuch(memoryBytes, used);
       return undefined;
     }
-    const leaf = this.#makeLeaf(controller, place, invocationId, cgroup);
+    const own = this.#makeLeaf(controller, place, invocationId, cgroup);
+    // The kernel leaves what is charged where it was charged.
+    const leaf = moves ? { ...own, path: join(own.path, LATE) } : own;
+    mkdirSync(leaf.path, { recursive: true });
     const failure = moveInto(leaf.path, pids);
     if (failure !== undefined) throw new Error(failure);
-    if (moves) {
-      // The kernel leaves what is charged where it was charged.
-      this.#undercounted = true;
-      this.#tellUnmet(
-        "memory",
-        `limits.memory holds for what the bot takes from now on; the ${formatSize(used)} that it has already count from its next start on`,
-      );
-    }
     return leaf;
   }
 
@@ -320,10 +321,9 @@ export class BotLimits {
     this.#seenOomKills = [0, 0];
     this.#soft.reset();
     this.#adopted = false;
-    this.#undercounted = false;
     this.#unmet.clear();
     // An earlier supervisor may have made them elsewhere than we do.
-    for (const { version, path } of this.#leaves.values()) if (version === "v1") removeCgroup(dirname(path));
+    for (const { version, path } of this.#leaves.values()) if (version === "v1") removeCgroup(botFolderOf(path));
     this.#leaves.clear();
     for (const place of Object.values(this.#deps.controllers?.places ?? {}))
       if (place.version === "v1") removeCgroup(join(place.folder, this.#deps.cgroupName));
