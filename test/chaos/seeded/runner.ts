@@ -5,6 +5,7 @@ import { emergencyFaults } from "./emergency-faults.ts";
 import type { Fault } from "./fault.ts";
 import { fileFaults } from "./file-faults.ts";
 import { inputFaults } from "./input-faults.ts";
+import { limitFaults } from "./limit-faults.ts";
 import { processFaults } from "./process-faults.ts";
 import { drawFaults, type Drawn } from "./sequence.ts";
 import { upgradeFaults } from "./upgrade-faults.ts";
@@ -15,6 +16,7 @@ export const faults: readonly Fault[] = [
   ...inputFaults,
   ...fileFaults,
   ...emergencyFaults,
+  ...limitFaults,
   ...upgradeFaults,
 ];
 

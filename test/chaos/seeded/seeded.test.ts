@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { JournalEntry } from "../../../src/core/journal-entry.ts";
 import { checkJournal } from "../invariants.ts";
+import { botStatusOf } from "../../harness/status.ts";
+import { canLimit } from "../kernel-limits.ts";
 import { watchForDoubles } from "./doubles.ts";
+import { limitLieOf } from "./limit-faults.ts";
 import { drawFaults } from "./sequence.ts";
 
 const names = ["a", "b", "c", "d", "e", "f"];
@@ -38,6 +41,21 @@ test("watchForDoubles() sees two starts of one bot that live at the same time", 
   for (const each of [one, two]) each.kill("SIGKILL");
   await Promise.all([one.exited, two.exited]);
   rmSync(folder, { recursive: true });
+});
+
+test.skipIf(!canLimit).each([
+  [
+    "a limit that the kernel does not have",
+    67_108_864,
+    {},
+    "memoryLimitBytes is 67108864, and the kernel has undefined",
+  ],
+  ["a bot called current without its limits", null, { pids: 20 }, "it is current with limits"],
+  ["nothing where nothing is limited", null, {}, ""],
+] as const)("limitLieOf() sees %s", (_name, memoryLimitBytes, wanted, lie) => {
+  const bot = botStatusOf({ pid: process.pid, definition: "current" });
+  const resources = { rssBytes: 1, cpuPercent: 0, pids: 1, openFiles: 1, oomKills: 0, memoryLimitBytes };
+  expect(limitLieOf({ ...bot, resources }, wanted).slice(0, lie.length || 1)).toBe(lie);
 });
 
 const at = "2026-01-01T00:00:00.000Z";

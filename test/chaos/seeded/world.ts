@@ -4,11 +4,12 @@ import { join } from "node:path";
 import type { BotStatus } from "../../../src/core/status.ts";
 import { isLive, readEnvironText } from "../../../src/platform/proc.ts";
 import { script } from "../fixture.ts";
-import { CREDENTIALS, emergencyAt, Rig, until } from "../harness.ts";
+import { CREDENTIALS, emergencyAt, Rig, until, type BotSettings } from "../harness.ts";
 import { checkJournal } from "../invariants.ts";
 import { startPaper, type Paper } from "../paper.ts";
 import { processesIn, processesOfBot } from "../processes.ts";
 import { readJournal } from "../../../src/supervisor/runtime/journal-reader.ts";
+import { limitLieOf, limitsSection, type SeededLimits } from "./limit-faults.ts";
 import { startMoodyServer, type MoodyServer } from "./moody-server.ts";
 import { watchForDoubles, type DoubleWatch } from "./doubles.ts";
 
@@ -37,6 +38,8 @@ export class World implements AsyncDisposable {
   /** Bots that only a person may start again. */
   readonly locked = new Set<BotName>();
   readonly #doubles: DoubleWatch;
+  readonly #bots: Readonly<Record<BotName, BotSettings>>;
+  readonly #limits = new Map<BotName, SeededLimits>([["clumsy", { memoryMib: 1_024, pids: 4_000 }]]);
   readonly #generations = new Map<string, number>();
   #journalSince = "";
   #journalGaps = false;
@@ -47,6 +50,7 @@ export class World implements AsyncDisposable {
     this.rig = rig;
     this.paper = paper;
     this.server = server;
+    this.#bots = botsOf(rig, paper, server);
     this.hasSmallDisk = mountSmallDisk(rig.state("journal"));
     this.#doubles = watchForDoubles(rig.folder, BOTS);
   }
@@ -55,23 +59,8 @@ export class World implements AsyncDisposable {
     const paper = await startPaper();
     const server = startMoodyServer();
     const rig = new Rig({ binary });
-    const restart = { intensity: 1_000 };
-    rig.configure({
-      trader: {
-        command: script("one-at-a-time.sh", rig.path("starts")),
-        restart,
-        emergency: emergencyAt(paper.url, { closeAfter: "10m" }),
-      },
-      beater: { command: script("beat.sh"), ready: "notify", restart, probes: [{ kind: "heartbeat", timeout: "4s" }] },
-      parent: { command: script("setsid-child.sh", "grandchild"), restart },
-      web: {
-        command: ["sleep", "600"],
-        restart,
-        probes: [{ kind: "http", url: server.url, period: "500ms", timeout: "400ms", onFailure: "alert" }],
-      },
-      clumsy: { command: script("on-demand.sh"), restart, output: { maxSize: "8MiB", keep: 3 } },
-    });
     const world = new World(rig, paper, server);
+    world.#configure();
     try {
       await rig.run();
       return world;
@@ -91,6 +80,21 @@ export class World implements AsyncDisposable {
     const { pid } = await this.rig.bot(name);
     if (pid === null) throw new Error(`${name} has no process to hurt`);
     return pid;
+  }
+
+  #configure(): void {
+    const withLimits = Object.entries(this.#bots).map(([name, bot]) => {
+      const known = BOTS.find((each) => each === name);
+      const limits = limitsSection((known && this.#limits.get(known)) ?? {});
+      return [name, limits === undefined ? bot : { ...bot, limits }];
+    });
+    this.rig.configure(Object.fromEntries(withLimits));
+  }
+
+  /** Writes the config with these limits of a bot. */
+  limit(name: BotName, limits: SeededLimits): void {
+    this.#limits.set(name, limits);
+    this.#configure();
   }
 
   /** Kills the daemon, lets `meanwhile` happen, and starts the next one. */
@@ -157,6 +161,7 @@ export class World implements AsyncDisposable {
       const bot = await this.rig.bot(name);
       why = lieOf(bot, processesOfBot(name, this.rig.folder), this.locked.has(name));
       const before = this.#generations.get(name) ?? 0;
+      if (why === "" && bot.state === "running") why = limitLieOf(bot, this.#limits.get(name) ?? {});
       if (why === "" && bot.generation < before - 1) why = `generation ${bot.generation} follows ${before}`;
       if (why === "") this.#generations.set(name, bot.generation);
       return why === "";
@@ -234,6 +239,26 @@ export class World implements AsyncDisposable {
       await this.paper[Symbol.asyncDispose]();
     }
   }
+}
+
+/** What the bots are, but for their limits. */
+function botsOf(rig: Rig, paper: Paper, server: MoodyServer): Readonly<Record<BotName, BotSettings>> {
+  const restart = { intensity: 1_000 };
+  return {
+    trader: {
+      command: script("one-at-a-time.sh", rig.path("starts")),
+      restart,
+      emergency: emergencyAt(paper.url, { closeAfter: "10m" }),
+    },
+    beater: { command: script("beat.sh"), ready: "notify", restart, probes: [{ kind: "heartbeat", timeout: "4s" }] },
+    parent: { command: script("setsid-child.sh", "grandchild"), restart },
+    web: {
+      command: ["sleep", "600"],
+      restart,
+      probes: [{ kind: "http", url: server.url, period: "500ms", timeout: "400ms", onFailure: "alert" }],
+    },
+    clumsy: { command: script("on-demand.sh"), restart, output: { maxSize: "8MiB", keep: 3 } },
+  };
 }
 
 /** What is wrong with what status says of a bot; "" when nothing is. */
