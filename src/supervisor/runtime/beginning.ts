@@ -24,6 +24,7 @@ export function begin(bot: Bot, inside: Inside, how: Begin): void {
   const { plan, turn, loop } = bot;
   const { carried, setLevel } = inside;
   if (held !== undefined) inside.hold(held);
+  if (bot.doubt.text !== undefined) return holdBack(bot, inside, how);
   bot.limits.tellGaps();
   const { emergency, keptDown, vain } = meaningOf(order, plan.policy.emergency !== undefined);
   if (vain !== undefined) bot.order(vain);
@@ -69,6 +70,21 @@ function findStop(bot: Bot, { carried, endedCleanly }: Inside, told: boolean | u
   if (told !== undefined || foundText === undefined) return undefined;
   bot.fact("info", `stays down: ${foundText}; to start it: supervisor start ${plan.name}`);
   return foundText;
+}
+
+/** Nothing of a bot in doubt is adopted, ended or started. A close goes on, or is begun, and is refused for as long as the doubt lasts. */
+function holdBack(bot: Bot, inside: Inside, { emergency: order, wanted: told }: Begin): void {
+  const { plan, lockout, doubt } = bot;
+  bot.fact("alert", `neither started nor closed nor ended: ${doubt.text}`);
+  inside.setLevel();
+  const stopped = findStop(bot, inside, told);
+  if (stopped !== undefined) bot.loop.post({ kind: "stop" });
+  const wanted = told ?? (stopped === undefined && plan.config.autostart);
+  const { emergency, vain } = meaningOf(order, plan.policy.emergency !== undefined);
+  const given = emergency ?? vain;
+  if (lockout !== undefined)
+    return perform(bot, firstAct({ emergency, keptDown: undefined, lockout, wanted, leftovers: false }), wanted, []);
+  return given === undefined ? undefined : bot.order(given, wanted);
 }
 
 function perform(bot: Bot, act: FirstAct, wanted: boolean, waitsFor: readonly string[]): void {

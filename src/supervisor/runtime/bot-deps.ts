@@ -26,6 +26,8 @@ export interface BotDeps {
   readonly foreign?: () => boolean;
   /** Nothing is ever started, only closed; absent: bots are started. */
   readonly closesOnly?: boolean;
+  /** What is in doubt about the bot holds it, as others are at stake; absent: it is an error, on which the supervisor ends. */
+  readonly holdsDoubtful?: boolean;
   /** Why a restore keeps the bot down; `undefined`: none does; absent where nothing is started. */
   readonly restoring?: (bot: string) => Held | undefined;
   /** Tells the cgroups of two supervisors on one machine apart. */

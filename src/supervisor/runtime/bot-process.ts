@@ -305,6 +305,18 @@ export class BotProcess {
     }
   }
 
+  /**
+   * Ends what earlier supervisors may have left, of a bot that rests; what survives, as people are told. By the marks alone: a pid that an identity
+   * named, which a person has taken away since, is somebody else's.
+   */
+  async endEarlier(): Promise<string | undefined> {
+    const fence = this.fence.map((marks) => ({ ...marks, root: undefined }));
+    const survivors = await killAll(fence, this.#deps.clock);
+    if (survivors.length > 0) return livingText(survivors, fence);
+    this.#earlier = [];
+    return undefined;
+  }
+
   /** Whether it is time for `forgetEarlier`. */
   get doubtsEarlier(): boolean {
     const atMs = this.#earlier.length === 0 ? undefined : this.#foundNobodyAtMs;

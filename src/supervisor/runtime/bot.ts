@@ -16,9 +16,10 @@ import { BotLimits } from "./bot-limits.ts";
 import { BotProcess } from "./bot-process.ts";
 import { botStatus } from "./bot-status.ts";
 import { planBot, withBoot, withMaintenance, type BotPlan } from "./bot-plan.ts";
+import { BotDoubt } from "./bot-doubt.ts";
 import { BotFolders } from "./bot-folders.ts";
 import { BotSigns, levelOf, type Level } from "./bot-signs.ts";
-import { lookUp, prepareFolders, refuseDoubt, refuseStrangers, refuseSupervised } from "./bot-setup.ts";
+import { lookUp, prepareFolders } from "./bot-setup.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
 import { Emergency } from "./emergency.ts";
 import type { Fence } from "./fence.ts";
@@ -53,6 +54,7 @@ export class Bot {
   /** Who it runs as; `undefined` is the supervisor's own user. */
   readonly user: User | undefined;
   readonly turn: StartTurn;
+  readonly doubt: BotDoubt;
   readonly #deps: BotDeps;
   readonly #dirs: Dirs;
   readonly #live: LivePlan;
@@ -71,7 +73,7 @@ export class Bot {
     this.#deps = deps;
     this.#dirs = dirs;
     const live = (this.#live = new LivePlan(planBot(name, config, dirs)));
-    refuseStrangers(this.plan, deps.census);
+    const doubt = (this.doubt = new BotDoubt(withPlan(live, { ...deps, end: () => this.process.endEarlier() })));
     const { user, userError } = lookUp(config.user);
     this.user = user;
     const fact = this.fact.bind(this);
@@ -91,19 +93,11 @@ export class Bot {
     const closing = (): boolean => isClosing(this.loop.state);
     const order = this.order.bind(this);
     this.guard = new Guard(withPlan(live, { clock, random, env, closing, ...this.#guardFacts(), order, fact }));
-    const limits = (this.limits = new BotLimits({
-      limits: config.limits,
-      controllers: deps.controllers,
-      user,
-      cgroupName,
-      clock,
-      fact,
-    }));
+    const bounds = { limits: config.limits, controllers: deps.controllers };
+    const limits = (this.limits = new BotLimits({ ...bounds, user, cgroupName, clock, fact }));
     this.usage = new BotUsage(clock, this.limits);
     const before = (this.before = own?.identity);
-    this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits, fact, before }));
-    refuseSupervised(this.plan, remains, deps.configured);
-    refuseDoubt(this.plan, before, kin);
+    this.#starter = new Starter(withPlan(live, { ...deps, user, userError, cgroupName, limits, fact, before, doubt }));
     this.process = new BotProcess({
       ...deps,
       live,
@@ -127,7 +121,8 @@ export class Bot {
     const carried = (this.#carried = this.#handedOver());
     this.turn = this.#createTurn();
     this.#lastExitAt = lastExitOf(carried);
-    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock });
+    const held = this.lockout === undefined ? doubt.text : undefined;
+    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock, held, config });
     const heard = ({ kind }: Event): void => this.turn.heard(kind);
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(carried?.closeAfterLeftMs);
@@ -377,7 +372,9 @@ export class Bot {
     this.#folders.complete();
     this.#starter.distrustPrepared();
     this.dumps.atClose();
-    this.loop.post({ kind: "actionEnded", action, outcome: await this.emergency.close(this.fence) });
+    const doubt = await this.doubt.look();
+    const outcome = doubt === undefined ? await this.emergency.close(this.fence) : this.emergency.refuse(doubt.message);
+    this.loop.post({ kind: "actionEnded", action, outcome });
   }
 
   #onVerdict(probe: ProbeView): void {

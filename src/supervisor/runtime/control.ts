@@ -9,6 +9,7 @@ import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
 import { json, noteBody, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
 import { arm } from "./arm-routes.ts";
+import { hintOf } from "./bot-doubt.ts";
 import type { Bot } from "./bot.ts";
 import { Confirmations } from "./confirmations.ts";
 import { emergencyAnswer } from "./emergency-answer.ts";
@@ -158,16 +159,35 @@ const BEGINS: ReadonlySet<string> = new Set(["start", "restart", "arm"]);
 const WITHOUT_BODY: ReadonlySet<string> = new Set(["start", "stop", "restart", "dump"]);
 
 const commands: Readonly<Record<string, (asked: Asked) => Response | Promise<Response>>> = {
-  "POST start": (asked) => beginRefusal(asked, "start") ?? start(asked.bot, asked.request),
+  "POST start": (asked) => begun(asked, "start", () => start(asked.bot, asked.request)),
   "POST stop": ({ bot, request }) => stop(bot, request),
-  "POST restart": (asked) => beginRefusal(asked, "restart") ?? restart(asked.bot, asked.deps.env),
-  "POST arm": (asked) => beginRefusal(asked, "arm") ?? arm(asked),
+  "POST restart": (asked) => begun(asked, "restart", () => restart(asked.bot, asked.deps.env)),
+  "POST arm": (asked) => begun(asked, "arm", () => arm(asked)),
   "POST emergency": (asked) => stoppingRefusal(asked, "plan or close positions of") ?? emergency(asked),
   "POST acknowledge": (asked) => stoppingRefusal(asked, "acknowledge the emergency of") ?? acknowledge(asked),
   "POST preflight": preflight,
   "POST dump": ({ bot }) => dump(bot),
   "GET emergency": ({ bot }) => json(emergencyAnswer(bot)),
 };
+
+/** What was in doubt about a bot is looked at again first, whoever asks; without a doubt nobody waits for that. */
+function begun(asked: Asked, verb: string, begin: () => Promise<Response>): Response | Promise<Response> {
+  const refusal = beginRefusal(asked, verb);
+  if (refusal !== undefined) return refusal;
+  return asked.bot.doubt.text === undefined ? begin() : afterDoubt(asked, verb, begin);
+}
+
+async function afterDoubt(asked: Asked, verb: string, begin: () => Promise<Response>): Promise<Response> {
+  const doubt = await asked.bot.doubt.look();
+  if (doubt === undefined) return beginRefusal(asked, verb) ?? begin();
+  const { name } = asked.bot.plan;
+  const hint = hintOf(doubt);
+  return refuse(409, {
+    code: "inDoubt",
+    message: `cannot ${verb} ${name}: ${doubt.message.replace(`cannot supervise ${name}: `, "")}`,
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
 
 /** Why no bot is begun or armed now; `undefined` when it may be. */
 function beginRefusal(asked: Asked, verb: string): Response | undefined {

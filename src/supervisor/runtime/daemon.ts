@@ -10,7 +10,6 @@ import { becomeSubreaper } from "../../platform/subreaper.ts";
 import { readMachineClocks } from "../../platform/machine-clocks.ts";
 import { Backups } from "./backups.ts";
 import type { Order } from "../../core/first-act.ts";
-import { refuseNewer } from "./bot-setup.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { dutiesOf, type DutiesDeps } from "./duties.ts";
 import { endOfBoot } from "./boot.ts";
@@ -31,7 +30,7 @@ import { Pulse } from "./pulse.ts";
 import { ServiceManager } from "./service-manager.ts";
 import { StartOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
-import { surveyBots } from "./survey.ts";
+import { isUnsafe, surveyBots } from "./survey.ts";
 import { tellEvents } from "./tell-events.ts";
 import { Reloader, ReloadRefusal } from "./reload/reloader.ts";
 import type { ReloadPlan } from "./reload/plan.ts";
@@ -81,6 +80,8 @@ export class Daemon {
   #order: StartOrder | undefined;
   readonly #ticker: Ticker;
   #changed = true;
+  /** One bot, and nothing else is at stake, when the supervisor starts. */
+  #alone = false;
   #started = false;
   #stopping = false;
 
@@ -193,10 +194,10 @@ export class Daemon {
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     removeStaleCgroups(installationOf(loaded.dirs));
     const remains = surveyBots(loaded.dirs);
-    for (const each of remains) if (each.name in loaded.config.bots) refuseNewer(each);
     this.#backups.restores.begin();
     const census = new Census();
     const configured = new Set(Object.keys(loaded.config.bots));
+    this.#alone = configured.size === 1 && this.#interrupted === undefined && !remains.some(isUnsafe);
     this.#fleet.addAll(Object.values(loaded.config.bots), { remains, configured, census });
     for (const each of remains) this.#fleet.endStranded(each);
     this.#listeners.openControl();
@@ -214,6 +215,7 @@ export class Daemon {
     if (handover !== undefined) this.upgrader.noteOrder(emergency?.reason);
     this.#serviceManager.tell(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
     this.#started = true;
+    this.#alone = false;
     this.#ticker.start();
   }
 
@@ -235,6 +237,7 @@ export class Daemon {
       carried: (name) => (this.#started ? undefined : deps.handover?.bots[name]),
       // One that a reload takes in later was let go of by this supervisor.
       endedCleanly: () => this.#started || clean,
+      holdsDoubtful: () => !this.#alone,
       restoring: (bot) => this.#backups.restores.held(bot),
       onChange: () => {
         this.#changed = true;

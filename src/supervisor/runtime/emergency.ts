@@ -233,6 +233,11 @@ export class Emergency {
     return outcome;
   }
 
+  /** Nothing is closed, as the bot may still trade. */
+  refuse(reason: string): RungOutcome {
+    return this.#ended("refused", reason);
+  }
+
   /** A worker that was killed (for want of memory, by a person) leaves a half-closed account: the next one goes on at once. */
   async #run(request: CloseRequest): Promise<CloseEnd> {
     for (let tries = 1; ; tries += 1) {

@@ -42,6 +42,8 @@ export interface FleetDeps {
   readonly foreign: () => boolean;
   readonly endedCleanly: () => boolean;
   /** As in `BotDeps`. */
+  readonly holdsDoubtful: () => boolean;
+  /** As in `BotDeps`. */
   readonly restoring: (bot: string) => Held | undefined;
   /** Something that status shows has changed. */
   readonly onChange: () => void;
@@ -105,7 +107,7 @@ export class Fleet {
   /** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
   startAfterRestore(name: string): void {
     const bot = this.#bots.get(name);
-    if (bot !== undefined && !bot.turn.staysDown) bot.loop.post({ kind: "start" });
+    if (bot !== undefined && !bot.turn.staysDown && bot.doubt.text === undefined) bot.loop.post({ kind: "start" });
   }
 
   /** A restore has ended: those whose first start it put off come to their turn. */
@@ -122,6 +124,7 @@ export class Fleet {
       configured,
       carried: this.#deps.carried(name),
       endedCleanly: this.#deps.endedCleanly(),
+      holdsDoubtful: this.#deps.holdsDoubtful(),
       ...(census === undefined ? {} : { census }),
       ...(shared === undefined ? {} : { shared }),
       get alone() {

@@ -217,16 +217,21 @@ interface Past {
   readonly lastGeneration: number;
   readonly carried: CarriedBot | undefined;
   readonly clock: Clock;
+  /** What about the bot is in doubt, so that it rests. */
+  readonly held?: string | undefined;
+  readonly config?: { readonly autostart: boolean };
 }
 
 /** The state in which a bot's loop begins: what the earlier version handed over, else what the identity on disk says. */
-export function firstState({ before, lastGeneration, carried, clock }: Past): State {
+export function firstState({ before, lastGeneration, carried, clock, held, config }: Past): State {
   const known = {
     ...initialState,
     generation: before?.generation ?? lastGeneration,
     restarts: before?.restarts ?? 0,
     restartsBy: knownCounts(before?.restartsBy, before?.restarts ?? 0),
   };
+  if (held !== undefined)
+    return { ...known, kind: "halted", reason: held, wanted: carried?.wanted ?? config?.autostart === true };
   if (carried === undefined) return known;
   const nowMs = clock.monotonicMs();
   // Of one that runs, the identity says which start it is.

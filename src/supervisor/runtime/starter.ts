@@ -52,6 +52,8 @@ export interface StarterDeps {
   readonly fact: (level: "warn" | "alert", text: string) => void;
   /** The identity that the disk has of a start of an earlier supervisor. */
   readonly before: Identity | undefined;
+  /** It must not be started as long as anything about it is in doubt. */
+  readonly doubt?: { readonly text: string | undefined };
 }
 
 export type Started =
@@ -120,8 +122,8 @@ export class Starter {
 
   /** Starts one generation; the restarts so far go into the identity, so that the counts outlive the daemon. Never throws. */
   start({ generation, restarts, restartsBy }: Restarts, onExit: (end: ExitResult & { oom: boolean }) => void): Started {
-    const { plan, user, userError, limits, fact, clock } = this.#deps;
-    const refusal = this.#held ?? userError ?? limits.refusal;
+    const { plan, user, userError, limits, fact, clock, doubt } = this.#deps;
+    const refusal = doubt?.text ?? this.#held ?? userError ?? limits.refusal;
     if (refusal !== undefined) return { kind: "failed", permanent: true, reason: refusal };
     let sawExit: (() => void) | undefined;
     try {

@@ -11,7 +11,7 @@ import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, readEnviron, type ProcessId } from "../../platform/proc.ts";
 import { listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
-import { listTree, type TreeMarks } from "../../platform/tree.ts";
+import type { TreeMarks } from "../../platform/tree.ts";
 import { accountMark, fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-file.ts";
@@ -148,16 +148,10 @@ export function inheritedLocks(
   return { inherited: filesOfBots(false), shared: filesOfBots(true) };
 }
 
-/** Whether something of it may be alive, or its account is not proven safe: then nothing may keep a supervisor from starting. */
-export function cannotWait({ files, identity, lockout, lockoutFiles }: Remains): boolean {
+/** Whether its account is not proven safe: a close of it is open, or may be. */
+export function isUnsafe({ lockout, lockoutFiles }: Remains): boolean {
   if (lockout !== undefined && lockout.outcome !== "flat") return true;
-  if (lockoutFiles.some((file) => ["damaged", "newer"].includes(readLockoutFile(file).kind))) return true;
-  try {
-    return listTree(marksOfRemains(files, identity)).length > 0;
-  } catch {
-    // Unknown is not nobody.
-    return true;
-  }
+  return lockoutFiles.some((file) => ["damaged", "newer"].includes(readLockoutFile(file).kind));
 }
 
 /** A process of a bot's last start that is not ours to adopt or to end. */

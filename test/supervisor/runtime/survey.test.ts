@@ -7,7 +7,7 @@ import type { Lockout } from "../../../src/core/lockout.ts";
 import { filesOf, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
 import {
-  cannotWait,
+  isUnsafe,
   kinOf,
   supervisedElsewhere,
   surveyBots,
@@ -36,13 +36,13 @@ test.each([
   ["a close that was interrupted", JSON.stringify(lockoutOf(null)), true],
   ["a close that left something", JSON.stringify(lockoutOf("residual")), true],
   ["a lockout that cannot be read", "{", true],
-])("cannotWait() answers for %s", (name, text, expected) => {
+])("isUnsafe() answers for %s", (name, text, expected) => {
   const stateDir = join(root, name.replaceAll(" ", "-"));
   const dirs = { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
   const { dir, lockout } = filesOf("a", "a", dirs);
   mkdirSync(dir, { recursive: true });
   if (text !== undefined) writeFileSync(lockout, text);
-  expect(surveyBots(dirs).map(cannotWait)).toEqual([expected]);
+  expect(surveyBots(dirs).map(isUnsafe)).toEqual([expected]);
 });
 
 test("kinOf() counts a bot of an unknown account as kin, unless it is in the config or the bot itself", () => {

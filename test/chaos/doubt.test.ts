@@ -1,0 +1,109 @@
+/** A process of which it cannot be told whether it is the bot: it holds that bot, and no other one. */
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { isLive } from "../../src/platform/proc.ts";
+import { STAY } from "./fixture.ts";
+import { emergencyAt, Rig, until } from "./harness.ts";
+import { ordersSent, startPaper } from "./paper.ts";
+
+/** Kills the supervisor and makes it doubtful whether the living process of the bot is the bot; its pid. */
+async function leaveInDoubt(rig: Rig): Promise<number> {
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  const path = rig.state("bots/bot/identity.json");
+  const other = '"invocationId":"0123456789abcdef0123456789abcdef"';
+  writeFileSync(path, readFileSync(path, "utf8").replace(/"invocationId":"[0-9a-f]+"/, other));
+  if (pid === null) throw new Error("the bot has no pid");
+  return pid;
+}
+
+async function endProcess(pid: number): Promise<void> {
+  process.kill(pid, "SIGKILL");
+  await until("the process has ended", () => !isLive(pid));
+}
+
+test.concurrent("a bot in doubt is held, untouched, and the others go on; it is started once the doubt is gone", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
+  await rig.run();
+  const pid = await leaveInDoubt(rig);
+  await rig.run();
+  await rig.botUntil("the other is adopted", (bot) => bot.state === "running" && bot.adopted, undefined, "other");
+  const reason = expect.stringMatching(new RegExp(`^cannot supervise bot: pid ${pid} .* if it is the bot, end it; `));
+  expect(await rig.bot()).toMatchObject({ state: "halted", wanted: true, generation: 1, reason });
+  expect((await rig.cli("status")).code).toBe(4);
+  expect(rig.journal.filter(({ level, text }) => level === "alert" && text.includes(`pid ${pid}`))).toHaveLength(1);
+  for (const verb of ["start", "restart"])
+    expect(await rig.cli(verb, "bot")).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(
+        new RegExp(`^cannot ${verb} bot: pid ${pid} .*\nhint: look at it \\(ps -fp ${pid}\\)`),
+      ),
+    });
+  // Neither does a reload start it, nor the end of the supervisor end it.
+  rig.configure({ bot: { command: [...STAY], env: { NEW: "1" } }, other: { command: STAY } });
+  await rig.cli("reload");
+  expect((await rig.bot()).state).toBe("halted");
+  await rig.endDaemon("SIGTERM");
+  expect(isLive(pid)).toBe(true);
+  await rig.run();
+  expect(await rig.bot()).toMatchObject({ state: "halted", generation: 1 });
+  expect(isLive(pid)).toBe(true);
+  await endProcess(pid);
+  expect(await rig.cli("start", "bot")).toMatchObject({ code: 0, err: "" });
+  expect(await rig.bot()).toMatchObject({ state: "running", generation: 2, adopted: false });
+});
+
+test.concurrent("what a bot in doubt has left is ended before its next start: never two of it", async () => {
+  // A child of its own session, which outlives the main process.
+  const command = ["sh", "-c", "setsid sleep 600 & echo $! > child; exec sleep 600"];
+  await using rig = new Rig({ bots: { bot: { command }, other: { command: STAY } } });
+  await rig.run();
+  await until("its child is there", () => rig.read("child").trim() !== "");
+  const child = Number(rig.read("child"));
+  const pid = await leaveInDoubt(rig);
+  await rig.run();
+  await endProcess(pid);
+  expect(isLive(child)).toBe(true);
+  rmSync(rig.path("child"));
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+  expect(isLive(child)).toBe(false);
+});
+
+test.concurrent("a bot whose identity a newer release wrote is held where there is another bot, and started once the file is gone", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  const path = rig.state("bots/bot/identity.json");
+  writeFileSync(path, '{"version":99}');
+  await rig.run();
+  await rig.botUntil("the other is adopted", ({ adopted }) => adopted, undefined, "other");
+  const reason = expect.stringContaining("has format version 99, which a newer release wrote");
+  expect(await rig.bot()).toMatchObject({ state: "halted", reason });
+  expect((await rig.cli("start", "bot")).code).toBe(1);
+  expect([readFileSync(path, "utf8"), isLive(pid ?? 0)]).toEqual(['{"version":99}', true]);
+  rmSync(path);
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+  expect([(await rig.bot()).state, isLive(pid ?? 0)]).toEqual(["running", false]);
+});
+
+test.concurrent("a close of a bot in doubt is refused while the process lives, also by the next supervisor, and goes on once it is gone", async () => {
+  await using paper = await startPaper();
+  const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+  await using rig = new Rig({ bots: { bot, other: { command: STAY } } });
+  await rig.run();
+  const pid = await leaveInDoubt(rig);
+  await rig.run();
+  expect((await rig.cli("emergency", "close", "bot", "--yes")).code).toBe(12);
+  await rig.botUntil("the close is refused", ({ emergency }) => emergency.outcome === "refused");
+  await rig.endDaemon("SIGKILL");
+  // The only bot now: that its account is not proven safe keeps the supervisor from giving up.
+  rig.configure({ bot });
+  await rig.run();
+  expect(await rig.bot()).toMatchObject({ state: "locked", emergency: { outcome: "refused" } });
+  expect(isLive(pid)).toBe(true);
+  expect(ordersSent(paper.state())).toBe(0);
+  await endProcess(pid);
+  expect(await rig.cli("emergency", "close", "bot", "--yes")).toMatchObject({ code: 0 });
+  expect(await rig.bot()).toMatchObject({ state: "locked", emergency: { outcome: "flat" } });
+});
