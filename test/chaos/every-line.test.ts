@@ -43,6 +43,14 @@ async function arm(rig: Rig, paper: Paper): Promise<void> {
   if (code !== 0) throw new Error(`cannot arm: ${err}`);
 }
 
+/** A stop that the supervisor before was told still holds: whoever tells the story to its end starts the bot again. */
+async function runOn(rig: Rig): Promise<void> {
+  await rig.run();
+  if (!existsSync(rig.state("bots/bot/stopped.json"))) return;
+  const { code, err } = await rig.cli("start", "bot");
+  if (code !== 0) throw new Error(`cannot start: ${err}`);
+}
+
 /** Start, ready, crash, backoff, restart, silence, restart, stop. */
 async function life(): Promise<Stage> {
   const rig = new Rig();
@@ -60,7 +68,7 @@ async function life(): Promise<Stage> {
   return {
     rig,
     async tell() {
-      await rig.run();
+      await runOn(rig);
       await rig.botUntil("the bot is sound", ({ generation, health }) => generation >= 3 && health === "healthy");
       await stopAll(rig);
     },
@@ -99,7 +107,7 @@ async function giveUp(): Promise<Stage> {
   const stage = await onAccount({ base: "50ms", cap: "50ms", intensity: 1 });
   const { rig, paper } = stage;
   return stageOf(stage, async () => {
-    await rig.run();
+    await runOn(rig);
     const { state } = await rig.botUntil(
       "the bot is locked or sound",
       (bot) => (bot.state === "locked" && bot.emergency.state === "flat") || existsSync(rig.path("sound")),
@@ -116,7 +124,7 @@ async function ordered(): Promise<Stage> {
   const { rig, paper } = stage;
   writeFileSync(rig.path("sound"), "");
   return stageOf(stage, async () => {
-    await rig.run();
+    await runOn(rig);
     // The order counts from its line in the journal on; before it, whoever gave it gives it again.
     if (!isOrdered(rig)) {
       await rig.botIn("running");
