@@ -95,7 +95,7 @@ describe.skipIf(unbootable !== undefined)(`supervisor install${why}`, () => {
 describe.skipIf(unbootable !== undefined)(`supervisor install --user${why}`, () => {
   test("with --dir runs daemon and bot as that user from that folder", async () => {
     await using box = await Box.bare(DOWNLOADED, { user: undefined }, backups("/srv/bots/supervisor.yaml"));
-    const options = ["--config", "/root/my.yaml", "--user", "trader", "--dir", "/srv/bots", "--skip-tests"];
+    const options = ["--config", "/root/my.yaml", "--user", "trader", "--dir", "/srv/bots"];
     const install = await box.exec(DOWNLOADED, "install", ...options);
     expect(install).toMatchObject({ code: 0, err: "" });
     expect(await box.exec("systemd-analyze", "verify", ...UNITS)).toEqual({ code: 0, out: "", err: "" });

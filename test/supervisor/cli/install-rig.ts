@@ -36,6 +36,8 @@ export class InstallRig implements Disposable {
   ]);
   readonly users = new Set(["root"]);
   isRoot = true;
+  /** Number of the command, from 1, that fails. */
+  failing = 0;
   program: string | undefined;
   #enabled = false;
 
@@ -62,6 +64,10 @@ export class InstallRig implements Disposable {
 
   modeOf(path: string): string {
     return (lstatSync(this.at(path)).mode & 0o7777).toString(8);
+  }
+
+  get enabled(): boolean {
+    return this.#enabled;
   }
 
   /** Every file and folder below the root, files with size and time, to see that nothing was changed; without locks. */
@@ -98,6 +104,7 @@ export class InstallRig implements Disposable {
   #run(command: readonly string[], as: string | undefined): Answer {
     const text = command.join(" ");
     this.ran.push(as === undefined ? text : `${as}: ${text}`);
+    if (this.ran.length === this.failing) return { code: 1, output: "no\n" };
     for (const [start, answer] of this.answers)
       if (text.startsWith(start) || text.includes(` ${start} `)) return answer;
     if (command[0] === "useradd") this.users.add(command.at(-1) ?? "");

@@ -60,16 +60,20 @@ describe("install()", () => {
     });
     expect(loaded.config.backups?.targets).toHaveProperty("config");
   });
+});
 
-  test("run again changes nothing and says so, and leaves a file that is the same untouched", async () => {
+describe("install() run again", () => {
+  test("changes nothing and says so, and leaves a file that is the same untouched", async () => {
     using rig = new InstallRig();
     await rig.install({ user: "bots" });
+    rig.write(`${UNITS}/tradingbot.service.d/mine.conf`, "[Service]\n");
     utimesSync(rig.at(PROGRAM), 1, 1);
     const before = rig.all();
     const { code, out } = await rig.install();
     expect(code).toBe(0);
     expect(rig.all()).toEqual(before);
     expect(out).toContain("nothing was changed");
+    expect(out).toContain("/tradingbot.service.d/mine.conf stays in force");
     expect(out).toContain("--user bots of the earlier install stays");
     expect(rig.ran.filter((each) => each.startsWith("systemctl enable"))).toHaveLength(1);
   });
@@ -82,6 +86,25 @@ describe("install()", () => {
     await rig.install();
     await whole.install();
     expect(namesOf(rig)).toEqual(namesOf(whole));
+  });
+
+  test("ends the same after a run in which any of its commands failed", async () => {
+    using whole = new InstallRig();
+    await whole.install({ user: "bots" });
+    for (const failing of whole.ran.keys()) {
+      using rig = new InstallRig();
+      rig.failing = failing + 1;
+      // oxlint-disable-next-line no-await-in-loop -- Safe: one machine after the other.
+      await rig.install({ user: "bots" }).catch(() => {});
+      rig.failing = 0;
+      // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+      const { code } = await rig.install({ user: "bots" });
+      expect({ code, enabled: rig.enabled, names: namesOf(rig) }).toEqual({
+        code: 0,
+        enabled: true,
+        names: namesOf(whole),
+      });
+    }
   });
 
   test("replaces units and program of another version, and never another config", async () => {
@@ -247,8 +270,20 @@ describe("install() refuses, with all reasons at once and nothing changed,", () 
     expect(err).not.toContain("package systemd");
     expect(rig.all()).toEqual(before);
   });
+});
 
-  test("a folder in which others could replace the program", async () => {
+describe("install() refuses folders, with nothing changed,", () => {
+  test("of state, that belong to another than the user that is named", async () => {
+    using rig = new InstallRig();
+    await rig.install();
+    const before = rig.all();
+    const { code, err } = await rig.install({ user: "bots" });
+    expect(code).toBe(1);
+    expect(err).toContain("/var/lib/tradingbot /run/tradingbot /var/log/tradingbot: the daemon is to run as bots");
+    expect(rig.all()).toEqual(before);
+  });
+
+  test("in which others could replace the program", async () => {
     using rig = new InstallRig();
     mkdirSync(rig.at("/srv/open/bots"), { recursive: true, mode: 0o777 });
     rig.write("/srv/open/bots/x", "");

@@ -1,6 +1,6 @@
 /** What an install finds before it changes anything: all reasons not to begin, and what is there already. */
-import { readFileSync, realpathSync, statSync, type Stats } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { readdirSync, readFileSync, realpathSync, statSync, type Stats } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
 import { configIn, readDropIn, type DropInReading, type InstallSettings } from "../../../core/install-drop-in.ts";
 import {
   BACKUP_UNIT,
@@ -75,7 +75,7 @@ export async function lookAround(wish: Wish, machine: Machine, io: CliIo): Promi
   ];
   const user = name === undefined ? undefined : { name, exists: machine.user(name) !== undefined };
   const steps = problems.length > 0 ? [] : planInstall(wanted, (each) => see(each, machine), user);
-  return { problems, wanted, steps, notes: chosen.notes, settings };
+  return { problems, wanted, steps, notes: [...chosen.notes, ...othersDropIns(machine)], settings };
 }
 
 /** A drop-in of an install that is there; `undefined`: none. */
@@ -303,20 +303,33 @@ function changeable(dir: string, user: string | undefined, machine: Machine): re
 /** systemd hands folders over when the unit starts, but what is tested before would be refused. */
 function othersFolders(user: string, machine: Machine): readonly Problem[] {
   const uid = machine.user(user)?.uid;
-  return [STATE_FOLDER, LOG_FOLDER].flatMap((path) => {
-    const stats = throughLinks(machine.at(path));
-    if (stats === undefined || stats.uid === uid) return [];
-    const make =
-      uid === undefined
-        ? `useradd --system --user-group --home-dir ${STATE_FOLDER} --shell /usr/sbin/nologin ${user}, `
-        : "";
-    return [
-      {
-        where: path,
-        why: `it belongs to user ${stats.uid}, and the daemon is to run as ${user}`,
-        fix: `${make}stop the unit, chown -R ${user}: ${path}, and install again`,
-      },
-    ];
+  const folders = [STATE_FOLDER, RUNTIME_FOLDER, LOG_FOLDER].flatMap((path) => {
+    const owner = throughLinks(machine.at(path))?.uid;
+    return owner === undefined || owner === uid ? [] : [{ path, owner }];
+  });
+  if (folders.length === 0) return [];
+  const paths = folders.map(({ path }) => path).join(" ");
+  const make =
+    uid === undefined
+      ? `useradd --system --user-group --home-dir ${STATE_FOLDER} --shell /usr/sbin/nologin ${user}, `
+      : "";
+  return [
+    {
+      where: paths,
+      why: `the daemon is to run as ${user}, and they belong to user ${[...new Set(folders.map(({ owner }) => owner))].join(", ")}`,
+      fix: `systemctl stop tradingbot, ${make}chown -R ${user}: ${paths}, and install again`,
+    },
+  ];
+}
+
+/** Drop-ins of a person, in the units' folders beside those of an install. */
+function othersDropIns(machine: Machine): readonly string[] {
+  return [DAEMON_UNIT, BACKUP_UNIT].flatMap((unit) => {
+    const own = dropInPath(unit);
+    const folder = machine.at(dirname(own));
+    if (lookAt(folder)?.isDirectory() !== true) return [];
+    const names = readdirSync(folder).filter((name) => name.endsWith(".conf") && name !== basename(own));
+    return names.map((name) => `${join(dirname(own), name)} stays in force`);
   });
 }
 

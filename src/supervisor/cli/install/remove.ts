@@ -1,5 +1,5 @@
 /** What an uninstall finds and removes: never while a bot of the installation may live, and never what a person made. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { configIn, programIn, type InstallSettings } from "../../../core/install-drop-in.ts";
 import {
@@ -108,45 +108,65 @@ interface Held {
 
 /** A supervisor of that folder, whoever started it. */
 function holdFolder({ stateDir, runtimeDir }: Dirs, hold: boolean): Held {
-  const taken = { where: stateDir, why: "a supervisor runs on that state folder", fix: "stop it first" };
+  const taken = {
+    where: stateDir,
+    why: "a supervisor runs on that state folder",
+    fix: "stop the unit, or whoever runs it",
+  };
   if (isListenedOn(controlSocketPath(runtimeDir))) return { problems: [taken] };
   if (!hold || lookAt(stateDir) === undefined) return { problems: [] };
   const lock = tryLock(join(stateDir, LOCK_FILE));
   return lock === undefined ? { problems: [taken] } : { lock, problems: [] };
 }
 
-/** Nobody would watch them any more, and no close would come. */
+/** Nobody would watch them any more, and no close would come. What cannot be told counts as alive. */
 function aliveBots(dirs: Dirs): readonly Problem[] {
   return surveyBots(dirs).flatMap(({ name, files, identity, identityReading }) => {
     const where = `bot ${name}`;
-    const fix = "start the unit, then systemctl stop tradingbot, which ends it; or end it yourself";
-    if (identityReading.kind === "damaged")
-      return [{ where, why: `${files.identity} cannot be read, so whether it lives cannot be told`, fix }];
     const living = listTree(marksOfRemains(files, identity)).map(({ pid }) => pid);
-    return living.length === 0
-      ? []
-      : [{ where, why: `it lives (pid ${living.join(", ")}), and nobody would watch it`, fix }];
+    if (living.length > 0) {
+      const fix = `systemctl stop tradingbot ends it; where the unit has failed, systemctl start tradingbot first`;
+      return [{ where, why: `it lives (pid ${living.join(", ")}), and nobody would watch it`, fix }];
+    }
+    if (identityReading.kind !== "damaged" && identityReading.kind !== "newer") return [];
+    const why = `whether it lives cannot be told: ${files.identity} is ${identityReading.kind === "newer" ? "of a newer version" : "damaged"}`;
+    return [{ where, why, fix: "look for its process (ps -ef), end it, and remove that file" }];
   });
+}
+
+/** An account that is not proven safe: whoever uninstalls should know. */
+function lockedBots(dirs: Dirs): readonly string[] {
+  return surveyBots(dirs).flatMap(({ name, lockout }) =>
+    lockout === undefined || lockout.outcome === "flat"
+      ? []
+      : [
+          `the lock of bot ${name}, whose close did not end well (${lockout.outcome ?? "no end is known"}): look at its account`,
+        ],
+  );
 }
 
 /** A daemon that was started by hand, and workers that close positions, back up or restore. */
 function programAtWork(program: string, machine: Machine): readonly Problem[] {
   const path = machine.at(program);
   return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid)
-    .flatMap((pid) => {
-      const words = programOf(pid) === path ? wordsOf(pid) : undefined;
-      if (words === undefined) return [];
-      return [{ where: `pid ${pid}`, why: `it still runs ${program} (${words})`, fix: "wait for its end, or end it" }];
-    });
+    .filter((name) => /^\d+$/.test(name) && Number(name) !== process.pid && runs(name, path))
+    .map((pid) => ({
+      where: `pid ${pid}`,
+      why: `it still runs ${program} (${wordsOf(pid)})`,
+      fix: "stop the unit, or wait for its end",
+    }));
 }
 
-function programOf(pid: string): string | undefined {
+/** Also an earlier version of the file, which is gone; not one of that name in a container. */
+function runs(pid: string, path: string): boolean {
+  const link = `/proc/${pid}/exe`;
   try {
-    return readlinkSync(`/proc/${pid}/exe`).replace(/ \(deleted\)$/, "");
+    const name = readlinkSync(link);
+    if (name === `${path} (deleted)`) return true;
+    return name === path && statSync(link).ino === statSync(path).ino && statSync(link).dev === statSync(path).dev;
   } catch {
     // It has ended, or is a kernel's thread.
-    return undefined;
+    return false;
   }
 }
 
@@ -177,6 +197,7 @@ function keptOf(
   return [
     ...(lookAt(machine.at(config)) === undefined ? [] : [`${config}, and what lies beside it: config and secrets`]),
     ...folders.flatMap((path, at) => (lookAt(path) === undefined ? [] : [`${path}: ${words[at % words.length]}`])),
+    ...dirs.flatMap(lockedBots),
     ...(settings?.user === undefined || machine.user(settings.user) === undefined ? [] : [`the user ${settings.user}`]),
     ...changed.map(({ unit }) => `${dropInPath(unit)}: a person has changed or written it`),
     ...(isOwn || !isFile(program, machine) ? [] : [`${program}: another version than this one; remove it by hand`]),
