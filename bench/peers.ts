@@ -1,8 +1,9 @@
-/** Ours beside s6, runit, monit, supervisord, pm2 and a bare loop, in turns in one run: restart, start, last of many, status, stop. */
+/** Ours beside s6, runit, monit, supervisord, pm2 and a bare loop, in turns in one run: restart, start, last of many, status, stop, memory. */
 import { closeSync, constants, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import type { Row } from "./measure.ts";
 import { bareLoop, debianVersion, KILL_SECONDS, otherPeers, ours, type Peer } from "./peer-list.ts";
+import { treePssMib } from "./tree-memory.ts";
 import { endChild, ENV, withRig, type Child, type Options, type Rig } from "./rig.ts";
 
 /** s6 and runit start at once only what has lived for a second. */
@@ -12,6 +13,8 @@ const MANY = 100;
 const PATIENCE_MS = 20_000;
 const POLL_MS = 0.05;
 const STATUS_ROUNDS = 21;
+/** Time after the last start until a supervisor is weighed, s. */
+const SETTLE_S = 10;
 
 /** What the project promises, ms; a restart as a multiple of the bare loop's, and the start of a hundred of s6's: 150 ms where that takes 100. */
 const TARGETS = { restartRatio: 1.6, first: 40, lastRatio: 1.5, status: 12, statusMany: 20, stop: 10 };
@@ -40,6 +43,8 @@ export async function benchPeers(rig: Rig, options: Options): Promise<readonly R
     ...(await benchStatus(programs, MANY)),
     ...(await benchStops(programs, [], options.quick ? 2 : 9)),
     ...(await benchStops(programs, ["--deaf"], options.quick ? 1 : 5)),
+    ...(await benchMemory(programs, 1, options.quick)),
+    ...(await benchMemory(programs, MANY, options.quick)),
   ];
 }
 
@@ -263,6 +268,24 @@ async function benchStops(
     const what = deaf ? `stop of a deaf child, beyond its ${KILL_SECONDS} s` : "stop of a willing child";
     const target = peer.name === "supervisor" ? { target: TARGETS.stop } : {};
     rows.push({ what: `${what}: ${peer.name}`, unit: "ms", values, ...target });
+  }
+  return rows;
+}
+
+/** Of the supervisor and its helpers, without the children. */
+async function benchMemory({ child, peers }: Programs, count: number, quick: boolean): Promise<readonly Row[]> {
+  const rows: Row[] = [];
+  for (const peer of peers) {
+    // The bare loop has one child.
+    if (count > 1 && peer.status === undefined) continue;
+    await withRig(async (rig) => {
+      const site = new Site(rig, peer, child, count);
+      const pids = Array.from({ length: count }, () => site.next());
+      await Bun.sleep((quick ? 1 : SETTLE_S) * 1_000);
+      const what = `memory of the supervising processes, ${count === 1 ? "one child" : `${count} children`}: ${peer.name}`;
+      rows.push({ what, unit: "MiB", values: [treePssMib(site.process.pid, child)] });
+      await site.end(pids);
+    });
   }
   return rows;
 }
