@@ -128,7 +128,8 @@ export class Starter {
     let sawExit: (() => void) | undefined;
     try {
       const double = this.#double();
-      if (double !== undefined) return { kind: "failed", permanent: true, reason: double };
+      // It may go away, as other reasons not to start do.
+      if (double !== undefined) return { kind: "failed", permanent: false, reason: double };
       const { invocationId, cgroup } = this.#takePlace();
       const fileEnv = readEnvFile(plan.config.envFile);
       const { definition, lasting } = this.#define(fileEnv);

@@ -2,16 +2,17 @@
  * What a state folder holds of bots, whatever the config says now: a bot that was renamed or taken out of the config may
  * still be alive, or locked, and its account is the same account.
  */
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readlinkSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readIdentity, type Identity, type IdentityReading } from "../../core/identity.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { bootId, readEnviron, type ProcessId } from "../../platform/proc.ts";
+import { bootId, readEnviron, readProc, type ProcessId } from "../../platform/proc.ts";
 import { listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
+import { lookupUser } from "../../platform/user.ts";
 import { accountMark, fenceMarks, filesOf, type BotFiles, type BotPlan } from "./bot-plan.ts";
 import type { Dirs } from "./config/load.ts";
 import { lockoutSlot, readLockoutFile } from "./lockout-file.ts";
@@ -192,11 +193,27 @@ function processOf(identity: Identity): ProcessId | undefined {
 
 /**
  * Living processes of the same bot under another state folder: same name, same working folder, another supervisor's
- * socket. They are never ours to kill, and never to be doubled or to be closed beside.
+ * socket, and of a user who can have started it. They are never ours to kill, and never to be doubled or to be closed beside.
  */
 export function strangersOf(plan: BotPlan, census: Census = new Census()): readonly number[] {
   const marked = census.withVariable("SUPERVISOR_BOT");
-  return marked.filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
+  const alike = marked.filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
+  if (alike.length === 0) return [];
+  const users = usersOf(plan);
+  return alike.filter((pid) => runsAsOneOf(pid, users));
+}
+
+/** Who can have started the bot. Whoever else calls a process so has none of its rights, and could keep an account open by it. */
+function usersOf({ config: { user, cwd } }: BotPlan): ReadonlySet<number | undefined> {
+  const owner = statSync(cwd, { throwIfNoEntry: false })?.uid;
+  return new Set([0, process.getuid?.(), user === undefined ? undefined : lookupUser(user)?.uid, owner]);
+}
+
+/** By its real or its effective user; one that cannot be asked for them may be any. */
+function runsAsOneOf(pid: number, users: ReadonlySet<number | undefined>): boolean {
+  const [, real, effective] = /^Uid:\s*(\d+)\s+(\d+)/m.exec(readProc(`/proc/${pid}/status`) ?? "") ?? [];
+  if (real === undefined) return true;
+  return users.has(Number(real)) || users.has(Number(effective));
 }
 
 /** Whether a process with this environment (`NAME=value`, a NUL before and after each) and working folder is one of `strangersOf`. */

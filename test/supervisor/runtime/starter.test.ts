@@ -71,7 +71,7 @@ test("Starter does not start a bot that lives under another state folder by now"
     clock.advance(1_000);
     expect(start()).toMatchObject({
       kind: "failed",
-      permanent: true,
+      permanent: false,
       reason: expect.stringContaining(`pid ${stranger.pid} is this bot`),
     });
   } finally {

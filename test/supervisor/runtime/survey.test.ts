@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  mkdirSync,
+  mkdtempSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -9,11 +19,13 @@ import { refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
 import {
   isUnsafe,
   kinOf,
+  strangersOf,
   supervisedElsewhere,
   surveyBots,
   type Remains,
 } from "../../../src/supervisor/runtime/survey.ts";
 import { botConfig } from "../../harness/bot-config.ts";
+import { until } from "../../platform/until.ts";
 
 const root = mkdtempSync(join(tmpdir(), "survey-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -117,3 +129,30 @@ test("supervisedElsewhere() names a bot whose supervisor cannot be asked, and no
   expect(() => refuse(doubtful)).toThrow(`pid ${doubtful.pid} is bot, which another supervisor may run`);
   expect(() => refuse(orphan)).not.toThrow();
 });
+
+const setpriv = Bun.which("setpriv");
+
+test.skipIf(setpriv === null || process.getuid?.() !== 0)(
+  "strangersOf() counts a process by who can have started the bot: root, we, the bot's user or its folder's owner",
+  async () => {
+    const [nobody, folder] = [65_534, realpathSync(mkdtempSync(join(tmpdir(), "strangers-")))];
+    chmodSync(folder, 0o755);
+    const dirs = { stateDir: root, runtimeDir: join(root, "run"), logDir: join(root, "log") };
+    const plan = planBot("loner", { ...botConfig("loner"), cwd: folder }, dirs);
+    const start = (...as: string[]) =>
+      Bun.spawn([...as, "sleep", "60"], { cwd: folder, env: { PATH: process.env["PATH"], SUPERVISOR_BOT: "loner" } });
+    const [own, other] = [start(), start("setpriv", "--reuid", String(nobody), "--clear-groups")];
+    try {
+      await until("it is another user's", () => statSync(`/proc/${other.pid}`).uid === nobody);
+      expect(strangersOf(plan)).toEqual([own.pid]);
+      const asUser = { ...plan, config: { ...plan.config, user: String(nobody) } };
+      expect(new Set(strangersOf(asUser))).toEqual(new Set([own.pid, other.pid]));
+      chownSync(folder, nobody, nobody);
+      expect(new Set(strangersOf(plan))).toEqual(new Set([own.pid, other.pid]));
+    } finally {
+      for (const child of [own, other]) child.kill("SIGKILL");
+      await Promise.all([own.exited, other.exited]);
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
