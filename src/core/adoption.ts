@@ -32,6 +32,8 @@ export interface AdoptionTerms {
   readonly sameUser: boolean;
   /** Fingerprint of what the config would start now; `undefined` when that cannot be told. */
   readonly definition: string | undefined;
+  /** It was given the sockets that it has in the config now, as far as its environment tells. */
+  readonly sameSockets: boolean;
   /** The bot had been asked to stop: it forbade itself new orders, and may be half gone. */
   readonly wasStopping: boolean;
 }
@@ -86,6 +88,8 @@ export function judgeAdoption(identity: Identity, seen: Sighting, terms: Adoptio
       reason: `its account in the config was ${identity.account} and is ${terms.account}`,
       gone: false,
     };
+  if (!terms.sameSockets)
+    return { kind: "end", reason: "its sockets were in another runtimeDir, where nobody hears it", gone: false };
   const outdated = identity.definition !== terms.definition;
   if (outdated && !terms.sameUser) return { kind: "end", reason: "its user in the config has changed", gone: false };
   return { kind: "adopt", outdated };

@@ -203,6 +203,39 @@ test.concurrent("a copy of an installation neither adopts nor doubles the bot, n
   await rig.botIn("running");
 });
 
+test.concurrent.each([
+  ["runtimeDir", { stateDir: ".supervisor", runtimeDir: "run" }],
+  ["the state folder", { stateDir: "moved", runtimeDir: "moved/run" }],
+] as const)("a bot that outlived its supervisor is ended and started anew once %s is another one", async (_, dirs) => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  if (dirs.stateDir === "moved") renameSync(rig.state("."), rig.path("moved"));
+  rig.configure({ bot: { command: STAY } }, dirs);
+  await rig.run();
+  expect(await rig.botIn("running")).toMatchObject({ generation: 2, adopted: false });
+  expect(isLive(pid ?? 0)).toBe(false);
+});
+
+test.concurrent("a bot whose supervisor is dead is refused with its pid by a supervisor that knows nothing of it", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  rig.configure({ bot: { command: STAY } }, { stateDir: "empty", runtimeDir: "empty/run" });
+  const run = await rig.cli("run");
+  expect(run).toMatchObject({ code: 2 });
+  expect(run.err).toContain(
+    `pid ${pid} is this bot, started by a supervisor that gave it ${rig.state("run/bots/bot.sock")}`,
+  );
+  expect(run.err).toContain(`kill ${pid}`);
+  expect(isLive(pid ?? 0)).toBe(true);
+  rig.configure({ bot: { command: STAY } }, { stateDir: ".supervisor", runtimeDir: ".supervisor/run" });
+  await rig.run();
+  expect(await rig.botIn("running")).toMatchObject({ pid, adopted: true });
+});
+
 test.concurrent("a copy that no longer names the bot under its name neither ends it nor starts another one on its account", async () => {
   await using rig = new Rig({ bots: { old: { command: STAY, account: "main" } } });
   await rig.run();

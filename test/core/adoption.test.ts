@@ -29,6 +29,7 @@ const terms: AdoptionTerms = {
   account: "main",
   sameUser: true,
   definition: "as it is",
+  sameSockets: true,
   wasStopping: false,
 };
 
@@ -48,6 +49,7 @@ describe("judgeAdoption()", () => {
     ["goes on with one that the config would start otherwise now", {}, { definition: "changed" }, "adopt"],
     ["ends one whose account is another now", {}, { account: "other" }, "end"],
     ["ends one whose user is another now", {}, { definition: "changed", sameUser: false }, "end"],
+    ["ends one that was given other sockets, where nobody hears it", {}, { sameSockets: false }, "end"],
     ["goes on with one that has given up its user by itself", {}, { sameUser: false }, "adopt"],
     ["doubts before it ends: a stranger is not killed", { invocationId: "other" }, { orphans: "stop" }, "doubt"],
   ])("%s", (_name, sighting, also, kind) => {

@@ -204,6 +204,7 @@ export class SimulatedBot {
       definition: definitionOf(this.plan, {}),
       account: this.plan.account,
       sameUser: true,
+      sameSockets: true,
       wasStopping: machine.disk.read(this.plan.files.noNewOrders) !== undefined,
     });
     if (judged.kind === "doubt") this.#world.oracle.complain(`doubts its own bot: ${judged.reason}`);

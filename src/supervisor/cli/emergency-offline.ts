@@ -168,8 +168,9 @@ async function leaveStatus(bot: Bot, loaded: LoadedConfig, journal: Journal, io:
 function refuseOthers(plan: BotPlan, dirs: Dirs, configured: ReadonlySet<string>): void {
   try {
     refuseCopy(dirs.stateDir);
-    refuseStrangers(plan);
-    refuseSupervised(plan, surveyBots(dirs), configured);
+    const remains = surveyBots(dirs);
+    refuseStrangers(plan, remains.find((each) => each.name === plan.name)?.identity);
+    refuseSupervised(plan, remains, configured);
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     const hint =

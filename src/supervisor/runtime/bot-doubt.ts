@@ -69,7 +69,7 @@ export class BotDoubt {
     try {
       const remains = this.#deps.remains.map((each) => (each.name === plan.name ? asOfNow(each) : each));
       const own = remains.find((each) => each.name === plan.name);
-      refuseStrangers(plan, census);
+      refuseStrangers(plan, own?.identity, census);
       // Whoever only closes ends whatever bears the marks of the bot.
       if (own !== undefined && closesOnly !== true) refuseNewer(own);
       refuseSupervised(plan, remains, configured);

@@ -13,7 +13,7 @@ import { definitionOf, foldersOf, lastingEnvironment, type BotFiles, type BotPla
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
 import { SharedFolders } from "./shared-folders.ts";
 import { outlookOn } from "./start-place.ts";
-import { kinOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
+import { isAbandoned, kinOf, socketOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
 export function lookUp(name: string | undefined): { user: User | undefined; userError: string | undefined } {
@@ -28,9 +28,26 @@ class StrangerError extends Error {
   readonly hint = "stop it there first, or use that supervisor's STATE_DIRECTORY and RUNTIME_DIRECTORY";
 }
 
+/** The same bot was left alive by a supervisor that is dead, and the identity here does not name it; exit code 2. */
+class AbandonedError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint: string;
+
+  constructor(name: string, pid: number, socket: string) {
+    super(
+      `cannot supervise ${name}: pid ${pid} is this bot, started by a supervisor that gave it ${socket}, where nobody listens any more`,
+    );
+    this.hint = `end it (kill ${pid}), or run the supervisor with the stateDir and runtimeDir that it was started with`;
+  }
+}
+
 /** Throws when the same bot lives under another state folder: it would be doubled, or closed while it trades. */
-export function refuseStrangers(plan: BotPlan, census?: Census): void {
-  const pids = strangersOf(plan, census);
+export function refuseStrangers(plan: BotPlan, before: Identity | undefined, census?: Census): void {
+  const pids = strangersOf(plan, census, before);
+  for (const pid of pids) {
+    const socket = socketOf(pid);
+    if (socket !== undefined && isAbandoned(socket)) throw new AbandonedError(plan.name, pid, socket);
+  }
   if (pids.length === 0) return;
   throw new StrangerError(`cannot supervise ${plan.name}: ${strangersText(plan, pids)}`);
 }
@@ -131,6 +148,7 @@ export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.conf
       account: plan.account,
       sameUser: runsAs(before.pid, plan.config.user),
       definition: definitionNow(plan),
+      sameSockets: [undefined, plan.files.socket].includes(socketOf(before.pid)),
       wasStopping: existsSync(plan.files.noNewOrders),
     },
   );

@@ -14,7 +14,7 @@ import { loadConfig, type BotConfig, type LoadedConfig } from "./config/load.ts"
 import type { ReadOptions } from "./config/read.ts";
 import { refuseClaim } from "./folder-claim.ts";
 import { statusFile } from "./installation.ts";
-import { surveyBots, type Remains } from "./survey.ts";
+import { kinOf, surveyBots, type Remains } from "./survey.ts";
 
 type Report = ReturnType<typeof selfCheckReport>;
 type Judged = Report["bots"][string];
@@ -81,9 +81,10 @@ function startProblems({ config, dirs }: LoadedConfig, remains: readonly Remains
   return Object.entries(config.bots).flatMap(([name, bot]) => {
     try {
       const plan = planBot(name, bot, dirs);
-      refuseStrangers(plan, census);
+      const before = remains.find((each) => each.name === name)?.identity;
+      refuseStrangers(plan, before, census);
       refuseSupervised(plan, remains, configured);
-      refuseDoubt(plan, remains.find((each) => each.name === name)?.identity);
+      refuseDoubt(plan, before, kinOf(plan, remains, configured));
       return [];
     } catch (error) {
       return [messageOf(error)];

@@ -9,7 +9,7 @@ import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, readEnviron, readProc, type ProcessId } from "../../platform/proc.ts";
-import { listenerAt } from "../../platform/unix-listeners.ts";
+import { isListenedOn, listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
 import { lookupUser } from "../../platform/user.ts";
@@ -170,7 +170,7 @@ export function supervisedElsewhere(files: BotFiles, identity: Identity | undefi
   if (identity === undefined) return undefined;
   const environ = readEnviron(identity.pid) ?? [];
   if (!environ.includes(`INVOCATION_ID=${identity.invocationId}`)) return undefined;
-  const socket = environ.find((entry) => entry.startsWith(SOCKET))?.slice(SOCKET.length);
+  const socket = socketIn(environ);
   if (socket === undefined || socket === files.socket) return undefined;
   const listener = listenerAt(socket);
   switch (listener.kind) {
@@ -193,14 +193,42 @@ function processOf(identity: Identity): ProcessId | undefined {
 
 /**
  * Living processes of the same bot under another state folder: same name, same working folder, another supervisor's
- * socket, and of a user who can have started it. They are never ours to kill, and never to be doubled or to be closed beside.
+ * socket, of a user who can have started it, and not what the start that `before` names has left. They are never ours to kill, and never to be doubled or to be closed beside.
  */
-export function strangersOf(plan: BotPlan, census: Census = new Census()): readonly number[] {
+export function strangersOf(plan: BotPlan, census: Census = new Census(), before?: Identity): readonly number[] {
   const marked = census.withVariable("SUPERVISOR_BOT");
-  const alike = marked.filter((pid) => isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)));
+  const alike = marked.filter(
+    (pid) =>
+      isStranger(plan, census.environ(pid) ?? "", () => folderOf(pid)) && !isLeftOf(before, census.environ(pid) ?? ""),
+  );
   if (alike.length === 0) return [];
   const users = usersOf(plan);
   return alike.filter((pid) => runsAsOneOf(pid, users));
+}
+
+/**
+ * Whether it is of the very start that the bot's own identity names, and nobody listens any more where it was told to speak: the folders
+ * were moved since, or the config names others, and its supervisor is dead. It is what the next one finds, as without the move.
+ */
+function isLeftOf(before: Identity | undefined, environText: string): boolean {
+  if (before === undefined || before.bootId !== bootId()) return false;
+  if (!`\0${environText}\0`.includes(`\0INVOCATION_ID=${before.invocationId}\0`)) return false;
+  const socket = socketIn(environText.split("\0"));
+  return socket === undefined || isAbandoned(socket);
+}
+
+/** Whether nobody listens at a bot's socket, also not from a folder that was moved away with it. */
+export function isAbandoned(socket: string): boolean {
+  return listenerAt(socket).kind === "nobody" && !isListenedOn(socket);
+}
+
+/** The socket that a process was given by its supervisor; `undefined` when it cannot be read or was given none. */
+export function socketOf(pid: number): string | undefined {
+  return socketIn(readEnviron(pid) ?? []);
+}
+
+function socketIn(environ: readonly string[]): string | undefined {
+  return environ.find((entry) => entry.startsWith(SOCKET))?.slice(SOCKET.length);
 }
 
 /** Who can have started the bot. Whoever else calls a process so has none of its rights, and could keep an account open by it. */

@@ -226,6 +226,7 @@ const termsOf = (plan: BotPlan): Parameters<typeof judgeAdoption>[2] => ({
   definition: definitionOf(plan, {}),
   account: plan.account,
   sameUser: true,
+  sameSockets: true,
   wasStopping: false,
 });
 
