@@ -5,7 +5,7 @@
 import type { Census } from "../../platform/census.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { refuseDoubt, refuseNewer, refuseStrangers, refuseSupervised } from "./bot-setup.ts";
-import { kinOf, readIdentityFile, type Remains } from "./survey.ts";
+import { kinOf, ownReading, readIdentityFile, type Remains } from "./survey.ts";
 
 export interface BotDoubtDeps {
   readonly plan: BotPlan;
@@ -89,6 +89,6 @@ export function hintOf(error: Error): string | undefined {
 
 /** A person may have taken its identity away meanwhile, as the hint says. */
 function asOfNow(own: Remains): Remains {
-  const identityReading = readIdentityFile(own.files.identity);
+  const identityReading = ownReading(own.name, readIdentityFile(own.files.identity));
   return { ...own, identityReading, identity: identityReading.kind === "known" ? identityReading.identity : undefined };
 }

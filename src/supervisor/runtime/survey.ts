@@ -8,7 +8,7 @@ import { readIdentity, type Identity, type IdentityReading } from "../../core/id
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { bootId, readEnviron, readProc, type ProcessId } from "../../platform/proc.ts";
+import { bootId, readEnviron, readProc, readStat, type ProcessId } from "../../platform/proc.ts";
 import { isListenedOn, listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
@@ -38,11 +38,44 @@ export function surveyBots(dirs: Dirs): readonly Remains[] {
     const files = filesOf(name, name, dirs);
     const lockoutFiles = [lockoutSlot(files.dir), files.lockout, files.lockoutSpare];
     const lockout = gravestLockout(lockoutFiles.map(readLockoutFile));
-    const identityReading = readIdentityFile(files.identity);
+    const identityReading = ownReading(name, readIdentityFile(files.identity));
     const identity = identityReading.kind === "known" ? identityReading.identity : undefined;
     return { name, files, identity, identityReading, lockout, lockoutFiles };
   });
 }
+
+/** An identity that was copied from another bot says nothing of this one, whose name its process and its cgroup do not have: that bot would be ended. */
+export function ownReading(name: string, reading: IdentityReading): IdentityReading {
+  if (reading.kind !== "known") return reading;
+  const { pid, cgroup } = reading.identity;
+  const other = nameAt(reading.identity);
+  if (other !== undefined && other !== name)
+    return { kind: "damaged", reason: `it is that of bot ${other}, which lives as pid ${pid}` };
+  if (cgroup !== null && isOthersCgroup(name, basename(cgroup)))
+    return { kind: "damaged", reason: `it names ${cgroup}, which is another bot's` };
+  return reading;
+}
+
+/** What the process of the identity calls itself; `undefined` when it is gone, or its environment does not tell. */
+function nameAt(identity: Identity): string | undefined {
+  const id = processOf(identity);
+  try {
+    if (id === undefined || readStat(id.pid)?.startTicks !== id.startTicks) return undefined;
+  } catch {
+    // Unknown is not another.
+    return undefined;
+  }
+  return readEnviron(id.pid)
+    ?.find((entry) => entry.startsWith(BOT))
+    ?.slice(BOT.length);
+}
+
+/** Cgroups of bots are called bot-NAME-… */
+function isOthersCgroup(name: string, cgroup: string): boolean {
+  return cgroup.startsWith("bot-") && !cgroup.startsWith(`bot-${name}-`);
+}
+
+const BOT = "SUPERVISOR_BOT=";
 
 function botFolders(stateDir: string): readonly string[] {
   try {

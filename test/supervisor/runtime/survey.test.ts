@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import type { Identity } from "../../../src/core/identity.ts";
 import type { Lockout } from "../../../src/core/lockout.ts";
+import { bootId, readEnviron, readStat } from "../../../src/platform/proc.ts";
 import { filesOf, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
 import {
@@ -79,25 +80,27 @@ test("kinOf() counts a bot of an unknown account as kin, unless it is in the con
   expect(kin.map(({ name }) => name)).toEqual(["renamed", "nameless"]);
 });
 
+const identityOf = (pid: number): Identity => ({
+  version: 1,
+  account: "bot",
+  pid,
+  startTimeTicks: 1,
+  bootId: "boot",
+  invocationId: "i1",
+  generation: 1,
+  ready: true,
+  definition: "",
+  cgroup: null,
+  restarts: 0,
+});
+
 /** A bot that lives and was given `socket`, and what the folder of `root` says of it. */
 function living(socket: string) {
   const child = Bun.spawn(["sleep", "60"], { env: { INVOCATION_ID: "i1", SUPERVISOR_SOCKET: socket } });
   const dirs = { stateDir: root, runtimeDir: join(root, "run"), logDir: join(root, "log") };
   const plan = planBot("bot", botConfig("bot"), dirs);
   const { pid } = child;
-  const identity: Identity = {
-    version: 1,
-    account: "bot",
-    pid,
-    startTimeTicks: 1,
-    bootId: "boot",
-    invocationId: "i1",
-    generation: 1,
-    ready: true,
-    definition: "",
-    cgroup: null,
-    restarts: 0,
-  };
+  const identity = identityOf(pid);
   const remains: Remains = {
     name: "bot",
     files: plan.files,
@@ -156,3 +159,31 @@ test.skipIf(setpriv === null || process.getuid?.() !== 0)(
     }
   },
 );
+
+test("surveyBots() takes no identity for a bot's that is another bot's, by its living process or by its cgroup", async () => {
+  const stateDir = join(root, "swapped");
+  const dirs = { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
+  const child = Bun.spawn(["sleep", "60"], { env: { INVOCATION_ID: "i1", SUPERVISOR_BOT: "a" } });
+  const { startTicks = 0 } = readStat(child.pid) ?? {};
+  const write = (name: string, more: Partial<Identity>): void => {
+    const { dir, identity } = filesOf(name, name, dirs);
+    mkdirSync(dir, { recursive: true });
+    const { pid } = child;
+    writeFileSync(
+      identity,
+      JSON.stringify({ ...identityOf(pid), startTimeTicks: startTicks, bootId: bootId(), ...more }),
+    );
+  };
+  try {
+    await until("it is there", () => readEnviron(child.pid)?.includes("SUPERVISOR_BOT=a"));
+    write("a", { cgroup: "/sys/fs/cgroup/bot-a-1" });
+    write("b", {});
+    write("c", { bootId: "another boot", cgroup: "/sys/fs/cgroup/bot-a-1" });
+    write("d", { bootId: "another boot" });
+    const kinds = Object.fromEntries(surveyBots(dirs).map(({ name, identityReading: { kind } }) => [name, kind]));
+    expect(kinds).toEqual({ a: "known", b: "damaged", c: "damaged", d: "known" });
+  } finally {
+    child.kill("SIGKILL");
+    await child.exited;
+  }
+});
