@@ -176,3 +176,24 @@ test.concurrent("logs --since of a bot that has neither restarted nor rotated sh
   expect((await rig.cli("logs", "bot", "--since", mark.at)).out).toBe("two\n");
   expect((await rig.cli("logs", "bot", "--since", "1h")).out).toBe("one\ntwo\n");
 });
+
+test.concurrent("logs --run and --since of a start whose front was pruned begin with a whole line", async () => {
+  const command = ["sh", "-c", `"$@"; exec sleep 600`, "sh", ...program("write-lines.ts", "30000", "10000000")];
+  await using rig = new Rig({ bots: { bot: { command, output: { maxSize: "256KiB", keep: 2 } } } });
+  await rig.run();
+  await until("the bot has written all", () => rig.log.includes("\n29999 "));
+  await until(
+    "the output is rotated",
+    () => statSync(rig.state("log/bot.log")).size < 256 * 1024 && segments(rig).length === 2,
+  );
+  for (const args of [
+    ["--run", "1"],
+    ["--since", "1h"],
+    ["-n", "30000"],
+  ]) {
+    const { out } = await rig.cli("logs", "bot", ...args);
+    expect(out.length).toBeGreaterThan(256 * 1024);
+    expect(out.length % LINE_BYTES).toBe(0);
+    expect(Number.parseInt(out, 10)).toBe(30_000 - out.length / LINE_BYTES);
+  }
+});

@@ -14,7 +14,7 @@ import { refuseUnknownBot } from "./known-bots.ts";
 import { refuseElsewhere, type Wanted } from "./logs-elsewhere.ts";
 import { cannotWrite, readerLeft } from "./output.ts";
 import { findPlace, readingFiles, withConfig, type PlaceOptions } from "./place.ts";
-import { follow, lastLines, type Range } from "./tail.ts";
+import { beginOfLine, follow, lastLines, skipTornLine, type Range } from "./tail.ts";
 import type { CliIo, Verb } from "./verb.ts";
 
 /** Lines shown when nothing says what is wanted. */
@@ -83,8 +83,9 @@ async function logs(bot: string, options: Options, io: CliIo): Promise<void> {
   const whole = options.since !== undefined || options.run !== undefined;
   const lines = options.lines ?? (whole ? undefined : DEFAULT_LINES);
   const from = lines === undefined ? range.from : await lastLines(files, range, lines);
+  const begin = from === range.from ? await wholeLineAt(files, range) : from;
   const onLoss = (why: string): void => io.err(why);
-  for await (const { chunk } of readOutput(files, { from, to: range.to, onLoss })) await show.chunk(chunk);
+  for await (const { chunk } of readOutput(files, { from: begin, to: range.to, onLoss })) await show.chunk(chunk);
   if (options.follow === true) await follow(files, { from: range.to, clock: systemClock, onChunk: show.chunk, onLoss });
   await show.end();
 }
@@ -100,26 +101,41 @@ function sayNoFile(
   throw new NoLogError(`cannot show ${what}: ${log} does not exist`, started ? removed : first);
 }
 
-function rangeOf({ segments, liveStart, end }: OutputView, marks: readonly OutputMark[], { since }: Options): Range {
-  const oldest = segments[0]?.start ?? liveStart;
-  const from = since === undefined ? oldest : offsetSince(marks, segments, since.toISOString());
-  return { from: Math.min(Math.max(from, oldest), end), to: end };
+/** What is to be shown, and what is there before it. */
+interface Wanting extends Range {
+  /** First byte that is kept. */
+  readonly oldest: number;
+  /** `torn`: its front was pruned; `any`: it may begin amid a line; `run`: it begins where a start began. */
+  readonly front: "torn" | "any" | "run";
+}
+
+/** A mark of time or the end of a segment may be amid a line, which is then shown whole; one that was pruned in part is not. */
+async function wholeLineAt(files: OutputFiles, { from, to, oldest, front }: Wanting): Promise<number> {
+  if (front === "torn") return skipTornLine(files, { from, to });
+  return front === "any" ? beginOfLine(files, { from: oldest, to: from }) : from;
+}
+
+function rangeOf(view: OutputView, marks: readonly OutputMark[], { since }: Options): Wanting {
+  const wanted = since === undefined ? 0 : offsetSince(marks, view.segments, since.toISOString());
+  const oldest = oldestOf(view);
+  const from = Math.min(Math.max(wanted, oldest), view.end);
+  return { from, to: view.end, oldest, front: wanted < oldest ? "torn" : "any" };
 }
 
 /** Where the start's output is; `undefined` when all of it was pruned. */
-function rangeOfStart(
-  { segments, liveStart, end }: OutputView,
-  marks: readonly OutputMark[],
-  run: number,
-): Range | undefined {
-  const found = rangeOfRun(
-    marks.filter((mark) => "generation" in mark),
-    run,
-  );
+function rangeOfStart(view: OutputView, marks: readonly OutputMark[], run: number): Wanting | undefined {
+  const starts = marks.filter((mark) => "generation" in mark);
+  const found = rangeOfRun(starts, run);
   if (found === undefined) return undefined;
-  const oldest = segments[0]?.start ?? liveStart;
-  const to = Math.min(found.to ?? end, end);
-  return to <= oldest && to > found.from ? undefined : { from: Math.min(Math.max(found.from, oldest), to), to };
+  const oldest = oldestOf(view);
+  const to = Math.min(found.to ?? view.end, view.end);
+  if (to <= oldest && to > found.from) return undefined;
+  const from = Math.min(Math.max(found.from, oldest), to);
+  return { from, to, oldest, front: found.from < oldest ? "torn" : "run" };
+}
+
+function oldestOf({ segments, liveStart }: OutputView): number {
+  return segments[0]?.start ?? liveStart;
 }
 
 /** What was kept of a start whose output is no longer there. */

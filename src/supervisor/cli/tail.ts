@@ -10,6 +10,8 @@ const FOLLOW_MS = 200;
 /** Looks back that a rotation may spoil before we give up; each rotation spoils one. */
 const MAX_TRIES = 100;
 const NEWLINE = 10;
+/** A line whose beginning was pruned is passed over, unless it is longer. */
+const MAX_TORN_BYTES = 1_048_576;
 
 /** A part of the stream, by offsets. */
 export interface Range {
@@ -40,6 +42,26 @@ export async function lastLines(files: OutputFiles, { from, to }: Range, lines: 
     return from;
   }
   throw new Error(`cannot read ${files.log}: it is rotated again and again`);
+}
+
+/** Where the first whole line of a range begins whose front was pruned, as segments end at a block; `from` when there is none. */
+export async function skipTornLine(files: OutputFiles, { from, to }: Range): Promise<number> {
+  for await (const { chunk, at } of readOutput(files, { from, to, onLoss: () => undefined })) {
+    const newline = chunk.indexOf(NEWLINE);
+    const next = at - chunk.length + newline + 1;
+    if (newline !== -1) return next < to ? next : from;
+    if (at - from > MAX_TORN_BYTES) break;
+  }
+  return from;
+}
+
+/** Where the line begins that goes on at offset `to`; `to` itself when a line begins there. */
+export async function beginOfLine(files: OutputFiles, { from, to }: Range): Promise<number> {
+  if (to <= from) return to;
+  let ended = false;
+  for await (const { chunk } of readOutput(files, { from: to - 1, to, onLoss: () => undefined }))
+    ended = chunk.at(-1) === NEWLINE;
+  return ended ? to : lastLines(files, { from, to }, 1);
 }
 
 /** Offsets of the newest newlines in the live file, ascending, the final one left out; `undefined` when a rotation came between. */

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
 import { readOutput } from "../../../src/platform/output-stream.ts";
 import { viewOutput } from "../../../src/platform/output-view.ts";
-import { follow, lastLines } from "../../../src/supervisor/cli/tail.ts";
+import { beginOfLine, follow, lastLines, skipTornLine } from "../../../src/supervisor/cli/tail.ts";
 import { flaw, OutputRig } from "../../actions/output-rig.ts";
 import { until } from "../../platform/until.ts";
 
@@ -68,4 +68,25 @@ test("follow() reads a file that somebody cut or replaced from its start", async
   renameSync(`${rig.log}.new`, rig.log);
   await until("the replacement", () => text().endsWith("replaced\n"));
   expect(text().slice(10_000)).toBe("cut\nreplaced\n");
+});
+
+test("skipTornLine() begins at the first whole line, also across segments, and shows what has no end as it is", async () => {
+  using rig = new OutputRig();
+  rig.write(250_000);
+  await rig.rotate();
+  const to = viewOutput(rig.files).end;
+  expect(await skipTornLine(rig.files, { from: 4_096, to })).toBe(4_100);
+  expect(await skipTornLine(rig.files, { from: 184_310, to })).toBe(184_400);
+  expect(await skipTornLine(rig.files, { from: 250, to: 300 })).toBe(250);
+  expect(await skipTornLine(rig.files, { from: 250, to: 290 })).toBe(250);
+});
+
+test("beginOfLine() goes back to where the line began, and stays where one begins", async () => {
+  using rig = new OutputRig();
+  rig.write(250_000);
+  await rig.rotate();
+  const begin = (to: number): Promise<number> => beginOfLine(rig.files, { from: 0, to });
+  expect(await Promise.all([begin(0), begin(50), begin(4_096), begin(4_100), begin(184_320), begin(200_010)])).toEqual([
+    0, 0, 4_000, 4_100, 184_300, 200_000,
+  ]);
 });
