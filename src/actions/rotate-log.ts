@@ -48,6 +48,9 @@ import { copyRest } from "./output-rest.ts";
 /** Segments made by one worker; what is left is for the next one, which begins within seconds. */
 const MAX_ROUNDS = 16;
 
+/** Time between two words of a worker that goes on, ms. */
+const PROGRESS_MS = 2_000;
+
 /** A step that has just been done; tests end the process there. */
 export const ROTATE_STEPS = [
   "intent",
@@ -131,6 +134,7 @@ class Rotation {
   readonly #fd: number;
   readonly #folder: string;
   #index: OutputIndex;
+  #toldMs: number;
 
   constructor(job: RotateJob, io: RotateIo, fd: number, index: OutputIndex) {
     this.#job = job;
@@ -138,6 +142,7 @@ class Rotation {
     this.#fd = fd;
     this.#folder = dirname(job.log);
     this.#index = index;
+    this.#toldMs = io.clock.monotonicMs();
   }
 
   /** Ends or takes back what a killed worker left. */
@@ -185,7 +190,7 @@ class Rotation {
     this.#io.onStep?.("intent");
     try {
       rmSync(temporary, { force: true });
-      await packRange(this.#fd, bytes, temporary, compress);
+      await packRange(this.#fd, bytes, temporary, { compress, onProgress: () => this.#tellProgress() });
       this.#io.onStep?.("packed");
       this.#giveToReaders(temporary);
       renameSync(temporary, this.#path(name));
@@ -226,9 +231,17 @@ class Rotation {
 
   #cut({ method, bytes, name }: Pending): void {
     if (method === "collapse") return collapseFront(this.#fd, bytes);
-    copyRest(this.#fd, bytes, this.#path(restName(name)));
+    copyRest(this.#fd, bytes, this.#path(restName(name)), () => this.#tellProgress());
     this.#io.onStep?.("rest");
     ftruncateSync(this.#fd, 0);
+  }
+
+  /** A worker that is silent for long is taken for one that hangs. */
+  #tellProgress(): void {
+    const nowMs = this.#io.clock.monotonicMs();
+    if (nowMs - this.#toldMs < PROGRESS_MS) return;
+    this.#toldMs = nowMs;
+    this.#io.write({ kind: "progress" });
   }
 
   /** Readers by group of the live file may read its segments too. */

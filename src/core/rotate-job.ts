@@ -29,6 +29,8 @@ export const rotateLineSchema = later(() =>
     }),
     /** Something was found and mended. */
     z.object({ kind: z.literal("note"), text: z.string() }),
+    /** It goes on; said now and then while a segment is packed. */
+    z.object({ kind: z.literal("progress") }),
     /** Another worker is at it. */
     z.object({ kind: z.literal("busy") }),
     z.object({ kind: z.literal("failed"), reason: z.string() }),

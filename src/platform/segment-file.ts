@@ -12,14 +12,23 @@ const CHUNK_BYTES = 256 * 1024;
  * Writes bytes [0, `bytes`) of the open file `from` into the new file `path`, forced to the disk.
  * Throws when the file ends before that, or when the disk refuses; the file `path` may then be left half written.
  */
-export async function packRange(from: number, bytes: number, path: string, compress: Compression): Promise<void> {
+export async function packRange(
+  from: number,
+  bytes: number,
+  path: string,
+  { compress, onProgress }: { readonly compress: Compression; readonly onProgress: () => void },
+): Promise<void> {
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
   const to = openSync(path, flags, 0o640);
   try {
     // Not a write stream: it closes the descriptor at a failure, and what closes it a second time may hit another's.
-    await pipeline(Readable.from(rangeOf(from, bytes), { objectMode: false }), packer(compress), async (packed) => {
-      for await (const chunk of packed) writeWhole(to, Buffer.from(chunk));
-    });
+    await pipeline(
+      Readable.from(rangeOf(from, bytes, onProgress), { objectMode: false }),
+      packer(compress),
+      async (packed) => {
+        for await (const chunk of packed) writeWhole(to, Buffer.from(chunk));
+      },
+    );
     fsyncSync(to);
   } finally {
     closeSync(to);
@@ -46,13 +55,14 @@ function writeWhole(fd: number, bytes: Buffer): void {
   for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done);
 }
 
-function* rangeOf(fd: number, bytes: number): Generator<Buffer> {
+function* rangeOf(fd: number, bytes: number, onProgress: () => void): Generator<Buffer> {
   for (let at = 0; at < bytes;) {
     const chunk = Buffer.allocUnsafe(Math.min(CHUNK_BYTES, bytes - at));
     const read = readSync(fd, chunk, 0, chunk.length, at);
     if (read === 0) throw new Error(`the file was cut by somebody else: it ends at ${at} of ${bytes} bytes`);
     yield chunk.subarray(0, read);
     at += read;
+    onProgress();
   }
 }
 

@@ -1,8 +1,10 @@
 /** A bot's output on the compiled binary: rotated while the bot writes, read back whole, followed across rotations, whoever is killed. */
 import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { parseOutputMarks } from "../../src/core/output-marks.ts";
 import { script, STAY, program } from "./fixture.ts";
+import { readStat } from "../../src/platform/proc.ts";
 import { Rig, until } from "./harness.ts";
 
 const LINES = 300_000;
@@ -74,9 +76,9 @@ test.concurrent("rotations killed at any time, then the daemon: who comes next g
     const before = seen;
     const worker = await until("a rotation", () => {
       seen = segments(rig).length;
-      return workerOf(rig.daemon.pid) ?? (seen > before + 3 ? 0 : undefined);
+      return workersOf(rig.daemon.pid)[0] ?? (seen > before + 3 ? 0 : undefined);
     });
-    if (worker > 0) killIfThere(worker);
+    if (worker > 0) signalIfThere(worker, "SIGKILL");
   }
   await until(
     "the bot has written all",
@@ -88,19 +90,37 @@ test.concurrent("rotations killed at any time, then the daemon: who comes next g
   expect(flaw((await rig.cli("logs", "bot", "-n", "1000000")).out.slice(0, LINES * LINE_BYTES))).toBeUndefined();
 });
 
+/** Stops a rotation worker of the daemon amid its work, one that is not stopped yet, and returns its pid. */
+function stopWorker(rig: Rig): Promise<number> {
+  let caught: number | undefined;
+  return until("a rotation is stopped", () => {
+    caught ??= workersOf(rig.daemon.pid).find((pid) => stateOf(pid) !== "T");
+    if (caught === undefined) return undefined;
+    signalIfThere(caught, "SIGSTOP");
+    const state = stateOf(caught);
+    if (state === "T") return caught;
+    if (state === undefined || state === "Z") caught = undefined;
+    return undefined;
+  });
+}
+
+function stateOf(pid: number): string | undefined {
+  return readStat(pid)?.state;
+}
+
 /** A worker may end by itself between the look and the kill. */
-function killIfThere(pid: number): void {
+function signalIfThere(pid: number, signal: "SIGKILL" | "SIGSTOP"): void {
   try {
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch (error) {
     if (!(error instanceof Error && "code" in error && error.code === "ESRCH")) throw error;
   }
 }
 
-/** Pid of the daemon's rotation worker, while there is one. */
-function workerOf(daemon: number): number | undefined {
+/** Pids of the daemon's rotation workers. */
+function workersOf(daemon: number): readonly number[] {
   const found = Bun.spawnSync(["pgrep", "-P", String(daemon), "-f", "__action rotate-log"]).stdout.toString();
-  return found === "" ? undefined : Number.parseInt(found, 10);
+  return found.split("\n").filter(Boolean).map(Number);
 }
 
 test.concurrent("logs --run shows one start, --since what came after, and a pruned start has its last words", async () => {
@@ -196,4 +216,39 @@ test.concurrent("logs --run and --since of a start whose front was pruned begin 
     expect(out.length % LINE_BYTES).toBe(0);
     expect(Number.parseInt(out, 10)).toBe(30_000 - out.length / LINE_BYTES);
   }
+});
+
+test.concurrent("two rotation workers that stand still: an alert of the bot that waits for them, they are ended, and all are rotated", async () => {
+  const large = { command: STAY, output: { maxSize: "2MiB", compress: "gzip" } };
+  const small = { command: STAY, output: { maxSize: "64KiB" } };
+  await using rig = new Rig({ bots: { one: large, two: large, waiting: small } });
+  await rig.run();
+  const log = (bot: string): string => rig.state(`log/${bot}.log`);
+  const said = (bot: string, text: string): boolean =>
+    rig.journal.some((entry) => entry.bot === bot && entry.text.includes(text));
+  const output = randomBytes(6_000_000).toString("base64");
+  const stopped: number[] = [];
+  for (const bot of ["one", "two"]) {
+    await rig.botUntil("it runs", ({ state }) => state === "running", undefined, bot);
+    await until("its log is there", () => existsSync(log(bot)));
+    rig.write(`.supervisor/log/${bot}.log`, output);
+    stopped.push(await stopWorker(rig));
+  }
+  rig.write(".supervisor/log/waiting.log", "x".repeat(400_000));
+  await until("the alert of its size", () => said("waiting", "waits for the rotations of other bots"), 60_000);
+  expect(stopped.map(stateOf)).toEqual(["T", "T"]);
+  for (const bot of ["one", "two"])
+    await until("they are ended", () => said(bot, "cannot rotate the output: the worker made no progress"), 60_000);
+  await until("it is rotated", () => statSync(log("waiting")).size < 128 * 1024);
+  for (const bot of ["one", "two"]) {
+    await until("it is rotated", () => statSync(log(bot)).size < 2 * 1024 ** 2, 60_000);
+    await until("it is said", () => said(bot, "the output is rotated again"));
+    const { out } = await rig.cli("logs", bot, "-n", "1");
+    expect(out === `${output}\n`).toBe(true);
+  }
+  expect((await rig.status()).bots.map(({ state, restarts }) => [state, restarts.total])).toEqual([
+    ["running", 0],
+    ["running", 0],
+    ["running", 0],
+  ]);
 });

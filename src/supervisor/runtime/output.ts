@@ -14,6 +14,12 @@ import { OutputNotes } from "./output-notes.ts";
 
 /** Longest run of one worker, ms: packs 16 segments of 100 MiB on a slow disk. */
 const WORKER_MS = 600_000;
+/**
+ * Longest silence of a worker, ms, which speaks every other second while it packs: what follows is an fsync(2) of as much as it has
+ * packed, on a disk that takes a byte each microsecond.
+ */
+const SILENCE_MS = 30_000;
+const SILENCE_BYTES_PER_MS = 1_000;
 /** Memory above which a worker is killed, bytes; it takes some 100 MiB whatever the segment's size. */
 const WORKER_MEMORY_BYTES = 512 * 1024 ** 2;
 /** Workers at a time for all bots: rotation must not take the machine from the bots. */
@@ -21,8 +27,9 @@ const MAX_WORKERS = 2;
 /** Time until the next try after a failure, and after a worker that found nothing to cut, ms. */
 const RETRY_MS = 15_000;
 const IDLE_MS = 60_000;
-/** A file this many times larger than `maxSize` that cannot be rotated is an alert of its own. */
+/** A file this many times larger than `maxSize` is an alert of its own: at once when it cannot be rotated, else when it stays so for a while, ms. */
 const EMERGENCY_FACTOR = 4;
+const EMERGENCY_AFTER_MS = 30_000;
 /** Last words kept of each ended start, bytes. */
 const LAST_WORDS_BYTES = 64 * 1024;
 /** Time until they are copied, ms: longer than a restart takes, which must not wait for the copy. */
@@ -49,8 +56,37 @@ interface Ended {
   readonly cancel: () => void;
 }
 
+/** Workers that run now, for all bots. */
+let workers = 0;
+
+/** Counts one more; the answer takes it back, once. */
+function takeSlot(): () => void {
+  let held = 1;
+  workers += held;
+  return () => {
+    workers -= held;
+    held = 0;
+  };
+}
+
+/** Calls back once when it was not renewed for so long. */
+function deadline(clock: Clock, afterMs: number, onOver: () => void): { renew: () => void; cancel: () => void } {
+  let cancel = clock.after(afterMs, onOver);
+  let over = false;
+  return {
+    renew: () => {
+      if (over) return;
+      cancel();
+      cancel = clock.after(afterMs, onOver);
+    },
+    cancel: () => {
+      over = true;
+      cancel();
+    },
+  };
+}
+
 export class Output {
-  static #workers = 0;
   readonly #deps: OutputDeps;
   readonly #files: OutputFiles;
   readonly #watch: LogFileWatch;
@@ -62,6 +98,7 @@ export class Output {
   #nextLookMs = 0;
   #beganMs: number | undefined;
   #trouble: string | undefined;
+  #hugeSinceMs: number | undefined;
   #saidHuge = false;
   #saidTruncate = false;
   /** What fails since it was said; one of the deeds below each. */
@@ -87,16 +124,16 @@ export class Output {
     // A link or a device is where somebody put it, and not ours to cut.
     if (stat?.isFile() !== true) return;
     this.#noteTime(stat.mtimeMs);
-    if (this.#working) return;
     this.#warnOfHugeFile(stat.size);
-    if (Output.#workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
+    if (this.#working) return;
+    if (workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
     const { maxSize, maxAge } = this.#deps.plan.config.output;
     // Wall time: an age must outlive the daemon, and a clock that jumps costs a rotation too early or too late.
     const ageMs = maxAge === undefined ? 0 : clock.wallTime().getTime() - this.#began(stat.birthtimeMs);
     const due = rotationDue({ size: stat.size, maxSize, maxAgeMs: maxAge, ageMs }) !== undefined;
     const unfinished = this.#firstLook && this.#isUnfinished();
     this.#firstLook = false;
-    if (due || unfinished) void this.#rotate();
+    if (due || unfinished) void this.#rotate(stat.size);
   }
 
   /** The daemon ends, and a rotation with it: the next daemon completes it or takes it back. */
@@ -216,12 +253,20 @@ export class Output {
     }
   }
 
-  async #rotate(): Promise<void> {
+  async #rotate(size: number): Promise<void> {
     const { clock, program } = this.#deps;
     this.#working = true;
-    Output.#workers += 1;
+    const release = takeSlot();
     let rotated = false;
     let failure: string | undefined;
+    const silenceMs = Math.min(WORKER_MS, SILENCE_MS + size / SILENCE_BYTES_PER_MS);
+    const silence = deadline(clock, silenceMs, () => {
+      failure = `the worker made no progress for ${Math.round(silenceMs / 1_000)} s and was ended`;
+      this.#worker?.kill();
+      // On a disk that hangs it may be beyond even that, and is not to hold up the other bots.
+      release();
+      if (!this.#closed) this.#tellOutcome(failure);
+    });
     try {
       const worker = startWorker({
         args: ["__action", "rotate-log"],
@@ -231,6 +276,7 @@ export class Output {
         clock,
         ...(program === undefined ? {} : { program }),
         onLine: (text) => {
+          silence.renew();
           const line = readLine(text);
           if (line === undefined) return;
           if (line.kind === "failed") failure = line.reason;
@@ -247,7 +293,8 @@ export class Output {
     } catch (error) {
       failure = error instanceof Error ? error.message : String(error);
     }
-    Output.#workers -= 1;
+    silence.cancel();
+    release();
     this.#working = false;
     this.#worker = undefined;
     if (this.#closed) return;
@@ -292,16 +339,29 @@ export class Output {
       );
     if (failure === undefined && this.#trouble !== undefined) this.#deps.fact("info", "the output is rotated again");
     this.#trouble = failure;
-    this.#saidHuge &&= failure !== undefined;
   }
 
+  /** Said once until the file is small again. */
   #warnOfHugeFile(size: number): void {
-    const { maxSize } = this.#deps.plan.config.output;
-    if (this.#trouble === undefined || this.#saidHuge || size <= EMERGENCY_FACTOR * maxSize) return;
+    const nowMs = this.#deps.clock.monotonicMs();
+    if (size <= EMERGENCY_FACTOR * this.#deps.plan.config.output.maxSize) {
+      this.#hugeSinceMs = undefined;
+      this.#saidHuge = false;
+      return;
+    }
+    this.#hugeSinceMs ??= nowMs;
+    const isLasting = this.#trouble !== undefined || nowMs - this.#hugeSinceMs >= EMERGENCY_AFTER_MS;
+    if (this.#saidHuge || !isLasting) return;
     this.#saidHuge = true;
+    const why =
+      this.#trouble !== undefined
+        ? `cannot be rotated: ${this.#trouble}`
+        : this.#working
+          ? "its rotation does not keep up with it"
+          : "waits for the rotations of other bots";
     this.#deps.fact(
       "alert",
-      `the output has grown to ${formatSize(size)}, more than ${EMERGENCY_FACTOR} times maxSize, and cannot be rotated: ${this.#trouble}; make room, nothing of it is deleted`,
+      `the output has grown to ${formatSize(size)}, more than ${EMERGENCY_FACTOR} times maxSize, and ${why}; make room, nothing of it is deleted`,
     );
   }
 

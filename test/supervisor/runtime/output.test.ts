@@ -37,12 +37,12 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-function open(keep = 3, clock: Clock = systemClock): Output {
+function open(keep = 3, clock: Clock = systemClock, program = PROGRAM): Output {
   const output = { to: "file" as const, maxSize: MAX_SIZE, keep, compress: "zstd" as const };
   return new Output({
     plan: { files, config: { output } },
     clock,
-    program: PROGRAM,
+    program,
     fact: (level, text) => void facts.push(`${level}: ${text}`),
   });
 }
@@ -89,6 +89,36 @@ test("look() says once that the file cannot be rotated, and once more when it is
     expect.stringContaining("alert: the output has grown to 488.3 KiB, more than 4 times maxSize"),
   ]);
   expect(statSync(files.log).size).toBe(5 * MAX_SIZE);
+});
+
+test("look() says that the file is huge when a worker does not come to an end, and ends one that is silent for too long", async () => {
+  const clock = new FakeClock();
+  const output = open(3, clock, ["sh", "-c", "exec sleep 600"]);
+  appendFileSync(files.log, "x".repeat(5 * MAX_SIZE));
+  for (let seconds = 0; seconds <= 30; seconds += 1) {
+    output.look();
+    clock.advance(1_000);
+  }
+  const huge = expect.stringMatching(/^alert: the output has grown to .* maxSize, and its rotation does not keep up/);
+  expect(facts).toEqual([
+    huge,
+    "alert: cannot rotate the output: the worker made no progress for 31 s and was ended; nothing is deleted, and it is tried again every 15 s",
+  ]);
+  await output.shutDown();
+});
+
+test("look() lets a worker that goes on take its time", async () => {
+  const clock = new FakeClock();
+  const output = open(3, clock, ["sh", "-c", `while :; do echo '{"kind":"note","text":"on"}' >&3; sleep 0.01; done`]);
+  appendFileSync(files.log, "x".repeat(MAX_SIZE));
+  output.look();
+  for (let seconds = 0; seconds < 100; seconds += 1) {
+    const heard = facts.length;
+    await until("a word of the worker", () => facts.length > heard);
+    clock.advance(1_000);
+  }
+  expect(new Set(facts)).toEqual(new Set(["warn: on"]));
+  await output.shutDown();
 });
 
 test("noteOfStart() notes where each start began, in a file that stays small", () => {
