@@ -5,7 +5,7 @@ import { detectCgroup } from "../../src/platform/cgroup.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { findControllers } from "../../src/platform/controllers.ts";
 import { openNotifySocket } from "../../src/platform/notify-socket.ts";
-import { script, STAY } from "./fixture.ts";
+import { program, script, STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
 
 /** Both scripts speak through systemd's own client. */
@@ -45,6 +45,34 @@ describe.runIf(hasClient && enforced).concurrent("limits.onMemoryHigh", () => {
     rig.write("quiet", "");
     const after = await rig.botUntil("it runs anew", ({ generation }) => generation === 2);
     expect(after.lastExit).toMatchObject({ cause: "limit" });
+    expect(rig.read("stopped")).toBe("politely in generation 1\n");
+  });
+
+  test("a bot whose memory grows towards its limit is restarted at its first quiet moment, long before it is there", async () => {
+    const bot = {
+      command: program("grow-memory.ts"),
+      limits: { memory: "220MiB", onMemoryHigh: "restart", quietTimeout: "1h" },
+    };
+    await using rig = new Rig({ bots: { bot } });
+    await rig.run();
+    await until(
+      "the growth is told",
+      () => rig.journal.some(({ text }) => text.includes("grows and reaches memory 220")),
+      100_000,
+    );
+    const wait = "the bot is to be restarted for its memory at a quiet moment";
+    await until("the wait is told", () => rig.journal.some(({ text }) => text === wait));
+    expect(await rig.bot()).toMatchObject({ generation: 1, state: "running", level: "degraded" });
+    rig.write("quiet", "");
+    const after = await rig.botUntil("it runs anew", ({ generation }) => generation === 2);
+    expect(after).toMatchObject({
+      lastExit: {
+        cause: "limit",
+        detail: expect.stringMatching(/grows and reaches memory 220.*no order is in flight/),
+      },
+      restarts: { total: 1 },
+      resources: { oomKills: 0 },
+    });
     expect(rig.read("stopped")).toBe("politely in generation 1\n");
   });
 

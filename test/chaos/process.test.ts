@@ -50,6 +50,30 @@ describe.each([
 
   test
     .runIf(possible)
+    .concurrent(
+      "supervisor stop ends a grandchild that was stopped by SIGSTOP, in time, and so does the next start",
+      async () => {
+        const bot = { command: script("setsid-child.sh", "pid") };
+        await using rig = new Rig({ bots: { bot }, hideCgroups });
+        await rig.run();
+        const first = await pidIn(rig, "pid");
+        process.kill(first, "SIGSTOP");
+        process.kill((await rig.bot()).pid ?? Number.NaN, "SIGKILL");
+        await rig.botUntil("the bot runs again", ({ generation, state }) => generation === 2 && state === "running");
+        expect(isLive(first)).toBe(false);
+        const second = await until("the next one is there", () =>
+          [Number(rig.read("pid"))].find((pid) => pid > 0 && pid !== first),
+        );
+        process.kill(second, "SIGSTOP");
+        const stop = await rig.cli("stop", "bot");
+        expect(stop).toMatchObject({ code: 0, err: "" });
+        expect(stop.ms).toBeLessThan(10_000);
+        expect(isLive(second)).toBe(false);
+      },
+    );
+
+  test
+    .runIf(possible)
     .concurrent("supervisor stop ends a grandchild that left session, parent and environment", async () => {
       await using rig = new Rig({ bots: { bot: { command: script("escape.sh", "pid") } }, hideCgroups });
       await rig.run();
