@@ -3,9 +3,11 @@ import { existsSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { sendNotify } from "../../../src/platform/notify-send.ts";
 import { program } from "../fixture.ts";
+import { until } from "../harness.ts";
 import { oneOf, type Fault } from "./fault.ts";
 import type { Mood } from "./moody-server.ts";
 import { chanceOf } from "./sequence.ts";
+import type { World } from "./world.ts";
 
 const FLOOD_DATAGRAMS = 20_000;
 const GARBAGE_DATAGRAMS = 300;
@@ -14,6 +16,7 @@ const MAX_GARBAGE_BYTES = 6_000;
 const MOOD_MS = 2_500;
 const HALF_OPEN_CONNECTIONS = 60;
 const HALF_OPEN_MS = 1_000;
+const HOUR_MS = 3_600_000;
 
 /** Text without sense, some of it the protocol's. */
 function garbage(roll: number): string[] {
@@ -99,17 +102,37 @@ export const inputFaults: readonly Fault[] = [
     },
   },
   {
-    name: "clock step of the daemon by an hour, forth and back",
+    name: "clock step of the living daemon by an hour, forth and back",
     missing: () => (clockFaker() === undefined ? "libfaketime is not installed" : undefined),
     async strike(world, [roll]) {
-      const FAKETIME = (roll ?? 0) < 0.5 ? "+1h" : "-1h";
-      const env = { LD_PRELOAD: clockFaker() ?? "", FAKETIME, FAKETIME_DONT_FAKE_MONOTONIC: "1" };
+      const env = {
+        LD_PRELOAD: clockFaker() ?? "",
+        FAKETIME_TIMESTAMP_FILE: world.rig.write("clock", "+0h"),
+        FAKETIME_NO_CACHE: "1",
+        FAKETIME_DONT_FAKE_MONOTONIC: "1",
+      };
       await world.replaceDaemon(undefined, env);
       await world.untilQuiet();
+      for (const hours of (roll ?? 0) < 0.5 ? [1, 0] : [-1, 0]) {
+        await setClock(world, hours);
+        await world.untilQuiet();
+      }
       await world.replaceDaemon();
     },
   },
 ];
+
+/** Steps the wall clock of a daemon that reads it from a file, and waits until it is seen in the journal. */
+async function setClock({ rig }: World, hours: number): Promise<void> {
+  rig.write("clock", `${hours < 0 ? "" : "+"}${hours}h`);
+  const text = `the clock is ${hours} h off`;
+  const body = JSON.stringify({ level: "info", text });
+  await until("the daemon reads the new time", async () => {
+    await rig.request("/v1/events", { method: "POST", body, headers: { "content-type": "application/json" } });
+    const at = Date.parse(rig.journal.findLast((entry) => entry.text === text)?.at ?? "");
+    return Math.abs(at - Date.now() - hours * HOUR_MS) < HOUR_MS / 4;
+  });
+}
 
 /** The library where Debian has it. */
 function clockFaker(): string | undefined {
