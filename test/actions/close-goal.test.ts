@@ -69,7 +69,7 @@ test.concurrent("closePositions() in mode plan names the parts that a reduction 
   expect(await rig.close({ mode: "plan", goal: { kind: "reduce", exposure: 10_000 } })).toMatchObject({
     outcome: "planNotEmpty",
     planned: { positions: [], orders: 2 },
-    next: expect.stringMatching(/close \S+ --reduce-to 10000$/) as unknown,
+    next: expect.stringMatching(/close \S+ --reduce-to 10000 --yes --account main$/) as unknown,
   });
   expect(Object.keys(rig.paper.state().requests).filter((name) => !name.startsWith("GET "))).toEqual([]);
 });

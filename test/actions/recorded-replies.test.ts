@@ -194,7 +194,7 @@ test.concurrent.each(NAMES)(
     await using rig = await replay(name, {}, (reply, key) => (POSITIONS.test(key) ? withoutLists(reply) : reply));
     const { positions, failures } = await rig.venue.read();
     expect(positions).toBeUndefined();
-    expect(failures).toContainEqual({ kind: "unknown" });
+    expect(failures).toContainEqual(expect.objectContaining({ kind: "unknown" }));
   },
 );
 
