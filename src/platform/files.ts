@@ -177,6 +177,19 @@ export function readTextIfExists(path: string, maxBytes: number): string | undef
   }
 }
 
+/** The last `maxBytes` of a file of lines, which may begin within one. Throws where `readTextIfExists` does, but for the size. */
+export function readTail(path: string, maxBytes: number): string {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile()) throw new Error(`cannot read ${path}: it is not a regular file`);
+    const bytes = Buffer.alloc(Math.min(stat.size, maxBytes));
+    return bytes.toString("utf8", 0, readSync(fd, bytes, 0, bytes.length, stat.size - bytes.length));
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /**
  * Makes the folder and its parents. A folder that it makes gets exactly `mode`, whatever the umask; one that exists keeps its own.
  * Whether it was made just now.

@@ -9,7 +9,7 @@ import {
   type RunMark,
 } from "../../core/output-marks.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { readTextIfExists, replaceFile } from "../../platform/files.ts";
+import { readTail, replaceFile } from "../../platform/files.ts";
 
 /** Marks are some 80 bytes each; from this size on they are thinned. */
 const MAX_NOTES_BYTES = 64 * 1024;
@@ -21,7 +21,8 @@ const NOTE_EVERY_MS = 60_000;
 export class OutputNotes {
   readonly #path: string;
   readonly #clock: Clock;
-  #untilLook = NOTES_BETWEEN_LOOKS;
+  /** The first mark is followed by a look: many daemons may have lived a short time each. */
+  #untilLook = 1;
   #nextNoteMs = 0;
   /** Last change of the file that a mark knows of. */
   #notedChangeMs: number | undefined;
@@ -62,9 +63,9 @@ export class OutputNotes {
   }
 
   get #marks(): readonly OutputMark[] {
-    // A bot that was never started has none; the look costs less than an exception.
+    // A bot that was never started has none; the look costs less than an exception. Of more than are kept the newest count.
     if (!existsSync(this.#path)) return [];
-    return parseOutputMarks(readTextIfExists(this.#path, 2 * MAX_NOTES_BYTES) ?? "");
+    return parseOutputMarks(readTail(this.#path, 2 * MAX_NOTES_BYTES));
   }
 
   #append(mark: Parameters<typeof outputMarkLine>[0]): void {
