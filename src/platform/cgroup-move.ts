@@ -48,7 +48,8 @@ export function moveInto(cgroup: string, pids: () => readonly number[]): string 
   const gone = new Set<number>();
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const inside = new Set(cgroupPids(cgroup));
-    const outside = pids().filter((pid) => !inside.has(pid) && !gone.has(pid));
+    // 0 is one of another PID namespace; written, it would mean ourselves.
+    const outside = pids().filter((pid) => pid > 0 && !inside.has(pid) && !gone.has(pid));
     if (outside.length === 0) return undefined;
     for (const pid of outside) {
       const failure = move(pid, cgroup);

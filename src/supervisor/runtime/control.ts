@@ -141,7 +141,7 @@ async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> 
 async function note(journal: Journal, request: Request): Promise<Response> {
   const body = await readBody(request, noteBody);
   if ("refusal" in body) return body.refusal;
-  journal.write({ kind: "daemon", ...body.value });
+  journal.write({ kind: "daemon", from: "command", ...body.value });
   return json({ noted: true });
 }
 

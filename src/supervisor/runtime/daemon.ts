@@ -99,7 +99,7 @@ export class Daemon {
       say: (level, text) => this.#say(level, text),
     });
     this.#interrupted = interruptedOrder(join(stateDir, "journal"));
-    const clean = endedCleanly(join(stateDir, "journal"));
+    const clean = this.#folder.died === undefined && endedCleanly(join(stateDir, "journal"));
     this.#journal = new Journal(join(stateDir, "journal"), clock);
     this.#mirror = tellEvents(this.#journal, { toStderr: deps.toStderr, file: loaded.config.logFile, clock });
     for (const text of this.#folder.said) this.#say("alert", text);

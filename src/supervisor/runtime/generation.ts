@@ -8,7 +8,7 @@ import type { Clock } from "../../platform/clock.ts";
 import type { Datagram } from "../../platform/notify-socket.ts";
 import { isLive, type ProcessId } from "../../platform/proc.ts";
 import type { SpawnedChild } from "../../platform/spawn.ts";
-import { isProvenGone, listTree, type TreeMarks } from "../../platform/tree.ts";
+import { isProvenGone, listTree, UNSEEN, type TreeMarks } from "../../platform/tree.ts";
 import type { User } from "../../platform/user.ts";
 import type { createProbe } from "../../probes/index.ts";
 import type { Input } from "./loop.ts";
@@ -194,8 +194,12 @@ export class Generation {
     const { cgroup, child } = this.#deps;
     try {
       // Every start has a cgroup of its own below the bot's.
-      if (cgroup !== undefined) return [...new Set([child.pid, ...cgroupPids(join(cgroup, this.invocationId))])];
-      return listTree(this.marks).map((member) => member.pid);
+      const pids =
+        cgroup === undefined
+          ? listTree(this.marks).map((member) => member.pid)
+          : [child.pid, ...cgroupPids(join(cgroup, this.invocationId))];
+      // To the kernel 0 means whoever asks.
+      return [...new Set(pids)].filter((pid) => pid !== UNSEEN);
     } catch {
       return isLive(child.pid, child.startTicks) ? [child.pid] : [];
     }

@@ -103,7 +103,8 @@ export function endedCleanly(dir: string): boolean {
       const last = readTail(join(dir, file)).trimEnd().split("\n").at(-1) ?? "";
       if (last === "") continue;
       const entry = parseEntry(last);
-      return entry?.kind === "daemon" && entry.text === STOPPED_TEXT;
+      // What a command has told is no word of the supervisor's own.
+      return entry?.kind === "daemon" && entry["from"] === undefined && entry.text === STOPPED_TEXT;
     }
   } catch {
     // A journal that cannot be read tells of no clean end.

@@ -2,7 +2,10 @@
  * A person's stop of one bot, kept in `bots/NAME/stopped.json`: the death of the supervisor does not take it back. Its clean end does,
  * and a new boot; so does whatever starts the bot.
  */
+import { statSync } from "node:fs";
+import { uptime } from "node:os";
 import { join } from "node:path";
+import { NO_PROCESS } from "../../core/identity.ts";
 import { hasOnly, isCount, isRecord } from "../../core/plain-check.ts";
 import { versionOf } from "../../core/file-version.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -67,8 +70,10 @@ export class OperatorStop {
   find(last: LastStart): void {
     const stop = this.#read(last);
     if (stop === undefined) return this.forget();
-    this.#stop = stop;
     this.#isFound = true;
+    // One that stands for a damaged file is noted already, or still owed.
+    if (this.#stop === stop) return undefined;
+    this.#stop = stop;
     this.#isOwed = false;
   }
 
@@ -136,14 +141,25 @@ export class OperatorStop {
 
   /** It is there, so a person has stopped the bot: that was acknowledged, and is not lost with its content. Of another boot it says nothing. */
   #readDamaged(reason: string, { generation, bootId: started }: LastStart): Stop | undefined {
-    const isEarlier = started !== undefined && started !== bootId();
+    // An identity whose start is proven dead names no boot any more.
+    const isEarlier =
+      started === undefined || started === NO_PROCESS.bootId ? this.#isOfEarlierBoot() : started !== bootId();
     const meaning = isEarlier
-      ? "the bot was last started before this boot, so it does not count"
+      ? "it is of before this boot, so it does not count"
       : "a person has stopped the bot, which stays down";
     this.#deps.alert(`${moveAway(this.#path, reason)}; ${meaning}`);
     if (isEarlier) return undefined;
     this.note(generation);
     return this.#stop;
+  }
+
+  /** By the file's time; what cannot be told is of now. */
+  #isOfEarlierBoot(): boolean {
+    try {
+      return statSync(this.#path).mtimeMs < this.#deps.clock.wallTime().getTime() - uptime() * 1_000;
+    } catch {
+      return false;
+    }
   }
 }
 

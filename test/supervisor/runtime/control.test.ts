@@ -249,7 +249,7 @@ test("POST /v1/events puts what a command has done without the daemon into the j
   using control = rig();
   const event = { level: "info", text: "supervisor backup run by ada: backup x is stored" };
   expect(await control.ask("POST", "/v1/events", event)).toEqual({ code: 200, answer: { noted: true } });
-  expect(control.journal.recent.at(-1)).toMatchObject({ kind: "daemon", ...event });
+  expect(control.journal.recent.at(-1)).toMatchObject({ kind: "daemon", from: "command", ...event });
   const before = control.journal.recent.length;
   for (const wrong of [
     { ...event, text: "x".repeat(501) },

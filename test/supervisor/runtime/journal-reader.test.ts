@@ -66,8 +66,8 @@ test.each([
   expect(interruptedOrder(dir)).toEqual(expected);
 });
 
-const line = (text: string): string =>
-  `${JSON.stringify({ v: 1, seq: 1, at: "2026-01-01T00:00:00.000Z", kind: "daemon", level: "info", text })}\n`;
+const line = (text: string, more: object = {}): string =>
+  `${JSON.stringify({ v: 1, seq: 1, at: "2026-01-01T00:00:00.000Z", kind: "daemon", level: "info", text, ...more })}\n`;
 
 test("endedCleanly() is true only when the journal's last word is that of a supervisor that has stopped", () => {
   const dir = join(root, "ended");
@@ -80,5 +80,7 @@ test("endedCleanly() is true only when the journal's last word is that of a supe
   writeFileSync(join(dir, "000002.ndjson"), line("started"));
   expect(endedCleanly(dir)).toBe(false);
   writeFileSync(join(dir, "000002.ndjson"), `${line(STOPPED_TEXT)}{"v":1,`);
+  expect(endedCleanly(dir)).toBe(false);
+  writeFileSync(join(dir, "000002.ndjson"), line(STOPPED_TEXT, { from: "command" }));
   expect(endedCleanly(dir)).toBe(false);
 });

@@ -1,8 +1,18 @@
 /** A person's stop outlives the supervisor that was told it, on the same boot, and nothing else. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { NO_PROCESS } from "../../../src/core/identity.ts";
 import { bootId } from "../../../src/platform/proc.ts";
 import { OperatorStop } from "../../../src/supervisor/runtime/operator-stop.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
@@ -65,6 +75,30 @@ test.each([
   expect([next.holds, existsSync(file)]).toEqual([holds, holds]);
   expect(readdirSync(folder).some((name) => name.startsWith("stopped.json.damaged-"))).toBe(true);
   expect(said).toEqual([expect.stringContaining(holds ? "which stays down" : "does not count")]);
+});
+
+test.each([
+  ["now", new Date(), true],
+  ["before this boot", new Date(0), false],
+])("OperatorStop.find() judges a damaged file of %s by its time where the last start names no boot", (_, at, holds) => {
+  const { make, file } = rig();
+  writeFileSync(file, "{");
+  utimesSync(file, at, at);
+  const next = make();
+  next.find({ generation: 3, bootId: NO_PROCESS.bootId });
+  expect(next.holds).toBe(holds);
+});
+
+test("OperatorStop.find() still owes the disk what a damaged file stood for, when that did not take it", () => {
+  const { make, file, at } = rig();
+  writeFileSync(file, "{");
+  at.foreign = true;
+  const next = make();
+  next.find(last);
+  expect([next.holds, existsSync(file)]).toEqual([true, false]);
+  at.foreign = false;
+  next.settle();
+  expect(JSON.parse(readFileSync(file, "utf8"))).toMatchObject({ generation: 3 });
 });
 
 test("OperatorStop.find() keeps the bot down for a file of a newer release, and leaves it", () => {
