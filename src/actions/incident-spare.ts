@@ -3,7 +3,8 @@
  * supervisor goes on with it. What the disk has got meanwhile is left out as it is read. A worker leaves its own part there, too,
  * for its supervisor may have died before it.
  */
-import { join } from "node:path";
+import { readdirSync, unlinkSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import * as z from "zod";
 import { closeReportSchema, type CloseReport, type Unwritten } from "../core/close-job.ts";
 import { later } from "../core/later.ts";
@@ -20,7 +21,11 @@ export interface Arrears {
   readonly report?: CloseReport | undefined;
 }
 
-/** Lines and reports that are kept in memory, and as much again for quotes. */
+/** Lines kept, bytes: the whole of the first close, and some thousand of the slow rounds that follow it. */
+const MAX_LINE_BYTES = 2 * 1_048_576;
+/** Incidents kept: a person has armed the bot in between each time. */
+const MAX_INCIDENTS = 16;
+/** Lines and reports that are kept, and as much again for quotes. A larger copy is not written. */
 const MAX_SPARE_BYTES = 16 * 1_048_576;
 /** As much of a journal as a close reads. */
 const MAX_JOURNAL_BYTES = 32 * 1_048_576;
@@ -36,26 +41,41 @@ const spareSchema = later(() =>
   }),
 );
 
-/** What a run has left, after what there was of its incident. A report that is on the disk takes the place of an older one. */
-export function withRun(
-  before: Arrears | undefined,
-  report: CloseReport,
-  { lines, report: unreported }: Unwritten,
-): Arrears {
-  const known = new Set(before?.lines);
-  return {
-    lines: [...known, ...lines.filter((line) => !known.has(line))],
-    report: unreported ? report : undefined,
-  };
+/**
+ * Adds what a run has left to what there is of its incident, the oldest lines first, and answers those that are too many to be kept.
+ * `report`: the last one, unless the disk has that.
+ */
+export function addArrears(
+  incidents: Map<string, Arrears>,
+  incident: string,
+  { lines, report }: { readonly lines: readonly string[]; readonly report: CloseReport | undefined },
+): readonly string[] {
+  const kept = new Set(incidents.get(incident)?.lines);
+  let room = MAX_LINE_BYTES - [...incidents.values()].reduce((sum, each) => sum + bytesOf(each.lines), 0);
+  const lost = lines.filter((line) => {
+    if (kept.has(line)) return false;
+    room -= Buffer.byteLength(line);
+    if (room >= 0) kept.add(line);
+    return room < 0;
+  });
+  if (kept.size === 0 && report === undefined) incidents.delete(incident);
+  else incidents.set(incident, { lines: [...kept], report });
+  const [oldest] = incidents.keys();
+  if (incidents.size > MAX_INCIDENTS && oldest !== undefined) incidents.delete(oldest);
+  return lost;
 }
 
 /** A worker's part: what is there of other runs stays. Never throws; a disk that takes nothing here either keeps nobody from anything. */
 export function leaveInSpare(path: string, folder: string, report: CloseReport, unwritten: Unwritten): void {
   try {
     const there = readSpare(path, folder);
-    if (there === undefined) setAside(path, "what it has of closes could not be read");
+    if (there === undefined) {
+      removeDamaged(path);
+      setAside(path, "what it has of closes could not be read");
+    }
     const incidents = new Map(there);
-    incidents.set(report.incident, withRun(incidents.get(report.incident), report, unwritten));
+    const { lines } = unwritten;
+    addArrears(incidents, report.incident, { lines, report: unwritten.report ? report : undefined });
     writeSpare(path, incidents);
   } catch {
     // It is handed over as well.
@@ -64,8 +84,22 @@ export function leaveInSpare(path: string, folder: string, report: CloseReport, 
 
 /** Throws when it cannot be written. */
 export function writeSpare(path: string, incidents: ReadonlyMap<string, Arrears>): void {
+  const text = JSON.stringify({ version: 1, incidents: Object.fromEntries(incidents) });
+  if (Buffer.byteLength(text) > MAX_SPARE_BYTES)
+    throw new Error(`cannot write ${path}: it would be larger than ${MAX_SPARE_BYTES} bytes`);
   // Not forced to the disk: a reboot may empty the folder anyway.
-  replaceFile(path, JSON.stringify({ version: 1, incidents: Object.fromEntries(incidents) }));
+  replaceFile(path, text);
+}
+
+/** Before a damaged copy is set aside: those of earlier times would fill the runtime folder, which is memory. Never throws. */
+export function removeDamaged(path: string): void {
+  try {
+    const folder = dirname(path);
+    const damaged = readdirSync(folder).filter((name) => name.startsWith(`${basename(path)}.damaged-`));
+    for (const name of damaged) unlinkSync(join(folder, name));
+  } catch {
+    // One that cannot be removed is in nobody's way.
+  }
 }
 
 /** What is not on the disk yet, of the bot whose incidents are in `folder`. Never throws; `undefined`: it cannot be read. */
@@ -107,4 +141,8 @@ function readQuietly(path: string, maxBytes: number): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+function bytesOf(lines: readonly string[]): number {
+  return lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0);
 }

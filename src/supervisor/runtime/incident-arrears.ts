@@ -4,7 +4,7 @@
  */
 import { closeSync, fdatasyncSync } from "node:fs";
 import { join } from "node:path";
-import { readSpare, withRun, writeSpare, type Arrears } from "../../actions/incident-spare.ts";
+import { addArrears, readSpare, removeDamaged, writeSpare, type Arrears } from "../../actions/incident-spare.ts";
 import type { CloseReport, Unwritten } from "../../core/close-job.ts";
 import { counted } from "../../core/counted.ts";
 import { removeIfThere, writeFileAtomic } from "../../platform/files.ts";
@@ -13,10 +13,6 @@ import { moveAway } from "./quarantine.ts";
 
 /** Looks, of one a second, between two tries. */
 const RETRY_LOOKS = 5;
-/** Lines kept, bytes: the whole of the first close, and some thousand of the slow rounds that follow it. */
-const MAX_BYTES = 2 * 1_048_576;
-/** Incidents kept: a person has armed the bot in between each time. */
-const MAX_INCIDENTS = 16;
 
 export interface IncidentArrearsDeps {
   /** Folder of the bot's incidents. */
@@ -56,24 +52,14 @@ export class IncidentArrears {
     return `the disk has not taken ${what.join(", ")} yet, kept ${where}: ${this.#why ?? "not tried yet"}`;
   }
 
-  get #bytes(): number {
-    return [...this.#incidents.values()].reduce((sum, { lines }) => sum + bytesOf(lines), 0);
-  }
-
   /** What a run left as it ended; tried at once. A report that is on the disk takes the place of those of earlier runs. */
   take(report: CloseReport, { lines, report: unreported }: Unwritten): void {
     // A worker of an earlier supervisor may have come to its end only now.
-    this.#readOthers();
+    this.#readOthers(report.incident, lines);
     const { incident } = report;
-    const before = this.#incidents.get(incident);
-    if (before === undefined && lines.length === 0 && !unreported) return;
-    const kept = fitting(lines, MAX_BYTES - this.#bytes);
-    this.#lost += lines.length - kept.length;
-    const arrears = withRun(before, report, { lines: [...kept], report: unreported });
-    if (arrears.lines.length === 0 && arrears.report === undefined) this.#incidents.delete(incident);
-    else this.#incidents.set(incident, arrears);
-    const [oldest] = this.#incidents.keys();
-    if (this.#incidents.size > MAX_INCIDENTS && oldest !== undefined) this.#incidents.delete(oldest);
+    if (!this.#incidents.has(incident) && lines.length === 0 && !unreported) return;
+    const lost = addArrears(this.#incidents, incident, { lines, report: unreported ? report : undefined });
+    this.#lost += lost.length;
     this.#spared = false;
     this.#write();
   }
@@ -81,10 +67,7 @@ export class IncidentArrears {
   /** Each second, while no worker of the bot writes. */
   settle(): void {
     // Not before the first look, as no start needs it.
-    if (!this.#begun) {
-      this.#readOthers();
-      for (const { report } of this.#incidents.values()) if (report !== undefined) this.#deps.found(report);
-    }
+    if (!this.#begun) this.#readOthers();
     if (this.#incidents.size === 0) return;
     this.#looks += 1;
     if (this.#looks % RETRY_LOOKS === 0) this.#write();
@@ -98,18 +81,24 @@ export class IncidentArrears {
       this.#deps.fact("alert", `${this.owed}; the supervisor lets go of the bot, and it is lost`);
   }
 
-  /** What others have left in the runtime folder: an earlier supervisor, and workers. */
-  #readOthers(): void {
+  /** What others have left in the runtime folder: an earlier supervisor, and workers. One hands over `coming` of `ended`, which is told. */
+  #readOthers(ended?: string, coming: readonly string[] = []): void {
+    const isFirst = !this.#begun;
     this.#begun = true;
     const { folder, spare, fact } = this.#deps;
     const found = readSpare(spare, folder);
-    if (found === undefined) fact("alert", moveAway(spare, "what it has of closes could not be read"));
+    if (found === undefined) {
+      removeDamaged(spare);
+      fact("alert", moveAway(spare, "what it has of closes could not be read"));
+    }
+    const handedOver = new Set(coming);
     for (const [incident, { lines, report }] of found ?? []) {
       const own = this.#incidents.get(incident);
-      const all = new Set([...(own?.lines ?? []), ...lines]);
-      this.#incidents.set(incident, { lines: [...all], report: own?.report ?? report });
+      const lost = addArrears(this.#incidents, incident, { lines, report: own?.report ?? report });
+      this.#lost += lost.filter((line) => incident !== ended || !handedOver.has(line)).length;
       this.#spared = true;
       this.#why ??= "it could not be written before";
+      if (isFirst && report !== undefined && incident !== ended) this.#deps.found(report);
     }
   }
 
@@ -177,19 +166,6 @@ function namesOf({ lines, report }: Arrears): string {
     ...(report === undefined ? [] : ["the report"]),
   ];
   return names.join(" and ");
-}
-
-/** As many of the first lines as fit. */
-function fitting(lines: readonly string[], room: number): readonly string[] {
-  let left = room;
-  return lines.filter((line) => {
-    left -= Buffer.byteLength(line);
-    return left >= 0;
-  });
-}
-
-function bytesOf(lines: readonly string[]): number {
-  return lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0);
 }
 
 /** What is in it is on the disk, which is looked at when it is read. */

@@ -1,5 +1,14 @@
 /** What a close has left for the disk: kept, written in its order once the disk takes it, and never over what is newer. */
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -200,4 +209,70 @@ test("IncidentArrears is bounded: the oldest lines stay, and those that are miss
   made.settle();
   expect(made.read("abc123.ndjson")?.length).toBe(2 * 1_000_001);
   expect(made.said.at(-1)).toMatch(/, but for 4 lines that were too many to be kept$/);
+});
+
+test("IncidentArrears is bounded in memory and in the runtime folder, however many workers leave their part there as well", () => {
+  using made = rig();
+  made.fill();
+  const spare = join(made.run, "bot.incidents.json");
+  const line = "x".repeat(999_999);
+  for (let n = 0; n < 20; n += 1) {
+    const unwritten = { lines: [`${n}${line}`], report: true };
+    leaveInSpare(spare, made.folder, report("on and on"), unwritten);
+    made.arrears.take(report("on and on"), unwritten);
+  }
+  expect(statSync(spare).size).toBeLessThan(3_000_000);
+  expect(readdirSync(made.run)).toEqual(["bot.incidents.json"]);
+  expect(made.arrears.owed).toContain("2 lines of the journal");
+  made.free();
+  made.settle();
+  expect(made.read("abc123.ndjson")?.length).toBe(2 * 1_000_001);
+  expect(made.said.at(-1)).toMatch(/, but for 18 lines that were too many to be kept$/);
+});
+
+test("leaveInSpare() bounds what workers leave whose supervisors died one after the other", () => {
+  using made = rig();
+  made.fill();
+  const spare = join(made.run, "bot.incidents.json");
+  for (let n = 0; n < 20; n += 1)
+    leaveInSpare(spare, made.folder, report("on and on"), { lines: [`${n}${"x".repeat(999_999)}`], report: true });
+  expect(statSync(spare).size).toBeLessThan(3_000_000);
+  expect(readdirSync(made.run)).toEqual(["bot.incidents.json"]);
+});
+
+test("A copy that could not be read back is not written, and what is kept is said to be in memory alone", () => {
+  using made = rig();
+  made.fill();
+  const large = report("x".repeat(17 * 1_048_576));
+  leaveInSpare(join(made.run, "bot.incidents.json"), made.folder, large, { lines: [], report: true });
+  made.arrears.take(large, { lines: [], report: true });
+  expect(made.arrears.owed).toContain("in memory alone");
+  expect(readdirSync(made.run)).toEqual([]);
+});
+
+test("One damaged copy is kept, the newest", () => {
+  using made = rig();
+  const spare = join(made.run, "bot.incidents.json");
+  const damage = (text: string) => writeFileSync(spare, text);
+  damage("{1");
+  made.settle();
+  damage("{2");
+  made.settle(made.start());
+  damage("{3");
+  leaveInSpare(spare, made.folder, report("first"), { lines: ["one"], report: true });
+  const damaged = readdirSync(made.run).filter((name) => /\.damaged-[^.]*$/.test(name));
+  expect(damaged.map((name) => readFileSync(join(made.run, name), "utf8"))).toEqual(["{3"]);
+});
+
+test("IncidentArrears.take() before the first look tells of the reports of earlier incidents, and not of the one that has just ended", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  const earlier = reportOf({ incident: "abc122", reason: "earlier", endedAt: "2026-01-01T00:00:01.000Z" });
+  made.arrears.take(earlier, { lines: ["zero"], report: true });
+  const next = made.start();
+  next.take(report("second"), { lines: ["two"], report: true });
+  expect(made.found).toEqual(["earlier"]);
+  made.settle(next);
+  expect(made.found).toEqual(["earlier"]);
 });
