@@ -32,7 +32,7 @@ export interface TreeMarks {
   readonly begunHere?: boolean;
   /**
    * Time has passed since the main process ended, or may have, without us: when all of its session is gone, the pid can be another's, and
-   * what that one leaves is in a session of the same number. So a session without its leader proves nothing.
+   * what that one leaves is in a session of the same number. So a session without its leader proves nothing; see `listLeaderless`.
    */
   readonly unwatched?: boolean;
 }
@@ -68,6 +68,25 @@ export function listTree(marks: TreeMarks, census: Census = new Census()): Membe
 /** Whether something lives in the cgroup, or below it, that has no pid here. Throws when an existing one cannot be read. */
 export function holdsUnseen(cgroup: string | undefined): boolean {
   return fencedPids(cgroup).includes(UNSEEN);
+}
+
+/**
+ * Living processes of the session that the main process opened, where its end was not watched and nothing else tells them for members:
+ * they may be what it left, or that of a stranger who had the pid after it. None where the pid has another holder, for then the session was gone.
+ */
+export function listLeaderless(marks: TreeMarks, now?: Census): Member[] {
+  const { root, unwatched } = marks;
+  if (root === undefined || unwatched !== true) return [];
+  const leader = readStat(root.pid);
+  // A zombie may be reaped before anybody is ended.
+  if (leader !== undefined && (isAlive(leader) || leader.startTicks !== root.startTicks)) return [];
+  const census = now ?? new Census();
+  const left = [...census.stats.values()].filter(
+    ({ session, startTicks }) => session === root.pid && startTicks >= root.startTicks,
+  );
+  if (left.length === 0) return [];
+  const members = new Set(listTree(marks, census).map(({ pid }) => pid));
+  return left.filter(({ pid }) => !members.has(pid) && !census.ancestors.has(pid));
 }
 
 /** Stands for "somebody lives": a member that no pid of ours names. */

@@ -9,7 +9,7 @@ import { systemClock as clock } from "../../src/platform/clock.ts";
 import { children, isLive, listPids, readStat } from "../../src/platform/proc.ts";
 import type { ProcessId } from "../../src/platform/proc.ts";
 import { killTree } from "../../src/platform/kill-tree.ts";
-import { listMarked, listTree } from "../../src/platform/tree.ts";
+import { listLeaderless, listMarked, listTree } from "../../src/platform/tree.ts";
 import type { TreeMarks } from "../../src/platform/tree.ts";
 import { FIXTURES, markedEnvironment, until } from "./until.ts";
 
@@ -136,6 +136,13 @@ test("listTree() takes what a dead leader left in its session for the bot's only
   expect(pids({})).toEqual([orphan]);
   // The leader may have been somebody else, who had the pid of a bot that had ended.
   expect(pids({ unwatched: true })).toEqual([]);
+  // So it is neither ours nor nobody.
+  const doubtful = (more: Partial<TreeMarks>): number[] => listLeaderless(marksOf(root, more)).map(({ pid }) => pid);
+  expect(doubtful({ unwatched: true })).toEqual([orphan]);
+  expect(doubtful({})).toEqual([]);
+  expect(doubtful({ unwatched: true, known: strays })).toEqual([]);
+  const { startTicks = 0 } = readStat(orphan) ?? {};
+  expect(listLeaderless(marksOf({ ...root, startTicks: startTicks + 1 }, { unwatched: true }))).toEqual([]);
 });
 
 test("listTree() does not count zombies", async () => {

@@ -73,7 +73,7 @@ export class BotDoubt {
       // Whoever only closes ends whatever bears the marks of the bot.
       if (own !== undefined && closesOnly !== true) refuseNewer(own);
       refuseSupervised(plan, remains, configured);
-      refuseDoubt(plan, own?.identity, kinOf(plan, remains, configured));
+      refuseDoubt(plan, own?.identity, kinOf(plan, remains, configured), census);
       return undefined;
     } catch (error) {
       // Unknown is not nobody.

@@ -6,6 +6,7 @@ import { cgroupPids } from "../../platform/cgroup.ts";
 import { bootId, isAlive, readEnviron, readStat } from "../../platform/proc.ts";
 import type { Census } from "../../platform/census.ts";
 import { ensureDir, readTextIfExists } from "../../platform/files.ts";
+import { listLeaderless } from "../../platform/tree.ts";
 import { findProgram } from "../../platform/program.ts";
 import { lookupUser, type User } from "../../platform/user.ts";
 import { EXIT } from "../../core/exit-code.ts";
@@ -13,7 +14,15 @@ import { definitionOf, foldersOf, lastingEnvironment, type BotFiles, type BotPla
 import { MAX_ENV_FILE_BYTES, parseEnvFile } from "./config/env-file.ts";
 import { SharedFolders } from "./shared-folders.ts";
 import { outlookOn } from "./start-place.ts";
-import { isAbandoned, kinOf, socketOf, strangersOf, supervisedElsewhere, type Remains } from "./survey.ts";
+import {
+  isAbandoned,
+  kinOf,
+  marksOfRemains,
+  socketOf,
+  strangersOf,
+  supervisedElsewhere,
+  type Remains,
+} from "./survey.ts";
 
 /** The user a bot runs as; neither field is the supervisor's own. An unknown name is an error that forbids every start. */
 export function lookUp(name: string | undefined): { user: User | undefined; userError: string | undefined } {
@@ -103,8 +112,43 @@ class UnseenError extends Error {
   }
 }
 
+/** Of the last start only members of its session may be left, and nothing tells whether they are; exit code 2. */
+class LeaderlessError extends Error {
+  readonly exitCode = EXIT.usage;
+  readonly hint: string;
+
+  constructor(name: string, { name: of, files, identity }: LastStart, pids: readonly number[]) {
+    const whose = of === name ? "its" : `the account is also that of ${of}, whose`;
+    const [list, are] = [pids.join(", "), pids.length === 1 ? "is" : "are"];
+    super(
+      `cannot supervise ${name}: ${whose} last main process ${identity?.pid} has ended unwatched, and pid ${list}, which ${are} in its session, may be of the bot; starting it could run it twice`,
+    );
+    this.hint = `look at it (ps -fp ${pids.join(",")}); if it is of the bot, end it (kill ${pids.join(" ")}); if it is not, remove ${files.identity}`;
+  }
+}
+
+type LastStart = Pick<Remains, "name" | "files" | "identity">;
+
+/** Throws when something that bears no mark may have been left by the start: it is neither to be killed on a guess, nor to be started or closed beside. */
+function refuseLeaderless(name: string, start: LastStart, census?: Census): void {
+  const left = listLeaderless(marksOfRemains(start.files, start.identity), census);
+  if (left.length === 0) return;
+  throw new LeaderlessError(
+    name,
+    start,
+    left.map(({ pid }) => pid),
+  );
+}
+
 /** Throws when it cannot be told whether the process of the last start lives, or that of the same account under another name. */
-export function refuseDoubt(plan: BotPlan, before: Identity | undefined, kin: readonly Remains[] = []): void {
+export function refuseDoubt(
+  plan: BotPlan,
+  before: Identity | undefined,
+  kin: readonly Remains[] = [],
+  census?: Census,
+): void {
+  for (const start of [{ name: plan.name, files: plan.files, identity: before }, ...kin])
+    refuseLeaderless(plan.name, start, census);
   for (const { name, files, identity } of kin) {
     const judged = identity === undefined ? undefined : judgeUnseen(identity, outlookOn(identity));
     if (judged?.kind === "doubt") throw new UnseenError(plan.name, name, files.identity, judged.reason);

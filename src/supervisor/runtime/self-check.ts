@@ -84,7 +84,7 @@ function startProblems({ config, dirs }: LoadedConfig, remains: readonly Remains
       const before = remains.find((each) => each.name === name)?.identity;
       refuseStrangers(plan, before, census);
       refuseSupervised(plan, remains, configured);
-      refuseDoubt(plan, before, kinOf(plan, remains, configured));
+      refuseDoubt(plan, before, kinOf(plan, remains, configured), census);
       return [];
     } catch (error) {
       return [messageOf(error)];

@@ -12,11 +12,12 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import type { Identity } from "../../../src/core/identity.ts";
+import { withoutProcess, type Identity } from "../../../src/core/identity.ts";
 import type { Lockout } from "../../../src/core/lockout.ts";
-import { bootId, readEnviron, readStat } from "../../../src/platform/proc.ts";
+import { readTextIfExists } from "../../../src/platform/files.ts";
+import { bootId, isLive, readEnviron, readStat } from "../../../src/platform/proc.ts";
 import { filesOf, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
-import { refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
+import { refuseDoubt, refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
 import {
   isUnsafe,
   kinOf,
@@ -133,15 +134,51 @@ test("supervisedElsewhere() names a bot whose supervisor cannot be asked, and no
   expect(() => refuse(orphan)).not.toThrow();
 });
 
+test("refuseDoubt() names what a dead main process has left in its session without a mark, until the identity names no process", async () => {
+  const { plan, folder } = lonePlan();
+  const main = Bun.spawn(["env", "-i", "sh", "-c", "sleep 60 & echo $! > left; exec sleep 60"], {
+    cwd: folder,
+    detached: true,
+  });
+  const left = await until("its child", () => Number(readTextIfExists(join(folder, "left"), 16)) || undefined);
+  try {
+    const { startTicks = 0 } = readStat(main.pid) ?? {};
+    const before = { ...identityOf(main.pid), bootId: bootId() ?? "", startTimeTicks: startTicks };
+    main.kill("SIGKILL");
+    await main.exited;
+    const text = `last main process ${main.pid} has ended unwatched, and pid ${left}, which is in its session, may be of the bot`;
+    expect(() => refuseDoubt(plan, before)).toThrow(text);
+    const identityReading = { kind: "known", identity: before } as const;
+    const kin: Remains = { name: "old", files: plan.files, identity: before, identityReading, ...NO_LOCK };
+    expect(() => refuseDoubt(plan, undefined, [kin])).toThrow(`of old, whose ${text}`);
+    expect(() => refuseDoubt(plan, withoutProcess(before))).not.toThrow();
+    expect(() => refuseDoubt(plan, { ...before, bootId: "another boot" })).not.toThrow();
+    process.kill(left, "SIGKILL");
+    await until("it is gone", () => !isLive(left));
+    expect(() => refuseDoubt(plan, before)).not.toThrow();
+  } finally {
+    if (isLive(left)) process.kill(left, "SIGKILL");
+    rmSync(folder, { recursive: true });
+  }
+});
+
+const NO_LOCK = { lockout: undefined, lockoutFiles: [] } as const;
+
+/** A bot with a working folder of its own. */
+function lonePlan() {
+  const folder = realpathSync(mkdtempSync(join(tmpdir(), "strangers-")));
+  const dirs = { stateDir: root, runtimeDir: join(root, "run"), logDir: join(root, "log") };
+  return { folder, plan: planBot("loner", { ...botConfig("loner"), cwd: folder }, dirs) };
+}
+
 const setpriv = Bun.which("setpriv");
 
 test.skipIf(setpriv === null || process.getuid?.() !== 0)(
   "strangersOf() counts a process by who can have started the bot: root, we, the bot's user or its folder's owner",
   async () => {
-    const [nobody, folder] = [65_534, realpathSync(mkdtempSync(join(tmpdir(), "strangers-")))];
+    const nobody = 65_534;
+    const { folder, plan } = lonePlan();
     chmodSync(folder, 0o755);
-    const dirs = { stateDir: root, runtimeDir: join(root, "run"), logDir: join(root, "log") };
-    const plan = planBot("loner", { ...botConfig("loner"), cwd: folder }, dirs);
     const start = (...as: string[]) =>
       Bun.spawn([...as, "sleep", "60"], { cwd: folder, env: { PATH: process.env["PATH"], SUPERVISOR_BOT: "loner" } });
     const [own, other] = [start(), start("setpriv", "--reuid", String(nobody), "--clear-groups")];

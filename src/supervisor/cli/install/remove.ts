@@ -17,7 +17,7 @@ import {
 } from "../../../core/install-plan.ts";
 import { hasBytes, lookAt, removeInstalled, temporaryOf } from "../../../platform/install-file.ts";
 import { tryLock, type Lock } from "../../../platform/lock.ts";
-import { listTree } from "../../../platform/tree.ts";
+import { listLeaderless, listTree } from "../../../platform/tree.ts";
 import { isListenedOn } from "../../../platform/unix-listeners.ts";
 import { controlSocketPath, type Dirs } from "../../runtime/config/paths.ts";
 import { LOCK_FILE } from "../../runtime/installation.ts";
@@ -123,10 +123,16 @@ function holdFolder({ stateDir, runtimeDir }: Dirs, hold: boolean): Held {
 function aliveBots(dirs: Dirs): readonly Problem[] {
   return surveyBots(dirs).flatMap(({ name, files, identity, identityReading }) => {
     const where = `bot ${name}`;
-    const living = listTree(marksOfRemains(files, identity)).map(({ pid }) => pid);
+    const marks = marksOfRemains(files, identity);
+    const living = listTree(marks).map(({ pid }) => pid);
     if (living.length > 0) {
       const fix = `systemctl stop tradingbot ends it; where the unit has failed, systemctl start tradingbot first`;
       return [{ where, why: `it lives (pid ${living.join(", ")}), and nobody would watch it`, fix }];
+    }
+    const doubtful = listLeaderless(marks).map(({ pid }) => pid);
+    if (doubtful.length > 0) {
+      const why = `pid ${doubtful.join(", ")} may be of it: it is in the session of its last main process`;
+      return [{ where, why, fix: `look at it (ps -fp ${doubtful.join(",")}) and end it; or remove ${files.identity}` }];
     }
     if (identityReading.kind !== "damaged" && identityReading.kind !== "newer") return [];
     const why = `whether it lives cannot be told: ${files.identity} is ${identityReading.kind === "newer" ? "of a newer version" : "damaged"}`;
