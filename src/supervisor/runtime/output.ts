@@ -71,13 +71,17 @@ function takeSlot(): () => void {
 
 /** Calls back once when it was not renewed for so long. */
 function deadline(clock: Clock, afterMs: number, onOver: () => void): { renew: () => void; cancel: () => void } {
-  let cancel = clock.after(afterMs, onOver);
   let over = false;
+  const fire = (): void => {
+    over = true;
+    onOver();
+  };
+  let cancel = clock.after(afterMs, fire);
   return {
     renew: () => {
       if (over) return;
       cancel();
-      cancel = clock.after(afterMs, onOver);
+      cancel = clock.after(afterMs, fire);
     },
     cancel: () => {
       over = true;

@@ -107,6 +107,29 @@ test("look() says that the file is huge when a worker does not come to an end, a
   await output.shutDown();
 });
 
+test("look() gives a worker that was ended for its silence no other time when a late word of it comes", async () => {
+  const waits: number[] = [];
+  class NotedClock extends FakeClock {
+    override after(delayMs: number, callback: () => void): () => void {
+      waits.push(delayMs);
+      return super.after(delayMs, callback);
+    }
+  }
+  const clock = new NotedClock();
+  const told = join(folder, "told");
+  const words = `echo '{"kind":"note","text":"late"}' >&3; : > '${told}'; exec sleep 600`;
+  const output = open(3, clock, ["sh", "-c", words]);
+  appendFileSync(files.log, "x".repeat(MAX_SIZE));
+  output.look();
+  // Its word waits in the pipe: nothing is read before the time is over.
+  for (let look = 0; look < 10_000 && !existsSync(told); look += 1) Bun.sleepSync(1);
+  clock.advance(30_100);
+  expect(facts).toEqual([expect.stringContaining("alert: cannot rotate the output: the worker made no progress")]);
+  await until("its late word", () => facts.includes("warn: late"));
+  expect(waits.filter((delayMs) => delayMs === 30_100)).toHaveLength(1);
+  await output.shutDown();
+});
+
 test("look() lets a worker that goes on take its time", async () => {
   const clock = new FakeClock();
   const output = open(3, clock, ["sh", "-c", `while :; do echo '{"kind":"note","text":"on"}' >&3; sleep 0.01; done`]);
