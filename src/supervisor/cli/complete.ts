@@ -6,7 +6,6 @@ import { readdirSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { readBackupId } from "../../core/backup-manifest.ts";
 import { parseDumpName } from "../../core/dump.ts";
-import { plainText } from "../../core/plain-text.ts";
 import { endWithin } from "../../platform/alarm.ts";
 import { NAME_KINDS, type NameKind } from "../../report/completion-tree.ts";
 import { dirsOf } from "../runtime/config/paths.ts";
@@ -18,6 +17,11 @@ import type { CliIo, Verb } from "./verb.ts";
 const PATIENCE_S = 1;
 /** More than anybody reads through. */
 const MAX_NAMES = 1_000;
+/**
+ * What a shell leaves as it stands: bash inserts a name unquoted, and would run `$(…)` in one that a file has. Nor may one be
+ * taken for two, or for an option.
+ */
+const SAFE_NAME = /^[\w.@%+:,][\w.@%+:,-]*$/;
 
 export const command: Verb = {
   name: "__complete",
@@ -38,9 +42,7 @@ export const command: Verb = {
 
 function namesOf(kind: NameKind, words: readonly string[], io: CliIo): readonly string[] {
   try {
-    // A name with a space or a line end would be taken for two.
-    const usable = lookUp(kind, words, io).filter((name) => /^\S+$/.test(name) && plainText(name) === name);
-    return [...new Set(usable)];
+    return [...new Set(lookUp(kind, words, io).filter((name) => SAFE_NAME.test(name)))];
   } catch {
     // Nothing may stand between what a person types.
     return [];

@@ -204,6 +204,16 @@ describe("supervisor __complete", () => {
     expect(await complete(rig, "bots", "--", "stop", "")).toEqual({ out: "mine\nother\n", err: "", code: 0 });
   });
 
+  test("offers no file whose name a shell would run", async () => {
+    await using rig = rigWithNames();
+    rig.write(".supervisor/bots/mine/incidents/$(id>PWN).json", "{}");
+    expect(await complete(rig, "incidents", "--", "emergency", "report", "")).toEqual({
+      out: "mine\nother\n20260101T000000Z-mine\n",
+      err: "",
+      code: 0,
+    });
+  });
+
   test.each([
     ["no config", undefined],
     ["a config that is no YAML", "bots: ["],
@@ -211,6 +221,12 @@ describe("supervisor __complete", () => {
     [
       "names that no shell would take for one word",
       JSON.stringify({ bots: { "a b": {}, "c\nd": {}, "e\u001B[2J": {} } }),
+    ],
+    [
+      "names that a shell would run, take apart or take for an option",
+      JSON.stringify({
+        bots: { "$(id)": {}, "`id`": {}, "a;id": {}, "a|id": {}, "'a": {}, "a>b": {}, "~a": {}, "-a": {} },
+      }),
     ],
   ])("says nothing of %s", async (_what, text) => {
     await using rig = new VerbRig();
