@@ -2,6 +2,7 @@
 import { dirname } from "node:path";
 import { LOCK_GRACE_MS } from "../core/close-job.ts";
 import type { CloseJob } from "../core/close-job.ts";
+import { pidsText } from "../core/pids-text.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Clock } from "../platform/clock.ts";
 import { ensureDir } from "../platform/files.ts";
@@ -33,7 +34,7 @@ export function proveFence(job: CloseJob, clock: Clock, record: CloseRecord): Ve
     const pids = first.length > 0 ? first : living();
     record.fence = { proven: pids.length === 0, method, pids, ms: Math.round(clock.monotonicMs() - startMs) };
     if (pids.length === 0) return undefined;
-    return { outcome: "refused", reason: `the bot still lives as pid ${pids.join(", ")}; nothing was sent` };
+    return { outcome: "refused", reason: `the bot still lives as ${pidsText(pids, "pid ")}; nothing was sent` };
   } catch (error) {
     record.fence = { proven: false, pids: [], ms: Math.round(clock.monotonicMs() - startMs) };
     const reason = `the bot's death cannot be proven: ${describeError(error, job.venue)}; nothing was sent`;

@@ -18,6 +18,7 @@ import {
 } from "./lifecycle-moves.ts";
 import type { Effect, Event, Of, Policy, State, Step } from "./lifecycle-types.ts";
 import { countRestart } from "./restart-reason.ts";
+import { pidsText } from "./pids-text.ts";
 
 type Down = Of<State, "stopped"> | Of<State, "backoff"> | Of<State, "halted"> | Of<State, "locked">;
 
@@ -37,7 +38,7 @@ export function onLockFound(policy: Policy, state: Of<State, "stopped">, event: 
 
 /** Processes of an earlier daemon are ended before anything else is done with the bot. */
 export function onLeftovers(_policy: Policy, state: Of<State, "stopped">, event: Of<Event, "leftovers">): Step {
-  const why = note("warn", `ending what an earlier supervisor left behind: ${event.pids.join(", ")}`);
+  const why = note("warn", `ending what an earlier supervisor left behind: ${pidsText(event.pids)}`);
   return sweepPhase(state, { kind: "stay" }, event.atMs, [why]);
 }
 

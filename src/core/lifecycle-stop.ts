@@ -13,6 +13,7 @@ import {
 } from "./lifecycle-moves.ts";
 import type { After, Effect, Event, ExitInfo, Of, Policy, State, Step } from "./lifecycle-types.ts";
 import { afterExit, exitOf } from "./lifecycle-up.ts";
+import { pidsText } from "./pids-text.ts";
 
 type Stopping = Of<State, "stopping">;
 type Stuck = Of<State, "stuck">;
@@ -116,7 +117,7 @@ export function onSurvivors(_policy: Policy, state: Stopping, event: Of<Event, "
   return {
     state: { ...carry(state), kind: "stuck", after: state.after, pids: event.pids },
     effects: [
-      note("alert", `cannot kill ${event.pids.join(", ")}: no new start until they are gone`),
+      note("alert", `cannot kill ${pidsText(event.pids)}: no new start until they are gone`),
       setTimer("sweep", SWEEP_RETRY_MS),
     ],
   };
@@ -151,7 +152,7 @@ export function onStoppingTimer(policy: Policy, state: Stopping, event: Of<Event
 
 export function startAfterStuck(_policy: Policy, state: Stuck): Step {
   if (!overridable(state.after)) return { state, effects: [keptGoing] };
-  const refused = note("warn", `not started: ${state.pids.join(", ")} of the last start cannot be killed`);
+  const refused = note("warn", `not started: ${pidsText(state.pids)} of the last start cannot be killed`);
   return { state: { ...state, wanted: true, after: { kind: "again" } }, effects: [refused] };
 }
 

@@ -6,6 +6,7 @@ import { counted } from "../core/counted.ts";
 import type { Step } from "../core/incident.ts";
 import { plainText } from "../core/plain-text.ts";
 import { TRIGGER_TEXT } from "../core/trigger-text.ts";
+import { pidsText } from "../core/pids-text.ts";
 import { wholeMs } from "./close-time.ts";
 
 /** Orders on the page; the file has the rest. */
@@ -139,7 +140,7 @@ function triggerText(trigger: CloseReport["trigger"]): string {
 }
 
 function pidsOf(pids: readonly number[]): string {
-  return pids.length === 0 ? "" : `: pid ${pids.join(", ")}`;
+  return pids.length === 0 ? "" : `: ${pidsText(pids, "pid ")}`;
 }
 
 function section(title: string, lines: readonly string[]): string[] {

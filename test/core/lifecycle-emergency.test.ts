@@ -119,6 +119,16 @@ describe("step() on an emergency", () => {
     expect(during.on("emergency").state.kind).toBe("recovering");
   });
 
+  test("what survives SIGKILL without a pid here is told without one, which somebody might kill", () => {
+    const life = new Life().run().on("exited");
+    expect(life.on("survivors", { pids: [0] }).notes()).toEqual([
+      "cannot kill a process without a pid here: no new start until they are gone",
+    ]);
+    expect(life.on("start").notes()).toEqual([
+      "not started: a process without a pid here of the last start cannot be killed",
+    ]);
+  });
+
   test("waits for processes that cannot be killed, and says so", () => {
     const life = lives.stuck().on("emergency");
     expect(life.state.kind).toBe("stuck");

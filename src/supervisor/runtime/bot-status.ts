@@ -10,6 +10,7 @@ import { isAlive } from "./live-plan.ts";
 import { botReady, failuresInRow } from "../../core/verdict.ts";
 import { isOpen } from "../../core/account-look.ts";
 import type { Lockout } from "../../core/lockout.ts";
+import { pidsText } from "../../core/pids-text.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Bot } from "./bot.ts";
 import type { ProbeView } from "./schedule.ts";
@@ -90,7 +91,7 @@ function reasonOf(bot: Bot, restore: OpenRestore | undefined): string | null {
     case "recovering":
       return lockout === undefined ? state.reason : causeText(lockout);
     case "stuck":
-      return `cannot be killed: ${state.pids.join(", ")}`;
+      return `cannot be killed: ${pidsText(state.pids)}`;
     case "backoff":
       return state.lastExit?.detail ?? null;
     case "stopping":

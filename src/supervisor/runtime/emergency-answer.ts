@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { closeReportSchema, type CloseReport } from "../../core/close-job.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import { causeText } from "../../core/trigger-text.ts";
+import { pidsText } from "../../core/pids-text.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import type { EmergencyAnswer } from "./api.ts";
 import type { Bot } from "./bot.ts";
@@ -25,7 +26,7 @@ export function emergencyAnswer(bot: Bot): EmergencyAnswer {
     acknowledgedAt: lockout?.acknowledgedAt ?? null,
     detail:
       state.kind === "stuck"
-        ? `processes cannot be killed: ${state.pids.join(", ")}`
+        ? `processes cannot be killed: ${pidsText(state.pids)}`
         : (bot.emergency.view?.text ?? null),
     report: lockout === undefined ? null : reportOf(bot, lockout),
   };

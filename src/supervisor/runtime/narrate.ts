@@ -1,6 +1,7 @@
 /** Turns decisions into journal entries: the facts for replay, and one sentence for people. */
 import type { JournalInput } from "../../core/journal-entry.ts";
 import type { Effect, Event, State } from "../../core/lifecycle-types.ts";
+import { pidsText } from "../../core/pids-text.ts";
 import type { ProbeView } from "./schedule.ts";
 
 type Level = JournalInput["level"];
@@ -96,13 +97,13 @@ function describeEvent(event: Event): string {
     case "actionEnded":
       return `${event.action} ended ${event.outcome}`;
     case "survivors":
-      return `still alive: ${event.pids.join(", ")}`;
+      return `still alive: ${pidsText(event.pids)}`;
     case "adopted":
       return `generation ${event.generation} of an earlier supervisor lives`;
     case "backoffFound":
       return "the version before waited to restart the bot";
     case "leftovers":
-      return `alive from an earlier supervisor: ${event.pids.join(", ")}`;
+      return `alive from an earlier supervisor: ${pidsText(event.pids)}`;
     case "hookEnded":
       return `hook ${event.hook} ended`;
     case "lockFound":

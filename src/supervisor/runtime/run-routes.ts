@@ -1,5 +1,6 @@
 /** What the control socket answers to the commands that start, stop and restart a bot: when it is up or down, or why it is not. */
 import type { State } from "../../core/lifecycle-types.ts";
+import { pidsText } from "../../core/pids-text.ts";
 import { json, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { missingForStart } from "./bot-setup.ts";
@@ -27,7 +28,7 @@ function startRefusal(bot: Bot): Response | undefined {
     case "stuck":
       return refuse(409, {
         code: "stuck",
-        message: `cannot start ${name}: processes of its last start cannot be killed (${state.pids.join(", ")})`,
+        message: `cannot start ${name}: processes of its last start cannot be killed (${pidsText(state.pids)})`,
         hint: "they are tried again every 5 s; a process in state D waits for the kernel or a disk",
       });
     case "stopped":

@@ -22,6 +22,11 @@ test.each<[Event, readonly string[], string]>([
     "stopped: closing positions (file): the file appeared",
   ],
   [{ kind: "start", atMs: 0 }, ["not started: it is locked"], "stopped: start; not started: it is locked"],
+  [
+    { kind: "survivors", generation: 0, pids: [7, 0], atMs: 0 },
+    [],
+    "stopped: still alive: 7 and a process without a pid here",
+  ],
   [{ kind: "start", atMs: 0 }, ["started by nobody"], "stopped: start; started by nobody"],
 ])("decisionEntry() of %j with the notes %j says it once", (event, notes, text) => {
   expect(decisionEntry("bot", event, state, state, notes.map(note))).toMatchObject({ text });
