@@ -1,5 +1,6 @@
 /** How a close ended, for the emergency commands: the exit code of the contract, and what is printed. */
 import { CLOSE_EXIT } from "../../core/close-job.ts";
+import { EXIT } from "../../core/exit-code.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import { plainJson } from "../../core/plain-text.ts";
 import { closeEndText } from "../../report/close-text.ts";
@@ -23,6 +24,8 @@ export function closeExitCode(outcome: string): number {
 export type CloseEnd = Pick<EmergencyAnswer, "bot" | "detail" | "report"> & {
   readonly incident: string;
   readonly outcome: string;
+  /** What a person must do where the lockout ends with us, as no disk has taken it. */
+  readonly lockoutLost?: string;
 };
 
 export function showCloseEnd(
@@ -30,9 +33,11 @@ export function showCloseEnd(
   { json = false, config }: { readonly json?: boolean; readonly config?: string },
   io: CliIo,
 ): void {
-  const { incident, outcome, detail, report } = end;
+  const { incident, outcome, detail, report, lockoutLost } = end;
   io.out(json ? plainJson({ incident, outcome, detail, report }) : completeCommands(closeEndText(end), config));
-  io.setExitCode(closeExitCode(outcome));
+  if (lockoutLost !== undefined) io.err(lockoutLost);
+  // The account may be flat: it does not stay so.
+  io.setExitCode(closeExitCode(outcome) || (lockoutLost === undefined ? 0 : EXIT.failed));
 }
 
 /** Codes of the daemon's errors that have an exit code of their own in the emergency commands. */

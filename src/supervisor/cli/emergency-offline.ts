@@ -125,6 +125,8 @@ async function closeBot(bot: Bot, goal: CloseGoal, timeoutMs: number): Promise<C
   if (bot.loop.state.kind !== "recovering")
     bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it", goal });
   const settled = await bot.loop.settles((state) => state.kind === "locked" || state.kind === "stuck", timeoutMs);
+  // Nobody tries it again after us.
+  bot.emergency.lockout.retry();
   bot.shutDown();
   const end = emergencyAnswer(bot);
   if (end.state === "stuck") throw notProven(name, end.detail, STUCK_HINT);
@@ -138,7 +140,12 @@ async function closeBot(bot: Bot, goal: CloseGoal, timeoutMs: number): Promise<C
       },
       CLOSE_EXIT.unreadable,
     );
-  return { ...end, incident, outcome };
+  const lost = bot.emergency.lockout.isOnDisk ? {} : { lockoutLost: lockoutLostText(name) };
+  return { ...end, incident, outcome, ...lost };
+}
+
+function lockoutLostText(name: string): string {
+  return `the lockout of ${name} is on NO disk and has ended with this command: supervisor run would start ${name} again; make room, or mend the disk, and run the command again before`;
 }
 
 /** What `status` shows from now on, until a daemon runs: this bot as it is now, the others as they were known last. Never throws. */

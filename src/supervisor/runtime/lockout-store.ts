@@ -117,6 +117,11 @@ export class LockoutStore {
     return this.#owed;
   }
 
+  /** Whether a supervisor that starts now would find the bot locked, by one copy at least. */
+  get isOnDisk(): boolean {
+    return this.#read().some(({ reading }) => reading.kind !== "absent");
+  }
+
   /** The bot was locked a moment ago, and no file says so: it is locked anew, as by one that cannot be read. */
   restoreLost(reason: string): void {
     this.#deps.onTrouble(reason);
@@ -126,12 +131,26 @@ export class LockoutStore {
 
   /** Each second: brings a change to the disk that it has not taken yet, and forces a new slot to it. The slot's room is taken at once, so that this need not be waited for before a bot starts. */
   settle(): void {
-    if (this.#owed !== undefined) this.#retry();
+    if (this.#owed !== undefined) {
+      this.#looks += 1;
+      if (this.#looks % RETRY_LOOKS === 0) this.retry();
+    }
     if (!this.#unsettled) return;
     this.#unsettled = false;
     syncFile(this.#slot).catch((error: unknown) =>
       this.#deps.onTrouble(`cannot force the lockout slot ${this.#slot} to the disk: ${messageOf(error)}`),
     );
+  }
+
+  /** What the disk did not take is tried again for as long as we live: a lockout must not end with us, nor outlive `arm`. */
+  retry(): void {
+    if (this.#owed === undefined || this.#foreign) return;
+    this.#quiet = true;
+    this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
+    if (this.#current === undefined) this.#clearOrOwe();
+    else this.#save(this.#current);
+    this.#quiet = false;
+    if (this.#owed === undefined) this.#deps.onTrouble("what the disk did not take of the lockout is on it now");
   }
 
   /** The close that was opened last follows one of the same incident by itself: one of the slow rounds. */
@@ -322,18 +341,6 @@ export class LockoutStore {
 
   get #foreign(): boolean {
     return this.#deps.foreign?.() === true;
-  }
-
-  /** What the disk did not take is tried again for as long as we live: a lockout must not end with us, nor outlive `arm`. */
-  #retry(): void {
-    this.#looks += 1;
-    if (this.#looks % RETRY_LOOKS !== 0 || this.#foreign) return;
-    this.#quiet = true;
-    this.#attempt(`reserve the lockout slot ${this.#slot}`, () => this.#reserveSlot());
-    if (this.#current === undefined) this.#clearOrOwe();
-    else this.#save(this.#current);
-    this.#quiet = false;
-    if (this.#owed === undefined) this.#deps.onTrouble("what the disk did not take of the lockout is on it now");
   }
 
   #removeAll(paths: readonly string[]): boolean {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { DaemonError, DaemonSilentError } from "../../../src/supervisor/cli/client.ts";
-import { closeExitCode, closeRefusal, planRefusal } from "../../../src/supervisor/cli/close-end.ts";
+import { closeExitCode, closeRefusal, planRefusal, showCloseEnd } from "../../../src/supervisor/cli/close-end.ts";
 
 test.each([
   ["flat", 0],
@@ -17,6 +17,26 @@ test.each([
   ["toString", 16],
 ])("closeExitCode() of %s is %i", (outcome, code) => {
   expect(closeExitCode(outcome)).toBe(code);
+});
+
+test.each([
+  ["flat", 1],
+  ["residual", 10],
+])("showCloseEnd() of %s says where the lockout ends with the command, and ends with %i", (outcome, expected) => {
+  let said = "";
+  let code = 0;
+  const lockoutLost = "the lockout of bot is on NO disk";
+  const io = {
+    out: () => {},
+    err: (text: string) => (said += text),
+    env: {},
+    cwd: "/",
+    isTerminal: false,
+    colour: false,
+    setExitCode: (value: number) => (code = value),
+  };
+  showCloseEnd({ bot: "bot", incident: "abc123", outcome, detail: null, report: null, lockoutLost }, {}, io);
+  expect({ said, code }).toEqual({ said: lockoutLost, code: expected });
 });
 
 const says = (code: string, exitCode = 1): DaemonError =>

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { command } from "../../../src/supervisor/cli/emergency.ts";
@@ -60,4 +60,19 @@ test("emergency close without a daemon leaves the state that status shows from t
   const { out, code } = await rig.run(status);
   expect(code).toBe(3);
   expect(out).toContain("mine: locked out, its last close did not prove the account flat");
+});
+
+test("emergency close without a daemon says that the bot would be started again, where the lockout is on no disk", async () => {
+  const emergency = { exchange: "binanceusdm", apiKeyFile: "nowhere", apiSecretFile: "nowhere" };
+  await using rig = new VerbRig({ mine: { command: ["true"], emergency } });
+  // Who may write everywhere is kept out only by a folder in the place of the file that is to be renamed.
+  const files = ["bots/mine/.lock.slot", "bots/mine/.lock.json", "run/bots/.mine.lock.json"];
+  for (const file of files) rig.write(`.supervisor/${file}.${process.pid}.tmp/in-the-way`, "");
+  const { err } = await rig.run(command, "close", "mine", "--yes");
+  expect(err).toContain(
+    "the lockout of mine is on NO disk and has ended with this command: supervisor run would start mine again",
+  );
+  for (const file of files) rmSync(join(rig.dir, `.supervisor/${file}.${process.pid}.tmp`), { recursive: true });
+  const again = await rig.run(command, "close", "mine", "--yes");
+  expect(again.err).not.toContain("NO disk");
 });

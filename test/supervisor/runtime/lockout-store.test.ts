@@ -166,6 +166,21 @@ test("LockoutStore.settle() brings a lockout to a disk that did not take it, and
   expect(made.start().current).toBeUndefined();
 });
 
+test("LockoutStore.retry() brings a lockout at once to a disk that takes it again, and isOnDisk says whether one has it", () => {
+  using made = rig();
+  const store = made.start();
+  const folders = [dirname(made.file), dirname(made.spare)];
+  for (const folder of folders) renameSync(folder, `${folder}-away`);
+  store.open("operator", "a test");
+  store.retry();
+  expect(store.isOnDisk).toBe(false);
+  rmSync(dirname(made.file), { recursive: true, force: true });
+  for (const folder of folders) renameSync(`${folder}-away`, folder);
+  store.retry();
+  expect({ owed: store.owed, isOnDisk: store.isOnDisk }).toEqual({ owed: undefined, isOnDisk: true });
+  expect(made.start().current).toMatchObject({ reason: "a test" });
+});
+
 test.each([
   ["its slot alone", ["file"], /^the lockout of bot is on the disk, in \S+lock\.slot, and holds; its copy for people/],
   ["its file alone", ["slot"], /^the lockout of bot is on the disk, in \S+lock\.json, and holds; its slot/],
