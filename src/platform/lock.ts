@@ -43,6 +43,23 @@ export function tryLock(path: string): Lock | undefined {
 }
 
 /**
+ * The lock on the file that is at `path`, which is neither made nor written to, nor is a link followed: for folders that others own.
+ * `none`: no file is there. `undefined` and throws as `tryLock`.
+ */
+export function tryLockThere(path: string): Lock | "none" | undefined {
+  const fd = openThere(path);
+  if (fd === undefined) return "none";
+  if (fstatSync(fd).isFile()) {
+    // One that was replaced meanwhile is in other hands by now.
+    if (flockSoon(fd) && isLockAt(fd, path)) return releasable(fd, () => {});
+    closeSync(fd);
+    return undefined;
+  }
+  closeSync(fd);
+  throw new Error(`cannot open lock file ${path}: it is no file`);
+}
+
+/**
  * The lock on `path` that the program before us in this very process held and passed on by its descriptor, or `undefined`
  * when it is not that lock: then the descriptor is left as it is.
  */
@@ -87,6 +104,17 @@ function openLockFile(path: string): number {
   }
 }
 
+function openThere(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT") return undefined;
+    throw new Error(`cannot open lock file ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+      cause,
+    });
+  }
+}
+
 function flockSoon(fd: number): boolean {
   for (let look = 1; look < LOOKS; look += 1) {
     if (flockNow(fd)) return true;
@@ -115,13 +143,17 @@ export function isLockAt(fd: number, path: string): boolean {
 
 function holdLock(fd: number): Lock {
   notePid(fd, `${process.pid} ${pidNamespace()}\n`);
+  return releasable(fd, () => notePid(fd, ""));
+}
+
+function releasable(fd: number, beforeRelease: () => void): Lock {
   let held = true;
   return {
     fd,
     release() {
       if (!held) return;
       held = false;
-      notePid(fd, "");
+      beforeRelease();
       closeSync(fd);
     },
   };

@@ -1,4 +1,4 @@
-/** Install and uninstall on a machine whose root is a scratch folder: what is written, refused, kept, and what a second run does. */
+/** Install on a machine whose root is a scratch folder: what is written, refused, kept, and what a second run does. */
 import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -291,63 +291,5 @@ describe("install() refuses folders, with nothing changed,", () => {
     const { code, err } = await rig.install({ dir: "/srv/open/bots" });
     expect(code).toBe(2);
     expect(err).toContain("/srv/open: others may write to it");
-  });
-});
-
-describe("uninstall()", () => {
-  test("removes what install wrote, keeps the rest and names it, and ends well when nothing is left", async () => {
-    using rig = new InstallRig();
-    await rig.install({ user: "bots" });
-    rig.write(`${UNITS}/tradingbot.service.d/mine.conf`, "[Service]\n");
-    const { code, out, err } = await rig.uninstall();
-    expect({ code, err }).toEqual({ code: 0, err: "" });
-    const left = rig.all().map((line) => line.split(" ")[0] ?? "");
-    expect(left.filter((name) => /supervisor|tradingbot/.test(name) && !name.startsWith("build"))).toEqual([
-      "etc/systemd/system/tradingbot.service.d",
-      "etc/systemd/system/tradingbot.service.d/mine.conf",
-      "etc/tradingbot",
-      "etc/tradingbot/supervisor.yaml",
-      "run/tradingbot",
-      "var/lib/tradingbot",
-      "var/log/tradingbot",
-    ]);
-    for (const kept of [CONFIG, "/var/lib/tradingbot", "/var/log/tradingbot", "the user bots"])
-      expect(out).toContain(kept);
-    expect(rig.ran).toContain("systemctl disable tradingbot.service tradingbot-backup.timer");
-    expect((await rig.uninstall()).out).toContain("nothing of an install is here");
-  });
-
-  test("keeps a drop-in that a person has changed, and a program of another version", async () => {
-    using rig = new InstallRig();
-    await rig.install({ user: "bots" });
-    rig.write(DROP_IN, `${rig.read(DROP_IN)}Nice=5\n`);
-    rig.write(PROGRAM, "\u007FELF another version", 0o755);
-    const { out } = await rig.uninstall();
-    expect(out).toContain(`kept ${DROP_IN}`);
-    expect(out).toContain(`kept ${PROGRAM}`);
-    expect(existsSync(rig.at(DROP_IN)) && existsSync(rig.at(PROGRAM))).toBe(true);
-  });
-
-  test("is refused while the unit is active or a bot cannot be told to be dead, and changes nothing", async () => {
-    using rig = new InstallRig();
-    await rig.install();
-    rig.write("/var/lib/tradingbot/bots/mine/identity.json", "{ half");
-    rig.write("/var/lib/tradingbot/supervisor.lock", "");
-    rig.answers.set("systemctl show", { code: 0, output: "active\n" });
-    const before = rig.all();
-    const { code, err } = await rig.uninstall();
-    expect(code).toBe(1);
-    expect(err).toContain("tradingbot.service: it is active");
-    expect(err).toContain("bot mine:");
-    expect(rig.all()).toEqual(before);
-  });
-
-  test("asks where it is not told --yes, and shows what would go with --dry-run", async () => {
-    using rig = new InstallRig();
-    await rig.install();
-    const before = rig.all();
-    await expect(rig.uninstall({})).rejects.toThrow("not confirmed");
-    expect((await rig.uninstall({ dryRun: true })).out).toContain(`remove ${PROGRAM}`);
-    expect(rig.all()).toEqual(before);
   });
 });

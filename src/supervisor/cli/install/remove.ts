@@ -1,6 +1,7 @@
 /** What an uninstall finds and removes: never while a bot of the installation may live, and never what a person made. */
 import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { GONE, judgeUnseen } from "../../../core/adoption.ts";
 import { configIn, programIn, type InstallSettings } from "../../../core/install-drop-in.ts";
 import {
   BACKUP_TIMER,
@@ -15,12 +16,14 @@ import {
   UNITS_FOLDER,
   type Problem,
 } from "../../../core/install-plan.ts";
+import { pidsText } from "../../../core/pids-text.ts";
 import { hasBytes, lookAt, removeInstalled, temporaryOf } from "../../../platform/install-file.ts";
-import { tryLock, type Lock } from "../../../platform/lock.ts";
+import { tryLockThere, type Lock } from "../../../platform/lock.ts";
 import { listLeaderless, listTree } from "../../../platform/tree.ts";
 import { isListenedOn } from "../../../platform/unix-listeners.ts";
 import { controlSocketPath, type Dirs } from "../../runtime/config/paths.ts";
 import { LOCK_FILE } from "../../runtime/installation.ts";
+import { outlookOn } from "../../runtime/start-place.ts";
 import { marksOfRemains, surveyBots } from "../../runtime/survey.ts";
 import type { CliIo } from "../verb.ts";
 import { isRunning, mustRun } from "./carry-out.ts";
@@ -114,8 +117,10 @@ function holdFolder({ stateDir, runtimeDir }: Dirs, hold: boolean): Held {
     fix: "stop the unit, or whoever runs it",
   };
   if (isListenedOn(controlSocketPath(runtimeDir))) return { problems: [taken] };
-  if (!hold || lookAt(stateDir) === undefined) return { problems: [] };
-  const lock = tryLock(join(stateDir, LOCK_FILE));
+  if (!hold) return { problems: [] };
+  // A config that another user owns may name any folder: nothing is made or written there.
+  const lock = tryLockThere(join(stateDir, LOCK_FILE));
+  if (lock === "none") return { problems: [] };
   return lock === undefined ? { problems: [taken] } : { lock, problems: [] };
 }
 
@@ -127,13 +132,17 @@ function aliveBots(dirs: Dirs): readonly Problem[] {
     const living = listTree(marks).map(({ pid }) => pid);
     if (living.length > 0) {
       const fix = `systemctl stop tradingbot ends it; where the unit has failed, systemctl start tradingbot first`;
-      return [{ where, why: `it lives (pid ${living.join(", ")}), and nobody would watch it`, fix }];
+      return [{ where, why: `it lives (${pidsText(living, "pid ")}), and nobody would watch it`, fix }];
     }
     const doubtful = listLeaderless(marks).map(({ pid }) => pid);
     if (doubtful.length > 0) {
       const why = `pid ${doubtful.join(", ")} may be of it: it is in the session of its last main process`;
       return [{ where, why, fix: `look at it (ps -fp ${doubtful.join(",")}) and end it; or remove ${files.identity}` }];
     }
+    // That nobody is found proves nothing where the last start is not to be seen from here.
+    const unseen = identity === undefined ? undefined : judgeUnseen(identity, outlookOn(identity));
+    if (unseen !== undefined && unseen !== GONE)
+      return [{ where, why: unseen.reason, fix: `end that container or namespace, then remove ${files.identity}` }];
     if (identityReading.kind !== "damaged" && identityReading.kind !== "newer") return [];
     const why = `whether it lives cannot be told: ${files.identity} is ${identityReading.kind === "newer" ? "of a newer version" : "damaged"}`;
     return [{ where, why, fix: "look for its process (ps -ef), end it, and remove that file" }];
