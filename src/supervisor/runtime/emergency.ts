@@ -136,7 +136,7 @@ export class Emergency {
 
   /** Nothing is written any more once it returns. */
   release(): void {
-    this.#arrears.end();
+    this.#arrears.end(this.#working);
   }
 
   /** A worker is under way; it goes on also when the daemon ends. */
@@ -211,6 +211,7 @@ export class Emergency {
     const onStarted = (): void => {
       this.#working = true;
     };
+    this.#arrears.flush();
     const { goal } = lockout;
     const { isSlowRound: slow, isFirstRound: first } = this.lockout;
     const end = await this.#run({

@@ -73,10 +73,17 @@ export class IncidentArrears {
     if (this.#looks % RETRY_LOOKS === 0) this.#write();
   }
 
-  /** The supervisor ends: a last try, and what is lost is said. */
-  end(): void {
+  /** Before a worker starts: what is written later comes after its lines, as if it had been later. */
+  flush(): void {
+    if (!this.#begun) this.#readOthers();
+    if (this.#incidents.size > 0) this.#write();
+  }
+
+  /** The supervisor ends: a last try, and what is lost is said. Where a worker writes, the next supervisor does that, unless it would be lost. */
+  end(working = false): void {
     if (this.#incidents.size === 0) return;
-    this.#write();
+    if (working) this.#keepSpare();
+    if (!working || !this.#spared) this.#write();
     if (this.owed !== undefined && !this.#spared)
       this.#deps.fact("alert", `${this.owed}; the supervisor lets go of the bot, and it is lost`);
   }

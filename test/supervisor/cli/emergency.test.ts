@@ -76,3 +76,13 @@ test("emergency close without a daemon says that the bot would be started again,
   const again = await rig.run(command, "close", "mine", "--yes");
   expect(again.err).not.toContain("NO disk");
 });
+
+test("emergency close without a daemon writes what earlier closes have left before its own worker does", async () => {
+  const emergency = { exchange: "binanceusdm", apiKeyFile: "nowhere", apiSecretFile: "nowhere" };
+  await using rig = new VerbRig({ mine: { command: ["true"], emergency } });
+  const left = { version: 1, incidents: { abc123: { lines: ["one", "two"] } } };
+  rig.write(".supervisor/run/bots/mine.incidents.json", JSON.stringify(left));
+  await rig.run(command, "close", "mine", "--yes");
+  const journal = join(rig.dir, ".supervisor/bots/mine/incidents/abc123.ndjson");
+  expect(readFileSync(journal, "utf8")).toBe("one\ntwo\n");
+});

@@ -276,3 +276,35 @@ test("IncidentArrears.take() before the first look tells of the reports of earli
   made.settle(next);
   expect(made.found).toEqual(["earlier"]);
 });
+
+test("IncidentArrears.flush() writes at once what there is, before a worker adds its lines", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  const next = made.start();
+  made.free();
+  next.flush();
+  expect(made.read("abc123.ndjson")).toBe("one\n");
+  expect({ owed: next.owed, found: made.found }).toEqual({ owed: undefined, found: ["first"] });
+});
+
+test("IncidentArrears.end() writes nothing between the lines of a worker, and leaves it to the next supervisor", () => {
+  using made = rig();
+  made.fill();
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  made.free();
+  made.arrears.end(true);
+  expect(made.read("abc123.ndjson")).toBeUndefined();
+  made.settle(made.start());
+  expect(made.read("abc123.ndjson")).toBe("one\n");
+});
+
+test("IncidentArrears.end() writes also between the lines of a worker what would be lost otherwise", () => {
+  using made = rig();
+  made.fill();
+  rmSync(made.run, { recursive: true });
+  made.arrears.take(report("first"), { lines: ["one"], report: true });
+  made.free();
+  made.arrears.end(true);
+  expect(made.read("abc123.ndjson")).toBe("one\n");
+});
