@@ -6,10 +6,8 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
-  lchownSync,
   lstatSync,
-  mkdirSync,
-  chmodSync,
+  mkdtempSync,
   openSync,
   readSync,
   readdirSync,
@@ -33,7 +31,7 @@ export type Source = { readonly text: string } | { readonly copyOf: string };
 
 const COPY_BYTES = 1_048_576;
 
-/** Where a file or folder is made before it gets its name; a run that was killed may leave it. */
+/** Where a file is made before it gets its name; a run that was killed may leave it. */
 export function temporaryOf(path: string): string {
   return join(dirname(path), `.${basename(path)}.new`);
 }
@@ -79,19 +77,42 @@ function copyInto(fd: number, path: string): void {
   }
 }
 
-/** Makes one folder with exactly this mode and owner; its parent has to be there. */
-export function installFolder(path: string, mode: number, { uid, gid }: Ids): void {
-  // As for a file: a folder that is there is whole.
-  const temporary = temporaryOf(path);
+/**
+ * Makes one folder with exactly this mode and owner; its parent has to be there. As for a file: a folder that is there is whole.
+ * Its first name cannot be foreseen, and owner and mode are given to what was opened, never to a link in its place.
+ */
+export function installFolder(path: string, mode: number, ids: Ids): void {
+  const prefix = `${temporaryOf(path)}-`;
+  let temporary: string | undefined;
   try {
-    rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { mode: 0o700 });
-    lchownSync(temporary, uid, gid);
-    chmodSync(temporary, mode);
+    for (const name of readdirSync(dirname(path)))
+      if (name.startsWith(basename(prefix))) dropEmpty(dirname(path), name);
+    temporary = mkdtempSync(prefix);
+    giveFolder(temporary, mode, ids);
     renameSync(temporary, path);
     syncDir(dirname(path));
   } catch (cause) {
+    if (temporary !== undefined) dropEmpty(dirname(path), basename(temporary));
     throw new Error(`cannot make folder ${path}: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
+
+function giveFolder(path: string, mode: number, { uid, gid }: Ids): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW);
+  try {
+    fchownSync(fd, uid, gid);
+    fchmodSync(fd, mode);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** What a run that was killed has left is empty; anything else is somebody's. */
+function dropEmpty(folder: string, name: string): void {
+  try {
+    rmdirSync(join(folder, name));
+  } catch {
+    // It stays.
   }
 }
 

@@ -35,6 +35,8 @@ export class InstallRig implements Disposable {
     ["dpkg-query", { code: 1, output: "dpkg-query: no path found matching pattern\n" }],
   ]);
   readonly users = new Set(["root"]);
+  /** Of users whose number is another than that of this process. */
+  readonly uids = new Map<string, number>();
   isRoot = true;
   /** Number of the command, from 1, that fails. */
   failing = 0;
@@ -96,7 +98,7 @@ export class InstallRig implements Disposable {
       isRoot: this.isRoot,
       program: this.program,
       run: (command, as) => Promise.resolve(this.#run(command, as)),
-      user: (name) => (this.users.has(name) ? { ...ME, name } : undefined),
+      user: (name) => (this.users.has(name) ? { ...ME, uid: this.uids.get(name) ?? ME.uid, name } : undefined),
       group: (name) => (this.users.has(name) || name === "0" ? ME.gid : undefined),
     };
   }

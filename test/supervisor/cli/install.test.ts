@@ -1,5 +1,5 @@
-/** Install on a machine whose root is a scratch folder: what is written, refused, kept, and what a second run does. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
+/** Install and uninstall on a machine whose root is a scratch folder: what is written, refused, kept, and what a second run does. */
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
@@ -82,7 +82,7 @@ describe("install() run again", () => {
     using rig = new InstallRig();
     using whole = new InstallRig();
     rig.write("/usr/local/bin/.supervisor.new", "half");
-    mkdirSync(rig.at("/var/lib/.tradingbot.new"), { recursive: true });
+    mkdirSync(rig.at("/var/lib/.tradingbot.new-Ab3dEf"), { recursive: true });
     await rig.install();
     await whole.install();
     expect(namesOf(rig)).toEqual(namesOf(whole));
@@ -292,4 +292,26 @@ describe("install() refuses folders, with nothing changed,", () => {
     expect(code).toBe(2);
     expect(err).toContain("/srv/open: others may write to it");
   });
+
+  test.skipIf(process.getuid?.() !== 0)(
+    "below which root would have to make one, where another may change them",
+    async () => {
+      using rig = new InstallRig();
+      rig.users.add("bots");
+      rig.uids.set("bots", 4_242);
+      mkdirSync(rig.at("/home/bots/mine"), { recursive: true });
+      chownSync(rig.at("/home/bots"), 4_242, 4_242);
+      const before = rig.all();
+      const refused = await rig.install({ user: "bots", dir: "/home/bots/mine/bin" });
+      expect(refused.code).toBe(2);
+      expect(refused.err).toContain("/home/bots: user 4242 owns it, and root makes no folder below it");
+      expect(rig.all()).toEqual(before);
+      mkdirSync(rig.at("/home/bots/mine/bin"));
+      expect((await rig.install({ user: "bots", dir: "/home/bots/mine/bin" })).code).toBe(0);
+      mkdirSync(rig.at("/srv"));
+      chownSync(rig.at("/srv"), 0, 4_242);
+      chmodSync(rig.at("/srv"), 0o775);
+      expect((await rig.install({ dir: "/srv/bin" })).err).toContain("/srv: group 4242 may write to it");
+    },
+  );
 });

@@ -297,7 +297,30 @@ function changeable(dir: string, user: string | undefined, machine: Machine): re
       usage: true,
     });
   }
-  return found;
+  return found.length > 0 ? found : unmade(dir, machine);
+}
+
+/** Whoever may change a folder may swap what root makes in it for a link: below one that is not root's alone, root makes none. */
+function unmade(dir: string, machine: Machine): readonly Problem[] {
+  if (throughLinks(machine.at(dir)) !== undefined) return [];
+  const root = idsOf(machine, { user: "root", group: "0" });
+  for (let path = dirname(dir); path !== "/"; path = dirname(path)) {
+    const stats = throughLinks(machine.at(path));
+    if (stats === undefined) continue;
+    const others = (stats.mode & 0o020) !== 0 && stats.gid !== root.gid;
+    if (stats.uid === root.uid && !others) continue;
+    const whose = others ? `group ${stats.gid} may write to it` : `user ${stats.uid} owns it`;
+    const self = others ? `chmod g-w ${path}` : `let that user make ${dir} first (mkdir -p)`;
+    return [
+      {
+        where: `--dir ${dir}: ${path}`,
+        why: `${whose}, and root makes no folder below it`,
+        fix: `${self}, or name a folder below one of root's alone, as --dir /opt/tradingbot`,
+        usage: true,
+      },
+    ];
+  }
+  return [];
 }
 
 /** systemd hands folders over when the unit starts, but what is tested before would be refused. */
