@@ -198,7 +198,7 @@ function follow(policy: Policy, state: Carried, after: After, at: { atMs: number
     case "lock":
       return lock(state, after);
     case "restart":
-      return restartOrGiveUp(policy, state, at);
+      return restartOrGiveUp(policy, state, at, after.unbooked === true);
   }
 }
 
@@ -224,13 +224,19 @@ function halt(policy: Policy, state: Carried, reason: string, atMs: number): Ste
   };
 }
 
-function restartOrGiveUp(policy: Policy, state: Carried, { atMs, roll }: { atMs: number; roll: number }): Step {
+function restartOrGiveUp(
+  policy: Policy,
+  state: Carried,
+  { atMs, roll }: { atMs: number; roll: number },
+  unbooked: boolean,
+): Step {
   // Also a probe, a start timeout or a failed fork must not restart what the config says is never restarted.
   if (policy.restart === "never")
     return halt(policy, state, `${state.lastExit?.detail ?? "the bot ended"} and restart.policy is never`, atMs);
-  const { log, exhausted } = isBooting(policy, atMs)
-    ? { log: state.log, exhausted: false }
-    : spendRestart(policy.budget, state.log, atMs);
+  const { log, exhausted } =
+    unbooked || isBooting(policy, atMs)
+      ? { log: state.log, exhausted: false }
+      : spendRestart(policy.budget, state.log, atMs);
   if (exhausted) {
     const spent = { ...carry(state), log };
     const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;

@@ -54,8 +54,8 @@ type ProbeCause = "heartbeat" | "progress" | `probe:${string}`;
 /** What follows once the process tree is proven gone. */
 export type After =
   | { readonly kind: "stay" }
-  /** A counted restart: it spends budget and waits out the backoff. */
-  | { readonly kind: "restart" }
+  /** A counted restart: it spends budget and waits out the backoff. With `unbooked` it only waits: nothing has failed that the budget is for. */
+  | { readonly kind: "restart"; readonly unbooked?: true }
   /** An operator's restart: at once, uncounted. */
   | { readonly kind: "again" }
   | { readonly kind: "halt"; readonly reason: string }
@@ -180,6 +180,8 @@ export type Event = { readonly atMs: number } & (
       readonly kind: "spawnFailed";
       readonly generation: number;
       readonly permanent: boolean;
+      /** Nothing was tried: it waits for what is in its way. */
+      readonly waits?: boolean;
       readonly reason: string;
       readonly roll: number;
     }

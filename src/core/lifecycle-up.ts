@@ -42,9 +42,10 @@ export function onSpawned(policy: Policy, state: Of<State, "starting">): Step {
   return { state, effects: [{ kind: "watch", stage: "starting" }] };
 }
 
-/** A start that can never succeed halts at once; one that failed for want of memory or processes is a restart. */
+/** A start that can never succeed halts at once; one that failed for want of memory or processes is a restart; one that waits spends no budget. */
 export function onSpawnFailed(_policy: Policy, state: Of<State, "starting">, event: Of<Event, "spawnFailed">): Step {
-  const after: After = event.permanent ? { kind: "halt", reason: event.reason } : { kind: "restart" };
+  const restart: After = event.waits === true ? { kind: "restart", unbooked: true } : { kind: "restart" };
+  const after: After = event.permanent ? { kind: "halt", reason: event.reason } : restart;
   return sweepPhase({ ...carry(state), lastExit: ended("spawnFailed", event.reason) }, after, event.atMs);
 }
 

@@ -265,3 +265,16 @@ describe("step() and the lockout", () => {
     expect(basePolicy.emergency).toEqual({ closeAfter: 5 * MIN, onGiveUp: true, ladder: ["close-positions"] });
   });
 });
+
+test("a start that waits for what is in its way spends no budget, however often: nothing is given up or closed for it", () => {
+  const emergency = { closeAfter: 1_000 * MIN, onGiveUp: true, ladder: ["close-positions"] } as const;
+  const life = new Life({ emergency, budget: { intensity: 1, period: 10 * MIN } }).on("start");
+  for (let look = 0; look < 20; look += 1) {
+    life.on("spawnFailed", { waits: true, reason: "it lives elsewhere" }).on("gone");
+    expect(life.state).toMatchObject({ kind: "backoff", log: [] });
+    life.fire("backoff");
+  }
+  // What fails is booked as ever.
+  life.on("spawnFailed").on("gone").fire("backoff").on("spawnFailed").on("gone");
+  expect(life.state).toMatchObject({ kind: "recovering", trigger: "giveUp" });
+});

@@ -177,8 +177,8 @@ export class BotProcess {
     });
     clock.after(0, output.noteOfStart(generation));
     if (started.kind === "failed") {
-      const { permanent, reason } = started;
-      return post({ kind: "spawnFailed", generation, permanent, reason });
+      const { permanent, waits = false, reason } = started;
+      return post({ kind: "spawnFailed", generation, permanent, waits, reason });
     }
     const { child, env, invocationId, exited } = started;
     this.#exited = exited;

@@ -65,7 +65,7 @@ export type Started =
       /** Resolves when the runtime has seen the end of the main process. */
       readonly exited: Promise<void>;
     }
-  | { readonly kind: "failed"; readonly permanent: boolean; readonly reason: string };
+  | { readonly kind: "failed"; readonly permanent: boolean; readonly waits?: boolean; readonly reason: string };
 
 /** What a start is told apart by, and kept in. */
 interface Place {
@@ -128,8 +128,8 @@ export class Starter {
     let sawExit: (() => void) | undefined;
     try {
       const double = this.#double();
-      // It may go away, as other reasons not to start do.
-      if (double !== undefined) return { kind: "failed", permanent: false, reason: double };
+      // It may go away; a spent budget would close positions beside it.
+      if (double !== undefined) return { kind: "failed", permanent: false, waits: true, reason: double };
       const { invocationId, cgroup } = this.#takePlace();
       const fileEnv = readEnvFile(plan.config.envFile);
       const { definition, lasting } = this.#define(fileEnv);

@@ -72,6 +72,7 @@ test("Starter does not start a bot that lives under another state folder by now"
     expect(start()).toMatchObject({
       kind: "failed",
       permanent: false,
+      waits: true,
       reason: expect.stringContaining(`pid ${stranger.pid} is this bot`),
     });
   } finally {
