@@ -158,7 +158,12 @@ export class Starter {
       if (!isKnownOn(this.#accountOnDisk, plan.account))
         return { kind: "failed", permanent: false, reason: unnamed(plan) };
       const outcome = withOutput(plan, fact, (output) => spawnChild({ ...request, output }));
-      if (outcome.kind === "failed") return outcome;
+      if (outcome.kind === "failed") {
+        // What stands on the disk is this start, and nothing lives of it.
+        this.#identity = this.#identityOf(start);
+        this.noteGone();
+        return outcome;
+      }
       if (outcome.outputError !== undefined) fact("alert", outcome.outputError);
       this.#identity = this.#identityOf(start, outcome.child);
       this.#saveIdentity(this.#identity);

@@ -106,6 +106,16 @@ test("Starter says in the identity where a start was made, and no pid any more o
   await end(next);
 });
 
+test("Starter leaves no place in the identity of a start that could not be made", () => {
+  const absent = { ...plan, config: { ...plan.config, command: [join(root, "absent")] } };
+  const { starter, start } = rig({ plan: absent });
+  expect(start()).toMatchObject({ kind: "failed" });
+  starter.settle();
+  const reading = readIdentityFile(plan.files.identity);
+  expect(reading).toMatchObject({ kind: "known", identity: { ...NO_PROCESS, account: plan.account } });
+  expect(reading).not.toHaveProperty("identity.place");
+});
+
 /** What the disk has of an earlier start. */
 const named = (account: string): Identity => ({
   version: 1,
