@@ -16,6 +16,7 @@ import { SharedFolders } from "./shared-folders.ts";
 import { outlookOn } from "./start-place.ts";
 import {
   isAbandoned,
+  isSameSocket,
   kinOf,
   marksOfRemains,
   socketOf,
@@ -192,7 +193,7 @@ export function judgeBefore(plan: BotPlan, before: Identity, orphans = plan.conf
       account: plan.account,
       sameUser: runsAs(before.pid, plan.config.user),
       definition: definitionNow(plan),
-      sameSockets: [undefined, plan.files.socket].includes(socketOf(before.pid)),
+      sameSockets: isSameSocket(socketOf(before.pid) ?? plan.files.socket, plan.files.socket),
       wasStopping: existsSync(plan.files.noNewOrders),
     },
   );

@@ -2,8 +2,8 @@
  * What a state folder holds of bots, whatever the config says now: a bot that was renamed or taken out of the config may
  * still be alive, or locked, and its account is the same account.
  */
-import { readdirSync, readlinkSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { readdirSync, readlinkSync, realpathSync, statSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { readIdentity, type Identity, type IdentityReading } from "../../core/identity.ts";
 import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
@@ -204,7 +204,7 @@ export function supervisedElsewhere(files: BotFiles, identity: Identity | undefi
   const environ = readEnviron(identity.pid) ?? [];
   if (!environ.includes(`INVOCATION_ID=${identity.invocationId}`)) return undefined;
   const socket = socketIn(environ);
-  if (socket === undefined || socket === files.socket) return undefined;
+  if (socket === undefined || isSameSocket(socket, files.socket)) return undefined;
   const listener = listenerAt(socket);
   switch (listener.kind) {
     case "nobody":
@@ -284,8 +284,22 @@ export function isStranger(
   folder: () => string | undefined,
 ): boolean {
   const environ = `\0${environText}\0`;
-  const same = environ.includes(`\0SUPERVISOR_BOT=${name}\0`);
-  return same && !environ.includes(`\0SUPERVISOR_SOCKET=${files.socket}\0`) && folder() === config.cwd;
+  if (!environ.includes(`\0SUPERVISOR_BOT=${name}\0`) || folder() !== config.cwd) return false;
+  if (environ.includes(`\0SUPERVISOR_SOCKET=${files.socket}\0`)) return false;
+  const socket = socketIn(environText.split("\0"));
+  return socket === undefined || !isSameSocket(socket, files.socket);
+}
+
+/** Whether two paths of sockets are one, also where their folder is reached by a link. */
+export function isSameSocket(one: string, other: string): boolean {
+  if (one === other) return true;
+  if (basename(one) !== basename(other)) return false;
+  try {
+    return realpathSync(dirname(one)) === realpathSync(dirname(other));
+  } catch {
+    // One that is not there is not the other.
+    return false;
+  }
 }
 
 function folderOf(pid: number): string | undefined {

@@ -19,6 +19,7 @@ import { bootId, isLive, readEnviron, readStat } from "../../../src/platform/pro
 import { filesOf, planBot } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { refuseDoubt, refuseSupervised } from "../../../src/supervisor/runtime/bot-setup.ts";
 import {
+  isSameSocket,
   isUnsafe,
   kinOf,
   strangersOf,
@@ -196,6 +197,15 @@ test.skipIf(setpriv === null || process.getuid?.() !== 0)(
     }
   },
 );
+
+test("isSameSocket() follows links to the folder", () => {
+  const [folder, link] = [join(root, "sockets"), join(root, "link")];
+  mkdirSync(folder);
+  symlinkSync(folder, link);
+  expect(isSameSocket(join(folder, "a.sock"), join(link, "a.sock"))).toBe(true);
+  expect(isSameSocket(join(folder, "a.sock"), join(link, "b.sock"))).toBe(false);
+  expect(isSameSocket(join(folder, "a.sock"), join(root, "absent", "a.sock"))).toBe(false);
+});
 
 test("surveyBots() takes no identity for a bot's that is another bot's, by its living process or by its cgroup", async () => {
   const stateDir = join(root, "swapped");
