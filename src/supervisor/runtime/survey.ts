@@ -236,7 +236,29 @@ export function strangersOf(plan: BotPlan, census: Census = new Census(), before
   );
   if (alike.length === 0) return [];
   const users = usersOf(plan);
-  return alike.filter((pid) => runsAsOneOf(pid, users));
+  return alike.filter((pid) => runsAsOneOf(pid, users) || hasSocketOf(plan.name, census.environ(pid) ?? "", users));
+}
+
+/**
+ * Whether the socket that a process was given is a supervisor's for this bot: where it gave up its rights by itself (setpriv, gosu), its user
+ * tells nothing. Nobody else can make such a file in a folder of one of `users`.
+ */
+function hasSocketOf(name: string, environText: string, users: ReadonlySet<number | undefined>): boolean {
+  const socket = socketIn(environText.split("\0"));
+  if (socket === undefined) return false;
+  try {
+    // A link of that name may lead to any socket.
+    const path = realpathSync(socket);
+    const stat = statSync(path);
+    return (
+      basename(path) === `${name}.sock` &&
+      stat.isSocket() &&
+      [stat, statSync(dirname(path))].every(({ uid }) => users.has(uid))
+    );
+  } catch {
+    // It is not there, or no path.
+    return false;
+  }
 }
 
 /**

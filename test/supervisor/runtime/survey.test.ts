@@ -198,6 +198,38 @@ test.skipIf(setpriv === null || process.getuid?.() !== 0)(
   },
 );
 
+test.skipIf(setpriv === null || process.getuid?.() !== 0)(
+  "strangersOf() counts a process that gave up its rights by itself by the socket that its supervisor made for it, and by no other socket",
+  async () => {
+    const { folder, plan } = lonePlan();
+    chmodSync(folder, 0o755);
+    const theirs = join(folder, "theirs");
+    mkdirSync(theirs);
+    const nobody = 65_534;
+    const listen = (name: string) => Bun.listen({ unix: join(folder, name), socket: { data() {} } });
+    const servers = [listen("loner.sock"), listen("other.sock")];
+    symlinkSync(join(folder, "other.sock"), join(theirs, "loner.sock"));
+    const start = (socket: string) =>
+      Bun.spawn(["setpriv", "--reuid", String(nobody), "--clear-groups", "sleep", "60"], {
+        cwd: folder,
+        env: { PATH: process.env["PATH"], SUPERVISOR_BOT: "loner", SUPERVISOR_SOCKET: socket },
+      });
+    const sockets = ["loner.sock", "other.sock", "absent/loner.sock", "theirs/loner.sock"];
+    const children = sockets.map((socket) => start(join(folder, socket)));
+    try {
+      await until("they have given up their rights", () =>
+        children.every(({ pid }) => statSync(`/proc/${pid}`).uid === nobody),
+      );
+      expect(strangersOf(plan)).toEqual([children[0]?.pid]);
+    } finally {
+      for (const child of children) child.kill("SIGKILL");
+      await Promise.all(children.map(({ exited }) => exited));
+      for (const server of servers) server.stop(true);
+      rmSync(folder, { recursive: true });
+    }
+  },
+);
+
 test("isSameSocket() follows links to the folder", () => {
   const [folder, link] = [join(root, "sockets"), join(root, "link")];
   mkdirSync(folder);
