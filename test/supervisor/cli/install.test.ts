@@ -1,4 +1,4 @@
-/** Install and uninstall on a machine whose root is a scratch folder: what is written, refused, kept, and what a second run does. */
+/** Install on a machine whose root is a scratch folder: what is written, refused, kept, and what a second run does. */
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
