@@ -69,6 +69,25 @@ test.concurrent("what a bot in doubt has left is ended before its next start: ne
   expect(isLive(child)).toBe(false);
 });
 
+test.concurrent("what may be of a bot that ended unwatched, by its session alone, is left alone, and nothing is started beside it", async () => {
+  const command = ["sh", "-c", "env -i sleep 600 & echo $! > child; exec sleep 600"];
+  await using rig = new Rig({ bots: { bot: { command }, other: { command: STAY } }, hideCgroups: true });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await until("its child is there", () => rig.read("child").trim() !== "");
+  const child = Number(rig.read("child"));
+  await rig.endDaemon("SIGKILL");
+  await endProcess(pid ?? 0);
+  await rig.run();
+  const reason = expect.stringContaining(`pid ${child}, which is in its session, may be of the bot`);
+  expect(await rig.bot()).toMatchObject({ state: "halted", wanted: true, generation: 1, reason });
+  expect((await rig.cli("start", "bot")).code).toBe(1);
+  expect(isLive(child)).toBe(true);
+  await endProcess(child);
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+  expect(await rig.bot()).toMatchObject({ state: "running", generation: 2 });
+});
+
 test.concurrent("a bot whose identity a newer release wrote is held where there is another bot, and started once the file is gone", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
   await rig.run();
