@@ -68,7 +68,8 @@ export class SimulatedDaemon {
     const carried = new Map<string, CarriedBot>();
     for (const bot of this.bots) {
       const state = bot.handOver();
-      if (state === undefined) return undefined;
+      // What it hears last may be where it is killed.
+      if (state === undefined || !this.alive) return undefined;
       carried.set(bot.plan.account, state);
     }
     this.owner.alive = false;
