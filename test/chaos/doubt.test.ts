@@ -88,6 +88,17 @@ test.concurrent("what may be of a bot that ended unwatched, by its session alone
   expect(await rig.bot()).toMatchObject({ state: "running", generation: 2 });
 });
 
+test.concurrent("whoever clears up after a dead supervisor ends also what the bot leaves in its session without a mark", async () => {
+  const command = ["sh", "-c", "env -i sleep 600 & echo $! > child; exec sleep 600"];
+  await using rig = new Rig({ bots: { bot: { command } }, hideCgroups: true });
+  await rig.run();
+  const { pid } = await rig.botIn("running");
+  await until("its child is there", () => rig.read("child").trim() !== "");
+  await rig.endDaemon("SIGKILL");
+  expect((await rig.cli("__end-bots")).code).toBe(0);
+  expect([isLive(pid ?? 0), isLive(Number(rig.read("child")))]).toEqual([false, false]);
+});
+
 test.concurrent("a bot whose identity a newer release wrote is held where there is another bot, and started once the file is gone", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
   await rig.run();

@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { sleep, systemClock, type Clock } from "../../platform/clock.ts";
 import { signalProcess } from "../../platform/process-handle.ts";
+import { listTree } from "../../platform/tree.ts";
 import { releaseControllers, unitCgroup } from "../../platform/release-controllers.ts";
 import { killAll, livingIn, livingText, type Fence } from "../runtime/fence.ts";
 import { takeLock } from "../runtime/installation.ts";
@@ -64,7 +65,9 @@ export function stopWasAsked(jobs: string): boolean {
 }
 
 async function endOne({ name, files, identity }: Remains, clock: Clock, io: CliIo): Promise<void> {
-  const marks = marksOfRemains(files, identity);
+  const found = marksOfRemains(files, identity);
+  // Once the main process has ended, its session tells of nobody any more.
+  const marks = { ...found, known: listTree(found) };
   const fence: Fence = [marks];
   const living = livingIn(fence);
   if (living.length === 0) return;
