@@ -165,7 +165,8 @@ const KEYS: Readonly<Record<string, TopKey>> = {
 
 /** The keys that a terminal has sent; the others are nobody's. */
 export function keysIn(text: string): readonly TopKey[] {
-  // oxlint-disable-next-line no-control-regex -- Safe: a terminal's keys begin so (ECMA-48, and SS3 of the VT100).
+  // Safe: a terminal's keys begin so (ECMA-48, and SS3 of the VT100).
+  // oxlint-disable-next-line no-control-regex
   const typed = text.match(/\u001B(?:\[[\d;]*[@-~]|O.)?|[^]/gu) ?? [];
   return typed.flatMap((key) => KEYS[key] ?? []);
 }

@@ -66,7 +66,8 @@ export async function tellDaemon(folders: Folders, who: string, events: readonly
   for (const { level, text } of events) {
     const body = { level, text: `${who}: ${text}`.slice(0, MAX_NOTE_CHARS) };
     try {
-      // oxlint-disable-next-line no-await-in-loop -- Safe: in the order of the deed.
+      // Safe: in the order of the deed.
+      // oxlint-disable-next-line no-await-in-loop
       await callDaemon(folders, "POST", "/v1/events", body);
     } catch {
       return;

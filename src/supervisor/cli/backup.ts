@@ -144,7 +144,8 @@ async function make(
 ): ReturnType<typeof runDeed> {
   let end: Awaited<ReturnType<typeof runDeed>> = { code: EXIT.done, failure: undefined };
   for (const job of backupJobs(loaded, place, { trigger: "manual", version: VERSION, incremental })) {
-    // oxlint-disable-next-line no-await-in-loop -- Safe: they share a disk with the bots.
+    // Safe: they share a disk with the bots.
+    // oxlint-disable-next-line no-await-in-loop
     end = await runDeed("backup", job, { clock: systemClock, onLine });
     if (end.failure !== undefined) break;
   }
@@ -235,7 +236,8 @@ async function eachPlace(
       if (hint !== undefined) io.err(`hint: ${hint}`);
     }
     const events = end.code === BACKUP_EXIT.busy ? [] : eventsOf({ ...place, lines, failure });
-    // oxlint-disable-next-line no-await-in-loop -- Safe: in the order of the deeds.
+    // Safe: in the order of the deeds.
+    // oxlint-disable-next-line no-await-in-loop
     await tellDaemon(loaded, `supervisor backup ${verb} by ${callerName(io.env)}`, events);
     // What is missing here counts more than what is missing elsewhere.
     if (code === EXIT.done || (code === BACKUP_EXIT.remote && end.code !== EXIT.done)) code = end.code;

@@ -28,7 +28,8 @@ export async function carryOut(
   say: (text: string) => void,
 ): Promise<Outcome> {
   for (const step of found.steps) {
-    // oxlint-disable-next-line no-await-in-loop -- Safe: each step stands on the ones before.
+    // Safe: each step stands on the ones before.
+    // oxlint-disable-next-line no-await-in-loop
     if (step.action === "create" || step.action === "replace") await carryOutStep(step, found.wanted, machine);
     say(stepLine(step));
   }

@@ -98,7 +98,8 @@ async function dirsOfInstall(config: string, machine: Machine, io: CliIo): Promi
 async function aliveUnits(machine: Machine): Promise<readonly Problem[]> {
   const problems: Problem[] = [];
   for (const unit of [DAEMON_UNIT, BACKUP_UNIT])
-    // oxlint-disable-next-line no-await-in-loop -- Safe: two short questions.
+    // Safe: two short questions.
+    // oxlint-disable-next-line no-await-in-loop
     if (await isRunning(machine, unit))
       problems.push({ where: unit, why: "it is active", fix: `systemctl stop ${unit}` });
   return problems;
@@ -229,7 +230,8 @@ export async function remove({ paths }: Removal, machine: Machine, say: (text: s
   if (starting.length > 0) await mustRun(machine, ["systemctl", "disable", ...starting]);
   for (const path of paths) {
     const program = path === paths.at(-1) && !path.startsWith("/etc/");
-    // oxlint-disable-next-line no-await-in-loop -- Safe: systemd is told before the program goes, with which this can be run again.
+    // Safe: systemd is told before the program goes, with which this can be run again.
+    // oxlint-disable-next-line no-await-in-loop
     if (program) await mustRun(machine, ["systemctl", "daemon-reload"]);
     removeInstalled(machine.at(path), folderOf(path).endsWith(".service.d"));
     say(`removed ${path}`);
