@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { readJournal } from "../../src/actions/incident-history.ts";
 import { closeReportSchema } from "../../src/core/close-job.ts";
+import type { BotStatus } from "../../src/core/status.ts";
 import { STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { ordersSent, startPaper } from "./paper.ts";
@@ -258,3 +259,23 @@ test
       expect(await rig.botIn("locked")).toMatchObject({ pid: null, emergency: { state: "flat" } });
     },
   );
+
+test
+  .runIf(possible)
+  .concurrent("an identity that the disk did not take is written before a new version judges by it", async () => {
+    const names = ["bot0", "bot1", "bot2"];
+    await using rig = new Rig({ bots: Object.fromEntries(names.map((name) => [name, { command: STAY }])) });
+    await rig.run();
+    const pidsOf = async (generation: number): Promise<readonly number[]> => {
+      const runs = ({ state, generation: is }: BotStatus): boolean => state === "running" && is === generation;
+      await until(`all run as ${generation}`, async () => (await rig.status()).bots.every(runs));
+      return (await rig.status()).bots.map(({ pid }) => pid ?? Number.NaN);
+    };
+    const pids = await pidsOf(1);
+    using disk = readOnly(rig.state("bots"));
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    const replaced = await pidsOf(2);
+    disk.heal();
+    expect(await rig.cli("upgrade", "--binary", rig.binary)).toMatchObject({ code: 0, err: "" });
+    expect((await rig.status()).bots.map(({ pid, adopted }) => adopted && pid)).toEqual(replaced);
+  });

@@ -130,6 +130,8 @@ export class Upgrader {
     try {
       const reason = this.#obstacle() ?? programProblem(binary);
       if (reason !== undefined) return { kind: "refused", reason: `cannot upgrade to ${binary}: ${reason}` };
+      // What a disk did not take a moment ago, it may take now: the new program judges by what stands there.
+      for (const bot of this.#deps.bots.values()) bot.settle();
       const stamp = fileStamp(binary);
       const report = await this.#selfCheck(binary);
       const bots = [...this.#deps.bots.values()];
