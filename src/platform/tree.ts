@@ -45,7 +45,7 @@ export const UNSEEN = 0;
 /** Looks that must agree on such a member: one that ends between the kernel's list and its name is listed so too. */
 const UNSEEN_LOOKS = 3;
 
-/** Living processes that carry one of the marks or are in the cgroup, with their descendants. */
+/** Living processes that carry one of the marks or are in the cgroup, with their descendants and the sessions that they lead. */
 export function listMarked(environ: readonly string[], cgroup: string | undefined): Member[] {
   return listTree({ environ, cgroup, root: undefined, known: [] });
 }
@@ -195,11 +195,14 @@ function isAdopted({ pid, ppid }: ProcessStat): boolean {
   return ppid === process.pid && !ownPids.has(pid);
 }
 
+/** All of a session descends from its leader, also who has lost its parent; and while that lives, nobody else has its number. */
 function addDescendants(members: Set<ProcessStat>, { stats, ancestors: excluded }: Census): void {
   const byParent = Map.groupBy(stats.values(), (stat) => stat.ppid);
+  const bySession = Map.groupBy(stats.values(), (stat) => stat.session);
   // A Set iterates over what is added meanwhile, so this is the whole closure; each process is added once.
-  for (const member of members) {
-    for (const child of byParent.get(member.pid) ?? []) if (!excluded.has(child.pid)) members.add(child);
+  for (const { pid } of members) {
+    for (const child of byParent.get(pid) ?? []) if (!excluded.has(child.pid)) members.add(child);
+    for (const mate of bySession.get(pid) ?? []) if (!excluded.has(mate.pid)) members.add(mate);
   }
 }
 

@@ -88,6 +88,19 @@ test.concurrent("what may be of a bot that ended unwatched, by its session alone
   expect(await rig.bot()).toMatchObject({ state: "running", generation: 2 });
 });
 
+test.concurrent("the bot of a dead supervisor is ended with its whole session before its next start, marked or not", async () => {
+  // The child has lost its parent: only the session tells that it is of the bot, and that only while the main process lives.
+  const command = ["sh", "-c", "(env -i sleep 600 & echo $! > child); exec sleep 600"];
+  await using rig = new Rig({ bots: { bot: { command, orphans: "stop" } }, hideCgroups: true });
+  await rig.run();
+  await until("its child is there", () => rig.read("child").trim() !== "");
+  const child = Number(rig.read("child"));
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  expect(await rig.botIn("running")).toMatchObject({ generation: 2 });
+  expect(isLive(child)).toBe(false);
+});
+
 test.concurrent("whoever clears up after a dead supervisor ends also what the bot leaves in its session without a mark", async () => {
   const command = ["sh", "-c", "env -i sleep 600 & echo $! > child; exec sleep 600"];
   await using rig = new Rig({ bots: { bot: { command } }, hideCgroups: true });

@@ -145,6 +145,18 @@ test("listTree() takes what a dead leader left in its session for the bot's only
   expect(listLeaderless(marksOf({ ...root, startTicks: startTicks + 1 }, { unwatched: true }))).toEqual([]);
 });
 
+test("listTree() takes the session of a member that leads it for the bot's, also who has lost its parent, while the leader lives", async () => {
+  const left = join(folder, "left");
+  const root = start(["sh", "-c", `(env -i sleep 60 & echo $! > ${left}); exec sleep 60`]);
+  const orphan = await pidIn(left);
+  await until("both are past their exec", () => [root.pid, orphan].every((pid) => readStat(pid)?.comm === "sleep"));
+  strays.push(await until("it has lost its parent", () => readStat(orphan)));
+  // By the mark alone: no identity tells the main process.
+  expect(new Set(listTree(marksOf(undefined)).map(({ pid }) => pid))).toEqual(new Set([root.pid, orphan]));
+  expect(await killTree(marksOf(undefined), { clock })).toEqual([]);
+  expect(isLive(orphan)).toBe(false);
+});
+
 test("listTree() does not count zombies", async () => {
   const root = start(["sh", "-c", "sleep 0 & exec sleep 60"]);
   const zombie = await until("a zombie", () => children(root.pid).find((pid) => readStat(pid)?.state === "Z"));
