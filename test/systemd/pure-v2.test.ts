@@ -1,5 +1,6 @@
 /** On a machine with cgroup v2 alone: what the kernel enforces there, how its kills are told, and a real suspend. */
 import { beforeAll, describe, expect, test } from "vitest";
+import type { Status } from "../../src/core/status.ts";
 import { unbootableVm } from "./bootable.ts";
 import { UNIT } from "./box.ts";
 import { Vm } from "./vm.ts";
@@ -8,6 +9,8 @@ import { Vm } from "./vm.ts";
 const TIMEOUT = { timeout: 600_000 };
 /** Longer than any timeout of a probe below, ms. */
 const SLEPT_MS = 25_000;
+/** The same, s: after a step that a probe takes for silence it has failed by then. */
+const JUDGED_SECONDS = 10;
 const CGROUP = `/sys/fs/cgroup/system.slice/${UNIT}`;
 
 const shell = (text: string): string[] => ["sh", "-c", text];
@@ -60,6 +63,8 @@ async function start(bots: Readonly<Record<string, object>>): Promise<Vm> {
   await vm[Symbol.asyncDispose]();
   throw new Error(`${err}\n${log}`);
 }
+
+type Machine = NonNullable<Status["supervisor"]["machine"]>;
 
 const skipped = unbootableVm === undefined ? "" : ` (${unbootableVm})`;
 
@@ -140,23 +145,52 @@ describe.skipIf(unbootableVm !== undefined)(`limits where cgroup v2 is alone${sk
   });
 });
 
-describe.skipIf(unbootableVm !== undefined)(`a suspended machine${skipped}`, () => {
-  test("its sleep restarts no bot, and nobody's watchdog fires", TIMEOUT, async () => {
-    await using vm = await start(sleepers);
+describe.skipIf(unbootableVm !== undefined)(`a suspended machine, and one whose clock is set${skipped}`, () => {
+  let vm: Vm;
+  beforeAll(async () => {
+    vm = await start(sleepers);
     for (const name of Object.keys(sleepers))
       await vm.botUntil(`${name} is healthy`, name, ({ health }) => health === "healthy");
-    const before = await vm.status();
-    await vm.suspend(SLEPT_MS);
-    const after = await vm.until("the sleep was noticed, and all are judged anew", async () => {
+    return () => vm[Symbol.asyncDispose]();
+  }, TIMEOUT.timeout);
+
+  const processes = (status: Status | undefined): object => ({
+    daemon: status?.supervisor.pid,
+    bots: status?.bots.map(({ name, pid, generation, restarts: { total } }) => ({ name, pid, generation, total })),
+  });
+  const uptime = (status: Status | undefined): number => status?.supervisor.uptimeSeconds ?? 0;
+  /** The status once the machine has met with something and all are judged anew, so many seconds later. */
+  const settled = (what: string, met: (machine: Machine) => boolean, seconds = 0): Promise<Status> => {
+    let metAt: number | undefined;
+    return vm.until(`${what} was noticed, and all are judged anew`, async () => {
       const status = await vm.status();
       const machine = status?.supervisor.machine;
-      const over = machine?.suspends === 1 && machine.disturbed === null;
+      if (machine !== undefined && met(machine)) metAt ??= uptime(status);
+      const over = metAt !== undefined && uptime(status) >= metAt + seconds && machine?.disturbed === null;
       return over && status?.bots.every(({ health }) => health === "healthy") ? status : undefined;
     });
-    const seen = (status: typeof before): object[] =>
-      (status?.bots ?? []).map(({ name, pid, generation, restarts: { total } }) => ({ name, pid, generation, total }));
-    expect(seen(after)).toEqual(seen(before));
-    expect(after.supervisor.pid).toBe(before?.supervisor.pid);
+  };
+
+  test("its sleep restarts no bot, and nobody's watchdog fires", TIMEOUT, async () => {
+    const before = await vm.status();
+    await vm.suspend(SLEPT_MS);
+    const after = await settled("the sleep", ({ suspends }) => suspends === 1);
+    expect(processes(after)).toEqual(processes(before));
     expect(await vm.log()).toMatch(/slept for \d+\.\d s/);
+  });
+
+  test("its clock, set forward and back by an hour, fails no probe and restarts no bot", TIMEOUT, async () => {
+    const before = await vm.status();
+    const steps = before?.supervisor.machine?.clockSteps ?? Number.NaN;
+    for (const [n, [by, seconds]] of Object.entries({ forward: 3_600, back: -3_600 }).entries()) {
+      await vm.do(`date -s "@$(($(date +%s) + ${seconds}))"`);
+      const after = await settled(`the step ${by}`, ({ clockSteps }) => clockSteps === steps + n + 1, JUDGED_SECONDS);
+      expect(await vm.log()).toMatch(new RegExp(`the wall clock was set ${by} by (3600|3599\\.\\d|3600\\.\\d) s`));
+      expect(processes(after)).toEqual(processes(before));
+      expect(after.bots.flatMap(({ probes }) => probes.map(({ failures }) => failures))).toEqual(
+        after.bots.flatMap(({ probes }) => probes.map(() => 0)),
+      );
+    }
+    expect(await vm.log()).not.toMatch(/unhealthy/);
   });
 });
