@@ -2,6 +2,7 @@
 import { writeSync } from "node:fs";
 import * as z from "zod";
 import { CLOSE_EXIT } from "../core/close-job.ts";
+import { BEAT_MS } from "../core/hang.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Action } from "./contract.ts";
 
@@ -47,6 +48,7 @@ export async function runAction(name: string): Promise<number> {
   if (load === undefined)
     return complain(EXIT_USAGE, `cannot run action ${name}: known are ${[...actions.keys()].join(", ")}`);
   outliveTheDaemon();
+  const stopBeating = beat();
   try {
     const action = await load();
     const job = action.jobSchema.safeParse(JSON.parse(await readJobLine()));
@@ -56,7 +58,23 @@ export async function runAction(name: string): Promise<number> {
     // Not the error's own text when it is JSON's: that may quote the job, which holds secrets.
     const why = error instanceof SyntaxError ? "the job is not one line of JSON" : describe(error);
     return complain(CLOSE_EXIT.internal, `cannot run action ${name}: ${why}`);
+  } finally {
+    stopBeating();
   }
+}
+
+/** Says again and again that the loop turns, by a line with nothing in it: whoever reads lines sees none, and who is there to miss it does (hang-watch.ts). */
+function beat(): () => void {
+  const next = (): void => {
+    try {
+      writeSync(RESULT_FD, "\n");
+    } catch {
+      // Nobody is there, or does not read: that is no trouble of the deed.
+    }
+    cancel = systemClock.after(BEAT_MS, next);
+  };
+  let cancel = systemClock.after(BEAT_MS, next);
+  return () => cancel();
 }
 
 /**

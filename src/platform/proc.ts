@@ -184,6 +184,13 @@ export function busiestThread(pid: number, signal: number): number | undefined {
   return busy.find((thread) => !signalsIn(`/proc/${pid}/task/${thread}/status`, "SigBlk")?.has(signal));
 }
 
+/** State letters of the threads of `pid`; empty when it is gone. */
+export function threadStates(pid: number): string {
+  return listNumbers(`/proc/${pid}/task`)
+    .map((thread) => parseStat(readProc(`/proc/${pid}/task/${thread}/stat`) ?? "")?.state ?? "")
+    .join("");
+}
+
 /** Seconds since `startTicks`, counted with the time the machine slept, as the kernel counts it; `undefined` without /proc. */
 export function processAgeSeconds(startTicks: number): number | undefined {
   const uptime = Number.parseFloat(readProc("/proc/uptime") ?? "");

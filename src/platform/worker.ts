@@ -1,9 +1,11 @@
 /** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
 import { closeSync, constants, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
+import { HANG_BOUNDS, type HangBounds, type Heard } from "../core/hang.ts";
 import { createBotCgroup, favour, placeOfWork, removeCgroup } from "./cgroup.ts";
 import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
+import { watchHang } from "./hang-watch.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { signalName } from "./process-handle.ts";
 import { isLive, readProc, readStat } from "./proc.ts";
@@ -21,6 +23,8 @@ export interface WorkerRequest {
   readonly deadlineMs: number;
   /** Resident memory of its own, mapped files left out, above which it is killed, bytes; looked at each second. */
   readonly memory?: number;
+  /** It is killed when it no longer moves on, well before its deadline; absent: its deadline is short. */
+  readonly hang?: HangBounds;
   /** What it works on, for `isAtWork`; absent: nobody asks. */
   readonly work?: string | undefined;
   /** Called for each whole line on descriptor 3, without its newline; longer lines than 1 MiB are dropped. */
@@ -66,6 +70,8 @@ interface WorkerEnd {
   readonly timedOut: boolean;
   /** Killed for its memory. */
   readonly outgrown: boolean;
+  /** Why it was killed as one that hangs; absent: it was not. What waits for a dead disk may outlive even that. */
+  readonly hung?: string;
 }
 
 export interface Worker {
@@ -82,6 +88,8 @@ const MAX_LINE_BYTES = 1_048_576;
 const MEMORY_CHECK_MS = 1_000;
 /** Wait for the end of descriptor 3 once the worker is gone: a grandchild may hold it. */
 const HELD_PIPE_WAIT_MS = 1_000;
+/** Time for one that hangs to die of SIGKILL, ms: where its disk is dead it does so once that answers, and is not waited for. */
+const UNDYING_WAIT_MS = 5_000;
 /** Page of /proc/PID/stat: 4 KiB on x86-64 and on the arm64 kernels that Bun supports by default. */
 const PAGE_BYTES = 4_096;
 
@@ -99,7 +107,7 @@ export function startWorker(request: WorkerRequest): Worker {
       ? undefined
       : { ...root, endsAtMs: clock.monotonicMs() + request.deadlineMs, memory: request.memory, work: request.work };
   if (running !== undefined) runningWorkers.add(running);
-  const fate = { timedOut: false, outgrown: false };
+  const fate: { timedOut: boolean; outgrown: boolean; hung?: string } = { timedOut: false, outgrown: false };
   const kill = (): void => {
     if (root === undefined) child.kill("SIGKILL");
     else void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
@@ -108,10 +116,30 @@ export function startWorker(request: WorkerRequest): Worker {
     fate[why] = true;
     kill();
   });
-  const lines = readLines(child.stdio[3], request.onLine);
-  const done = child.exited.then(async () => {
+  let [lineMs, beatMs] = [clock.monotonicMs(), clock.monotonicMs()];
+  const lines = readLines(child.stdio[3], {
+    onBytes: () => (beatMs = clock.monotonicMs()),
+    onLine: (line) => {
+      lineMs = clock.monotonicMs();
+      request.onLine(line);
+    },
+  });
+  const undying = Promise.withResolvers<void>();
+  let stopWaiting: (() => void) | undefined;
+  const onHang = (why: string): void => {
+    fate.hung = why;
+    kill();
+    stopWaiting = clock.after(UNDYING_WAIT_MS, undying.resolve);
+  };
+  const { hang: bounds } = request;
+  const stopHangWatch = bounds && root && watchHang({ root, clock, bounds, heard: () => ({ lineMs, beatMs }), onHang });
+  void child.exited.then(() => running !== undefined && runningWorkers.delete(running));
+  const done = Promise.race([child.exited, undying.promise]).then(async () => {
     stopWatching();
-    if (running !== undefined) runningWorkers.delete(running);
+    stopHangWatch?.();
+    stopWaiting?.();
+    // Nobody's end is put off by one that does not die.
+    child.unref();
     await lines.end(clock);
     if (request.cgroup !== undefined) removeCgroup(request.cgroup);
     const signal = signalName(child.signalCode);
@@ -129,19 +157,25 @@ export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, c
   ownPids.add(root.pid);
   const kept = { ...root, endsAtMs, memory, work };
   runningWorkers.add(kept);
+  const end = (): void => void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+  // Only what works on something has a deadline that is hours away.
+  const stopHangWatch =
+    work === undefined ? undefined : watchHang({ root, clock, bounds: HANG_BOUNDS, heard: unheard, onHang: end });
   const look = (): void => {
     if (!isLive(root.pid, root.startTicks)) {
+      stopHangWatch?.();
       // Its zombie is reaped like every other that the runtime does not wait for.
       ownPids.delete(root.pid);
       runningWorkers.delete(kept);
       return;
     }
-    if (clock.monotonicMs() >= endsAtMs || (memory !== undefined && residentBytes(root.pid) > memory))
-      void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+    if (clock.monotonicMs() >= endsAtMs || (memory !== undefined && residentBytes(root.pid) > memory)) end();
     clock.after(MEMORY_CHECK_MS, look);
   };
   look();
 }
+
+const unheard = (): Heard => ({ lineMs: undefined, beatMs: undefined });
 
 function start(request: WorkerRequest) {
   const { cgroup } = request;
@@ -229,7 +263,7 @@ function identify(pid: number): ProcessId | undefined {
 /** Reads lines from our end of the pair; `end` waits for the last one, but not for a stranger who holds the other end. */
 function readLines(
   fd: number | null | undefined,
-  onLine: (line: string) => void,
+  { onBytes, onLine }: { readonly onBytes: () => void; readonly onLine: (line: string) => void },
 ): { end(clock: Clock): Promise<void> } {
   if (typeof fd !== "number") return { end: () => Promise.resolve() };
   const splitter = new LineSplitter(MAX_LINE_BYTES, onLine);
@@ -237,7 +271,10 @@ function readLines(
   const ended = new AbortController();
   const pump = async (): Promise<void> => {
     try {
-      for (let next = await reader.read(); !next.done; next = await reader.read()) splitter.push(next.value);
+      for (let next = await reader.read(); !next.done; next = await reader.read()) {
+        onBytes();
+        splitter.push(next.value);
+      }
     } catch {
       // A broken pipe ends the report; the exit status is what counts.
     }

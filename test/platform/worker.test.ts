@@ -4,13 +4,15 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import * as z from "zod";
+import { HANG_BOUNDS } from "../../src/core/hang.ts";
 import { cgroupPids, detectCgroup, openPlaceOfWork, placeOfWork, removeCgroup } from "../../src/platform/cgroup.ts";
 import { oomScoreAdj } from "../../src/platform/oom-score.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { ownPids } from "../../src/platform/subreaper.ts";
-import { keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
+import { isAtWork, keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
 import type { WorkerRequest } from "../../src/platform/worker.ts";
+import { FakeClock } from "../harness/fake-clock.ts";
 import { FIXTURES, until } from "./until.ts";
 
 const reportSchema = z.strictObject({ job: z.unknown(), args: z.array(z.string()), environment: z.array(z.string()) });
@@ -147,4 +149,38 @@ test("keepWorker() counts what an earlier version started as ours, kills it at i
   expect(child.signalCode).toBe("SIGKILL");
   await until("it is forgotten", () => !ownPids.has(child.pid));
   expect([...runningWorkers].map(({ pid }) => pid)).not.toContain(child.pid);
+});
+
+test("keepWorker() ends one that was stopped, long before a deadline that is hours away", async () => {
+  const clock = new FakeClock();
+  const child = Bun.spawn(["sleep", "600"]);
+  child.kill("SIGSTOP");
+  await until("it is stopped", () => readStat(child.pid)?.state === "T");
+  const { startTicks = 0 } = readStat(child.pid) ?? {};
+  const work = "state@local";
+  keepWorker({ pid: child.pid, startTicks, memory: undefined, work, endsAtMs: 12 * 3_600_000 }, clock);
+  clock.advance(HANG_BOUNDS.hungMs - 1);
+  expect(isAtWork(work)).toBe(true);
+  clock.advance(HANG_BOUNDS.lookMs);
+  await child.exited;
+  expect(child.signalCode).toBe("SIGKILL");
+  clock.advance(1_000);
+  expect(isAtWork(work)).toBe(false);
+});
+
+/** Shortened: a worker is then missed in half a second. */
+const HANG = { lookMs: 50, hungMs: 600, waitMs: undefined };
+
+test("startWorker() kills a worker that hangs with all that it has started, and says who is stopped", async () => {
+  const named = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done';
+  const helper = `sleep 600 & ${named}; kill -STOP $!; echo $! >&3; wait`;
+  const { lines, done } = start(["-c", helper], { program: ["/bin/sh"], hang: HANG });
+  const hung = "the worker hung and was ended: sleep was stopped for 1 s (SIGSTOP)";
+  expect(await done).toEqual({ code: null, signal: "SIGKILL", timedOut: false, outgrown: false, hung });
+  await until("the helper is gone", () => !isLive(Number(lines[0])));
+});
+
+test("startWorker() leaves a worker that computes and says nothing", async () => {
+  const busy = start(["-c", "while :; do :; done"], { program: ["/bin/sh"], hang: HANG, deadlineMs: 2_000 });
+  expect(await busy.done).toEqual({ code: null, signal: "SIGKILL", timedOut: true, outgrown: false });
 });

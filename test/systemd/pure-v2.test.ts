@@ -64,6 +64,13 @@ async function start(bots: Readonly<Record<string, object>>): Promise<Vm> {
   throw new Error(`${err}\n${log}`);
 }
 
+const processes = (status: Status | undefined): object => ({
+  daemon: status?.supervisor.pid,
+  bots: status?.bots.map(({ name, pid, generation, restarts: { total } }) => ({ name, pid, generation, total })),
+});
+
+const uptime = (status: Status | undefined): number => status?.supervisor.uptimeSeconds ?? 0;
+
 type Machine = NonNullable<Status["supervisor"]["machine"]>;
 
 const skipped = unbootableVm === undefined ? "" : ` (${unbootableVm})`;
@@ -154,11 +161,6 @@ describe.skipIf(unbootableVm !== undefined)(`a suspended machine, and one whose 
     return () => vm[Symbol.asyncDispose]();
   }, TIMEOUT.timeout);
 
-  const processes = (status: Status | undefined): object => ({
-    daemon: status?.supervisor.pid,
-    bots: status?.bots.map(({ name, pid, generation, restarts: { total } }) => ({ name, pid, generation, total })),
-  });
-  const uptime = (status: Status | undefined): number => status?.supervisor.uptimeSeconds ?? 0;
   /** The status once the machine has met with something and all are judged anew, so many seconds later. */
   const settled = (what: string, met: (machine: Machine) => boolean, seconds = 0): Promise<Status> => {
     let metAt: number | undefined;

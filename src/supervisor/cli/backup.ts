@@ -11,6 +11,7 @@ import {
   copyPlacesOf,
   placesOf,
   recordPath,
+  runBackup,
   runDeed,
   verifyJob,
   type Place,
@@ -53,7 +54,7 @@ interface PruneOptions extends Options {
 const EXIT_CODES = `
 Exit codes: 0 done, 1 failed, 2 usage or config, 3 the source is not there, locked or cannot be read, 4 what is stored
 does not stand its verification, 5 no room, 6 the copy to another store failed, 7 busy, 10 there is nothing to export,
-75 the deadline of 12 hours is over.`;
+75 the worker hung, or its deadline of 12 hours is over.`;
 
 const LIST_HINT = "supervisor backup list shows what is stored";
 
@@ -146,7 +147,7 @@ async function make(
   for (const job of backupJobs(loaded, place, { trigger: "manual", version: VERSION, incremental })) {
     // Safe: they share a disk with the bots.
     // oxlint-disable-next-line no-await-in-loop
-    end = await runDeed("backup", job, { clock: systemClock, onLine });
+    end = await runBackup(job, { clock: systemClock, onLine });
     if (end.failure !== undefined) break;
   }
   return end;

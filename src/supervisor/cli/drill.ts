@@ -14,7 +14,7 @@ import type { CliIo, Verb } from "./verb.ts";
 
 const EXIT_CODES = `
 Exit codes: 0 everything was restored within the objectives, 1 it was not, 2 usage or config, 5 no room or the record cannot be
-written, 7 another drill is under way, 75 the deadline of 12 hours is over.`;
+written, 7 another drill is under way, 75 the worker hung, or its deadline of 12 hours is over.`;
 
 interface Options extends PlaceOptions {
   readonly store?: string;

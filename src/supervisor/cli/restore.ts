@@ -6,6 +6,7 @@ import { InvalidArgumentError } from "commander";
 import { upBots } from "../../actions/backup/restore-bots.ts";
 import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
+import { HANG_BOUNDS } from "../../core/hang.ts";
 import { guessText } from "../../core/nearest.ts";
 import type { RestoreFrom, RestoreJob } from "../../core/restore-job.ts";
 import { systemClock } from "../../platform/clock.ts";
@@ -31,7 +32,8 @@ import type { CliIo, Verb } from "./verb.ts";
 const EXIT_CODES = `
 Exit codes: 0 done, 1 done but a bot did not start, or interrupted, 2 usage or config, 3 the backup cannot be read or
 the target is in use, 4 the backup is damaged, 5 no room, 7 busy, 8 failed and taken back, 9 failed half-way, 10 no
-backup for that time, 75 the deadline of 12 hours is over.`;
+backup for that time, 75 the worker hung, or its deadline of 12 hours is over.`;
+
 interface Options extends PlaceOptions {
   readonly at?: Date;
   readonly id?: string;
@@ -300,6 +302,7 @@ async function runRestore(
   try {
     const end = await runDeed("restore", job, {
       clock: systemClock,
+      hang: RESTORE_BOUNDS,
       onStart: (started) => (worker = started),
       onLine: (line) => {
         if (line.kind === "step") touching = line.touching;
@@ -313,6 +316,9 @@ async function runRestore(
     await settleFirst(loaded, io);
   }
 }
+
+/** A server may build an index for longer than anybody should wait for one: a person is there to judge that. */
+const RESTORE_BOUNDS = { ...HANG_BOUNDS, waitMs: undefined };
 
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 

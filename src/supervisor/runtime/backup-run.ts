@@ -1,5 +1,6 @@
 /** Runs one deed on the backups of one target in a worker: its job from the config, its lines as they come, its end. */
 import { join } from "node:path";
+import { HANG_BOUNDS, type HangBounds } from "../../core/hang.ts";
 import { BACKUP_EXIT, type BackupJob, type BackupLine, type JobTarget, type VerifyJob } from "../../core/backup-job.ts";
 import type { SettleJob, WalJob } from "../../core/restore-job.ts";
 import type { PgBackRestSettings } from "../../core/pgbackrest.ts";
@@ -16,7 +17,7 @@ import type { LoadedConfig } from "./config/load.ts";
 const MAX_IDENTITY_BYTES = 65_536;
 const MAX_PASSWORD_BYTES = 4_096;
 const MAX_RECORD_BYTES = 65_536;
-/** Longest time of one worker: half a day of reading and proving is a target that needs another method. */
+/** Longest time of one worker that moves on: half a day of reading and proving is a target that needs another method. */
 const DEADLINE_MS = 12 * 3_600_000;
 /** Memory above which a worker is killed: it holds some frames of 4 MiB, and SQLite's and the cryptography's own. */
 const MEMORY_BYTES = 512 * 1_024 ** 2;
@@ -35,6 +36,8 @@ export interface DeedEnd {
   readonly code: number;
   /** Why it failed; `undefined` when it succeeded. */
   readonly failure: string | undefined;
+  /** How we ended the worker, or the kernel or a stranger did: it could not write any record. Absent: it ended by itself. */
+  readonly killed?: "hung" | "deadline" | "memory" | "signal";
 }
 
 /** What somebody must hear of; `undefined`: it was done, or another process is at it already. */
@@ -51,6 +54,10 @@ interface RunOptions {
   readonly work?: string;
   /** Default: 12 h. */
   readonly deadlineMs?: number | undefined;
+  /** When the worker counts as hung; default: `HANG_BOUNDS`. */
+  readonly hang?: HangBounds | undefined;
+  /** Program of the worker instead of our own, for tests. */
+  readonly program?: readonly string[];
 }
 
 /** The directories that a target is backed up to, in order of the config. */
@@ -255,7 +262,7 @@ type SettledLine = Extract<BackupLine, { kind: "settled" }>;
 export async function runDeed(
   action: string,
   job: object,
-  { clock, onLine, onStart, work, deadlineMs = DEADLINE_MS }: RunOptions,
+  { clock, onLine, onStart, work, deadlineMs = DEADLINE_MS, hang = HANG_BOUNDS, program }: RunOptions,
 ): Promise<DeedEnd> {
   let failure: string | undefined;
   try {
@@ -263,9 +270,11 @@ export async function runDeed(
       args: ["__action", action],
       job: JSON.stringify(job),
       deadlineMs,
+      hang,
       memory: MEMORY_BYTES,
       clock,
       work,
+      ...(program === undefined ? {} : { program }),
       onLine: (text) => {
         const line = readLine(text);
         if (line === undefined) return;
@@ -274,17 +283,43 @@ export async function runDeed(
       },
     });
     onStart?.(worker);
-    const { code, signal, timedOut, outgrown } = await worker.done;
-    if (code === BACKUP_EXIT.done) return { code, failure: undefined };
-    const ended = signal === null ? `the worker ended with code ${code ?? "?"}` : `the worker was ended by ${signal}`;
-    if (timedOut) return { code: BACKUP_EXIT.deadline, failure: "the worker overran its deadline" };
-    return {
-      code: code ?? BACKUP_EXIT.space,
-      failure: failure ?? (outgrown ? "the worker needed too much memory" : ended),
-    };
+    return endOf(await worker.done, failure);
   } catch (error) {
     return { code: BACKUP_EXIT.usage, failure: error instanceof Error ? error.message : String(error) };
   }
+}
+
+function endOf(
+  { code, signal, timedOut, outgrown, hung }: Awaited<Worker["done"]>,
+  failure: string | undefined,
+): DeedEnd {
+  if (code === BACKUP_EXIT.done) return { code, failure: undefined };
+  if (hung !== undefined) return { code: BACKUP_EXIT.deadline, failure: hung, killed: "hung" };
+  if (timedOut) return { code: BACKUP_EXIT.deadline, failure: "the worker overran its deadline", killed: "deadline" };
+  if (signal === null)
+    return { code: code ?? BACKUP_EXIT.space, failure: failure ?? `the worker ended with code ${code ?? "?"}` };
+  const why = outgrown ? "the worker needed too much memory" : `the worker was ended by ${signal}`;
+  return { code: BACKUP_EXIT.space, failure: failure ?? why, killed: outgrown ? "memory" : "signal" };
+}
+
+/** Makes one backup; a run whose worker was killed counts as a failed one in the record all the same. Never throws. */
+export async function runBackup(job: BackupJob, options: RunOptions): Promise<DeedEnd> {
+  const end = await runDeed("backup", job, options);
+  if (job.trigger !== "pre-restore") await noteKilled(job, "store", end, options.clock);
+  return end;
+}
+
+/** Where the worker could not write it: the schedule goes by it, and status shows it. Never throws. */
+export async function noteKilled(
+  job: Pick<BackupJob, "record" | "store"> & { readonly target: { readonly name: string } },
+  stage: "store" | "remote",
+  { killed, failure }: DeedEnd,
+  clock: Clock,
+): Promise<void> {
+  if (killed === undefined || failure === undefined) return;
+  // With its schemas, which the daemon does without as a rule.
+  const { writeRecord } = await import("../../actions/backup/record.ts");
+  writeRecord(job, clock, { kind: "failure", stage, reason: failure });
 }
 
 export function recordPath(stateDir: string, { target, store }: Place): string {

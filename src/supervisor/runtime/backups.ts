@@ -25,6 +25,7 @@ import {
   keyOf,
   placesOf,
   readRecord,
+  runBackup,
   runDeed,
   settleOnServer,
   troubleOf,
@@ -288,7 +289,7 @@ export class Backups {
 
   async #deed(place: Place, job: BackupJob): Promise<Tried> {
     const { clock, say } = this.#deps;
-    const end = await runDeed("backup", job, {
+    const end = await runBackup(job, {
       clock,
       work: keyOf(place),
       onLine: (line) => {

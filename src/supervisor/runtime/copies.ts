@@ -6,7 +6,16 @@ import type { RemoteDeed, RemoteJob, RemoteSettings } from "../../core/backup-re
 import type { Clock } from "../../platform/clock.ts";
 import { readAuthority } from "../../platform/authority.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { readIdentity, readRecord, recordPath, runDeed, placesOf, type DeedEnd, type Place } from "./backup-run.ts";
+import {
+  noteKilled,
+  placesOf,
+  readIdentity,
+  readRecord,
+  recordPath,
+  runDeed,
+  type DeedEnd,
+  type Place,
+} from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { lookInto } from "./stores.ts";
 
@@ -162,8 +171,10 @@ export async function probeStore(loaded: Loaded, store: string, clock: Clock): P
   }
 }
 
-export function runRemote(job: RemoteJob, options: Parameters<typeof runDeed>[2]): Promise<DeedEnd> {
-  return runDeed("remote-backups", job, options);
+export async function runRemote(job: RemoteJob, options: Parameters<typeof runDeed>[2]): Promise<DeedEnd> {
+  const end = await runDeed("remote-backups", job, options);
+  if (job.deed === "copy") await noteKilled({ ...job, target: { name: job.target } }, "remote", end, options.clock);
+  return end;
 }
 
 /** Copies that must be there whatever a listing says: of what lies here, and the last one that was made. */

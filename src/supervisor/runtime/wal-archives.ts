@@ -4,7 +4,17 @@ import type { WalJob } from "../../core/restore-job.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
 import type { Worker } from "../../platform/worker.ts";
-import { copyPlacesOf, keepsWal, placesOf, readRecord, runDeed, walJob, type Place } from "./backup-run.ts";
+import {
+  copyPlacesOf,
+  keepsWal,
+  placesOf,
+  readRecord,
+  runDeed,
+  troubleOf,
+  walJob,
+  type DeedEnd,
+  type Place,
+} from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { remoteOf } from "./copies.ts";
 
@@ -86,7 +96,7 @@ export class WalArchives {
     const { clock } = this.#deps;
     keeper.running = true;
     const startedMs = clock.monotonicMs();
-    const { code, failure } = await this.#follow(keeper);
+    const end = await this.#follow(keeper);
     keeper.running = false;
     keeper.worker = undefined;
     keeper.wal = withoutWorker(keeper.wal);
@@ -95,8 +105,9 @@ export class WalArchives {
     keeper.notBeforeMs = nowMs + keeper.pauseMs;
     keeper.pauseMs = Math.min(keeper.pauseMs * 2, LONGEST_PAUSE_MS);
     // One of the daemon before may still be ending; and one of an old config was ended by us.
-    if (code !== BACKUP_EXIT.busy && failure !== undefined && this.#keepers.includes(keeper))
-      this.#say(keeper, `the WAL of ${keeper.place.target} is not archived now: ${failure}`);
+    const trouble = walTroubleOf(end);
+    if (trouble !== undefined && this.#keepers.includes(keeper))
+      this.#say(keeper, `the WAL of ${keeper.place.target} is not archived now: ${trouble}`);
   }
 
   async #follow(keeper: Keeper): ReturnType<typeof runDeed> {
@@ -162,6 +173,11 @@ export class WalArchives {
     keeper.said = text;
     this.#deps.say("alert", text);
   }
+}
+
+/** As `troubleOf`; a worker that has archived for as long as one may run is begun anew, which is none. */
+export function walTroubleOf(end: DeedEnd): string | undefined {
+  return end.killed === "deadline" ? undefined : troubleOf(end);
 }
 
 /** Nobody knows how far behind it is while nobody receives it, nor whether there is room. */

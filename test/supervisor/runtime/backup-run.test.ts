@@ -1,10 +1,75 @@
-/** What the daemon makes of the end of a worker. */
-import { expect, test } from "vitest";
-import { BACKUP_EXIT } from "../../../src/core/backup-job.ts";
-import { troubleOf } from "../../../src/supervisor/runtime/backup-run.ts";
+/** What the daemon and the commands make of the end of a worker; one that hangs is a real one, stopped amid its work. */
+import { Database } from "bun:sqlite";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, onTestFinished, test } from "vitest";
+import { BACKUP_EXIT, type BackupJob } from "../../../src/core/backup-job.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { isLive } from "../../../src/platform/proc.ts";
+import { recordPath, readRecord, runBackup, troubleOf } from "../../../src/supervisor/runtime/backup-run.ts";
+
+/** Shortened: a worker is then missed in a second. */
+const HANG = { lookMs: 50, hungMs: 1_000, waitMs: undefined };
+const program = [process.execPath, join(import.meta.dirname, "../../../src/supervisor/main.ts")];
+const PLACE = { target: "state", store: "local" };
 
 test("troubleOf() is why a deed failed, but not that another process is at it", () => {
   expect(troubleOf({ code: BACKUP_EXIT.space, failure: "store: the disk is full" })).toBe("store: the disk is full");
   expect(troubleOf({ code: BACKUP_EXIT.busy, failure: "lock: another backup is under way" })).toBeUndefined();
   expect(troubleOf({ code: BACKUP_EXIT.done, failure: undefined })).toBeUndefined();
+});
+
+function jobIn(folder: string): BackupJob {
+  const path = join(folder, "bot.db");
+  using database = new Database(path);
+  database.exec("CREATE TABLE orders (filler BLOB)");
+  database.exec("INSERT INTO orders SELECT randomblob(1048576) FROM json_each('[1,2,3,4,5,6,7,8]')");
+  return {
+    version: 1,
+    target: { kind: "sqlite", name: PLACE.target, path },
+    store: PLACE.store,
+    folder: join(folder, "store"),
+    trigger: "schedule",
+    incremental: false,
+    compress: "none",
+    recipients: [],
+    verify: "L1",
+    retention: null,
+    tool: { name: "supervisor", version: "0" },
+    record: recordPath(folder, PLACE),
+  };
+}
+
+test("runBackup() ends a worker that was stopped amid its work; that is a failed run with its reason, and the next one makes the backup", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "backup-run-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const job = jobIn(folder);
+  let pid = 0;
+  const end = await runBackup(job, {
+    clock: systemClock,
+    program,
+    hang: HANG,
+    onStart: (worker) => (pid = worker.pid),
+    onLine: ({ kind }) => {
+      if (kind === "progress") process.kill(pid, "SIGSTOP");
+    },
+  });
+  const failure = "the worker hung and was ended: it was stopped for 1 s (SIGSTOP)";
+  expect(end).toEqual({ code: BACKUP_EXIT.deadline, failure, killed: "hung" });
+  expect(isLive(pid)).toBe(false);
+  const reason = { stage: "store", reason: failure };
+  expect(readRecord(folder, PLACE)).toMatchObject({ lastSuccess: null, lastError: reason, failuresInRow: 1 });
+  // What it had begun is no backup, and goes with the next run.
+  const named = (): string[] =>
+    readdirSync(join(job.folder, PLACE.target))
+      .map((name) => name.replace(/-.*/, ""))
+      .toSorted();
+  expect(named()).toEqual([".lock", ".tmp"]);
+  expect(await runBackup(job, { clock: systemClock, program, onLine: () => {} })).toEqual({
+    code: 0,
+    failure: undefined,
+  });
+  expect(named()).toEqual([".lock", "state"]);
+  expect(readRecord(folder, PLACE)).toMatchObject({ lastError: null, failuresInRow: 0 });
 });
