@@ -31,10 +31,11 @@ export interface TreeMarks {
    */
   readonly begunHere?: boolean;
   /**
-   * Time has passed since the main process ended, or may have, without us: when all of its session is gone, the pid can be another's, and
-   * what that one leaves is in a session of the same number. So a session without its leader proves nothing; see `listLeaderless`.
+   * What a session of the main process's number is once that process has ended. `watched`, which it is when nothing is said: its own, as
+   * nobody has had the number since. `unwatched`: its own, or that of a stranger who had the pid after it, for time has passed without
+   * us; so it proves nothing (see `listLeaderless`). `over`: a stranger's, as its own is proven gone.
    */
-  readonly unwatched?: boolean;
+  readonly session?: "watched" | "unwatched" | "over";
 }
 
 /** A living process of the tree; `UNSEEN` is the pid of one that has none here. */
@@ -71,22 +72,33 @@ export function holdsUnseen(cgroup: string | undefined): boolean {
 }
 
 /**
- * Living processes of the session that the main process opened, where its end was not watched and nothing else tells them for members:
- * they may be what it left, or that of a stranger who had the pid after it. None where the pid has another holder, for then the session was gone.
+ * Living processes of the session that the main process opened, which has ended, where nothing tells them for members: they may be what it
+ * left, or that of a stranger who had the pid after it. None where the pid has another holder, for then the session was gone.
  */
 export function listLeaderless(marks: TreeMarks, now?: Census): Member[] {
-  const { root, unwatched } = marks;
-  if (root === undefined || unwatched !== true) return [];
+  const { root, session = "watched" } = marks;
+  if (root === undefined || session === "over") return [];
   const leader = readStat(root.pid);
   // A zombie may be reaped before anybody is ended.
   if (leader !== undefined && (isAlive(leader) || leader.startTicks !== root.startTicks)) return [];
   const census = now ?? new Census();
-  const left = [...census.stats.values()].filter(
-    ({ session, startTicks }) => session === root.pid && startTicks >= root.startTicks,
-  );
+  const left = sessionOf(root, census);
   if (left.length === 0) return [];
   const members = new Set(listTree(marks, census).map(({ pid }) => pid));
   return left.filter(({ pid }) => !members.has(pid) && !census.ancestors.has(pid));
+}
+
+/** Whether nobody is left of the session that the main process opened: it never comes back, and who has its number later is a stranger. */
+export function isSessionOver(root: ProcessId, now?: Census): boolean {
+  if (stillLives(root.pid, root.startTicks)) return false;
+  const census = now ?? new Census();
+  const holder = census.stats.get(root.pid);
+  return (holder !== undefined && holder.startTicks !== root.startTicks) || sessionOf(root, census).length === 0;
+}
+
+/** The main process among them, where it lives. */
+function sessionOf(root: ProcessId, { stats }: Census): Member[] {
+  return [...stats.values()].filter((stat) => stat.session === root.pid && stat.startTicks >= root.startTicks);
 }
 
 /** Stands for "somebody lives": a member that no pid of ours names. */
@@ -168,7 +180,7 @@ function withRoot(
     (stat) =>
       fenced.has(stat.pid) ||
       known.get(stat.pid) === stat.startTicks ||
-      inSessionOf(root, stat, stats, marks.unwatched === true) ||
+      inSessionOf(root, stat, stats, marks.session) ||
       (marks.orphans === true && isAdopted(stat)) ||
       carriesMark(stat),
   );
@@ -182,12 +194,12 @@ function inSessionOf(
   root: ProcessId,
   stat: ProcessStat,
   stats: ReadonlyMap<number, ProcessStat>,
-  unwatched: boolean,
+  session: TreeMarks["session"] = "watched",
 ): boolean {
   if (stat.session !== root.pid || stat.startTicks < root.startTicks) return false;
   const leader = stats.get(root.pid);
   if (leader !== undefined) return leader.startTicks === root.startTicks;
-  return !unwatched && (stat.ppid === process.pid || stat.ppid === 1);
+  return session === "watched" && (stat.ppid === process.pid || stat.ppid === 1);
 }
 
 /** A child of ours that we did not start: its parent died and we are its subreaper. */

@@ -112,6 +112,48 @@ test.concurrent("whoever clears up after a dead supervisor ends also what the bo
   expect([isLive(pid ?? 0), isLive(Number(rig.read("child")))]).toEqual([false, false]);
 });
 
+test.concurrent("what a bot leaves in its session beside a parent that has left it holds the next start, named, until it is gone", async () => {
+  // Nothing but the session tells of the child: it has no mark, and its parent is in another session by then.
+  const inner = "sleep 600 & echo $! > child; exec setsid sh -c 'echo $$ > away; exec sleep 600'";
+  const main = '[ -e away ] && exec sleep 600; env -i sh -c "$0" & until [ -s away ]; do sleep 0.05; done; exit 1';
+  const bots = { bot: { command: ["sh", "-c", main, inner] }, other: { command: STAY } };
+  await using rig = new Rig({ bots, hideCgroups: true });
+  await rig.run();
+  const { reason } = await rig.botIn("stuck");
+  const child = Number(rig.read("child"));
+  expect(reason).toBe(`cannot be killed: ${child}`);
+  expect((await rig.bot()).generation).toBe(1);
+  expect(isLive(child)).toBe(true);
+  const text = `pid ${child}, which is in the session of main process`;
+  expect(rig.journal.filter(({ level, text: told }) => level === "alert" && told.includes(text))).toHaveLength(1);
+  await endProcess(child);
+  expect(await rig.botIn("running")).toMatchObject({ generation: 2 });
+  await endProcess(Number(rig.read("away")));
+});
+
+/** A bot, by that name, whose supervisor and main process are dead, and the child that it left in its session without a mark. */
+async function leaveChild(rig: Rig, name: string): Promise<number> {
+  await rig.run();
+  const { pid } = await rig.botUntil("it runs", ({ state }) => state === "running", undefined, name);
+  await until("its child is there", () => rig.read("child").trim() !== "");
+  await rig.endDaemon("SIGKILL");
+  await endProcess(pid ?? 0);
+  return Number(rig.read("child"));
+}
+
+const LEAVES = { command: ["sh", "-c", "env -i sleep 600 & echo $! > child; exec sleep 600"], account: "one" };
+
+test.concurrent("what may be of a bot that the config no longer names is left alone, and a person is told", async () => {
+  await using rig = new Rig({ bots: { bot: LEAVES, other: { command: STAY } }, hideCgroups: true });
+  const child = await leaveChild(rig, "bot");
+  rig.configure({ other: { command: STAY } });
+  await rig.run();
+  const text = `bot bot is not in the config any more: pid ${child}, which is in the session of main process`;
+  expect(rig.journal.filter((entry) => entry.level === "alert" && entry.text.includes(text))).toHaveLength(1);
+  expect(isLive(child)).toBe(true);
+  await endProcess(child);
+});
+
 test.concurrent("a bot whose identity a newer release wrote is held where there is another bot, and started once the file is gone", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
   await rig.run();

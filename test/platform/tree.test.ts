@@ -9,7 +9,7 @@ import { systemClock as clock } from "../../src/platform/clock.ts";
 import { children, isLive, listPids, readStat } from "../../src/platform/proc.ts";
 import type { ProcessId } from "../../src/platform/proc.ts";
 import { killTree } from "../../src/platform/kill-tree.ts";
-import { listLeaderless, listMarked, listTree } from "../../src/platform/tree.ts";
+import { isSessionOver, listLeaderless, listMarked, listTree } from "../../src/platform/tree.ts";
 import type { TreeMarks } from "../../src/platform/tree.ts";
 import { FIXTURES, markedEnvironment, until } from "./until.ts";
 
@@ -135,14 +135,32 @@ test("listTree() takes what a dead leader left in its session for the bot's only
   const pids = (more: Partial<TreeMarks>): number[] => listTree(marksOf(root, more)).map(({ pid }) => pid);
   expect(pids({})).toEqual([orphan]);
   // The leader may have been somebody else, who had the pid of a bot that had ended.
-  expect(pids({ unwatched: true })).toEqual([]);
+  expect(pids({ session: "unwatched" })).toEqual([]);
   // So it is neither ours nor nobody.
   const doubtful = (more: Partial<TreeMarks>): number[] => listLeaderless(marksOf(root, more)).map(({ pid }) => pid);
-  expect(doubtful({ unwatched: true })).toEqual([orphan]);
+  expect(doubtful({ session: "unwatched" })).toEqual([orphan]);
   expect(doubtful({})).toEqual([]);
-  expect(doubtful({ unwatched: true, known: strays })).toEqual([]);
+  expect([pids({ session: "over" }), doubtful({ session: "over" })]).toEqual([[], []]);
+  expect(doubtful({ session: "unwatched", known: strays })).toEqual([]);
   const { startTicks = 0 } = readStat(orphan) ?? {};
-  expect(listLeaderless(marksOf({ ...root, startTicks: startTicks + 1 }, { unwatched: true }))).toEqual([]);
+  expect(listLeaderless(marksOf({ ...root, startTicks: startTicks + 1 }, { session: "unwatched" }))).toEqual([]);
+});
+
+test("listLeaderless() names also where its end was watched whom nothing tells for a member: its parent has left the session", async () => {
+  const left = join(folder, "left");
+  const away = join(folder, "away");
+  // The parent is in a session of its own by then, without a mark, and lives.
+  const inner = `sleep 60 & echo $! > ${left}; exec setsid sh -c 'echo $$ > ${away}; exec sleep 60'`;
+  const root = start(["sh", "-c", `env -i sh -c "$0" & exec sleep 60`, inner]);
+  const orphan = await pidIn(left);
+  const parent = await pidIn(away);
+  for (const pid of [orphan, parent]) strays.push(await until("it lives", () => readStat(pid)));
+  expect(listTree(marksOf(root)).map(({ pid }) => pid)).toContain(orphan);
+  expect(listLeaderless(marksOf(root))).toEqual([]);
+  process.kill(root.pid, "SIGKILL");
+  await until("the root's end", () => !isLive(root.pid, root.startTicks));
+  expect(listTree(marksOf(root))).toEqual([]);
+  expect(listLeaderless(marksOf(root)).map(({ pid }) => pid)).toEqual([orphan]);
 });
 
 test("listTree() takes the session of a member that leads it for the bot's, also who has lost its parent, while the leader lives", async () => {
@@ -155,6 +173,24 @@ test("listTree() takes the session of a member that leads it for the bot's, also
   expect(new Set(listTree(marksOf(undefined)).map(({ pid }) => pid))).toEqual(new Set([root.pid, orphan]));
   expect(await killTree(marksOf(undefined), { clock })).toEqual([]);
   expect(isLive(orphan)).toBe(false);
+});
+
+test("isSessionOver() says so once nobody is left of it, and not before", async () => {
+  const left = join(folder, "left");
+  const root = start(["env", "-i", "sh", "-c", `sleep 60 & echo $! > ${left}; exec sleep 60`]);
+  const orphan = await pidIn(left);
+  const stat = await until("the orphan", () => readStat(orphan));
+  strays.push(stat);
+  expect(isSessionOver(root)).toBe(false);
+  process.kill(root.pid, "SIGKILL");
+  await until("the leader's end", () => !isLive(root.pid, root.startTicks));
+  expect(isSessionOver(root)).toBe(false);
+  process.kill(orphan, "SIGKILL");
+  await until("the orphan's end", () => !isLive(orphan, stat.startTicks));
+  expect(isSessionOver(root)).toBe(true);
+  // Who has the number now is in it, and nobody of the one that was there before.
+  const other = start(["sleep", "60"]);
+  expect([isSessionOver(other), isSessionOver({ ...other, startTicks: other.startTicks - 1 })]).toEqual([false, true]);
 });
 
 test("listTree() does not count zombies", async () => {

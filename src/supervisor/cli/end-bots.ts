@@ -8,7 +8,7 @@ import { sleep, systemClock, type Clock } from "../../platform/clock.ts";
 import { signalProcess } from "../../platform/process-handle.ts";
 import { listTree } from "../../platform/tree.ts";
 import { releaseControllers, unitCgroup } from "../../platform/release-controllers.ts";
-import { killAll, livingIn, livingText, type Fence } from "../runtime/fence.ts";
+import { doubtfulIn, doubtText, killAll, livingIn, livingText, type Fence } from "../runtime/fence.ts";
 import { takeLock } from "../runtime/installation.ts";
 import { marksOfRemains, surveyBots, type Remains } from "../runtime/survey.ts";
 import { findPlace, withConfig, type PlaceOptions } from "./place.ts";
@@ -69,8 +69,12 @@ async function endOne({ name, files, identity }: Remains, clock: Clock, io: CliI
   // Once the main process has ended, its session tells of nobody any more.
   const marks = { ...found, known: listTree(found) };
   const fence: Fence = [marks];
+  const tell = (pids: readonly number[]): void => {
+    const text = doubtText(pids, fence);
+    if (text !== undefined) io.err(`bot ${name}: ${text}`);
+  };
   const living = livingIn(fence);
-  if (living.length === 0) return;
+  if (living.length === 0) return tell(doubtfulIn(fence));
   io.err(`the daemon is dead and was to stop: ending ${livingText(living, fence)} of bot ${name}`);
   const { root } = marks;
   if (root !== undefined && living.includes(root.pid)) {
@@ -79,7 +83,9 @@ async function endOne({ name, files, identity }: Remains, clock: Clock, io: CliI
     await untilGone(fence, clock);
   }
   const survivors = await killAll(fence, clock);
-  if (survivors.length > 0) io.err(`cannot end ${livingText(survivors, fence)} of bot ${name}`);
+  if (survivors.length === 0) return;
+  io.err(`cannot end ${livingText(survivors, fence)} of bot ${name}`);
+  tell(survivors);
 }
 
 async function untilGone(fence: Fence, clock: Clock): Promise<void> {

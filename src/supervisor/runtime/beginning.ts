@@ -25,6 +25,7 @@ export function begin(bot: Bot, inside: Inside, how: Begin): void {
   const { carried, setLevel } = inside;
   if (held !== undefined) inside.hold(held);
   if (bot.doubt.text !== undefined) return holdBack(bot, inside, how);
+  bot.process.noteSessions(census);
   bot.limits.tellGaps();
   const { emergency, keptDown, vain } = meaningOf(order, plan.policy.emergency !== undefined);
   if (vain !== undefined) bot.order(vain);

@@ -2,7 +2,7 @@
 import type { Hook, State } from "../../core/lifecycle-types.ts";
 import type { Identity } from "../../core/identity.ts";
 import { adoptProcess, takeExit } from "../../platform/adopt.ts";
-import type { Census } from "../../platform/census.ts";
+import { Census } from "../../platform/census.ts";
 import { sleep } from "../../platform/clock.ts";
 import { processAgeSeconds } from "../../platform/proc.ts";
 import { UNSEEN, type TreeMarks } from "../../platform/tree.ts";
@@ -14,7 +14,7 @@ import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import { judgeBefore } from "./bot-setup.ts";
 import type { Level } from "./bot-signs.ts";
 import type { Dumps } from "./dumps.ts";
-import { killAll, leftOf, livingIn, livingText, type Fence } from "./fence.ts";
+import { doubtfulIn, doubtText, killAll, leftOf, livingIn, livingText, withoutSessions, type Fence } from "./fence.ts";
 import type { FlightRecorder } from "./flight-recorder.ts";
 import { Generation, type GenerationDeps } from "./generation.ts";
 import { runHook } from "./hooks.ts";
@@ -69,8 +69,8 @@ export class BotProcess {
   /** Ends the `preStop` that runs; `undefined` while none does. */
   #hook: AbortController | undefined;
   #outdated = false;
-  /** What was told last of a survivor that has no pid here. */
-  #toldUnseen: string | undefined;
+  /** What was told last of survivors that a person has to end. */
+  #told: string | undefined;
   /** Resolves when the runtime has seen the end of the last main process. */
   #exited: Promise<void> = Promise.resolve();
 
@@ -239,20 +239,34 @@ export class BotProcess {
     await Promise.race([this.#exited, sleep(clock, REAP_GRACE_MS, waited.signal)]);
     waited.abort();
     if (survivors.length > 0) {
-      this.#tellUnseen(survivors);
+      this.#tell(survivors);
+      this.noteSessions();
       return this.#post({ kind: "survivors", generation, pids: survivors });
     }
-    this.#toldUnseen = undefined;
+    this.#told = undefined;
     this.#earlier = [];
     return this.#settleGone(generation);
   }
 
-  /** Once for each: no pid names what a person has to end. */
-  #tellUnseen(survivors: readonly number[]): void {
-    if (!survivors.includes(UNSEEN)) return;
-    const text = `${livingText(survivors, this.fence)} cannot be ended from here; end its container, or write 1 to cgroup.kill of that cgroup`;
-    if (text !== this.#toldUnseen) this.#deps.fact("alert", text);
-    this.#toldUnseen = text;
+  /** Once for each: what a person has to end. */
+  #tell(survivors: readonly number[]): void {
+    const { fence } = this;
+    const unseen = `${livingText(survivors, fence)} cannot be ended from here; end its container, or write 1 to cgroup.kill of that cgroup`;
+    const text = survivors.includes(UNSEEN) ? unseen : doubtText(survivors, fence);
+    if (text !== undefined && text !== this.#told) this.#deps.fact("alert", text);
+    this.#told = text;
+  }
+
+  /**
+   * Sessions of earlier days that are seen to be over: by the time of the next sweep their numbers may be strangers', who are not to hold the
+   * bot. Never throws.
+   */
+  noteSessions(census?: Census): void {
+    try {
+      this.#earlier = withoutSessions(this.#earlier, census);
+    } catch {
+      // Unknown is not over.
+    }
   }
 
   /** Nothing of the start lives any more. */
@@ -296,7 +310,8 @@ export class BotProcess {
     const empty = starter.untouched ? starter.cgroup : undefined;
     try {
       const fence = this.fence.map((marks) => (marks.cgroup === empty ? { ...marks, cgroup: undefined } : marks));
-      const living = livingIn(fence, census);
+      const now = census ?? new Census();
+      const living = [...livingIn(fence, now), ...doubtfulIn(fence, now)];
       if (living.length === 0) this.#foundNobodyAtMs = this.#deps.clock.monotonicMs();
       return living;
     } catch {

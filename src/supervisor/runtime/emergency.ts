@@ -14,7 +14,7 @@ import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 import type { User } from "../../platform/user.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { runClose, type CloseEnd, type CloseRequest } from "./closing.ts";
-import { killAll, livingText, type Fence } from "./fence.ts";
+import { doubtText, killAll, livingText, type Fence } from "./fence.ts";
 import { IncidentArrears } from "./incident-arrears.ts";
 import { strangersText } from "./bot-setup.ts";
 import { strangersOf } from "./survey.ts";
@@ -198,7 +198,10 @@ export class Emergency {
     // The loop proved the bot gone; whatever was born since (a stray child of a hook) is ended before the worker looks.
     const survivors = await killAll(fence, clock);
     if (survivors.length > 0)
-      return this.#ended("refused", `${livingText(survivors, fence)} of the bot cannot be ended`);
+      return this.#ended(
+        "refused",
+        doubtText(survivors, fence) ?? `${livingText(survivors, fence)} of the bot cannot be ended`,
+      );
     const elsewhere = livesElsewhere(plan);
     if (elsewhere !== undefined) return this.#ended("refused", elsewhere);
     const onProgress = ({

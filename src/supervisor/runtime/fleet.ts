@@ -9,7 +9,7 @@ import { Bot } from "./bot.ts";
 import { openBotSocket, openBotSockets } from "./bot-socket.ts";
 import { BotSockets } from "./bot-sockets.ts";
 import type { BotConfig, Dirs } from "./config/load.ts";
-import { killAll, livingIn, livingText, type Fence } from "./fence.ts";
+import { doubtfulIn, doubtText, killAll, livingIn, livingText, type Fence } from "./fence.ts";
 import { installationOf } from "./installation.ts";
 import type { Journal } from "./journal.ts";
 import type { KnownSecrets } from "./known-secrets.ts";
@@ -235,15 +235,23 @@ export class Fleet {
         `pid ${elsewhere.pid} is bot ${name}, which ${elsewhere.doubt === undefined ? "another supervisor runs: it is left alone" : `another supervisor may run: it is left alone, end it if none does; ${elsewhere.doubt}`}`,
       );
     const fence = [marksOfRemains(files, elsewhere === undefined ? identity : undefined)];
-    const living = livingIn(fence);
-    if (living.length === 0) return;
+    const census = new Census();
+    const living = livingIn(fence, census);
+    if (living.length === 0) return this.#tellDoubt(name, doubtfulIn(fence, census), fence);
     this.#alert(`ending ${livingText(living, fence)} of bot ${name}, which is not in the config any more`);
     void this.#endAll(name, fence);
   }
 
   async #endAll(name: string, fence: Fence): Promise<void> {
     const survivors = await killAll(fence, this.#deps.clock);
-    if (survivors.length > 0) this.#alert(`cannot end ${livingText(survivors, fence)} of bot ${name}`);
+    if (survivors.length === 0) return;
+    this.#alert(`cannot end ${livingText(survivors, fence)} of bot ${name}`);
+    this.#tellDoubt(name, survivors, fence);
+  }
+
+  #tellDoubt(name: string, pids: readonly number[], fence: Fence): void {
+    const text = doubtText(pids, fence);
+    if (text !== undefined) this.#alert(`bot ${name} is not in the config any more: ${text}`);
   }
 
   #alert(text: string): void {

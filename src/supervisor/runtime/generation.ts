@@ -122,7 +122,7 @@ export class Generation {
       known: this.#known,
       orphans: alone(),
       begunHere: !this.adopted,
-      unwatched: this.#past,
+      session: this.#past ? "over" : "watched",
     };
   }
 

@@ -137,7 +137,7 @@ export function marksOfRemains(files: BotFiles, identity: Identity | undefined):
     cgroup: identity?.cgroup ?? undefined,
     root: identity === undefined ? undefined : processOf(identity),
     known: [],
-    unwatched: true,
+    session: "unwatched",
   };
 }
 

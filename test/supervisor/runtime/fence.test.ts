@@ -1,15 +1,17 @@
 import { randomUUID } from "node:crypto";
 import { afterEach, describe, expect, test } from "vitest";
 import { Census } from "../../../src/platform/census.ts";
-import { readStat } from "../../../src/platform/proc.ts";
+import { systemClock as clock } from "../../../src/platform/clock.ts";
+import { isLive, readStat } from "../../../src/platform/proc.ts";
 import type { TreeMarks } from "../../../src/platform/tree.ts";
-import { leftOf } from "../../../src/supervisor/runtime/fence.ts";
+import { doubtfulIn, doubtText, killAll, leftOf, withoutSessions } from "../../../src/supervisor/runtime/fence.ts";
 import { until } from "../../platform/until.ts";
 
+const endings: (() => Promise<void>)[] = [];
 const sleepers: { kill: (signal: "SIGKILL") => void; exited: Promise<number> }[] = [];
 afterEach(async () => {
   for (const sleeper of sleepers) sleeper.kill("SIGKILL");
-  await Promise.all(sleepers.splice(0).map(({ exited }) => exited));
+  await Promise.all([...sleepers.splice(0).map(({ exited }) => exited), ...endings.splice(0).map((end) => end())]);
 });
 
 function marks(...environ: readonly string[]): TreeMarks {
@@ -58,5 +60,55 @@ describe("leftOf()", () => {
     const root = readStat(await live(lasting, now));
     const old = await live(lasting, before);
     expect(leftOf([marks(lasting)], [{ ...marks(now), root }], new Census())).toEqual([old]);
+  });
+});
+
+/** The start of an earlier supervisor whose main process has ended, and what it left in its session without a mark. */
+async function ended() {
+  const leader = Bun.spawn({
+    cmd: ["env", "-i", "sh", "-c", "sleep 60 & echo $!"],
+    detached: true,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const root = readStat(leader.pid) ?? { pid: leader.pid, startTicks: 0 };
+  const { value } = await leader.stdout.getReader().read();
+  const pid = Number(new TextDecoder().decode(value));
+  const end = async (): Promise<void> => {
+    if (isLive(pid)) process.kill(pid, "SIGKILL");
+    await until("it has ended", () => !isLive(pid));
+  };
+  endings.push(end);
+  await leader.exited;
+  const earlier: TreeMarks = { ...marks(bot().start()), root, session: "unwatched" };
+  return { earlier, pid, end };
+}
+
+describe("killAll()", () => {
+  test("answers whom a main process that ended unwatched has left in its session, and leaves him alone", async () => {
+    const { earlier, pid, end } = await ended();
+    const fence = [marks(bot().lasting), earlier];
+    expect(await killAll(fence, clock)).toEqual([pid]);
+    expect(isLive(pid)).toBe(true);
+    expect(doubtfulIn(fence)).toEqual([pid]);
+    expect(doubtText([pid], fence)).toContain(
+      `pid ${pid}, which is in the session of main process ${earlier.root?.pid}`,
+    );
+    expect(doubtText([], fence)).toBe(undefined);
+    await end();
+    expect(await killAll(fence, clock)).toEqual([]);
+  });
+
+  test("leaves a session of that number out of account once its own is over", async () => {
+    const { earlier } = await ended();
+    expect(await killAll([{ ...earlier, session: "over" }], clock)).toEqual([]);
+  });
+});
+
+describe("withoutSessions()", () => {
+  test("takes a session for over once nobody is left of it", async () => {
+    const { earlier, end } = await ended();
+    expect(withoutSessions([earlier, marks()])).toEqual([earlier, marks()]);
+    await end();
+    expect(withoutSessions([earlier, marks()])).toEqual([{ ...earlier, session: "over" }, marks()]);
   });
 });
