@@ -154,6 +154,35 @@ test.concurrent("what may be of a bot that the config no longer names is left al
   await endProcess(child);
 });
 
+test.concurrent("a bot that is held for what one of its account has left is started once a person has taken that one's identity away", async () => {
+  await using rig = new Rig({ bots: { old: LEAVES, other: { command: STAY } }, hideCgroups: true });
+  const child = await leaveChild(rig, "old");
+  rig.configure({ bot: { command: STAY, account: "one" }, other: { command: STAY } });
+  await rig.run();
+  const reason = expect.stringContaining("also that of old, whose last main process");
+  expect(await rig.bot()).toMatchObject({ state: "halted", reason });
+  expect((await rig.cli("start", "bot")).code).toBe(1);
+  rmSync(rig.state("bots/old/identity.json"));
+  expect(await rig.cli("start", "bot")).toMatchObject({ code: 0, err: "" });
+  expect((await rig.bot()).state).toBe("running");
+  expect(isLive(child)).toBe(true);
+  await endProcess(child);
+});
+
+test.concurrent("an identity that cannot be read any more takes no doubt away", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
+  await rig.run();
+  const pid = await leaveInDoubt(rig);
+  await rig.run();
+  writeFileSync(rig.state("bots/bot/identity.json"), "torn");
+  expect((await rig.cli("start", "bot")).code).toBe(1);
+  expect(await rig.bot()).toMatchObject({ state: "halted", generation: 1 });
+  expect(isLive(pid)).toBe(true);
+  rmSync(rig.state("bots/bot/identity.json"));
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+  expect(isLive(pid)).toBe(false);
+});
+
 test.concurrent("a bot whose identity a newer release wrote is held where there is another bot, and started once the file is gone", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY }, other: { command: STAY } } });
   await rig.run();

@@ -29,7 +29,7 @@ export class BotDoubt {
   /** Throws what it finds, unless it is to be held. */
   constructor(deps: BotDoubtDeps) {
     this.#deps = deps;
-    this.#found = this.#judge(deps.census);
+    this.#found = this.#judge((each) => each, deps.census);
     if (this.#found !== undefined && deps.holdsDoubtful !== true) throw this.#found;
   }
 
@@ -54,20 +54,21 @@ export class BotDoubt {
   }
 
   async #lookAgain(): Promise<Error | undefined> {
-    let found = this.#judge();
+    let found = this.#judge(asOfNow);
     if (found === undefined) {
       const survivors = await this.#deps.end();
-      if (survivors !== undefined)
-        found = new Error(`cannot supervise ${this.#deps.plan.name}: ${survivors} of it cannot be ended`);
+      // The main process may have ended since the look, and what it leaves may bear no mark.
+      if (survivors === undefined) found = this.#judge(asOfNow);
+      else found = new Error(`cannot supervise ${this.#deps.plan.name}: ${survivors} of it cannot be ended`);
     }
     this.#found = found;
     return found;
   }
 
-  #judge(census?: Census): Error | undefined {
+  #judge(read: (each: Remains) => Remains, census?: Census): Error | undefined {
     const { plan, configured, closesOnly } = this.#deps;
     try {
-      const remains = this.#deps.remains.map((each) => (each.name === plan.name ? asOfNow(each) : each));
+      const remains = this.#deps.remains.map(read);
       const own = remains.find((each) => each.name === plan.name);
       refuseStrangers(plan, own?.identity, census);
       // Whoever only closes ends whatever bears the marks of the bot.
@@ -87,8 +88,17 @@ export function hintOf(error: Error): string | undefined {
   return "hint" in error && typeof error.hint === "string" ? error.hint : undefined;
 }
 
-/** A person may have taken its identity away meanwhile, as the hint says. */
-function asOfNow(own: Remains): Remains {
-  const identityReading = ownReading(own.name, readIdentityFile(own.files.identity));
-  return { ...own, identityReading, identity: identityReading.kind === "known" ? identityReading.identity : undefined };
+/** A person may have taken an identity away meanwhile, as the hint says. One that cannot be read is not taken away: what it said still counts. */
+function asOfNow(each: Remains): Remains {
+  const identityReading = ownReading(each.name, readIdentityFile(each.files.identity));
+  switch (identityReading.kind) {
+    case "known":
+      return { ...each, identityReading, identity: identityReading.identity };
+    case "absent":
+      return { ...each, identityReading, identity: undefined };
+    case "newer":
+      return { ...each, identityReading };
+    case "damaged":
+      return each;
+  }
 }
