@@ -9,6 +9,7 @@ import { gravestLockout, type Lockout } from "../../core/lockout.ts";
 import { cgroupPids } from "../../platform/cgroup.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { bootId, readEnviron, readProc, readStat, type ProcessId } from "../../platform/proc.ts";
+import { isForeignNamespace } from "../../platform/pid-namespace.ts";
 import { isListenedOn, listenerAt } from "../../platform/unix-listeners.ts";
 import { Census } from "../../platform/census.ts";
 import type { TreeMarks } from "../../platform/tree.ts";
@@ -218,9 +219,9 @@ export function supervisedElsewhere(files: BotFiles, identity: Identity | undefi
 
 const SOCKET = "SUPERVISOR_SOCKET=";
 
-/** After a reboot no process of the identity can be alive, and its pid is somebody else's. */
+/** After a reboot no process of the identity can be alive, and its pid is somebody else's; so is a number of another PID namespace here. */
 function processOf(identity: Identity): ProcessId | undefined {
-  if (identity.bootId !== bootId()) return undefined;
+  if (identity.bootId !== bootId() || isForeignNamespace(identity.place?.pids)) return undefined;
   return { pid: identity.pid, startTicks: identity.startTimeTicks };
 }
 

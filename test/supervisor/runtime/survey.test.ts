@@ -154,6 +154,9 @@ test("refuseDoubt() names what a dead main process has left in its session witho
     expect(() => refuseDoubt(plan, undefined, [kin])).toThrow(`of old, whose ${text}`);
     expect(() => refuseDoubt(plan, withoutProcess(before))).not.toThrow();
     expect(() => refuseDoubt(plan, { ...before, bootId: "another boot" })).not.toThrow();
+    // A number of another PID namespace, whose first process the supervisor was, names nobody here.
+    const place = { bootId: before.bootId, pids: "pid:[1]", first: true, cgroups: null };
+    expect(() => refuseDoubt(plan, { ...before, place })).not.toThrow();
     process.kill(left, "SIGKILL");
     await until("it is gone", () => !isLive(left));
     expect(() => refuseDoubt(plan, before)).not.toThrow();
