@@ -2,7 +2,7 @@
 import { writeSync } from "node:fs";
 import * as z from "zod";
 import { CLOSE_EXIT } from "../core/close-job.ts";
-import { BEAT_MS } from "../core/hang.ts";
+import { BEAT_VARIABLE } from "../core/hang.ts";
 import { systemClock } from "../platform/clock.ts";
 import type { Action } from "./contract.ts";
 
@@ -63,17 +63,22 @@ export async function runAction(name: string): Promise<number> {
   }
 }
 
-/** Says again and again that the loop turns, by a line with nothing in it: whoever reads lines sees none, and who is there to miss it does (hang-watch.ts). */
+/**
+ * Says as often as it is asked to that the loop turns, by a line with nothing in it: whoever reads lines sees none, and who is there to
+ * miss it does (hang-watch.ts). The returned function ends it.
+ */
 function beat(): () => void {
+  const everyMs = Number(process.env[BEAT_VARIABLE]);
+  if (!(everyMs > 0)) return () => {};
   const next = (): void => {
     try {
       writeSync(RESULT_FD, "\n");
     } catch {
       // Nobody is there, or does not read: that is no trouble of the deed.
     }
-    cancel = systemClock.after(BEAT_MS, next);
+    cancel = systemClock.after(everyMs, next);
   };
-  let cancel = systemClock.after(BEAT_MS, next);
+  let cancel = systemClock.after(everyMs, next);
   return () => cancel();
 }
 

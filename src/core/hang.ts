@@ -34,8 +34,15 @@ export interface HangBounds {
  */
 export const HANG_BOUNDS: HangBounds = { lookMs: 10_000, hungMs: 600_000, waitMs: 3 * 3_600_000 };
 
-/** Between two signs of a worker that its own loop turns, ms: many go into the time after which it is missed. */
-export const BEAT_MS = 30_000;
+/** In the environment of a worker: time between two signs that its own loop turns, ms; absent: nobody misses them. */
+export const BEAT_VARIABLE = "SUPERVISOR_WORKER_BEAT_MS";
+/** Signs in the time after which they are missed: one that is late, or a loop that is busy for a while, is no hang. */
+const BEATS = 20;
+
+/** For `BEAT_VARIABLE`. */
+export function beatMsOf({ hungMs }: Pick<HangBounds, "hungMs">): number {
+  return hungMs / BEATS;
+}
 
 /** Share of one core below which a process only looks whether there is something to do: some 20 looks a second take half a percent. */
 const BUSY_SHARE = 0.05;
@@ -95,14 +102,20 @@ export function hangOf(
   { beatMs = atMs }: Heard,
   { hungMs, waitMs = Number.POSITIVE_INFINITY }: HangBounds,
 ): string | undefined {
-  const quietMs = atMs - movedMs;
   // Whatever the others do: it comes to no end without this one.
-  if (atMs - stoppedMs >= hungMs) return `${HUNG}: ${look.stopped} was stopped for ${timeText(hungMs)} (SIGSTOP)`;
+  if (atMs - stoppedMs >= hungMs) return `${HUNG}: ${faultOf(look, hungMs)}`;
+  const quietMs = atMs - movedMs;
   if (quietMs < hungMs) return undefined;
-  if (atMs - blockedMs >= hungMs)
-    return `${HUNG}: ${look.blocked} waited for ${timeText(hungMs)} for a disk or a file system that does not answer`;
-  if (atMs - beatMs >= hungMs) return `${HUNG}: it gave no sign of life for ${timeText(hungMs)}`;
+  if (atMs - blockedMs >= hungMs || atMs - beatMs >= hungMs) return `${HUNG}: ${faultOf(look, hungMs)}`;
   return quietMs < waitMs ? undefined : `${HUNG}: what it waits for did nothing for ${timeText(waitMs)}`;
+}
+
+/** Its silence begins a moment before somebody is first seen to be stopped: what is seen names the cause, all the same. */
+function faultOf({ stopped, blocked }: WorkLook, ms: number): string {
+  if (stopped !== undefined) return `${stopped} was stopped for ${timeText(ms)} (SIGSTOP)`;
+  if (blocked !== undefined)
+    return `${blocked} waited for ${timeText(ms)} for a disk or a file system that does not answer`;
+  return `it gave no sign of life for ${timeText(ms)}`;
 }
 
 const HUNG = "the worker hung and was ended";

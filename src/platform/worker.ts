@@ -1,7 +1,7 @@
 /** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
 import { closeSync, constants, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { HANG_BOUNDS, type HangBounds, type Heard } from "../core/hang.ts";
+import { beatMsOf, BEAT_VARIABLE, HANG_BOUNDS, type HangBounds, type Heard } from "../core/hang.ts";
 import { createBotCgroup, favour, placeOfWork, removeCgroup } from "./cgroup.ts";
 import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -196,7 +196,7 @@ function startIn(request: WorkerRequest, cgroup: string | undefined) {
     const child = Bun.spawn({
       ...(cgroup === undefined ? {} : { cgroup }),
       cmd: [...(request.program ?? ownProgram()), ...request.args],
-      env: { ...minimalEnvironment(), ...request.env },
+      env: { ...minimalEnvironment(), ...askForBeats(request), ...request.env },
       detached: true,
       stdio: [Buffer.from(request.job), "ignore", stderr ?? "ignore", "socket-fd"],
       onExit: (ended) => void ownPids.delete(ended.pid),
@@ -222,6 +222,10 @@ function minimalEnvironment(): Record<string, string> {
       return value === undefined ? [] : [[name, value]];
     }),
   );
+}
+
+function askForBeats({ hang }: WorkerRequest): Record<string, string> {
+  return hang === undefined ? {} : { [BEAT_VARIABLE]: String(beatMsOf(hang)) };
 }
 
 /** Looks after deadline and memory until the returned function is called. */

@@ -4,6 +4,10 @@ import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
 import { callerName } from "../../src/supervisor/cli/caller.ts";
+import { systemClock } from "../../src/platform/clock.ts";
+import type { Worker } from "../../src/platform/worker.ts";
+import { backupJobs, runBackup } from "../../src/supervisor/runtime/backup-run.ts";
+import { loadConfig } from "../../src/supervisor/runtime/config/load.ts";
 import { missing } from "../actions/backup/postgres-rig.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
@@ -234,4 +238,25 @@ test.concurrent("upgrade backs up first what the config names, and refuses when 
   expect(done).toMatchObject({ code: 0, err: expect.stringMatching(/state-full-.* is stored in local first/) });
   const { out } = await rig.cli("backup", "list", "state", "--json");
   expect(JSON.parse(out)).toMatchObject({ backups: [{ trigger: "pre-upgrade", proven: "L1" }] });
+});
+
+function stopWorker({ pid }: Worker): void {
+  process.kill(pid, "SIGSTOP");
+}
+
+test.concurrent("a worker that was stopped is ended, which is a failed run that status names, and the next run makes the backup", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  fill(rig);
+  await rig.run();
+  const loaded = loadConfig({ file: rig.path("supervisor.yaml"), cwd: rig.folder, env: {} });
+  const jobs = backupJobs(loaded, { target: "state", store: "local" }, { trigger: "manual", version: "0" });
+  const hang = { lookMs: 50, hungMs: 1_000, waitMs: undefined };
+  for (const job of jobs) {
+    const options = { clock: systemClock, program: [rig.binary], hang, onStart: stopWorker, onLine: () => {} };
+    const failure = "the worker hung and was ended: it was stopped for 1 s (SIGSTOP)";
+    expect(await runBackup(job, options)).toEqual({ code: 75, failure, killed: "hung" });
+    expect((await rig.cli("status")).out).toContain(`state: the last backup to local failed: store: ${failure}`);
+  }
+  expect(await rig.cli("backup", "run", "state")).toMatchObject({ code: 0, err: "" });
+  expect((await rig.cli("status")).out).not.toContain("failed");
 });

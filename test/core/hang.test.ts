@@ -1,8 +1,9 @@
 /** When a worker counts as hung: by what was seen of it, and never for being slow. */
 import { describe, expect, test } from "vitest";
-import { BEAT_MS, foldLook, HANG_BOUNDS, hangOf, type HangState, type WorkLook } from "../../src/core/hang.ts";
+import { beatMsOf, foldLook, HANG_BOUNDS, hangOf, type HangState, type WorkLook } from "../../src/core/hang.ts";
 
 const { lookMs, hungMs } = HANG_BOUNDS;
+const BEAT_MS = beatMsOf(HANG_BOUNDS);
 const HOUR_MS = 3_600_000;
 const still: WorkLook = { members: "1:1", cpuMs: 0, bytes: 0, stopped: undefined, blocked: undefined };
 
@@ -47,6 +48,14 @@ describe("hangOf()", () => {
       expect(watch(HOUR_MS, told)).toEqual({ atMs: hungMs, why: `the worker hung and was ended: ${why}` });
     },
   );
+
+  test("names who is stopped also where the silence began before that was seen", () => {
+    const told: Told = { seen: (atMs) => (atMs < 2 * lookMs ? {} : { stopped: "it" }), beats: false };
+    expect(watch(HOUR_MS, told)).toEqual({
+      atMs: hungMs,
+      why: "the worker hung and was ended: it was stopped for 10 minutes (SIGSTOP)",
+    });
+  });
 
   test("counts from the last line on", () => {
     expect(watch(HOUR_MS, { beats: false, lineMs: 55_000 })?.atMs).toBe(60_000 + hungMs);

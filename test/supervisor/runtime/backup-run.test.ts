@@ -6,11 +6,13 @@ import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { BACKUP_EXIT, type BackupJob } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
+import type { RemoteJob } from "../../../src/core/backup-remote.ts";
 import { isLive } from "../../../src/platform/proc.ts";
-import { recordPath, readRecord, runBackup, troubleOf } from "../../../src/supervisor/runtime/backup-run.ts";
+import { recordPath, readRecord, runBackup, runDeed, troubleOf } from "../../../src/supervisor/runtime/backup-run.ts";
+import { S3Server } from "../../harness/s3-server.ts";
 
-/** Shortened: a worker is then missed in a second. */
-const HANG = { lookMs: 50, hungMs: 1_000, waitMs: undefined };
+/** Shortened: a worker is then missed in two seconds. */
+const HANG = { lookMs: 50, hungMs: 2_000, waitMs: undefined };
 const program = [process.execPath, join(import.meta.dirname, "../../../src/supervisor/main.ts")];
 const PLACE = { target: "state", store: "local" };
 
@@ -23,8 +25,7 @@ test("troubleOf() is why a deed failed, but not that another process is at it", 
 function jobIn(folder: string): BackupJob {
   const path = join(folder, "bot.db");
   using database = new Database(path);
-  database.exec("CREATE TABLE orders (filler BLOB)");
-  database.exec("INSERT INTO orders SELECT randomblob(1048576) FROM json_each('[1,2,3,4,5,6,7,8]')");
+  database.exec("CREATE TABLE orders (id INTEGER)");
   return {
     version: 1,
     target: { kind: "sqlite", name: PLACE.target, path },
@@ -48,14 +49,12 @@ test("runBackup() ends a worker that was stopped amid its work; that is a failed
   let pid = 0;
   const end = await runBackup(job, {
     clock: systemClock,
-    program,
+    program: [process.execPath, join(import.meta.dirname, "../../fixtures/backup-and-stop.ts"), "captured"],
     hang: HANG,
     onStart: (worker) => (pid = worker.pid),
-    onLine: ({ kind }) => {
-      if (kind === "progress") process.kill(pid, "SIGSTOP");
-    },
+    onLine: () => {},
   });
-  const failure = "the worker hung and was ended: it was stopped for 1 s (SIGSTOP)";
+  const failure = "the worker hung and was ended: it was stopped for 2 s (SIGSTOP)";
   expect(end).toEqual({ code: BACKUP_EXIT.deadline, failure, killed: "hung" });
   expect(isLive(pid)).toBe(false);
   const reason = { stage: "store", reason: failure };
@@ -72,4 +71,19 @@ test("runBackup() ends a worker that was stopped amid its work; that is a failed
   });
   expect(named()).toEqual([".lock", "state"]);
   expect(readRecord(folder, PLACE)).toMatchObject({ lastError: null, failuresInRow: 0 });
+});
+
+test("runDeed() leaves a worker that waits for a store and turns its loop to its deadline", async () => {
+  await using store = await S3Server.start();
+  store.fail("hang", "PUT", /check/);
+  const job: RemoteJob = {
+    deed: "probe",
+    version: 1,
+    target: "state",
+    store: "vault",
+    remote: store.settings({ timeoutMs: 60_000 }),
+  };
+  const options = { clock: systemClock, program, hang: HANG, onLine: () => {}, deadlineMs: 6_000 };
+  expect(await runDeed("remote-backups", job, options)).toMatchObject({ killed: "deadline" });
+  expect(store.sent("PUT")).toHaveLength(1);
 });
