@@ -71,6 +71,8 @@ export type Started =
 interface Place {
   readonly invocationId: string;
   readonly cgroup: string | undefined;
+  /** A start that has no cgroup is told by none, least of all by that of its bot, which may be empty. */
+  readonly place: StartPlace | undefined;
 }
 
 /** What follows from a plan and its environment file, whichever start it is. */
@@ -104,7 +106,6 @@ export class Starter {
   #held: string | undefined;
   #defined: Defined | undefined;
   #downSinceMs: number;
-  #place: StartPlace | undefined;
   /** Everything of the last start is proven dead, and the identity on disk names it still. */
   #gone = false;
 
@@ -130,7 +131,7 @@ export class Starter {
       const double = this.#double();
       // It may go away; a spent budget would close positions beside it.
       if (double !== undefined) return { kind: "failed", permanent: false, waits: true, reason: double };
-      const { invocationId, cgroup } = this.#takePlace();
+      const { invocationId, cgroup, place } = this.#takePlace();
       const fileEnv = readEnvFile(plan.config.envFile);
       const { definition, lasting } = this.#define(fileEnv);
       const env = { ...lasting, ...startEnvironment(generation, invocationId) };
@@ -150,7 +151,7 @@ export class Starter {
           onExit({ code, signal, oom: signal === "SIGKILL" && limits.wasOom() });
         },
       };
-      const start = { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition };
+      const start = { generation, restarts, restartsBy: { ...restartsBy }, invocationId, definition, place };
       this.#gone = false;
       // Killed once the process is there and before it is named: the next daemon must know the start, and whose account it has.
       this.#saveIdentity(this.#identityOf(start));
@@ -198,7 +199,7 @@ export class Starter {
     if (this.cgroup === undefined || this.#prepared !== undefined) return;
     const invocationId = newInvocationId();
     const cgroup = createFreshCgroup(this.cgroup, invocationId);
-    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup };
+    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup, place: placeHere(cgroup) };
     const past = this.#used.splice(0, this.#used.length - 1);
     this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
   }
@@ -303,7 +304,8 @@ export class Starter {
   #makePlace(): Place {
     const invocationId = newInvocationId();
     this.#used.length = 0;
-    return { invocationId, cgroup: this.#freshCgroup(invocationId) };
+    const cgroup = this.#freshCgroup(invocationId);
+    return { invocationId, cgroup, place: placeHere(cgroup) };
   }
 
   /**
@@ -321,7 +323,7 @@ export class Starter {
 
   /** What is written of a start: without `child` before it has one. */
   #identityOf(
-    start: Pick<Identity, "generation" | "restarts" | "restartsBy" | "invocationId" | "definition">,
+    start: Pick<Identity, "generation" | "restarts" | "restartsBy" | "invocationId" | "definition" | "place">,
     child?: ProcessId,
   ): Identity {
     const { plan } = this.#deps;
@@ -329,11 +331,9 @@ export class Starter {
       child === undefined
         ? NO_PROCESS
         : { bootId: bootId() ?? NO_PROCESS.bootId, pid: child.pid, startTimeTicks: child.startTicks };
-    this.#place ??= placeHere(this.cgroup);
     return {
       ...start,
       ...process,
-      ...(this.#place === undefined ? {} : { place: this.#place }),
       version: 1,
       account: plan.account,
       // Such a bot is ready as soon as it runs.

@@ -5,7 +5,8 @@ import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { GONE } from "../../../src/core/adoption.ts";
 import { NO_PROCESS, type Identity } from "../../../src/core/identity.ts";
-import { pidNamespace } from "../../../src/platform/pid-namespace.ts";
+import { detectCgroup, removeCgroup } from "../../../src/platform/cgroup.ts";
+import { pidNamespace, topOfCgroups } from "../../../src/platform/pid-namespace.ts";
 import { bootId } from "../../../src/platform/proc.ts";
 import { listMarked } from "../../../src/platform/tree.ts";
 import { BotLimits } from "../../../src/supervisor/runtime/bot-limits.ts";
@@ -26,6 +27,7 @@ const plan = planBot("bot", { ...botConfig("bot", { command: ["sleep", "60"] }),
 for (const dir of [plan.files.dir, dirname(plan.files.log)]) mkdirSync(dir, { recursive: true });
 
 const fact = (): void => {};
+const support = detectCgroup().base;
 
 function rig(more: Partial<StarterDeps> = {}, live?: LivePlan) {
   const clock = new FakeClock();
@@ -105,6 +107,33 @@ test("Starter says in the identity where a start was made, and no pid any more o
   expect(read()).toMatchObject({ bootId: bootId(), place });
   await end(next);
 });
+
+test.skipIf(support === undefined)(
+  "Starter names no tree of cgroups in the place of a start that could not have one: its bot's, which is empty, proves nothing of it",
+  async () => {
+    const cgroupBase = join(support ?? "", `starter-${process.pid}`);
+    mkdirSync(cgroupBase);
+    try {
+      const { starter, start } = rig({ cgroupBase });
+      const placeOf = () => {
+        const reading = readIdentityFile(plan.files.identity);
+        return reading.kind === "known" ? reading.identity.place : undefined;
+      };
+      const fenced = start();
+      expect(placeOf()?.cgroups).toBe(topOfCgroups(cgroupBase));
+      await end(fenced);
+      starter.release();
+      // The bot's own, and none below it.
+      writeFileSync(join(cgroupBase, "cgroup.max.descendants"), "1");
+      const bare = start();
+      expect(placeOf()).toMatchObject({ pids: pidNamespace(), cgroups: null });
+      await end(bare);
+      starter.release();
+    } finally {
+      removeCgroup(cgroupBase);
+    }
+  },
+);
 
 test("Starter leaves no place in the identity of a start that could not be made", () => {
   const absent = { ...plan, config: { ...plan.config, command: [join(root, "absent")] } };
