@@ -23,7 +23,10 @@ export interface WorkerRequest {
   readonly deadlineMs: number;
   /** Resident memory of its own, mapped files left out, above which it is killed, bytes; looked at each second. */
   readonly memory?: number;
-  /** It is killed when it no longer moves on, well before its deadline; absent: its deadline is short. */
+  /**
+   * It is killed when it no longer moves on, well before its deadline, and is not waited for when a dead disk holds it then: whoever begins
+   * another one looks at `isAtWork`. Absent: its deadline is short.
+   */
   readonly hang?: HangBounds;
   /** What it works on, for `isAtWork`; absent: nobody asks. */
   readonly work?: string | undefined;
@@ -70,13 +73,13 @@ interface WorkerEnd {
   readonly timedOut: boolean;
   /** Killed for its memory. */
   readonly outgrown: boolean;
-  /** Why it was killed as one that hangs; absent: it was not. What waits for a dead disk may outlive even that. */
+  /** Why it was killed as one that hangs; absent: it was not. */
   readonly hung?: string;
 }
 
 export interface Worker {
   readonly pid: number;
-  /** Resolves when the worker is gone and its last line was handed on; never rejects. */
+  /** Resolves when the worker is gone (as for `hang`: or cannot be killed), and its last line was handed on; never rejects. */
   readonly done: Promise<WorkerEnd>;
   /** Kills the worker and whatever it started. */
   readonly kill: () => void;
@@ -88,7 +91,7 @@ const MAX_LINE_BYTES = 1_048_576;
 const MEMORY_CHECK_MS = 1_000;
 /** Wait for the end of descriptor 3 once the worker is gone: a grandchild may hold it. */
 const HELD_PIPE_WAIT_MS = 1_000;
-/** Time for one that hangs to die of SIGKILL, ms: where its disk is dead it does so once that answers, and is not waited for. */
+/** Time to die of SIGKILL, ms. Who waits for a dead disk does so once that answers, without another step of its own, and is not waited for. */
 const UNDYING_WAIT_MS = 5_000;
 /** Page of /proc/PID/stat: 4 KiB on x86-64 and on the arm64 kernels that Bun supports by default. */
 const PAGE_BYTES = 4_096;
@@ -108,7 +111,11 @@ export function startWorker(request: WorkerRequest): Worker {
       : { ...root, endsAtMs: clock.monotonicMs() + request.deadlineMs, memory: request.memory, work: request.work };
   if (running !== undefined) runningWorkers.add(running);
   const fate: { timedOut: boolean; outgrown: boolean; hung?: string } = { timedOut: false, outgrown: false };
+  const { hang: bounds } = request;
+  const undying = Promise.withResolvers<void>();
+  let stopWaiting: (() => void) | undefined;
   const kill = (): void => {
+    if (bounds !== undefined) stopWaiting ??= clock.after(UNDYING_WAIT_MS, undying.resolve);
     if (root === undefined) child.kill("SIGKILL");
     else void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
   };
@@ -124,14 +131,10 @@ export function startWorker(request: WorkerRequest): Worker {
       request.onLine(line);
     },
   });
-  const undying = Promise.withResolvers<void>();
-  let stopWaiting: (() => void) | undefined;
   const onHang = (why: string): void => {
     fate.hung = why;
     kill();
-    stopWaiting = clock.after(UNDYING_WAIT_MS, undying.resolve);
   };
-  const { hang: bounds } = request;
   const stopHangWatch = bounds && root && watchHang({ root, clock, bounds, heard: () => ({ lineMs, beatMs }), onHang });
   void child.exited.then(() => running !== undefined && runningWorkers.delete(running));
   const done = Promise.race([child.exited, undying.promise]).then(async () => {

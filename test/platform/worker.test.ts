@@ -12,6 +12,7 @@ import { systemClock } from "../../src/platform/clock.ts";
 import { ownPids } from "../../src/platform/subreaper.ts";
 import { isAtWork, keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
 import type { WorkerRequest } from "../../src/platform/worker.ts";
+import { freezerMount, makeFreezer } from "../chaos/freezer.ts";
 import { FakeClock } from "../harness/fake-clock.ts";
 import { FIXTURES, until } from "./until.ts";
 
@@ -184,3 +185,25 @@ test("startWorker() leaves a worker that computes and says nothing", async () =>
   const busy = start(["-c", "while :; do :; done"], { program: ["/bin/sh"], hang: HANG, deadlineMs: 2_000 });
   expect(await busy.done).toEqual({ code: null, signal: "SIGKILL", timedOut: true, outgrown: false });
 });
+
+test.runIf(freezerMount !== undefined).each([
+  [
+    "hangs",
+    { hang: HANG },
+    { hung: "the worker hung and was ended: it waited for 1 s for a disk or a file system that does not answer" },
+  ],
+  ["overruns its deadline", { hang: HANG_BOUNDS, deadlineMs: 500 }, { timedOut: true }],
+] satisfies readonly (readonly [string, Partial<WorkerRequest>, object])[])(
+  "startWorker() waits no longer for one that %s and cannot be killed, which counts as at work until it is gone",
+  { timeout: 30_000 },
+  async (_, request, fate) => {
+    using freezer = makeFreezer();
+    const work = crypto.randomUUID();
+    const { pid, done } = start(["hang"], { ...request, work });
+    freezer.freeze(pid);
+    expect(await done).toEqual({ code: null, signal: null, timedOut: false, outgrown: false, ...fate });
+    expect([isLive(pid), isAtWork(work)]).toEqual([true, true]);
+    freezer.thaw();
+    await until("it is gone", () => !isAtWork(work));
+  },
+);

@@ -3,10 +3,11 @@ import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import type { WalJob } from "../../core/restore-job.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
-import type { Worker } from "../../platform/worker.ts";
+import { isAtWork, type Worker } from "../../platform/worker.ts";
 import {
   copyPlacesOf,
   keepsWal,
+  keyOf,
   placesOf,
   readRecord,
   runDeed,
@@ -82,7 +83,7 @@ export class WalArchives {
   look(): void {
     const nowMs = this.#deps.clock.monotonicMs();
     for (const keeper of this.#keepers) {
-      if (keeper.running || nowMs < keeper.notBeforeMs) continue;
+      if (keeper.running || isAtWork(workOf(keeper.place)) || nowMs < keeper.notBeforeMs) continue;
       if ((readRecord(this.#loaded.dirs.stateDir, keeper.place)?.lastSuccess ?? null) !== null) void this.#run(keeper);
     }
   }
@@ -119,6 +120,7 @@ export class WalArchives {
         { ...walJob(this.#loaded, place), copies: this.#copiesOf(place) },
         {
           clock,
+          work: workOf(place),
           onStart: (worker) => (keeper.worker = worker),
           onLine: (line) => {
             if (line.kind === "wal") noteWal(keeper, line);
@@ -173,6 +175,11 @@ export class WalArchives {
     keeper.said = text;
     this.#deps.say("alert", text);
   }
+}
+
+/** As in `WorkerRequest`; beside it a backup of the same place may be made. */
+function workOf(place: Place): string {
+  return `WAL of ${keyOf(place)}`;
 }
 
 /** As `troubleOf`; a worker that has archived for as long as one may run is begun anew, which is none. */
