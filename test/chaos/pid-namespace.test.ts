@@ -40,11 +40,18 @@ test.skipIf(refused)(
       process.kill(daemon, "SIGTERM");
       await unshare.exited;
     } finally {
-      unshare.kill("SIGKILL");
-      await unshare.exited;
+      await endNamespace(unshare);
     }
   },
 );
+
+/** Its first process ends after all others (pid_namespaces(7)), and after the program that made the namespace. */
+async function endNamespace(unshare: Pick<Bun.Subprocess, "pid" | "kill" | "exited">): Promise<void> {
+  const first = children(unshare.pid);
+  unshare.kill("SIGKILL");
+  await unshare.exited;
+  await until("its namespace has ended", () => !first.some((pid) => isLive(pid)));
+}
 
 /** A PID namespace whose first process outlives the supervisor in it, as the init of a container does. */
 function runBeside(rig: Rig, run: readonly string[]) {
@@ -53,8 +60,7 @@ function runBeside(rig: Rig, run: readonly string[]) {
   return {
     daemon: (): number => children(children(unshare.pid)[0] ?? 0)[0] ?? 0,
     async [Symbol.asyncDispose]() {
-      unshare.kill("SIGKILL");
-      await unshare.exited;
+      await endNamespace(unshare);
     },
   };
 }
@@ -91,8 +97,7 @@ test.skipIf(refused || detectCgroup().base === undefined)(
       });
       expect(isLive(bot)).toBe(false);
     } finally {
-      second.kill("SIGKILL");
-      await second.exited;
+      await endNamespace(second);
     }
   },
 );
