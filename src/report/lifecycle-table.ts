@@ -48,7 +48,7 @@ const states: { readonly [S in StateKind]: StateWords } = {
     operator: "Look at the account, then `arm --reason TEXT`; `--accept-positions` where it is not proven flat.",
   },
   stuck: {
-    means: `Something of the bot survived SIGKILL (a process in uninterruptible sleep). It may still trade, so nothing is started or closed; it is swept again every ${formatDuration(SWEEP_RETRY_MS)}.`,
+    means: `Something of the bot survived SIGKILL (a process in uninterruptible sleep), or may be of it and cannot be told. It may still trade, so nothing is started or closed; it is swept again every ${formatDuration(SWEEP_RETRY_MS)}.`,
     operator: "End the named processes, or reboot. Close positions by hand if they cannot wait.",
   },
 };
