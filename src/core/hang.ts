@@ -20,10 +20,14 @@ export interface WorkLook {
 export interface HangBounds {
   /** Time between two looks, ms. */
   readonly lookMs: number;
-  /** Somebody is stopped; or nothing moves, and somebody waits for a disk or does not even turn its own loop, ms. */
-  readonly hungMs: number;
+  /** Somebody is stopped, ms. */
+  readonly stoppedMs: number;
+  /** Nothing moves, and somebody waits for a disk or does not even turn its own loop, ms; `undefined`: as long as its deadline. */
+  readonly hungMs: number | undefined;
   /** Nothing moves, and it waits for somebody else, as a server, ms; `undefined`: as long as its deadline. */
   readonly waitMs: number | undefined;
+  /** Nobody looks at what it has started, which has bounds of its own. */
+  readonly alone?: true;
 }
 
 /**
@@ -32,7 +36,12 @@ export interface HangBounds {
  * for longer: that one may count 2 TiB of rows at 200 MiB/s, a dump of Redis has an hour, and TCP gives up a dead host after 2 h 11 min
  * (tcp(7)), so that the program itself says why.
  */
-export const HANG_BOUNDS: HangBounds = { lookMs: 10_000, hungMs: 600_000, waitMs: 3 * 3_600_000 };
+export const HANG_BOUNDS = {
+  lookMs: 10_000,
+  stoppedMs: 600_000,
+  hungMs: 600_000,
+  waitMs: 3 * 3_600_000,
+} as const satisfies HangBounds;
 
 /** In the environment of a worker: time between two signs that its own loop turns, ms; absent: nobody misses them. */
 export const BEAT_VARIABLE = "SUPERVISOR_WORKER_BEAT_MS";
@@ -40,7 +49,7 @@ export const BEAT_VARIABLE = "SUPERVISOR_WORKER_BEAT_MS";
 const BEATS = 20;
 
 /** For `BEAT_VARIABLE`. */
-export function beatMsOf({ hungMs }: Pick<HangBounds, "hungMs">): number {
+export function beatMsOf(hungMs: number): number {
   return hungMs / BEATS;
 }
 
@@ -98,12 +107,12 @@ export function foldLook(
 
 /** Why the worker is to be ended; `undefined`: it moves, or may still. */
 export function hangOf(
-  { look, lookedMs: atMs, movedMs, stoppedMs = atMs, blockedMs = atMs }: HangState,
+  { look, lookedMs: atMs, movedMs, stoppedMs: stoppedAtMs = atMs, blockedMs = atMs }: HangState,
   { beatMs = atMs }: Heard,
-  { hungMs, waitMs = Number.POSITIVE_INFINITY }: HangBounds,
+  { stoppedMs, hungMs = Number.POSITIVE_INFINITY, waitMs = Number.POSITIVE_INFINITY }: HangBounds,
 ): string | undefined {
   // Whatever the others do: it comes to no end without this one.
-  if (atMs - stoppedMs >= hungMs) return `${HUNG}: ${faultOf(look, hungMs)}`;
+  if (atMs - stoppedAtMs >= stoppedMs) return `${HUNG}: ${faultOf(look, stoppedMs)}`;
   const quietMs = atMs - movedMs;
   if (quietMs < hungMs) return undefined;
   if (atMs - blockedMs >= hungMs || atMs - beatMs >= hungMs) return `${HUNG}: ${faultOf(look, hungMs)}`;

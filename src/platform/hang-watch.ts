@@ -19,7 +19,7 @@ interface HangWatch {
 export function watchHang({ root, clock, bounds, heard, onHang }: HangWatch): () => void {
   let state: HangState | undefined;
   const look = (): void => {
-    const seen = lookAtWork(root);
+    const seen = lookAtWork(root, bounds.alone === true);
     // What cannot be seen now is looked at again: after some such looks nothing counts that was seen before.
     if (seen !== undefined) state = foldLook(state, seen, clock.monotonicMs(), heard(), bounds);
     const why = state === undefined ? undefined : hangOf(state, heard(), bounds);
@@ -31,7 +31,7 @@ export function watchHang({ root, clock, bounds, heard, onHang }: HangWatch): ()
 }
 
 /** `undefined`: it is gone, or nothing can be said of it now. */
-function lookAtWork(root: ProcessId): WorkLook | undefined {
+function lookAtWork(root: ProcessId, alone: boolean): WorkLook | undefined {
   try {
     if (readStat(root.pid)?.startTicks !== root.startTicks) return undefined;
     const members: string[] = [];
@@ -50,7 +50,7 @@ function lookAtWork(root: ProcessId): WorkLook | undefined {
       const name = pid === root.pid ? "it" : stat.comm;
       if (states.includes("T")) stopped ??= name;
       if (states.includes("D")) blocked ??= name;
-      found.push(...children(pid));
+      if (!alone) found.push(...children(pid));
     }
     return members.length === 0 ? undefined : { members: members.join(" "), cpuMs, bytes, stopped, blocked };
   } catch {

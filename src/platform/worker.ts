@@ -24,8 +24,8 @@ export interface WorkerRequest {
   /** Resident memory of its own, mapped files left out, above which it is killed, bytes; looked at each second. */
   readonly memory?: number;
   /**
-   * It is killed when it no longer moves on, well before its deadline, and is not waited for when a dead disk holds it then: whoever begins
-   * another one looks at `isAtWork`. Absent: its deadline is short.
+   * It is killed when it no longer moves on, well before its deadline. Where it has `hungMs`, it is not waited for when a dead disk holds it
+   * then: whoever begins another one looks at `isAtWork`. Absent: its deadline is short.
    */
   readonly hang?: HangBounds;
   /** What it works on, for `isAtWork`; absent: nobody asks. */
@@ -79,7 +79,7 @@ interface WorkerEnd {
 
 export interface Worker {
   readonly pid: number;
-  /** Resolves when the worker is gone (as for `hang`: or cannot be killed), and its last line was handed on; never rejects. */
+  /** Resolves when the worker is gone (where it has `hungMs`: or cannot be killed), and its last line was handed on; never rejects. */
   readonly done: Promise<WorkerEnd>;
   /** Kills the worker and whatever it started. */
   readonly kill: () => void;
@@ -115,7 +115,7 @@ export function startWorker(request: WorkerRequest): Worker {
   const undying = Promise.withResolvers<void>();
   let stopWaiting: (() => void) | undefined;
   const kill = (): void => {
-    if (bounds !== undefined) stopWaiting ??= clock.after(UNDYING_WAIT_MS, undying.resolve);
+    if (bounds?.hungMs !== undefined) stopWaiting ??= clock.after(UNDYING_WAIT_MS, undying.resolve);
     if (root === undefined) child.kill("SIGKILL");
     else void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
   };
@@ -228,7 +228,7 @@ function minimalEnvironment(): Record<string, string> {
 }
 
 function askForBeats({ hang }: WorkerRequest): Record<string, string> {
-  return hang === undefined ? {} : { [BEAT_VARIABLE]: String(beatMsOf(hang)) };
+  return hang?.hungMs === undefined ? {} : { [BEAT_VARIABLE]: String(beatMsOf(hang.hungMs)) };
 }
 
 /** Looks after deadline and memory until the returned function is called. */

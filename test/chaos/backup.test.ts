@@ -250,7 +250,7 @@ test.concurrent("a worker that was stopped is ended, which is a failed run that 
   await rig.run();
   const loaded = loadConfig({ file: rig.path("supervisor.yaml"), cwd: rig.folder, env: {} });
   const jobs = backupJobs(loaded, { target: "state", store: "local" }, { trigger: "manual", version: "0" });
-  const hang = { lookMs: 50, hungMs: 1_000, waitMs: undefined };
+  const hang = { lookMs: 50, stoppedMs: 1_000, hungMs: 1_000, waitMs: undefined };
   for (const job of jobs) {
     const options = { clock: systemClock, program: [rig.binary], hang, onStart: stopWorker, onLine: () => {} };
     const failure = "the worker hung and was ended: it was stopped for 1 s (SIGSTOP)";

@@ -136,6 +136,20 @@ test.concurrent("a close whose worker is killed goes on at once in another one",
   await expectFinishedOnce(rig, paper, incident);
 });
 
+test.concurrent("a close whose worker is stopped goes on in another one, long before its deadline", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  await slowOrders(paper);
+  const incident = await startClosing(rig, paper);
+  process.kill(findProcess(rig.folder, "__action", "close-positions") ?? Number.NaN, "SIGSTOP");
+  await rig.botUntil("the account is flat", ({ emergency }) => emergency.state === "flat", 40_000);
+  const told = "the close worker hung and was ended: it was stopped for 10 s (SIGSTOP); starting another one";
+  expect(rig.journal.filter(({ text }) => text === told)).toHaveLength(1);
+  await expectFinishedOnce(rig, paper, incident);
+});
+
 test.concurrent("orphans: stop ends the bot that a killed supervisor left before it starts the next: never two at once", async () => {
   await using rig = new Rig();
   const starts = rig.path("starts");

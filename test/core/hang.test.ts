@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { beatMsOf, foldLook, HANG_BOUNDS, hangOf, type HangState, type WorkLook } from "../../src/core/hang.ts";
 
 const { lookMs, hungMs } = HANG_BOUNDS;
-const BEAT_MS = beatMsOf(HANG_BOUNDS);
+const BEAT_MS = beatMsOf(HANG_BOUNDS.hungMs);
 const HOUR_MS = 3_600_000;
 const still: WorkLook = { members: "1:1", cpuMs: 0, bytes: 0, stopped: undefined, blocked: undefined };
 

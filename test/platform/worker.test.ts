@@ -170,15 +170,23 @@ test("keepWorker() ends one that was stopped, long before a deadline that is hou
 });
 
 /** Shortened: a worker is then missed in half a second. */
-const HANG = { lookMs: 50, hungMs: 600, waitMs: undefined };
+const HANG = { lookMs: 50, stoppedMs: 600, hungMs: 600, waitMs: undefined };
+
+/** A program that has started another one, which is stopped, and says its pid. */
+const NAMED = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done';
+const STOPPED_HELPER = ["-c", `sleep 600 & ${NAMED}; kill -STOP $!; echo $! >&3; wait`];
 
 test("startWorker() kills a worker that hangs with all that it has started, and says who is stopped", async () => {
-  const named = 'until [ "$(cat /proc/$!/comm)" = sleep ]; do :; done';
-  const helper = `sleep 600 & ${named}; kill -STOP $!; echo $! >&3; wait`;
-  const { lines, done } = start(["-c", helper], { program: ["/bin/sh"], hang: HANG });
+  const { lines, done } = start(STOPPED_HELPER, { program: ["/bin/sh"], hang: HANG });
   const hung = "the worker hung and was ended: sleep was stopped for 1 s (SIGSTOP)";
   expect(await done).toEqual({ code: null, signal: "SIGKILL", timedOut: false, outgrown: false, hung });
   await until("the helper is gone", () => !isLive(Number(lines[0])));
+});
+
+test("startWorker() does not look at what a worker has started where that has bounds of its own", async () => {
+  const hang = { ...HANG, hungMs: undefined, alone: true } as const;
+  const { done } = start(STOPPED_HELPER, { program: ["/bin/sh"], hang, deadlineMs: 2_000 });
+  expect(await done).toEqual({ code: null, signal: "SIGKILL", timedOut: true, outgrown: false });
 });
 
 test("startWorker() leaves a worker that computes and says nothing", async () => {

@@ -12,7 +12,7 @@ import { recordPath, readRecord, runBackup, runDeed, troubleOf } from "../../../
 import { S3Server } from "../../harness/s3-server.ts";
 
 /** Shortened: a worker is then missed in two seconds. */
-const HANG = { lookMs: 50, hungMs: 2_000, waitMs: undefined };
+const HANG = { lookMs: 50, stoppedMs: 2_000, hungMs: 2_000, waitMs: undefined };
 const program = [process.execPath, join(import.meta.dirname, "../../../src/supervisor/main.ts")];
 const PLACE = { target: "state", store: "local" };
 
