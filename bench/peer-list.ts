@@ -59,7 +59,9 @@ export function ours(supervisor: string, restart: object = { base: "0s", cap: "0
         name,
         { command: argv, stopTimeout: `${KILL_SECONDS}s`, restart, probes: [{ kind: "heartbeat", timeout: "60s" }] },
       ]);
-      write(join(folder, "supervisor.yaml"), JSON.stringify({ version: 1, bots: Object.fromEntries(bots) }));
+      // As people write it: YAML that names its folder.
+      const config = { version: 1, stateDir: join(folder, "state"), bots: Object.fromEntries(bots) };
+      write(join(folder, "supervisor.yaml"), Bun.YAML.stringify(config, undefined, 2));
       return rig.spawn([...ask(folder, "run")]);
     },
     status: (folder) => ask(folder, "status"),

@@ -30,9 +30,14 @@ export function withConfig(command: Command): Command {
 export async function findPlace(options: PlaceOptions, io: CliIo): Promise<Place> {
   const located = locateConfig({ file: options.config, env: io.env, cwd: io.cwd });
   const text = quickIo()?.readText(located.file, MAX_CONFIG_BYTES);
-  // A config that names none of the folders has the default ones; only one that does must be parsed and checked.
-  if (text !== undefined && !/stateDir|runtimeDir|logDir|\\/.test(text))
-    return { file: located.file, dirs: resolveDirs({}, located.file, io.env) };
+  if (text !== undefined) {
+    // A config that names none of the folders has the default ones; only one that does must be parsed and checked.
+    if (!/stateDir|runtimeDir|logDir|\\/.test(text))
+      return { file: located.file, dirs: resolveDirs({}, located.file, io.env) };
+    const { plainDirs } = await import("../runtime/config/plain-dirs.ts");
+    const dirs = plainDirs(text, located.file, io.env);
+    if (dirs !== undefined) return { file: located.file, dirs };
+  }
   const { loadDirs } = await import("../runtime/config/read.ts");
   return loadDirs({ file: options.config, env: io.env, cwd: io.cwd });
 }

@@ -31,10 +31,17 @@ const NULL_LIKE = /^(?:~|null)$/i;
 
 class NotPlain extends Error {}
 
-/** The data of the text `written`; `undefined` where the real parser must be asked. Never throws. */
-export function parsePlain(written: string): unknown {
+/**
+ * The data of the text `written`; `undefined` where the real parser must be asked. Never throws. References to the environment are
+ * for that one too, unless they are `kept` as the text that they stand in.
+ */
+export function parsePlain(
+  written: string,
+  { references }: { readonly references?: "kept" | undefined } = {},
+): unknown {
   const text = written.replace(COMMENT_LINE, "");
-  if (!PLAIN_TEXT.test(text) || text.includes("${") || MARKER.test(text)) return undefined;
+  if (!PLAIN_TEXT.test(text) || MARKER.test(text)) return undefined;
+  if (references === undefined && text.includes("${")) return undefined;
   try {
     const start = text.search(/\S/);
     if (start < 0) return undefined;
