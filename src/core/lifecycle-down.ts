@@ -7,6 +7,7 @@ import {
   carry,
   climb,
   countClosing,
+  countedRestart,
   isOrdered,
   lock,
   note,
@@ -17,7 +18,6 @@ import {
   unchanged,
 } from "./lifecycle-moves.ts";
 import type { Effect, Event, Of, Policy, State, Step } from "./lifecycle-types.ts";
-import { countRestart } from "./restart-reason.ts";
 import { pidsText } from "./pids-text.ts";
 
 type Down = Of<State, "stopped"> | Of<State, "backoff"> | Of<State, "halted"> | Of<State, "locked">;
@@ -83,16 +83,10 @@ export function stopWhileDown(_policy: Policy, state: Of<State, "backoff"> | Of<
 }
 
 export function onBackoffTimer(policy: Policy, state: Of<State, "backoff">, event: Of<Event, "elapsed">): Step {
-  if (event.timer === "backoff") return begin(policy, counted(state), event.atMs);
+  if (event.timer === "backoff") return begin(policy, countedRestart(state), event.atMs);
   if (event.timer === "closeAfter")
     return recover(policy, state, { trigger: "closeAfter", reason: "no healthy bot for the time of closeAfter" });
   return unchanged(state);
-}
-
-/** Only now it is a restart: whoever starts or stops the bot before this moment takes its place. The budget has counted it before. */
-function counted(state: Of<State, "backoff">): Of<State, "backoff"> {
-  const { restarts, restartsBy, lastExit } = state;
-  return { ...state, restarts: restarts + 1, restartsBy: countRestart(restartsBy, lastExit) };
 }
 
 export function onHaltedTimer(policy: Policy, state: Of<State, "halted">, event: Of<Event, "elapsed">): Step {

@@ -4,6 +4,7 @@ import type { CloseGoal } from "./close-goal.ts";
 import { formatDuration } from "./duration.ts";
 import { spendRestart } from "./budget.ts";
 import { CLOSE_RETRY_MS, retriesByItself, rungAt, type RungOutcome } from "./ladder.ts";
+import { countRestart } from "./restart-reason.ts";
 import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, Trigger } from "./lifecycle-types.ts";
 
 /** Pause between two tries to end what survived SIGKILL, ms. */
@@ -267,6 +268,31 @@ function restartOrGiveUp(
       setTimer("backoff", delayMs),
     ],
   };
+}
+
+/**
+ * The whole way from the end of a start to the next one in one step: where nothing lives of the last one, no hook is to run, and the
+ * backoff has no delay, there is nothing to wait for in between. `undefined`: there is.
+ */
+export function restartAtOnce(
+  policy: Policy,
+  state: Carried,
+  after: After,
+  at: { atMs: number; roll: number },
+): Step | undefined {
+  if (after.kind !== "restart" || policy.hooks.postStop) return undefined;
+  const waiting = restartOrGiveUp(policy, state, at, after.unbooked === true);
+  if (waiting.state.kind !== "backoff" || waiting.state.startAtMs > at.atMs) return undefined;
+  const begun = begin(policy, countedRestart(waiting.state), at.atMs);
+  const seal = { kind: "seal", generation: state.generation } as const;
+  const inBetween = waiting.effects.filter((effect) => effect.kind !== "setTimer" || effect.timer !== "backoff");
+  return { state: begun.state, effects: [...leaveWatch, seal, ...inBetween, ...begun.effects] };
+}
+
+/** Only now it is a restart: whoever starts or stops the bot before this moment takes its place. The budget has counted it before. */
+export function countedRestart(state: Of<State, "backoff">): Of<State, "backoff"> {
+  const { restarts, restartsBy, lastExit } = state;
+  return { ...state, restarts: restarts + 1, restartsBy: countRestart(restartsBy, lastExit) };
 }
 
 /** Enters the ladder. The lockout is on disk before the first rung runs: killed here, the next start goes on. */

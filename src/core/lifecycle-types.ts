@@ -205,6 +205,9 @@ export type Event = { readonly atMs: number } & (
       readonly code: number | null;
       readonly signal: string | null;
       readonly oom: boolean;
+      /** Nothing of the start lived any more when it was heard: there is nobody to sweep. */
+      readonly proven?: boolean;
+      readonly roll: number;
     }
   /** The whole process tree of the generation is proven gone. */
   | { readonly kind: "gone"; readonly generation: number; readonly roll: number }
@@ -229,6 +232,8 @@ export type Effect =
   | { readonly kind: "askToStop" }
   /** SIGKILL everything of the bot until nothing is left; ends as `gone` or `survivors`. */
   | { readonly kind: "sweep" }
+  /** Closes the books of the last start, which is proven gone; what else a sweep ends with. */
+  | { readonly kind: "seal"; readonly generation: number }
   | { readonly kind: "forbidOrders" }
   | { readonly kind: "permitOrders" }
   | { readonly kind: "runHook"; readonly hook: Hook }

@@ -9,6 +9,7 @@ import {
   isBooting,
   leaveWatch,
   note,
+  restartAtOnce,
   setTimer,
   SETTLED_MS,
   stopPolitely,
@@ -118,7 +119,10 @@ export function onResetBackoff(_policy: Policy, state: Of<State, "running">): St
 
 export function onExited(policy: Policy, state: Up, event: Of<Event, "exited">): Step {
   const exit = exitOf(event);
-  return sweepPhase({ ...state, lastExit: exit }, afterExit(policy, exit), event.atMs);
+  const known = { ...state, lastExit: exit };
+  const after = afterExit(policy, exit);
+  const restarted = event.proven === true ? restartAtOnce(policy, known, after, event) : undefined;
+  return restarted ?? sweepPhase(known, after, event.atMs);
 }
 
 /** What the kernel said about the end of the main process. */

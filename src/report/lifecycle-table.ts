@@ -111,7 +111,7 @@ const handlers: { readonly [name: string]: string } = {
   extendStart: "later deadline",
   extendStop: "later deadline",
   onResetBackoff: "backoff from its base",
-  onExited: "sweep, then as the policy says",
+  onExited: "sweep, then as the policy says; at once where nothing lives and nothing is to be waited for",
   reclock: "closeAfter goes on with its new length, begins or ends",
   newPolicyWhileStarting: "startTimeout and closeAfter with their new lengths",
   newPolicyWhileRunning: "resetAfter and closeAfter with their new lengths",

@@ -49,7 +49,7 @@ export function samples(atMs: number, generation: number): Samples {
     leaving: { kind: "leaving", ...now },
     extend: { kind: "extend", ...now, extendMs: 60 * S },
     resetBackoff: { kind: "resetBackoff", ...now },
-    exited: { kind: "exited", ...now, code: 1, signal: null, oom: false },
+    exited: { kind: "exited", ...now, code: 1, signal: null, oom: false, roll: 0 },
     gone: { kind: "gone", ...now, roll: 0 },
     survivors: { kind: "survivors", ...now, pids: [4_242] },
     hookEnded: { kind: "hookEnded", ...now, hook: "postStop", roll: 0 },

@@ -15,7 +15,7 @@ export const STEPS_TO_REST = 25;
 export const anyPolicy: fc.Arbitrary<Policy> = fc.record({
   restart: fc.constantFrom("always", "on-failure", "never"),
   backoff: fc.record({
-    base: fc.constantFrom(1, 1 * S),
+    base: fc.constantFrom(0, 1, 1 * S, 1 * S, 1 * S),
     factor: fc.constantFrom(1, 2, 10),
     cap: fc.constantFrom(1 * S, 60 * S),
     jitter: fc.constantFrom(0, 0.1, 1),
@@ -59,7 +59,7 @@ const anyEvent: fc.Arbitrary<Event> = fc.oneof(
     .constantFrom("restart" as const, "emergency" as const)
     .map((action): Event => ({ ...base, kind: "failing", generation: 0, cause: "probe:x", action })),
   fc
-    .record({ code: fc.constantFrom(0, 1, 78, null), oom: fc.boolean() })
+    .record({ code: fc.constantFrom(0, 1, 78, null), oom: fc.boolean(), proven: fc.boolean(), roll: fc.constant(0.3) })
     .map((x): Event => ({ ...x, kind: "exited", atMs: 0, generation: 0, signal: x.code === null ? "SIGKILL" : null })),
   hook.map((h): Event => ({ kind: "hookEnded", atMs: 0, generation: 0, hook: h, roll: 0.5 })),
   outcome.map((o): Event => ({ kind: "actionEnded", atMs: 0, action: "close-positions", outcome: o })),

@@ -173,6 +173,7 @@ describe("relieve() and the lifecycle", () => {
           code: 0,
           signal: null,
           oom: false,
+          roll: 0,
           atMs,
         });
         const down = step(basePolicy, killed.state, { kind: "gone", generation: 1, atMs, roll: 0 }).state;

@@ -69,6 +69,7 @@ export const mutants: readonly Mutant[] = [
   { name: "a lockout that is not forced to the disk", variant: { syncLockout: false } },
   { name: "a sweep that does not look for survivors", variant: { provesDeath: false } },
   { name: "a daemon that does not look for leftovers", variant: { findsLeftovers: false } },
+  { name: "an end that is always taken for the end of all", variant: { proofIsAsked: false } },
   { name: "a lifecycle that starts while the sweep runs", ...cell("stopping", "start", startNow) },
   { name: "a lifecycle that starts beside what cannot be killed", ...cell("stuck", "start", startNow) },
   { name: "a lifecycle that starts while positions are closed", ...cell("recovering", "start", startNow) },

@@ -178,7 +178,13 @@ export class Oracle {
       const trouble = book.restart(policy, nowMs, delayMs);
       if (trouble !== undefined) this.complain(trouble);
     }
-    if (to.kind !== from.kind && to.kind === "starting" && event.kind !== "adopted") {
+    const atOnce = to.kind === "starting" && event.kind === "exited";
+    if (atOnce) {
+      const trouble = book.restart(policy, nowMs, 0);
+      if (trouble !== undefined) this.complain(trouble);
+      truth.excuse = undefined;
+    }
+    if (to.kind !== from.kind && to.kind === "starting" && event.kind !== "adopted" && !atOnce) {
       const waited = (from.kind === "backoff" && event.kind === "elapsed") || event.kind === "backoffFound";
       const trouble = waited ? book.started(nowMs) : book.afresh();
       if (trouble !== undefined) this.complain(trouble);
@@ -204,6 +210,11 @@ export class Oracle {
     if (this.#world.machine.living(name).size > 0) this.complain(`I1: starts ${bot.plan.name} while ${name} has a bot`);
     if (this.#world.venue.trading.has(name)) this.complain(`I2: starts ${bot.plan.name} beside a close of ${name}`);
     if (truth.locked) this.complain(`I3: starts ${bot.plan.name} although it is locked`);
+  }
+
+  /** The books of a start are closed: nothing of it may live. */
+  sealing({ plan }: SimulatedBot): void {
+    if (this.#world.machine.living(plan.account).size > 0) this.complain(`I1: ${plan.name} lives and counts as gone`);
   }
 
   spawned(bot: SimulatedBot, process: Process): void {

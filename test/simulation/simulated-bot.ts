@@ -10,12 +10,13 @@ import type { NotifyMessage } from "../../src/core/notify.ts";
 import { definitionOf, fenceMarks, KILL_GRACE_MS, type BotPlan } from "../../src/supervisor/runtime/bot-plan.ts";
 import { Generation, type GenerationDeps } from "../../src/supervisor/runtime/generation.ts";
 import { carriedBot, carriedUnder, firstState, obstacleOf } from "../../src/supervisor/runtime/handover.ts";
-import { Loop, type Deed, type Input, type LoopDeps } from "../../src/supervisor/runtime/loop.ts";
+import { Loop, type Deed, type LoopDeps } from "../../src/supervisor/runtime/loop.ts";
 import { accountOf, kinOf, type Remains } from "../../src/supervisor/runtime/survey.ts";
 import { Behaviour, drawCharacter, exemplary } from "./behaviour.ts";
 import { lockoutFilesOf, lockoutIn, SimulatedLockout } from "./lockout.ts";
 import type { Process } from "./machine.ts";
 import { fakeProbe } from "./probes.ts";
+import { straysOf } from "./strays.ts";
 import type { SimulatedDaemon } from "./simulated-daemon.ts";
 import type { World } from "./world.ts";
 
@@ -148,23 +149,8 @@ export class SimulatedBot {
     const dice = this.#world.dice.stray;
     const former = this.#former[dice.between(0, MAX_FORMER - 1)];
     const generation = former?.generation ?? this.loop.state.generation - 1;
-    const strays: readonly Input[] = [
-      { kind: "ready", generation },
-      { kind: "leaving", generation },
-      { kind: "gone", generation },
-      { kind: "spawned", generation },
-      { kind: "exited", generation, code: 1, signal: null, oom: false },
-      { kind: "verdict", generation, health: "unhealthy" },
-      { kind: "failing", generation, cause: "heartbeat", detail: "late", action: "emergency" },
-      { kind: "hookEnded", generation, hook: "preStop" },
-      { kind: "elapsed", timer: "backoff", generation },
-      { kind: "elapsed", timer: "stop", generation },
-      { kind: "survivors", generation, pids: [1] },
-      { kind: "spawnFailed", generation, permanent: true, reason: "late" },
-    ];
     former?.mailbox.take({ kind: dice.pick(["ready", "stopping", "watchdogTrigger"]) });
-    const stray = strays[dice.between(0, strays.length - 1)];
-    if (stray !== undefined) this.loop.post(stray);
+    this.loop.post(dice.pick(straysOf(generation)));
     const present = this.loop.state.generation;
     // Said twice: the bot is ready, its tree is gone, its hook has ended.
     this.loop.post(
@@ -222,10 +208,11 @@ export class SimulatedBot {
       case "spawn":
         return this.#spawn(deed.generation);
       case "askToStop":
-        this.#generation?.child.signal("SIGTERM");
-        return undefined;
+        return void this.#generation?.child.signal("SIGTERM");
       case "sweep":
         return this.#sweep();
+      case "seal":
+        return this.#world.oracle.sealing(this);
       case "forbidOrders":
         return this.#world.machine.disk.write(this.plan.files.noNewOrders, "stopping\n", { sync: false });
       case "permitOrders":
@@ -306,6 +293,7 @@ export class SimulatedBot {
       user: undefined,
       clock: this.daemon.clock,
       generation,
+      restarts: this.loop.state.restarts,
       invocationId,
       cgroup: undefined,
       alone: () => false,
@@ -326,7 +314,9 @@ export class SimulatedBot {
     const { dice, faults } = this.#world;
     process.onEnd.add(({ code, signal, oom }) => {
       const end = adopted ? { code: null, signal: null, oom: false } : { code, signal, oom };
-      const tell = (): void => this.loop.post({ kind: "exited", generation, ...end });
+      const post = this.loop.post.bind(this.loop);
+      const tell = (): void =>
+        post({ kind: "exited", generation, ...end, proven: this.#world.provenGone(this, adopted) });
       this.#later(dice.chance.between(0, REAP_MS / 2), tell);
       if (faults.has("stray") && dice.stray.chance(0.05)) this.#later(dice.stray.between(0, 20_000), tell);
     });

@@ -7,6 +7,8 @@ export interface Variant {
   readonly syncLockout: boolean;
   /** A sweep looks whether it has left anybody alive. */
   readonly provesDeath: boolean;
+  /** The end of a main process counts as that of all only where the kernel's books say so. */
+  readonly proofIsAsked: boolean;
   /** A new daemon looks for what the last one left alive. */
   readonly findsLeftovers: boolean;
 }
@@ -15,5 +17,6 @@ export const asItIs: Variant = {
   makeLoop: (policy, deps: LoopDeps, before) => new Loop(policy, deps, before),
   syncLockout: true,
   provesDeath: true,
+  proofIsAsked: true,
   findsLeftovers: true,
 };

@@ -69,6 +69,11 @@ export class World {
     return [...this.machine.living(account)].some(({ main }) => main);
   }
 
+  /** As the kernel's books tell it when a main process of ours has ended. */
+  provenGone({ plan }: SimulatedBot, adopted: boolean): boolean {
+    return !this.variant.proofIsAsked || (!adopted && this.machine.living(plan.account).size === 0);
+  }
+
   readonly say = (process: Process, message: NotifyMessage): void => {
     const bot = this.daemon?.bots.find(({ plan }) =>
       process.environ.includes(`SUPERVISOR_SOCKET=${plan.files.socket}`),

@@ -173,7 +173,7 @@ export class BotProcess {
     output.begin(generation);
     const started = starter.start({ ...this.#state, generation }, ({ code, signal, oom }) => {
       output.end(generation);
-      post({ kind: "exited", generation, code, signal, oom });
+      post({ kind: "exited", generation, code, signal, oom, proven: this.provenGone });
     });
     clock.after(0, output.noteOfStart(generation));
     if (started.kind === "failed") {
@@ -194,6 +194,7 @@ export class BotProcess {
     const { live, user, clock, alone, drain, machine, onVerdict, fact } = this.#deps;
     const more: Omit<GenerationDeps, "plan"> = {
       ...start,
+      restarts: this.#state.restarts,
       user,
       clock,
       alone,
@@ -271,14 +272,28 @@ export class BotProcess {
 
   /** Nothing of the start lives any more. */
   #settleGone(generation: number): void {
+    const dump = this.#closeBooks(generation);
+    dump();
+    this.#post({ kind: "gone", generation });
+  }
+
+  /** Closes the books of a start of which nothing lives any more, and which is followed by the next one at once: that does not wait for the dump. */
+  seal(generation: number): void {
+    this.#deps.clock.after(0, this.#closeBooks(generation));
+  }
+
+  /** The answer begins its dump. */
+  #closeBooks(generation: number): () => void {
     const { limits, recorder, dumps, level, setLevel } = this.#deps;
     limits.settle();
     recorder.seal(generation);
-    if (this.generation?.generation === generation) dumps.after(this.generation, level(), this.#state);
-    this.generation?.noteGone();
+    const [ended, state, was] = [this.#generation, this.#state, level()];
+    ended?.noteGone();
     this.#deps.starter.noteGone();
     setLevel();
-    this.#post({ kind: "gone", generation });
+    return () => {
+      if (ended?.generation === generation) dumps.after(ended, was, state);
+    };
   }
 
   /** Whether the kernel's books already prove the end of everything that the fence looks for. */

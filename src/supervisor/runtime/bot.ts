@@ -329,6 +329,8 @@ export class Bot {
         return void this.process.askToStop();
       case "sweep":
         return void this.process.sweep();
+      case "seal":
+        return this.process.seal(deed.generation);
       case "forbidOrders":
         // Of a bot that is gone nobody is left to be told.
         return this.process.provenGone ? undefined : this.#signs.forbidOrders();

@@ -259,7 +259,7 @@ async function dump(bot: Bot): Promise<Response> {
   const { name } = bot.plan;
   if (generation === undefined || !["starting", "running", "stopping"].includes(loop.state.kind))
     return refuse(409, { code: "notRunning", message: `cannot dump ${name}: it is not running` });
-  const made = await bot.dumps.now({ generation, level, restarts: loop.state.restarts });
+  const made = await bot.dumps.now({ generation, level });
   if (made.kind === "dumped") return json({ file: join(bot.plan.files.dumps, made.file) });
   return refuse(409, { code: "notDumped", message: `cannot dump ${name}: ${made.reason}` });
 }

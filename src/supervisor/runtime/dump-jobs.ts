@@ -22,7 +22,6 @@ export interface JobDeps {
 /** What is told of the start that a dump is made of. */
 export interface Subject {
   readonly generation: Generation;
-  readonly restarts: number;
   readonly level: string;
 }
 
@@ -56,7 +55,7 @@ export function captureJob(deps: JobDeps, generation: Generation, how: Pick<Capt
 }
 
 /** What is packed of a start and its death. The bot's part of the status is waited for. */
-export async function packJob(deps: JobDeps, { generation, restarts, level }: Subject, of: Death): Promise<PackJob> {
+export async function packJob(deps: JobDeps, { generation, level }: Subject, of: Death): Promise<PackJob> {
   const { plan, clock, version } = deps;
   const { files, config, name, account } = plan;
   const id = newId();
@@ -80,7 +79,7 @@ export async function packJob(deps: JobDeps, { generation, restarts, level }: Su
       createdAt: at.toISOString(),
       startedAt: generation.startedAt.toISOString(),
       exit: of.exit,
-      restarts,
+      restarts: generation.restarts,
       level,
       repeats: of.repeats,
       ...(of.light ? { light: true } : {}),

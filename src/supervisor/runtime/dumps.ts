@@ -105,7 +105,7 @@ export class Dumps {
   after(generation: Generation, level: string, state: State): void {
     this.#left = undefined;
     const captured = this.#capture === undefined ? undefined : this.#takeCapture(generation.generation);
-    const { lastExit: exit, restarts } = state;
+    const { lastExit: exit } = state;
     const glance = this.#glance === undefined ? undefined : this.#takeGlance(generation.generation);
     if (exit === undefined || (!isDeath(exit) && !isEndForEmergency(state))) return this.#discardSoon(captured);
     const signature = this.#signatureOf(exit);
@@ -115,7 +115,7 @@ export class Dumps {
     const dump = due ?? (isEndForEmergency(state) ? "light" : undefined);
     this.#remember(signature, next);
     if (!this.#wanted || this.#making.size > MAX_WAITING) return this.#discardSoon(captured);
-    const subject = { generation, restarts, level };
+    const subject = { generation, level };
     const known = { exit, reason: exit.cause, signature, repeats, light: dump !== "full" };
     if (dump === undefined) {
       // A bot that dies all the time must not be kept from its next start by what hardly anybody will ask for.

@@ -24,6 +24,8 @@ export interface GenerationDeps {
   readonly user: User | undefined;
   readonly clock: Clock;
   readonly generation: number;
+  /** Automatic restarts that were made before it, its own included. */
+  readonly restarts: number;
   readonly invocationId: string;
   readonly cgroup: string | undefined;
   /** Every orphan that comes to the supervisor is this bot's. */
@@ -61,6 +63,7 @@ const DEFAULT_BEAT_MS = 60_000;
 
 export class Generation {
   readonly generation: number;
+  readonly restarts: number;
   readonly invocationId: string;
   readonly child: SpawnedChild;
   /** Started by an earlier supervisor. */
@@ -82,6 +85,7 @@ export class Generation {
     const { plan, clock, generation } = deps;
     this.#deps = deps;
     this.generation = generation;
+    this.restarts = deps.restarts;
     this.invocationId = deps.invocationId;
     this.#environ = fenceMarks(plan.files, deps.invocationId);
     this.child = deps.child;
