@@ -2,13 +2,17 @@
 import { dirname } from "node:path";
 import { LOCK_GRACE_MS } from "../core/close-job.ts";
 import type { CloseJob } from "../core/close-job.ts";
+import { CLOSE_HANG_BOUNDS, UNHEARD } from "../core/hang.ts";
 import { pidsText } from "../core/pids-text.ts";
 import { sleep } from "../platform/clock.ts";
 import type { Clock } from "../platform/clock.ts";
 import { ensureDir } from "../platform/files.ts";
-import { tryLock } from "../platform/lock.ts";
+import { watchHang } from "../platform/hang-watch.ts";
+import { killTree } from "../platform/kill-tree.ts";
+import { kernelHolder, tryLock } from "../platform/lock.ts";
 import type { Lock } from "../platform/lock.ts";
 import { Census } from "../platform/census.ts";
+import { readStat, type ProcessId } from "../platform/proc.ts";
 import { listTree } from "../platform/tree.ts";
 import type { CloseIo, Teller } from "./close-io.ts";
 import type { CloseRecord, Verdict } from "./close-record.ts";
@@ -51,6 +55,7 @@ export async function lockAccount(
 ): Promise<Lock | "held" | undefined> {
   const { clock } = io;
   const giveUpAtMs = clock.monotonicMs() + job.venue.timeoutMs + LOCK_GRACE_MS;
+  const holder = new Holder(job.accountLock, clock, tell);
   try {
     ensureDir(dirname(job.accountLock));
     for (let told = false; ; told = true) {
@@ -58,12 +63,71 @@ export async function lockAccount(
       if (lock !== undefined) return lock;
       if (clock.monotonicMs() >= giveUpAtMs || io.signal?.aborted === true) return "held";
       if (!told) tell("closing", "another close of the account is running; waiting for it");
+      holder.look();
       // Safe: a wait between two looks.
       // oxlint-disable-next-line no-await-in-loop
       await sleep(clock, LOCK_POLL_MS, io.signal);
     }
   } catch {
     record.countError("lock");
+    return undefined;
+  } finally {
+    holder.leave();
+  }
+}
+
+/**
+ * The close that holds the lock. One that was stopped (SIGSTOP) is ended as a daemon ends its own: where that one is dead, it would keep
+ * the positions open for as long as nobody looks. The kernel says who it is, and drops the lock once it is dead.
+ */
+class Holder {
+  readonly #path: string;
+  readonly #clock: Clock;
+  readonly #tell: Teller;
+  #pid: number | undefined;
+  #leave: (() => void) | undefined;
+
+  constructor(path: string, clock: Clock, tell: Teller) {
+    this.#path = path;
+    this.#clock = clock;
+    this.#tell = tell;
+  }
+
+  /** Watches whoever holds it now. Never throws: who cannot be looked at is waited for all the same. */
+  look(): void {
+    const pid = this.#now();
+    if (pid === this.#pid) return;
+    this.leave();
+    this.#pid = pid;
+    const root = pid === undefined ? undefined : identify(pid);
+    if (root === undefined) return;
+    const [clock, tell] = [this.#clock, this.#tell];
+    const onHang = (why: string): void => {
+      if (this.#now() !== root.pid) return;
+      tell("closing", `the other close, pid ${root.pid}: ${why}`);
+      void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+    };
+    this.#leave = watchHang({ root, clock, bounds: CLOSE_HANG_BOUNDS, heard: () => UNHEARD, onHang });
+  }
+
+  #now(): number | undefined {
+    try {
+      return kernelHolder(this.#path);
+    } catch {
+      return undefined;
+    }
+  }
+
+  leave(): void {
+    this.#leave?.();
+    this.#leave = undefined;
+  }
+}
+
+function identify(pid: number): ProcessId | undefined {
+  try {
+    return readStat(pid);
+  } catch {
     return undefined;
   }
 }

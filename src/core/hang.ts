@@ -43,6 +43,18 @@ export const HANG_BOUNDS = {
   waitMs: 3 * 3_600_000,
 } as const satisfies HangBounds;
 
+/**
+ * A worker that somebody has stopped (SIGSTOP) closes nothing: it is killed, and followed by another. For one that waits, for a disk or the
+ * venue, there is its deadline, and for a hook that it has started a timeout of its own.
+ */
+export const CLOSE_HANG_BOUNDS = {
+  lookMs: 1_000,
+  stoppedMs: 10_000,
+  hungMs: undefined,
+  waitMs: undefined,
+  alone: true,
+} as const satisfies HangBounds;
+
 /** In the environment of a worker: time between two signs that its own loop turns, ms; absent: nobody misses them. */
 export const BEAT_VARIABLE = "SUPERVISOR_WORKER_BEAT_MS";
 /** Signs in the time after which they are missed: one that is late, or a loop that is busy for a while, is no hang. */
@@ -77,6 +89,8 @@ export interface Heard {
   readonly lineMs: number | undefined;
   readonly beatMs: number | undefined;
 }
+
+export const UNHEARD: Heard = { lineMs: undefined, beatMs: undefined };
 
 /** The state after one more look; `undefined` before the first. */
 export function foldLook(

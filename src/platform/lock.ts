@@ -83,8 +83,11 @@ export function lockHolder(path: string): number | undefined {
   }
 }
 
-/** The kernel shows each lock whose holder is seen from here, with the pid that it has here. */
-function kernelHolder(path: string): number | undefined {
+/**
+ * Pid of the holder by the kernel's word, which shows each lock whose holder is seen from here, with the pid that it has here.
+ * `undefined`: nobody, or out of sight. Throws when the file is not there.
+ */
+export function kernelHolder(path: string): number | undefined {
   const { dev, ino } = statSync(path, { bigint: true });
   return kernelLocks().find((lock) => namesHolder(lock) && lock.dev === dev && lock.ino === ino)?.pid;
 }

@@ -1,7 +1,7 @@
 /** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
 import { closeSync, constants, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { beatMsOf, BEAT_VARIABLE, HANG_BOUNDS, type HangBounds, type Heard } from "../core/hang.ts";
+import { beatMsOf, BEAT_VARIABLE, HANG_BOUNDS, UNHEARD, type HangBounds } from "../core/hang.ts";
 import { createBotCgroup, favour, placeOfWork, removeCgroup } from "./cgroup.ts";
 import { sleep, systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
@@ -163,7 +163,7 @@ export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, c
   const end = (): void => void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
   // Only what works on something has a deadline that is hours away.
   const stopHangWatch =
-    work === undefined ? undefined : watchHang({ root, clock, bounds: HANG_BOUNDS, heard: unheard, onHang: end });
+    work === undefined ? undefined : watchHang({ root, clock, bounds: HANG_BOUNDS, heard: () => UNHEARD, onHang: end });
   const look = (): void => {
     if (!isLive(root.pid, root.startTicks)) {
       stopHangWatch?.();
@@ -177,8 +177,6 @@ export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, c
   };
   look();
 }
-
-const unheard = (): Heard => ({ lineMs: undefined, beatMs: undefined });
 
 function start(request: WorkerRequest) {
   const { cgroup } = request;

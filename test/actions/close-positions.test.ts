@@ -1,7 +1,10 @@
 /** The emergency close against the paper exchange, which is asked itself afterwards: flat, nothing turned, no rule broken. */
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { CloseIo } from "../../src/actions/close-io.ts";
 import type { CloseReport } from "../../src/core/close-job.ts";
+import { lockHolder } from "../../src/platform/lock.ts";
+import { FIXTURES, until } from "../platform/until.ts";
 import { holdings, quickClock, sinceUnknownMs, startRig, TIME_SLACK_MS, VENUES } from "./rig.ts";
 import type { JobChanges, Rig } from "./rig.ts";
 
@@ -329,6 +332,23 @@ test.concurrent("closePositions() says that it reads the account before the firs
   };
   await rig.close({ mode: "plan" }, { progress });
   expect(before).toEqual([{}]);
+});
+
+test.concurrent("closePositions() ends a close that was stopped with the account's lock in its hands, and goes on", async () => {
+  await using rig = startRig();
+  const { accountLock } = rig.job();
+  const command = [process.execPath, join(FIXTURES, "hold-lock.ts"), accountLock];
+  const other = Bun.spawn(command, { stdio: ["pipe", "ignore", "inherit"] });
+  try {
+    await until("it has the lock", () => lockHolder(accountLock) === other.pid);
+    other.kill("SIGSTOP");
+    expect(await rig.close({}, { clock: quickClock })).toMatchObject({ outcome: "flat" });
+    const why = "the worker hung and was ended: it was stopped for 10 s (SIGSTOP)";
+    expect(said(rig)).toContain(`the other close, pid ${other.pid}: ${why}`);
+  } finally {
+    other.kill("SIGKILL");
+    await other.exited;
+  }
 });
 
 test.concurrent("closePositions() says it when the venue is lost in the middle, and repeats no order blindly", async () => {

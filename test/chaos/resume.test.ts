@@ -150,6 +150,22 @@ test.concurrent("a close whose worker is stopped goes on in another one, long be
   await expectFinishedOnce(rig, paper, incident);
 });
 
+test.concurrent("a worker that was stopped, whose supervisor is killed, does not hold up the close of the next one", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  await slowOrders(paper);
+  const incident = await startClosing(rig, paper);
+  const worker = findProcess(rig.folder, "__action", "close-positions") ?? Number.NaN;
+  process.kill(worker, "SIGSTOP");
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  await rig.botUntil("the account is flat", ({ emergency }) => emergency.state === "flat", 40_000);
+  expect(isLive(worker)).toBe(false);
+  await expectFinishedOnce(rig, paper, incident);
+});
+
 test.concurrent("orphans: stop ends the bot that a killed supervisor left before it starts the next: never two at once", async () => {
   await using rig = new Rig();
   const starts = rig.path("starts");

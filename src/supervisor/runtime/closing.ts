@@ -15,7 +15,7 @@ import {
   type VenueAccess,
   type WorkerLine,
 } from "../../core/close-job.ts";
-import type { HangBounds } from "../../core/hang.ts";
+import { CLOSE_HANG_BOUNDS } from "../../core/hang.ts";
 import type { Lockout } from "../../core/lockout.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
@@ -42,12 +42,6 @@ const SLOW_ROUND_MS = 15_000;
 const WORKER_MEMORY_BYTES = 1024 ** 3;
 /** The kernel takes almost everything else first: nobody but the worker can close what is open. */
 const WORKER_OOM_SCORE = -900;
-
-/**
- * A worker that somebody has stopped (SIGSTOP) closes nothing: it is killed, and followed by another. For one that waits, for a disk or the
- * venue, there is its deadline, and for a hook that it has started a timeout of its own.
- */
-const STOPPED: HangBounds = { lookMs: 1_000, stoppedMs: 10_000, hungMs: undefined, waitMs: undefined, alone: true };
 
 /** Of what the trigger found, that the report tells. */
 const MAX_CAUSE_CHARS = 500;
@@ -96,7 +90,7 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
       args: ["__action", "close-positions"],
       job: JSON.stringify(job),
       deadlineMs: 2 * job.venue.timeoutMs + WORKER_MARGIN_MS,
-      hang: STOPPED,
+      hang: CLOSE_HANG_BOUNDS,
       memory: WORKER_MEMORY_BYTES,
       oomScore: WORKER_OOM_SCORE,
       cgroup: request.cgroup,
