@@ -44,12 +44,14 @@ function lookAtWork(root: ProcessId, alone: boolean): WorkLook | undefined {
       if (stat === undefined || !isAlive(stat) || members.length >= MAX_MEMBERS) continue;
       members.push(`${pid}:${stat.startTicks}`);
       cpuMs += (stat.utimeTicks + stat.stimeTicks) * MS_PER_TICK;
-      bytes += bytesMoved(pid);
+      const moved = bytesMoved(pid);
+      bytes += moved ?? 0;
       // A call that waits for a disk may be that of any thread.
       const states = threadStates(pid);
       const name = pid === root.pid ? "it" : stat.comm;
       if (states.includes("T")) stopped ??= name;
-      if (states.includes("D")) blocked ??= name;
+      // Who reads from a slow disk is in that state all the time, and need not compute: only what was read tells it from one that hangs.
+      if (states.includes("D") && moved !== undefined) blocked ??= name;
       if (!alone) found.push(...children(pid));
     }
     return members.length === 0 ? undefined : { members: members.join(" "), cpuMs, bytes, stopped, blocked };
@@ -58,9 +60,10 @@ function lookAtWork(root: ProcessId, alone: boolean): WorkLook | undefined {
   }
 }
 
-/** Another user's, as a server's on scratch, may not be readable; then its CPU time tells. */
-function bytesMoved(pid: number): number {
-  const text = readProc(`/proc/${pid}/io`) ?? "";
+/** `undefined`: another user's, as a server's on scratch, is not shown to us without CAP_SYS_PTRACE, as in a container. */
+function bytesMoved(pid: number): number | undefined {
+  const text = readProc(`/proc/${pid}/io`);
+  if (text === undefined) return undefined;
   // What is read through mapped pages is in `read_bytes` alone.
   return [...text.matchAll(/^(?:rchar|wchar|read_bytes): (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
 }

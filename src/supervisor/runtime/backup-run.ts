@@ -296,9 +296,9 @@ function endOf(
   if (code === BACKUP_EXIT.done) return { code, failure: undefined };
   if (hung !== undefined) return { code: BACKUP_EXIT.deadline, failure: hung, killed: "hung" };
   if (timedOut) return { code: BACKUP_EXIT.deadline, failure: "the worker overran its deadline", killed: "deadline" };
-  if (signal === null)
-    return { code: code ?? BACKUP_EXIT.space, failure: failure ?? `the worker ended with code ${code ?? "?"}` };
-  const why = outgrown ? "the worker needed too much memory" : `the worker was ended by ${signal}`;
+  if (code !== null) return { code, failure: failure ?? `the worker ended with code ${code}` };
+  // One that we gave up before it was dead has no signal yet.
+  const why = outgrown ? "the worker needed too much memory" : `the worker was ended by ${signal ?? "SIGKILL"}`;
   return { code: BACKUP_EXIT.space, failure: failure ?? why, killed: outgrown ? "memory" : "signal" };
 }
 

@@ -8,7 +8,9 @@ import { BACKUP_EXIT, type BackupJob } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import type { RemoteJob } from "../../../src/core/backup-remote.ts";
 import { isLive } from "../../../src/platform/proc.ts";
+import type { Worker } from "../../../src/platform/worker.ts";
 import { recordPath, readRecord, runBackup, runDeed, troubleOf } from "../../../src/supervisor/runtime/backup-run.ts";
+import { freezerMount, makeFreezer } from "../../chaos/freezer.ts";
 import { S3Server } from "../../harness/s3-server.ts";
 
 /** Shortened: a worker is then missed in two seconds. */
@@ -72,6 +74,23 @@ test("runBackup() ends a worker that was stopped amid its work; that is a failed
   expect(named()).toEqual([".lock", "state"]);
   expect(readRecord(folder, PLACE)).toMatchObject({ lastError: null, failuresInRow: 0 });
 });
+
+test.runIf(freezerMount !== undefined)(
+  "runBackup() counts a worker that was killed and does not die as a failed run",
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "backup-run-"));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    using freezer = makeFreezer();
+    const onStart = (worker: Worker): void => {
+      freezer.freeze(worker.pid);
+      worker.kill();
+    };
+    const end = await runBackup(jobIn(folder), { clock: systemClock, program, onStart, onLine: () => {} });
+    const failure = "the worker was ended by SIGKILL";
+    expect(end).toEqual({ code: BACKUP_EXIT.space, failure, killed: "signal" });
+    expect(readRecord(folder, PLACE)).toMatchObject({ lastError: { reason: failure } });
+  },
+);
 
 test("runDeed() leaves a worker that waits for a store and turns its loop to its deadline", async () => {
   await using store = await S3Server.start();
