@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { EXIT } from "../../core/exit-code.ts";
 import { quickIo } from "../../platform/quick-io.ts";
+import { edgeDirs } from "../runtime/config/edge-dirs.ts";
 import { locateConfig } from "../runtime/config/locate.ts";
 import { resolveDirs, type Dirs } from "../runtime/config/paths.ts";
 import type { CliIo } from "./verb.ts";
@@ -31,9 +32,9 @@ export async function findPlace(options: PlaceOptions, io: CliIo): Promise<Place
   const located = locateConfig({ file: options.config, env: io.env, cwd: io.cwd });
   const text = quickIo()?.readText(located.file, MAX_CONFIG_BYTES);
   if (text !== undefined) {
-    // A config that names none of the folders has the default ones; only one that does must be parsed and checked.
-    if (!/stateDir|runtimeDir|logDir|\\/.test(text))
-      return { file: located.file, dirs: resolveDirs({}, located.file, io.env) };
+    // A config that names none of the folders has the default ones; only one that does must be read, and seldom parsed.
+    const named = /stateDir|runtimeDir|logDir|\\/.test(text) ? edgeDirs(text) : {};
+    if (named !== undefined) return { file: located.file, dirs: resolveDirs(named, located.file, io.env) };
     const { plainDirs } = await import("../runtime/config/plain-dirs.ts");
     const dirs = plainDirs(text, located.file, io.env);
     if (dirs !== undefined) return { file: located.file, dirs };
