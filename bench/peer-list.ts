@@ -69,10 +69,10 @@ export function ours(supervisor: string, restart: object = { base: "0s", cap: "0
   };
 }
 
-/** The bare loop: restarts at once, knows nothing, answers nothing. */
-export function bareLoop(program: string): Peer {
+/** A bare loop: restarts at once, knows nothing, answers nothing. */
+export function bareLoop(language: "C" | "Bun", program: string): Peer {
   return {
-    name: "bare C loop",
+    name: `bare ${language} loop`,
     missing: () => undefined,
     start: (rig, _folder, members) => rig.spawn([program, ...(members[0]?.argv ?? [])]),
   };

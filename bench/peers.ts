@@ -26,7 +26,8 @@ interface Programs {
 
 export async function benchPeers(rig: Rig, options: Options): Promise<readonly Row[]> {
   const child = compileC(rig, "peer-child.c");
-  const all = [bareLoop(compileC(rig, "peer-loop.c")), ours(options.supervisor), ...otherPeers()];
+  const loops = [bareLoop("C", compileC(rig, "peer-loop.c")), bareLoop("Bun", rig.compile("peer-loop.ts"))];
+  const all = [...loops, ours(options.supervisor), ...otherPeers()];
   const peers = all.filter((peer) => {
     const missing = peer.missing();
     const version = peer.name === "supervisor" ? "" : debianVersion(peer.name);
