@@ -3,18 +3,23 @@ import { lookAtChildren } from "./child-look.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import { libc } from "./libc.ts";
-import { children, readStat } from "./proc.ts";
-import type { ProcessStat } from "./proc.ts";
+import { children, isLive, readStat } from "./proc.ts";
+import type { ProcessId, ProcessStat } from "./proc.ts";
 
 const PR_SET_CHILD_SUBREAPER = 36;
 const WNOHANG = 1;
+/** Between two looks whether one that was owned is gone, ms: its pid may be another's then. */
+const OWNED_LOOK_MS = 1_000;
 /**
  * Age of a zombie before it is taken for an orphan, ms. The runtime reaps its own children within one turn and dies if we
  * do it first, so a child that somebody started past our wrappers gets this long to be reaped properly.
  */
 const ORPHAN_ZOMBIE_MS = 1_000;
 
-/** Children that the runtime waits for itself: each wrapper of `Bun.spawn` adds its child and takes it out when it exited. */
+/**
+ * Children that the runtime waits for itself: each wrapper of `Bun.spawn` adds its child and takes it out when it exited; and orphans that
+ * are known to be no bot's (`ownUntilGone`).
+ */
 export const ownPids = new Set<number>();
 
 /** Those of them that are the main process of a bot. */
@@ -40,6 +45,31 @@ export function becomeSubreaper(): boolean {
  */
 export function isReaper(): boolean {
   return isSubreaper;
+}
+
+/**
+ * What a worker of ours has left and SIGKILL does not end, as it waits for a dead disk: it comes to us as an orphan, and must not pass for
+ * a bot's, which would be stuck for as long.
+ */
+export function ownUntilGone(left: readonly ProcessId[], clock: Clock): void {
+  for (const { pid, startTicks } of left) {
+    if (!isSubreaper || ownPids.has(pid)) continue;
+    ownPids.add(pid);
+    const look = (): void => {
+      if (lives(pid, startTicks)) clock.after(OWNED_LOOK_MS, look);
+      else ownPids.delete(pid);
+    };
+    look();
+  }
+}
+
+function lives(pid: number, startTicks: number): boolean {
+  try {
+    return isLive(pid, startTicks);
+  } catch {
+    // Unknown is not gone.
+    return true;
+  }
 }
 
 /** Living children of ours that the runtime did not start: what escaped from some bot by losing its parent. */

@@ -10,7 +10,7 @@ import { LineSplitter } from "./line-splitter.ts";
 import { signalName } from "./process-handle.ts";
 import { isLive, readProc, readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
-import { ownPids } from "./subreaper.ts";
+import { ownPids, ownUntilGone } from "./subreaper.ts";
 import { killTree } from "./kill-tree.ts";
 import { setOomScoreAdj } from "./oom-score.ts";
 
@@ -117,7 +117,7 @@ export function startWorker(request: WorkerRequest): Worker {
   const kill = (): void => {
     if (bounds?.hungMs !== undefined) stopWaiting ??= clock.after(UNDYING_WAIT_MS, undying.resolve);
     if (root === undefined) child.kill("SIGKILL");
-    else void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+    else void endTree(root, clock, bounds?.hungMs !== undefined);
   };
   const stopWatching = watch(request, clock, child.pid, (why) => {
     fate[why] = true;
@@ -160,7 +160,7 @@ export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, c
   ownPids.add(root.pid);
   const kept = { ...root, endsAtMs, memory, work };
   runningWorkers.add(kept);
-  const end = (): void => void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+  const end = (): void => void endTree(root, clock, work !== undefined);
   // Only what works on something has a deadline that is hours away.
   const stopHangWatch =
     work === undefined ? undefined : watchHang({ root, clock, bounds: HANG_BOUNDS, heard: () => UNHEARD, onHang: end });
@@ -176,6 +176,12 @@ export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, c
     clock.after(MEMORY_CHECK_MS, look);
   };
   look();
+}
+
+/** `patient`: nobody waits for what survives, which cannot act for a bot; what a close or a look at an account has begun could. */
+async function endTree(root: ProcessId, clock: Clock, patient: boolean): Promise<void> {
+  const survivors = await killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
+  if (patient) ownUntilGone(survivors, clock);
 }
 
 function start(request: WorkerRequest) {

@@ -1,6 +1,7 @@
 /** Orphans are adopted and their zombies reaped, and the runtime's own children are not stolen from it. */
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { freezerMount } from "../chaos/freezer.ts";
 import { FIXTURES } from "./until.ts";
 
 test("reapOrphans() reaps an adopted orphan and leaves the runtime's own children, registered or not, to it", async () => {
@@ -19,3 +20,15 @@ test("reapOrphans() reaps an adopted orphan and leaves the runtime's own childre
   });
   expect(await child.exited).toBe(0);
 });
+
+test.runIf(freezerMount !== undefined)(
+  "ownUntilGone() keeps what a killed worker has left from passing for a bot's, until it is gone",
+  async () => {
+    const child = Bun.spawn({
+      cmd: [process.execPath, join(FIXTURES, "leave-undying.ts")],
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    expect(JSON.parse(await child.stdout.text())).toEqual({ own: true, left: false });
+    expect(await child.exited).toBe(0);
+  },
+);
