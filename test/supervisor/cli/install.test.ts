@@ -245,6 +245,7 @@ describe("install() refuses, with all reasons at once and nothing changed,", () 
     const { code, err } = await rig.install({ user: "bots", config: "my.yaml" });
     expect(code).toBe(2);
     expect(err).toContain("does not name logDir");
+    expect(err).toContain("do: add logDir: /var/log/tradingbot\n");
     expect(err).toContain("bots.mine.user is root");
   });
 

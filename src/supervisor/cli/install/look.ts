@@ -184,12 +184,14 @@ async function givenConfig(name: string | undefined, settings: InstallSettings, 
 
 /** Right for a `supervisor run` in a shell, and not for the units. */
 function unnamed(root: unknown, where: string): readonly Problem[] {
-  const keys = ["stateDir", "runtimeDir", "logDir"].filter(
-    (key) => typeof root === "object" && root !== null && Reflect.get(root, key) === undefined,
+  const folders = Object.entries({ stateDir: STATE_FOLDER, runtimeDir: RUNTIME_FOLDER, logDir: LOG_FOLDER });
+  const missing = folders.filter(
+    ([key]) => typeof root === "object" && root !== null && Reflect.get(root, key) === undefined,
   );
-  if (keys.length === 0) return [];
+  if (missing.length === 0) return [];
+  const keys = missing.map(([key]) => key);
   const why = `it does not name ${keys.join(", ")}: the daemon would have the unit's, and commands typed in a shell would look elsewhere`;
-  const fix = `add stateDir: ${STATE_FOLDER}, runtimeDir: ${RUNTIME_FOLDER}, logDir: ${LOG_FOLDER}`;
+  const fix = `add ${missing.map(([key, folder]) => `${key}: ${folder}`).join(", ")}`;
   return [{ where, why, fix, usage: true }];
 }
 
