@@ -264,7 +264,10 @@ function restartOrGiveUp(
     },
     effects: [
       ...closing.effects,
-      note("warn", `${state.lastExit?.detail ?? "the bot ended"}; restart ${attempt} in ${delayMs} ms`),
+      note(
+        "warn",
+        `${state.lastExit?.detail ?? "the bot ended"}; restart ${attempt} ${delayMs === 0 ? "at once" : `in ${delayMs} ms`}`,
+      ),
       setTimer("backoff", delayMs),
     ],
   };
@@ -285,8 +288,9 @@ export function restartAtOnce(
   if (waiting.state.kind !== "backoff" || waiting.state.startAtMs > at.atMs) return undefined;
   const begun = begin(policy, countedRestart(waiting.state), at.atMs);
   const seal = { kind: "seal", generation: state.generation } as const;
+  const proven = note("info", "nothing of the last start lives");
   const inBetween = waiting.effects.filter((effect) => effect.kind !== "setTimer" || effect.timer !== "backoff");
-  return { state: begun.state, effects: [...leaveWatch, seal, ...inBetween, ...begun.effects] };
+  return { state: begun.state, effects: [...leaveWatch, seal, ...inBetween, proven, ...begun.effects] };
 }
 
 /** Only now it is a restart: whoever starts or stops the bot before this moment takes its place. The budget has counted it before. */

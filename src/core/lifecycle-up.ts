@@ -177,7 +177,7 @@ export function onRunningTimer(_policy: Policy, state: Of<State, "running">, eve
 const waiting = {
   healthy: note(
     "info",
-    "closeAfter is over and the bot is healthy, but not for long yet: the next bad news closes its positions",
+    "closeAfter is over, and the bot is healthy, but not for long yet: the next bad news closes its positions",
   ),
-  pending: note("alert", "closeAfter is over and no probe could tell whether the bot is healthy"),
+  pending: note("alert", "closeAfter is over, and no probe could tell whether the bot is healthy"),
 } as const;

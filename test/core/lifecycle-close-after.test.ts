@@ -85,7 +85,7 @@ describe("step() and closeAfter of a bot that nothing is known against", () => {
     const life = new Life().run().fire("closeAfter");
     expect(life.state).toMatchObject({ kind: "running", health: "pending", closeClock: "due" });
     expect(life.effects).toEqual([
-      { kind: "note", level: "alert", text: "closeAfter is over and no probe could tell whether the bot is healthy" },
+      { kind: "note", level: "alert", text: "closeAfter is over, and no probe could tell whether the bot is healthy" },
     ]);
   });
 

@@ -25,8 +25,9 @@ describe("an end that leaves nobody behind", () => {
     expect(life.effects).toContainEqual({
       kind: "note",
       level: "warn",
-      text: "killed by SIGKILL; restart 1 in 0 ms",
+      text: "killed by SIGKILL; restart 1 at once",
     });
+    expect(life.effects).toContainEqual({ kind: "note", level: "info", text: "nothing of the last start lives" });
   });
 
   test.each<[string, Partial<Policy>, Partial<Of<Event, "exited">>]>([

@@ -1,6 +1,6 @@
 /** Turns decisions into journal entries: the facts for replay, and one sentence for people. */
 import type { JournalInput } from "../../core/journal-entry.ts";
-import type { Effect, Event, State } from "../../core/lifecycle-types.ts";
+import type { Effect, Event, State, Timer } from "../../core/lifecycle-types.ts";
 import { pidsText } from "../../core/pids-text.ts";
 import type { ProbeView } from "./schedule.ts";
 
@@ -18,6 +18,18 @@ const LASTING: ReadonlySet<Effect["kind"]> = new Set([
   "acknowledgeIncident",
   "unlock",
 ]);
+
+/** What has come when a timer has run out, in the names of the config where it has one. */
+const ELAPSED = {
+  start: "startTimeout is over",
+  stop: "stopTimeout is over",
+  backoff: "the wait is over",
+  stable: "restart.resetAfter is over",
+  settled: "healthy for long enough",
+  closeAfter: "closeAfter is over",
+  sweep: "another look at what is left",
+  retry: "another round is due",
+} as const satisfies Readonly<Record<Timer, string>>;
 
 /** Whether the decision must outlive the machine, so that its journal line is forced to the disk before its effects. */
 export function mustLast(effects: readonly Effect[]): boolean {
@@ -89,7 +101,7 @@ function describeEvent(event: Event): string {
     case "emergency":
       return `emergency (${event.trigger})`;
     case "elapsed":
-      return `timer ${event.timer}`;
+      return ELAPSED[event.timer];
     case "spawnFailed":
       return event.reason;
     case "verdict":
