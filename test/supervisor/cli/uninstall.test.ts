@@ -62,6 +62,20 @@ test("uninstall() is refused while the unit is active or a bot cannot be told to
   expect(rig.all()).toEqual(before);
 });
 
+test("uninstall() takes no unit for active where the machine was not booted by systemd", async () => {
+  using rig = new InstallRig();
+  const output = "System has not been booted with systemd as init system (PID 1). Can't operate.\n";
+  rig.answers.set("systemctl show", { code: 1, output });
+  rmSync(rig.at("/run/systemd"), { recursive: true });
+  expect(await rig.uninstall()).toMatchObject({ code: 0, err: "" });
+  const unit = rig.write(`${UNITS}/tradingbot.service`, "[Service]\n");
+  const { code, err } = await rig.uninstall();
+  expect(code).toBe(1);
+  expect(err).toContain("systemd: this machine was not booted by it");
+  expect(err).not.toContain("it is active");
+  expect(existsSync(unit)).toBe(true);
+});
+
 test("uninstall() makes no lock in a state folder that never ran, and writes nothing into one that is there", async () => {
   using rig = new InstallRig();
   await rig.install();

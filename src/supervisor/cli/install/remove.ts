@@ -56,6 +56,7 @@ export async function planRemoval(machine: Machine, hold: boolean, io: CliIo): P
   const paths = [...all.map(temporaryOf), ...all].filter((path) => path !== program || isOwn);
   const dirs = await dirsOfInstall(configIn(settings?.dir), machine, io);
   const held = dirs.map((each) => holdFolder(each, hold));
+  const found = paths.filter((path) => isFile(path, machine));
   return {
     locks: held.flatMap(({ lock }) => lock ?? []),
     problems: [
@@ -64,12 +65,12 @@ export async function planRemoval(machine: Machine, hold: boolean, io: CliIo): P
         : [
             { where: "this user", why: "only root may remove what is in /etc and /usr/local", fix: "run it with sudo" },
           ]),
-      ...(await aliveUnits(machine)),
+      ...(await aliveUnits(machine, found)),
       ...held.flatMap(({ problems }) => problems),
       ...dirs.flatMap(aliveBots),
       ...programAtWork(program, machine),
     ],
-    paths: paths.filter((path) => isFile(path, machine)),
+    paths: found,
     kept: keptOf(readings, settings, { program, isOwn, dirs }, machine),
   };
 }
@@ -95,7 +96,9 @@ async function dirsOfInstall(config: string, machine: Machine, io: CliIo): Promi
   }
 }
 
-async function aliveUnits(machine: Machine): Promise<readonly Problem[]> {
+async function aliveUnits(machine: Machine, found: readonly string[]): Promise<readonly Problem[]> {
+  // No unit is active there, and systemctl would only say that it cannot be asked.
+  if (lookAt(machine.at("/run/systemd/system")) === undefined) return found.length === 0 ? [] : [notBooted(found)];
   const problems: Problem[] = [];
   for (const unit of [DAEMON_UNIT, BACKUP_UNIT])
     // Safe: two short questions.
@@ -103,6 +106,11 @@ async function aliveUnits(machine: Machine): Promise<readonly Problem[]> {
     if (await isRunning(machine, unit))
       problems.push({ where: unit, why: "it is active", fix: `systemctl stop ${unit}` });
   return problems;
+}
+
+function notBooted(found: readonly string[]): Problem {
+  const why = "this machine was not booted by it, so that no unit can be disabled";
+  return { where: "systemd", why, fix: `run it where systemd runs, or remove ${found.join(" ")} by hand` };
 }
 
 interface Held {
