@@ -240,9 +240,13 @@ function restartOrGiveUp(
       : spendRestart(policy.budget, state.log, atMs);
   if (exhausted) {
     const spent = { ...carry(state), log };
-    const reason = `restart budget spent: more than ${policy.budget.intensity} restarts in ${formatDuration(policy.budget.period)}`;
+    const { intensity, period } = policy.budget;
+    const restarts = intensity === 1 ? "restart" : "restarts";
+    const reason = `restart budget spent: more than ${intensity} ${restarts} in ${formatDuration(period)}`;
     const closes = policy.emergency?.onGiveUp === true && policy.emergency.suspended !== true;
-    return closes ? recover(policy, spent, { trigger: "giveUp", reason }) : halt(policy, spent, reason, atMs);
+    const next = closes ? recover(policy, spent, { trigger: "giveUp", reason }) : halt(policy, spent, reason, atMs);
+    // As before each restart: how the last start ended is what a person looks for first.
+    return { state: next.state, effects: [note("warn", state.lastExit?.detail ?? "the bot ended"), ...next.effects] };
   }
   if (state.closeClock === "due")
     return recover(

@@ -17,9 +17,13 @@ export interface TableOptions {
   readonly now?: Date;
 }
 
+/** Beside bots that had a process when they were last seen. */
+const UNWATCHED = "a bot that has a pid here may live on, unwatched; the next supervisor run goes on with it";
+
 export function statusTable(status: Status, options: TableOptions): string {
   const paint = painter(options.colour);
   const blocks = [headline(status, options.now, paint), botTable(status.bots, options.columns, paint)];
+  if (status.supervisor.pid === null && status.bots.some(({ pid }) => pid !== null)) blocks.push(UNWATCHED);
   blocks.push(...supervisorRemarks(status.supervisor, paint), ...status.bots.flatMap((bot) => remarks(bot, paint)));
   if (status.backups.length > 0)
     blocks.push(

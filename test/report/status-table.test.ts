@@ -35,6 +35,14 @@ test.each([
   expect(text.split("\n")[0]).toBe(`the supervisor is not running; last known state, ${told}`);
 });
 
+test.each([
+  ["was alive", 4_242, true],
+  ["was down", null, false],
+])("statusTable() of a dead daemon tells of a bot that %s that it may live on: %#", (_, pid, told) => {
+  const status = statusOf({ pid: null, health: "down" }, { pid });
+  expect(statusTable(status, { colour: false, detail: false }).includes("may live on, unwatched")).toBe(told);
+});
+
 const backup = {
   kind: "sqlite" as const,
   target: "state",

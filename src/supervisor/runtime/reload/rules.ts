@@ -67,9 +67,12 @@ export const botRules = {
 /** Keys whose change makes the bot another one for its account or its sockets: it is let go and taken in anew. */
 export const REPLACING: readonly (keyof BotConfig)[] = ["account", "user"];
 
+/** The kernel would kill it at once. */
+const FITTING = ", unless it uses more than `limits.memory` already";
+
 export const limitRules = {
-  memory: inCgroup(),
-  memoryHigh: inCgroup(),
+  memory: inCgroup(FITTING),
+  memoryHigh: inCgroup(FITTING),
   cpu: inCgroup(),
   pids: inCgroup(),
   openFiles: { meaning: "restart", words: "" },
@@ -98,12 +101,11 @@ export const topRules = {
 } as const satisfies Readonly<Record<Exclude<keyof Config, "bots">, Rule>>;
 
 /** A limit that a living bot has a cgroup for. */
-function inCgroup(): Rule {
+function inCgroup(unless = ""): Rule {
   return {
     meaning: ({ before, after }) => (before === undefined || after === undefined ? "restart" : "in place"),
     shown: "in place",
-    words:
-      "in the kernel's books of the living bot, unless it uses more memory than that already. A limit that is new or gone: restart",
+    words: `in the kernel's books of the living bot${unless}. A limit that is new or gone: restart`,
   };
 }
 
