@@ -26,6 +26,9 @@ interface Result {
   readonly err: string;
 }
 
+/** The machine does not answer, whatever it is asked. */
+export class NoAnswerError extends Error {}
+
 export class Vm implements AsyncDisposable {
   readonly #scratch = mkdtempSync(join(tmpdir(), "sv-vm-"));
   #process: Bun.Subprocess | undefined;
@@ -159,7 +162,7 @@ export class Vm implements AsyncDisposable {
 
   async #line(lines: Lines, what: string, wanted: (line: string) => boolean): Promise<string> {
     const found = await lines.next(wanted, PATIENCE_MS);
-    if (found === undefined) throw new Error(`${what}: no answer within ${PATIENCE_MS} ms\n${this.#console()}`);
+    if (found === undefined) throw new NoAnswerError(`${what}: no answer within ${PATIENCE_MS} ms\n${this.#console()}`);
     return found;
   }
 
