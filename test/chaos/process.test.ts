@@ -1,6 +1,7 @@
 /** Bots that are hard to end, hard to start, or look closely at how they are treated. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import type { BotStatus } from "../../src/core/status.ts";
 import { isLive } from "../../src/platform/proc.ts";
 import { script, STAY } from "./fixture.ts";
 import { canHideCgroups, Rig, until } from "./harness.ts";
@@ -208,4 +209,25 @@ test.concurrent("supervisor run gives a bot what the config names, PATH, HOME, L
   });
   expect(readFileSync(`${run}/bot.level`, "utf8")).toBe("normal\n");
   expect(existsSync(given["SUPERVISOR_BLACKBOX_DIR"] ?? "")).toBe(true);
+});
+
+const up = (since: number) => (bot: BotStatus) => bot.state === "running" && bot.generation > since;
+
+test.concurrent("a bot that leaves nobody behind is restarted in one event, one with a child left is swept first", async () => {
+  const restart = { base: "0s", cap: "0s", jitter: 0, period: "0s" };
+  const parent = ["sh", "-c", "sleep 1000 & exec sleep 1000"];
+  await using rig = new Rig({ bots: { alone: { command: STAY, restart }, parent: { command: parent, restart } } });
+  await rig.run();
+  const kill = async (name: string): Promise<readonly string[]> => {
+    const { pid, generation } = await rig.botUntil("it runs", up(0), undefined, name);
+    process.kill(pid ?? Number.NaN, "SIGKILL");
+    await rig.botUntil("it runs again", up(generation), undefined, name);
+    return rig.journal.flatMap((entry) => (entry.kind === "decision" && entry.bot === name ? [entry.text] : []));
+  };
+  const atOnce = /^running → starting: killed by SIGKILL; restart \d+ at once; nothing of the last start lives$/;
+  // Nothing is proven before the daemon's second look for what an earlier one may have left.
+  await until("a restart is one event", async () => (await kill("alone")).some((text) => atOnce.test(text)));
+  const told = await kill("parent");
+  expect(told.filter((text) => text.startsWith("running → starting"))).toEqual([]);
+  expect(told.some((text) => text.startsWith("running → stopping: killed by SIGKILL"))).toBe(true);
 });
