@@ -55,9 +55,11 @@ export function ours(supervisor: string, restart: object = { base: "0s", cap: "0
     name: "supervisor",
     missing: () => undefined,
     start(rig, folder, members) {
+      const probes = [{ kind: "heartbeat", timeout: "60s" }];
+      // A copy for each: of a shared object the text would have aliases, which few people write.
       const bots = members.map(({ name, argv }) => [
         name,
-        { command: argv, stopTimeout: `${KILL_SECONDS}s`, restart, probes: [{ kind: "heartbeat", timeout: "60s" }] },
+        { command: argv, stopTimeout: `${KILL_SECONDS}s`, ...structuredClone({ restart, probes }) },
       ]);
       // As people write it: YAML that names its folder.
       const config = { version: 1, stateDir: join(folder, "state"), bots: Object.fromEntries(bots) };
