@@ -133,8 +133,9 @@ function start(
   );
   ownPids.add(child.pid);
   botPids.add(child.pid);
-  withdrawOomProtection(child.pid);
+  // First: the kernel answers this once the exec is over, and until then the processor may be the child's.
   const id = { pid: child.pid, startTicks: identify(child) };
+  withdrawOomProtection(child.pid);
   handle = openOwnChild(id);
   returned = true;
   return { ...id, pidfd: handle?.pidfd, signal: (name) => handle?.signal(name) ?? false };

@@ -126,7 +126,9 @@ export class OperatorStop {
 
   #read(last: LastStart): Stop | undefined {
     try {
-      const text = readTextIfExists(this.#path, MAX_BYTES);
+      // Mostly absent, which this look tells for less than an exception.
+      const isThere = statSync(this.#path, { throwIfNoEntry: false }) !== undefined;
+      const text = isThere ? readTextIfExists(this.#path, MAX_BYTES) : undefined;
       if (text === undefined) return undefined;
       const parsed: unknown = JSON.parse(text);
       if (isStopFile(parsed))

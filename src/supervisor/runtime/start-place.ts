@@ -6,12 +6,21 @@ import { isUnpopulated } from "../../platform/cgroup.ts";
 import { pidNamespace, seesInto, topOfCgroups } from "../../platform/pid-namespace.ts";
 import { bootId } from "../../platform/proc.ts";
 
-/** For a start into the cgroup; `undefined` where /proc does not tell. */
-export function placeHere(cgroup: string | undefined): StartPlace | undefined {
+/** By the folder that cgroups are made in; looked up once, as 100 bots that are started together ask for it 100 times. */
+const knownTops = new Map<string, number>();
+
+/** For a start into a cgroup of ours below `base`, or into none; `undefined` where /proc does not tell. */
+export function placeHere(base: string | undefined): StartPlace | undefined {
   const [boot, pids] = [bootId(), pidNamespace()];
   if (boot === undefined || pids === "") return undefined;
-  const cgroups = cgroup === undefined ? null : (topOfCgroups(cgroup) ?? null);
-  return { bootId: boot, pids, first: process.pid === 1, cgroups };
+  return { bootId: boot, pids, first: process.pid === 1, cgroups: base === undefined ? null : topOf(base) };
+}
+
+/** Should another tree be mounted there meanwhile, the next supervisor finds another top, and the place tells it nothing. */
+function topOf(base: string): number | null {
+  const top = knownTops.get(base) ?? topOfCgroups(base);
+  if (top !== undefined) knownTops.set(base, top);
+  return top ?? null;
 }
 
 /** What of a start can be seen from here. Throws when processes cannot be listed. */

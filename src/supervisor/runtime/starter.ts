@@ -199,7 +199,7 @@ export class Starter {
     if (this.cgroup === undefined || this.#prepared !== undefined) return;
     const invocationId = newInvocationId();
     const cgroup = createFreshCgroup(this.cgroup, invocationId);
-    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup, place: placeHere(cgroup) };
+    if (cgroup !== undefined) this.#prepared = { invocationId, cgroup, place: placeHere(this.#deps.cgroupBase) };
     const past = this.#used.splice(0, this.#used.length - 1);
     this.#used.unshift(...past.filter((used) => !removeCgroup(used)).slice(-MAX_USED));
   }
@@ -305,7 +305,7 @@ export class Starter {
     const invocationId = newInvocationId();
     this.#used.length = 0;
     const cgroup = this.#freshCgroup(invocationId);
-    return { invocationId, cgroup, place: placeHere(cgroup) };
+    return { invocationId, cgroup, place: placeHere(cgroup === undefined ? undefined : this.#deps.cgroupBase) };
   }
 
   /**
