@@ -218,6 +218,15 @@ test.concurrent("the dead-man switch is disarmed by the end of the daemon though
   expect(isArmed(paper)).toBe(false);
 });
 
+test.concurrent("the dead-man switch is disarmed before a reload lets go of its bot", async () => {
+  await using paper = await startPaper();
+  await using rig = await armedOn(paper);
+  rig.configure({ other: { command: STAY } });
+  expect(await rig.cli("reload")).toMatchObject({ code: 0, err: "" });
+  expect((await rig.status()).bots.map(({ name }) => name)).toEqual(["other"]);
+  expect(isArmed(paper)).toBe(false);
+});
+
 test.concurrent("a dead-man switch that the end of the daemon cannot disarm is told, and not forgotten by the next daemon", async () => {
   await using paper = await startPaper();
   await using rig = await armedOn(paper);

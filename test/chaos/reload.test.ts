@@ -229,6 +229,27 @@ test.concurrent("a reload while positions are being closed lets the close end as
   expect(paper.state()).toMatchObject({ flat: true, violations: [] });
 });
 
+test.concurrent("the positions of a bot can be closed while a reload that replaces it waits for another one to stop", async () => {
+  await using paper = await startPaper();
+  await using rig = new Rig();
+  const deaf = { command: script("ignore-term.sh", rig.path("pid")), stopTimeout: "4s" };
+  const bot = { command: STAY, emergency: emergencyAt(paper.url) };
+  rig.configure({ bot, deaf });
+  await rig.run();
+  await rig.botIn("running");
+  await until("the other one ignores SIGTERM by now", () => rig.read("pid") !== "");
+  rig.configure({ bot: { ...bot, account: "elsewhere" }, deaf: { ...deaf, account: "anywhere" } });
+  const reload = rig.cli("reload");
+  await until("the bot is down", () =>
+    rig.journal.some((line) => line.bot === "bot" && line.text.includes("→ stopped")),
+  );
+  expect(await rig.cli("emergency", "close", "bot", "--yes")).toMatchObject({ code: 0, err: "" });
+  expect(paper.state()).toMatchObject({ flat: true });
+  expect((await reload).out).toContain("bot: restart, now locked");
+  expect(await rig.bot()).toMatchObject({ state: "locked", generation: 1, emergency: { state: "flat" } });
+  expect(await named(rig, "deaf", "running")).toMatchObject({ account: "anywhere", generation: 2 });
+});
+
 test.concurrent("pages come, move and know the bots of the new config, and two reloads at once are done one by one", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } } });
   await rig.run();

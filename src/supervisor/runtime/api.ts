@@ -158,6 +158,15 @@ export function refuse(status: number, error: ApiError): Response {
   return json({ error }, status);
 }
 
+/** A bot that a reload lets go of is nobody's to command any more. */
+export function leavingRefusal(name: string): Response {
+  return refuse(409, {
+    code: "reloading",
+    message: `cannot command ${name}: a reload is about to replace or remove it`,
+    hint: "try again when the reload has ended",
+  });
+}
+
 /** A body of at most 64 KiB, parsed and checked; or the response that refuses it. */
 export async function readBody<T>(
   request: Request,

@@ -2,7 +2,7 @@
 import { retriesByItself } from "../../core/ladder.ts";
 import { preflightTrouble } from "../../core/preflight.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { armBody, json, readBody, refuse } from "./api.ts";
+import { armBody, json, leavingRefusal, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { closingRefusal } from "./emergency-routes.ts";
 import { isClosing } from "./live-plan.ts";
@@ -20,6 +20,7 @@ export async function arm({ deps, bot, request }: Asked): Promise<Response> {
   if ("refusal" in body) return body.refusal;
   const { state } = bot.loop;
   const { name } = bot.plan;
+  if (bot.leaving) return leavingRefusal(name);
   if (isClosing(state)) return closingRefusal(bot, "arm");
   const early =
     state.kind === "locked" && state.trigger === "dailyLoss" ? bot.guard.watch.limits.armRefusal() : undefined;
@@ -42,7 +43,8 @@ export async function arm({ deps, bot, request }: Asked): Promise<Response> {
   const { acceptPositions } = body.value;
   const unfit = acceptPositions ? undefined : ((await positionsSince(deps, bot)) ?? (await preflightRefusal(bot)));
   if (unfit !== undefined) return unfit;
-  // The reading took a moment, in which somebody else may have armed it, or closed again.
+  // The reading took a moment, in which somebody else may have armed it, or closed again, or a reload has begun to replace it.
+  if (bot.leaving) return leavingRefusal(name);
   if (bot.loop.state.kind !== "locked")
     return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${bot.loop.state.kind} by now` });
   bot.fact("alert", `re-armed by a person: ${body.value.reason}`);

@@ -7,7 +7,17 @@ import type { Status } from "../../core/status.ts";
 import type { CgroupView } from "../../platform/controllers.ts";
 import { pidNamespace } from "../../platform/pid-namespace.ts";
 import { lookupGroup } from "../../platform/user.ts";
-import { json, noteBody, preflightBody, upgradeBody, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
+import {
+  json,
+  leavingRefusal,
+  MAX_BODY_BYTES,
+  noteBody,
+  preflightBody,
+  readBody,
+  refuse,
+  refuseBroken,
+  upgradeBody,
+} from "./api.ts";
 import { arm } from "./arm-routes.ts";
 import { hintOf } from "./bot-doubt.ts";
 import type { Bot } from "./bot.ts";
@@ -40,6 +50,8 @@ export interface ControlDeps {
   readonly maintenance?: MaintenanceWatch;
   /** Why the bot may not start now, as its data is being restored. */
   readonly restoring?: (bot: string) => string | undefined;
+  /** A reload has let go of the bot and takes it in again in a moment. */
+  readonly coming?: (bot: string) => boolean;
   /** Another supervisor has the state folder by now. */
   readonly foreign?: () => boolean;
   /** The daemon is on its way out: it begins nothing any more. */
@@ -122,9 +134,11 @@ async function answer(deps: ControlDeps, memory: Memory, request: Request): Prom
   if (broken !== undefined) return broken;
   const name = decoded(match?.[1] ?? "");
   const bot = deps.bots.get(name);
-  if (bot === undefined) return unknownBot(name, deps.bots);
+  if (bot === undefined) return deps.coming?.(name) === true ? leavingRefusal(name) : unknownBot(name, deps.bots);
   const leaving = bot.leaving && request.method === "POST" && verb !== "emergency";
-  const answered = leaving ? leavingRefusal(bot) : command({ deps, confirmations: memory.confirmations, bot, request });
+  const answered = leaving
+    ? leavingRefusal(name)
+    : command({ deps, confirmations: memory.confirmations, bot, request });
   return BEGINS.has(verb) ? memory.refusals.note(bot, await answered) : answered;
 }
 
@@ -191,6 +205,7 @@ async function afterDoubt(asked: Asked, verb: string, begin: () => Promise<Respo
 
 /** Why no bot is begun or armed now; `undefined` when it may be. */
 function beginRefusal(asked: Asked, verb: string): Response | undefined {
+  if (asked.bot.leaving) return leavingRefusal(asked.bot.plan.name);
   return stoppingRefusal(asked, verb) ?? foreignRefusal(asked, verb) ?? restoringRefusal(asked, verb);
 }
 
@@ -211,14 +226,6 @@ function stoppingRefusal({ deps, bot }: Asked, verb: string): Response | undefin
     code: "stopping",
     message: `cannot ${verb} ${bot.plan.name}: the supervisor is stopping`,
     hint: "supervisor status tells when it has ended; the emergency commands work without it, too",
-  });
-}
-
-function leavingRefusal({ plan }: Bot): Response {
-  return refuse(409, {
-    code: "reloading",
-    message: `cannot command ${plan.name}: a reload is about to replace or remove it`,
-    hint: "try again when the reload has ended",
   });
 }
 

@@ -266,6 +266,7 @@ export class Daemon {
       maintenance: this.#maintenance,
       foreign: () => this.#folder.foreign,
       restoring: (bot) => this.#backups.restores.holding(bot),
+      coming: (bot) => this.#reloader.isComing(bot),
       cgroups: () => viewCgroups(this.#cgroup, this.#controllers),
       say: (level, text) => this.#say(level, text),
     });
@@ -289,9 +290,7 @@ export class Daemon {
       folder: this.#folder,
       stopping: () => this.#stopping,
       reloading: () => this.#reloader.busy,
-      drain: () => {
-        for (const drain of this.#fleet.drains()) drain();
-      },
+      drain: () => this.#fleet.drains().forEach((drain) => drain()),
       snapshot: () => this.#snapshot(),
       say: (level, text) => this.#say(level, text),
       tellSystemd: (text) => this.#serviceManager.tell(text),

@@ -2,7 +2,7 @@
 import { FLAT, type CloseGoal } from "../../core/close-goal.ts";
 import { closeCommand, planCommand } from "../../core/close-next.ts";
 import { retriesByItself } from "../../core/ladder.ts";
-import { acknowledgeBody, emergencyBody, json, readBody, refuse } from "./api.ts";
+import { acknowledgeBody, emergencyBody, json, leavingRefusal, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import type { Confirmations } from "./confirmations.ts";
 import { isClosing } from "./live-plan.ts";
@@ -19,8 +19,11 @@ interface Asked {
 export async function emergency({ deps, confirmations, bot, request }: Asked): Promise<Response> {
   const body = await readBody(request, emergencyBody);
   if ("refusal" in body) return body.refusal;
-  const { name } = bot.plan;
+  const { name, account: own } = bot.plan;
+  // Its name, its files and its account may be another one's since the request began.
+  if (bot.loop.isRetired) return leavingRefusal(name);
   const { goal = FLAT } = body.value;
+  const aim = { bot: name, account: own, goal };
   if (bot.plan.policy.emergency === undefined)
     return refuse(409, {
       code: "unsupported",
@@ -30,14 +33,13 @@ export async function emergency({ deps, confirmations, bot, request }: Asked): P
   if (body.value.mode === "plan") {
     const end = await planClose(bot, deps, goal);
     if (end.kind === "failed") return refuse(500, { code: "failed", message: `cannot plan: ${end.reason}` });
+    if (bot.loop.isRetired) return leavingRefusal(name);
     bot.emergency.see(end.report);
-    return json({ report: end.report, token: confirmations.issue(name, goal, end.report) });
+    return json({ report: end.report, token: confirmations.issue(aim, end.report) });
   }
   const { yes, confirm, account } = body.value;
   const unconfirmed =
-    confirm === undefined && yes
-      ? accountRefusal({ bot: name, account: bot.plan.account, goal }, account)
-      : tokenRefusal(confirmations, { bot: name, account: bot.plan.account, goal }, confirm ?? "");
+    confirm === undefined && yes ? accountRefusal(aim, account) : tokenRefusal(confirmations, aim, confirm ?? "");
   if (unconfirmed !== undefined) return refuse(403, unconfirmed);
   if (bot.loop.state.kind === "recovering") return closingRefusal(bot, "close positions of");
   bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it", goal });
@@ -59,7 +61,7 @@ interface Aim {
 
 function tokenRefusal(confirmations: Confirmations, aim: Aim, token: string): Refusal | undefined {
   const { bot, account, goal } = aim;
-  if (confirmations.redeem(bot, goal, token)) return undefined;
+  if (confirmations.redeem(aim, token)) return undefined;
   return {
     code: "notConfirmed",
     message:
@@ -88,6 +90,7 @@ export async function acknowledge({ bot, request }: Pick<Asked, "bot" | "request
   const body = await readBody(request, acknowledgeBody);
   if ("refusal" in body) return body.refusal;
   const { name } = bot.plan;
+  if (bot.leaving) return leavingRefusal(name);
   const { state } = bot.loop;
   if (isClosing(state)) return closingRefusal(bot, "acknowledge the emergency of");
   if (state.kind !== "locked" || !retriesByItself(state.outcome))

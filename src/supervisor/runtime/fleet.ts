@@ -187,6 +187,7 @@ export class Fleet {
     const { name } = bot.plan;
     const member = this.#members.get(name);
     if (member?.bot !== bot) return;
+    bot.loop.retire();
     bot.shutDown();
     if (forgetsStop) bot.turn.stop.forget();
     this.#members.delete(name);

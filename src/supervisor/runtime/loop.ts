@@ -45,6 +45,7 @@ export class Loop {
   readonly #unlisten: () => void;
   #state: State;
   #draining = false;
+  #isRetired = false;
 
   constructor(policy: Policy, deps: LoopDeps, first: State) {
     this.#policy = policy;
@@ -67,8 +68,14 @@ export class Loop {
     if (leftMs !== null && leftMs !== undefined) this.#arm("closeAfter", leftMs, this.#state.generation);
   }
 
+  /** Its bot was let go of. */
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
   /** Queues an event; events are handled one at a time, in order of arrival. */
   post(input: Input): void {
+    if (this.#isRetired) return;
     this.#queue.push(input);
     if (this.#draining) return;
     this.#draining = true;
@@ -117,6 +124,15 @@ export class Loop {
     this.#unlisten();
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
+  }
+
+  /**
+   * As `close`, and nothing that still arrives is heard: another bot may have the name, the files and the account by now, and what a command
+   * or a worker that was under way asks for would be done to it.
+   */
+  retire(): void {
+    this.#isRetired = true;
+    this.close();
   }
 
   #handle(input: Input): void {

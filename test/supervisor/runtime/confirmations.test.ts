@@ -9,6 +9,7 @@ import { FakeClock } from "../../harness/fake-clock.ts";
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion
 const REPORT = { before: { positions: [], orders: 1 } } as unknown as CloseReport;
 const HALF: CloseGoal = { kind: "reduce", exposure: 100 };
+const BOT = { bot: "bot", account: "main", goal: FLAT };
 
 function rig() {
   const clock = new FakeClock();
@@ -18,37 +19,37 @@ function rig() {
 describe("Confirmations", () => {
   test("redeem() takes a token once", () => {
     const { tokens } = rig();
-    const token = tokens.issue("bot", FLAT, REPORT);
-    expect(tokens.redeem("bot", FLAT, token)).toBe(true);
-    expect(tokens.redeem("bot", FLAT, token)).toBe(false);
+    const token = tokens.issue(BOT, REPORT);
+    expect(tokens.redeem(BOT, token)).toBe(true);
+    expect(tokens.redeem(BOT, token)).toBe(false);
   });
 
   test("redeem() takes a token for 120 s, and not longer", () => {
     const { clock, tokens } = rig();
-    const [first, second] = [tokens.issue("bot", FLAT, REPORT), tokens.issue("bot", FLAT, REPORT)];
+    const [first, second] = [tokens.issue(BOT, REPORT), tokens.issue(BOT, REPORT)];
     clock.advance(120_000);
-    expect(tokens.redeem("bot", FLAT, first)).toBe(true);
+    expect(tokens.redeem(BOT, first)).toBe(true);
     clock.advance(1);
-    expect(tokens.redeem("bot", FLAT, second)).toBe(false);
+    expect(tokens.redeem(BOT, second)).toBe(false);
   });
 
   test.each([
-    ["another bot", "other", FLAT],
-    ["another goal", "bot", HALF],
-    ["another exposure", "bot", { kind: "reduce", exposure: 200 } as const],
-  ])("redeem() refuses a token for %s, which stays good for its own", (_, bot, goal) => {
+    ["another bot", BOT, { ...BOT, bot: "other" }],
+    ["another account of the bot, as after a reload", BOT, { ...BOT, account: "other" }],
+    ["another goal", BOT, { ...BOT, goal: HALF }],
+    ["another exposure", { ...BOT, goal: HALF }, { ...BOT, goal: { kind: "reduce", exposure: 200 } as const }],
+  ])("redeem() refuses a token for %s, which stays good for its own", (_, own, other) => {
     const { tokens } = rig();
-    const own = goal.kind === "reduce" && goal.exposure === 200 ? HALF : FLAT;
-    const token = tokens.issue("bot", own, REPORT);
-    expect(tokens.redeem(bot, goal, token)).toBe(false);
-    expect(tokens.redeem("bot", own, token)).toBe(true);
+    const token = tokens.issue(own, REPORT);
+    expect(tokens.redeem(other, token)).toBe(false);
+    expect(tokens.redeem(own, token)).toBe(true);
   });
 
   test("issue() gives two plans of the same account two tokens, and forgets the oldest of more than 32", () => {
     const { tokens } = rig();
-    const all = Array.from({ length: 33 }, () => tokens.issue("bot", FLAT, REPORT));
+    const all = Array.from({ length: 33 }, () => tokens.issue(BOT, REPORT));
     expect(new Set(all).size).toBe(33);
-    expect(tokens.redeem("bot", FLAT, all[0] ?? "")).toBe(false);
-    expect(tokens.redeem("bot", FLAT, all[1] ?? "")).toBe(true);
+    expect(tokens.redeem(BOT, all[0] ?? "")).toBe(false);
+    expect(tokens.redeem(BOT, all[1] ?? "")).toBe(true);
   });
 });

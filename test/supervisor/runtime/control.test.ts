@@ -1,5 +1,5 @@
 /** What the control socket answers for real bots that never run: routes, refusals, and what is told of a close. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -43,20 +43,10 @@ const ABOUT = {
   installation: "test",
 };
 
-/** One bot with an emergency section and one without, behind a control socket. */
-function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockout?: object; report?: object } = {}) {
-  const dir = mkdtempSync(join(tmpdir(), "sv-"));
-  writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
-  writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots: BOTS }));
-  const incidents = join(dir, ".supervisor", "bots", "bot", "incidents");
-  mkdirSync(incidents, { recursive: true });
-  if (lockout !== undefined) writeFileSync(join(incidents, "..", "lock.json"), JSON.stringify(lockout));
-  if (report !== undefined) writeFileSync(join(incidents, "abc1234.json"), JSON.stringify(report));
+function botsOf(dir: string, journal: Journal): [string, Bot][] {
   const { config, dirs } = loadConfig({ file: undefined, env: {}, cwd: dir });
   const clock = systemClock;
-  const journal = new Journal(join(dir, "journal"), clock);
-  const pulse = new Pulse(clock);
-  const made = Object.entries(config.bots).map(([name, of]): [string, Bot] => [
+  return Object.entries(config.bots).map(([name, of]): [string, Bot] => [
     name,
     new Bot(name, { ...of, autostart: false }, dirs, {
       clock,
@@ -65,7 +55,7 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       journal,
       drain: () => {},
       onChange: () => {},
-      pulse,
+      pulse: new Pulse(clock),
       remains: [],
       configured: new Set(),
       ...ABOUT,
@@ -74,6 +64,28 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       },
     }),
   ]);
+}
+
+interface Shown {
+  readonly stopping: boolean;
+  readonly lockout: object;
+  readonly report: object;
+  /** A bot that a reload takes in in a moment. */
+  readonly coming: string;
+}
+
+/** One bot with an emergency section and one without, behind a control socket. */
+function rig({ stopping = false, lockout, report, coming }: Partial<Shown> = {}) {
+  const dir = mkdtempSync(join(tmpdir(), "sv-"));
+  writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
+  writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots: BOTS }));
+  const incidents = join(dir, ".supervisor", "bots", "bot", "incidents");
+  mkdirSync(incidents, { recursive: true });
+  if (lockout !== undefined) writeFileSync(join(incidents, "..", "lock.json"), JSON.stringify(lockout));
+  if (report !== undefined) writeFileSync(join(incidents, "abc1234.json"), JSON.stringify(report));
+  const clock = systemClock;
+  const journal = new Journal(join(dir, "journal"), clock);
+  const made = botsOf(dir, journal);
   for (const [, bot] of made) bot.begin({});
   const status = () =>
     supervisorStatus({
@@ -96,13 +108,25 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
     env: {},
     status,
   };
-  const answers = controlAnswers({ ...deps, version: "1.2.3", stopping: () => stopping });
+  const answers = controlAnswers({
+    ...deps,
+    version: "1.2.3",
+    stopping: () => stopping,
+    coming: (name) => name === coming,
+  });
   return {
     async ask(method: "GET" | "POST", route: string, body?: object): Promise<{ code: number; answer: unknown }> {
       const sent = body === undefined ? {} : { body: JSON.stringify(body) };
       const response = await answers(new Request(`http://supervisor${route}`, { method, ...sent }));
       return { code: response.status, answer: await response.json() };
     },
+    /** The same with a body that ends once `deed` is done to each bot. */
+    async askSlowly(route: string, body: object, deed: (bot: Bot) => void): Promise<{ code: number; answer: unknown }> {
+      const sent = inTwoParts(body, () => made.forEach(([, bot]) => deed(bot)));
+      const response = await answers(new Request(`http://supervisor${route}`, { method: "POST", body: sent }));
+      return { code: response.status, answer: await response.json() };
+    },
+    lockout: join(incidents, "..", "lock.json"),
     journal,
     [Symbol.dispose]() {
       for (const [, bot] of made) bot.shutDown();
@@ -110,6 +134,37 @@ function rig({ stopping = false, lockout, report }: { stopping?: boolean; lockou
       rmSync(dir, { recursive: true, force: true });
     },
   };
+}
+
+function leave(bot: Bot): void {
+  bot.leaving = true;
+}
+
+function letGo(bot: Bot): void {
+  leave(bot);
+  bot.loop.retire();
+  bot.shutDown();
+  // Whatever was under way asks for something later, as a look at the account for a close.
+  bot.loop.post({ kind: "arm", acceptPositions: true });
+  bot.loop.post({ kind: "emergency", trigger: "exposure", reason: "too much" });
+}
+
+/** A body of which one byte comes before `between` and the rest after it. */
+function inTwoParts(body: object, between: () => void): ReadableStream<Uint8Array> {
+  const [first = 0, ...rest] = new TextEncoder().encode(JSON.stringify(body));
+  let parts = 0;
+  return new ReadableStream(
+    {
+      pull(controller) {
+        parts += 1;
+        if (parts === 1) return controller.enqueue(Uint8Array.of(first));
+        between();
+        controller.enqueue(Uint8Array.from(rest));
+        return controller.close();
+      },
+    },
+    { highWaterMark: 0 },
+  );
 }
 
 test("GET /v1/ping answers pid and version", async () => {
@@ -208,6 +263,35 @@ test("POST stop is answered while the daemon is stopping, and says that the bot 
   expect(await control.ask("POST", "/v1/bots/bot/stop")).toEqual({
     code: 200,
     answer: { bot: "bot", state: "stopped", already: true },
+  });
+});
+
+test.each([
+  ["emergency", { mode: "plan" }],
+  ["emergency", { mode: "close", yes: true }],
+  ["acknowledge", { reason: "x" }],
+  ["arm", { reason: "x", acceptPositions: true }],
+])("POST %s of a bot that a reload lets go of before the request has come does nothing to it", async (verb, body) => {
+  using control = rig({ lockout: LOCKOUT });
+  const before = readFileSync(control.lockout, "utf8");
+  expect(await control.askSlowly(`/v1/bots/bot/${verb}`, body, letGo)).toMatchObject({
+    code: 409,
+    answer: { error: { code: "reloading" } },
+  });
+  expect(readFileSync(control.lockout, "utf8")).toBe(before);
+});
+
+test("POST emergency of a bot that a reload is about to let go of is obeyed", async () => {
+  using control = rig({ lockout: LOCKOUT });
+  const close = { mode: "close", yes: true };
+  expect(await control.askSlowly("/v1/bots/bot/emergency", close, leave)).toMatchObject({ code: 200 });
+});
+
+test("a bot between its old definition and its new one is not said to be none of the config's", async () => {
+  using control = rig({ coming: "moved" });
+  expect(await control.ask("POST", "/v1/bots/moved/emergency", { mode: "plan" })).toMatchObject({
+    code: 409,
+    answer: { error: { code: "reloading", message: expect.stringContaining("moved") } },
   });
 });
 

@@ -2,21 +2,19 @@
  * Reloads the config of a running daemon: reads and checks the file as `run` does, and makes the bots what it says. All stops
  * of bots that leave or change their account come before any start, so that never two bots are on one account.
  */
-import { existsSync } from "node:fs";
 import { planCommand } from "../../../core/close-next.ts";
-import { reloadSummary, type BotReload, type KeyChange, type ReloadAnswer } from "../../../core/reload.ts";
-import { planBot } from "../bot-plan.ts";
+import { reloadSummary, type BotReload, type ReloadAnswer } from "../../../core/reload.ts";
 import type { Order } from "../../../core/first-act.ts";
-import { definitionNow, missingProgram } from "../bot-setup.ts";
 import type { Bot } from "../bot.ts";
 import { checkEnvironment } from "../config/environment.ts";
 import { ConfigError } from "../config/issues.ts";
-import type { BotConfig, Config, Dirs, LoadedConfig } from "../config/load.ts";
+import type { LoadedConfig } from "../config/load.ts";
 import type { Clock } from "../../../platform/clock.ts";
 import type { ConfigRead } from "../../../report/metric-source.ts";
 import type { Fleet } from "../fleet.ts";
 import { surveyBots } from "../survey.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
+import { collision, programRefusal, refusalOf, staleness } from "./refusals.ts";
 import { atRest, inEmergency, isDown, isUp } from "./states.ts";
 
 /** Time beyond a bot's own timeouts that it is waited for, ms. */
@@ -57,6 +55,8 @@ export class Reloader {
   #again = false;
   /** An order to close everything came while bots were being replaced: those that come have to obey it, too. */
   #order: Order | undefined;
+  /** Bots that were let go of, and are taken in again. */
+  #coming: ReadonlySet<string> = new Set();
 
   constructor(deps: ReloaderDeps) {
     this.#deps = deps;
@@ -71,6 +71,11 @@ export class Reloader {
 
   get busy(): boolean {
     return this.#busy;
+  }
+
+  /** Whether the bot is between its old definition and its new one, so that the fleet does not know it. */
+  isComing(bot: string): boolean {
+    return this.#coming.has(bot) && !this.#deps.fleet.bots.has(bot);
   }
 
   /** An order that every bot was given. */
@@ -179,10 +184,11 @@ export class Reloader {
     }
     // Also bots that are as they were: what held them back at the start is there now.
     for (const bot of fleet.all) bot.release();
-    const gone = await Promise.all(going.map((each) => this.#letGo(each)));
+    const gone = await this.#letGo(going);
     const left = new Map(gone.map((each) => [each.name, each]));
     for (const { name, error } of gone) if (error !== undefined) ends.set(name, Promise.resolve({ error }));
     for (const [name, end] of this.#takeIn(loaded, plan, left, new Set(ends.keys()))) ends.set(name, end);
+    this.#coming = new Set();
     await own;
     return Promise.all(
       plan.bots.map(async ({ name, meaning, changes }): Promise<BotReload> => {
@@ -194,11 +200,29 @@ export class Reloader {
     );
   }
 
-  /** Stops a bot under its old definition and lets go of it when nothing of it lives; `error` when that failed and it stays. */
-  async #letGo({ name, after }: BotChange): Promise<Left> {
+  /**
+   * Stops bots under their old definitions, and lets go of them together once every one has come to rest: until then each is there for
+   * whoever orders its positions to be closed. `error` where that failed and it stays.
+   */
+  async #letGo(going: readonly BotChange[]): Promise<Left[]> {
     const { fleet } = this.#deps;
-    const bot = fleet.bots.get(name);
-    if (bot === undefined) return { name, wanted: false, waitsFor: [] };
+    const stopped = await Promise.all(going.map((each) => this.#stop(each)));
+    const removals: Promise<void>[] = [];
+    const left = stopped.map(({ bot, was, forgetsStop }): Left => {
+      const error = bot === undefined ? undefined : this.#stays(bot);
+      if (bot === undefined || error !== undefined) return { ...was, ...(error === undefined ? {} : { error }) };
+      removals.push(fleet.remove(bot, { forgetsStop }));
+      return was;
+    });
+    this.#coming = new Set(going.flatMap(({ name, after }) => (after === undefined ? [] : [name])));
+    await Promise.all(removals);
+    return left;
+  }
+
+  async #stop({ name, after }: BotChange): Promise<Stopped> {
+    const forgetsStop = after === undefined;
+    const bot = this.#deps.fleet.bots.get(name);
+    if (bot === undefined) return { bot, was: { name, wanted: false, waitsFor: [] }, forgetsStop };
     // One that waits to be started is stopped, and is to run all the same; the stop ends its wait.
     const wanted = bot.loop.state.wanted || bot.turn.isDue;
     const waitsFor = bot.turn.waitsFor.filter((each) => after?.after.includes(each));
@@ -206,17 +230,18 @@ export class Reloader {
     bot.leaving = true;
     bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
+    // As at the end of the daemon: whoever is let go of disarms no switch any more.
+    if (isDown(bot.loop.state.kind)) await bot.guard.watch.rest();
+    return { bot, was, forgetsStop };
+  }
+
+  /** Why a bot that was stopped cannot be let go of; `undefined` when it can. */
+  #stays(bot: Bot): string | undefined {
     const { state } = bot.loop;
-    if (this.#deps.stopping()) return { ...was, error: "the supervisor is stopping" };
-    if (!isDown(state.kind) || inEmergency(state)) {
-      bot.leaving = false;
-      return {
-        ...was,
-        error: `it could not be let go of, and keeps its definition and account: it is ${state.kind}`,
-      };
-    }
-    await fleet.remove(bot, { forgetsStop: after === undefined });
-    return was;
+    if (this.#deps.stopping()) return "the supervisor is stopping";
+    if (isDown(state.kind) && !inEmergency(state)) return undefined;
+    bot.leaving = false;
+    return `it could not be let go of, and keeps its definition and account: it is ${state.kind}`;
   }
 
   /** Takes in what is new: first all of them, then their starts. */
@@ -299,6 +324,15 @@ interface Left {
   readonly error?: string;
 }
 
+/** A bot that was stopped, as far as it could be. */
+interface Stopped {
+  /** `undefined`: there is none of the name. */
+  readonly bot: Bot | undefined;
+  readonly was: Left;
+  /** As in `Fleet`. */
+  readonly forgetsStop: boolean;
+}
+
 interface Outcome {
   readonly note?: string;
   readonly error?: string;
@@ -338,63 +372,4 @@ function messageOf(error: unknown): string {
 
 function stopBoundMs({ plan }: Bot): number {
   return 3 * plan.policy.stopTimeout + MARGIN_MS;
-}
-
-/** Why nothing of the plan may be done; `undefined` when it may. */
-function refusalOf(plan: ReloadPlan, after: Config, fleet: Fleet): string | undefined {
-  const own = plan.changes.filter(({ meaning }) => meaning === "supervisor").map(({ key }) => key);
-  if (own.length > 0)
-    return `${own.join(", ")} ${own.length === 1 ? "needs" : "need"} a restart of the supervisor, which stops and starts its bots`;
-  if (plan.changes.some(({ key }) => key === "emergencyFile") && existsSync(after.emergencyFile))
-    return `the new emergencyFile ${after.emergencyFile} exists, which would close the positions of every bot; remove it first`;
-  for (const { name, after: now, before, replaced } of plan.bots) {
-    const state = fleet.bots.get(name)?.loop.state;
-    if (state === undefined || !inEmergency(state)) continue;
-    const loses = now === undefined || replaced || (before?.emergency !== undefined && now.emergency === undefined);
-    if (loses)
-      return `bot ${name} is ${state.kind} and must keep its account and its emergency section until its account is flat; see: supervisor status ${name}`;
-  }
-  return undefined;
-}
-
-/** Why a living bot must not be ended for a definition that could not be started now; `undefined` when every one could. */
-function programRefusal({ bots }: ReloadPlan, { dirs, env }: LoadedConfig, fleet: Fleet): string | undefined {
-  for (const { name, after, meaning, replaced } of bots) {
-    const bot = fleet.bots.get(name);
-    if (bot === undefined || after === undefined || !(replaced || meaning === "restart") || !isUp(bot.loop.state))
-      continue;
-    const missing = missingProgram(planBot(name, after, dirs), env);
-    if (missing === undefined) continue;
-    return `bot ${name} runs, and its new definition cannot be started: ${missing} (cwd ${after.cwd}); correct bots.${name}.command, or install the program, and reload again`;
-  }
-  return undefined;
-}
-
-/** Why a bot must not be taken in: another one that could not be let go of has its account. */
-function collision(config: BotConfig | undefined, fleet: Fleet): string | undefined {
-  const other = fleet.all.find(({ plan, latestPlan }) =>
-    [plan.account, latestPlan.account].some((account) => account === config?.account),
-  );
-  return other === undefined ? undefined : `account ${config?.account} is still that of bot ${other.plan.name}`;
-}
-
-/** Whether what lives of a bot was started otherwise than `after` would start it now, although the config says the same. */
-function staleness(fleet: Fleet, after: BotConfig, dirs: Dirs): KeyChange | undefined {
-  const bot = fleet.bots.get(after.name);
-  if (bot?.definition === undefined || !isUp(bot.loop.state)) return undefined;
-  if (definitionNow(planBot(after.name, after, dirs)) === bot.definition) return limitStaleness(bot);
-  if (bot.outdated || after.envFile === undefined)
-    return { key: "definition", before: "as it was started", after: "as the config says", meaning: "restart" };
-  return { key: "envFile", before: "content as it was started with", after: "content of now", meaning: "restart" };
-}
-
-/** Limits that came while no daemon lived, and that only a start can make hold. */
-function limitStaleness({ limits: { unmet } }: Bot): KeyChange | undefined {
-  if (unmet.length === 0) return undefined;
-  return {
-    key: "limits",
-    before: `not in force: ${unmet.join(", ")}`,
-    after: "as the config says",
-    meaning: "restart",
-  };
 }
