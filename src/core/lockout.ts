@@ -74,6 +74,17 @@ export function gravestLockout(readings: readonly LockoutReading[]): Lockout | u
   return found.find(({ outcome }) => outcome === null) ?? found.find(({ outcome }) => outcome !== "flat") ?? found[0];
 }
 
+/** Its account is not proven closed, and is another one's by now: to go on with it would close the wrong account, and leave that one open. */
+export function isOpenElsewhere(reading: LockoutReading, account: string): boolean {
+  return reading.kind === "locked" && reading.lockout.account !== account && reading.lockout.outcome !== "flat";
+}
+
+/** What people are told of it, of a bot that has account `now`. */
+export function elsewhereText({ incident, account, outcome }: Lockout, now: string): string {
+  const how = outcome === null ? "has not ended" : `ended ${outcome}`;
+  return `the close of account ${account} (incident ${incident}) ${how}, and the config gives the bot account ${now} by now: neither is closed for it; give it back account ${account}, or look at that one and arm the bot`;
+}
+
 /**
  * Whether an order that an earlier daemon had taken is not in the lockout: it was killed between the order's line in the journal and
  * the write. One without a goal only goes on with what the lockout says. Where nothing can be closed with, an order changes nothing.

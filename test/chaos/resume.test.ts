@@ -81,6 +81,29 @@ test.concurrent("a supervisor killed together with its close worker goes on wher
   await expectFinishedOnce(rig, paper, incident);
 });
 
+test.concurrent("a close that a killed supervisor left is not carried over to another account of the bot, and goes on once it has its own again", async () => {
+  await using paper = await startPaper();
+  await using elsewhere = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  await slowOrders(paper);
+  const incident = await startClosing(rig, paper);
+  await rig.endDaemon("SIGKILL");
+  process.kill(findProcess(rig.folder, "__action", "close-positions") ?? Number.NaN, "SIGKILL");
+  const own = rig.read("supervisor.yaml");
+  rig.configure({ bot: { command: STAY, account: "other", emergency: emergencyAt(elsewhere.url) } });
+  await rig.run();
+  const bot = await rig.botIn("locked");
+  expect(bot.reason).toContain(`the close of account bot (incident ${incident}) has not ended`);
+  expect(elsewhere.state()).toMatchObject({ flat: false, fills: [] });
+  expect(paper.state()).toMatchObject({ flat: false });
+  await rig.endDaemon("SIGTERM");
+  rig.write("supervisor.yaml", own);
+  await rig.run();
+  await expectFinishedOnce(rig, paper, incident);
+});
+
 test.concurrent("a close goes on in its own process when its supervisor is stopped", async () => {
   await using paper = await startPaper();
   await using rig = rigOn(paper);

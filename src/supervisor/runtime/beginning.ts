@@ -19,7 +19,8 @@ interface Inside {
  * With `held`, the reason why it must not be started, the bot is halted; an interrupted close goes on all the same. With
  * `waitsFor`, its start is left to who knows when those bots are ready.
  */
-export function begin(bot: Bot, inside: Inside, how: Begin): void {
+export function begin(bot: Bot, inside: Inside, given: Begin): void {
+  const how = forOwnAccount(bot, given);
   const { emergency: order, held, waitsFor = [], wanted: told, census } = how;
   const { plan, turn, loop } = bot;
   const { carried, setLevel } = inside;
@@ -50,6 +51,17 @@ export function begin(bot: Bot, inside: Inside, how: Begin): void {
   const { lockout } = bot;
   const act = firstAct({ emergency, keptDown, lockout, wanted, leftovers: leftovers.length > 0 });
   return perform(bot, act, wanted, waitsFor);
+}
+
+/** Without an order that an earlier supervisor had taken for the account that the bot had then: it locks the bot, and closes nothing of the one that it has now. */
+function forOwnAccount({ before, plan, lockout, emergency: { lockout: store } }: Bot, given: Begin): Begin {
+  const { emergency, ...rest } = given;
+  if (emergency?.taken !== true || before === undefined || before.account === plan.account) return given;
+  if (lockout === undefined)
+    store.restoreLost(
+      `an earlier supervisor was about to close account ${before.account} (${emergency.reason}), and the config gives the bot account ${plan.account} by now: neither is closed for it; look at account ${before.account}, then arm the bot`,
+    );
+  return rest;
 }
 
 /**

@@ -5,7 +5,13 @@
  * `lock.json` for people and scripts, and into the runtime folder where the state folder cannot be written at all.
  */
 import type { CloseGoal } from "../../core/close-goal.ts";
-import { gravestLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
+import {
+  elsewhereText,
+  gravestLockout,
+  isOpenElsewhere,
+  type Lockout,
+  type LockoutReading,
+} from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -250,8 +256,16 @@ export class LockoutStore {
 
   /** The gravest of what the copies say; one that does not say what it holds locks as well. */
   #judge(copies: readonly Copy[]): Lockout | undefined {
-    const { onTrouble } = this.#deps;
-    const held = gravestLockout(copies.map(({ reading }) => reading));
+    const { onTrouble, plan } = this.#deps;
+    const readings = copies.map(({ reading }) => reading);
+    const held = gravestLockout(readings.filter((each) => !isOpenElsewhere(each, plan.account)));
+    const elsewhere = gravestLockout(readings.filter((each) => isOpenElsewhere(each, plan.account)));
+    if (elsewhere !== undefined) {
+      const reason = elsewhereText(elsewhere, plan.account);
+      onTrouble(reason);
+      // What is on the disk stays as it is: with its account given back, its close goes on.
+      if (held === undefined || held.outcome === "flat") return this.#damaged(reason.slice(0, REASON_CHARS));
+    }
     if (held !== undefined) return held;
     for (const { path, reading } of copies) {
       if (reading.kind !== "damaged" && reading.kind !== "newer") continue;

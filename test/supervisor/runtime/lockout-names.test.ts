@@ -12,9 +12,13 @@ import { botConfig } from "../../harness/bot-config.ts";
 const root = mkdtempSync(join(tmpdir(), "lockout-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-function plansIn(folder: string): readonly [BotPlan, BotPlan] {
+function dirsIn(folder: string) {
   const stateDir = join(root, folder);
-  const dirs = { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
+  return { stateDir, runtimeDir: join(stateDir, "run"), logDir: join(stateDir, "log") };
+}
+
+function plansIn(folder: string): readonly [BotPlan, BotPlan] {
+  const dirs = dirsIn(folder);
   const plan = (name: string): BotPlan => planBot(name, botConfig(name, { account: "main" }), dirs);
   const plans = [plan("first"), plan("second")] as const;
   for (const { files } of plans)
@@ -58,4 +62,47 @@ test("LockoutStore keeps an account's lockout under one name: the present one", 
   expect(existsSync(first.files.lockout)).toBe(false);
   renamed.end("flat");
   expect(storeOf(first, second).current).toMatchObject({ bot: "second", incident: "forfirst", outcome: "flat" });
+});
+
+/** The store of a bot that the config gives another account by now; what it says is kept. */
+function storeOn(account: string, { files }: BotPlan, said: string[]): LockoutStore {
+  const plan = planBot("first", botConfig("first", { account }), dirsIn("moved"));
+  expect(plan.files.dir).toBe(files.dir);
+  const newIncident = (): string => `for${account}`;
+  const onTrouble = (text: string): void => void said.push(text);
+  return new LockoutStore({ plan, clock: systemClock, inherited: [], shared: [], newIncident, onTrouble });
+}
+
+test.each([
+  ["that was interrupted", undefined],
+  ["that did not end flat", "residual"],
+] as const)(
+  "LockoutStore goes on with no close %s on an account that is not the bot's any more, and locks",
+  (_, outcome) => {
+    const [first, second] = plansIn("moved");
+    const before = storeOf(first, second);
+    before.open("operator", "asked for");
+    if (outcome !== undefined) before.end(outcome);
+    const onDisk = readFileSync(first.files.lockout, "utf8");
+    const said: string[] = [];
+    const moved = storeOn("other", first, said);
+    expect(moved.current).toMatchObject({ account: "other", outcome: "lockDamaged" });
+    expect(moved.current?.reason).toContain("the close of account main");
+    expect(said).toEqual([moved.current?.reason]);
+    // Whoever gives the account back has it closed.
+    expect(readFileSync(first.files.lockout, "utf8")).toBe(onDisk);
+    expect(storeOn("main", first, said).current).toMatchObject({ account: "main", outcome: outcome ?? null });
+    moved.remove();
+    expect(storeOn("other", first, said).current).toBeUndefined();
+  },
+);
+
+test("LockoutStore keeps a bot locked whose close ended flat before it got another account", () => {
+  const [first, second] = plansIn("moved");
+  const before = storeOf(first, second);
+  before.open("operator", "asked for");
+  before.end("flat");
+  const said: string[] = [];
+  expect(storeOn("other", first, said).current).toMatchObject({ account: "main", outcome: "flat" });
+  expect(said).toEqual([]);
 });
