@@ -87,6 +87,8 @@ export const drillReportSchema = later(() =>
     rpoMet: z.boolean(),
     /** Every step of every target was well, and both objectives are met. */
     ok: z.boolean(),
+    /** Why nobody knows what came of the targets: its worker was ended. Absent: each has its own report. */
+    broken: z.string().optional(),
     /** SHA-256 of the line of the drill before: a record that was changed afterwards shows. */
     previousSha256: sha256().nullable(),
   }),
@@ -155,6 +157,25 @@ export type DrillRecord = z.output<typeof drillRecordSchema>;
 
 type Unjudged = Omit<DrillReport, "rpoSeconds" | "rtoMet" | "rpoMet" | "ok">;
 
+interface Broken extends Omit<Unjudged, "targets"> {
+  readonly targets: DrillJob["targets"];
+}
+
+/** A drill that came to no end, as its worker was ended: nobody knows of anything that was restored. */
+export function brokenDrill({ targets, ...drill }: Broken): DrillReport {
+  const unknown = targets.map(({ target, kind, store, from, rpoSeconds: rpoObjectiveSeconds, instant }): Drilled => {
+    const of = { target, kind, store, place: placeOf(from), rpoObjectiveSeconds };
+    const nothing = { backups: [], snapshotAt: null, steps: [], checks: [], rtoSeconds: null, rpoSeconds: null };
+    return { ...of, ...nothing, ...(instant === undefined ? {} : { physical: true }), ok: false };
+  });
+  return judgeDrill({ ...drill, targets: unknown });
+}
+
+/** Bucket or folder, for people. */
+export function placeOf(from: DrillTarget["from"]): string {
+  return from.kind === "folder" ? from.folder : `bucket ${from.remote.bucket} at ${from.remote.endpoint}`;
+}
+
 /** The report with its verdicts: worst of all targets, compared with the objectives. */
 export function judgeDrill(drill: Unjudged): DrillReport {
   const { targets, objectives, rtoSeconds } = drill;
@@ -196,8 +217,10 @@ export function faultOf({
   rtoSeconds,
   rpoSeconds,
   objectives,
+  broken: reason,
 }: DrillReport): string | null {
   if (ok) return null;
+  if (reason !== undefined) return reason;
   const broken = targets.flatMap((each) =>
     each.steps.filter((step) => !step.ok).map((step) => `${drilledName(each)}: ${step.name}: ${step.detail}`),
   );

@@ -16,6 +16,11 @@ function logPath(records: string): string {
   return join(records, "drills.jsonl");
 }
 
+/** Names a drill by its begin. */
+export function newDrillId(startedAt: Date): string {
+  return `drill-${startedAt.toISOString().replace(/[-:]|\.\d+/g, "")}-${crypto.randomUUID().slice(0, 6)}`;
+}
+
 /** Adds the report to the log, on the disk, and to what status shows. Throws when it cannot be written. */
 export function recordDrill(records: string, report: DrillReport): void {
   const path = logPath(records);

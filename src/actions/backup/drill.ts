@@ -2,7 +2,6 @@
  * The action `drill`: fetches the newest backups from where they would be left after a disaster into an empty place, restores
  * and asks them there, and writes down what it did, so that somebody who was not there can judge it. Nothing that lives is touched.
  */
-import { randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { chooseBackup, type Candidate } from "../../core/backup-choice.ts";
@@ -14,6 +13,7 @@ import {
   drilledName,
   drillJobSchema,
   judgeDrill,
+  placeOf,
   type Drilled,
   type DrillJob,
   type DrillReport,
@@ -28,7 +28,7 @@ import { tryLock } from "../../platform/lock.ts";
 import { removeTree } from "../../platform/remove-tree.ts";
 import { defineAction } from "../contract.ts";
 import type { InstantDrilled } from "./drill-instant.ts";
-import { lastLineSha256, recordDrill } from "./drill-record.ts";
+import { lastLineSha256, newDrillId, recordDrill } from "./drill-record.ts";
 import { failed, Failure } from "./failure.ts";
 import { fetchCopy } from "./fetch.ts";
 import { RemoteRepository, type RemoteBackup } from "./remote.ts";
@@ -71,7 +71,6 @@ export async function drill(job: DrillJob, io: DrillIo): Promise<number> {
 async function drillAll(job: DrillJob, io: DrillIo): Promise<DrillReport> {
   const { clock } = io;
   const [startedMs, startedAt] = [clock.monotonicMs(), clock.wallTime()];
-  const stamp = startedAt.toISOString().replace(/[-:]|\.\d+/g, "");
   const scratch = openScratch(job.scratch);
   const targets: Drilled[] = [];
   let restoredMs = startedMs;
@@ -88,7 +87,7 @@ async function drillAll(job: DrillJob, io: DrillIo): Promise<DrillReport> {
   }
   return judgeDrill({
     version: 1,
-    id: `drill-${stamp}-${randomBytes(3).toString("hex")}`,
+    id: newDrillId(startedAt),
     startedAt: startedAt.toISOString(),
     endedAt: clock.wallTime().toISOString(),
     trigger: job.trigger,
@@ -158,7 +157,7 @@ class TargetDrill {
       target,
       kind,
       store,
-      place: from.kind === "bucket" ? `bucket ${from.remote.bucket} at ${from.remote.endpoint}` : from.folder,
+      place: placeOf(from),
       backups: this.#chain.map(({ id, manifest, manifestSha256 }) => ({
         id,
         manifestSha256,

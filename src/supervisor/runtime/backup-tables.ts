@@ -406,6 +406,7 @@ export const LINE_TABLE: Shape = {
             rtoMet: { is: "flag" },
             rpoMet: { is: "flag" },
             ok: { is: "flag" },
+            broken: { is: "text", optional: true },
             previousSha256: { is: "text", patterns: ["^[0-9a-f]{64}$"], nullable: true },
           },
         },

@@ -2,15 +2,29 @@
 import { counted } from "../../core/counted.ts";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { beginDrillRecord, readDrillRecord } from "../../actions/backup/drill-record.ts";
+import {
+  beginDrillRecord,
+  lastLineSha256,
+  newDrillId,
+  readDrillRecord,
+  recordDrill,
+} from "../../actions/backup/drill-record.ts";
 import { parseDrillRecord } from "./backup-lines.ts";
 import { sweepScratch } from "../../actions/backup/scratch.ts";
-import type { BackupLine } from "../../core/backup-job.ts";
 import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
-import { faultOf, type DrillJob, type DrillRecord, type DrillReport, type DrillTarget } from "../../core/drill.ts";
+import {
+  brokenDrill,
+  faultOf,
+  type DrillJob,
+  type DrillRecord,
+  type DrillReport,
+  type DrillTarget,
+} from "../../core/drill.ts";
 import { parsePostgresUrl } from "../../core/postgres-url.ts";
 import type { Status } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { ensureDir } from "../../platform/files.ts";
+import { tryLock } from "../../platform/lock.ts";
 import { isAtWork } from "../../platform/worker.ts";
 import {
   backRestOf,
@@ -124,12 +138,62 @@ function sourceOf(loaded: Loaded, backups: BackupsInput, place: Place): DrillTar
 /** As in `WorkerRequest`; no place has this name. */
 const DRILL_WORK = "drill";
 
-/** Runs the drill; the report comes as the last line. Never throws. */
-export function runDrill(
+/** Runs the drill; the report comes as the last line, also where the worker had to be ended. Never throws. */
+export async function runDrill(
   job: DrillJob,
-  options: { readonly clock: Clock; readonly onLine: (line: BackupLine) => void },
+  { onLine, ...options }: Omit<Parameters<typeof runDeed>[2], "work">,
 ): Promise<DeedEnd> {
-  return runDeed("drill", job, { ...options, work: DRILL_WORK });
+  const startedAt = options.clock.wallTime();
+  let isTold = false;
+  const end = await runDeed("drill", job, {
+    ...options,
+    work: DRILL_WORK,
+    onLine: (line) => {
+      isTold ||= line.kind === "drilled";
+      onLine(line);
+    },
+  });
+  const report = isTold ? undefined : recordKilled(job, end, startedAt, options.clock);
+  if (report !== undefined) onLine({ kind: "drilled", report });
+  return end;
+}
+
+/** The failed drill of a worker that could not write it; `undefined`: it could, or the disk does not take it. */
+function recordKilled(
+  { trigger, by, objectives, records, targets }: DrillJob,
+  { killed, failure }: DeedEnd,
+  startedAt: Date,
+  clock: Clock,
+): DrillReport | undefined {
+  if (killed === undefined || failure === undefined) return undefined;
+  try {
+    ensureDir(records, 0o750);
+    // One that is held is so by whom SIGKILL does not end, who writes nothing any more, or by a drill of this very moment.
+    const lock = tryLock(join(records, "drill.lock"));
+    try {
+      const endedAt = clock.wallTime();
+      const report = brokenDrill({
+        version: 1,
+        id: newDrillId(startedAt),
+        startedAt: startedAt.toISOString(),
+        endedAt: endedAt.toISOString(),
+        // The clock may have been set back meanwhile.
+        rtoSeconds: Math.max(0, endedAt.getTime() - startedAt.getTime()) / 1_000,
+        trigger,
+        by,
+        objectives,
+        targets,
+        broken: failure,
+        previousSha256: lastLineSha256(records),
+      });
+      recordDrill(records, report);
+      return report;
+    } finally {
+      lock?.release();
+    }
+  } catch {
+    return undefined;
+  }
 }
 
 interface DrillsDeps {

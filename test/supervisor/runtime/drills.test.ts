@@ -3,7 +3,10 @@ import { expect, test, vi } from "vitest";
 import { BACKUP_EXIT } from "../../../src/core/backup-job.ts";
 import { readStat } from "../../../src/platform/proc.ts";
 import { keepWorker } from "../../../src/platform/worker.ts";
-import { drillJob, Drills } from "../../../src/supervisor/runtime/drills.ts";
+import { drillLines, lastLineSha256 } from "../../../src/actions/backup/drill-record.ts";
+import { drillReportSchema } from "../../../src/core/drill.ts";
+import { systemClock } from "../../../src/platform/clock.ts";
+import { drillJob, Drills, runDrill } from "../../../src/supervisor/runtime/drills.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { scratchFolder } from "../config/folder.ts";
 import { recordOfBackup } from "./backup-record.ts";
@@ -154,4 +157,34 @@ test("Drills shows a drill as running that the version before has begun, and beg
   expect(drills.status()?.running).toBe(false);
   drills.look(clock.wallTime().getTime());
   expect(run).toHaveBeenCalledTimes(1);
+});
+
+/** Shortened: who is stopped is missed in half a second. */
+const HANG = { lookMs: 50, stoppedMs: 500, hungMs: 500, waitMs: undefined };
+const HUNG = "the worker hung and was ended: it was stopped for 1 s (SIGSTOP)";
+
+test("runDrill() records a drill whose worker hung as a failed one, with the others in the chain of the log", async () => {
+  const loaded = load("hung");
+  const job = drillJob(loaded, { trigger: "manual", user: "ops", version: "test" });
+  const told: unknown[] = [];
+  const drill = async () =>
+    runDrill(job, {
+      clock: systemClock,
+      program: ["/bin/sh", "-c", "kill -STOP $$"],
+      hang: HANG,
+      onLine: (line) => void told.push(line),
+    });
+  expect(await drill()).toEqual({ code: BACKUP_EXIT.deadline, failure: HUNG, killed: "hung" });
+  const first = lastLineSha256(job.records);
+  await drill();
+  const reports = drillLines(job.records).map((line) => drillReportSchema.parse(JSON.parse(line)));
+  const failed = { ok: false, broken: HUNG, by: { user: "ops" }, rpoSeconds: null, rtoMet: false, rpoMet: false };
+  const targets = [{ target: "conf", ok: false, backups: [] }, { target: "here" }];
+  expect(reports).toMatchObject([
+    { ...failed, targets, previousSha256: null },
+    { ...failed, previousSha256: first },
+  ]);
+  expect(told).toEqual(reports.map((report) => ({ kind: "drilled", report })));
+  const status = drillsOf(loaded, new FakeClock()).status();
+  expect(status).toMatchObject({ id: reports[1]?.id, ok: false, objectivesMet: false, lastError: HUNG });
 });
