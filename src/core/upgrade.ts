@@ -219,6 +219,8 @@ const handoverSchema = later(() =>
         }),
       )
       .default([]),
+    /** What killed workers have left and does not die: no bot's; an older version does not say. */
+    left: z.array(z.object({ pid: z.int().min(2), startTicks: z.number() })).default([]),
   }),
 );
 export type HandedOver = z.output<typeof handoverSchema>;

@@ -22,6 +22,9 @@ const ORPHAN_ZOMBIE_MS = 1_000;
  */
 export const ownPids = new Set<number>();
 
+/** Those of them that `ownUntilGone` has put there. */
+const leftOver = new Map<number, ProcessId>();
+
 /** Those of them that are the main process of a bot. */
 export const botPids = new Set<number>();
 
@@ -55,12 +58,19 @@ export function ownUntilGone(left: readonly ProcessId[], clock: Clock): void {
   for (const { pid, startTicks } of left) {
     if (!isSubreaper || ownPids.has(pid)) continue;
     ownPids.add(pid);
+    leftOver.set(pid, { pid, startTicks });
     const look = (): void => {
-      if (lives(pid, startTicks)) clock.after(OWNED_LOOK_MS, look);
-      else ownPids.delete(pid);
+      if (lives(pid, startTicks)) return void clock.after(OWNED_LOOK_MS, look);
+      ownPids.delete(pid);
+      leftOver.delete(pid);
     };
     look();
   }
+}
+
+/** What `ownUntilGone` owns now: an upgrade hands it over, as it would pass for a bot's again. */
+export function ownedLeft(): readonly ProcessId[] {
+  return [...leftOver.values()];
 }
 
 function lives(pid: number, startTicks: number): boolean {

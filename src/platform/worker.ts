@@ -66,7 +66,7 @@ export function isAtWork(work: string): boolean {
   return [...runningWorkers].some((each) => each.work === work);
 }
 
-interface WorkerEnd {
+export interface WorkerEnd {
   readonly code: number | null;
   readonly signal: string | null;
   /** Killed at its deadline. */
@@ -151,32 +151,55 @@ export function startWorker(request: WorkerRequest): Worker {
   return { pid: child.pid, done, kill };
 }
 
+export interface KeepOptions {
+  /** Told once when we have killed it; default: nobody. */
+  readonly onKilled?: (end: WorkerEnd) => void;
+  /** When it counts as hung; default: `HANG_BOUNDS`. Only what works on something has a deadline that is hours away, and is looked at. */
+  readonly hang?: HangBounds | undefined;
+}
+
 /**
- * Goes on with a worker that an earlier version in this process started: it counts as ours until it ends, and is killed when it exceeds
- * a bound. Its report is lost; what it leaves on disk counts.
+ * Goes on with a worker that another one started, as an earlier version in this process, or a supervisor that died: it counts as ours
+ * until it ends, and is killed when it exceeds a bound. Its report is lost; what it leaves on disk counts.
  */
-export function keepWorker({ endsAtMs, memory, work, ...root }: RunningWorker, clock: Clock): void {
+export function keepWorker(
+  { endsAtMs, memory, work, ...root }: RunningWorker,
+  clock: Clock,
+  { onKilled, hang = HANG_BOUNDS }: KeepOptions = {},
+): void {
   if (!isLive(root.pid, root.startTicks)) return;
-  ownPids.add(root.pid);
+  // Somebody else's child is nothing that we reap.
+  const isChild = readStat(root.pid)?.ppid === process.pid;
+  if (isChild) ownPids.add(root.pid);
   const kept = { ...root, endsAtMs, memory, work };
   runningWorkers.add(kept);
-  const end = (): void => void endTree(root, clock, work !== undefined);
-  // Only what works on something has a deadline that is hours away.
+  let fate: Partial<WorkerEnd> | undefined;
+  const end = (why: Partial<WorkerEnd>): void => {
+    const isFirst = fate === undefined;
+    fate ??= why;
+    const told = { ...UNENDED, ...fate };
+    void endTree(root, clock, work !== undefined).then(() => isFirst && onKilled?.(told));
+  };
+  const onHang = (hung: string): void => end({ hung });
   const stopHangWatch =
-    work === undefined ? undefined : watchHang({ root, clock, bounds: HANG_BOUNDS, heard: () => UNHEARD, onHang: end });
+    work === undefined ? undefined : watchHang({ root, clock, bounds: hang, heard: () => UNHEARD, onHang });
   const look = (): void => {
     if (!isLive(root.pid, root.startTicks)) {
       stopHangWatch?.();
       // Its zombie is reaped like every other that the runtime does not wait for.
-      ownPids.delete(root.pid);
+      if (isChild) ownPids.delete(root.pid);
       runningWorkers.delete(kept);
       return;
     }
-    if (clock.monotonicMs() >= endsAtMs || (memory !== undefined && residentBytes(root.pid) > memory)) end();
+    if (clock.monotonicMs() >= endsAtMs) end({ timedOut: true });
+    else if (memory !== undefined && residentBytes(root.pid) > memory) end({ outgrown: true });
     clock.after(MEMORY_CHECK_MS, look);
   };
   look();
 }
+
+/** How one that another has started ended is nobody's to hear. */
+const UNENDED: WorkerEnd = { code: null, signal: null, timedOut: false, outgrown: false };
 
 /** `patient`: nobody waits for what survives, which cannot act for a bot; what a close or a look at an account has begun could. */
 async function endTree(root: ProcessId, clock: Clock, patient: boolean): Promise<void> {

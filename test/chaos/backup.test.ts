@@ -11,6 +11,7 @@ import { loadConfig } from "../../src/supervisor/runtime/config/load.ts";
 import { missing } from "../actions/backup/postgres-rig.ts";
 import { STAY } from "./fixture.ts";
 import { Rig, until } from "./harness.ts";
+import { findProcess } from "./processes.ts";
 
 const backups = (more: object = {}) => ({
   stores: { local: { kind: "directory", path: "store" } },
@@ -259,4 +260,26 @@ test.concurrent("a worker that was stopped is ended, which is a failed run that 
   }
   expect(await rig.cli("backup", "run", "state")).toMatchObject({ code: 0, err: "" });
   expect((await rig.cli("status")).out).not.toContain("failed");
+});
+
+test.concurrent("a backup that a killed daemon has left at work is named by the next one, shown as running, and not begun beside it", async () => {
+  // A server that never answers keeps the worker where it is.
+  using server = Bun.listen({ port: 0, hostname: "127.0.0.1", socket: { data: () => undefined } });
+  const cache = { kind: "redis", url: `redis://127.0.0.1:${server.port}`, schedule: "0 0 1 1 *" };
+  const { stores } = backups();
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: { stores, targets: { cache } } } });
+  await rig.run();
+  const running = async (): Promise<boolean> => (await rig.status()).backups[0]?.running === true;
+  await until("the backup is under way", running, 40_000);
+  const worker = await until("its worker runs", () => findProcess(rig.folder, "__action", "backup"));
+  await rig.endDaemon("SIGKILL");
+  await rig.run();
+  await until("it is shown again", running, 40_000);
+  const told = rig.journal.filter(({ text }) => text.startsWith("a worker of a supervisor that died "));
+  expect(told).toMatchObject([
+    { level: "info", text: expect.stringContaining(` is still at cache@local (backup, pid ${worker}, at work since `) },
+  ]);
+  expect(findProcess(rig.folder, "__action", "backup")).toBe(worker);
+  process.kill(worker, "SIGKILL");
+  await until("it is not shown any more", async () => !(await running()));
 });

@@ -22,13 +22,13 @@ test("reapOrphans() reaps an adopted orphan and leaves the runtime's own childre
 });
 
 test.runIf(freezerMount !== undefined)(
-  "ownUntilGone() keeps what a killed worker has left from passing for a bot's, until it is gone",
+  "ownUntilGone() keeps what a killed worker has left from passing for a bot's, until it is gone, also when it was handed over",
   async () => {
     const child = Bun.spawn({
       cmd: [process.execPath, join(FIXTURES, "leave-undying.ts")],
       stdio: ["ignore", "pipe", "inherit"],
     });
-    expect(JSON.parse(await child.stdout.text())).toEqual({ own: true, left: false });
+    expect(JSON.parse(await child.stdout.text())).toEqual({ own: true, carried: [1, 1, 0], left: false });
     expect(await child.exited).toBe(0);
   },
 );

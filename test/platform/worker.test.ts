@@ -2,7 +2,7 @@
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import * as z from "zod";
 import { HANG_BOUNDS } from "../../src/core/hang.ts";
 import { cgroupPids, detectCgroup, openPlaceOfWork, placeOfWork, removeCgroup } from "../../src/platform/cgroup.ts";
@@ -11,7 +11,7 @@ import { isLive, readStat } from "../../src/platform/proc.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { ownPids } from "../../src/platform/subreaper.ts";
 import { isAtWork, keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
-import type { WorkerRequest } from "../../src/platform/worker.ts";
+import type { WorkerEnd, WorkerRequest } from "../../src/platform/worker.ts";
 import { freezerMount, makeFreezer } from "../chaos/freezer.ts";
 import { FakeClock } from "../harness/fake-clock.ts";
 import { FIXTURES, until } from "./until.ts";
@@ -144,11 +144,13 @@ test("keepWorker() counts what an earlier version started as ours, kills it at i
   const running = { pid: child.pid, startTicks, memory: undefined };
   keepWorker({ ...running, startTicks: startTicks + 1, endsAtMs: 0 }, systemClock);
   expect(ownPids.has(child.pid)).toBe(false);
-  keepWorker({ ...running, endsAtMs: systemClock.monotonicMs() }, systemClock);
+  const onKilled = vi.fn<(end: WorkerEnd) => void>();
+  keepWorker({ ...running, endsAtMs: systemClock.monotonicMs() }, systemClock, { onKilled });
   expect(ownPids.has(child.pid)).toBe(true);
   await child.exited;
   expect(child.signalCode).toBe("SIGKILL");
   await until("it is forgotten", () => !ownPids.has(child.pid));
+  expect(onKilled.mock.calls).toEqual([[{ code: null, signal: null, timedOut: true, outgrown: false }]]);
   expect([...runningWorkers].map(({ pid }) => pid)).not.toContain(child.pid);
 });
 

@@ -11,6 +11,7 @@ import {
   copyPlacesOf,
   placesOf,
   recordPath,
+  keyOf,
   runBackup,
   runDeed,
   verifyJob,
@@ -132,9 +133,14 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
   const places = incremental ? incrementalPlaces(loaded, target) : placesFor(loaded, target);
   await eachPlace(loaded, withCopies(loaded, places), { ...options, verb: "run" }, io, (place, onLine) =>
     isBucket(loaded, place)
-      ? runRemote(copyJob(loaded, place), { clock: systemClock, onLine })
+      ? runRemote(copyJob(loaded, place), { ...ownWork(loaded, place), onLine })
       : make(loaded, place, { incremental, onLine }),
   );
+}
+
+/** Should we be killed, the daemon goes on with the worker. */
+function ownWork({ dirs }: LoadedConfig, place: Place) {
+  return { clock: systemClock, work: keyOf(place), stateDir: dirs.stateDir };
 }
 
 /** What a run of the schedule makes, in order, up to the first that fails. */
@@ -147,7 +153,7 @@ async function make(
   for (const job of backupJobs(loaded, place, { trigger: "manual", version: VERSION, incremental })) {
     // Safe: they share a disk with the bots.
     // oxlint-disable-next-line no-await-in-loop
-    end = await runBackup(job, { clock: systemClock, onLine });
+    end = await runBackup(job, { ...ownWork(loaded, place), onLine });
     if (end.failure !== undefined) break;
   }
   return end;
@@ -163,7 +169,7 @@ async function copy(target: string | undefined, options: Options, io: CliIo): Pr
       "docs/backup.md shows a store of kind s3",
     );
   await eachPlace(loaded, wanted, { ...options, verb: "copy" }, io, (place, onLine) =>
-    runRemote(copyJob(loaded, place), { clock: systemClock, onLine }),
+    runRemote(copyJob(loaded, place), { ...ownWork(loaded, place), onLine }),
   );
 }
 
@@ -177,7 +183,7 @@ async function verify(target: string | undefined, options: VerifyOptions, io: Cl
       return runRemote(remoteVerifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
-    return runDeed("verify-backups", verifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
+    return runDeed("verify-backups", verifyJob(loaded, place, { level, ids }), { ...ownWork(loaded, place), onLine });
   });
 }
 
@@ -198,7 +204,7 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
       const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };
       const record = recordPath(loaded.dirs.stateDir, place);
       const job: PruneJob = { ...common, retention, ...how, record };
-      return runDeed("prune-backups", job, { clock: systemClock, onLine });
+      return runDeed("prune-backups", job, { ...ownWork(loaded, place), onLine });
     },
   );
 }

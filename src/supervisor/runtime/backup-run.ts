@@ -8,7 +8,8 @@ import type { BackupTrigger } from "../../core/backup-manifest.ts";
 import { recordName, type BackupRecord } from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
-import { startWorker, type Worker } from "../../platform/worker.ts";
+import { workMark } from "../../platform/stray-workers.ts";
+import { startWorker, type Worker, type WorkerEnd } from "../../platform/worker.ts";
 import { parseRecord, readLine } from "./backup-lines.ts";
 import type { BackupsInput, StoreConfig, TargetConfig } from "./config/backup-schema.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -18,16 +19,16 @@ const MAX_IDENTITY_BYTES = 65_536;
 const MAX_PASSWORD_BYTES = 4_096;
 const MAX_RECORD_BYTES = 65_536;
 /** Longest time of one worker that moves on: half a day of reading and proving is a target that needs another method. */
-const DEADLINE_MS = 12 * 3_600_000;
+export const DEADLINE_MS = 12 * 3_600_000;
 /** Memory above which a worker is killed: it holds some frames of 4 MiB, and SQLite's and the cryptography's own. */
-const MEMORY_BYTES = 512 * 1_024 ** 2;
+export const MEMORY_BYTES = 512 * 1_024 ** 2;
 
 export interface Place {
   readonly target: string;
   readonly store: string;
 }
 
-/** Names a place, and the work on it. */
+/** Names a place, and the work on it; a worker that another supervisor began is known by it. */
 export function keyOf({ target, store }: Place): string {
   return `${target}@${store}`;
 }
@@ -45,13 +46,15 @@ export function troubleOf({ code, failure }: DeedEnd): string | undefined {
   return code === BACKUP_EXIT.busy ? undefined : failure;
 }
 
-interface RunOptions {
+export interface RunOptions {
   readonly clock: Clock;
   readonly onLine: (line: BackupLine) => void;
   /** Hears of the worker, for who may have to end it. */
   readonly onStart?: (worker: Worker) => void;
   /** As in `WorkerRequest`: what status calls running. */
   readonly work?: string;
+  /** State folder whose next daemon goes on with the worker should we die; only with `work`. */
+  readonly stateDir?: string;
   /** Default: 12 h. */
   readonly deadlineMs?: number | undefined;
   /** When the worker counts as hung; default: `HANG_BOUNDS`. */
@@ -262,7 +265,7 @@ type SettledLine = Extract<BackupLine, { kind: "settled" }>;
 export async function runDeed(
   action: string,
   job: object,
-  { clock, onLine, onStart, work, deadlineMs = DEADLINE_MS, hang = HANG_BOUNDS, program }: RunOptions,
+  { clock, onLine, onStart, work, stateDir, deadlineMs = DEADLINE_MS, hang = HANG_BOUNDS, program }: RunOptions,
 ): Promise<DeedEnd> {
   let failure: string | undefined;
   try {
@@ -274,6 +277,7 @@ export async function runDeed(
       memory: MEMORY_BYTES,
       clock,
       work,
+      ...(work === undefined || stateDir === undefined ? {} : { env: workMark({ stateDir, work }) }),
       ...(program === undefined ? {} : { program }),
       onLine: (text) => {
         const line = readLine(text);
@@ -289,10 +293,8 @@ export async function runDeed(
   }
 }
 
-function endOf(
-  { code, signal, timedOut, outgrown, hung }: Awaited<Worker["done"]>,
-  failure: string | undefined,
-): DeedEnd {
+/** `failure`: what the worker has said of it. */
+export function endOf({ code, signal, timedOut, outgrown, hung }: WorkerEnd, failure?: string): DeedEnd {
   if (code === BACKUP_EXIT.done) return { code, failure: undefined };
   if (hung !== undefined) return { code: BACKUP_EXIT.deadline, failure: hung, killed: "hung" };
   if (timedOut) return { code: BACKUP_EXIT.deadline, failure: "the worker overran its deadline", killed: "deadline" };

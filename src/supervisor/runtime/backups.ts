@@ -14,7 +14,7 @@ import {
   type IncrementalFacts,
   type ScheduleFacts,
 } from "../../core/backup-schedule.ts";
-import type { BackupJob } from "../../core/backup-job.ts";
+import { BACKUP_EXIT, type BackupJob } from "../../core/backup-job.ts";
 import type { Level } from "../../core/backup-manifest.ts";
 import type { BackupStatus } from "../../core/status.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -32,11 +32,13 @@ import {
   verifyJob,
   type DeedEnd,
   type Place,
+  type RunOptions,
 } from "./backup-run.ts";
 import { runsAround, type Runs } from "./config/cron.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { Copies } from "./copy-schedule.ts";
 import { Drills } from "./drills.ts";
+import { KeptWorkers } from "./kept-workers.ts";
 import { StoreDisks } from "./store-disks.ts";
 import { WalArchives } from "./wal-archives.ts";
 import { Restores } from "./restores.ts";
@@ -64,6 +66,8 @@ interface BackupsDeps {
   readonly start: (bot: string) => void;
   /** As in `RestoresDeps`. */
   readonly startWaiting: () => void;
+  /** Of the workers, for tests. */
+  readonly workers?: Pick<RunOptions, "hang" | "program">;
 }
 
 /** `undefined`: it was done. Text: why it was not. */
@@ -78,6 +82,7 @@ export class Backups {
   readonly restores: Restores;
   readonly drills: Drills;
   readonly disks: StoreDisks;
+  readonly kept: KeptWorkers;
   readonly #copies: Copies;
   readonly #deps: BackupsDeps;
   #loaded: LoadedConfig;
@@ -107,6 +112,12 @@ export class Backups {
     this.#copies = new Copies(deps);
     this.drills = new Drills(deps);
     this.disks = new StoreDisks(deps);
+    this.kept = new KeptWorkers({
+      ...deps,
+      hang: deps.workers?.hang,
+      loaded: () => this.#loaded,
+      drillKilled: (end, since) => this.drills.noteKilled(end, since),
+    });
     this.#wal = new WalArchives({ ...deps, onLost: (place) => void this.#lost.set(keyOf(place), place) });
     this.adopt(deps.loaded);
   }
@@ -136,6 +147,7 @@ export class Backups {
     this.#ticks += 1;
     if (this.#ticks % LOOK_TICKS !== 0) return;
     const nowMs = this.#deps.clock.wallTime().getTime();
+    this.kept.look();
     this.#copies.look(nowMs);
     this.drills.look(nowMs);
     this.#wal.look();
@@ -231,9 +243,10 @@ export class Backups {
     const tried = await deed().catch((error: unknown) => (error instanceof Error ? error.message : String(error)));
     this.#running.delete(keyOf(place));
     if (tried === undefined) return;
+    if (typeof tried !== "string" && tried.code === BACKUP_EXIT.busy) this.kept.askForLook();
     this.#pausedUntilMs.set(keyOf(place), clock.monotonicMs() + PAUSE_MS);
     const failure = typeof tried === "string" ? tried : troubleOf(tried);
-    // Another one is under way, as that of the daemon before an upgrade: it counts, or says what is wrong.
+    // Another one is under way: it counts, or says what is wrong.
     if (failure === undefined) return;
     say("alert", `cannot ${what} ${place.target} in ${place.store}: ${failure}`);
   }
@@ -259,6 +272,7 @@ export class Backups {
     const end = await runDeed("verify-backups", verifyJob(this.#loaded, place, { level, ids: [] }), {
       clock,
       work: keyOf(place),
+      stateDir: this.#loaded.dirs.stateDir,
       onLine: (line) => {
         if (line.kind !== "verified") return;
         if (line.ok) say("info", `backup ${line.id} stands ${line.level}`);
@@ -288,10 +302,12 @@ export class Backups {
   }
 
   async #deed(place: Place, job: BackupJob): Promise<Tried> {
-    const { clock, say } = this.#deps;
+    const { clock, say, workers } = this.#deps;
     const end = await runBackup(job, {
+      ...workers,
       clock,
       work: keyOf(place),
+      stateDir: this.#loaded.dirs.stateDir,
       onLine: (line) => {
         if (line.kind === "stored")
           say("info", `backup ${line.id} is stored in ${place.store} and stands ${line.level}`);

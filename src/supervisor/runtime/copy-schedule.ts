@@ -108,6 +108,7 @@ export class Copies {
     const { failure } = await runRemote(copyJob(this.#loaded, place), {
       clock,
       work: keyOf(place),
+      stateDir: this.#loaded.dirs.stateDir,
       onLine: (line) => {
         if (line.kind === "copied") say("info", `backup ${line.id} is copied to ${place.store}`);
         if (line.kind === "note") say("info", `${place.target} in ${place.store}: ${line.text}`);

@@ -183,13 +183,11 @@ export class Daemon {
   start({ held = new Map() }: Held = {}): void {
     const { loaded, version, handover } = this.#deps;
     this.#say("info", `supervisor ${version} started with ${loaded.file}, pid ${process.pid}`);
-    if (handover !== undefined) {
-      this.#say("info", `upgraded from ${handover.from} to ${version}`);
-      takeProcesses(handover, this.#deps.clock);
-    }
+    if (handover !== undefined) this.#say("info", `upgraded from ${handover.from} to ${version}`);
     for (const warning of loaded.warnings) this.#say("warn", warning);
     if (!becomeSubreaper())
       this.#say("warn", "cannot become the parent of orphans: processes that escape may outlive their bot");
+    if (handover !== undefined) takeProcesses(handover, this.#deps.clock, this.#backups.kept);
     if (this.#cgroup.base === undefined)
       this.#say("info", `no cgroups: ${this.#cgroup.reason}; process trees are swept by parentage and environment`);
     removeStaleCgroups(installationOf(loaded.dirs));

@@ -1,7 +1,7 @@
 /** Drills: the job of their worker from the config, and the daemon's schedule of them. */
 import { counted } from "../../core/counted.ts";
 import { hostname } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import {
   beginDrillRecord,
   lastLineSha256,
@@ -141,13 +141,14 @@ const DRILL_WORK = "drill";
 /** Runs the drill; the report comes as the last line, also where the worker had to be ended. Never throws. */
 export async function runDrill(
   job: DrillJob,
-  { onLine, ...options }: Omit<Parameters<typeof runDeed>[2], "work">,
+  { onLine, ...options }: Omit<Parameters<typeof runDeed>[2], "work" | "stateDir">,
 ): Promise<DeedEnd> {
   const startedAt = options.clock.wallTime();
   let isTold = false;
   const end = await runDeed("drill", job, {
     ...options,
     work: DRILL_WORK,
+    stateDir: dirname(job.records),
     onLine: (line) => {
       isTold ||= line.kind === "drilled";
       onLine(line);
@@ -234,6 +235,19 @@ export class Drills {
     const now = this.#deps.clock.wallTime();
     const dueMs = dueAt(this.#factsOf(drill, now, this.#record() ?? this.#begin(now)), nowMs);
     if (dueMs !== undefined && dueMs <= nowMs && this.#hasBackups()) void this.#run();
+  }
+
+  /** A drill that we have not begun had to be ended: an alert, and a failed drill. */
+  noteKilled(end: DeedEnd, since: Date): void {
+    const { clock, version, say } = this.#deps;
+    say("alert", `the drill failed: ${end.failure}`);
+    try {
+      const store = this.#loaded.config.backups?.drill.store;
+      const user = "unknown: its worker was left by an earlier supervisor";
+      recordKilled(drillJob(this.#loaded, { trigger: "schedule", store, user, version }), end, since, clock);
+    } catch {
+      // A key that cannot be read: the next drill says so.
+    }
   }
 
   status(): Status["drill"] {

@@ -19,7 +19,9 @@ import { takeLateSignal, type LateSignal } from "../../platform/late-signals.ts"
 import { libc } from "../../platform/libc.ts";
 import { isLive } from "../../platform/proc.ts";
 import { killTree } from "../../platform/kill-tree.ts";
-import { keepWorker, runningWorkers } from "../../platform/worker.ts";
+import { ownUntilGone } from "../../platform/subreaper.ts";
+import { runningWorkers } from "../../platform/worker.ts";
+import type { KeptWorkers } from "./kept-workers.ts";
 import type { StartTurn } from "./start-turn.ts";
 import type { Bot } from "./bot.ts";
 
@@ -65,13 +67,14 @@ function readAll(fd: number): string {
 
 /**
  * What runs of the version before us: ends the probes' commands, which nobody would end at their timeout, and goes on with the workers,
- * which would pass for orphans of a bot, and end with it.
+ * which would pass for orphans of a bot, and end with it, as would what killed ones have left. Call it as a subreaper.
  */
-export function takeProcesses({ commands, workers }: Handover, clock: Clock): void {
+export function takeProcesses({ commands, workers, left }: Handover, clock: Clock, kept: KeptWorkers): void {
   for (const root of commands) void killTree({ environ: [], cgroup: undefined, root, known: [] }, { clock });
   const nowMs = clock.monotonicMs();
   for (const { leftMs, memoryBytes, ...root } of workers)
-    keepWorker({ ...root, endsAtMs: nowMs + leftMs, memory: memoryBytes }, clock);
+    kept.keep({ ...root, endsAtMs: nowMs + leftMs, memory: memoryBytes });
+  ownUntilGone(left, clock);
 }
 
 /** What the next version is to know of the workers that run. */

@@ -121,6 +121,7 @@ export class WalArchives {
         {
           clock,
           work: workOf(place),
+          stateDir: this.#loaded.dirs.stateDir,
           onStart: (worker) => (keeper.worker = worker),
           onLine: (line) => {
             if (line.kind === "wal") noteWal(keeper, line);

@@ -6,7 +6,7 @@ import { keepWorker } from "../../../src/platform/worker.ts";
 import { drillLines, lastLineSha256 } from "../../../src/actions/backup/drill-record.ts";
 import { drillReportSchema } from "../../../src/core/drill.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
-import { drillJob, Drills, runDrill } from "../../../src/supervisor/runtime/drills.ts";
+import { drillJob, Drills, recordsOf, runDrill } from "../../../src/supervisor/runtime/drills.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { scratchFolder } from "../config/folder.ts";
 import { recordOfBackup } from "./backup-record.ts";
@@ -187,4 +187,18 @@ test("runDrill() records a drill whose worker hung as a failed one, with the oth
   expect(told).toEqual(reports.map((report) => ({ kind: "drilled", report })));
   const status = drillsOf(loaded, new FakeClock()).status();
   expect(status).toMatchObject({ id: reports[1]?.id, ok: false, objectivesMet: false, lastError: HUNG });
+});
+
+test("Drills records the hang of a drill that it has not begun as a failed one, and tells it", () => {
+  const said: string[] = [];
+  const loaded = load("hung-before");
+  const clock = new FakeClock();
+  const drills = drillsOf(loaded, clock, { say: (level, text) => void said.push(`${level} ${text}`) });
+  const since = clock.wallTime();
+  clock.advance(600_000);
+  drills.noteKilled({ code: BACKUP_EXIT.deadline, failure: HUNG, killed: "hung" }, since);
+  expect(said).toEqual([`alert the drill failed: ${HUNG}`]);
+  expect(drills.status()).toMatchObject({ ok: false, lastError: HUNG, lastAt: clock.wallTime().toISOString() });
+  const [line = ""] = drillLines(recordsOf(loaded));
+  expect(JSON.parse(line)).toMatchObject({ startedAt: since.toISOString(), rtoSeconds: 600 });
 });

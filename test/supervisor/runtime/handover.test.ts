@@ -53,6 +53,7 @@ test("takeHandover() gives back what was packed, once, and takes the variable aw
     bots: { bot: carried },
     commands: [],
     workers: [],
+    left: [],
   });
   const env = { [HANDOVER_VARIABLE]: `${HANDOVER_VERSION} 9 ${data}` };
   expect(takeHandover(env)).toMatchObject({ from: "1", to: "2", lockFd: 9, bots: { bot: carried } });
@@ -62,7 +63,15 @@ test("takeHandover() gives back what was packed, once, and takes the variable aw
 
 test("takeHandover() is an ordinary start for whatever else the variable holds", () => {
   const other = openSync("/dev/null", "r");
-  const foreign = packHandover({ pid: process.pid + 1, from: "1", to: "2", bots: {}, commands: [], workers: [] });
+  const foreign = packHandover({
+    pid: process.pid + 1,
+    from: "1",
+    to: "2",
+    bots: {},
+    commands: [],
+    workers: [],
+    left: [],
+  });
   for (const text of ["", "x", "1 0 1", `2 9 ${foreign}`, `1 9 ${foreign}`, `1 9 ${other}`, "1 9 1000000"])
     expect(takeHandover({ [HANDOVER_VARIABLE]: text })).toBeUndefined();
 });
