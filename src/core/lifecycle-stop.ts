@@ -23,6 +23,11 @@ function overridable(after: After): boolean {
   return after.kind !== "recover" && after.kind !== "lock";
 }
 
+/** As during a close: once one is to follow, only the order to close everything comes on top of it. */
+function isLess(after: After, { goal }: Of<Event, "emergency">): boolean {
+  return after.kind === "recover" && goal !== undefined && goal.kind !== "flat";
+}
+
 const keptGoing = note("warn", "not started: an emergency is under way");
 
 /** The intent is on disk as soon as it is known, also while the sweep still runs or cannot succeed. */
@@ -42,6 +47,7 @@ export function stayDown(_policy: Policy, state: Stopping): Step {
 
 export function fenceWhileStopping(policy: Policy, state: Stopping, event: Of<Event, "emergency">): Step {
   const { trigger, reason, goal, wanted = state.wanted } = event;
+  if (isLess(state.after, event)) return { state: { ...state, wanted }, effects: [] };
   const after = { kind: "recover", trigger, reason, goal } as const;
   return redirect(policy, { ...state, wanted }, after, event.atMs);
 }
@@ -162,6 +168,7 @@ export function stayDownAfterStuck(_policy: Policy, state: Stuck): Step {
 }
 
 export function recoverAfterStuck(_policy: Policy, state: Stuck, event: Of<Event, "emergency">): Step {
+  if (isLess(state.after, event)) return unchanged(state);
   const { trigger, reason, goal } = event;
   const after = { kind: "recover", trigger, reason, goal } as const;
   const blocked = note("alert", "positions cannot be closed while the bot may still trade: its processes still live");

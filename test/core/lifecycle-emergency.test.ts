@@ -278,3 +278,17 @@ test("a start that waits for what is in its way spends no budget, however often:
   life.on("spawnFailed").on("gone").fire("backoff").on("spawnFailed").on("gone");
   expect(life.state).toMatchObject({ kind: "recovering", trigger: "giveUp" });
 });
+
+test.each([{ kind: "cancel" }, { kind: "reduce", exposure: 500 }] as const)(
+  "an order to close everything is not made less ($kind) by a later one while its bot is fenced or cannot be killed",
+  (goal) => {
+    const fenced = new Life().run().on("emergency", { goal: FLAT });
+    expect(fenced.on("emergency", { trigger: "exposure", goal }).effects).toEqual([]);
+    expect(fenced.state).toMatchObject({ kind: "stopping", after: { kind: "recover", goal: FLAT } });
+    const stuck = fenced.on("survivors", { pids: [7] });
+    expect(stuck.on("emergency", { goal }).effects).toEqual([]);
+    expect(stuck.on("gone").state).toMatchObject({ kind: "recovering", goal: FLAT });
+    const less = new Life().run().on("emergency", { goal }).on("emergency", { goal: FLAT });
+    expect(less.on("gone").state).toMatchObject({ kind: "recovering", goal: FLAT });
+  },
+);

@@ -41,9 +41,14 @@ export async function emergency({ deps, confirmations, bot, request }: Asked): P
   const unconfirmed =
     confirm === undefined && yes ? accountRefusal(aim, account) : tokenRefusal(confirmations, aim, confirm ?? "");
   if (unconfirmed !== undefined) return refuse(403, unconfirmed);
-  if (bot.loop.state.kind === "recovering") return closingRefusal(bot, "close positions of");
+  if (isTaken(bot, goal)) return closingRefusal(bot, "close positions of");
   bot.loop.post({ kind: "emergency", trigger: "operator", reason: "an operator asked for it", goal });
   return json({ bot: name, state: bot.loop.state.kind, incident: bot.lockout?.incident ?? null });
+}
+
+/** While the bot is fenced for a close, an order to close everything is added to it, and a lesser one changes nothing. */
+function isTaken({ loop: { state } }: Bot, goal: CloseGoal): boolean {
+  return state.kind === "recovering" || (goal.kind !== "flat" && isClosing(state));
 }
 
 interface Refusal {
