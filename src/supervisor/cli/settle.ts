@@ -32,7 +32,7 @@ export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void
     }
     for (const target of serverWork(dirs.stateDir, systemClock.wallTime())) {
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
-      const { settled, failure } = await settleOnServer(loaded, target, systemClock);
+      const { settled, failure } = await settleOnServer(loaded, target, { clock: systemClock });
       if (failure !== undefined) io.err(failure);
       if (settled !== undefined) io.err(settled.detail);
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.

@@ -9,7 +9,7 @@ import { recordName, type BackupRecord } from "../../core/backup-record.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 import { workMark } from "../../platform/stray-workers.ts";
-import { startWorker, type Worker, type WorkerEnd } from "../../platform/worker.ts";
+import { isAtWork, startWorker, type Worker, type WorkerEnd } from "../../platform/worker.ts";
 import { parseRecord, readLine } from "./backup-lines.ts";
 import type { BackupsInput, StoreConfig, TargetConfig } from "./config/backup-schema.ts";
 import type { LoadedConfig } from "./config/load.ts";
@@ -227,12 +227,17 @@ export function targetWithPassword(
   return target === undefined ? undefined : withPassword(jobTarget(name, target), target, env);
 }
 
-/** Ends what a restore of the target has left on its server. Says how, or why not; never throws. */
+/**
+ * Ends what a restore of the target has left on its server. Says how, or why not, and nothing while a worker is at it that had to be given up;
+ * never throws.
+ */
 export async function settleOnServer(
   { config, dirs, env }: Pick<LoadedConfig, "config" | "dirs" | "env">,
   name: string,
-  clock: Clock,
+  options: Pick<RunOptions, "clock" | "hang" | "program" | "onStart">,
 ): Promise<{ readonly settled: SettledLine | undefined; readonly failure: string | undefined }> {
+  const work = `the restore of ${name}`;
+  if (isAtWork(work)) return { settled: undefined, failure: undefined };
   const target = config.backups?.targets[name];
   if (target === undefined)
     return { settled: undefined, failure: `cannot end the restore of ${name}: the config has no such target any more` };
@@ -244,7 +249,9 @@ export async function settleOnServer(
       stateDir: dirs.stateDir,
     };
     const end = await runDeed("settle-restore", job, {
-      clock,
+      ...options,
+      work,
+      stateDir: dirs.stateDir,
       onLine: (line) => {
         if (line.kind === "settled") settled = line;
       },

@@ -106,7 +106,7 @@ export class Backups {
     this.restores = new Restores({
       ...deps,
       stateDir: deps.loaded.dirs.stateDir,
-      settleOnServer: (target) => settleOnServer(this.#loaded, target, deps.clock),
+      settleOnServer: (target) => settleOnServer(this.#loaded, target, { clock: deps.clock }),
     });
     this.#loaded = deps.loaded;
     this.#copies = new Copies(deps);

@@ -111,6 +111,7 @@ const DEEDS: Readonly<Record<string, string>> = {
   "verify-backups": "prove",
   "remote-backups": "copy the backups of",
   "archive-wal": "archive the",
+  "settle-restore": "end",
 };
 
 function seenText(pid: number, since: Date): string {

@@ -8,10 +8,19 @@ import { BACKUP_EXIT, type BackupJob } from "../../../src/core/backup-job.ts";
 import { systemClock } from "../../../src/platform/clock.ts";
 import type { RemoteJob } from "../../../src/core/backup-remote.ts";
 import { isLive } from "../../../src/platform/proc.ts";
-import type { Worker } from "../../../src/platform/worker.ts";
-import { recordPath, readRecord, runBackup, runDeed, troubleOf } from "../../../src/supervisor/runtime/backup-run.ts";
+import { isAtWork, type Worker } from "../../../src/platform/worker.ts";
+import {
+  recordPath,
+  readRecord,
+  runBackup,
+  runDeed,
+  settleOnServer,
+  troubleOf,
+} from "../../../src/supervisor/runtime/backup-run.ts";
 import { freezerMount, makeFreezer } from "../../chaos/freezer.ts";
 import { S3Server } from "../../harness/s3-server.ts";
+import { until } from "../../platform/until.ts";
+import { scratchFolder } from "../config/folder.ts";
 
 /** Shortened: a worker is then missed in two seconds. */
 const HANG = { lookMs: 50, stoppedMs: 2_000, hungMs: 2_000, waitMs: undefined };
@@ -106,3 +115,44 @@ test("runDeed() leaves a worker that waits for a store and turns its loop to its
   expect(await runDeed("remote-backups", job, options)).toMatchObject({ killed: "deadline" });
   expect(store.sent("PUT")).toHaveLength(1);
 });
+
+const LEDGER = [
+  "version: 1",
+  "bots: { a: { command: [sh] } }",
+  "backups:",
+  "  stores: { local: { kind: directory, path: store } }",
+  "  targets: { ledger: { kind: postgres, url: 'postgres://bot@/book' } }",
+  "",
+].join("\n");
+const scratch = scratchFolder();
+
+test.runIf(freezerMount !== undefined)(
+  "settleOnServer() begins no other worker beside one that was killed and does not die, and one once it is gone",
+  async () => {
+    using freezer = makeFreezer();
+    const loaded = scratch.load(LEDGER);
+    const pids: number[] = [];
+    const settle = (onStart: (worker: Worker) => void = () => {}) =>
+      settleOnServer(loaded, "ledger", {
+        clock: systemClock,
+        program: ["/bin/sh", "-c", "sleep 600"],
+        hang: { ...HANG, stoppedMs: 500, hungMs: 500 },
+        onStart: (worker) => {
+          pids.push(worker.pid);
+          onStart(worker);
+        },
+      });
+    const failure = /^cannot end the restore of ledger: the worker hung and was ended/;
+    expect(await settle(({ pid }) => freezer.freeze(pid))).toEqual({
+      settled: undefined,
+      failure: expect.stringMatching(failure),
+    });
+    expect(await settle()).toEqual({ settled: undefined, failure: undefined });
+    expect([pids.length, isLive(pids[0] ?? 0)]).toEqual([1, true]);
+    freezer.thaw();
+    await until("it is gone", () => !isAtWork("the restore of ledger"));
+    const next = await settle(({ kill }) => kill());
+    expect(next).toMatchObject({ failure: expect.stringContaining("SIGKILL") });
+    expect(pids).toHaveLength(2);
+  },
+);
