@@ -7,6 +7,11 @@ import { CLOSE_RETRY_MS, retriesByItself, rungAt, type RungOutcome } from "./lad
 import { countRestart } from "./restart-reason.ts";
 import type { Carried, Effect, Event, ExitInfo, Of, Policy, State, Step, After, Trigger } from "./lifecycle-types.ts";
 
+/**
+ * Least pause before another try of a start that came to no process, ms. With a `base` of 0 a shortage of a second would spend any
+ * budget, fill the journal and keep the processor from whoever is to end it.
+ */
+const SPAWN_RETRY_MS = 1_000;
 /** Pause between two tries to end what survived SIGKILL, ms. */
 export const SWEEP_RETRY_MS = 5_000;
 /**
@@ -225,6 +230,11 @@ function halt(policy: Policy, state: Carried, reason: string, atMs: number): Ste
   };
 }
 
+/** Without a process nothing was tried: what the machine lacked, or who had the account, is still so in the next moment. */
+function leastDelayMs({ lastExit }: Carried): number {
+  return lastExit?.cause === "spawnFailed" ? SPAWN_RETRY_MS : 0;
+}
+
 function restartOrGiveUp(
   policy: Policy,
   state: Carried,
@@ -255,7 +265,7 @@ function restartOrGiveUp(
       { trigger: "closeAfter", reason: "no healthy bot for the time of closeAfter" },
     );
   const attempt = state.attempt + 1;
-  const delayMs = restartDelayMs(policy.backoff, attempt, roll);
+  const delayMs = Math.max(restartDelayMs(policy.backoff, attempt, roll), leastDelayMs(state));
   const closing = countClosing(policy, state, atMs);
   return {
     state: {

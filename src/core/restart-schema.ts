@@ -5,7 +5,9 @@ import { duration } from "./quantities.ts";
 
 /** The fields, to be spread into the config's `restart` section. */
 export const backoffFields = later(() => ({
-  base: duration().prefault("1s").describe("Delay before the first restart in a row."),
+  base: duration()
+    .prefault("1s")
+    .describe("Delay before the first restart in a row; after a start that came to no process it is 1s at the least."),
   factor: z.number().min(1).max(10).default(2).describe("Growth of the delay per restart in a row, a ratio."),
   cap: duration().prefault("60s").describe("Upper bound of the delay, jitter included."),
   jitter: z.number().min(0).max(1).default(0.1).describe("Share of the delay that is added at random, 0 to 1."),

@@ -8,7 +8,7 @@ import { simulate, tellFailure } from "./simulate.ts";
 /** Events of the short run; `bun run simulate` plays a million, from another seed each time. */
 const EVENTS = 60_000;
 /** Events within which a broken supervisor must be found. */
-const EVENTS_TO_FIND = 60_000;
+const EVENTS_TO_FIND = 240_000;
 /** Cells of the lifecycle that the short run must reach, so that it does not quietly shrink. */
 const MIN_CELLS = 60;
 
