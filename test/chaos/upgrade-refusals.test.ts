@@ -57,6 +57,25 @@ test.concurrent("a program that is no fit supervisor is refused with the reason,
   expect((await rig.cli("upgrade", "--binary", next)).code).toBe(0);
 });
 
+test.concurrent.each([
+  ["is no config any more", "version: [\n"],
+  ["does not name the bot any more", JSON.stringify({ version: 1, bots: { other: { command: STAY } } })],
+])("an upgrade whose config %s when the new program is to take over is not made", async (_, text) => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  const { pid } = await rig.run();
+  const before = await rig.botIn("running");
+  const own = rig.read("supervisor.yaml");
+  const body = JSON.stringify({ binary: next });
+  const answer = await rig.request("/v1/upgrade", { method: "POST", body });
+  expect(answer.status).toBe(202);
+  rig.write("supervisor.yaml", text);
+  await until("it is told", () => rig.journal.some((line) => line.text.includes("has changed since the self-check")));
+  expect((await rig.status()).supervisor).toMatchObject({ pid });
+  expect(await rig.bot()).toMatchObject({ pid: before.pid, state: "running" });
+  rig.write("supervisor.yaml", own);
+  expect((await rig.cli("upgrade", "--binary", next)).code).toBe(0);
+});
+
 test.concurrent("a config that would lose what counts of a bot that is down, or count it against another account, is refused", async () => {
   await using paper = await startPaper();
   const waits = { command: ["sh", "-c", "exit 1"], restart: { base: "10m", cap: "10m" } };

@@ -76,6 +76,12 @@ interface Request {
   readonly dryRun?: boolean | undefined;
 }
 
+/** Which files were there. */
+interface Stamps {
+  readonly binary: string;
+  readonly config: string;
+}
+
 type Answer = z.output<typeof upgradeAnswerSchema>;
 type Outcome =
   | { readonly kind: "fit"; readonly answer: Answer }
@@ -133,7 +139,7 @@ export class Upgrader {
       if (reason !== undefined) return { kind: "refused", reason: `cannot upgrade to ${binary}: ${reason}` };
       // What a disk did not take a moment ago, it may take now: the new program judges by what stands there.
       for (const bot of this.#deps.bots.values()) bot.settle();
-      const stamp = fileStamp(binary);
+      const stamps = this.#stamps(binary);
       const report = await this.#selfCheck(binary);
       const bots = [...this.#deps.bots.values()];
       const running = bots.filter(({ loop }) => loop.state.kind === "running");
@@ -149,7 +155,7 @@ export class Upgrader {
       const to = fitness.version;
       if (!dryRun) {
         await this.#deps.snapshot();
-        clock.after(ANSWER_MS, () => this.#announce(binary, stamp, { ...fitness, judged }));
+        clock.after(ANSWER_MS, () => this.#announce(binary, stamps, { ...fitness, judged }));
       }
       const self = { instance: this.#instance, pid: process.pid, pidNamespace: pidNamespace() };
       return { kind: "fit", answer: { from: version, to, binary, dryRun, ...self } };
@@ -188,19 +194,19 @@ export class Upgrader {
   }
 
   /** What is slow is done here; a signal that comes from here on is noted, and one that came before is obeyed in the next turns. */
-  #announce(binary: string, stamp: string, fit: Fit): void {
+  #announce(binary: string, stamps: Stamps, fit: Fit): void {
     const { clock, say, tellSystemd } = this.#deps;
     const { version: to } = fit;
     say("info", `upgrading to ${to}: ${binary} takes over as pid ${process.pid}`);
     tellSystemd(`RELOADING=1\nSTATUS=upgrading to ${to}`);
     this.#late = watchLateSignals();
-    clock.after(TURN_MS, () => clock.after(TURN_MS, () => this.#replace(binary, stamp, fit)));
+    clock.after(TURN_MS, () => clock.after(TURN_MS, () => this.#replace(binary, stamps, fit)));
   }
 
   /** In one turn of the loop: what was found is still so when the kernel takes the program. */
-  #replace(binary: string, stamp: string, fit: Fit): void {
+  #replace(binary: string, stamps: Stamps, fit: Fit): void {
     const { bots, stopping, tellSystemd } = this.#deps;
-    const failure = this.#tryReplace(binary, stamp, fit);
+    const failure = this.#tryReplace(binary, stamps, fit);
     this.#busy = false;
     if (!stopping()) tellSystemd(`READY=1\nSTATUS=${bots.size} bots`);
     this.#fail(`cannot upgrade to ${binary}: ${failure}`);
@@ -209,12 +215,12 @@ export class Upgrader {
   }
 
   /** Returns only when it failed. */
-  #tryReplace(binary: string, stamp: string, fit: Fit): string {
+  #tryReplace(binary: string, stamps: Stamps, fit: Fit): string {
     const { version, clock, folder, drain } = this.#deps;
     let data: number | undefined;
     try {
       drain();
-      const changed = fileStamp(binary) === stamp ? undefined : "the file has changed since its self-check";
+      const changed = this.#changedFile(binary, stamps);
       const { umask, noting } = this.#late ?? {};
       const late = this.#late && lateSignal(this.#late);
       const came = late === undefined ? undefined : `${late} has come`;
@@ -231,6 +237,17 @@ export class Upgrader {
     } finally {
       if (data !== undefined) closeSync(data);
     }
+  }
+
+  /** What the self-check judged by: a config that was edited since may drop a bot that runs, or be none at all. */
+  #stamps(binary: string): Stamps {
+    return { binary: fileStamp(binary), config: fileStamp(this.#deps.loaded.file) };
+  }
+
+  #changedFile(binary: string, before: Stamps): string | undefined {
+    const now = this.#stamps(binary);
+    if (now.binary !== before.binary) return "the file has changed since its self-check";
+    return now.config === before.config ? undefined : `${this.#deps.loaded.file} has changed since the self-check`;
   }
 
   #carried(): Record<string, CarriedBot> {
