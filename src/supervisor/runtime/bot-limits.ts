@@ -79,7 +79,7 @@ export class BotLimits {
   #deps: BotLimitsDeps;
   #plan: LimitPlan;
   readonly #leaves = new Map<Controller, Leaf>();
-  #soft: SoftMemory;
+  readonly #soft: SoftMemory;
   #cgroup: string | undefined;
   /** Nothing was limited since the last `settle`: a restart without limits passes it by. */
   #settled = false;
@@ -94,12 +94,8 @@ export class BotLimits {
   constructor(deps: BotLimitsDeps) {
     this.#deps = deps;
     this.#plan = planOf(deps);
-    this.#soft = this.#softOf();
-  }
-
-  #softOf(): SoftMemory {
-    const { limits, clock, fact } = this.#deps;
-    return new SoftMemory({ limits, enforced: this.#plan.enforced, clock, fact });
+    const { limits, clock, fact } = deps;
+    this.#soft = new SoftMemory({ limits, enforced: this.#plan.enforced, clock, fact });
   }
 
   /** A reload's limits hold from here on: of a living start those that it has cgroups for, the others from the next start on. */
@@ -107,7 +103,7 @@ export class BotLimits {
     const before = this.#plan;
     this.#deps = { ...this.#deps, limits, controllers };
     this.#plan = planOf(this.#deps);
-    this.#soft = this.#softOf();
+    this.#soft.change({ limits, enforced: this.#plan.enforced });
     this.#settled = false;
     if (!Bun.deepEquals(before.gaps, this.#plan.gaps)) this.tellGaps();
     for (const [controller, leaf] of this.#leaves) this.#setAgain(controller, leaf, before.enforced);

@@ -13,10 +13,13 @@ import {
 } from "../../core/soft-memory.ts";
 import type { Clock } from "../../platform/clock.ts";
 
-export interface SoftMemoryDeps {
+interface SoftMemoryLimits {
   readonly limits: Limits | undefined;
   /** What of them holds here. */
   readonly enforced: EnforcedLimits;
+}
+
+interface SoftMemoryDeps extends SoftMemoryLimits {
   readonly clock: Clock;
   readonly fact: (level: "info" | "warn" | "alert", text: string) => void;
 }
@@ -29,13 +32,22 @@ const WORDS = {
 } as const satisfies Record<string, readonly [string, string]>;
 
 export class SoftMemory {
-  readonly #deps: SoftMemoryDeps;
+  #deps: SoftMemoryDeps;
   #strain: Strain = noStrain;
   #waiting: Waiting;
   #toldBlind = false;
 
   constructor(deps: SoftMemoryDeps) {
     this.#deps = deps;
+  }
+
+  /**
+   * A reload's limits count from the next look on, which judges what was seen so far by them: a bot in the soft stage is not told in between
+   * that it may do everything again, and its wait for a quiet moment does not begin anew.
+   */
+  change(limits: SoftMemoryLimits): void {
+    this.#deps = { ...this.#deps, ...limits };
+    if (!this.wanted) this.reset();
   }
 
   /** Whether there is a limit that memory can come near to. */
