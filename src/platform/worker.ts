@@ -28,6 +28,10 @@ export interface WorkerRequest {
    * then: whoever begins another one looks at `isAtWork`. Absent: its deadline is short.
    */
   readonly hang?: HangBounds;
+  /** A name, under which whoever begins another one finds it by `isUndying`: neither is this one waited for where a dead disk holds it. */
+  readonly givesUp?: string;
+  /** Told once, with its pid, when it was killed and does not die. */
+  readonly onUndying?: (pid: number) => void;
   /** What it works on, for `isAtWork`; absent: nobody asks. */
   readonly work?: string | undefined;
   /** Called for each whole line on descriptor 3, without its newline; longer lines than 1 MiB are dropped. */
@@ -66,6 +70,14 @@ export function isAtWork(work: string): boolean {
   return [...runningWorkers].some((each) => each.work === work);
 }
 
+/** What was killed and does not die, by its pid. */
+const undead = new Map<number, string>();
+
+/** A worker that `givesUp` under this name was given up, and is not gone yet. */
+export function isUndying(name: string): boolean {
+  return [...undead.values()].includes(name);
+}
+
 export interface WorkerEnd {
   readonly code: number | null;
   readonly signal: string | null;
@@ -79,7 +91,7 @@ export interface WorkerEnd {
 
 export interface Worker {
   readonly pid: number;
-  /** Resolves when the worker is gone (where it has `hungMs`: or cannot be killed), and its last line was handed on; never rejects. */
+  /** Resolves when the worker is gone (where it has `hungMs` or `givesUp`: or cannot be killed), and its last line was handed on; never rejects. */
   readonly done: Promise<WorkerEnd>;
   /** Kills the worker and whatever it started. */
   readonly kill: () => void;
@@ -111,11 +123,15 @@ export function startWorker(request: WorkerRequest): Worker {
       : { ...root, endsAtMs: clock.monotonicMs() + request.deadlineMs, memory: request.memory, work: request.work };
   if (running !== undefined) runningWorkers.add(running);
   const fate: { timedOut: boolean; outgrown: boolean; hung?: string } = { timedOut: false, outgrown: false };
-  const { hang: bounds } = request;
+  const { hang: bounds, givesUp } = request;
   const undying = Promise.withResolvers<void>();
   let stopWaiting: (() => void) | undefined;
   const kill = (): void => {
-    if (bounds?.hungMs !== undefined) stopWaiting ??= clock.after(UNDYING_WAIT_MS, undying.resolve);
+    stopWaiting ??= clock.after(UNDYING_WAIT_MS, () => {
+      request.onUndying?.(child.pid);
+      if (givesUp !== undefined) undead.set(child.pid, givesUp);
+      if (givesUp !== undefined || bounds?.hungMs !== undefined) undying.resolve();
+    });
     if (root === undefined) child.kill("SIGKILL");
     else void endTree(root, clock, bounds?.hungMs !== undefined);
   };
@@ -136,7 +152,10 @@ export function startWorker(request: WorkerRequest): Worker {
     kill();
   };
   const stopHangWatch = bounds && root && watchHang({ root, clock, bounds, heard: () => ({ lineMs, beatMs }), onHang });
-  void child.exited.then(() => running !== undefined && runningWorkers.delete(running));
+  void child.exited.then(() => {
+    undead.delete(child.pid);
+    return running !== undefined && runningWorkers.delete(running);
+  });
   const done = Promise.race([child.exited, undying.promise]).then(async () => {
     stopWatching();
     stopHangWatch?.();

@@ -5,6 +5,8 @@ import { join } from "node:path";
 export interface Freezer extends Disposable {
   /** Takes the process in and lets it neither run nor die. */
   readonly freeze: (pid: number) => void;
+  /** The same of one thread, without which its process does not die either. */
+  readonly freezeThread: (tid: number) => void;
   readonly thaw: () => void;
 }
 
@@ -19,6 +21,10 @@ export function makeFreezer(): Freezer {
   return {
     freeze(pid) {
       write("cgroup.procs", String(pid));
+      write("freezer.state", "FROZEN");
+    },
+    freezeThread(tid) {
+      write("tasks", String(tid));
       write("freezer.state", "FROZEN");
     },
     thaw: () => write("freezer.state", "THAWED"),

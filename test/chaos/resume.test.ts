@@ -6,6 +6,7 @@ import { incidentLineSchema, orderIdPrefix } from "../../src/core/incident.ts";
 import { readLockout } from "../../src/core/lockout.ts";
 import { isLive } from "../../src/platform/proc.ts";
 import { script, STAY } from "./fixture.ts";
+import { freezerMount, makeFreezer } from "./freezer.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
 import { ordersSent, startPaper, type Paper } from "./paper.ts";
 import { findProcess } from "./processes.ts";
@@ -172,6 +173,30 @@ test.concurrent("a close whose worker is stopped goes on in another one, long be
   expect(rig.journal.filter(({ text }) => text === told)).toHaveLength(1);
   await expectFinishedOnce(rig, paper, incident);
 });
+
+test
+  .runIf(freezerMount !== undefined)
+  .concurrent("a close whose worker was killed and does not die is an alert, and goes on once it is gone", async () => {
+    await using paper = await startPaper();
+    await using rig = rigOn(paper);
+    using freezer = makeFreezer();
+    await rig.run();
+    await rig.botIn("running");
+    await slowOrders(paper);
+    const incident = await startClosing(rig, paper);
+    const worker = findProcess(rig.folder, "__action", "close-positions") ?? Number.NaN;
+    process.kill(worker, "SIGSTOP");
+    // The others stand as they were stopped.
+    freezer.freezeThread(Math.max(...readdirSync(`/proc/${worker}/task`).map(Number)));
+    const told = `closing positions: its worker, pid ${worker}, was killed and does not die: it waits for a disk`;
+    await until("it is told", () => rig.journal.some(({ text }) => text.startsWith(told)), 40_000);
+    expect((await rig.bot()).emergency).toMatchObject({ state: "closing" });
+    // Its first thread is dead, and has no command line any more.
+    expect([isLive(worker), findProcess(rig.folder, "__action", "close-positions")]).toEqual([true, undefined]);
+    freezer.thaw();
+    await rig.botUntil("the account is flat", ({ emergency }) => emergency.state === "flat", 40_000);
+    await expectFinishedOnce(rig, paper, incident);
+  });
 
 test.concurrent("a worker that was stopped, whose supervisor is killed, does not hold up the close of the next one", async () => {
   await using paper = await startPaper();

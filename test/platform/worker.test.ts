@@ -10,7 +10,7 @@ import { oomScoreAdj } from "../../src/platform/oom-score.ts";
 import { isLive, readStat } from "../../src/platform/proc.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import { ownPids } from "../../src/platform/subreaper.ts";
-import { isAtWork, keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
+import { isAtWork, isUndying, keepWorker, runningWorkers, startWorker } from "../../src/platform/worker.ts";
 import type { WorkerEnd, WorkerRequest } from "../../src/platform/worker.ts";
 import { freezerMount, makeFreezer } from "../chaos/freezer.ts";
 import { FakeClock } from "../harness/fake-clock.ts";
@@ -215,5 +215,22 @@ test.runIf(freezerMount !== undefined).each([
     expect([isLive(pid), isAtWork(work)]).toEqual([true, true]);
     freezer.thaw();
     await until("it is gone", () => !isAtWork(work));
+  },
+);
+
+test.runIf(freezerMount !== undefined)(
+  "startWorker() waits no longer for one that it may give up by a name, tells its pid, and knows it by that name until it is gone",
+  async () => {
+    using freezer = makeFreezer();
+    const givesUp = crypto.randomUUID();
+    const onUndying = vi.fn<(pid: number) => void>();
+    const { pid, done, kill } = start(["hang"], { givesUp, onUndying });
+    freezer.freeze(pid);
+    expect(isUndying(givesUp)).toBe(false);
+    kill();
+    await done;
+    expect([isUndying(givesUp), onUndying.mock.calls]).toEqual([true, [[pid]]]);
+    freezer.thaw();
+    await until("it is gone", () => !isUndying(givesUp));
   },
 );

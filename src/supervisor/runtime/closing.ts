@@ -43,6 +43,8 @@ const WORKER_MEMORY_BYTES = 1024 ** 3;
 /** The kernel takes almost everything else first: nobody but the worker can close what is open. */
 const WORKER_OOM_SCORE = -900;
 
+const UNDYING = "it waits for a disk that does not answer, and the close goes on once it is gone";
+
 /** Of what the trigger found, that the report tells. */
 const MAX_CAUSE_CHARS = 500;
 
@@ -68,6 +70,8 @@ export interface CloseRequest {
   /** The worker is running: from here on it goes on without us. */
   readonly onStarted?: () => void;
   readonly onProgress: (line: Extract<WorkerLine, { kind: "progress" }>) => void;
+  /** Somebody must hear of it. */
+  readonly onAlert?: (text: string) => void;
 }
 
 export type CloseEnd =
@@ -97,6 +101,8 @@ export async function runClose(request: CloseRequest): Promise<CloseEnd> {
       env: { [SPARE_VARIABLE]: plan.files.incidentsSpare },
       clock,
       stderrPath: join(plan.files.incidents, `${lockout.incident}.log`),
+      // It holds the account's lock for as long, which no other one gets: who could act still, and who not, is the kernel's to say.
+      onUndying: (pid) => request.onAlert?.(`its worker, pid ${pid}, was killed and does not die: ${UNDYING}`),
       onLine: (text) => {
         const line = readLine(text);
         if (line?.kind === "progress") request.onProgress(line);

@@ -10,7 +10,7 @@ import type { ExitInfo, State } from "../../core/lifecycle-types.ts";
 import { sleep } from "../../platform/clock.ts";
 import { ensureDir } from "../../platform/files.ts";
 import { glanceAt, glanceAtCgroup } from "../../platform/glance.ts";
-import { startWorker, type Worker, type WorkerRequest } from "../../platform/worker.ts";
+import { isUndying, startWorker, type Worker, type WorkerRequest } from "../../platform/worker.ts";
 import { captureJob, packJob, type Death, type JobDeps, type Subject } from "./dump-jobs.ts";
 import type { Generation } from "./generation.ts";
 
@@ -21,6 +21,7 @@ const CAPTURE_MS = 5_000;
 const PACK_MS = 30_000;
 /** Wait of a daemon that ends for a dump that is being made, ms. */
 const END_MS = 5_000;
+const UNDYING = "the worker of the last one was killed and does not die, as it waits for a disk that does not answer";
 const WORKER_MEMORY_BYTES = 512 * 1024 ** 2;
 /** The packing begins this much after a death, ms: the next start comes first, and the last words are on file by then. */
 const PACK_DELAY_MS = 100;
@@ -233,8 +234,11 @@ export class Dumps {
     void deed.finally(() => this.#making.delete(deed));
   }
 
+  /** Throws when it cannot be started, and while one of before is not gone that was killed: another one could be held as well. */
   #start(request: WorkerRequest): Worker {
-    const worker = startWorker(request);
+    const givesUp = `${request.args.join(" ")} ${this.#deps.plan.files.dumps}`;
+    if (isUndying(givesUp)) throw new Error(UNDYING);
+    const worker = startWorker({ ...request, givesUp });
     this.#workers.add(worker);
     void worker.done.then(() => this.#workers.delete(worker));
     return worker;

@@ -229,6 +229,7 @@ export class Emergency {
       clock,
       cgroup,
       onProgress,
+      onAlert: (text) => this.#deps.fact("alert", `closing positions: ${text}`),
       onStarted,
     });
     if (end.kind === "failed") return this.#ended("failed", end.reason);

@@ -109,6 +109,7 @@ export class KeptWorkers {
 const DEEDS: Readonly<Record<string, string>> = {
   backup: "back up",
   "verify-backups": "prove",
+  "prune-backups": "prune",
   "remote-backups": "copy the backups of",
   "archive-wal": "archive the",
   "settle-restore": "end",

@@ -7,7 +7,7 @@ import { formatSize } from "../../core/size.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { removeIfThere } from "../../platform/files.ts";
 import { endOfOutput, readIndex, readLive, viewOutput, type OutputFiles } from "../../platform/output-view.ts";
-import { startWorker, type Worker } from "../../platform/worker.ts";
+import { isUndying, startWorker, type Worker } from "../../platform/worker.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { LogFileWatch } from "./log-file-watch.ts";
 import { OutputNotes } from "./output-notes.ts";
@@ -129,7 +129,7 @@ export class Output {
     if (stat?.isFile() !== true) return;
     this.#noteTime(stat.mtimeMs);
     this.#warnOfHugeFile(stat.size);
-    if (this.#working) return;
+    if (this.#working || isUndying(this.#files.log)) return;
     if (workers >= MAX_WORKERS || clock.monotonicMs() < this.#nextLookMs) return;
     const { maxSize, maxAge } = this.#deps.plan.config.output;
     // Wall time: an age must outlive the daemon, and a clock that jumps costs a rotation too early or too late.
@@ -278,6 +278,8 @@ export class Output {
         deadlineMs: WORKER_MS,
         memory: WORKER_MEMORY_BYTES,
         clock,
+        // The lock of the output keeps another one, of the next daemon, from its work.
+        givesUp: this.#files.log,
         ...(program === undefined ? {} : { program }),
         onLine: (text) => {
           silence.renew();

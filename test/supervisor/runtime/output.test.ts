@@ -16,9 +16,11 @@ import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseOutputMarks, parseRunMarks } from "../../../src/core/output-marks.ts";
 import { systemClock, type Clock } from "../../../src/platform/clock.ts";
+import { isLive } from "../../../src/platform/proc.ts";
 import { viewOutput } from "../../../src/platform/output-view.ts";
 import { filesOf, foldersOf, type BotFiles } from "../../../src/supervisor/runtime/bot-plan.ts";
 import { Output } from "../../../src/supervisor/runtime/output.ts";
+import { freezerMount, makeFreezer } from "../../chaos/freezer.ts";
 import { FakeClock } from "../../harness/fake-clock.ts";
 import { until } from "../../platform/until.ts";
 
@@ -73,6 +75,32 @@ test("shutDown() ends a rotation that runs, and nothing is lost by it", async ()
   expect(facts.filter((fact) => !fact.startsWith("info"))).toEqual([]);
   expect(viewOutput({ log: files.log, index: files.outputIndex }).end).toBe(140_000);
 });
+
+test.runIf(freezerMount !== undefined)(
+  "shutDown() waits no longer for a worker that a dead disk keeps from dying, and look() starts none beside it",
+  async () => {
+    using freezer = makeFreezer();
+    const starts = join(folder, "starts");
+    const output = open(3, systemClock, ["sh", "-c", `echo $$ >> '${starts}'; exec sleep 600`]);
+    const pids = (): number[] =>
+      (existsSync(starts) ? (readFileSync(starts, "utf8").match(/\d+/g) ?? []) : []).map(Number);
+    appendFileSync(files.log, "x".repeat(MAX_SIZE));
+    output.look();
+    const pid = await until("it runs", () => pids()[0]);
+    freezer.freeze(pid);
+    await output.shutDown();
+    expect(isLive(pid)).toBe(true);
+    const again = open(3, systemClock, ["sh", "-c", `echo $$ >> '${starts}'`]);
+    again.look();
+    freezer.thaw();
+    await until("another one is started once it is gone", () => {
+      again.look();
+      return pids().length === 2;
+    });
+    expect(isLive(pid)).toBe(false);
+    await again.shutDown();
+  },
+);
 
 test("look() says once that the file cannot be rotated, and once more when it is huge", async () => {
   const output = open();

@@ -8,7 +8,7 @@ import {
 } from "../../../core/preflight.ts";
 import type { Clock } from "../../../platform/clock.ts";
 import { readTextIfExists, replaceFile } from "../../../platform/files.ts";
-import { startWorker, type Worker } from "../../../platform/worker.ts";
+import { isUndying, startWorker, type Worker } from "../../../platform/worker.ts";
 import type { BotPlan } from "../bot-plan.ts";
 import { hookBeside, venueAccess } from "../closing.ts";
 import type { EmergencyConfig } from "../config/load.ts";
@@ -20,6 +20,9 @@ const MEMORY_BYTES = 512 * 1_024 ** 2;
 /** A report is some KiB. */
 const MAX_REPORT_BYTES = 262_144;
 const EXIT_INTERNAL = 16;
+/** Another one could be held as well, and the next. */
+const UNDYING =
+  "the worker of the last preflight was killed and does not die, as it waits for a disk that does not answer";
 const EXIT_UNSUPPORTED = 15;
 
 export interface PreflightDeps {
@@ -38,6 +41,8 @@ export async function runPreflight(deps: PreflightDeps): Promise<PreflightReport
   try {
     const job = jobOf(deps);
     if ("failed" in job) return failedReport(deps, job.failed, EXIT_UNSUPPORTED);
+    const work = `preflight of ${plan.name}`;
+    if (isUndying(work)) return failedReport(deps, UNDYING, EXIT_INTERNAL);
     let report: PreflightReport | undefined;
     const worker = startWorker({
       args: ["__action", "preflight"],
@@ -45,6 +50,7 @@ export async function runPreflight(deps: PreflightDeps): Promise<PreflightReport
       deadlineMs: DEADLINE_MS,
       memory: MEMORY_BYTES,
       clock,
+      givesUp: work,
       stderrPath: join(plan.files.dir, "preflight.log"),
       onLine: (text) => {
         report = reportOf(text) ?? report;

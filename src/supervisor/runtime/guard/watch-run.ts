@@ -1,7 +1,7 @@
 /** Runs one look at the account in a worker. */
 import { join } from "node:path";
 import { watchAnswerSchema, type WatchAnswer, type WatchJob } from "../../../core/watch-job.ts";
-import { startWorker, type Worker } from "../../../platform/worker.ts";
+import { isUndying, startWorker, type Worker } from "../../../platform/worker.ts";
 import { venueAccess } from "../closing.ts";
 import type { GuardDeps } from "./guard.ts";
 
@@ -9,6 +9,9 @@ import type { GuardDeps } from "./guard.ts";
 const DEADLINE_MS = 60_000;
 /** Markets of the largest venue and ccxt, bytes. */
 const MEMORY_BYTES = 384 * 1_024 ** 2;
+
+/** Another one could be held as well, and the next. */
+const UNDYING = "the worker of the last look was killed and does not die, as it waits for a disk that does not answer";
 
 export interface Look {
   readonly loss: WatchJob["loss"];
@@ -30,6 +33,8 @@ export async function lookAtAccount(
   try {
     const { emergency } = plan.config;
     if (emergency === undefined) return { failed: "there is no emergency section" };
+    const work = `look at the account of ${plan.name}`;
+    if (isUndying(work)) return { failed: UNDYING };
     const job: WatchJob = { version: 1, venue: venueAccess(plan, emergency, env), ...look };
     let answer: WatchAnswer | undefined;
     const worker = startWorker({
@@ -38,6 +43,7 @@ export async function lookAtAccount(
       deadlineMs: DEADLINE_MS,
       memory: MEMORY_BYTES,
       clock,
+      givesUp: work,
       stderrPath: join(plan.files.dir, "watch.log"),
       onLine: (text) => {
         const told = answerOf(text);
