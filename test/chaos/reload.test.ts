@@ -287,6 +287,19 @@ test.concurrent("a bot that waits for its restart gets the new definition with i
   expect(await rig.botIn("running")).toMatchObject({ restarts: { attempt: 1 } });
 });
 
+test.concurrent("a halted bot that gets another account is started by nobody's order, and stays halted", async () => {
+  await using rig = new Rig({ bots: { bot: { command: ["sh", "-c", "exit 78"], account: "one" } } });
+  await rig.run();
+  const before = await rig.botIn("halted");
+  rig.configure({ bot: { command: STAY, account: "two" } });
+  const reload = await rig.cli("reload");
+  expect(reload).toMatchObject({ code: 0, err: "" });
+  expect(reload.out).toContain("supervisor start");
+  expect(await rig.bot()).toMatchObject({ state: "halted", account: "two", generation: 1, reason: before.reason });
+  expect((await rig.cli("start", "bot")).code).toBe(0);
+  expect(await rig.botIn("running")).toMatchObject({ account: "two", generation: 2 });
+});
+
 test.concurrent("a daemon that is stopped, or killed, in the middle of a reload starts nothing more, and the next one reads the new file", async () => {
   await using rig = new Rig();
   const deaf = { command: script("ignore-term.sh", rig.path("pid")), account: "main", stopTimeout: "3s" };

@@ -61,6 +61,8 @@ interface Newcomer {
   /** Who lives now; left out, it is looked up. */
   readonly census?: Census;
   readonly shared?: SharedFolders;
+  /** Of a bot that was let go of, and is to be as it was. */
+  readonly carried?: CarriedBot | undefined;
 }
 
 interface Member {
@@ -115,14 +117,14 @@ export class Fleet {
     for (const { turn } of this.all) if (turn.waitsForRestore !== undefined) turn.come();
   }
 
-  #create(config: BotConfig, { remains, configured, census, shared }: Newcomer): Bot {
+  #create(config: BotConfig, { remains, configured, census, shared, carried }: Newcomer): Bot {
     const { dirs, controllers } = this.#deps;
     const { name } = config;
     const members = this.#members;
     return new Bot(name, config, dirs, {
       ...this.#deps,
       configured,
-      carried: this.#deps.carried(name),
+      carried: carried ?? this.#deps.carried(name),
       endedCleanly: this.#deps.endedCleanly(),
       holdsDoubtful: this.#deps.holdsDoubtful(),
       ...(census === undefined ? {} : { census }),

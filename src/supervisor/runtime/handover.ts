@@ -210,7 +210,7 @@ export function carriedFor(account: string, earlier: string | undefined, carried
   if (carried === undefined || owner === undefined || owner === account) return { carried, dropped: undefined };
   const { backoffLeftMs, closeAfterLeftMs, ...rest } = carried;
   const counted = backoffLeftMs !== undefined || closeAfterLeftMs !== null;
-  const dropped = `its account was ${owner} before the upgrade and is ${account}: what was left of backoff and closeAfter does not count any more; look at ${owner}`;
+  const dropped = `its account was ${owner} and is ${account} by now: what was left of backoff and closeAfter does not count any more; look at ${owner}`;
   return { carried: { ...rest, closeAfterLeftMs: null }, dropped: counted ? dropped : undefined };
 }
 

@@ -172,7 +172,7 @@ test("carriedFor() drops what is left of backoff and closeAfter where the bot ha
   const { carried: under, dropped } = carriedFor("y", "y", waits);
   expect(under).toMatchObject({ kind: "backoff", restarts: 7, closeAfterLeftMs: null });
   expect(under).not.toHaveProperty("backoffLeftMs");
-  expect(dropped).toContain("its account was x before the upgrade and is y");
+  expect(dropped).toContain("its account was x and is y by now");
   // An older version does not say the account; the last start does.
   expect(carriedFor("y", "x", carried).dropped).toBeDefined();
   expect(carriedFor("y", undefined, carried)).toEqual({ carried, dropped: undefined });

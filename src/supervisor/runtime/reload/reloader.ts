@@ -5,6 +5,7 @@
 import { planCommand } from "../../../core/close-next.ts";
 import { reloadSummary, type BotReload, type ReloadAnswer } from "../../../core/reload.ts";
 import type { Order } from "../../../core/first-act.ts";
+import type { CarriedBot } from "../../../core/upgrade.ts";
 import type { Bot } from "../bot.ts";
 import { checkEnvironment } from "../config/environment.ts";
 import { ConfigError } from "../config/issues.ts";
@@ -12,6 +13,7 @@ import type { LoadedConfig } from "../config/load.ts";
 import type { Clock } from "../../../platform/clock.ts";
 import type { ConfigRead } from "../../../report/metric-source.ts";
 import type { Fleet } from "../fleet.ts";
+import { carriedBot } from "../handover.ts";
 import { surveyBots } from "../survey.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
 import { collision, programRefusal, refusalOf, staleness } from "./refusals.ts";
@@ -226,7 +228,9 @@ export class Reloader {
     // One that waits to be started is stopped, and is to run all the same; the stop ends its wait.
     const wanted = bot.loop.state.wanted || bot.turn.isDue;
     const waitsFor = bot.turn.waitsFor.filter((each) => after?.after.includes(each));
-    const was = { name, wanted, waitsFor, keptDown: bot.turn.keptDown };
+    // Nobody has ordered its start, and what closeAfter has counted goes on.
+    const halted = bot.loop.state.kind === "halted" ? carriedBot(bot, this.#deps.clock) : undefined;
+    const was = { name, wanted, waitsFor, keptDown: bot.turn.keptDown, halted };
     bot.leaving = true;
     bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
@@ -265,7 +269,10 @@ export class Reloader {
       const error = stopping() ? "the supervisor is stopping" : collision(after, fleet);
       try {
         if (error !== undefined) throw new Error(error);
-        if (after !== undefined) taken.push(fleet.add(after, { remains, configured }));
+        if (after !== undefined) {
+          const carried = left.get(name)?.halted;
+          taken.push(fleet.add(after, { remains, configured, carried }));
+        }
       } catch (cause) {
         ends.set(name, Promise.resolve({ error: messageOf(cause) }));
       }
@@ -275,11 +282,12 @@ export class Reloader {
       const was = left.get(name);
       bot.begin({
         emergency: this.#order,
-        ...(was === undefined ? {} : { wanted: was.wanted, waitsFor: was.waitsFor }),
+        ...(was === undefined || was.halted !== undefined ? {} : { wanted: was.wanted, waitsFor: was.waitsFor }),
       });
       // The stop of the old one has ended that.
       if (was?.keptDown !== undefined) bot.turn.keptDown = was.keptDown;
-      ends.set(name, this.#settled(bot, { waits: isUp(bot.loop.state) || bot.loop.state.wanted, notes: true }));
+      const comes = was?.halted === undefined && (isUp(bot.loop.state) || bot.loop.state.wanted);
+      ends.set(name, this.#settled(bot, { waits: comes, notes: true }));
     }
     return ends;
   }
@@ -320,6 +328,8 @@ interface Left {
   readonly waitsFor: readonly string[];
   /** As in `StartTurn`. */
   readonly keptDown?: string | undefined;
+  /** It was halted, and is to be so again. */
+  readonly halted?: CarriedBot | undefined;
   /** Why it stays. */
   readonly error?: string;
 }
