@@ -2,11 +2,14 @@
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { isLive, readStat } from "../../src/platform/proc.ts";
 import { machineNode } from "../harness/node.ts";
 import { contentOf, dumpOf, dumpsOf, ROOMY, unpacks } from "./dumps.ts";
 import { script, STAY } from "./fixture.ts";
+import { freezerMount, makeFreezer } from "./freezer.ts";
 import { emergencyAt, Rig, until, type BotSettings } from "./harness.ts";
 import { startPaper } from "./paper.ts";
+import { findProcess } from "./processes.ts";
 
 const TOKEN = "canary-4f1d8c2b9e";
 const KEY = "canary-key-77aa11bb";
@@ -139,6 +142,37 @@ test.concurrent("a daemon that ends waits for the dump that somebody asked for",
     readdirSync(rig.state("dumps")).filter((file) => file.startsWith(".capture") || file.endsWith(".partial")),
   ).toEqual([]);
 });
+
+test
+  .runIf(freezerMount !== undefined)
+  .concurrent("a daemon ends although the worker of a dump does not die, as it waits for a dead disk", async () => {
+    await using rig = new Rig({ bots: { bot: bot({ command: ["sleep", "600"] }) } });
+    using freezer = makeFreezer();
+    await rig.run();
+    await rig.botIn("running");
+    // Its workers live for a moment only.
+    const held = await until("a worker of a dump is held", async () => {
+      const asked = rig.cli("dump", "now", "bot");
+      const pid = await until("its worker runs", () => findProcess(rig.folder, "__action", "-dump"));
+      try {
+        freezer.freeze(pid);
+      } catch {
+        // It has ended.
+      }
+      const state = await until("it stands, or is gone", () => {
+        const now = readStat(pid)?.state ?? "gone";
+        return "RS".includes(now) ? undefined : now;
+      });
+      if (state === "D") return { pid, asked };
+      freezer.thaw();
+      await asked;
+      return undefined;
+    });
+    await rig.endDaemon("SIGTERM");
+    expect(isLive(held.pid)).toBe(true);
+    freezer.thaw();
+    await held.asked;
+  });
 
 test.concurrent("a death that has just been dumped is dumped lightly when it is the one that closes positions", async () => {
   await using paper = await startPaper();
