@@ -109,8 +109,9 @@ export class Backups {
       settleOnServer: (target) => settleOnServer(this.#loaded, target, { clock: deps.clock }),
     });
     this.#loaded = deps.loaded;
-    this.#copies = new Copies(deps);
-    this.drills = new Drills(deps);
+    const onBusy = (): void => this.kept.askForLook();
+    this.#copies = new Copies({ ...deps, onBusy });
+    this.drills = new Drills({ ...deps, onBusy });
     this.disks = new StoreDisks(deps);
     this.kept = new KeptWorkers({
       ...deps,

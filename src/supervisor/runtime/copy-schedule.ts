@@ -1,4 +1,5 @@
 /** The daemon's copies of backups to buckets: as soon as there is something new, again soon after a failure, one at a time. */
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { copyDueAt, isCopyOverdue, type CopyFacts } from "../../core/backup-schedule.ts";
 import type { BackupRecord } from "../../core/backup-record.ts";
 import type { BackupStatus } from "../../core/status.ts";
@@ -18,6 +19,8 @@ interface CopiesDeps {
   readonly loaded: LoadedConfig;
   readonly clock: Clock;
   readonly say: (level: "info" | "alert", text: string) => void;
+  /** Another deed on the copies is under way, of which nobody may look after the worker. */
+  readonly onBusy?: () => void;
 }
 
 export class Copies {
@@ -104,8 +107,8 @@ export class Copies {
 
   /** Says why it failed. */
   async #copy(place: Place): Promise<string | undefined> {
-    const { clock, say } = this.#deps;
-    const { failure } = await runRemote(copyJob(this.#loaded, place), {
+    const { clock, say, onBusy } = this.#deps;
+    const { code, failure } = await runRemote(copyJob(this.#loaded, place), {
       clock,
       work: keyOf(place),
       stateDir: this.#loaded.dirs.stateDir,
@@ -119,6 +122,7 @@ export class Copies {
           );
       },
     });
+    if (code === BACKUP_EXIT.busy) onBusy?.();
     return failure;
   }
 }

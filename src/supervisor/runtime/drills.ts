@@ -11,6 +11,7 @@ import {
 } from "../../actions/backup/drill-record.ts";
 import { parseDrillRecord } from "./backup-lines.ts";
 import { sweepScratch } from "../../actions/backup/scratch.ts";
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
 import {
   brokenDrill,
@@ -203,6 +204,8 @@ interface DrillsDeps {
   readonly random: () => number;
   readonly version: string;
   readonly say: (level: "info" | "alert", text: string) => void;
+  /** Another drill is under way, of which nobody may look after the worker. */
+  readonly onBusy?: () => void;
   /** For tests; default: by a worker. */
   readonly run?: typeof runDrill;
 }
@@ -347,7 +350,7 @@ export class Drills {
 
   /** Says why it was not made, and nothing of why where another one is under way, as that of the daemon before an upgrade. */
   async #drill(): Promise<{ readonly why: string | undefined; readonly recorded: boolean } | undefined> {
-    const { clock, version, say, run = runDrill } = this.#deps;
+    const { clock, version, say, onBusy, run = runDrill } = this.#deps;
     const store = this.#loaded.config.backups?.drill.store;
     const job = drillJob(this.#loaded, { trigger: "schedule", store, user: "the daemon", version });
     let report: DrillReport | undefined;
@@ -357,6 +360,7 @@ export class Drills {
         if (line.kind === "drilled") report = line.report;
       },
     });
+    if (end.code === BACKUP_EXIT.busy) onBusy?.();
     if (report === undefined) {
       const why = end.failure === undefined ? "its worker said nothing" : troubleOf(end);
       return { why, recorded: false };

@@ -91,14 +91,15 @@ test("Drills is due at the first run of the schedule after it began to count, an
 });
 
 test.each([
-  ["says why a drill was not made", BACKUP_EXIT.space, ["the drill failed: room: none left"]],
-  ["says nothing while another drill is under way, as that of the daemon before an upgrade", BACKUP_EXIT.busy, []],
-])("Drills %s, and looks again later", async (_, code, told) => {
+  ["says why a drill was not made", BACKUP_EXIT.space, ["the drill failed: room: none left"], 0],
+  ["says nothing while another drill is under way, has its worker looked for", BACKUP_EXIT.busy, [], 1],
+])("Drills %s, and looks again later", async (_, code, told, asked) => {
   const clock = new FakeClock();
   const said: string[] = [];
   const ended = { code, failure: "room: none left" };
   const run = vi.fn<() => Promise<typeof ended>>(() => Promise.resolve(ended));
-  const drills = drillsOf(load(`ended-${code}`), clock, { say: (__, text) => void said.push(text), run });
+  const onBusy = vi.fn<() => void>();
+  const drills = drillsOf(load(`ended-${code}`), clock, { say: (__, text) => void said.push(text), run, onBusy });
   const look = async () => {
     drills.look(clock.wallTime().getTime());
     await vi.waitFor(() => expect(drills.status()?.running).toBe(false));
@@ -110,6 +111,7 @@ test.each([
   await look();
   expect(said).toEqual(told);
   expect(run).toHaveBeenCalledTimes(1);
+  expect(onBusy).toHaveBeenCalledTimes(asked);
   clock.advance(3_600_000);
   await look();
   expect(run).toHaveBeenCalledTimes(2);
