@@ -5,6 +5,7 @@ import { closeGoalSchema, type CloseGoal } from "./close-goal.ts";
 import { CLOSE_EXIT, closeJobSchema, type CloseOutcome } from "./close-job.ts";
 import { versionOf } from "./file-version.ts";
 import type { RungOutcome } from "./ladder.ts";
+import type { Trigger } from "./lifecycle-types.ts";
 
 const outcomeNames = Object.keys(CLOSE_EXIT);
 const isOutcome = (text: string): text is CloseOutcome => outcomeNames.includes(text);
@@ -75,14 +76,30 @@ export function gravestLockout(readings: readonly LockoutReading[]): Lockout | u
 }
 
 /** Its account is not proven closed, and is another one's by now: to go on with it would close the wrong account, and leave that one open. */
-export function isOpenElsewhere(reading: LockoutReading, account: string): boolean {
+function isOpenElsewhere(reading: LockoutReading, account: string): boolean {
   return reading.kind === "locked" && reading.lockout.account !== account && reading.lockout.outcome !== "flat";
+}
+
+/** The lockout that holds of a bot with `account`, and one of another account that it had, and that is not proven closed. */
+export function lockoutsOn(
+  account: string,
+  readings: readonly LockoutReading[],
+): { readonly held: Lockout | undefined; readonly elsewhere: Lockout | undefined } {
+  const { own = [], others = [] } = Object.groupBy(readings, (each) =>
+    isOpenElsewhere(each, account) ? "others" : "own",
+  );
+  return { held: gravestLockout(own), elsewhere: gravestLockout(others) };
 }
 
 /** What people are told of it, of a bot that has account `now`. */
 export function elsewhereText({ incident, account, outcome }: Lockout, now: string): string {
   const how = outcome === null ? "has not ended" : `ended ${outcome}`;
   return `the close of account ${account} (incident ${incident}) ${how}, and the config gives the bot account ${now} by now: neither is closed for it; give it back account ${account}, or look at that one and arm the bot`;
+}
+
+/** What asked for a close beside what opened the incident; there are no more triggers than fit. */
+export function laterOf({ trigger: first, later: known = [] }: Lockout, trigger: Trigger): readonly Trigger[] {
+  return trigger === first || known.includes(trigger) ? known : [...known, trigger];
 }
 
 /**

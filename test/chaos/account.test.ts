@@ -79,6 +79,28 @@ test.concurrent("a lockout belongs to the account: it holds under another name, 
   expect(existsSync(rig.state("bots/old/lock.json"))).toBe(false);
 });
 
+test.concurrent("a re-armed bot is not locked again by the lockout of one that had its account, which stays locked itself", async () => {
+  await using paper = await startPaper();
+  const emergency = emergencyAt(paper.url);
+  await using rig = new Rig({ bots: { bot: { command: STAY, account: "main", emergency } } });
+  await rig.run();
+  await rig.botIn("running");
+  expect((await rig.cli("emergency", "close", "bot", "--yes", "--account", "main")).code).toBe(0);
+  rig.configure({ bot: { command: STAY, account: "other" }, heir: { command: STAY, account: "main", emergency } });
+  expect((await rig.cli("reload")).code).toBe(0);
+  expect((await rig.cli("arm", "heir", "--reason", "a test", "--accept-positions")).code).toBe(0);
+  const { pid } = await rig.bot("heir");
+  for (const again of [() => rig.cli("upgrade"), () => rig.endDaemon("SIGKILL").then(() => rig.run())]) {
+    // Safe: one after the other.
+    // oxlint-disable-next-line no-await-in-loop
+    await again();
+    // oxlint-disable-next-line no-await-in-loop
+    expect(await rig.bot("heir")).toMatchObject({ state: "running", pid, generation: 1 });
+    // oxlint-disable-next-line no-await-in-loop
+    expect(await rig.bot()).toMatchObject({ state: "locked" });
+  }
+});
+
 test.concurrent("a bot that is not in the config any more is ended", async () => {
   await using rig = new Rig({ bots: { gone: { command: STAY }, bot: { command: STAY } } });
   await rig.run();

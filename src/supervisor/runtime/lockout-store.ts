@@ -5,13 +5,7 @@
  * `lock.json` for people and scripts, and into the runtime folder where the state folder cannot be written at all.
  */
 import type { CloseGoal } from "../../core/close-goal.ts";
-import {
-  elsewhereText,
-  gravestLockout,
-  isOpenElsewhere,
-  type Lockout,
-  type LockoutReading,
-} from "../../core/lockout.ts";
+import { elsewhereText, laterOf, lockoutsOn, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import type { RungOutcome } from "../../core/ladder.ts";
 import type { Trigger } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
@@ -26,6 +20,7 @@ import {
   writeFileAtomic,
 } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
+import { EndedElsewhere } from "./ended-elsewhere.ts";
 import { lockoutSlot, readLockoutFile, SLOT_BYTES } from "./lockout-file.ts";
 import { lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
 import { moveAway } from "./quarantine.ts";
@@ -74,6 +69,7 @@ export class LockoutStore {
   #looks = 0;
   /** Whose lockouts were ended while we live, the newest last. */
   readonly #ended: string[] = [];
+  readonly #endedElsewhere: EndedElsewhere;
   /** The trouble has been said. */
   #quiet = false;
 
@@ -81,6 +77,7 @@ export class LockoutStore {
   constructor(deps: LockoutDeps) {
     this.#deps = deps;
     this.#slot = lockoutSlot(deps.plan.files.dir);
+    this.#endedElsewhere = new EndedElsewhere(deps.plan.files.dir, deps.foreign);
     const copies = this.#read();
     this.#current = this.#judge(copies);
     const damaged = copies.flatMap(({ path, reading }) =>
@@ -214,6 +211,8 @@ export class LockoutStore {
 
   /** Ends the lockout; a file that cannot be removed would lock the bot again at the next start, so that is said. */
   remove(): void {
+    const shared = this.#read().filter(({ path }) => !this.#isOurs(path));
+    this.#endedElsewhere.add(shared.flatMap(({ reading }) => (reading.kind === "locked" ? [reading.lockout] : [])));
     if (this.#current !== undefined) this.#ended.push(this.#current.incident);
     this.#ended.splice(0, this.#ended.length - MAX_ENDED);
     this.#current = undefined;
@@ -246,7 +245,13 @@ export class LockoutStore {
   #read(): readonly Copy[] {
     const { plan, inherited, shared } = this.#deps;
     const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited, ...shared];
-    return paths.map((path) => ({ path, reading: readLockoutFile(path) }));
+    return paths.map((path) => ({ path, reading: this.#readAt(path) }));
+  }
+
+  #readAt(path: string): LockoutReading {
+    const reading = readLockoutFile(path);
+    const isOver = reading.kind === "locked" && !this.#isOurs(path) && this.#endedElsewhere.has(reading.lockout);
+    return isOver ? { kind: "absent" } : reading;
   }
 
   /** What another bot of the config keeps is read and never touched. */
@@ -258,8 +263,7 @@ export class LockoutStore {
   #judge(copies: readonly Copy[]): Lockout | undefined {
     const { onTrouble, plan } = this.#deps;
     const readings = copies.map(({ reading }) => reading);
-    const held = gravestLockout(readings.filter((each) => !isOpenElsewhere(each, plan.account)));
-    const elsewhere = gravestLockout(readings.filter((each) => isOpenElsewhere(each, plan.account)));
+    const { held, elsewhere } = lockoutsOn(plan.account, readings);
     if (elsewhere !== undefined) {
       const reason = elsewhereText(elsewhere, plan.account);
       onTrouble(reason);
@@ -371,11 +375,6 @@ export class LockoutStore {
       return false;
     }
   }
-}
-
-/** What asked for a close beside what opened the incident; there are no more triggers than fit. */
-function laterOf({ trigger: first, later = [] }: Lockout, trigger: Trigger): readonly Trigger[] {
-  return trigger === first || later.includes(trigger) ? later : [...later, trigger];
 }
 
 function textOf(lockout: Lockout): string {

@@ -1,4 +1,4 @@
-/** What is told to people and decides nothing, in a small file of a bot's folder, so that it is known also after the daemon's death. */
+/** A small file of a bot's folder, so that what it says is known also after the daemon's death; nothing may be lost for safety where it is absent or cannot be read. */
 import type * as z from "zod";
 import { readTextIfExists, writeFileAtomic } from "../../platform/files.ts";
 

@@ -106,3 +106,26 @@ test("LockoutStore keeps a bot locked whose close ended flat before it got anoth
   expect(storeOn("other", first, said).current).toMatchObject({ account: "main", outcome: "flat" });
   expect(said).toEqual([]);
 });
+
+test("LockoutStore is not locked again by what a person has ended for it, as long as that other bot stays locked, and by what is new", () => {
+  const [first, second] = plansIn("shared");
+  storeOf(first, second).open("operator", "asked for");
+  const start = (): LockoutStore =>
+    new LockoutStore({
+      plan: second,
+      clock: systemClock,
+      inherited: [],
+      shared: filesOf(first),
+      newIncident: () => "forsecond",
+      onTrouble: (text) => {
+        throw new Error(text);
+      },
+    });
+  const armed = start();
+  expect(armed.current).toMatchObject({ incident: "forfirst" });
+  armed.remove();
+  expect(existsSync(first.files.lockout)).toBe(true);
+  expect(start().current).toBeUndefined();
+  storeOf(first, second).end("residual");
+  expect(start().current).toMatchObject({ incident: "forfirst", outcome: "residual" });
+});
