@@ -249,6 +249,9 @@ function lockRemarks({ name, account, emergency }: BotStatus): readonly string[]
   const seen = emergency.seen ?? undefined;
   const when = seen === undefined ? "the account is flat" : `the account was flat when last seen, ${seen.at}`;
   if (emergency.state === "flat") return [`${name}: locked out, ${when}; when it is safe: ${arm}`];
+  // Without an emergency section nobody can look at the account.
+  if (emergency.state === "off" && emergency.outcome === "flat")
+    return [`${name}: locked out, its last close ended flat; when it is safe: ${arm}`];
   if (emergency.outcome === "flat" && seen !== undefined)
     return [
       `${name}: locked out, its last close ended flat, and the account is not any more: ${seenText(seen)}; to close it: ${close}`,

@@ -127,6 +127,14 @@ test("statusTable() of a lockout that ended flat says how to arm the bot, and no
   expect(table(locked("flat"))).not.toContain("--accept-positions");
 });
 
+test("statusTable() of a lockout that ended flat, of a bot that has no emergency section any more, does not say that it did not", () => {
+  const text = table({ state: "locked", emergency: { ...bot.emergency, state: "off", outcome: "flat" } });
+  expect(text).toContain(
+    "bot: locked out, its last close ended flat; when it is safe: supervisor arm bot --reason TEXT",
+  );
+  expect(text).not.toContain("did not prove");
+});
+
 test("statusTable() of a lockout that ended flat says what was seen of the account since, and when", () => {
   const seen = { at: "2026-01-01T01:00:00.000Z", positions: 0, orders: 0, loans: 0 };
   const of = (state: "flat" | "residual", positions: number): string =>
