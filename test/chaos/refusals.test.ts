@@ -202,12 +202,12 @@ function commandHead(verb: string, header: string): string {
   return `POST /v1/bots/bot/${verb} HTTP/1.1\r\nHost: supervisor\r\n${header}\r\n\r\n`;
 }
 
-/** What the control socket answers to a request as it stands, "" when it ends the connection without a word. */
-async function rawAnswer(rig: Rig, text: string): Promise<string> {
+/** What a socket of the state folder answers to a request as it stands, "" when it ends the connection without a word. */
+async function rawAnswer(rig: Rig, text: string, file = "run/control.sock"): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   let heard = "";
   const socket = await Bun.connect({
-    unix: rig.state("run/control.sock"),
+    unix: rig.state(file),
     socket: {
       data: (_, bytes) => void (heard += bytes.toString()),
       close: () => resolve(heard),
@@ -216,6 +216,19 @@ async function rawAnswer(rig: Rig, text: string): Promise<string> {
   socket.write(text);
   return promise;
 }
+
+test.concurrent("a request whose host is none is refused as a bad one, and the daemon writes nothing about it", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  await rig.run();
+  await rig.botIn("running");
+  for (const file of ["run/control.sock", "run/bots/bot.sock"])
+    // Safe: one after the other.
+    // oxlint-disable-next-line no-await-in-loop
+    expect(await rawAnswer(rig, "GET /v1/level HTTP/1.1\r\nHost: [\r\nConnection: close\r\n\r\n", file)).toMatch(
+      /^HTTP\/1\.1 400 /,
+    );
+  expect(rig.read("daemon.err")).not.toContain("ERR_INVALID_URL");
+});
 
 test.concurrent("a command whose body is malformed or cut off is refused and does nothing", async () => {
   await using rig = new Rig({ bots: { bot: { command: STAY } } });

@@ -158,6 +158,19 @@ export function refuse(status: number, error: ApiError): Response {
   return json({ error }, status);
 }
 
+/** The path that is asked for; `undefined`: the address, of which the client says the host, is none. */
+export function pathOf(request: Request): string | undefined {
+  try {
+    return new URL(request.url).pathname;
+  } catch {
+    return undefined;
+  }
+}
+
+export function noAddress(): Response {
+  return badRequest("cannot use the request: its Host and path are no address");
+}
+
 /** A bot that a reload lets go of is nobody's to command any more. */
 export function leavingRefusal(name: string): Response {
   return refuse(409, {

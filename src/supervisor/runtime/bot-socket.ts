@@ -6,7 +6,7 @@ import type { Server } from "bun";
 import { spendRestart, type RestartLog } from "../../core/budget.ts";
 import { plainText } from "../../core/plain-text.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { heartbeatBody, json, MAX_BODY_BYTES, readBody, refuse, refuseBroken } from "./api.ts";
+import { heartbeatBody, json, MAX_BODY_BYTES, noAddress, pathOf, readBody, refuse, refuseBroken } from "./api.ts";
 import type { Bot } from "./bot.ts";
 
 /** Longest text of an event that a bot posts, characters. */
@@ -78,7 +78,9 @@ function handToUser({ plan, user }: Bot): void {
 }
 
 async function answer(bot: Bot, allowance: EventAllowance, request: Request): Promise<Response> {
-  const route = `${request.method} ${new URL(request.url).pathname}`;
+  const path = pathOf(request);
+  if (path === undefined) return noAddress();
+  const route = `${request.method} ${path}`;
   switch (route) {
     case "POST /v1/heartbeat":
       return takeHeartbeat(bot, request);

@@ -11,7 +11,9 @@ import {
   json,
   leavingRefusal,
   MAX_BODY_BYTES,
+  noAddress,
   noteBody,
+  pathOf,
   preflightBody,
   readBody,
   refuse,
@@ -109,7 +111,8 @@ interface Memory {
 }
 
 async function answer(deps: ControlDeps, memory: Memory, request: Request): Promise<Response> {
-  const { pathname } = new URL(request.url);
+  const pathname = pathOf(request);
+  if (pathname === undefined) return noAddress();
   const route = `${request.method} ${pathname}`;
   if (route === "GET /v1/ping") return json({ pid: process.pid, version: deps.version });
   if (route === "GET /v1/status") return json(await deps.status());

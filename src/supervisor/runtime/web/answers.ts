@@ -7,7 +7,7 @@ import { EXPOSITION_TYPE } from "../../../report/exposition.ts";
 import type { ConfigRead } from "../../../report/metric-source.ts";
 import { metricsText } from "../../../report/metrics.ts";
 import { PAGE_POLICY, statusPage } from "../../../report/status-page.ts";
-import { json, refuse } from "../api.ts";
+import { json, noAddress, pathOf, refuse } from "../api.ts";
 import { CHALLENGE, type Authorize } from "./auth.ts";
 
 /** Age of the daemon's last beat from which it counts as stalled, ms: it beats each second. */
@@ -46,7 +46,8 @@ export interface Door {
 /** The answer to one request, of `pending` that the server works on. Never throws. */
 export async function webAnswer(door: Door, deps: WebDeps, request: Request, pending: number): Promise<Response> {
   try {
-    const { pathname } = new URL(request.url);
+    const pathname = pathOf(request);
+    if (pathname === undefined) return noAddress();
     const refusal = refusalOf(door, request, pathname, pending);
     if (refusal !== undefined) return refusal;
     const route = door.routes[pathname];
