@@ -10,16 +10,24 @@ import type { ReloadPlan } from "./plan.ts";
 import { inEmergency, isUp } from "./states.ts";
 
 /** Why nothing of the plan may be done; `undefined` when it may. */
-export function refusalOf(plan: ReloadPlan, after: Config, fleet: Fleet): string | undefined {
+export function refusalOf(
+  plan: ReloadPlan,
+  after: Pick<Config, "emergencyFile">,
+  bots: ReadonlyMap<string, Pick<Bot, "loop" | "owed">>,
+): string | undefined {
   const own = plan.changes.filter(({ meaning }) => meaning === "supervisor").map(({ key }) => key);
   if (own.length > 0)
     return `${own.join(", ")} ${own.length === 1 ? "needs" : "need"} a restart of the supervisor, which stops and starts its bots`;
   if (plan.changes.some(({ key }) => key === "emergencyFile") && existsSync(after.emergencyFile))
     return `the new emergencyFile ${after.emergencyFile} exists, which would close the positions of every bot; remove it first`;
   for (const { name, after: now, before, replaced } of plan.bots) {
-    const state = fleet.bots.get(name)?.loop.state;
+    const bot = bots.get(name);
+    const goes = now === undefined || replaced;
+    // Who has its name next goes by what is on the disk.
+    if (goes && bot?.owed !== undefined) return `of bot ${name}: ${bot.owed}`;
+    const state = bot?.loop.state;
     if (state === undefined || !inEmergency(state)) continue;
-    const loses = now === undefined || replaced || (before?.emergency !== undefined && now.emergency === undefined);
+    const loses = goes || (before?.emergency !== undefined && now.emergency === undefined);
     if (loses)
       return `bot ${name} is ${state.kind} and must keep its account and its emergency section until its account is flat; see: supervisor status ${name}`;
   }

@@ -152,7 +152,7 @@ export class Reloader {
     const { loaded, warnings } = readAll(loadConfig, file, env);
     const inForce = Object.fromEntries(fleet.all.map(({ latestPlan }) => [latestPlan.name, latestPlan.config]));
     const plan = planReload({ ...config, bots: inForce }, loaded.config, (after) => staleness(fleet, after, dirs));
-    const refusal = refusalOf(plan, loaded.config, fleet) ?? programRefusal(plan, loaded, fleet) ?? null;
+    const refusal = refusalOf(plan, loaded.config, fleet.bots) ?? programRefusal(plan, loaded, fleet) ?? null;
     const bots = plan.bots.map((each) => {
       const { name, meaning, changes } = each;
       const unclosed = unclosedText(each, loaded.config);

@@ -3,6 +3,12 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { initialState } from "../../../../src/core/lifecycle.ts";
+import { Loop } from "../../../../src/supervisor/runtime/loop.ts";
+import { Pulse } from "../../../../src/supervisor/runtime/pulse.ts";
+import { refusalOf } from "../../../../src/supervisor/runtime/reload/refusals.ts";
+import { basePolicy } from "../../../core/lifecycle-life.ts";
+import { FakeClock } from "../../../harness/fake-clock.ts";
 import { loadConfig, type Config } from "../../../../src/supervisor/runtime/config/load.ts";
 import { planReload, unclosedText, type BotChange } from "../../../../src/supervisor/runtime/reload/plan.ts";
 import { botRules, limitRules, topRules, type Rule } from "../../../../src/supervisor/runtime/reload/rules.ts";
@@ -185,4 +191,34 @@ describe("docs/reload.md", () => {
       expect(page).toContain(row);
     },
   );
+});
+
+describe("refusalOf()", () => {
+  const clock = new FakeClock();
+  const deps = {
+    clock,
+    pulse: new Pulse(clock),
+    random: () => 0,
+    record: () => {},
+    perform: () => {},
+    onBug: () => {},
+  };
+  const bot = { loop: new Loop(basePolicy, deps, initialState), owed: "its lockout is on no disk" };
+  const refusal = (before: object, after: Readonly<Record<string, object>>, owed: string | null = bot.owed) => {
+    const now = configOf(after);
+    const plan = planReload(configOf({ bot: before }), now, () => undefined);
+    return refusalOf(plan, now, new Map([["bot", { ...bot, owed: owed ?? undefined }]]));
+  };
+
+  test.each<[string, Readonly<Record<string, object>>]>([
+    ["is removed", { other: {} }],
+    ["gets another account", { bot: { account: "other" } }],
+  ])("refuses while the disk lacks something of a bot that %s", (_, after) => {
+    expect(refusal({}, after)).toBe("of bot bot: its lockout is on no disk");
+  });
+
+  test("lets a bot that stays change, and one go whose lockout and close are on the disk", () => {
+    expect(refusal({}, { bot: { command: ["y"] } })).toBeUndefined();
+    expect(refusal({}, { other: {} }, null)).toBeUndefined();
+  });
 });
