@@ -2,6 +2,7 @@
 import { retriesByItself } from "../../core/ladder.ts";
 import { preflightTrouble } from "../../core/preflight.ts";
 import type { Clock } from "../../platform/clock.ts";
+import { lockHolder, tryLockThere } from "../../platform/lock.ts";
 import { armBody, json, leavingRefusal, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { closingRefusal } from "./emergency-routes.ts";
@@ -47,12 +48,33 @@ export async function arm({ deps, bot, request }: Asked): Promise<Response> {
   if (bot.leaving) return leavingRefusal(name);
   if (bot.loop.state.kind !== "locked")
     return refuse(409, { code: "notLocked", message: `cannot arm ${name}: it is ${bot.loop.state.kind} by now` });
+  const closing = stillClosed(bot);
+  if (closing !== undefined) return closing;
   bot.fact("alert", `re-armed by a person: ${body.value.reason}`);
   bot.loop.post({ kind: "arm", acceptPositions: body.value.acceptPositions });
   if (!bot.loop.state.wanted) return json({ bot: name, state: bot.loop.state.kind, started: false });
   const up = await upAnswer(bot, "start");
   if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
   return json({ bot: name, started: false, ...plight(bot) });
+}
+
+/** The worker of an earlier supervisor's close may outlive what this one knows of it, and would close the positions of the bot. */
+function stillClosed({ plan: { name, files } }: Bot): Response | undefined {
+  let why: string;
+  try {
+    const lock = tryLockThere(files.accountLock);
+    if (lock !== undefined && lock !== "none") lock.release();
+    if (lock !== undefined) return undefined;
+    const pid = lockHolder(files.accountLock);
+    why = `a close of its account that an earlier supervisor began is still at work${pid === undefined ? "" : ` (pid ${pid})`}`;
+  } catch (error) {
+    why = `it cannot be told whether a close of its account is still at work: ${error instanceof Error ? error.message : String(error)}`;
+  }
+  return refuse(409, {
+    code: "inProgress",
+    message: `cannot arm ${name}: ${why}`,
+    hint: "try again when it has ended",
+  });
 }
 
 /** A bot that is not locked may still be held to little since its data was restored: a person ends that too. */

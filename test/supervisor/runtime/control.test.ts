@@ -1,9 +1,10 @@
 /** What the control socket answers for real bots that never run: routes, refusals, and what is told of a close. */
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
+import { tryLock } from "../../../src/platform/lock.ts";
 import { Bot } from "../../../src/supervisor/runtime/bot.ts";
 import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
 import { controlAnswers } from "../../../src/supervisor/runtime/control.ts";
@@ -127,6 +128,7 @@ function rig({ stopping = false, lockout, report, coming }: Partial<Shown> = {})
       return { code: response.status, answer: await response.json() };
     },
     lockout: join(incidents, "..", "lock.json"),
+    accountLock: join(dir, ".supervisor", "accounts", "bot.lock"),
     journal,
     [Symbol.dispose]() {
       for (const [, bot] of made) bot.shutDown();
@@ -279,6 +281,21 @@ test.each([
     answer: { error: { code: "reloading" } },
   });
   expect(readFileSync(control.lockout, "utf8")).toBe(before);
+});
+
+test("POST arm is refused while a close that an earlier supervisor began is still at work on the account", async () => {
+  using control = rig({ lockout: { ...LOCKOUT, outcome: "unsupported" } });
+  mkdirSync(dirname(control.accountLock), { recursive: true });
+  const worker = tryLock(control.accountLock);
+  const arm = () => control.ask("POST", "/v1/bots/bot/arm", { reason: "x", acceptPositions: true });
+  expect(await arm()).toMatchObject({
+    code: 409,
+    answer: { error: { code: "inProgress", message: expect.stringContaining(`still at work (pid ${process.pid})`) } },
+  });
+  expect(existsSync(control.lockout)).toBe(true);
+  worker?.release();
+  expect(await arm()).toMatchObject({ code: 200 });
+  expect(existsSync(control.lockout)).toBe(false);
 });
 
 test("POST emergency of a bot that a reload is about to let go of is obeyed", async () => {
