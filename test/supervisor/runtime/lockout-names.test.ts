@@ -88,6 +88,8 @@ test.each([
     const moved = storeOn("other", first, said);
     expect(moved.current).toMatchObject({ account: "other", outcome: "lockDamaged" });
     expect(moved.current?.reason).toContain("the close of account main");
+    // A reload lets no bot change its account that is not proven flat.
+    expect(moved.current?.reason).toContain("give it back account main and start the supervisor again");
     expect(said).toEqual([moved.current?.reason]);
     // Whoever gives the account back has it closed.
     expect(readFileSync(first.files.lockout, "utf8")).toBe(onDisk);
