@@ -125,13 +125,16 @@ export function startWorker(request: WorkerRequest): Worker {
   const fate: { timedOut: boolean; outgrown: boolean; hung?: string } = { timedOut: false, outgrown: false };
   const { hang: bounds, givesUp } = request;
   const undying = Promise.withResolvers<void>();
+  let isGone = false;
   let stopWaiting: (() => void) | undefined;
   const kill = (): void => {
-    stopWaiting ??= clock.after(UNDYING_WAIT_MS, () => {
-      request.onUndying?.(child.pid);
-      if (givesUp !== undefined) undead.set(child.pid, givesUp);
-      if (givesUp !== undefined || bounds?.hungMs !== undefined) undying.resolve();
-    });
+    // Whoever kills what has ended ends what that has left; it is dead itself, and does not wait for a disk.
+    if (!isGone)
+      stopWaiting ??= clock.after(UNDYING_WAIT_MS, () => {
+        request.onUndying?.(child.pid);
+        if (givesUp !== undefined) undead.set(child.pid, givesUp);
+        if (givesUp !== undefined || bounds?.hungMs !== undefined) undying.resolve();
+      });
     if (root === undefined) child.kill("SIGKILL");
     else void endTree(root, clock, bounds?.hungMs !== undefined);
   };
@@ -153,6 +156,8 @@ export function startWorker(request: WorkerRequest): Worker {
   };
   const stopHangWatch = bounds && root && watchHang({ root, clock, bounds, heard: () => ({ lineMs, beatMs }), onHang });
   void child.exited.then(() => {
+    isGone = true;
+    stopWaiting?.();
     undead.delete(child.pid);
     return running !== undefined && runningWorkers.delete(running);
   });

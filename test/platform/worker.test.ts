@@ -234,3 +234,14 @@ test.runIf(freezerMount !== undefined)(
     await until("it is gone", () => !isUndying(givesUp));
   },
 );
+
+test("startWorker() takes no worker that has ended for one that does not die, whoever kills it afterwards", async () => {
+  const clock = new FakeClock();
+  const givesUp = crypto.randomUUID();
+  const onUndying = vi.fn<(pid: number) => void>();
+  const { done, kill } = start(["__action", "x"], { clock, givesUp, onUndying });
+  await done;
+  kill();
+  clock.advance(60_000);
+  expect([isUndying(givesUp), onUndying.mock.calls]).toEqual([false, []]);
+});
