@@ -121,8 +121,9 @@ export class Bot {
     const carried = (this.#carried = this.#handedOver());
     this.turn = this.#createTurn();
     this.#lastExitAt = lastExitOf(carried);
-    const held = this.lockout === undefined ? doubt.text : undefined;
-    const first = firstState({ before, lastGeneration: this.output.lastGeneration, carried, clock, held, config });
+    const locked = this.lockout !== undefined;
+    const past = { before, lastGeneration: this.output.lastGeneration, carried, clock, config };
+    const first = firstState({ ...past, locked, held: locked ? undefined : doubt.text });
     const heard = ({ kind }: Event): void => this.turn.heard(kind);
     this.loop = new Loop(this.#policy, { clock, pulse, random, heard, record, perform, onBug: deps.onBug }, first);
     this.loop.resumeClosing(carried?.closeAfterLeftMs);

@@ -222,11 +222,13 @@ interface Past {
   readonly clock: Clock;
   /** What about the bot is in doubt, so that it rests. */
   readonly held?: string | undefined;
+  /** A lockout holds: it is more than what halted the bot, which it would begin as otherwise. */
+  readonly locked?: boolean;
   readonly config?: { readonly autostart: boolean };
 }
 
 /** The state in which a bot's loop begins: what the earlier version handed over, else what the identity on disk says. */
-export function firstState({ before, lastGeneration, carried, clock, held, config }: Past): State {
+export function firstState({ before, lastGeneration, carried, clock, held, locked = false, config }: Past): State {
   const known = {
     ...initialState,
     generation: before?.generation ?? lastGeneration,
@@ -252,7 +254,7 @@ export function firstState({ before, lastGeneration, carried, clock, held, confi
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion
     lastExit: lastExit === null ? undefined : ({ ...lastExit } as ExitInfo),
   };
-  return kind === "halted" ? { ...restored, kind, reason, wanted } : restored;
+  return kind === "halted" && !locked ? { ...restored, kind, reason, wanted } : restored;
 }
 
 /** When the bot last ended, by what was handed over. */

@@ -25,7 +25,7 @@ const carried: CarriedBot = {
 };
 
 /** A bot whose start would find no program, and whose close has no rung. */
-function rig(handed: Partial<CarriedBot>) {
+function rig(handed: Partial<CarriedBot>, lockout?: string) {
   const dir = mkdtempSync(join(tmpdir(), "sv-"));
   const bots = { bot: { command: ["./nowhere"] } };
   writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
@@ -33,6 +33,7 @@ function rig(handed: Partial<CarriedBot>) {
   const { bot: settings } = config.bots;
   if (settings === undefined) throw new Error("the config has no bot");
   mkdirSync(join(dirs.stateDir, "bots", "bot"), { recursive: true });
+  if (lockout !== undefined) writeFileSync(join(dirs.stateDir, "bots", "bot", "lock.json"), lockout);
   const journal = new Journal(join(dir, "journal"), clock);
   const bot = new Bot("bot", settings, dirs, {
     clock,
@@ -81,6 +82,13 @@ test("begin() goes on with the order that was taken where its lockout is not on 
   const emergency = { trigger: "operator", reason: "asked for", taken: true } as const;
   expect(made.begin({ emergency })).toMatchObject({ kind: "locked", outcome: "unsupported" });
   expect(made.bot.lockout).toMatchObject({ reason: "asked for", outcome: "unsupported" });
+});
+
+test("begin() locks a bot that was handed over halted and whose account is locked, and nothing but arm starts it", () => {
+  using made = rig({ kind: "halted", reason: "exit code 78" }, "damaged");
+  expect(made.begin().kind).toBe("locked");
+  made.bot.loop.post({ kind: "start" });
+  expect(made.bot.loop.state.kind).toBe("locked");
 });
 
 test("begin() begins no lockout for a bot that was handed over stopped", () => {
