@@ -227,6 +227,16 @@ test.concurrent("the dead-man switch is disarmed before a reload lets go of its 
   expect(isArmed(paper)).toBe(false);
 });
 
+test.concurrent("the dead-man switch of a bot that is locked holds up no reload that lets go of it, and is left to the venue", async () => {
+  await using paper = await startPaper();
+  await using rig = await armedOn(paper);
+  await rig.cli("emergency", "close", "bot", "--yes");
+  await rig.botUntil("it is locked", ({ state }) => state === "locked", PATIENCE_MS);
+  rig.configure({ other: { command: STAY } });
+  expect(await rig.cli("reload")).toMatchObject({ code: 0, err: "" });
+  expect(rig.journal.filter(({ text }) => text.includes("dead-man switch is not known"))).toEqual([]);
+});
+
 test.concurrent("a dead-man switch that the end of the daemon cannot disarm is told, and not forgotten by the next daemon", async () => {
   await using paper = await startPaper();
   await using rig = await armedOn(paper);

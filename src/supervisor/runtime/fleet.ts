@@ -109,7 +109,8 @@ export class Fleet {
   /** Starts a bot that a restore which was broken off had stopped, unless a person has stopped it meanwhile. */
   startAfterRestore(name: string): void {
     const bot = this.#bots.get(name);
-    if (bot !== undefined && !bot.turn.staysDown && bot.doubt.text === undefined) bot.loop.post({ kind: "start" });
+    if (bot === undefined || bot.leaving || bot.turn.staysDown || bot.doubt.text !== undefined) return;
+    bot.loop.post({ kind: "start" });
   }
 
   /** A restore has ended: those whose first start it put off come to their turn. */

@@ -14,6 +14,7 @@ import type { Clock } from "../../../platform/clock.ts";
 import type { ConfigRead } from "../../../report/metric-source.ts";
 import type { Fleet } from "../fleet.ts";
 import { carriedBot } from "../handover.ts";
+import { restsByWish } from "../live-plan.ts";
 import { surveyBots } from "../survey.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
 import { collision, programRefusal, refusalOf, staleness } from "./refusals.ts";
@@ -234,8 +235,8 @@ export class Reloader {
     bot.leaving = true;
     bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
-    // As at the end of the daemon: whoever is let go of disarms no switch any more.
-    if (isDown(bot.loop.state.kind)) await bot.guard.watch.rest();
+    // As at the end of the daemon: whoever is let go of disarms no switch any more. That of a locked or halted bot is to run out.
+    if (restsByWish(bot.loop.state)) await bot.guard.watch.rest();
     return { bot, was, forgetsStop };
   }
 
