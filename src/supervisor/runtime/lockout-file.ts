@@ -1,7 +1,7 @@
 /** The copies of a bot's lockout as files: what they say, and the slot whose room is taken before it is needed. */
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
-import { readLockout, type LockoutReading } from "../../core/lockout.ts";
+import { readLockout, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import { readTextIfExists } from "../../platform/files.ts";
 
 /** Largest lockout file read, bytes; ours are below 2 KiB. */
@@ -13,6 +13,11 @@ const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
 /** The slot in a bot's state folder. */
 export function lockoutSlot(botDir: string): string {
   return join(botDir, "lock.slot");
+}
+
+/** For people and scripts. */
+export function lockoutText(lockout: Lockout): string {
+  return `${JSON.stringify(lockout, undefined, 2)}\n`;
 }
 
 /** What a lockout file or slot says. A file that is there and cannot be read counts as damaged: the bot may be locked. */

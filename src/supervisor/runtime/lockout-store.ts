@@ -21,8 +21,9 @@ import {
 } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { EndedElsewhere } from "./ended-elsewhere.ts";
-import { lockoutSlot, readLockoutFile, SLOT_BYTES } from "./lockout-file.ts";
+import { lockoutSlot, lockoutText, readLockoutFile, SLOT_BYTES } from "./lockout-file.ts";
 import { lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
+import { OpenElsewhere } from "./open-elsewhere.ts";
 import { moveAway } from "./quarantine.ts";
 
 /** Looks, of one a second, between two tries to bring a change to a disk that did not take it. */
@@ -70,6 +71,8 @@ export class LockoutStore {
   /** Whose lockouts were ended while we live, the newest last. */
   readonly #ended: string[] = [];
   readonly #endedElsewhere: EndedElsewhere;
+  readonly #openElsewhere: OpenElsewhere;
+  readonly #files: readonly string[];
   /** The trouble has been said. */
   #quiet = false;
 
@@ -78,6 +81,9 @@ export class LockoutStore {
     this.#deps = deps;
     this.#slot = lockoutSlot(deps.plan.files.dir);
     this.#endedElsewhere = new EndedElsewhere(deps.plan.files.dir, deps.foreign);
+    this.#openElsewhere = new OpenElsewhere(deps.plan.files.dir, deps.onTrouble);
+    const { lockout, lockoutSpare } = deps.plan.files;
+    this.#files = [lockout, lockoutSpare, this.#openElsewhere.path];
     const copies = this.#read();
     this.#current = this.#judge(copies);
     const damaged = copies.flatMap(({ path, reading }) =>
@@ -236,16 +242,14 @@ export class LockoutStore {
       this.#reserveSlot();
       overwrite(this.#slot, "");
     });
-    const { files } = this.#deps.plan;
-    const removed = this.#removeAll([files.lockout, files.lockoutSpare, ...this.#deps.inherited]);
+    const removed = this.#removeAll([...this.#files, ...this.#deps.inherited]);
     return cleared && removed && aside.every(Boolean);
   }
 
   /** Every place where the lockout may be, the most certain first. */
   #read(): readonly Copy[] {
-    const { plan, inherited, shared } = this.#deps;
-    const paths = [this.#slot, plan.files.lockout, plan.files.lockoutSpare, ...inherited, ...shared];
-    return paths.map((path) => ({ path, reading: this.#readAt(path) }));
+    const { inherited, shared } = this.#deps;
+    return [this.#slot, ...this.#files, ...inherited, ...shared].map((path) => ({ path, reading: this.#readAt(path) }));
   }
 
   #readAt(path: string): LockoutReading {
@@ -264,10 +268,12 @@ export class LockoutStore {
     const { onTrouble, plan } = this.#deps;
     const readings = copies.map(({ reading }) => reading);
     const { held, elsewhere } = lockoutsOn(plan.account, readings);
+    const own = copies.filter(({ path }) => this.#isOurs(path)).map(({ reading }) => reading);
+    this.#openElsewhere.find(lockoutsOn(plan.account, own).elsewhere);
     if (elsewhere !== undefined) {
       const reason = elsewhereText(elsewhere, plan.account);
       onTrouble(reason);
-      // What is on the disk stays as it is: with its account given back, its close goes on.
+      // What is on the disk stays as it is until this account is closed: with its account given back, its close goes on.
       if (held === undefined || held.outcome === "flat") return this.#damaged(reason.slice(0, REASON_CHARS));
     }
     if (held !== undefined) return held;
@@ -290,7 +296,7 @@ export class LockoutStore {
     if (current === undefined) return;
     const { lockoutSpare } = plan.files;
     if (damaged.includes(lockoutSpare)) onTrouble(moveAway(lockoutSpare, DAMAGED));
-    this.#attempt(`write the lockout ${lockoutSpare}`, () => writeFileAtomic(lockoutSpare, textOf(current)));
+    this.#attempt(`write the lockout ${lockoutSpare}`, () => writeFileAtomic(lockoutSpare, lockoutText(current)));
     // Without the spare, a copy that cannot be read is what locks the bot: then it stays where it is.
     if (readLockoutFile(lockoutSpare).kind !== "locked") return;
     for (const path of damaged) if (path !== lockoutSpare) onTrouble(moveAway(path, DAMAGED));
@@ -329,13 +335,14 @@ export class LockoutStore {
    */
   #save(lockout: Lockout): boolean {
     const { files } = this.#deps.plan;
-    const text = textOf(lockout);
+    const text = lockoutText(lockout);
     const writeSpare = (): void => writeFileAtomic(files.lockoutSpare, text);
     if (this.#foreign) {
       this.#owed = "another supervisor has the state folder, and the lockout is not in it";
       this.#attempt(`write the lockout ${files.lockoutSpare}`, writeSpare);
       return false;
     }
+    this.#attempt("keep the lockout of another account", () => this.#openElsewhere.makeWay(lockout));
     const slot = failureOf(() => {
       overwrite(this.#slot, JSON.stringify(lockout));
       if (this.#unsettled) syncDir(files.dir);
@@ -343,8 +350,10 @@ export class LockoutStore {
     const file = failureOf(() => writeFileAtomic(files.lockout, text));
     const inFolder = slot === undefined || file === undefined;
     this.#owe({ slot, file, ...(inFolder ? {} : { spare: failureOf(writeSpare) }) });
-    if (inFolder) this.#removeAll(this.#deps.inherited);
-    return inFolder;
+    if (!inFolder) return false;
+    this.#attempt("remove the older word of a lockout", () => this.#openElsewhere.settle(lockout));
+    this.#removeAll(this.#deps.inherited);
+    return true;
   }
 
   /** Said anew only where it is in other places now: each change of a lockout meets the same full disk. */
@@ -376,11 +385,6 @@ export class LockoutStore {
     }
   }
 }
-
-function textOf(lockout: Lockout): string {
-  return `${JSON.stringify(lockout, undefined, 2)}\n`;
-}
-
 /** Why the deed failed; `undefined`: it did not. */
 function failureOf(deed: () => void): string | undefined {
   try {

@@ -99,6 +99,25 @@ test.each([
   },
 );
 
+test("LockoutStore keeps the open close of an account that the bot had before while that of its present one comes and goes", () => {
+  const [first, second] = plansIn("moved");
+  storeOf(first, second).open("operator", "asked for");
+  const said: string[] = [];
+  const moved = storeOn("other", first, said);
+  moved.open("file", "of the present account");
+  moved.end("flat");
+  expect(said.at(-1)).toContain("the close of account main (incident forfirst) has not ended; it is in ");
+  // Its own is flat, and nothing is closed for the other one; which is not to be forgotten for that.
+  expect(storeOn("other", first, said).current).toMatchObject({ account: "other", outcome: "lockDamaged" });
+  const back = storeOn("main", first, said);
+  expect(back.current).toMatchObject({ account: "main", incident: "forfirst", outcome: null });
+  back.open("operator", "goes on");
+  back.end("flat");
+  expect(storeOn("main", first, said).current).toMatchObject({ account: "main", outcome: "flat" });
+  back.remove();
+  expect(storeOn("main", first, said).current).toBeUndefined();
+});
+
 test("LockoutStore keeps a bot locked whose close ended flat before it got another account", () => {
   const [first, second] = plansIn("moved");
   const before = storeOf(first, second);
