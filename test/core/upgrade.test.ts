@@ -147,10 +147,10 @@ test("readHandover() takes what is meant for this process and nothing else", () 
     bots: { one: bot },
     commands: [{ pid: 9, startTicks: 1 }],
   };
-  // As an older version hands over, which knows of no workers.
-  expect(readHandover(JSON.stringify(handed), 7)).toEqual({ ...handed, workers: [] });
+  // As an older version hands over, which knows neither of workers nor of what they leave.
+  expect(readHandover(JSON.stringify(handed), 7)).toEqual({ ...handed, workers: [], left: [] });
   const waits = { ...handed, bots: { one: { ...bot, kind: "backoff", backoffLeftMs: 900 } } };
-  expect(readHandover(JSON.stringify(waits), 7)).toEqual({ ...waits, workers: [] });
+  expect(readHandover(JSON.stringify(waits), 7)).toEqual({ ...waits, workers: [], left: [] });
   expect(readHandover(JSON.stringify(handed), 8)).toBeUndefined();
   expect(readHandover(JSON.stringify({ ...handed, handover: 2 }), 7)).toBeUndefined();
   expect(readHandover("", 7)).toBeUndefined();
