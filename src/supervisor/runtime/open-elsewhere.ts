@@ -26,12 +26,13 @@ export class OpenElsewhere {
   /** Call it before `next` goes into the bot's own files. Throws when what stands there cannot be kept. */
   makeWay(next: Lockout): void {
     const found = this.#found;
-    this.#found = undefined;
     const kept = this.#kept;
     if (found === undefined || found.account === next.account) return;
     if (kept !== undefined && kept !== found.account)
       this.#tell(moveAway(this.path, `it is of account ${kept}, and the file is for account ${found.account} now`));
     writeFileAtomic(this.path, lockoutText(found));
+    // Not before: what a full disk does not take now is in the older files still, and is tried again with the next write to them.
+    this.#found = undefined;
     this.#tell(
       `the close of account ${found.account} (incident ${found.incident}) has not ended; it is in ${this.path}`,
     );

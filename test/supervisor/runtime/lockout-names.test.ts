@@ -1,5 +1,5 @@
 /** Which lockout holds when a bot has had several names, on real files. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -116,6 +116,20 @@ test("LockoutStore keeps the open close of an account that the bot had before wh
   expect(storeOn("main", first, said).current).toMatchObject({ account: "main", outcome: "flat" });
   back.remove();
   expect(storeOn("main", first, said).current).toBeUndefined();
+});
+
+test("LockoutStore keeps an open close of an earlier account with a later write where the disk did not take it at first", () => {
+  const [first, second] = plansIn("moved");
+  storeOf(first, second).open("operator", "asked for");
+  const said: string[] = [];
+  const moved = storeOn("other", first, said);
+  const inTheWay = join(first.files.dir, "lock-elsewhere.json");
+  mkdirSync(inTheWay);
+  moved.open("file", "of the present account");
+  expect(said.at(-1)).toContain("cannot keep the lockout of another account");
+  rmdirSync(inTheWay);
+  moved.end("flat");
+  expect(storeOn("main", first, said).current).toMatchObject({ account: "main", incident: "forfirst", outcome: null });
 });
 
 test("LockoutStore keeps a bot locked whose close ended flat before it got another account", () => {
