@@ -91,10 +91,14 @@ export function lockoutsOn(
   return { held: gravestLockout(own), elsewhere: gravestLockout(others) };
 }
 
+export function howItEnded({ outcome }: Lockout): string {
+  return outcome === null ? "has not ended" : `ended ${outcome}`;
+}
+
 /** What people are told of it, of a bot that has account `now`. */
-export function elsewhereText({ incident, account, outcome }: Lockout, now: string): string {
-  const how = outcome === null ? "has not ended" : `ended ${outcome}`;
-  return `the close of account ${account} (incident ${incident}) ${how}, and the config gives the bot account ${now} by now: neither is closed for it; give it back account ${account} and start the supervisor again, or look at that one and arm the bot`;
+export function elsewhereText(lockout: Lockout, now: string): string {
+  const { incident, account } = lockout;
+  return `the close of account ${account} (incident ${incident}) ${howItEnded(lockout)}, and the config gives the bot account ${now} by now: neither is closed for it; give it back account ${account} and start the supervisor again, or look at that one and arm the bot`;
 }
 
 /** What asked for a close beside what opened the incident; there are no more triggers than fit. */

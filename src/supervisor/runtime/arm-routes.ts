@@ -42,7 +42,9 @@ export async function arm({ deps, bot, request }: Asked): Promise<Response> {
     });
   }
   const { acceptPositions } = body.value;
-  const unfit = acceptPositions ? undefined : ((await positionsSince(deps, bot)) ?? (await preflightRefusal(bot)));
+  const unfit = acceptPositions
+    ? undefined
+    : (earlierOpen(bot) ?? (await positionsSince(deps, bot)) ?? (await preflightRefusal(bot)));
   if (unfit !== undefined) return unfit;
   // The reading took a moment, in which somebody else may have armed it, or closed again, or a reload has begun to replace it.
   if (bot.leaving) return leavingRefusal(name);
@@ -56,6 +58,17 @@ export async function arm({ deps, bot, request }: Asked): Promise<Response> {
   const up = await upAnswer(bot, "start");
   if (up.ok) return json({ bot: name, state: bot.loop.state.kind, started: true });
   return json({ bot: name, started: false, ...plight(bot) });
+}
+
+/** That the present account is flat says nothing of one that the bot had before, whose close `arm` would end with it. */
+function earlierOpen({ plan: { name, account }, emergency }: Bot): Response | undefined {
+  const why = emergency.lockout.openElsewhere;
+  if (why === undefined) return undefined;
+  return refuse(409, {
+    code: "notFlat",
+    message: `cannot arm ${name}: account ${account} is flat, but ${why}`,
+    hint: "give the bot that account back and start the supervisor again, and the close goes on; or look at the account: --accept-positions arms it all the same",
+  });
 }
 
 /** The worker of an earlier supervisor's close may outlive what this one knows of it, and would close the positions of the bot. */

@@ -22,7 +22,7 @@ import {
 import type { BotPlan } from "./bot-plan.ts";
 import { EndedElsewhere } from "./ended-elsewhere.ts";
 import { lockoutSlot, lockoutText, readLockoutFile, SLOT_BYTES } from "./lockout-file.ts";
-import { lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
+import { failureOf, lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
 import { OpenElsewhere } from "./open-elsewhere.ts";
 import { moveAway } from "./quarantine.ts";
 
@@ -119,6 +119,11 @@ export class LockoutStore {
   /** The lockout that holds now; `undefined` when the bot is not locked. */
   get current(): Lockout | undefined {
     return this.#current;
+  }
+
+  /** What is known of a close that is open on an account which the bot had before; `undefined`: there is none. */
+  get openElsewhere(): string | undefined {
+    return this.#openElsewhere.openBeside(this.#deps.plan.account);
   }
 
   /** What the disk has not taken of the last change yet; `undefined`: it has all. The next start may find another lockout, or none. */
@@ -222,6 +227,7 @@ export class LockoutStore {
     if (this.#current !== undefined) this.#ended.push(this.#current.incident);
     this.#ended.splice(0, this.#ended.length - MAX_ENDED);
     this.#current = undefined;
+    this.#openElsewhere.find(undefined);
     this.#clearOrOwe();
   }
 
@@ -383,15 +389,6 @@ export class LockoutStore {
       if (!this.#quiet) this.#deps.onTrouble(`cannot ${what}: ${messageOf(error)}`);
       return false;
     }
-  }
-}
-/** Why the deed failed; `undefined`: it did not. */
-function failureOf(deed: () => void): string | undefined {
-  try {
-    deed();
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
   }
 }
 

@@ -3,7 +3,7 @@
  * now, takes its place: it has a file of its own from there on, and its close goes on where the bot gets that account back.
  */
 import { join } from "node:path";
-import type { Lockout } from "../../core/lockout.ts";
+import { howItEnded, type Lockout, type LockoutReading } from "../../core/lockout.ts";
 import { removeDurably, writeFileAtomic } from "../../platform/files.ts";
 import { lockoutText, readLockoutFile } from "./lockout-file.ts";
 import { moveAway } from "./quarantine.ts";
@@ -18,7 +18,18 @@ export class OpenElsewhere {
     this.#tell = tell;
   }
 
-  /** It is in the bot's own files; `undefined`: none is. */
+  /** What is known of a close that is open on another account than `account`, wherever its lockout is now; `undefined`: there is none. */
+  openBeside(account: string): string | undefined {
+    const reading: LockoutReading =
+      this.#found === undefined ? readLockoutFile(this.path) : { kind: "locked", lockout: this.#found };
+    if (reading.kind === "absent") return undefined;
+    if (reading.kind !== "locked") return `the close in ${this.path} cannot be read (${reading.reason})`;
+    const { lockout } = reading;
+    if (lockout.account === account || lockout.outcome === "flat") return undefined;
+    return `the close of account ${lockout.account} (incident ${lockout.incident}), which it had before, ${howItEnded(lockout)}`;
+  }
+
+  /** It is in the bot's own files; `undefined`: none is, or a person has ended it. */
   find(lockout: Lockout | undefined): void {
     this.#found = lockout;
   }

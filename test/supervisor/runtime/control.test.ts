@@ -298,6 +298,27 @@ test("POST arm is refused while a close that an earlier supervisor began is stil
   expect(existsSync(control.lockout)).toBe(false);
 });
 
+test("POST arm of a bot whose account is flat is refused while the close of an account that it had before is open, until a person accepts that", async () => {
+  using control = rig({ lockout: { ...LOCKOUT, outcome: "flat" } });
+  const older = join(dirname(control.lockout), "lock-elsewhere.json");
+  writeFileSync(older, JSON.stringify({ ...LOCKOUT, account: "main", incident: "old1234" }));
+  const arm = (more: object = {}) => control.ask("POST", "/v1/bots/bot/arm", { reason: "x", ...more });
+  expect(await arm()).toEqual({
+    code: 409,
+    answer: {
+      error: {
+        code: "notFlat",
+        message:
+          "cannot arm bot: account bot is flat, but the close of account main (incident old1234), which it had before, ended residual",
+        hint: expect.stringContaining("--accept-positions arms it all the same"),
+      },
+    },
+  });
+  expect(existsSync(older)).toBe(true);
+  expect(await arm({ acceptPositions: true })).toMatchObject({ code: 200 });
+  expect(existsSync(older)).toBe(false);
+});
+
 test("POST emergency of a bot that a reload is about to let go of is obeyed", async () => {
   using control = rig({ lockout: LOCKOUT });
   const close = { mode: "close", yes: true };

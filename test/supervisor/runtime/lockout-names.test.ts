@@ -118,6 +118,27 @@ test("LockoutStore keeps the open close of an account that the bot had before wh
   expect(storeOn("main", first, said).current).toBeUndefined();
 });
 
+test("LockoutStore tells of the open close of an earlier account until a person ends it, and keeps it from no later one", () => {
+  const [first, second] = plansIn("moved");
+  storeOf(first, second).open("operator", "asked for");
+  const said: string[] = [];
+  const open = "the close of account main (incident forfirst), which it had before, has not ended";
+  const moved = storeOn("other", first, said);
+  expect(moved.openElsewhere).toBe(open);
+  moved.open("file", "of the present account");
+  moved.end("flat");
+  expect(moved.openElsewhere).toBe(open);
+  const again = storeOn("other", first, said);
+  expect(again.openElsewhere).toBe(open);
+  again.remove();
+  expect(again.openElsewhere).toBeUndefined();
+  // What a person has ended is not back with the next emergency of the present account.
+  again.open("operator", "long after");
+  expect(existsSync(join(first.files.dir, "lock-elsewhere.json"))).toBe(false);
+  again.end("flat");
+  expect(storeOn("other", first, said).current).toMatchObject({ account: "other", outcome: "flat" });
+});
+
 test("LockoutStore keeps an open close of an earlier account with a later write where the disk did not take it at first", () => {
   const [first, second] = plansIn("moved");
   storeOf(first, second).open("operator", "asked for");
