@@ -184,20 +184,28 @@ export class Fleet {
 
   /**
    * Lets go of a bot of which nothing lives; resolves when its sockets are closed. With `forgetsStop`, whoever takes it in again says anew
-   * whether it runs.
+   * whether it runs. Also when it throws, which says what of the bot could not be ended, the fleet does not have it any more.
    */
   async remove(bot: Bot, { forgetsStop }: { readonly forgetsStop: boolean }): Promise<void> {
     const { name } = bot.plan;
     const member = this.#members.get(name);
     if (member?.bot !== bot) return;
     bot.loop.retire();
-    bot.shutDown();
-    if (forgetsStop) bot.turn.stop.forget();
+    bot.guard.release();
+    // Before whatever may fail: one that hears nothing any more must not stand in the place of the next.
     this.#members.delete(name);
     this.#bots.delete(name);
     this.#deps.onChange();
-    await member.sockets.close();
-    await Promise.all([bot.output.shutDown(), bot.dumps.shutDown()]);
+    const ends = [
+      () => bot.shutDown(),
+      () => (forgetsStop ? bot.turn.stop.forget() : undefined),
+      () => member.sockets.close(),
+      () => bot.output.shutDown(),
+      () => bot.dumps.shutDown(),
+    ];
+    const ended = await Promise.allSettled(ends.map(async (end) => end()));
+    const failed = ended.flatMap((each) => (each.status === "rejected" ? [messageOf(each.reason)] : []));
+    if (failed.length > 0) throw new Error(failed.join("; "));
   }
 
   /** Reads what waits in the bots' notify sockets: one deed for each, so that one that fails costs no other. */
@@ -261,4 +269,8 @@ export class Fleet {
   #alert(text: string): void {
     this.#deps.journal.write({ kind: "daemon", level: "alert", text });
   }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

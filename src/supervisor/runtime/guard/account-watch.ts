@@ -19,6 +19,7 @@ export class AccountWatch {
   readonly limits: LimitWatch;
   readonly deadman: DeadmanWatch;
   readonly #deps: GuardDeps;
+  readonly #lookAtAccount: typeof lookAtAccount;
   #state: WatchState;
   #worker: Worker | undefined;
   #busy = false;
@@ -26,9 +27,11 @@ export class AccountWatch {
   #duty: "refresh" | "disarm" | undefined;
   /** Counts emergencies: what a worker of before one says is dropped. */
   #epoch = 0;
+  #released = false;
 
-  constructor(deps: GuardDeps) {
+  constructor(deps: GuardDeps, look = lookAtAccount) {
     this.#deps = deps;
+    this.#lookAtAccount = look;
     this.#state = readWatchState(deps.plan);
     this.limits = new LimitWatch(deps, {
       dayStart: () => this.#state.dayStart,
@@ -56,6 +59,13 @@ export class AccountWatch {
   yield(): void {
     this.#epoch += 1;
     this.#worker?.kill();
+  }
+
+  /** The file is that of whoever has the account next. A disarm goes on in its own process: without it the venue would cancel orders. */
+  release(): void {
+    this.#released = true;
+    this.#epoch += 1;
+    if (this.#duty !== "disarm") this.#worker?.kill();
   }
 
   /** The daemon ends: a countdown that runs is stopped, so that the venue cancels nothing of a bot that was stopped in order. */
@@ -90,7 +100,7 @@ export class AccountWatch {
     this.#duty = deadman?.duty;
     const epoch = this.#epoch;
     const loss = reads ? this.limits.question : null;
-    const answer = await lookAtAccount(
+    const answer = await this.#lookAtAccount(
       this.#deps,
       { loss, deadman },
       {
@@ -117,6 +127,7 @@ export class AccountWatch {
   }
 
   #keep(fields: Partial<WatchState>): void {
+    if (this.#released) return;
     this.#state = { ...this.#state, ...fields };
     try {
       keepWatchState(this.#deps.plan, this.#state);

@@ -55,4 +55,10 @@ export class Guard {
     this.preflights.yield();
     this.watch.yield();
   }
+
+  /** Its bot was let go of: what is under way says and keeps nothing any more. */
+  release(): void {
+    this.preflights.yield();
+    this.watch.release();
+  }
 }

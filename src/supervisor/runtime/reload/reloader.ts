@@ -18,10 +18,12 @@ import { restsByWish } from "../live-plan.ts";
 import { surveyBots } from "../survey.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
 import { collision, programRefusal, refusalOf, staleness } from "./refusals.ts";
-import { atRest, inEmergency, isDown, isUp } from "./states.ts";
+import { atRest, inEmergency, isDown, isUp, outcomeOf, type Outcome } from "./states.ts";
 
 /** Time beyond a bot's own timeouts that it is waited for, ms. */
 const MARGIN_MS = 15_000;
+
+const STAYS = "it could not be let go of, and keeps its definition and account";
 
 export interface ReloaderDeps {
   readonly fleet: Fleet;
@@ -127,6 +129,9 @@ export class Reloader {
       throw error;
     } finally {
       this.#busy = false;
+      // Also of one that broke off: whoever is there obeys again, and nobody else is on the way.
+      this.#coming = new Set();
+      for (const bot of this.#deps.fleet.all) bot.leaving = false;
       onBusy(false);
     }
   }
@@ -208,13 +213,15 @@ export class Reloader {
    * whoever orders its positions to be closed. `error` where that failed and it stays.
    */
   async #letGo(going: readonly BotChange[]): Promise<Left[]> {
-    const { fleet } = this.#deps;
+    const { fleet, say } = this.#deps;
     const stopped = await Promise.all(going.map((each) => this.#stop(each)));
     const removals: Promise<void>[] = [];
     const left = stopped.map(({ bot, was, forgetsStop }): Left => {
-      const error = bot === undefined ? undefined : this.#stays(bot);
+      const error = bot === undefined ? undefined : (was.error ?? this.#stays(bot));
       if (bot === undefined || error !== undefined) return { ...was, ...(error === undefined ? {} : { error }) };
-      removals.push(fleet.remove(bot, { forgetsStop }));
+      const onFailure = (cause: unknown): void =>
+        say("alert", `internal error: reload: ${was.name} was let go of, but not all of it ended: ${messageOf(cause)}`);
+      removals.push(fleet.remove(bot, { forgetsStop }).catch(onFailure));
       return was;
     });
     this.#coming = new Set(going.flatMap(({ name, after }) => (after === undefined ? [] : [name])));
@@ -222,6 +229,7 @@ export class Reloader {
     return left;
   }
 
+  /** Never throws: the others are let go of all the same. */
   async #stop({ name, after }: BotChange): Promise<Stopped> {
     const forgetsStop = after === undefined;
     const bot = this.#deps.fleet.bots.get(name);
@@ -232,12 +240,21 @@ export class Reloader {
     // Nobody has ordered its start, and what closeAfter has counted goes on.
     const halted = bot.loop.state.kind === "halted" ? carriedBot(bot, this.#deps.clock) : undefined;
     const was = { name, wanted, waitsFor, keptDown: bot.turn.keptDown, halted };
+    try {
+      await this.#bringDown(bot);
+      return { bot, was, forgetsStop };
+    } catch (error) {
+      bot.leaving = false;
+      return { bot, was: { ...was, error: `${STAYS}: internal error: ${messageOf(error)}` }, forgetsStop };
+    }
+  }
+
+  async #bringDown(bot: Bot): Promise<void> {
     bot.leaving = true;
     bot.loop.post({ kind: "stop", why: "stopped by a reload" });
     await bot.loop.settles(({ kind }) => isDown(kind) || kind === "recovering", stopBoundMs(bot));
     // As at the end of the daemon: whoever is let go of disarms no switch any more. That of a locked or halted bot is to run out.
     if (restsByWish(bot.loop.state)) await bot.guard.watch.rest();
-    return { bot, was, forgetsStop };
   }
 
   /** Why a bot that was stopped cannot be let go of; `undefined` when it can. */
@@ -246,7 +263,7 @@ export class Reloader {
     if (this.#deps.stopping()) return "the supervisor is stopping";
     if (isDown(state.kind) && !inEmergency(state)) return undefined;
     bot.leaving = false;
-    return `it could not be let go of, and keeps its definition and account: it is ${state.kind}`;
+    return `${STAYS}: it is ${state.kind}`;
   }
 
   /** Takes in what is new: first all of them, then their starts. */
@@ -297,28 +314,7 @@ export class Reloader {
   async #settled(bot: Bot, { waits, notes }: { waits: boolean; notes: boolean }): Promise<Outcome> {
     const { startTimeout } = bot.latestPlan.policy;
     if (waits) await bot.loop.settles(atRest, stopBoundMs(bot) + startTimeout);
-    const { state } = bot.loop;
-    if (!waits && !notes) return {};
-    switch (state.kind) {
-      case "halted":
-        if (waits) return { error: `it does not come up: ${state.reason}` };
-        return { note: `it is halted and has its new definition; to start it: supervisor start ${bot.plan.name}` };
-      case "stopped":
-        if (bot.turn.isDue) return { note: "it waits to be started; the status says for what" };
-        return { note: `it is stopped; to start it: supervisor start ${bot.plan.name}` };
-      case "backoff":
-        return waits ? { error: `it does not come up: ${state.lastExit?.detail ?? "it ended"}` } : {};
-      case "locked":
-        return { note: `it stays locked out; when it is safe: supervisor arm ${bot.plan.name} --reason TEXT` };
-      case "recovering":
-        return { note: "its positions are being closed with the settings that the close began with" };
-      case "starting":
-      case "stopping":
-      case "stuck":
-        return waits ? { error: `it is still ${state.kind}; its new definition holds from its next start on` } : {};
-      case "running":
-        return {};
-    }
+    return outcomeOf(bot, { waits, notes });
   }
 }
 
@@ -342,11 +338,6 @@ interface Stopped {
   readonly was: Left;
   /** As in `Fleet`. */
   readonly forgetsStop: boolean;
-}
-
-interface Outcome {
-  readonly note?: string;
-  readonly error?: string;
 }
 
 const UNTOUCHED = { state: null, error: null };
