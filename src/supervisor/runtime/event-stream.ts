@@ -5,8 +5,10 @@ import type { Journal } from "./journal.ts";
 /** Bytes that a slow follower may lag behind before it is cut off: the journal must not pile up in memory. */
 const MAX_LAG_BYTES = 1024 ** 2;
 
-export function eventStream(journal: Journal, request: Request): Response {
+export function eventStream(journal: Pick<Journal, "recent" | "follow">, request: Request): Response {
   const after = Number(request.headers.get("last-event-id") ?? Number.NaN);
+  const missed = Number.isNaN(after) ? [] : journal.recent.filter(({ seq }) => seq > after).map(eventText);
+  const missedBytes = missed.reduce((sum, text) => sum + text.length, 0);
   let unfollow: (() => void) | undefined;
   const stream = new ReadableStream<string>(
     {
@@ -17,16 +19,21 @@ export function eventStream(journal: Journal, request: Request): Response {
             controller.close();
             return;
           }
-          controller.enqueue(`id: ${entry.seq}\ndata: ${JSON.stringify(entry)}\n\n`);
+          controller.enqueue(eventText(entry));
         };
         controller.enqueue(": supervisor events\n\n");
+        for (const text of missed) controller.enqueue(text);
         unfollow = journal.follow(send);
-        if (!Number.isNaN(after)) for (const entry of journal.recent) if (entry.seq > after) send(entry);
       },
       cancel: () => unfollow?.(),
     },
-    { highWaterMark: MAX_LAG_BYTES, size: (chunk) => chunk?.length ?? 0 },
+    // What a follower has missed is no lag of its own.
+    { highWaterMark: MAX_LAG_BYTES + missedBytes, size: (chunk) => chunk?.length ?? 0 },
   );
   request.signal.addEventListener("abort", () => unfollow?.(), { once: true });
   return new Response(stream, { headers: { "content-type": "text/event-stream", "cache-control": "no-store" } });
+}
+
+function eventText(entry: JournalEntry): string {
+  return `id: ${entry.seq}\ndata: ${JSON.stringify(entry)}\n\n`;
 }
