@@ -33,6 +33,8 @@ export const identitySchema = later(() =>
     generation: z.int().min(0),
     /** The bot has been ready since this start; one that had not been goes on starting when it is adopted. */
     ready: z.boolean(),
+    /** The heartbeat timeout that the bot has asked for since this start (`WATCHDOG_USEC=`), ms; absent while it has not. */
+    watchdogMs: z.int().min(0).optional(),
     /** Fingerprint of the command, folder, user and environment that it was started with. */
     definition: z.string(),
     cgroup: z.string().nullable(),
@@ -67,16 +69,17 @@ export type IdentityReading =
 
 const TEXTS = ["account", "bootId", "invocationId", "definition"] as const;
 const COUNTS = ["generation", "restarts"] as const;
-const OTHERS = ["version", "pid", "startTimeTicks", "ready", "cgroup", "restartsBy", "place"] as const;
+const OTHERS = ["version", "pid", "startTimeTicks", "ready", "watchdogMs", "cgroup", "restartsBy", "place"] as const;
 const KEYS: ReadonlySet<string> = new Set([...TEXTS, ...COUNTS, ...OTHERS]);
 
 function isPlainIdentity(value: unknown): value is Identity {
   if (!isRecord(value) || !hasOnly(value, KEYS)) return false;
-  const { version, pid, startTimeTicks, ready, cgroup, restartsBy, place } = value;
+  const { version, pid, startTimeTicks, ready, watchdogMs, cgroup, restartsBy, place } = value;
   if (version !== IDENTITY_VERSION || !isWhole(pid) || !Number.isFinite(startTimeTicks)) return false;
   if (typeof ready !== "boolean" || (cgroup !== null && typeof cgroup !== "string")) return false;
   if (restartsBy !== undefined && !(isRecord(restartsBy) && Object.values(restartsBy).every(isCount))) return false;
   if (place !== undefined && !isPlainPlace(place)) return false;
+  if (watchdogMs !== undefined && !isCount(watchdogMs)) return false;
   return TEXTS.every((key) => typeof value[key] === "string") && COUNTS.every((key) => isCount(value[key]));
 }
 

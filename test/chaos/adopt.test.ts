@@ -65,6 +65,20 @@ test.concurrent("a bot whose READY=1 came while no supervisor lived is not kille
   expect(rig.journal.filter(({ text }) => text.includes("counts as ready: it was adopted"))).toHaveLength(1);
 });
 
+test.concurrent("a bot that has asked for another heartbeat timeout is held to that one also by the next supervisor", async () => {
+  await using rig = new Rig();
+  const ask = "timeout 2 systemd-notify WATCHDOG_USEC=0; exec sleep 600";
+  rig.configure({ bot: { command: ["sh", "-c", ask], probes: [{ kind: "heartbeat", timeout: "2s" }] } });
+  await rig.run();
+  const identity = rig.state("bots/bot/identity.json");
+  const { pid } = await rig.botUntil("the watch is off", ({ health }) => health === "healthy");
+  await until("the supervisor has noted it", () => readFileSync(identity, "utf8").includes("watchdogMs"));
+  await replaceDaemon(rig);
+  // By the timeout of the config nothing is known of a bot without a heartbeat, and after two seconds the worst.
+  const adopted = await rig.botUntil("the watch is off again", ({ health }) => health === "healthy");
+  expect(adopted).toMatchObject({ pid, generation: 1, restarts: { total: 0 } });
+});
+
 test.concurrent("an adopted bot speaks on the same socket, and is replaced when it falls silent", async () => {
   await using rig = new Rig();
   const probes = [{ kind: "heartbeat", timeout: "2s" }];

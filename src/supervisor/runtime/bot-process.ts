@@ -138,6 +138,7 @@ export class BotProcess {
       env: starter.environmentOf(before),
       cgroup: before.cgroup ?? undefined,
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
+      watchdogMs: before.watchdogMs,
     });
     this.#generation = adopted;
     starter.adopt(before, () => adopted.treePids());
@@ -189,7 +190,7 @@ export class BotProcess {
   }
 
   #createGeneration(
-    start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs">,
+    start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs" | "watchdogMs">,
   ): Generation {
     const { live, user, clock, alone, drain, machine, onVerdict, fact } = this.#deps;
     const more: Omit<GenerationDeps, "plan"> = {
@@ -221,6 +222,14 @@ export class BotProcess {
     if (state.kind !== "stopping" || state.phase !== "signal" || this.generation !== generation) return;
     generation.child.signal(this.#plan.config.stopSignal);
     generation.child.signal("SIGCONT");
+  }
+
+  /** Each second: forces to the disk what was written in a hurry, with what the living start has asked for. */
+  settle(): void {
+    const { generation } = this;
+    if (generation?.generation === this.#state.generation)
+      this.#deps.starter.note({ watchdogMs: generation.mailbox.facts.watchdogMs });
+    this.#deps.starter.settle();
   }
 
   async sweep(): Promise<void> {

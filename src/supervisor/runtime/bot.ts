@@ -297,7 +297,7 @@ export class Bot {
   /** Each second: forces to the disk what was written in a hurry. */
   settle(): void {
     this.turn.stop.settle();
-    this.#starter.settle();
+    this.process.settle();
     this.emergency.settle();
   }
 
@@ -340,7 +340,7 @@ export class Bot {
       case "runHook":
         return void this.process.runHook(deed.hook);
       case "watch":
-        if (deed.stage === "running") this.#starter.noteReady();
+        if (deed.stage === "running") this.#starter.note({ ready: true });
         return this.generation?.watch(deed.stage);
       case "unwatch":
         return this.generation?.unwatch();

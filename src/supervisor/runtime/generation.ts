@@ -34,6 +34,8 @@ export interface GenerationDeps {
   readonly child: SpawnedChild;
   /** Age of a process that an earlier supervisor started, ms; `undefined` for one of our own. */
   readonly ageMs?: number;
+  /** The heartbeat timeout that it has asked that one for, ms. */
+  readonly watchdogMs?: number | undefined;
   readonly createProbe: typeof createProbe;
   readonly post: (input: Input) => void;
   /** Reads what waits in the notify socket. */
@@ -99,6 +101,7 @@ export class Generation {
     this.mailbox = new Mailbox({
       clock,
       generation,
+      watchdogMs: deps.watchdogMs,
       readyByNotify: plan.policy.ready === "notify",
       readyMayBeLost: plan.policy.ready === "notify" && this.adopted,
       heartbeatTimeoutMs: () => this.#heartbeat()?.timeout,

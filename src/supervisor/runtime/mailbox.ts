@@ -38,11 +38,13 @@ const noFacts: BotFacts = {
 export interface MailboxDeps {
   readonly clock: Clock;
   readonly generation: number;
+  /** `WATCHDOG_USEC` that it has said before, ms. */
+  readonly watchdogMs?: number | undefined;
   /** `READY=1` makes the bot ready only where the config says `ready: notify`. */
   readonly readyByNotify: boolean;
   /** READY=1 may have come while no daemon listened: a sign of life then says as much. */
   readonly readyMayBeLost: boolean;
-  /** Timeout of the heartbeat probe, ms; `EXTEND_TIMEOUT_USEC` moves its deadline too. */
+  /** Timeout of the heartbeat probe as configured, ms; `EXTEND_TIMEOUT_USEC` moves its deadline too. */
   readonly heartbeatTimeoutMs: () => number | undefined;
   readonly post: (input: Input) => void;
   /** What a probe waits for has changed: the first sign of its kind has come, or the deadline is another. */
@@ -59,12 +61,13 @@ export interface HeartbeatBody {
 
 export class Mailbox {
   readonly #deps: MailboxDeps;
-  #facts: BotFacts = noFacts;
+  #facts: BotFacts;
   #received = 0;
   #readySupposed = false;
 
   constructor(deps: MailboxDeps) {
     this.#deps = deps;
+    this.#facts = { ...noFacts, watchdogMs: deps.watchdogMs };
   }
 
   get facts(): BotFacts {
@@ -145,11 +148,11 @@ export class Mailbox {
 
   #extend(extendMs: number): void {
     const { generation, clock, post } = this.#deps;
-    const heartbeatTimeoutMs = this.#deps.heartbeatTimeoutMs();
-    if (heartbeatTimeoutMs !== undefined) {
-      // The watchdog's deadline becomes now + extendMs, which is a heartbeat of that moment less the timeout.
-      const boundedMs = Math.min(extendMs, heartbeatTimeoutMs * EXTEND_LIMIT_FACTOR);
-      const asIfAtMs = clock.monotonicMs() + boundedMs - heartbeatTimeoutMs;
+    const configuredMs = this.#deps.heartbeatTimeoutMs();
+    if (configuredMs !== undefined) {
+      const boundedMs = Math.min(extendMs, configuredMs * EXTEND_LIMIT_FACTOR);
+      // The watchdog's deadline becomes now + extendMs, which is a heartbeat of that moment less the timeout that the bot may have asked for.
+      const asIfAtMs = clock.monotonicMs() + boundedMs - (this.#facts.watchdogMs ?? configuredMs);
       this.#set({ signs: noteHeartbeat(this.#facts.signs, asIfAtMs) });
     }
     post({ kind: "extend", generation, extendMs });

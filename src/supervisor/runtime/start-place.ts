@@ -6,6 +6,11 @@ import { isUnpopulated } from "../../platform/cgroup.ts";
 import { pidNamespace, seesInto, topOfCgroups } from "../../platform/pid-namespace.ts";
 import { bootId } from "../../platform/proc.ts";
 
+/** What tells a start from any other. */
+export function newInvocationId(): string {
+  return crypto.randomUUID().replaceAll("-", "");
+}
+
 /** By the folder that cgroups are made in; looked up once, as 100 bots that are started together ask for it 100 times. */
 const knownTops = new Map<string, number>();
 

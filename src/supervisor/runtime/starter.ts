@@ -21,7 +21,7 @@ import type { BotLimits } from "./bot-limits.ts";
 import { definitionOf, lastingEnvironment, startEnvironment, type BotPlan } from "./bot-plan.ts";
 import { EnvFileError, envFileNow, readEnvFile, strangersText } from "./bot-setup.ts";
 import { withOutput } from "./output-target.ts";
-import { placeHere } from "./start-place.ts";
+import { newInvocationId, placeHere } from "./start-place.ts";
 import { readIdentityFile, strangersOf } from "./survey.ts";
 
 /**
@@ -242,11 +242,12 @@ export class Starter {
     syncFile(this.#deps.plan.files.identity).catch((error: unknown) => this.#complain(error));
   }
 
-  /** Notes in the identity that the present start has become ready, so that an adoption need not wait for it again. */
-  noteReady(): void {
-    if (this.#identity === undefined || this.#identity.ready) return;
-    this.#identity = { ...this.#identity, ready: true };
-    this.#saveIdentity(this.#identity);
+  /** Notes in the identity what the present start has become or asked for, so that an adoption goes on with it. */
+  note(said: Partial<Pick<Identity, "ready" | "watchdogMs">>): void {
+    const noted = this.#identity === undefined ? undefined : { ...this.#identity, ...said };
+    if (noted === undefined || Bun.deepEquals(noted, this.#identity)) return;
+    this.#identity = noted;
+    this.#saveIdentity(noted);
   }
 
   /** Fingerprint of what the last start was started with; `undefined` before the first. */
@@ -393,8 +394,4 @@ function unnamed({ name, account, files }: BotPlan): string {
 function accountIn(path: string): string | undefined {
   const reading = readIdentityFile(path);
   return reading.kind === "known" ? reading.identity.account : undefined;
-}
-
-function newInvocationId(): string {
-  return crypto.randomUUID().replaceAll("-", "");
 }
