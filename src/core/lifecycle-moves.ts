@@ -21,6 +21,11 @@ export const SWEEP_RETRY_MS = 5_000;
 export const SETTLED_MS = 10_000;
 /** Extensions asked for by the bot (`EXTEND_TIMEOUT_USEC`) reach at most this many times the configured timeout. */
 export const EXTEND_LIMIT_FACTOR = 10;
+/** Longest time from the order to stop until all phases of a polite stop are over, ms: `preStop`, the signal with every extension, `postStop`. */
+export function longestStopMs({ stopTimeout }: Pick<Policy, "stopTimeout">): number {
+  return (1 + EXTEND_LIMIT_FACTOR + 1) * stopTimeout;
+}
+
 /** An extension that moves a deadline by less than this is passed over, ms. */
 const EXTEND_STEP_MS = 100;
 

@@ -1,6 +1,9 @@
 /** The daemon ends: its bots are stopped politely, and a close that is under way is waited for. */
+import { longestStopMs } from "../../core/lifecycle-moves.ts";
+import type { Policy } from "../../core/lifecycle-types.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import type { Bot } from "./bot.ts";
+import type { Loop } from "./loop.ts";
 import { stopInOrder } from "./start-order.ts";
 
 /** Time beyond the bots' own timeouts that the daemon waits for them, ms. */
@@ -21,10 +24,16 @@ export async function endBots(bots: readonly Bot[], end: EndOfBots): Promise<voi
   await Promise.all(bots.map((bot) => untilClosed(bot, end)));
 }
 
-async function stopBot({ loop, plan }: Bot): Promise<void> {
+interface Stoppable {
+  readonly loop: Loop;
+  readonly plan: { readonly policy: Pick<Policy, "stopTimeout"> };
+}
+
+/** Resolves when the bot is down: also one that asks for more time is not left behind. */
+export async function stopBot({ loop, plan }: Stoppable): Promise<void> {
   loop.post({ kind: "stop", why: "stopped together with the supervisor" });
   const down = (): boolean => !["starting", "running", "stopping"].includes(loop.state.kind);
-  await loop.settles(down, 3 * plan.policy.stopTimeout + MARGIN_MS);
+  await loop.settles(down, longestStopMs(plan.policy) + MARGIN_MS);
 }
 
 async function untilClosed({ loop, plan, emergency }: Bot, { clock, hurried, say }: EndOfBots): Promise<void> {

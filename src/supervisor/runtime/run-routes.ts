@@ -1,11 +1,12 @@
 /** What the control socket answers to the commands that start, stop and restart a bot: when it is up or down, or why it is not. */
+import { EXTEND_LIMIT_FACTOR, longestStopMs } from "../../core/lifecycle-moves.ts";
 import type { State } from "../../core/lifecycle-types.ts";
 import { pidsText } from "../../core/pids-text.ts";
 import { json, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { missingForStart } from "./bot-setup.ts";
 
-/** Time beyond a bot's own timeouts after which a command answers that its deed is still under way, ms. */
+/** Time beyond a bot's own timeouts, with all that it may extend them by, after which a command answers that its deed is still under way, ms. */
 const ANSWER_MARGIN_MS = 10_000;
 
 /** Why a start is forbidden in this state; `undefined` when it is not. */
@@ -46,7 +47,7 @@ const settledDown = (state: State): boolean => !["starting", "running", "stoppin
 
 function answerTimeoutMs(bot: Bot): number {
   const { startTimeout, stopTimeout } = bot.plan.policy;
-  return startTimeout + 3 * stopTimeout + ANSWER_MARGIN_MS;
+  return EXTEND_LIMIT_FACTOR * startTimeout + longestStopMs({ stopTimeout }) + ANSWER_MARGIN_MS;
 }
 
 export async function start(bot: Bot, request: Request): Promise<Response> {

@@ -3,6 +3,7 @@
  * of bots that leave or change their account come before any start, so that never two bots are on one account.
  */
 import { planCommand } from "../../../core/close-next.ts";
+import { longestStopMs } from "../../../core/lifecycle-moves.ts";
 import { reloadSummary, type BotReload, type ReloadAnswer } from "../../../core/reload.ts";
 import type { Order } from "../../../core/first-act.ts";
 import type { CarriedBot } from "../../../core/upgrade.ts";
@@ -373,5 +374,5 @@ function messageOf(error: unknown): string {
 }
 
 function stopBoundMs({ plan }: Bot): number {
-  return 3 * plan.policy.stopTimeout + MARGIN_MS;
+  return longestStopMs(plan.policy) + MARGIN_MS;
 }
