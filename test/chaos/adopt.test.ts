@@ -79,6 +79,30 @@ test.concurrent("a bot that has asked for another heartbeat timeout is held to t
   expect(adopted).toMatchObject({ pid, generation: 1, restarts: { total: 0 } });
 });
 
+test.concurrent("a degraded bot is not told that it may do everything by the next supervisor, or by a reload, before its probe has said so", async () => {
+  await using rig = new Rig();
+  const command = ["test", "-e", rig.path("well")];
+  const probe = { kind: "exec", command, period: "2s", timeout: "1s", onFailure: "degrade" };
+  const configure = (failureThreshold: number): void =>
+    rig.configure({ bot: { command: STAY, probes: [{ ...probe, failureThreshold }] } });
+  configure(2);
+  await rig.run();
+  const level = (): string => readFileSync(rig.state("run/bots/bot.level"), "utf8").trim();
+  await until("it is told to degrade", () => level() === "degraded");
+  await replaceDaemon(rig);
+  await rig.botUntil("the probe has failed once", ({ probes }) => probes.some(({ failures }) => failures === 1));
+  expect(level()).toBe("degraded");
+  await rig.botUntil("the probe has failed twice", ({ probes }) => probes.some(({ failures }) => failures === 2));
+  expect(level()).toBe("degraded");
+  // A probe that a reload changes begins anew.
+  configure(100);
+  expect((await rig.cli("reload")).code).toBe(0);
+  await rig.botUntil("nothing is known", ({ probes }) => probes.some(({ verdict }) => verdict === "pending"));
+  expect(level()).toBe("degraded");
+  rig.write("well", "");
+  await until("it is told that it may do everything", () => level() === "normal");
+});
+
 test.concurrent("an adopted bot speaks on the same socket, and is replaced when it falls silent", async () => {
   await using rig = new Rig();
   const probes = [{ kind: "heartbeat", timeout: "2s" }];

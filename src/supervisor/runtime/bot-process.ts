@@ -12,7 +12,7 @@ import type { BotDeps } from "./bot-deps.ts";
 import type { BotLimits } from "./bot-limits.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
 import { judgeBefore } from "./bot-setup.ts";
-import type { Level } from "./bot-signs.ts";
+import { saysDegraded, type Level } from "./bot-signs.ts";
 import type { Dumps } from "./dumps.ts";
 import { doubtfulIn, doubtText, killAll, leftOf, livingIn, livingText, withoutSessions, type Fence } from "./fence.ts";
 import type { FlightRecorder } from "./flight-recorder.ts";
@@ -139,6 +139,7 @@ export class BotProcess {
       cgroup: before.cgroup ?? undefined,
       ageMs: (processAgeSeconds(startTimeTicks) ?? 0) * 1_000,
       watchdogMs: before.watchdogMs,
+      degradedBefore: saysDegraded(this.#plan.files.level),
     });
     this.#generation = adopted;
     starter.adopt(before, () => adopted.treePids());
@@ -190,7 +191,10 @@ export class BotProcess {
   }
 
   #createGeneration(
-    start: Pick<GenerationDeps, "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs" | "watchdogMs">,
+    start: Pick<
+      GenerationDeps,
+      "generation" | "invocationId" | "child" | "env" | "cgroup" | "ageMs" | "watchdogMs" | "degradedBefore"
+    >,
   ): Generation {
     const { live, user, clock, alone, drain, machine, onVerdict, fact } = this.#deps;
     const more: Omit<GenerationDeps, "plan"> = {

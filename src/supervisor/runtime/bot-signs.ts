@@ -1,6 +1,7 @@
 /** What a bot is told through files: the level that is demanded of it, and that it must send no new orders (contract, "What a bot gets"). */
 import { utimesSync } from "node:fs";
-import { removeIfThere, replaceFile } from "../../platform/files.ts";
+import type { Verdict } from "../../core/verdict.ts";
+import { readTextIfExists, removeIfThere, replaceFile } from "../../platform/files.ts";
 import type { BotFiles } from "./bot-plan.ts";
 import type { ProbeView } from "./schedule.ts";
 
@@ -14,7 +15,7 @@ export interface Standing {
   /** Its data was restored, and nobody has said that it agrees with the account. */
   readonly unreconciled: boolean;
   readonly probes: readonly Pick<ProbeView, "config" | "record">[];
-  /** Its memory is short, as `BotLimits` sees it. */
+  /** Its memory is short, as `BotLimits` sees it, or it was degraded before and nobody has looked again. */
   readonly strained: boolean;
 }
 
@@ -22,8 +23,24 @@ export interface Standing {
 export function levelOf({ locked, unreconciled, probes, strained }: Standing): Level {
   if (locked) return "emergency";
   if (unreconciled) return "minimal";
-  const failing = probes.some(({ config, record }) => config.onFailure === "degrade" && record.verdict === "unhealthy");
-  return failing || strained ? "degraded" : "normal";
+  return hasDegrading(probes, "unhealthy") || strained ? "degraded" : "normal";
+}
+
+/** Whether a probe that degrades the bot has this verdict. */
+export function hasDegrading(probes: Standing["probes"], verdict: Verdict): boolean {
+  return probes.some(({ config, record }) => config.onFailure === "degrade" && record.verdict === verdict);
+}
+
+/** Longest word that is read of a level file, bytes; ours are shorter. */
+const MAX_WORD_BYTES = 64;
+
+/** Whether the level file at `path`, as an earlier supervisor has left it, says degraded. */
+export function saysDegraded(path: string): boolean {
+  try {
+    return readTextIfExists(path, MAX_WORD_BYTES)?.trim() === "degraded";
+  } catch {
+    return false;
+  }
 }
 
 export class BotSigns {

@@ -279,7 +279,7 @@ export class Bot {
     const { generation } = this;
     const { kind } = this.loop.state;
     if (generation === undefined || (kind !== "starting" && kind !== "running")) return;
-    if (this.limits.look(() => generation.treePids())) this.#setLevel();
+    if (generation.noteLook(this.limits.look(() => generation.treePids()))) this.#setLevel();
     const detail = this.limits.relief(generation.mailbox.facts.inFlight, this.loop.state, this.plan.policy);
     if (detail === undefined) return;
     this.loop.post({ kind: "failing", generation: generation.generation, cause: "limit", detail, action: "restart" });
@@ -388,10 +388,10 @@ export class Bot {
 
   /** The level that the supervisor demands of the bot. */
   get level(): Level {
-    const { lockout, restored, generation, limits } = this;
-    const locked = lockout !== undefined;
-    const { unreconciled } = restored;
-    return levelOf({ locked, unreconciled, probes: generation?.probes ?? [], strained: limits.strained });
+    const { unreconciled } = this.restored;
+    const { lockout, generation, limits } = this;
+    const strained = limits.strained || generation?.degradedBefore === true;
+    return levelOf({ locked: lockout !== undefined, unreconciled, probes: generation?.probes ?? [], strained });
   }
 
   #setLevel(): void {

@@ -13,6 +13,7 @@ import type { User } from "../../platform/user.ts";
 import type { createProbe } from "../../probes/index.ts";
 import type { Input } from "./loop.ts";
 import { fenceMarks, type BotPlan } from "./bot-plan.ts";
+import { hasDegrading } from "./bot-signs.ts";
 import type { BotProbe } from "./config/load.ts";
 import { Mailbox } from "./mailbox.ts";
 import { Schedule, withProcessProbe, type ProbeView } from "./schedule.ts";
@@ -36,6 +37,8 @@ export interface GenerationDeps {
   readonly ageMs?: number;
   /** The heartbeat timeout that it has asked that one for, ms. */
   readonly watchdogMs?: number | undefined;
+  /** That one had told it to degrade. */
+  readonly degradedBefore?: boolean;
   readonly createProbe: typeof createProbe;
   readonly post: (input: Input) => void;
   /** Reads what waits in the notify socket. */
@@ -80,6 +83,8 @@ export class Generation {
   readonly #environ: readonly string[];
   #armedAtMs: number;
   #known: readonly ProcessId[] = [];
+  #degradedBefore: boolean;
+  #looked = false;
   #past = false;
   #gone = false;
 
@@ -89,6 +94,7 @@ export class Generation {
     this.generation = generation;
     this.restarts = deps.restarts;
     this.invocationId = deps.invocationId;
+    this.#degradedBefore = deps.degradedBefore === true;
     this.#environ = fenceMarks(plan.files, deps.invocationId);
     this.child = deps.child;
     this.env = deps.env;
@@ -117,6 +123,22 @@ export class Generation {
 
   get probes(): readonly ProbeView[] {
     return this.#schedule.views;
+  }
+
+  /**
+   * It was told to degrade, and what may still ask for that has not been judged since: by this supervisor, or by the probes of a reload. Nothing
+   * has become better for that, so it is not told meanwhile that it may do everything.
+   */
+  get degradedBefore(): boolean {
+    this.#degradedBefore &&= !this.#looked || hasDegrading(this.probes, "pending");
+    return this.#degradedBefore;
+  }
+
+  /** Its memory has been looked at. True when the level may be another by now: for `changed`, or as that look was awaited. */
+  noteLook(changed: boolean): boolean {
+    const awaited = !this.#looked && this.#degradedBefore;
+    this.#looked = true;
+    return changed || awaited;
   }
 
   /** By what the processes of this generation are recognised. */
@@ -174,6 +196,7 @@ export class Generation {
   reprobe(): void {
     const { plan, clock } = this.#deps;
     const nowMs = clock.monotonicMs();
+    this.#degradedBefore ||= hasDegrading(this.probes, "unhealthy");
     const armedAtMs = (): number => Math.max(this.#armedAtMs, nowMs);
     this.#schedule.change(withProcessProbe(plan.config.probes, processProbe), armedAtMs);
   }
