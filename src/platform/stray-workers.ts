@@ -2,9 +2,9 @@
 import { statSync } from "node:fs";
 import { Census } from "./census.ts";
 import { isForeignNamespace, pidNamespace } from "./pid-namespace.ts";
-import { isLive, processAgeSeconds, readProc, readStat, type ProcessId } from "./proc.ts";
+import { isLive, processAgeSeconds, readEnvironText, readProc, readStat, type ProcessId } from "./proc.ts";
 
-/** In the environment of a worker: who watches it (pid, start time, PID namespace), its work, and the state folder, a line each. */
+/** In the environment of a worker: who watches it (pid, start time, PID namespace) and what kind of work it is, the work, and the state folder, a line each. */
 const MARK_VARIABLE = "SUPERVISOR_WORK";
 
 interface WorkMark {
@@ -12,6 +12,8 @@ interface WorkMark {
   readonly stateDir: string;
   /** As in `WorkerRequest`. */
   readonly work: string;
+  /** What its action alone does not say; one word, absent: nothing. */
+  readonly kind?: "incremental" | undefined;
 }
 
 export interface StrayWorker extends ProcessId {
@@ -19,10 +21,10 @@ export interface StrayWorker extends ProcessId {
 }
 
 /** For the environment of a worker that this process watches. */
-export function workMark({ stateDir, work }: WorkMark): Record<string, string> {
+export function workMark({ stateDir, work, kind }: WorkMark): Record<string, string> {
   const own = readStat(process.pid);
   if (own === undefined) return {};
-  return { [MARK_VARIABLE]: `${own.pid} ${own.startTicks} ${pidNamespace()}\n${work}\n${stateDir}` };
+  return { [MARK_VARIABLE]: `${own.pid} ${own.startTicks} ${pidNamespace()} ${kind ?? ""}\n${work}\n${stateDir}` };
 }
 
 /** Workers of this state folder whose watcher is dead. Throws when processes cannot be listed. */
@@ -45,6 +47,11 @@ export function actionOf(pid: number): string | undefined {
   return at < 0 ? undefined : words[at + 1];
 }
 
+/** As in `WorkMark`, of a worker that lives. */
+export function kindOf(pid: number): WorkMark["kind"] {
+  return markIn(readEnvironText(pid) ?? "")?.kind;
+}
+
 /** When the process was started, by this machine's clock; `undefined` where /proc does not tell. */
 export function startTimeOf({ startTicks }: ProcessId, now: Date): Date | undefined {
   const ageSeconds = processAgeSeconds(startTicks);
@@ -61,7 +68,13 @@ function markIn(environ: string): (WorkMark & { readonly watcher: Watcher }) | u
   const [head = "", work = "", ...folder] = environ.slice(from, environ.indexOf("\0", from)).split("\n");
   const [pid = 0, startTicks = 0] = head.split(" ").map(Number);
   if (!(pid > 0) || !(startTicks >= 0) || work === "") return undefined;
-  return { stateDir: folder.join("\n"), work, watcher: { pid, startTicks, namespace: head.split(" ")[2] } };
+  const [, , namespace, kind] = head.split(" ");
+  return {
+    stateDir: folder.join("\n"),
+    work,
+    watcher: { pid, startTicks, namespace },
+    ...(kind === "incremental" ? { kind } : {}),
+  };
 }
 
 /** Nobody knows who lives in another namespace. */

@@ -178,6 +178,8 @@ export function startWorker(request: WorkerRequest): Worker {
 export interface KeepOptions {
   /** Told once when we have killed it; default: nobody. */
   readonly onKilled?: (end: WorkerEnd) => void;
+  /** Told once when it is gone and we have not killed it: nobody hears how it ended; default: nobody. */
+  readonly onGone?: () => void;
   /** When it counts as hung; default: `HANG_BOUNDS`. Only what works on something has a deadline that is hours away, and is looked at. */
   readonly hang?: HangBounds | undefined;
 }
@@ -189,7 +191,7 @@ export interface KeepOptions {
 export function keepWorker(
   { endsAtMs, memory, work, ...root }: RunningWorker,
   clock: Clock,
-  { onKilled, hang = HANG_BOUNDS }: KeepOptions = {},
+  { onKilled, onGone, hang = HANG_BOUNDS }: KeepOptions = {},
 ): void {
   if (!isLive(root.pid, root.startTicks)) return;
   // Somebody else's child is nothing that we reap.
@@ -213,6 +215,7 @@ export function keepWorker(
       // Its zombie is reaped like every other that the runtime does not wait for.
       if (isChild) ownPids.delete(root.pid);
       runningWorkers.delete(kept);
+      if (fate === undefined) onGone?.();
       return;
     }
     if (clock.monotonicMs() >= endsAtMs) end({ timedOut: true });

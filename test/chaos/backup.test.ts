@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { callerName } from "../../src/supervisor/cli/caller.ts";
 import { systemClock } from "../../src/platform/clock.ts";
 import type { Worker } from "../../src/platform/worker.ts";
-import { backupJobs, runBackup } from "../../src/supervisor/runtime/backup-run.ts";
+import { backupJobs, runBackup, UNMARKED } from "../../src/supervisor/runtime/backup-run.ts";
 import { loadConfig } from "../../src/supervisor/runtime/config/load.ts";
 import { missing } from "../actions/backup/postgres-rig.ts";
 import { STAY } from "./fixture.ts";
@@ -253,7 +253,14 @@ test.concurrent("a worker that was stopped is ended, which is a failed run that 
   const jobs = backupJobs(loaded, { target: "state", store: "local" }, { trigger: "manual", version: "0" });
   const hang = { lookMs: 50, stoppedMs: 1_000, hungMs: 1_000, waitMs: undefined };
   for (const job of jobs) {
-    const options = { clock: systemClock, program: [rig.binary], hang, onStart: stopWorker, onLine: () => {} };
+    const options = {
+      ...UNMARKED,
+      clock: systemClock,
+      program: [rig.binary],
+      hang,
+      onStart: stopWorker,
+      onLine: () => {},
+    };
     const failure = "the worker hung and was ended: it was stopped for 1 s (SIGSTOP)";
     expect(await runBackup(job, options)).toEqual({ code: 75, failure, killed: "hung" });
     expect((await rig.cli("status")).out).toContain(`state: the last backup to local failed: store: ${failure}`);

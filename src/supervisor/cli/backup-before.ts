@@ -2,7 +2,7 @@
 import { EXIT } from "../../core/exit-code.ts";
 import type { BackupTrigger } from "../../core/backup-manifest.ts";
 import { systemClock } from "../../platform/clock.ts";
-import { backupJob, placesOf, runDeed } from "../runtime/backup-run.ts";
+import { backupJob, keyOf, placesOf, runDeed } from "../runtime/backup-run.ts";
 import { loadConfig } from "../runtime/config/load.ts";
 import { VERSION } from "./build-info.ts";
 import { ProgressLine } from "./progress.ts";
@@ -47,6 +47,8 @@ export async function backUpAll(
     // oxlint-disable-next-line no-await-in-loop -- Safe: one after the other, since they share a disk with the bots.
     const { failure } = await runDeed("backup", job, {
       clock: systemClock,
+      work: `the backup before the ${deed} of ${keyOf(place)}`,
+      stateDir: loaded.dirs.stateDir,
       onLine: (line) => {
         if (line.kind === "progress") progress.show(line);
         else progress.clear();

@@ -6,7 +6,7 @@ import { EXIT } from "../../core/exit-code.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { formatOf, type ExportJob } from "../../core/restore-job.ts";
-import { commonJob, placesOf, runDeed } from "../runtime/backup-run.ts";
+import { commonJob, keyOf, placesOf, runDeed } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import { planRestore } from "../runtime/restore-plan.ts";
 import { BackupRefusal } from "./backup-refusal.ts";
@@ -48,6 +48,8 @@ export async function exportPlain(
   let written: { readonly file: string; readonly rawBytes: number } | undefined;
   const { code, failure } = await runDeed("export-backup", job, {
     clock: systemClock,
+    work: `the export of ${keyOf(place)}`,
+    stateDir: loaded.dirs.stateDir,
     onLine: (line) => {
       if (line.kind === "exported") written = { file: line.file, rawBytes: line.rawBytes };
     },

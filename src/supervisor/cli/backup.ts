@@ -138,9 +138,10 @@ async function run(target: string | undefined, options: RunOptions, io: CliIo): 
   );
 }
 
-/** Should we be killed, the daemon goes on with the worker. */
-function ownWork({ dirs }: LoadedConfig, place: Place) {
-  return { clock: systemClock, work: keyOf(place), stateDir: dirs.stateDir };
+/** Should we be killed, the daemon goes on with the worker. `what`: of one whose end is not that of a backup or a copy, as "the proof of". */
+function ownWork({ dirs }: LoadedConfig, place: Place, what?: string) {
+  const work = what === undefined ? keyOf(place) : `${what} ${keyOf(place)}`;
+  return { clock: systemClock, work, stateDir: dirs.stateDir };
 }
 
 /** What a run of the schedule makes, in order, up to the first that fails. */
@@ -180,7 +181,10 @@ async function verify(target: string | undefined, options: VerifyOptions, io: Cl
   await eachPlace(loaded, [...named.keys()], { ...options, verb: "verify" }, io, async (place, onLine) => {
     const ids = [...(named.get(place) ?? [])];
     if (isBucket(loaded, place))
-      return runRemote(remoteVerifyJob(loaded, place, { level, ids }), { clock: systemClock, onLine });
+      return runRemote(remoteVerifyJob(loaded, place, { level, ids }), {
+        ...ownWork(loaded, place, "the proof of"),
+        onLine,
+      });
     const { fault } = lookInto(loaded, place);
     if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
     return runDeed("verify-backups", verifyJob(loaded, place, { level, ids }), { ...ownWork(loaded, place), onLine });
@@ -198,7 +202,8 @@ async function prune(target: string | undefined, options: PruneOptions, io: CliI
     { ...options, verb: "prune" },
     io,
     async (place, onLine) => {
-      if (isBucket(loaded, place)) return runRemote(remotePruneJob(loaded, place, how), { clock: systemClock, onLine });
+      if (isBucket(loaded, place))
+        return runRemote(remotePruneJob(loaded, place, how), { ...ownWork(loaded, place, "the pruning of"), onLine });
       const { fault } = lookInto(loaded, place);
       if (fault !== null) return { code: BACKUP_EXIT.source, failure: fault };
       const { identity: _, ...common } = { identity: undefined, ...commonJob(loaded, place) };

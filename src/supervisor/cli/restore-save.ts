@@ -9,7 +9,7 @@ import { reserveBytes } from "../../core/backup-room.ts";
 import { formatSize } from "../../core/size.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { diskSpace } from "../../platform/machine.ts";
-import { backupJob, runDeed, type DeedEnd, type Place } from "../runtime/backup-run.ts";
+import { backupJob, keyOf, runDeed, type DeedEnd, type Place } from "../runtime/backup-run.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import type { RestorePlan } from "../runtime/restore-plan.ts";
 import { VERSION } from "./build-info.ts";
@@ -61,7 +61,14 @@ async function makeOne(
 ): Promise<DeedEnd> {
   try {
     const job = { ...backupJob(loaded, place, { trigger: "pre-restore", version: VERSION }), retention: null };
-    return await runDeed("backup", job, { clock: systemClock, onLine, deadlineMs });
+    const work = `the backup before the restore of ${keyOf(place)}`;
+    return await runDeed("backup", job, {
+      clock: systemClock,
+      work,
+      stateDir: loaded.dirs.stateDir,
+      onLine,
+      deadlineMs,
+    });
   } catch (error) {
     return { code: 1, failure: error instanceof Error ? error.message : String(error) };
   }

@@ -4,7 +4,7 @@ import { BACKUP_EXIT, type BackupLine } from "../../core/backup-job.ts";
 import { EXIT } from "../../core/exit-code.ts";
 import type { RestoreFrom } from "../../core/restore-job.ts";
 import { systemClock } from "../../platform/clock.ts";
-import type { Place } from "../runtime/backup-run.ts";
+import { keyOf, type Place } from "../runtime/backup-run.ts";
 import { fetchJob, lookAtCopies, runRemote, scratchOf } from "../runtime/copies.ts";
 import type { LoadedConfig } from "../runtime/config/load.ts";
 import { seenOf, storedBackups, type StoredBackups } from "../runtime/restore-plan.ts";
@@ -75,7 +75,12 @@ export async function withFetched(
       if (line.kind === "fetched" && json !== true) io.out(`fetched ${line.id}`);
     };
     const job = fetchJob(loaded, place, { id: from.id, into: scratch.folder, until });
-    const { code, failure } = await runRemote(job, { clock: systemClock, onLine });
+    const { code, failure } = await runRemote(job, {
+      clock: systemClock,
+      work: `the fetch for a restore of ${keyOf(place)}`,
+      stateDir: loaded.dirs.stateDir,
+      onLine,
+    });
     if (failure !== undefined)
       throw new BackupRefusal(
         `cannot fetch ${from.id} from ${place.store}: ${failure}`,

@@ -302,6 +302,8 @@ async function runRestore(
   try {
     const end = await runDeed("restore", job, {
       clock: systemClock,
+      work: `the restore of ${job.target.name}`,
+      stateDir: loaded.dirs.stateDir,
       hang: RESTORE_BOUNDS,
       onStart: (started) => (worker = started),
       onLine: (line) => {

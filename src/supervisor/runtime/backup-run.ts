@@ -51,10 +51,12 @@ export interface RunOptions {
   readonly onLine: (line: BackupLine) => void;
   /** Hears of the worker, for who may have to end it. */
   readonly onStart?: (worker: Worker) => void;
-  /** As in `WorkerRequest`: what status calls running. */
-  readonly work?: string;
-  /** State folder whose next daemon goes on with the worker should we die; only with `work`. */
-  readonly stateDir?: string;
+  /** As in `WorkerRequest`: what status calls running. `undefined`: a look, or one of a folder that goes again. */
+  readonly work: string | undefined;
+  /** State folder whose daemon goes on with the worker should we die; only with `work`. */
+  readonly stateDir: string | undefined;
+  /** It makes an incremental backup: should we die, its failure does not count as that of a full one. */
+  readonly incremental?: boolean;
   /** Default: 12 h. */
   readonly deadlineMs?: number | undefined;
   /** When the worker counts as hung; default: `HANG_BOUNDS`. */
@@ -62,6 +64,9 @@ export interface RunOptions {
   /** Program of the worker instead of our own, for tests. */
   readonly program?: readonly string[];
 }
+
+/** Who is killed while it waits for such a worker leaves one that nobody finds: it has nothing in its hands that outlives it. */
+export const UNMARKED = { work: undefined, stateDir: undefined } as const;
 
 /** The directories that a target is backed up to, in order of the config. */
 export function placesOf(backups: BackupsInput, target: string): readonly Place[] {
@@ -272,8 +277,19 @@ type SettledLine = Extract<BackupLine, { kind: "settled" }>;
 export async function runDeed(
   action: string,
   job: object,
-  { clock, onLine, onStart, work, stateDir, deadlineMs = DEADLINE_MS, hang = HANG_BOUNDS, program }: RunOptions,
+  {
+    clock,
+    onLine,
+    onStart,
+    work,
+    stateDir,
+    incremental,
+    deadlineMs = DEADLINE_MS,
+    hang = HANG_BOUNDS,
+    program,
+  }: RunOptions,
 ): Promise<DeedEnd> {
+  const kind = incremental === true ? "incremental" : undefined;
   let failure: string | undefined;
   try {
     const worker = startWorker({
@@ -284,7 +300,7 @@ export async function runDeed(
       memory: MEMORY_BYTES,
       clock,
       work,
-      ...(work === undefined || stateDir === undefined ? {} : { env: workMark({ stateDir, work }) }),
+      ...(work === undefined || stateDir === undefined ? {} : { env: workMark({ stateDir, work, kind }) }),
       ...(program === undefined ? {} : { program }),
       onLine: (text) => {
         const line = readLine(text);
@@ -313,14 +329,17 @@ export function endOf({ code, signal, timedOut, outgrown, hung }: WorkerEnd, fai
 
 /** Makes one backup; a run whose worker was killed counts as a failed one in the record all the same. Never throws. */
 export async function runBackup(job: BackupJob, options: RunOptions): Promise<DeedEnd> {
-  const end = await runDeed("backup", job, options);
+  const end = await runDeed("backup", job, { ...options, incremental: job.incremental });
   if (job.trigger !== "pre-restore") await noteKilled(job, "store", end, options.clock);
   return end;
 }
 
 /** Where the worker could not write it: the schedule goes by it, and status shows it. Never throws. */
 export async function noteKilled(
-  job: Pick<BackupJob, "record" | "store"> & { readonly target: { readonly name: string } },
+  job: Pick<BackupJob, "record" | "store"> & {
+    readonly target: { readonly name: string };
+    readonly incremental?: boolean;
+  },
   stage: "store" | "remote",
   { killed, failure }: DeedEnd,
   clock: Clock,

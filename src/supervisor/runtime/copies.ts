@@ -13,6 +13,7 @@ import {
   readRecord,
   recordPath,
   runDeed,
+  UNMARKED,
   type DeedEnd,
   type Place,
 } from "./backup-run.ts";
@@ -152,7 +153,7 @@ export async function lookAtCopies(loaded: Loaded, place: Place, clock: Clock): 
     const onLine = (line: BackupLine): void => {
       if (line.kind === "found") found.push(line);
     };
-    const { failure } = await runRemote(job, { clock, onLine });
+    const { failure } = await runRemote(job, { ...UNMARKED, clock, onLine });
     const fault = failure === undefined ? null : `the store ${place.store} cannot be looked into: ${failure}`;
     return { found: fault === null ? found : [], fault };
   } catch (error) {
@@ -164,7 +165,7 @@ export async function lookAtCopies(loaded: Loaded, place: Place, clock: Clock): 
 export async function probeStore(loaded: Loaded, store: string, clock: Clock): Promise<string | undefined> {
   try {
     const job: RemoteJob = { deed: "probe", ...commonOf(loaded, { target: "-", store }) };
-    const { failure } = await runRemote(job, { clock, onLine: () => undefined });
+    const { failure } = await runRemote(job, { ...UNMARKED, clock, onLine: () => undefined });
     return failure?.replace(/^remote: /, "");
   } catch (error) {
     return error instanceof Error ? error.message : String(error);

@@ -1,7 +1,10 @@
 /** Workers that this daemon has not begun, of the version before it or of a supervisor that died: watched as its own, and ended as these. */
-import type { HangBounds } from "../../core/hang.ts";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { BACKUP_EXIT } from "../../core/backup-job.ts";
+import { HANG_BOUNDS, type HangBounds } from "../../core/hang.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { actionOf, startTimeOf, strayWorkers, type StrayWorker } from "../../platform/stray-workers.ts";
+import { actionOf, kindOf, startTimeOf, strayWorkers, type StrayWorker } from "../../platform/stray-workers.ts";
 import { isAtWork, keepWorker, type RunningWorker } from "../../platform/worker.ts";
 import {
   copyPlacesOf,
@@ -11,6 +14,7 @@ import {
   MEMORY_BYTES,
   noteKilled,
   placesOf,
+  readRecord,
   recordPath,
   type DeedEnd,
   type Place,
@@ -33,12 +37,32 @@ interface Kept {
   readonly work: string;
   readonly action: string;
   readonly since: Date;
+  readonly incremental: boolean;
+  /** What its place's record said of the last attempt when it was taken over; `undefined`: nothing, or it writes none. */
+  readonly lastAttemptAt: string | undefined;
+}
+
+/** Looks, of one in 10 s, between two that are made for nobody's sake: a command that died while we live has left no place that anybody runs into. */
+const LOOKS = 360;
+
+/** A worker that is gone and has written nothing of it. */
+const NO_WORD: DeedEnd = {
+  code: BACKUP_EXIT.space,
+  failure: "the worker was ended by somebody else, and left no word of how far it was",
+  killed: "signal",
+};
+
+/** Where that goes in the record of its place. */
+interface Noted {
+  readonly place: Place;
+  readonly stage: "store" | "remote";
 }
 
 export class KeptWorkers {
   readonly #deps: KeptDeps;
   /** Somebody may be there whom nobody watches. */
   #isLookDue = true;
+  #looks = 0;
 
   constructor(deps: KeptDeps) {
     this.#deps = deps;
@@ -46,11 +70,19 @@ export class KeptWorkers {
 
   /** Goes on with the worker. */
   keep(worker: RunningWorker): void {
-    const { clock, hang } = this.#deps;
+    const { clock, hang = HANG_BOUNDS } = this.#deps;
     const { pid, work } = worker;
     const since = startTimeOf(worker, clock.wallTime()) ?? clock.wallTime();
-    const kept = work === undefined ? undefined : { pid, work, since, action: actionOf(pid) ?? "" };
-    keepWorker(worker, clock, { hang, onKilled: (end) => kept && void this.#noteKilled(kept, endOf(end)) });
+    const action = actionOf(pid) ?? "";
+    const bounds = action === "restore" ? { ...hang, ...PATIENT } : hang;
+    if (work === undefined) return keepWorker(worker, clock, { hang: bounds });
+    const incremental = kindOf(pid) === "incremental";
+    const kept: Kept = { pid, work, since, action, incremental, lastAttemptAt: this.#lastAttemptAt(action, work) };
+    keepWorker(worker, clock, {
+      hang: bounds,
+      onKilled: (end) => void this.#noteKilled(kept, endOf(end)),
+      onGone: () => void this.#noteGone(kept),
+    });
   }
 
   /** A place is held by somebody: the next look is for who it may be. */
@@ -58,10 +90,12 @@ export class KeptWorkers {
     this.#isLookDue = true;
   }
 
-  /** Once, and when it was asked for: goes on with what a dead supervisor of this state folder has left at work. */
+  /** At first, once an hour and when it was asked for, where there is or was something to back up: goes on with what a dead supervisor of this state folder has left at work. */
   look(): void {
     const { config, dirs } = this.#deps.loaded();
-    if (!this.#isLookDue || config.backups === undefined) return;
+    this.#looks += 1;
+    this.#isLookDue ||= this.#looks % LOOKS === 0;
+    if (!this.#isLookDue || (config.backups === undefined && !existsSync(join(dirs.stateDir, "backups")))) return;
     this.#isLookDue = false;
     try {
       for (const stray of strayWorkers(dirs.stateDir)) this.#adopt(stray);
@@ -83,26 +117,54 @@ export class KeptWorkers {
   }
 
   /** As of a worker of our own: an alert, and a failed run. */
-  async #noteKilled({ pid, work, action, since }: Kept, end: DeedEnd): Promise<void> {
+  async #noteKilled(kept: Kept, end: DeedEnd): Promise<void> {
+    const { pid, work, action, since, incremental } = kept;
     const { clock, loaded, say, drillKilled } = this.#deps;
     const told = { ...end, failure: `${end.failure} (${seenText(pid, since)})` };
     if (action === "drill") return drillKilled(told, since);
-    const { config, dirs } = loaded();
-    const { backups } = config;
-    const targets = Object.keys(backups?.targets ?? {});
-    const found = (of: typeof placesOf): Place | undefined =>
-      targets.flatMap((target) => (backups === undefined ? [] : of(backups, target))).find((at) => keyOf(at) === work);
-    const [place, copyPlace] = [found(placesOf), found(copyPlacesOf)];
-    const note = async ({ target, store }: Place, stage: "store" | "remote"): Promise<void> => {
-      const job = { record: recordPath(dirs.stateDir, { target, store }), store, target: { name: target } };
-      await noteKilled(job, stage, told, clock);
-    };
-    if (action === "backup" && place !== undefined) await note(place, "store");
-    if (action === "remote-backups" && copyPlace !== undefined) await note(copyPlace, "remote");
+    const noted = this.#notedOf(action, work);
+    if (noted !== undefined) {
+      const { target, store } = noted.place;
+      const record = recordPath(loaded().dirs.stateDir, noted.place);
+      await noteKilled({ record, store, target: { name: target }, incremental }, noted.stage, told, clock);
+    }
     // One that has archived for as long as one may run is begun anew, which is no trouble.
     if (action === "archive-wal" && end.killed === "deadline") return;
-    say("alert", `cannot ${DEEDS[action] ?? "finish the work on"} ${work.replace("@", " in ")}: ${told.failure}`);
+    say("alert", `cannot ${deedOf(action, work)} ${work.replace("@", " in ")}: ${told.failure}`);
   }
+
+  /** How one that another has started ended is nobody's to hear; but what it does ends with a word in the record, unless it was killed. */
+  async #noteGone(kept: Kept): Promise<void> {
+    const at = this.#lastAttemptAt(kept.action, kept.work);
+    const isWritten = at !== kept.lastAttemptAt || (at !== undefined && Date.parse(at) >= kept.since.getTime());
+    if (this.#notedOf(kept.action, kept.work) !== undefined && !isWritten) await this.#noteKilled(kept, NO_WORD);
+  }
+
+  #lastAttemptAt(action: string, work: string): string | undefined {
+    const noted = this.#notedOf(action, work);
+    return noted && readRecord(this.#deps.loaded().dirs.stateDir, noted.place)?.lastAttemptAt;
+  }
+
+  /** `undefined`: no record says how it ended, or the config does not name its place any more. */
+  #notedOf(action: string, work: string): Noted | undefined {
+    const { backups } = this.#deps.loaded().config;
+    const isMade = action === "backup";
+    if (backups === undefined || (!isMade && action !== "remote-backups")) return undefined;
+    const of = isMade ? placesOf : copyPlacesOf;
+    const place = Object.keys(backups.targets)
+      .flatMap((target) => of(backups, target))
+      .find((at) => keyOf(at) === work);
+    return place && { place, stage: isMade ? "store" : "remote" };
+  }
+}
+
+/** A server may build an index for a restore for longer than anybody should wait elsewhere (cli/restore.ts). */
+const PATIENT = { waitMs: undefined };
+
+/** What the command line does by hand says by itself what it is, as "the export of x@y"; a place is named by what its action does with it. */
+function deedOf(action: string, work: string): string {
+  if (work.startsWith("the ")) return action === "settle-restore" ? "end" : "finish";
+  return DEEDS[action] ?? "finish the work on";
 }
 
 /** What the actions do with what they work on. */

@@ -14,6 +14,7 @@ import {
   readRecord,
   runBackup,
   runDeed,
+  UNMARKED,
   settleOnServer,
   troubleOf,
 } from "../../../src/supervisor/runtime/backup-run.ts";
@@ -59,6 +60,7 @@ test("runBackup() ends a worker that was stopped amid its work; that is a failed
   const job = jobIn(folder);
   let pid = 0;
   const end = await runBackup(job, {
+    ...UNMARKED,
     clock: systemClock,
     program: [process.execPath, join(import.meta.dirname, "../../fixtures/backup-and-stop.ts"), "captured"],
     hang: HANG,
@@ -76,7 +78,7 @@ test("runBackup() ends a worker that was stopped amid its work; that is a failed
       .map((name) => name.replace(/-.*/, ""))
       .toSorted();
   expect(named()).toEqual([".lock", ".tmp"]);
-  expect(await runBackup(job, { clock: systemClock, program, onLine: () => {} })).toEqual({
+  expect(await runBackup(job, { ...UNMARKED, clock: systemClock, program, onLine: () => {} })).toEqual({
     code: 0,
     failure: undefined,
   });
@@ -94,7 +96,7 @@ test.runIf(freezerMount !== undefined)(
       freezer.freeze(worker.pid);
       worker.kill();
     };
-    const end = await runBackup(jobIn(folder), { clock: systemClock, program, onStart, onLine: () => {} });
+    const end = await runBackup(jobIn(folder), { ...UNMARKED, clock: systemClock, program, onStart, onLine: () => {} });
     const failure = "the worker was ended by SIGKILL";
     expect(end).toEqual({ code: BACKUP_EXIT.space, failure, killed: "signal" });
     expect(readRecord(folder, PLACE)).toMatchObject({ lastError: { reason: failure } });
@@ -111,7 +113,7 @@ test("runDeed() leaves a worker that waits for a store and turns its loop to its
     store: "vault",
     remote: store.settings({ timeoutMs: 60_000 }),
   };
-  const options = { clock: systemClock, program, hang: HANG, onLine: () => {}, deadlineMs: 6_000 };
+  const options = { ...UNMARKED, clock: systemClock, program, hang: HANG, onLine: () => {}, deadlineMs: 6_000 };
   expect(await runDeed("remote-backups", job, options)).toMatchObject({ killed: "deadline" });
   expect(store.sent("PUT")).toHaveLength(1);
 });

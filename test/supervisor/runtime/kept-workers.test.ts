@@ -1,6 +1,6 @@
 /** Workers that another supervisor began: real ones, stopped amid their work, of one that died and of the version before an upgrade. */
 import { Database } from "bun:sqlite";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { systemClock } from "../../../src/platform/clock.ts";
@@ -8,9 +8,17 @@ import { isLive, readStat } from "../../../src/platform/proc.ts";
 import { strayWorkers, workMark } from "../../../src/platform/stray-workers.ts";
 import { isAtWork } from "../../../src/platform/worker.ts";
 import { Backups } from "../../../src/supervisor/runtime/backups.ts";
-import { backupJob, keyOf, readRecord } from "../../../src/supervisor/runtime/backup-run.ts";
+import {
+  backupJob,
+  keyOf,
+  readRecord,
+  runBackup,
+  UNMARKED,
+  type Place,
+} from "../../../src/supervisor/runtime/backup-run.ts";
 import type { LoadedConfig } from "../../../src/supervisor/runtime/config/load.ts";
 import { takeProcesses } from "../../../src/supervisor/runtime/handover.ts";
+import { S3Server } from "../../harness/s3-server.ts";
 import { FIXTURES, until } from "../../platform/until.ts";
 import { scratchFolder } from "../config/folder.ts";
 
@@ -66,8 +74,8 @@ function backupsOf(loaded: LoadedConfig) {
 }
 
 /** A worker that a supervisor has left, which is dead by now. */
-async function leaveWorker(loaded: LoadedConfig, place: { target: string; store: string }): Promise<number> {
-  const job = backupJob(loaded, place, { trigger: "schedule", version: "0" });
+async function leaveWorker(loaded: LoadedConfig, place: Place, incremental = false): Promise<number> {
+  const job = backupJob(loaded, place, { trigger: "schedule", version: "0", incremental });
   const supervisor = Bun.spawn([process.execPath, join(FIXTURES, "backup-and-leave.ts"), loaded.dirs.stateDir], {
     stdio: [Buffer.from(JSON.stringify(job)), "pipe", "inherit"],
   });
@@ -132,6 +140,105 @@ test(
     expect(said[0]).toContain(`is still at late@local (backup, pid ${pid}, `);
     await until("it is ended", () => said.length > 1);
     expect(said[1]).toMatch(/^alert cannot back up late in local: the worker hung and was ended/);
+  },
+);
+
+test("Backups counts a worker that was left and that somebody else kills as a failed run, as it wrote no word of its end", async () => {
+  const loaded = load("killed");
+  const place = { target: "killed", store: "local" };
+  const pid = await leaveWorker(loaded, place);
+  const { backups, said, look } = backupsOf(loaded);
+  look();
+  expect(backups.status()).toMatchObject([{ running: true }]);
+  process.kill(pid, "SIGKILL");
+  await until("it is missed", () => said.length > 1);
+  const failure = `the worker was ended by somebody else, and left no word of how far it was (pid ${pid}, at work since `;
+  expect(said[1]).toContain(`alert cannot back up killed in local: ${failure}`);
+  expect(readRecord(loaded.dirs.stateDir, place)).toMatchObject({
+    failuresInRow: 1,
+    lastError: { stage: "store", reason: expect.stringContaining(failure) },
+  });
+});
+
+test("Backups does not count an incremental backup that a dead supervisor has left, and that hangs, as a full one", async () => {
+  const loaded = load("delta");
+  const place = { target: "delta", store: "local" };
+  const { stateDir } = loaded.dirs;
+  const full = backupJob(loaded, place, { trigger: "manual", version: "0" });
+  const options = { ...UNMARKED, clock: systemClock, program: PROGRAM, onLine: () => {} };
+  expect(await runBackup(full, options)).toMatchObject({ code: 0 });
+  const before = readRecord(stateDir, place);
+  await leaveWorker(loaded, place, true);
+  const { said, look } = backupsOf(loaded);
+  look();
+  await until("it is ended", () => said.length > 1);
+  expect(readRecord(stateDir, place)).toMatchObject({ failuresInRow: 1, full: before?.full });
+});
+
+test("Backups ends a worker that was left and hangs also where the config has no backups section any more", async () => {
+  const loaded = load("without");
+  const place = { target: "without", store: "local" };
+  mkdirSync(join(loaded.dirs.stateDir, "backups"), { recursive: true });
+  const pid = await leaveWorker(loaded, place);
+  const bare = folder.load("version: 1\nstateDir: without\nbots: { a: { command: [sh] } }\n");
+  const { said, look } = backupsOf(bare);
+  look();
+  await until("it is ended", () => said.length > 1);
+  expect(said[1]).toMatch(/^alert cannot back up without in local: the worker hung and was ended/);
+  expect(isLive(pid)).toBe(false);
+});
+
+test("Backups looks once an hour for a worker that nobody runs into", async () => {
+  const loaded = load("unmet");
+  const { backups, said } = backupsOf(loaded);
+  backups.kept.look();
+  const pid = await leaveWorker(loaded, { target: "unmet", store: "local" });
+  for (let looks = 0; looks < 358; looks += 1) backups.kept.look();
+  expect(said).toEqual([]);
+  backups.kept.look();
+  expect(said[0]).toContain(`is still at unmet@local (backup, pid ${pid}, `);
+});
+
+test.each([
+  ["verify", "the proof of"],
+  ["prune", "the pruning of"],
+])(
+  "supervisor backup %s of a bucket leaves a worker that the daemon finds when it is killed",
+  { timeout: 60_000 },
+  async (verb, what) => {
+    await using store = await S3Server.start();
+    store.fail("hang", "GET", /^/, 1_000);
+    const name = `bucket-${verb}`;
+    folder.write(`${name}/key`, "AKTESTKEY");
+    folder.write(`${name}/secret`, "test-secret/with+signs=");
+    folder.write(
+      `${name}/supervisor.yaml`,
+      [
+        "version: 1",
+        "bots: { a: { command: [sh] } }",
+        "backups:",
+        "  stores:",
+        "    local: { kind: directory, path: store }",
+        `    away: { kind: s3, endpoint: "${store.endpoint}", region: eu-test-1, bucket: vault, accessKeyIdFile: key, secretAccessKeyFile: secret }`,
+        "  targets: { conf: { kind: files, paths: [x] } }",
+        "",
+      ].join("\n"),
+    );
+    const cwd = join(folder.dir, name);
+    const stateDir = join(cwd, ".supervisor");
+    await using command = Bun.spawn([...PROGRAM, "backup", verb, "conf", "--store", "away"], {
+      cwd,
+      stdio: ["ignore", "ignore", "inherit"],
+    });
+    await until("its worker asks the store", () => store.requests.length > 0);
+    expect(strayWorkers(stateDir)).toEqual([]);
+    command.kill("SIGKILL");
+    await until("the worker is found", () => strayWorkers(stateDir).length > 0);
+    const [left] = strayWorkers(stateDir);
+    onTestFinished(() => {
+      if (left !== undefined && isLive(left.pid)) process.kill(left.pid, "SIGKILL");
+    });
+    expect(left?.work).toBe(`${what} conf@away`);
   },
 );
 

@@ -9,7 +9,7 @@ import { scratchUser, ScratchServer } from "../../../platform/postgres-scratch.t
 import { postgresFolders, postgresProgram } from "../../../platform/postgres-tools.ts";
 import { askDatabase } from "../../../platform/sqlite-ask.ts";
 import { openToWrite } from "../../../platform/sqlite.ts";
-import { runDeed } from "../../runtime/backup-run.ts";
+import { runDeed, UNMARKED } from "../../runtime/backup-run.ts";
 import { VERSION } from "../build-info.ts";
 import { Skip } from "./installed.ts";
 
@@ -58,7 +58,7 @@ export class Scratch {
     flipped[bytes.length >> 1] = (bytes[bytes.length >> 1] ?? 0) ^ 1;
     writeFileSync(part, flipped);
     const job: VerifyJob = { ...this.#common(this.#state), level: "L0", ids: [id] };
-    const { code } = await runDeed("verify-backups", job, { clock: systemClock, onLine: () => undefined });
+    const { code } = await runDeed("verify-backups", job, { ...UNMARKED, clock: systemClock, onLine: () => undefined });
     writeFileSync(part, bytes);
     if (code !== BACKUP_EXIT.verification) throw new Error("a flipped bit in a stored backup was not found");
     await this.#deed("verify-backups", job);
@@ -156,7 +156,11 @@ export class Scratch {
   /** Throws why it failed. */
   async #deed(action: string, job: object): Promise<readonly BackupLine[]> {
     const lines: BackupLine[] = [];
-    const { failure } = await runDeed(action, job, { clock: systemClock, onLine: (line) => void lines.push(line) });
+    const { failure } = await runDeed(action, job, {
+      ...UNMARKED,
+      clock: systemClock,
+      onLine: (line) => void lines.push(line),
+    });
     if (failure !== undefined) throw new Error(failure);
     return lines;
   }
