@@ -11,6 +11,8 @@ export interface Order {
   readonly goal?: CloseGoal | undefined;
   /** An earlier daemon had taken it when it was killed: the bot counts as locked since then. */
   readonly taken?: true;
+  /** Of one that was taken: the number of the start that it ended. */
+  readonly generation?: number;
 }
 
 /** What an order that lies ready at the start means for one bot. */

@@ -252,3 +252,23 @@ test.concurrent("a lockout file that cannot be read keeps the bot down", async (
   expect((await rig.cli("arm", "bot", "--reason", "looked at the account", "--accept-positions")).code).toBe(0);
   await rig.botIn("running");
 });
+
+test.concurrent("an emergency that ended is not taken for one that was interrupted where a full disk has taken only its beginning into the journal", async () => {
+  await using paper = await startPaper();
+  await using rig = rigOn(paper);
+  await rig.run();
+  await rig.botIn("running");
+  process.kill(rig.daemon.pid, "SIGUSR2");
+  await rig.botIn("locked", 60_000);
+  expect((await rig.cli("arm", "bot", "--reason", "looked at it")).code).toBe(0);
+  const { pid, generation } = await rig.botIn("running");
+  await rig.endDaemon("SIGKILL");
+  const journal = rig.state("journal/000001.ndjson");
+  const lines = readFileSync(journal, "utf8").split("\n");
+  const begun = lines.findIndex((line) => line.includes('"kind":"openIncident"'));
+  expect(begun).toBeGreaterThan(0);
+  writeFileSync(journal, `${lines.slice(0, begun + 1).join("\n")}\n`);
+  await rig.run();
+  expect(await rig.bot()).toMatchObject({ state: "running", pid, generation, adopted: true });
+  expect(rig.journal.filter(({ text }) => text.includes("started since"))).toHaveLength(1);
+});

@@ -53,10 +53,24 @@ export function begin(bot: Bot, inside: Inside, given: Begin): void {
   return perform(bot, act, wanted, waitsFor);
 }
 
-/** Without an order that an earlier supervisor had taken for the account that the bot had then: it locks the bot, and closes nothing of the one that it has now. */
-function forOwnAccount({ before, plan, lockout, emergency: { lockout: store } }: Bot, given: Begin): Begin {
+/**
+ * Without an order that an earlier supervisor had taken for the account that the bot had then: it locks the bot, and closes nothing of the one
+ * that it has now. And without one that is over: only a person who armed the bot can have let it start since, also where a full disk kept
+ * that from the journal.
+ */
+function forOwnAccount(bot: Bot, given: Begin): Begin {
+  const { before, plan, lockout } = bot;
+  const store = bot.emergency.lockout;
   const { emergency, ...rest } = given;
-  if (emergency?.taken !== true || before === undefined || before.account === plan.account) return given;
+  if (emergency?.taken !== true || before === undefined) return given;
+  if (emergency.generation !== undefined && before.generation > emergency.generation) {
+    bot.fact(
+      "warn",
+      `its last emergency (${emergency.reason}) is over, as the bot was started since; the journal lacks its end`,
+    );
+    return rest;
+  }
+  if (before.account === plan.account) return given;
   if (lockout === undefined)
     store.restoreLost(
       `an earlier supervisor was about to close account ${before.account} (${emergency.reason}), and the config gives the bot account ${plan.account} by now: neither is closed for it; look at account ${before.account}, then arm the bot`,

@@ -63,6 +63,8 @@ function readFile(path: string): string | undefined {
 /** An emergency that was decided and journaled, by a daemon that was killed before the lockout was on disk. */
 export interface InterruptedOrder {
   readonly bot: string;
+  /** The start that it ended. */
+  readonly generation: number;
   readonly trigger: Trigger;
   readonly reason: string;
   readonly goal?: CloseGoal | undefined;
@@ -85,7 +87,8 @@ export function interruptedOrder(dir: string): InterruptedOrder | undefined {
         .find(({ success }) => success);
       if (opened?.data === undefined) return undefined;
       const { trigger, reason, goal } = opened.data;
-      return { bot: last.bot, trigger, reason, ...(goal === undefined ? {} : { goal }), taken: true };
+      const { bot, generation } = last;
+      return { bot, generation, trigger, reason, ...(goal === undefined ? {} : { goal }), taken: true };
     }
   } catch {
     // A journal that cannot be read tells of no emergency; the lockouts tell of all that were begun.

@@ -46,7 +46,7 @@ const decision = (seq: number, bot: string, effects: readonly object[]): string 
 const opening = { kind: "openIncident", trigger: "signal", reason: "SIGUSR2" };
 const fact = '{"v":1,"seq":3,"at":"2026-01-01T00:00:00.000Z","kind":"fact","bot":"b","level":"info","text":"said"}';
 
-const taken = { bot: "a", trigger: "signal", reason: "SIGUSR2", taken: true };
+const taken = { bot: "a", generation: 1, trigger: "signal", reason: "SIGUSR2", taken: true };
 
 test.each([
   ["the last decision, which opens an emergency", [decision(1, "a", [opening])], taken],
