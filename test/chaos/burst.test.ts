@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { viewOutput } from "../../src/platform/output-view.ts";
-import { program, script } from "./fixture.ts";
-import { Rig } from "./harness.ts";
+import { program, script, STAY } from "./fixture.ts";
+import { Rig, until } from "./harness.ts";
 
 /** What flood-output.sh writes before its last line. */
 const FLOOD_BYTES = 200_000_000;
@@ -70,4 +70,26 @@ test("supervisor run takes 20 000 messages in a burst and answers meanwhile", as
   expect(longestMs).toBeLessThan(1_000);
   process.stdout.write(`burst: ${String(said)}; longest status answer ${longestMs.toFixed(1)} ms of ${answers}\n`);
   expect(rig.journal.filter(({ level }) => level === "alert")).toEqual([]);
+});
+
+test("supervisor run without a descriptor left says what fails once, not each second, and when it is over", async () => {
+  // Where nobody counts its memory for us, the processes of its tree are asked each second.
+  const limits = { memoryHigh: "1GiB" };
+  await using rig = new Rig({ bots: { bot: { command: STAY, limits } }, hideCgroups: true });
+  await rig.run();
+  await rig.botIn("running");
+  const { pid } = rig.daemon;
+  const [, hard = "1024"] = /^Max open files\s+\d+\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/limits`, "utf8")) ?? [];
+  const limit = (soft: string) => Bun.spawnSync(["prlimit", "--pid", String(pid), `--nofile=${soft}:`]);
+  const told = (): string[] => rig.read("daemon.err").match(/internal error: Error: [^,]*EMFILE[^,]*/g) ?? [];
+  limit("5");
+  await until("a look at the bot fails for it", () => told().some((text) => text.includes("state of process")));
+  // Some ticks more, of one a second, of which each could say it again.
+  await Bun.sleep(4_000);
+  expect(told()).toEqual([...new Set(told())]);
+  limit(hard);
+  await until("it is over", () =>
+    rig.journal.some(({ text }) => text.startsWith("what failed works again: cannot read the state")),
+  );
+  expect(await rig.bot()).toMatchObject({ state: "running", generation: 1 });
 });

@@ -117,6 +117,7 @@ export class Daemon {
       clock,
       duties: (tick) => dutiesOf(this.#dutiesDeps(), tick),
       onError: (error) => this.reportInternalError(error),
+      onOver: (message) => this.#say("info", `what failed works again: ${message}`),
     });
     this.#machine = watchMachine(clock, this.#pulse, this.#cgroup.base, (level, text) => this.#say(level, text));
     this.#maintenance = new MaintenanceWatch({
