@@ -12,6 +12,9 @@ import { readTextIfExists } from "../../platform/files.ts";
 /** Largest journal file read, bytes: four times what the daemon lets one grow to on a full disk. */
 const MAX_FILE_BYTES = 64 * 1024 ** 2;
 
+/** What the daemon calls its files. A person may keep a copy beside them, or what of one is worth keeping: that is no later word. */
+const FILE_NAME = /^\d{6,9}\.ndjson$/;
+
 /** End of the journal in which its last decision is, bytes: some hundred lines, most of them shorter than 1 KiB. */
 const TAIL_BYTES = 64 * 1024;
 
@@ -141,7 +144,7 @@ function readTail(path: string): string {
 function filesNewestFirst(dir: string): readonly string[] {
   try {
     return readdirSync(dir)
-      .filter((name) => name.endsWith(".ndjson"))
+      .filter((name) => FILE_NAME.test(name))
       .toSorted()
       .toReversed();
   } catch (error) {

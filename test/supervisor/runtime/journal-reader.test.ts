@@ -66,6 +66,16 @@ test.each([
   expect(interruptedOrder(dir)).toEqual(expected);
 });
 
+test("interruptedOrder() and readJournal() go by the files of the journal alone, not by what somebody has put beside them", () => {
+  const dir = join(root, "beside");
+  mkdirSync(dir);
+  writeFileSync(join(dir, "000001.ndjson"), `${decision(1, "a", [opening])}\n${decision(2, "a", [])}\n`);
+  for (const name of ["emergency.ndjson", "000001-copy.ndjson", "000001.ndjson.old.ndjson"])
+    writeFileSync(join(dir, name), `${decision(1, "a", [opening])}\n`);
+  expect(interruptedOrder(dir)).toBe(undefined);
+  expect(readJournal(dir, 10, () => true).entries.map(({ seq }) => seq)).toEqual([1, 2]);
+});
+
 const line = (text: string, more: object = {}): string =>
   `${JSON.stringify({ v: 1, seq: 1, at: "2026-01-01T00:00:00.000Z", kind: "daemon", level: "info", text, ...more })}\n`;
 
