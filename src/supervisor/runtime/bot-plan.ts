@@ -108,7 +108,7 @@ export function filesOf(name: string, account: string, dirs: Dirs): BotFiles {
     samples: join(run, `${name}.samples`),
     dumps: join(dirs.stateDir, "dumps"),
     journal: join(dirs.stateDir, "journal"),
-    accountLock: join(dirs.stateDir, "accounts", `${encodeURIComponent(account)}.lock`),
+    accountLock: join(dirs.stateDir, "accounts", `${accountFileName(account)}.lock`),
     notifySocket: join(run, `${name}.notify`),
     socket: join(run, `${name}.sock`),
     level: join(run, `${name}.level`),
@@ -127,6 +127,17 @@ const ACCOUNT_MARK = "SUPERVISOR_ACCOUNT";
 export function fenceMarks(files: BotFiles, invocationId: string | undefined): readonly string[] {
   const lasting = `SUPERVISOR_SOCKET=${files.socket}`;
   return invocationId === undefined ? [lasting] : [lasting, `INVOCATION_ID=${invocationId}`];
+}
+
+/** Longest name of an account in a file name, which may have 255 bytes with its ending and that of a temporary file. */
+const MAX_ACCOUNT_FILE_CHARS = 200;
+
+/** A file name for the account; of a long one in letters that are written with several bytes, its beginning and a hash of the whole. */
+export function accountFileName(account: string): string {
+  const name = encodeURIComponent(account.toWellFormed());
+  if (name.length <= MAX_ACCOUNT_FILE_CHARS) return name;
+  const hash = new Bun.CryptoHasher("sha256").update(account).digest("hex");
+  return `${name.slice(0, MAX_ACCOUNT_FILE_CHARS - hash.length - 1)}-${hash}`;
 }
 
 /** The mark of whatever this installation has started on the account, under any name, also where no identity tells of it. */

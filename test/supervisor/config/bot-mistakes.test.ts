@@ -149,6 +149,11 @@ const inBot: readonly (readonly [name: string, lines: readonly string[], message
     ['7: bots.a.probes.1: probes 0 and 1 are both named "tcp"; give one of them another name'],
   ],
   [
+    "a probe that is named as the one that every bot has",
+    ["probes: [{ kind: exec, name: process, command: [x] }]"],
+    ['5: bots.a.probes.0.name: "process" is the probe that every bot has; give this one another name'],
+  ],
+  [
     "a probe slower than its period",
     ["probes: [{ kind: tcp, port: 1, period: 5s, timeout: 5s }]"],
     ["5: bots.a.probes.0.timeout: timeout 5s is not shorter than period 5s; lower timeout or raise period"],

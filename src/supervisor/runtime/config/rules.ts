@@ -96,6 +96,9 @@ export function checkLimits(value: unknown, to: Report): void {
   );
 }
 
+/** Kind and name of the probe that a bot has also where its config does not name it. */
+const PROCESS = "process";
+
 /** Probe names are unique; what needs a startup probe or an emergency section has one. */
 export function checkBot(value: unknown, to: Report): void {
   const { probes, ready, emergency, limits, restartPolicy } = botOutline(value);
@@ -110,6 +113,8 @@ export function checkBot(value: unknown, to: Report): void {
     const name = probe.name ?? probe.kind;
     if (name === undefined) continue;
     const first = seen.get(name);
+    if (first === undefined && name === PROCESS && !probes.some(({ kind }) => kind === PROCESS))
+      report(to, ["probes", index, "name"], `"${name}" is the probe that every bot has; give this one another name`);
     if (first === undefined) seen.set(name, index);
     else
       report(

@@ -5,7 +5,7 @@ import * as z from "zod";
 import { later } from "../../../core/later.ts";
 import { dayStartSchema } from "../../../core/exposure.ts";
 import { readTextIfExists, writeFileAtomic } from "../../../platform/files.ts";
-import type { BotPlan } from "../bot-plan.ts";
+import { accountFileName, type BotPlan } from "../bot-plan.ts";
 
 const MAX_BYTES = 65_536;
 
@@ -25,7 +25,7 @@ const NOTHING: WatchState = { version: 1, dayStart: null, lossDay: null, armed: 
 
 /** By account, since the limits are of the account, whatever the bot is called. */
 function pathOf({ files, account }: BotPlan): string {
-  return join(dirname(files.accountLock), `${encodeURIComponent(account)}.watch.json`);
+  return join(dirname(files.accountLock), `${accountFileName(account)}.watch.json`);
 }
 
 /** What was kept; nothing where there is none, or it cannot be read: the day then begins with the next reading. */
