@@ -241,13 +241,23 @@ export class Reloader {
     // Nobody has ordered its start, and what closeAfter has counted goes on.
     const halted = bot.loop.state.kind === "halted" ? carriedBot(bot, this.#deps.clock) : undefined;
     const was = { name, wanted, waitsFor, keptDown: bot.turn.keptDown, halted };
+    const closeAtMs = after?.account === bot.plan.account ? bot.loop.dueAtMs("closeAfter") : undefined;
     try {
       await this.#bringDown(bot);
-      return { bot, was, forgetsStop };
+      return { bot, was: { ...was, counted: this.#countedOf(bot, closeAtMs) }, forgetsStop };
     } catch (error) {
       bot.leaving = false;
       return { bot, was: { ...was, error: `${STAYS}: internal error: ${messageOf(error)}` }, forgetsStop };
     }
+  }
+
+  /** The stop has ended the count of `closeAfter`; it goes on where the bot has the same account under its new definition. */
+  #countedOf(bot: Bot, closeAtMs: number | undefined): CarriedBot | undefined {
+    const { clock } = this.#deps;
+    const carried = closeAtMs === undefined ? undefined : carriedBot(bot, clock);
+    if (closeAtMs === undefined || carried?.kind !== "stopped") return undefined;
+    // Its budget begins anew, as that of every bot with a new definition.
+    return { ...carried, restartAgesMs: [], closeAfterLeftMs: Math.max(0, closeAtMs - clock.monotonicMs()) };
   }
 
   async #bringDown(bot: Bot): Promise<void> {
@@ -289,7 +299,8 @@ export class Reloader {
       try {
         if (error !== undefined) throw new Error(error);
         if (after !== undefined) {
-          const carried = left.get(name)?.halted;
+          const was = left.get(name);
+          const carried = was?.halted ?? was?.counted;
           taken.push(fleet.add(after, { remains, configured, carried }));
         }
       } catch (cause) {
@@ -328,6 +339,8 @@ interface Left {
   readonly keptDown?: string | undefined;
   /** It was halted, and is to be so again. */
   readonly halted?: CarriedBot | undefined;
+  /** What its `closeAfter` has counted, where it was not halted. */
+  readonly counted?: CarriedBot | undefined;
   /** Why it stays. */
   readonly error?: string;
 }

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { systemClock as clock } from "../../../../src/platform/clock.ts";
 import type { Bot } from "../../../../src/supervisor/runtime/bot.ts";
-import { loadConfig } from "../../../../src/supervisor/runtime/config/load.ts";
+import { loadConfig, type Dirs } from "../../../../src/supervisor/runtime/config/load.ts";
+import type { CarriedBot } from "../../../../src/core/upgrade.ts";
 import { Fleet } from "../../../../src/supervisor/runtime/fleet.ts";
 import { Journal } from "../../../../src/supervisor/runtime/journal.ts";
 import { watchMachine } from "../../../../src/supervisor/runtime/machine-watch.ts";
@@ -14,19 +15,10 @@ import { Reloader } from "../../../../src/supervisor/runtime/reload/reloader.ts"
 
 const IDLE = { command: ["true"], autostart: false };
 
-/** Bots that never run, and what reloads them. */
-function rig(names: readonly string[]) {
-  const dir = mkdtempSync(join(tmpdir(), "sv-"));
-  // A thread may not set it, and the mode of the sockets is not what is tested here.
-  const umask = vi.spyOn(process, "umask").mockReturnValue(0o022);
-  const configure = (bots: object): void =>
-    writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
-  configure(Object.fromEntries(names.map((name) => [name, IDLE])));
-  let loaded = loadConfig({ file: undefined, env: {}, cwd: dir });
-  const journal = new Journal(join(dir, "journal"), clock);
+function fleetOf(dirs: Dirs, journal: Journal, carried: () => CarriedBot | undefined): Fleet {
   const pulse = new Pulse(clock);
-  const fleet = new Fleet({
-    dirs: loaded.dirs,
+  return new Fleet({
+    dirs,
     clock,
     random: () => 0,
     env: {},
@@ -37,7 +29,7 @@ function rig(names: readonly string[]) {
     machine: watchMachine(clock, pulse, undefined, () => {}),
     suspended: () => false,
     bootEndsAtMs: undefined,
-    carried: () => undefined,
+    carried,
     foreign: () => false,
     endedCleanly: () => true,
     holdsDoubtful: () => false,
@@ -49,6 +41,24 @@ function rig(names: readonly string[]) {
       throw error;
     },
   });
+}
+
+/** Bots that never run, or were handed over so, and what reloads them. */
+function rig(
+  names: readonly string[],
+  carried: () => CarriedBot | undefined = () => undefined,
+  settings: object = IDLE,
+) {
+  const dir = mkdtempSync(join(tmpdir(), "sv-"));
+  // A thread may not set it, and the mode of the sockets is not what is tested here.
+  const umask = vi.spyOn(process, "umask").mockReturnValue(0o022);
+  const configure = (bots: object): void =>
+    writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots }));
+  writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
+  configure(Object.fromEntries(names.map((name) => [name, settings])));
+  let loaded = loadConfig({ file: undefined, env: {}, cwd: dir });
+  const journal = new Journal(join(dir, "journal"), clock);
+  const fleet = fleetOf(loaded.dirs, journal, carried);
   fleet.addAll(Object.values(loaded.config.bots), { remains: [], configured: new Set(names) });
   for (const bot of fleet.all) bot.begin({});
   const said: string[] = [];
@@ -130,4 +140,37 @@ test("Reloader.reload() that breaks off leaves nobody refusing commands, and nob
   await made.reloader.reload();
   expect(stayed.leaving).toBe(false);
   expect(made.reloader.isComing("first")).toBe(false);
+});
+
+/** Our own name, which nobody needs a right for. */
+const WE = Bun.spawnSync(["id", "-un"]).stdout.toString().trim();
+const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "key", closeAfter: "1h" };
+
+test.each([
+  ["goes on with what closeAfter has counted of a bot in backoff that gets another user", { user: WE }, 1],
+  ["begins to count anew for a bot that gets another account", { account: "other" }, 60],
+] as const)("Reloader.reload() %s", async (_, change, minutes) => {
+  const bot = { command: ["./nowhere"], emergency: EMERGENCY };
+  const waits: CarriedBot = {
+    kind: "backoff",
+    generation: 3,
+    reason: "",
+    wanted: true,
+    attempt: 1,
+    restarts: 1,
+    restartAgesMs: [],
+    lastExit: null,
+    backoffLeftMs: 600_000,
+    closeAfterLeftMs: 60_000,
+  };
+  let handed: CarriedBot | undefined = waits;
+  await using made = rig(["bot"], () => handed, bot);
+  expect(made.bot("bot").loop.state).toMatchObject({ kind: "backoff", closeClock: "counting" });
+  handed = undefined;
+  made.configure({ bot: { ...bot, ...change } });
+  await made.reloader.reload();
+  const { loop } = made.bot("bot");
+  expect(loop.state.closeClock).toBe("counting");
+  const leftMs = (loop.dueAtMs("closeAfter") ?? 0) - clock.monotonicMs();
+  expect(Math.ceil(leftMs / 60_000)).toBe(minutes);
 });
