@@ -2,10 +2,11 @@
  * Lockouts of other bots, which had this one's account before, that a person has ended for this one: their files lock those bots still, so
  * that they are not this one's to remove, and are not to lock it again at the next start.
  */
+import { lstatSync } from "node:fs";
 import { join } from "node:path";
 import * as z from "zod";
 import { later } from "../../core/later.ts";
-import type { Lockout } from "../../core/lockout.ts";
+import type { LockoutCopy } from "./lockout-file.ts";
 import { NoteFile } from "./note-file.ts";
 
 /** An account has few bots one after the other. */
@@ -20,15 +21,16 @@ export class EndedElsewhere {
     this.#file = new NoteFile({ path: join(folder, "ended.json"), schema: endedSchema, foreign });
   }
 
-  has(lockout: Lockout): boolean {
-    return this.#ended.includes(nameOf(lockout));
+  has(copy: LockoutCopy): boolean {
+    const name = nameOf(copy);
+    return name !== undefined && this.#ended.includes(name);
   }
 
   /** Never throws: what cannot be written locks again. */
-  add(lockouts: readonly Lockout[]): void {
-    if (lockouts.length === 0) return;
-    const ended = [...new Set([...this.#ended, ...lockouts.map(nameOf)])].slice(-MAX_ENDED);
-    this.#file.write({ version: 1, ended });
+  add(copies: readonly LockoutCopy[]): void {
+    const names = copies.flatMap((copy) => nameOf(copy) ?? []);
+    if (names.length === 0) return;
+    this.#file.write({ version: 1, ended: [...new Set([...this.#ended, ...names])].slice(-MAX_ENDED) });
   }
 
   get #ended(): readonly string[] {
@@ -36,7 +38,14 @@ export class EndedElsewhere {
   }
 }
 
-/** One that was opened again since is another one. */
-function nameOf({ incident, endedAt }: Lockout): string {
-  return `${incident} ${endedAt ?? "open"}`;
+/** One that was opened again since is another one, and so is one that cannot be read and was written since; `undefined`: it locks nobody, or nobody can tell it again. */
+function nameOf({ path, reading }: LockoutCopy): string | undefined {
+  if (reading.kind === "absent") return undefined;
+  if (reading.kind === "locked") return `${reading.lockout.incident} ${reading.lockout.endedAt ?? "open"}`;
+  try {
+    const { ino, size, mtimeMs } = lstatSync(path);
+    return `unread ${ino} ${size} ${mtimeMs} ${path}`;
+  } catch {
+    return undefined;
+  }
 }

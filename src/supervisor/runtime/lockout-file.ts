@@ -10,6 +10,12 @@ const MAX_BYTES = 64 * 1024;
 export const SLOT_BYTES = 4_096;
 const EMPTY_SLOT = "\0".repeat(SLOT_BYTES);
 
+/** What stands in one of the places where a lockout may be. */
+export interface LockoutCopy {
+  readonly path: string;
+  readonly reading: LockoutReading;
+}
+
 /** The slot in a bot's state folder. */
 export function lockoutSlot(botDir: string): string {
   return join(botDir, "lock.slot");

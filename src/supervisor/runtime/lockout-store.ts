@@ -21,7 +21,7 @@ import {
 } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { EndedElsewhere } from "./ended-elsewhere.ts";
-import { lockoutSlot, lockoutText, readLockoutFile, SLOT_BYTES } from "./lockout-file.ts";
+import { lockoutSlot, lockoutText, readLockoutFile, SLOT_BYTES, type LockoutCopy } from "./lockout-file.ts";
 import { failureOf, lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
 import { OpenElsewhere } from "./open-elsewhere.ts";
 import { moveAway } from "./quarantine.ts";
@@ -48,11 +48,6 @@ export interface LockoutDeps {
   readonly closesOnly?: boolean | undefined;
   readonly newIncident: () => string;
   readonly onTrouble: (text: string) => void;
-}
-
-interface Copy {
-  readonly path: string;
-  readonly reading: LockoutReading;
 }
 
 export class LockoutStore {
@@ -222,8 +217,7 @@ export class LockoutStore {
 
   /** Ends the lockout; a file that cannot be removed would lock the bot again at the next start, so that is said. */
   remove(): void {
-    const shared = this.#read().filter(({ path }) => !this.#isOurs(path));
-    this.#endedElsewhere.add(shared.flatMap(({ reading }) => (reading.kind === "locked" ? [reading.lockout] : [])));
+    this.#endedElsewhere.add(this.#read().filter(({ path }) => !this.#isOurs(path)));
     if (this.#current !== undefined) this.#ended.push(this.#current.incident);
     this.#ended.splice(0, this.#ended.length - MAX_ENDED);
     this.#current = undefined;
@@ -253,14 +247,14 @@ export class LockoutStore {
   }
 
   /** Every place where the lockout may be, the most certain first. */
-  #read(): readonly Copy[] {
+  #read(): readonly LockoutCopy[] {
     const { inherited, shared } = this.#deps;
     return [this.#slot, ...this.#files, ...inherited, ...shared].map((path) => ({ path, reading: this.#readAt(path) }));
   }
 
   #readAt(path: string): LockoutReading {
     const reading = readLockoutFile(path);
-    const isOver = reading.kind === "locked" && !this.#isOurs(path) && this.#endedElsewhere.has(reading.lockout);
+    const isOver = !this.#isOurs(path) && this.#endedElsewhere.has({ path, reading });
     return isOver ? { kind: "absent" } : reading;
   }
 
@@ -270,7 +264,7 @@ export class LockoutStore {
   }
 
   /** The gravest of what the copies say; one that does not say what it holds locks as well. */
-  #judge(copies: readonly Copy[]): Lockout | undefined {
+  #judge(copies: readonly LockoutCopy[]): Lockout | undefined {
     const { onTrouble, plan } = this.#deps;
     const readings = copies.map(({ reading }) => reading);
     const { held, elsewhere } = lockoutsOn(plan.account, readings);

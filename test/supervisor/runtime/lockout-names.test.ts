@@ -185,3 +185,32 @@ test("LockoutStore is not locked again by what a person has ended for it, as lon
   storeOf(first, second).end("residual");
   expect(start().current).toMatchObject({ incident: "forfirst", outcome: "residual" });
 });
+
+test.each([
+  ["that is damaged", "{"],
+  ["of a newer release", '{"version":2}'],
+])(
+  "LockoutStore is not locked again by a file of another bot %s once a person has ended that, and leaves it there",
+  (what, text) => {
+    const [first, second] = plansIn(`unread ${what}`);
+    const { lockout } = first.files;
+    writeFileSync(lockout, text);
+    const start = (): LockoutStore =>
+      new LockoutStore({
+        plan: second,
+        clock: systemClock,
+        inherited: [],
+        shared: filesOf(first),
+        newIncident: () => "forsecond",
+        onTrouble: () => {},
+      });
+    const armed = start();
+    expect(armed.current).toMatchObject({ outcome: "lockDamaged" });
+    expect(start().current).toMatchObject({ outcome: "lockDamaged" });
+    armed.remove();
+    expect(start().current).toBeUndefined();
+    expect(readFileSync(lockout, "utf8")).toBe(text);
+    writeFileSync(lockout, `${text} `);
+    expect(start().current).toMatchObject({ outcome: "lockDamaged" });
+  },
+);
