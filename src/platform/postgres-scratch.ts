@@ -40,6 +40,8 @@ const SETTINGS: Readonly<Record<string, string>> = {
   autovacuum: "off",
   shared_preload_libraries: "",
   session_preload_libraries: "",
+  // In the folder, with which it goes: in /dev/shm, as usual, a server that is killed leaves a MiB of the machine's memory until it boots.
+  dynamic_shared_memory_type: "mmap",
   // A container's /dev/shm may be small.
   max_parallel_workers_per_gather: "0",
   max_parallel_maintenance_workers: "0",

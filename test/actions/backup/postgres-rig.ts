@@ -59,6 +59,8 @@ export class PgServer {
       "listen_addresses=",
       `unix_socket_directories=${this.folder}`,
       "fsync=off",
+      // What is killed leaves nothing in /dev/shm.
+      "dynamic_shared_memory_type=mmap",
       "wal_level=replica",
       "logging_collector=off",
       "log_destination=stderr",
