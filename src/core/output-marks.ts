@@ -83,14 +83,35 @@ export function thinMarks(marks: readonly OutputMark[]): readonly OutputMark[] {
   return marks.filter((mark) => kept.has(mark));
 }
 
-/** The part of the stream that start number `generation` wrote; `undefined` when no mark of it is kept. */
+/** The stream as it is now. */
+interface Stream {
+  readonly segments: readonly Segment[];
+  readonly end: number;
+}
+
+/**
+ * The part of the stream that start number `generation` wrote; `undefined` when no mark of it is kept, or somebody has emptied the file since it
+ * ended. Of a start during which it was emptied, what it wrote since.
+ */
 export function rangeOfRun(
-  marks: readonly RunMark[],
+  marks: readonly OutputMark[],
   generation: number,
+  { segments, end }: Stream,
 ): { readonly from: number; readonly to: number | undefined } | undefined {
-  const at = marks.findLastIndex((mark) => mark.generation === generation);
+  const at = marks.findLastIndex((mark) => "generation" in mark && mark.generation === generation);
   const mark = marks[at];
-  return mark === undefined ? undefined : { from: mark.offset, to: marks[at + 1]?.offset };
+  if (mark === undefined) return undefined;
+  const next = marks.findIndex((each, index) => index > at && "generation" in each);
+  const to = marks[next]?.offset;
+  const offsets = [...marks.map(({ offset }) => offset), end];
+  const over = to === undefined ? offsets.length : next + 1;
+  if (to !== undefined && offsets.slice(over).some((offset) => offset < to)) return undefined;
+  const fallen = offsets.slice(at, over).filter((offset) => offset < mark.offset);
+  if (fallen.length === 0) return { from: mark.offset, to };
+  // The file goes on where the last rotation before that ended.
+  const least = Math.min(...fallen);
+  const ends = segments.map(({ start, bytes }) => start + bytes).filter((each) => each <= least);
+  return { from: Math.max(0, ...ends), to };
 }
 
 /**
@@ -98,9 +119,10 @@ export function rangeOfRun(
  * that is not later. Shows rather too much than too little: a clock that was set back repeats times, and then the first of them
  * counts; 0 when nothing that old is known.
  */
-export function offsetSince(marks: readonly OutputMark[], segments: readonly Segment[], since: string): number {
+export function offsetSince(marks: readonly OutputMark[], { segments, end }: Stream, since: string): number {
   // Where the offsets fall, somebody has emptied or removed the file: older marks are of a stream that is gone.
-  const fell = marks.findLastIndex(({ offset }, at) => offset < (marks[at - 1]?.offset ?? 0));
+  const offsets = [...marks.map(({ offset }) => offset), end];
+  const fell = offsets.findLastIndex((offset, at) => offset < (offsets[at - 1] ?? 0));
   const valid = marks.slice(Math.max(fell, 0));
   const next = valid.findIndex(({ at }) => at > since);
   const before = valid[(next === -1 ? valid.length : next) - 1]?.offset ?? 0;
@@ -109,6 +131,6 @@ export function offsetSince(marks: readonly OutputMark[], segments: readonly Seg
   const ends = segments
     .filter(({ name, at }) => at <= since && !name.endsWith("-rest"))
     .map(({ start, bytes }) => start + bytes)
-    .filter((end) => end <= limit);
+    .filter((each) => each <= limit);
   return Math.max(before, ...ends);
 }

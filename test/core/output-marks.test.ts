@@ -37,9 +37,28 @@ test("parseOutputMarks() reads starts and times, and parseRunMarks() the starts 
 });
 
 test("rangeOfRun() ends where the next start begins, and the last one has no end yet", () => {
-  expect(rangeOfRun(parseRunMarks(text), 2)).toEqual({ from: 25, to: 44 });
-  expect(rangeOfRun(parseRunMarks(text), 3)).toEqual({ from: 44, to: undefined });
-  expect(rangeOfRun(parseRunMarks(text), 4)).toBeUndefined();
+  const stream = { segments, end: 60 };
+  expect(rangeOfRun(marks, 2, stream)).toEqual({ from: 25, to: 44 });
+  expect(rangeOfRun(marks, 3, stream)).toEqual({ from: 44, to: undefined });
+  expect(rangeOfRun(marks, 4, stream)).toBeUndefined();
+});
+
+const start = (generation: number, offset: number): OutputMark => ({ v: 1, generation, at: "", offset });
+const timed = (offset: number): OutputMark => ({ v: 1, at: "", offset });
+
+test("rangeOfRun() shows what a start has written since somebody emptied the file", () => {
+  const begun = [start(1, 0), start(2, 100), timed(150)];
+  const rest = { from: 40, to: undefined };
+  expect(rangeOfRun(begun, 2, { segments, end: 60 })).toEqual(rest);
+  expect(rangeOfRun([...begun, timed(60), timed(300)], 2, { segments, end: 400 })).toEqual(rest);
+  expect(rangeOfRun([...begun, start(3, 60)], 2, { segments, end: 400 })).toEqual({ from: 40, to: 60 });
+  expect(rangeOfRun(begun, 2, { segments: [], end: 60 })).toEqual({ from: 0, to: undefined });
+});
+
+test("rangeOfRun() knows nothing of a start that ended before the file was emptied", () => {
+  const begun = [start(1, 0), start(2, 100), timed(60), start(3, 200)];
+  expect(rangeOfRun(begun, 1, { segments, end: 300 })).toBeUndefined();
+  expect(rangeOfRun(begun, 3, { segments, end: 300 })).toEqual({ from: 200, to: undefined });
 });
 
 test.each([
@@ -49,21 +68,24 @@ test.each([
   ["after a mark of time", "2026-01-02T12:01:30.000Z", 33],
   ["after the last start", "2026-01-03T13:00:00.000Z", 44],
 ])("offsetSince() %s misses nothing that is newer", (_, since, offset) => {
-  expect(offsetSince(marks, segments, since)).toBe(offset);
+  expect(offsetSince(marks, { segments, end: 60 }, since)).toBe(offset);
 });
 
 const time = (at: string, offset: number): OutputMark => ({ v: 1, at: `2026-01-01T${at}:00.000Z`, offset });
 
 test("offsetSince() of a time that a clock set back has shown twice begins at the first of them", () => {
   const stepped = [time("12:00", 10), time("13:00", 20), time("12:10", 30), time("12:30", 40), time("14:00", 50)];
-  expect(offsetSince(stepped, [], "2026-01-01T12:40:00.000Z")).toBe(10);
-  expect(offsetSince(stepped, [], "2026-01-01T15:00:00.000Z")).toBe(50);
+  expect(offsetSince(stepped, { segments: [], end: 60 }, "2026-01-01T12:40:00.000Z")).toBe(10);
+  expect(offsetSince(stepped, { segments: [], end: 60 }, "2026-01-01T15:00:00.000Z")).toBe(50);
 });
 
 test("offsetSince() passes over marks of a file that was emptied since", () => {
   const emptied = [time("12:00", 0), time("12:01", 9_000), time("12:05", 40), time("12:06", 80)];
-  expect(offsetSince(emptied, [], "2026-01-01T12:03:00.000Z")).toBe(0);
-  expect(offsetSince(emptied, [], "2026-01-01T12:05:30.000Z")).toBe(40);
+  expect(offsetSince(emptied, { segments: [], end: 90 }, "2026-01-01T12:03:00.000Z")).toBe(0);
+  expect(offsetSince(emptied, { segments: [], end: 90 }, "2026-01-01T12:05:30.000Z")).toBe(40);
+  // In the minute since then, no mark tells.
+  expect(offsetSince(emptied, { segments: [], end: 30 }, "2026-01-01T12:06:30.000Z")).toBe(0);
+  expect(offsetSince(emptied, { segments, end: 35 }, "2026-01-03T12:06:30.000Z")).toBe(40);
 });
 
 test("offsetSince() with a mark each minute shows what was written since, and at most a minute more", () => {
@@ -80,7 +102,7 @@ test("offsetSince() with a mark each minute shows what was written since, and at
       });
       const minutes = Math.min(Math.floor(second / 60), ends.length);
       const known = ends[minutes - 1] ?? 0;
-      expect(offsetSince(noted, [], new Date(base + second * 1_000).toISOString())).toBe(known);
+      expect(offsetSince(noted, { segments: [], end }, new Date(base + second * 1_000).toISOString())).toBe(known);
     }),
   );
 });

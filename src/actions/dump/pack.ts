@@ -20,7 +20,7 @@ import { orderEvents } from "../../core/blackbox.ts";
 import { dumpManifestSchema, type DumpManifest } from "../../core/dump-manifest.ts";
 import { packJobSchema, type PackJob, type PackLine } from "../../core/dump-job.ts";
 import { roomWanted } from "../../core/dump.ts";
-import { parseRunMarks, rangeOfRun } from "../../core/output-marks.ts";
+import { parseOutputMarks, rangeOfRun } from "../../core/output-marks.ts";
 import { formatSize } from "../../core/size.ts";
 import { readStart, recordedStarts } from "../../platform/blackbox-files.ts";
 import { readTextIfExists, syncDir } from "../../platform/files.ts";
@@ -126,7 +126,7 @@ function addBlackbox(folder: DumpFolder, { blackbox }: PackJob, generation: numb
 async function outputOf({ output }: PackJob, generation: number): Promise<string | undefined> {
   const view = viewOutput(output);
   if (view.inode === undefined && view.end === 0) return undefined;
-  const range = rangeOfRun(parseRunMarks(readTextIfExists(output.runs, MAX_RUNS_BYTES) ?? ""), generation);
+  const range = rangeOfRun(parseOutputMarks(readTextIfExists(output.runs, MAX_RUNS_BYTES) ?? ""), generation, view);
   const to = Math.min(range?.to ?? view.end, view.end);
   const from = Math.max(range?.from ?? 0, to - OUTPUT_BYTES);
   const chunks: Buffer[] = [];

@@ -116,7 +116,7 @@ async function wholeLineAt(files: OutputFiles, { from, to, oldest, front }: Want
 }
 
 function rangeOf(view: OutputView, marks: readonly OutputMark[], { since }: Options): Wanting {
-  const wanted = since === undefined ? 0 : offsetSince(marks, view.segments, since.toISOString());
+  const wanted = since === undefined ? 0 : offsetSince(marks, view, since.toISOString());
   const oldest = oldestOf(view);
   const from = Math.min(Math.max(wanted, oldest), view.end);
   return { from, to: view.end, oldest, front: wanted < oldest ? "torn" : "any" };
@@ -124,8 +124,7 @@ function rangeOf(view: OutputView, marks: readonly OutputMark[], { since }: Opti
 
 /** Where the start's output is; `undefined` when all of it was pruned. */
 function rangeOfStart(view: OutputView, marks: readonly OutputMark[], run: number): Wanting | undefined {
-  const starts = marks.filter((mark) => "generation" in mark);
-  const found = rangeOfRun(starts, run);
+  const found = rangeOfRun(marks, run, view);
   if (found === undefined) return undefined;
   const oldest = oldestOf(view);
   const to = Math.min(found.to ?? view.end, view.end);

@@ -1,13 +1,6 @@
 /** Notes where a bot's output stands, for people who look back: at each start, and each minute in which the bot has written. */
 import { appendFileSync, existsSync, statSync } from "node:fs";
-import {
-  outputMarkLine,
-  parseOutputMarks,
-  rangeOfRun,
-  thinMarks,
-  type OutputMark,
-  type RunMark,
-} from "../../core/output-marks.ts";
+import { outputMarkLine, parseOutputMarks, thinMarks, type OutputMark, type RunMark } from "../../core/output-marks.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { readTail, replaceFile } from "../../platform/files.ts";
 
@@ -55,7 +48,7 @@ export class OutputNotes {
 
   /** Where a start of an earlier daemon began; 0 when no mark of it is kept. */
   beginOf(generation: number): number {
-    return rangeOfRun(this.#starts, generation)?.from ?? 0;
+    return this.#starts.findLast((mark) => mark.generation === generation)?.offset ?? 0;
   }
 
   get #starts(): readonly RunMark[] {

@@ -228,9 +228,10 @@ export class Output {
     const { config, files } = this.#deps.plan;
     const oldest = generation - config.output.keep;
     if (oldest > 0) removeIfThere(join(files.exits, `${oldest}.log`));
-    if (from >= to) return;
+    if (from === to) return;
     const view = viewOutput(this.#files);
-    const start = Math.max(from, view.liveStart, to - LAST_WORDS_BYTES);
+    // A file that ends before the start began was emptied since, and holds nothing older.
+    const start = Math.max(from > to ? 0 : from, view.liveStart, to - LAST_WORDS_BYTES);
     if (start >= to) return;
     const text = readLive(this.#files, view, start, to - start);
     if (text !== undefined) writeFileSync(join(files.exits, `${generation}.log`), text, { mode: 0o640 });

@@ -9,6 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  truncateSync,
   utimesSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -208,6 +209,19 @@ test("end() keeps nothing that the next start wrote", async () => {
   output.end(1);
   output.begin(2);
   appendFileSync(files.log, "two");
+  const path = join(files.exits, "1.log");
+  await until("the last words", () => existsSync(path));
+  expect(readFileSync(path, "utf8")).toBe("one");
+});
+
+test("end() keeps the last words of a start whose file somebody has emptied meanwhile", async () => {
+  appendFileSync(files.log, "from before");
+  const output = open();
+  output.begin(1);
+  appendFileSync(files.log, "gone");
+  truncateSync(files.log);
+  appendFileSync(files.log, "one");
+  output.end(1);
   const path = join(files.exits, "1.log");
   await until("the last words", () => existsSync(path));
   expect(readFileSync(path, "utf8")).toBe("one");
