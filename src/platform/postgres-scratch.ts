@@ -23,9 +23,13 @@ const MAX_LOG = 65_536;
 /**
  * Its life ends with our end of its standard input, however we end; the kernel takes it first when memory runs out. A shell
  * between us makes that so: it alone reaps the server, so that it never kills another's process.
+ * What has to end at once is told so (SIGQUIT: no checkpoint), again and again as a server that just begins does not hear it, and is
+ * killed only after some 10 s: what is killed leaves its segment of System V memory, and where all of the machine's 4 096 (shmmni) are
+ * taken no server of PostgreSQL starts.
  */
 const LEASH = `echo 1000 > /proc/$$/oom_score_adj; "$@" 2>&1 & exec > /dev/null 2>&1
-read -r word; if [ "$word" = stop ]; then kill -INT $!; else kill -9 $!; fi; wait $!`;
+read -r word; if [ "$word" = stop ]; then kill -INT $!; else turns=0
+while [ $turns -lt 600 ] && kill -QUIT $!; do [ $turns -lt 500 ] || kill -9 $!; sleep 0.02; turns=$((turns + 1)); done; fi; wait $!`;
 
 /** What a server on scratch must not have, whatever a restored folder asks for. */
 const SETTINGS: Readonly<Record<string, string>> = {
