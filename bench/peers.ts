@@ -51,7 +51,8 @@ export async function benchPeers(rig: Rig, options: Options): Promise<readonly R
 
 /** A program of this folder in C. */
 function compileC(rig: Rig, file: string): string {
-  const output = join(rig.folder, file.replace(/\.c$/, ""));
+  // Not under its bare name: there is a program in TypeScript of the same one.
+  const output = join(rig.folder, file.replace(/\.c$/, "-c"));
   const built = Bun.spawnSync(["cc", "-O2", "-o", output, join(import.meta.dirname, file)]);
   if (built.exitCode !== 0) throw new Error(`cannot compile ${file}: ${built.stderr.toString().trim()}`);
   return output;
