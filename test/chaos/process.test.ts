@@ -17,7 +17,7 @@ test.concurrent("supervisor stop kills a bot that ignores SIGTERM when its stopT
   await rig.run();
   const pid = await pidIn(rig, "pid");
   const stop = await rig.cli("stop", "bot");
-  expect(stop).toMatchObject({ code: 0, out: "bot stopped; it is stopped\n", err: "" });
+  expect(stop).toMatchObject({ code: 0, out: "bot stopped\n", err: "" });
   expect(stop.ms).toBeGreaterThan(700);
   expect(isLive(pid)).toBe(false);
   expect(await rig.bot()).toMatchObject({ state: "stopped", lastExit: { cause: "stopped", signal: "SIGKILL" } });

@@ -33,6 +33,9 @@ export async function runHook(hook: Hook, request: HookRequest): Promise<string 
     ...(hook === "preStop" ? { signal } : {}),
     clock,
   });
+  const isCut = result.kind === "timeout" || (result.kind === "exited" && result.signal !== null);
+  if (hook === "preStop" && signal.aborted && isCut)
+    return `hook preStop was cut short, as the bot had ended or its emergency does not wait${keepOutput(hook, result.output, plan.files.log)}`;
   return describe(hook, result, plan.files.log);
 }
 
