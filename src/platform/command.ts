@@ -1,6 +1,7 @@
 /** Runs a short command of the user's (exec probe, hook) to its end or its timeout; afterwards nothing of it is left running. */
 import type { Clock } from "./clock.ts";
 import { sleep } from "./clock.ts";
+import { holdBack } from "./process-limits.ts";
 import { signalName } from "./process-handle.ts";
 import { readStat } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
@@ -73,12 +74,14 @@ export async function runCommand(request: CommandRequest): Promise<CommandResult
 type Running = ReturnType<typeof start>;
 
 function start(request: CommandRequest, path: string, user: User | undefined) {
-  const { prefix, spawnOptions } = switchUser(user);
+  const { prefix: switching, spawnOptions } = switchUser(user);
+  const late = switching.length === 0 ? { env: request.env, step: [] } : holdBack(request.env);
+  const prefix = [...switching, ...late.step];
   const child = Bun.spawn({
     cmd: [...prefix, path, ...request.command.slice(1)],
     ...(prefix.length === 0 ? { argv0: request.command[0] ?? path } : {}),
     cwd: request.cwd,
-    env: { ...request.env },
+    env: { ...late.env },
     ...spawnOptions,
     detached: true,
     stdio: [request.stdin === undefined ? "ignore" : Buffer.from(request.stdin), "pipe", "pipe"],

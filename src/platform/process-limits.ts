@@ -60,9 +60,38 @@ export function limitPrefix(
     ...(openFiles === undefined ? [] : [`ulimit -n ${openFiles} || exit ${LIMITS}`]),
   ];
   if (steps.length === 0) return [];
-  const foreign = SHELL_VARIABLES.filter((name) => env[name] === undefined);
-  const script = [...steps, `unset ${foreign.join(" ")}`, 'exec "$@"'].join("\n");
+  const script = [...steps, forgetting(env), 'exec "$@"'].join("\n");
   return ["/bin/sh", "-c", script, "sh", ...procs];
+}
+
+/** What decides which code and data a program loads, whoever starts it: what ld.so(8) takes from no environment of a set-user-ID program. */
+const LOADER_VARIABLES =
+  /^(?:LD_\w*|GLIBC_TUNABLES|GCONV_PATH|GETCONF_DIR|HOSTALIASES|LOCALDOMAIN|LOCPATH|NIS_PATH|NLSPATH|RES_OPTIONS|RESOLV_HOST_CONF)$/;
+/** No variable of a config may have such a name. */
+const LATE_PREFIX = "SUPERVISOR_LATE_";
+
+/**
+ * `env` for programs that still have our rights and are followed by `step`, which gives the variables of the loader back: an environment
+ * file may be the bot's own, and a library that it names would run as root in setpriv(1). Mostly there are none, and no step.
+ */
+export function holdBack(env: Readonly<Record<string, string>>): {
+  readonly env: Readonly<Record<string, string>>;
+  readonly step: readonly string[];
+} {
+  const names = Object.keys(env).filter((name) => LOADER_VARIABLES.test(name));
+  if (names.length === 0) return { env, step: [] };
+  const entries = Object.entries(env).map(([name, value]) => [
+    names.includes(name) ? `${LATE_PREFIX}${name}` : name,
+    value,
+  ]);
+  const given = names.map((name) => `export ${name}="$${LATE_PREFIX}${name}"; unset ${LATE_PREFIX}${name}`);
+  const script = [...given, forgetting(env), 'exec "$@"'].join("\n");
+  return { env: Object.fromEntries(entries), step: ["/bin/sh", "-c", script, "sh"] };
+}
+
+/** What a shell has set by itself. */
+function forgetting(env: Readonly<Record<string, string>>): string {
+  return `unset ${SHELL_VARIABLES.filter((name) => env[name] === undefined).join(" ")}`;
 }
 
 function coreBlocks(bytes: number): string {

@@ -5,6 +5,7 @@ import { startTicksOf } from "./proc.ts";
 import type { ProcessId } from "./proc.ts";
 import { openOwnChild, signalName } from "./process-handle.ts";
 import type { ProcessHandle, SignalName } from "./process-handle.ts";
+import { holdBack } from "./process-limits.ts";
 import { findProgram, presumeProgram } from "./program.ts";
 import { botPids, ownPids } from "./subreaper.ts";
 import { switchUser } from "./user.ts";
@@ -108,7 +109,8 @@ function start(
 ): SpawnedChild {
   const { command, cwd, env, user, cgroup, onExit, before = [] } = request;
   const { prefix: switching, spawnOptions } = switchUser(user);
-  const prefix = [...before, ...switching];
+  const late = switching.length === 0 ? { env, step: [] } : holdBack(env);
+  const prefix = [...before, ...switching, ...late.step];
   let handle: ProcessHandle | undefined;
   let returned = false;
   const child = insideCgroup(cgroup, () =>
@@ -116,7 +118,7 @@ function start(
       cmd: [...prefix, path, ...command.slice(1)],
       ...(prefix.length === 0 ? { argv0: command[0] ?? path } : {}),
       cwd,
-      env,
+      env: late.env,
       ...spawnOptions,
       ...(cgroup === undefined ? {} : { cgroup }),
       detached: true,

@@ -1,5 +1,5 @@
 /** Short commands end in time, with all that they started, whatever they do with their pipes. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -97,6 +97,20 @@ test("runCommand() says what could not be started and leaves no child registered
   });
   expect(ownPids.size).toBe(0);
 });
+
+test.runIf(process.getuid?.() === 0)(
+  "runCommand() as a user keeps the loader's variables from what still has our rights",
+  async () => {
+    const notes = join(folder, "notes");
+    mkdirSync(notes);
+    chmodSync(folder, 0o755);
+    chmodSync(notes, 0o777);
+    const env = { PATH: "/usr/bin:/bin", LD_DEBUG: "statistics", LD_DEBUG_OUTPUT: join(notes, "ld") };
+    await run("true", { user: "nobody", cwd: "/", env });
+    const owners = new Set(readdirSync(notes).map((name) => statSync(join(notes, name)).uid));
+    expect([...owners]).toEqual([65_534]);
+  },
+);
 
 test.runIf(process.getuid?.() === 0)("runCommand() runs as the user", async () => {
   expect(await run("id -un", { user: "nobody", cwd: "/" })).toMatchObject({ kind: "exited", output: "nobody\n" });

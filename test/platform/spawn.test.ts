@@ -258,6 +258,36 @@ test.runIf(asRoot)(
   },
 );
 
+/** What the loader was told by a program's environment, it has written into files of whoever ran the program. */
+function loaderVariables(): { readonly env: Record<string, string>; readonly owners: () => readonly number[] } {
+  const notes = join(folder, "notes");
+  mkdirSync(notes);
+  chmodSync(notes, 0o777);
+  const env = { LD_DEBUG: "statistics", LD_DEBUG_OUTPUT: join(notes, "ld") };
+  return { env, owners: () => [...new Set(readdirSync(notes).map((name) => statSync(join(notes, name)).uid))] };
+}
+
+test.runIf(asRoot)(
+  "no variable of the loader acts on a program that still has our rights, and the child has it all the same",
+  async () => {
+    const user = lookupUser("nobody") ?? { uid: 0, gid: 0 };
+    const loader = loaderVariables();
+    const env = { PATH: "/usr/bin:/bin", ...loader.env, A: "x=y" };
+    const { ended } = started(["env"], { env, user, before: ["/bin/sh", "-c", 'exec "$@"', "sh"] });
+    await ended;
+    expect(loader.owners()).toEqual([user.uid]);
+    const seen = output()
+      .trim()
+      .split("\n")
+      .filter((line) => !/^(?:PWD|OLDPWD|SHLVL|_)=/.test(line));
+    expect(seen.toSorted()).toEqual(
+      Object.entries(env)
+        .map(([name, value]) => `${name}=${value}`)
+        .toSorted(),
+    );
+  },
+);
+
 test.runIf(asRoot)("spawnChild() without the right to change users says so instead of a crash loop", async () => {
   const script = `
     const { spawnChild } = await import("${new URL("../../src/platform/spawn.ts", import.meta.url).pathname}");
