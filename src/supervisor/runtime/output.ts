@@ -1,5 +1,5 @@
 /** A bot's output file as the daemon sees it: when it is rotated (in a worker), where each start began, what an ended one said last. */
-import { lstatSync, writeFileSync } from "node:fs";
+import { existsSync, lstatSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { rotationDue } from "../../core/output-log.ts";
 import { rotateLineSchema, type RotateJob, type RotateLine } from "../../core/rotate-job.ts";
@@ -226,8 +226,10 @@ export class Output {
 
   #keepLastWords(generation: number, from: number, to: number): void {
     const { config, files } = this.#deps.plan;
-    const oldest = generation - config.output.keep;
-    if (oldest > 0) removeIfThere(join(files.exits, `${oldest}.log`));
+    // Not the oldest alone: ends that nobody saw have left theirs, and fewer may be kept than before.
+    for (const name of existsSync(files.exits) ? readdirSync(files.exits) : [])
+      if (Number(/^(\d+)\.log$/.exec(name)?.[1] ?? Number.NaN) <= generation - config.output.keep)
+        removeIfThere(join(files.exits, name));
     if (from === to) return;
     const view = viewOutput(this.#files);
     // A file that ends before the start began was emptied since, and holds nothing older.

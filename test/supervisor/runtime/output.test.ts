@@ -202,6 +202,17 @@ test("end() keeps the last 64 KiB of each start, of as many as segments are kept
   expect(readFileSync(kept(5), "utf8")).toBe("5".repeat(65_536));
 });
 
+test("end() keeps no more starts than segments, also after ends that nobody saw and where fewer are to be kept than before", async () => {
+  for (const generation of [1, 2, 5, 7, 8]) appendFileSync(join(files.exits, `${generation}.log`), "x");
+  appendFileSync(join(files.exits, "mine.log"), "x");
+  const output = open();
+  output.begin(9);
+  appendFileSync(files.log, "nine");
+  output.end(9);
+  await until("the last words", () => existsSync(join(files.exits, "9.log")));
+  expect(readdirSync(files.exits).toSorted()).toEqual(["7.log", "8.log", "9.log", "mine.log"]);
+});
+
 test("end() keeps nothing that the next start wrote", async () => {
   const output = open();
   output.begin(1);
