@@ -4,6 +4,11 @@ const SEGMENT = /^([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})$/;
 /** The lower half counts up to 4 GiB. */
 const HALF_BYTES = 2 ** 32;
 
+/** Name of the replication slot that keeps the WAL of a target at its server until it is archived. */
+export function slotName(target: string): string {
+  return `supervisor_${target.replaceAll("-", "_")}`;
+}
+
 export interface WalSegment {
   readonly name: string;
   readonly timeline: number;

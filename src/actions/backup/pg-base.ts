@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, openSync, closeSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Manifest } from "../../core/backup-manifest.ts";
+import { slotName } from "../../core/wal.ts";
 import { giveAway, ScratchServer, scratchUser } from "../../platform/postgres-scratch.ts";
 import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
 import { bulkOutputOf } from "../../platform/program-bulk.ts";
@@ -18,11 +19,6 @@ import { openSession, placeOf, sizeOf, withSession, type PostgresTarget } from "
 import type { Captured, CaptureContext, Prover, Source } from "./source.ts";
 
 const BASE_NAME = "base.tar";
-
-/** Name of the replication slot that keeps the WAL of a target until it is archived. */
-export function slotName(target: string): string {
-  return `supervisor_${target.replaceAll("-", "_")}`;
-}
 
 export interface BaseTarget extends PostgresTarget {
   readonly name: string;

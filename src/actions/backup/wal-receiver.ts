@@ -2,13 +2,12 @@
 import type { BackupLine, JobTarget } from "../../core/backup-job.ts";
 import { reserveBytes } from "../../core/backup-room.ts";
 import { formatSize } from "../../core/size.ts";
-import { endOfSegment } from "../../core/wal.ts";
+import { endOfSegment, slotName } from "../../core/wal.ts";
 import { judgeWalRoom, segmentsUntilFull, walFloorBytes, type WalRoom } from "../../core/wal-room.ts";
 import { sleep, type Clock } from "../../platform/clock.ts";
 import { diskFree } from "../../platform/machine.ts";
 import { connectionEnv, majorOf, postgresProgram } from "../../platform/postgres-tools.ts";
 import { lastLines } from "../../platform/program-pipe.ts";
-import { slotName } from "./pg-base.ts";
 import { placeOf } from "./postgres.ts";
 import type { WalArchive } from "./wal-archive.ts";
 

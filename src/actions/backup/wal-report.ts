@@ -1,11 +1,10 @@
 /** What the worker that archives WAL tells each few seconds: what is not here yet, what is missing for good, and until when everything can be recovered. */
 import { statSync } from "node:fs";
 import type { BackupLine } from "../../core/backup-job.ts";
-import { countGaps, type WalSegment } from "../../core/wal.ts";
+import { countGaps, type WalSegment, slotName } from "../../core/wal.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { quoteText, type PsqlSession } from "../../platform/psql.ts";
 import { Failure } from "./failure.ts";
-import { slotName } from "./pg-base.ts";
 import type { Repository } from "./repository.ts";
 import type { WalArchive } from "./wal-archive.ts";
 

@@ -18,6 +18,7 @@ import {
 } from "./backup-run.ts";
 import type { LoadedConfig } from "./config/load.ts";
 import { remoteOf } from "./copies.ts";
+import { LeftSlots } from "./left-slots.ts";
 
 /** Pause before a worker that has ended is begun again, ms: doubled each time, and the first again after a good hour. */
 const FIRST_PAUSE_MS = 2_000;
@@ -45,12 +46,14 @@ interface Keeper {
 
 export class WalArchives {
   readonly #deps: WalDeps;
+  readonly #slots: LeftSlots;
   #loaded: LoadedConfig;
   #keepers: readonly Keeper[] = [];
 
   constructor(deps: WalDeps) {
     this.#deps = deps;
     this.#loaded = deps.loaded;
+    this.#slots = new LeftSlots(deps.loaded.dirs.stateDir, deps.say);
   }
 
   /** Goes by this config from here on: every worker is ended, and those that are wanted begin anew. */
@@ -70,6 +73,12 @@ export class WalArchives {
       wal: undefined,
       said: "",
     }));
+    this.#slots.adopt(places.flatMap((place) => this.#slotOf(place)));
+  }
+
+  #slotOf({ target }: Place): readonly { readonly target: string; readonly url: string }[] {
+    const config = this.#loaded.config.backups?.targets[target];
+    return config?.kind === "postgres" ? [{ target, url: config.url }] : [];
   }
 
   /** Ends every worker; the server keeps the WAL from there on. Never throws. */
@@ -114,6 +123,7 @@ export class WalArchives {
   async #follow(keeper: Keeper): ReturnType<typeof runDeed> {
     const { clock, onLost, say } = this.#deps;
     const { place } = keeper;
+    for (const slot of this.#slotOf(place)) this.#slots.began(slot);
     try {
       return await runDeed(
         "archive-wal",
