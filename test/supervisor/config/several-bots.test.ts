@@ -67,6 +67,18 @@ describe("LOG_FILE", () => {
   });
 });
 
+test("emergencyFile must be no file that is there for another reason", () => {
+  const wrong = (head: string, path: string, what: string, line = 1): void => {
+    const message = `${path} ${what}, and would close every bot; name a file that nothing else makes`;
+    expect(folder.mistakes(`${head}${botWith()}`)).toEqual([`bot.yaml:${line}: emergencyFile: ${message}`]);
+  };
+  const output = join(folder.dir, ".supervisor/log/a.log");
+  wrong(`emergencyFile: ${output}\n`, output, 'holds the output of the bot "a"');
+  wrong("emergencyFile: bot.yaml\n", join(folder.dir, "bot.yaml"), "is this config");
+  wrong("logFile: own.log\nemergencyFile: ./own.log\n", join(folder.dir, "own.log"), "is the logFile", 2);
+  expect(folder.mistakes(`logFile: own.log\nemergencyFile: close-all\n${botWith()}`)).toEqual([]);
+});
+
 /** The address of `http` in a config that begins with `head`. */
 function listen(env: Readonly<Record<string, string>>, head = ""): string | undefined {
   return folder.load(head + botWith(), env).config.http?.listen;

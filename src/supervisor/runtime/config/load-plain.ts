@@ -13,7 +13,7 @@ import type { ReadOptions } from "./read.ts";
 import { listenersError, outputErrors } from "./rules.ts";
 import type { ConfigInput } from "./schema.ts";
 import { withShortTimeouts } from "./short-timeouts.ts";
-import { logFileError, withVariables } from "./variables.ts";
+import { emergencyFileError, logFileError, withVariables } from "./variables.ts";
 
 /** Largest config read here, bytes; a larger one is for the loader to judge. */
 const MAX_CONFIG_BYTES = 1_048_576;
@@ -34,6 +34,7 @@ export function loadPlain({ file, env, cwd = process.cwd() }: ReadOptions): Load
     names.length === 0 ||
     socketPathError(dirs.runtimeDir, names) !== undefined ||
     logFileError(root, dirs, located.file, names) !== undefined ||
+    emergencyFileError(root, dirs, located.file, names) !== undefined ||
     listenersError(root) !== undefined ||
     outputErrors(root).length > 0 ||
     targetBotErrors(root).length > 0;

@@ -13,7 +13,7 @@ import { configSchema } from "./schema.ts";
 import { withShortTimeouts } from "./short-timeouts.ts";
 import type { ConfigSource } from "./source.ts";
 import type { Environment } from "./substitute.ts";
-import { logFileError, withVariables } from "./variables.ts";
+import { emergencyFileError, logFileError, withVariables } from "./variables.ts";
 
 export type { BotConfig, BotProbe, Config } from "./complete.ts";
 export type { Dirs } from "./paths.ts";
@@ -55,6 +55,8 @@ export function loadConfig(options: ReadOptions): LoadedConfig {
   if (socketError !== undefined) issues.push(issueAt(["runtimeDir"], socketError));
   const logError = logFileError(source.root, dirs, located.file, botNames(source.root) ?? []);
   if (logError !== undefined) issues.push(issueAt(["logFile"], logError));
+  const fileError = emergencyFileError(source.root, dirs, located.file, botNames(source.root) ?? []);
+  if (fileError !== undefined) issues.push(issueAt(["emergencyFile"], fileError));
   const listenError = listenersError(source.root);
   if (listenError !== undefined) issues.push(issueAt(["metrics", "listen"], listenError));
   for (const { path, message } of outputErrors(source.root)) issues.push(issueAt(path, message, "key"));

@@ -111,3 +111,22 @@ export function logFileError(root: unknown, dirs: Dirs, file: string, bots: read
   const bot = bots.find((name) => join(dirs.logDir, `${name}.log`) === path);
   return bot === undefined ? undefined : `${path} holds the output of the bot "${bot}"; name another file`;
 }
+
+/** What is wrong with `emergencyFile`: a file that is there for another reason would close the positions of every bot, and be removed. */
+export function emergencyFileError(
+  root: unknown,
+  dirs: Dirs,
+  file: string,
+  bots: readonly string[],
+): string | undefined {
+  const [emergencyFile, logFile] = [valueAt(root, ["emergencyFile"]), valueAt(root, ["logFile"])];
+  if (typeof emergencyFile !== "string") return undefined;
+  const path = resolve(dirname(file), emergencyFile);
+  const bot = bots.find((name) => join(dirs.logDir, `${name}.log`) === path);
+  const isLog = typeof logFile === "string" && resolve(dirname(file), logFile) === path;
+  const what =
+    path === file ? "is this config" : isLog ? "is the logFile" : bot && `holds the output of the bot "${bot}"`;
+  return what === undefined
+    ? undefined
+    : `${path} ${what}, and would close every bot; name a file that nothing else makes`;
+}
