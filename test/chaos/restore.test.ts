@@ -1,6 +1,6 @@
 /** Restores on the compiled binary: the daemon stops and starts the bot, and ends what a kill has broken off before any bot starts. */
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { generateX25519Identity, identityToRecipient } from "age-encryption";
 import { expect, test } from "vitest";
@@ -294,4 +294,19 @@ test.concurrent("a restore backs up what is there first, and one that cannot be 
   rmSync(rig.path("bot.db"));
   expect(await rig.cli("restore", "state", "--yes")).toMatchObject({ code: 0, err: "" });
   expect(await rig.cli("restore", "state", "--table", "orders", "--no-backup", "--yes")).toMatchObject({ code: 2 });
+});
+
+test.concurrent("what the disk does not take of a reconciliation is said to the bot and to a person, and the bot is held to little", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } } });
+  // No file, so that it can be neither read nor removed.
+  mkdirSync(rig.state("bots/bot/restored.json/x"), { recursive: true });
+  await rig.run();
+  await rig.botIn("running");
+  const said = await fetch("http://bot/v1/reconciled", { method: "POST", unix: rig.state("run/bots/bot.sock") });
+  expect(said.status).toBe(500);
+  const message = expect.stringMatching(/^cannot note that the records agree with the account: .*restored\.json/);
+  expect(await said.json()).toEqual({ error: { code: "notNoted", message } });
+  const armed = await rig.cli("arm", "bot", "--reason", "looked");
+  expect(armed).toMatchObject({ code: 1, err: expect.stringMatching(/^cannot arm bot: .*restored\.json/) });
+  expect(levelFile(rig)).toBe("minimal");
 });

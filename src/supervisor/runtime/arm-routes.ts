@@ -3,7 +3,7 @@ import { retriesByItself } from "../../core/ladder.ts";
 import { preflightTrouble } from "../../core/preflight.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { lockHolder, tryLockThere } from "../../platform/lock.ts";
-import { armBody, json, leavingRefusal, readBody, refuse } from "./api.ts";
+import { armBody, json, leavingRefusal, notNoted, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { closingRefusal } from "./emergency-routes.ts";
 import { isClosing } from "./live-plan.ts";
@@ -102,7 +102,12 @@ function armUnlocked(bot: Bot, reason: string): Response {
         ? {}
         : { hint: `it is kept down: ${bot.turn.keptDown}; to start it: supervisor start ${name}` }),
     });
-  bot.reconciled(`a person: ${reason}`);
+  const why = notNoted(() => bot.reconciled(`a person: ${reason}`));
+  if (why !== undefined)
+    return refuse(500, {
+      code: "notNoted",
+      message: `cannot arm ${name}: it cannot be noted that its records agree: ${why}`,
+    });
   return json({ bot: name, state: kind, started: kind === "running", reconciled: true });
 }
 

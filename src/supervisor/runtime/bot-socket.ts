@@ -6,7 +6,17 @@ import type { Server } from "bun";
 import { spendRestart, type RestartLog } from "../../core/budget.ts";
 import { plainText } from "../../core/plain-text.ts";
 import type { Clock } from "../../platform/clock.ts";
-import { heartbeatBody, json, MAX_BODY_BYTES, noAddress, pathOf, readBody, refuse, refuseBroken } from "./api.ts";
+import {
+  heartbeatBody,
+  json,
+  MAX_BODY_BYTES,
+  noAddress,
+  notNoted,
+  pathOf,
+  readBody,
+  refuse,
+  refuseBroken,
+} from "./api.ts";
 import type { Bot } from "./bot.ts";
 
 /** Longest text of an event that a bot posts, characters. */
@@ -69,6 +79,8 @@ function serve(bot: Bot, clock: Clock): Server<undefined> {
     unix: bot.plan.files.socket,
     maxRequestBodySize: MAX_BODY_BYTES,
     fetch: (request) => answer(bot, allowance, request),
+    // Without one the runtime sends a page of its own, and puts a stack trace on our standard error.
+    error: (error) => refuse(500, { code: "internal", message: `internal error: ${error.message}` }),
   });
 }
 
@@ -114,7 +126,9 @@ async function takeHeartbeat(bot: Bot, request: Request): Promise<Response> {
 async function takeReconciled(bot: Bot, request: Request): Promise<Response> {
   const broken = await refuseBroken(request);
   if (broken !== undefined) return broken;
-  if (bot.restored.unreconciled) bot.reconciled("the bot");
+  const why = bot.restored.unreconciled ? notNoted(() => bot.reconciled("the bot")) : undefined;
+  if (why !== undefined)
+    return refuse(500, { code: "notNoted", message: `cannot note that the records agree with the account: ${why}` });
   return json({ level: bot.level });
 }
 
