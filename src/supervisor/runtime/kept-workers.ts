@@ -48,7 +48,7 @@ const LOOKS = 360;
 /** A worker that is gone and has written nothing of it. */
 const NO_WORD: DeedEnd = {
   code: BACKUP_EXIT.space,
-  failure: "the worker was ended by somebody else, and left no word of how far it was",
+  failure: "the worker left no word of how it ended: it was killed, or the disk did not take its record",
   killed: "signal",
 };
 

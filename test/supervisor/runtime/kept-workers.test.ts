@@ -152,7 +152,7 @@ test("Backups counts a worker that was left and that somebody else kills as a fa
   expect(backups.status()).toMatchObject([{ running: true }]);
   process.kill(pid, "SIGKILL");
   await until("it is missed", () => said.length > 1);
-  const failure = `the worker was ended by somebody else, and left no word of how far it was (pid ${pid}, at work since `;
+  const failure = `the worker left no word of how it ended: it was killed, or the disk did not take its record (pid ${pid}, at work since `;
   expect(said[1]).toContain(`alert cannot back up killed in local: ${failure}`);
   expect(readRecord(loaded.dirs.stateDir, place)).toMatchObject({
     failuresInRow: 1,
