@@ -124,6 +124,7 @@ export class Rig implements AsyncDisposable {
   #runtimeDir = this.state("run");
   /** Short names of all that it was configured to be. */
   readonly #installations = new Set<string>();
+  readonly #daemonPids: number[] = [];
   #daemon: Daemon | undefined;
 
   constructor({ bots, config, env, hideCgroups = false, uptimeSeconds, binary }: RigOptions = {}) {
@@ -196,6 +197,7 @@ export class Rig implements AsyncDisposable {
     });
     closeSync(fd);
     this.#daemon = { pid: child.pid, exited: child.exited };
+    this.#daemonPids.push(child.pid);
     return this.#daemon;
   }
 
@@ -293,6 +295,7 @@ export class Rig implements AsyncDisposable {
     const left = unstopped === undefined ? processesIn(this.folder).length : 0;
     const lines = await endProcessesIn(this.folder);
     this.#removeCgroups();
+    this.#removeClocks();
     rmSync(this.folder, { recursive: true, force: true });
     if (unstopped !== undefined) throw unstopped;
     if (left > 0) throw new Error(`the test left processes behind:\n${lines.join("\n")}`);
@@ -305,6 +308,13 @@ export class Rig implements AsyncDisposable {
     for (const name of readdirSync(base))
       if (/^(bot|close)-/.test(name) && this.#installations.has(name.split("-").at(-1) ?? ""))
         removeCgroup(join(base, name));
+  }
+
+  /** What libfaketime shares with the children of a daemon that it shows another time: a daemon ends without running its exit handlers. */
+  #removeClocks(): void {
+    for (const pid of this.#daemonPids)
+      for (const name of [`faketime_shm_${pid}`, `sem.faketime_sem_${pid}`])
+        rmSync(join("/dev/shm", name), { force: true });
   }
 }
 

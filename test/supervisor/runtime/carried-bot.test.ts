@@ -11,6 +11,7 @@ import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
 import { carriedBot } from "../../../src/supervisor/runtime/handover.ts";
 import { Journal } from "../../../src/supervisor/runtime/journal.ts";
 import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
+import { endJournal } from "../../harness/end-journal.ts";
 
 const carried: CarriedBot = {
   kind: "locked",
@@ -64,7 +65,7 @@ function rig(handed: Partial<CarriedBot>, lockout?: string) {
     },
     [Symbol.dispose]() {
       bot.shutDown();
-      journal.close();
+      endJournal(journal);
       rmSync(dir, { recursive: true, force: true });
     },
   };

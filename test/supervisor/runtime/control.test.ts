@@ -12,6 +12,7 @@ import { Journal } from "../../../src/supervisor/runtime/journal.ts";
 import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
 import { supervisorStatus } from "../../../src/supervisor/runtime/status.ts";
 import { reportOf } from "../../harness/report-sample.ts";
+import { endJournal } from "../../harness/end-journal.ts";
 
 const LOCKOUT = {
   version: 1,
@@ -132,7 +133,7 @@ function rig({ stopping = false, lockout, report, coming }: Partial<Shown> = {})
     journal,
     [Symbol.dispose]() {
       for (const [, bot] of made) bot.shutDown();
-      journal.close();
+      endJournal(journal);
       rmSync(dir, { recursive: true, force: true });
     },
   };

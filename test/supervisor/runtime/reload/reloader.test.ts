@@ -12,6 +12,7 @@ import { Journal } from "../../../../src/supervisor/runtime/journal.ts";
 import { watchMachine } from "../../../../src/supervisor/runtime/machine-watch.ts";
 import { Pulse } from "../../../../src/supervisor/runtime/pulse.ts";
 import { Reloader } from "../../../../src/supervisor/runtime/reload/reloader.ts";
+import { endJournal } from "../../../harness/end-journal.ts";
 
 const IDLE = { command: ["true"], autostart: false };
 
@@ -89,7 +90,7 @@ function rig(
       await fleet.shutDown();
       await fleet.closeSockets();
       umask.mockRestore();
-      journal.close();
+      endJournal(journal);
       rmSync(dir, { recursive: true, force: true });
     },
   };
@@ -118,7 +119,12 @@ test("Reloader.reload() keeps a bot that it cannot stop, which obeys again, and 
 
 test("Reloader.reload() replaces every bot also where one cannot be ended wholly, and says so", async () => {
   await using made = rig(["broken", "other"]);
-  made.bot("broken").shutDown = fail;
+  const broken = made.bot("broken");
+  const end = broken.shutDown.bind(broken);
+  broken.shutDown = () => {
+    end();
+    fail();
+  };
   made.configure({ broken: { ...IDLE, account: "moved" }, other: { ...IDLE, account: "new" } });
   const { bots } = await made.reloader.reload();
   expect(bots).toMatchObject([{ error: null }, { error: null }]);
