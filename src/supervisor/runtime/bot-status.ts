@@ -145,7 +145,7 @@ function probeStatus({ config, record, result, lastAt, latencyMs }: ProbeView): 
 
 function heartbeatOf(bot: Bot, nowMs: number): BotStatus["heartbeat"] {
   const facts = livingGeneration(bot)?.mailbox.facts;
-  const atMs = facts?.signs.heartbeatAtMs;
+  const atMs = facts?.beatAtMs;
   return {
     at: facts?.heartbeatAt?.toISOString() ?? null,
     ageSeconds: atMs === undefined ? null : Math.max(0, nowMs - atMs) / 1_000,

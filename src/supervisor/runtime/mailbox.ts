@@ -14,6 +14,8 @@ const STATUS_CHARS = 256;
 export interface BotFacts {
   readonly signs: LifeSigns;
   readonly heartbeatAt: Date | undefined;
+  /** Monotonic ms of the same; that of `signs` may lie ahead, by an extension. */
+  readonly beatAtMs: number | undefined;
   readonly status: string | undefined;
   /** `WATCHDOG_USEC` in ms: the bot's own period; 0 switches the watch off. */
   readonly watchdogMs: number | undefined;
@@ -27,6 +29,7 @@ export interface BotFacts {
 const noFacts: BotFacts = {
   signs: noLifeSigns,
   heartbeatAt: undefined,
+  beatAtMs: undefined,
   status: undefined,
   watchdogMs: undefined,
   triggered: false,
@@ -161,7 +164,8 @@ export class Mailbox {
   #beat(): void {
     const { clock, onNews } = this.#deps;
     const first = this.#facts.signs.heartbeatAtMs === undefined;
-    this.#set({ signs: noteHeartbeat(this.#facts.signs, clock.monotonicMs()), heartbeatAt: clock.wallTime() });
+    const beatAtMs = clock.monotonicMs();
+    this.#set({ signs: noteHeartbeat(this.#facts.signs, beatAtMs), heartbeatAt: clock.wallTime(), beatAtMs });
     this.#noteSign();
     if (first) onNews("heartbeat");
   }

@@ -47,6 +47,16 @@ test("Mailbox extends the heartbeat by at most ten times the configured timeout"
   expect(dueInMs()).toBe(50_000);
 });
 
+test("Mailbox does not take an extension for a heartbeat in what is shown of the bot", () => {
+  const { clock, mailbox, say } = rig(5_000);
+  say("EXTEND_TIMEOUT_USEC=8000000");
+  expect(mailbox.facts).toMatchObject({ heartbeatAt: undefined, beatAtMs: undefined });
+  say("WATCHDOG=1");
+  clock.advance(2_000);
+  say("EXTEND_TIMEOUT_USEC=8000000");
+  expect(mailbox.facts).toMatchObject({ heartbeatAt: expect.any(Date), beatAtMs: 0 });
+});
+
 test("Mailbox never shortens the time for a heartbeat by an extension", () => {
   const { say, dueInMs } = rig(5_000);
   say("WATCHDOG_USEC=7000000");
