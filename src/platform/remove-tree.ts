@@ -13,7 +13,9 @@ import {
   rmSync,
   type Dirent,
 } from "node:fs";
+import { lstat, open, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { sleep, systemClock } from "./clock.ts";
 
 /** Given back in one go, some 7 ms. */
 const STEP_BYTES = 16 * 1_024 ** 2;
@@ -27,6 +29,45 @@ const PAUSE_MS = 2;
 export function removeTree(path: string): void {
   for (const file of largeFiles(path)) shorten(file);
   rmSync(path, { recursive: true, force: true });
+}
+
+/**
+ * As `removeTree`, for a process that has other things to do meanwhile: what is large may take minutes, and each step of it is done
+ * beside them. Rejects with what cannot be removed.
+ */
+export async function removeTreeBeside(path: string): Promise<void> {
+  for await (const file of filesBelow(path)) await shortenBeside(file);
+  await rm(path, { recursive: true, force: true });
+}
+
+async function* filesBelow(path: string): AsyncGenerator<string> {
+  const isFolder = await lstat(path).then(
+    (stats) => stats.isDirectory(),
+    () => undefined,
+  );
+  if (isFolder === false) yield path;
+  if (isFolder !== true) return;
+  for (const name of await readdir(path).catch(() => [])) yield* filesBelow(join(path, name));
+}
+
+async function shortenBeside(path: string): Promise<void> {
+  try {
+    const { size, nlink } = await lstat(path);
+    if (size <= STEP_BYTES || nlink !== 1) return;
+    const file = await open(path, constants.O_WRONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      for (let bytes = size - STEP_BYTES; bytes > 0; bytes -= STEP_BYTES) {
+        // oxlint-disable-next-line no-await-in-loop -- Safe: one step after the other, and between two of them others get the disk.
+        await file.truncate(bytes);
+        // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
+        await sleep(systemClock, PAUSE_MS);
+      }
+    } finally {
+      await file.close();
+    }
+  } catch {
+    // It is only slower without.
+  }
 }
 
 /** Links are not followed. What cannot be read is for the removal itself to name. */

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { removeTree } from "../../src/platform/remove-tree.ts";
+import { removeTree, removeTreeBeside } from "../../src/platform/remove-tree.ts";
 
 const root = mkdtempSync(join(tmpdir(), "remove-tree-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -67,4 +67,21 @@ test("removeTree() follows no link to a file or a folder", () => {
   removeTree(folder);
   expect(existsSync(folder)).toBe(false);
   expect(statSync(join(elsewhere, "below", "large")).size).toBe(LARGE.length);
+});
+
+test("removeTreeBeside() removes folders, large files and small ones, and lets the process do other things meanwhile", async () => {
+  const folder = tree("beside");
+  writeFileSync(join(folder, "small"), "small");
+  const other = join(root, "beside-other-name");
+  linkSync(join(folder, "small"), other);
+  symlinkSync(tree("beside-linked-to"), join(folder, "link"));
+  let turns = 0;
+  const timer = setInterval(() => (turns += 1), 1);
+  await removeTreeBeside(folder);
+  clearInterval(timer);
+  expect(existsSync(folder)).toBe(false);
+  expect(readFileSync(other, "utf8")).toBe("small");
+  expect(statSync(join(root, "beside-linked-to", "below", "large")).size).toBe(LARGE.length);
+  expect(turns).toBeGreaterThan(1);
+  await removeTreeBeside(folder);
 });

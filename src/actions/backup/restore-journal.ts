@@ -21,6 +21,7 @@ import type { Clock } from "../../platform/clock.ts";
 import { ensureDir, readTextIfExists, syncDir, writeFileAtomic } from "../../platform/files.ts";
 import { holdersOf } from "../../platform/holders.ts";
 import { tryLock, type Lock } from "../../platform/lock.ts";
+import { removeTreeBeside } from "../../platform/remove-tree.ts";
 
 /** A journal names some dozen paths. */
 const MAX_JSON_BYTES = 1_024 ** 2;
@@ -72,11 +73,9 @@ export function openRestores(stateDir: string): readonly string[] {
     .map((name) => name.slice(0, -JOURNAL.length));
 }
 
-/** Ends what was broken off, and deletes what was kept long enough. Never throws for one of them. */
+/** Ends what was broken off. Never throws for one of them. */
 export function settleRestores(stateDir: string, clock: Clock): readonly Settled[] {
-  const settled = openRestores(stateDir).flatMap((target) => settleOne(stateDir, target, clock) ?? []);
-  sweepKept(stateDir, clock.wallTime());
-  return settled;
+  return openRestores(stateDir).flatMap((target) => settleOne(stateDir, target, clock) ?? []);
 }
 
 /** A restore that has not ended and holds a bot down. */
@@ -260,19 +259,28 @@ export function unmark(stateDir: string, { bots, id }: RestoreJournal): void {
   }
 }
 
-/** Deletes what was moved aside long enough ago; only folders that a restore has named. */
-function sweepKept(stateDir: string, now: Date): void {
-  const folder = restoresFolder(stateDir);
-  for (const name of existsSync(folder) ? readdirSync(folder).filter((each) => KEPT.test(each)) : []) {
+/**
+ * Deletes what was moved aside long enough ago, beside whatever the process has to do: it may be as large as all that was restored.
+ * Only folders that a restore has named. Never rejects.
+ */
+export async function deleteKept(stateDir: string, now: Date): Promise<void> {
+  for (const { kept, path } of filesDue(stateDir, now)) {
     try {
-      const path = join(folder, name);
-      const { aside, keepUntil, id, databases } = readKept(path);
-      if (databases !== undefined || Date.parse(keepUntil) > now.getTime()) continue;
-      for (const each of aside) if (basename(each) === asideName(id)) rmSync(each, { recursive: true, force: true });
+      // oxlint-disable-next-line no-await-in-loop -- Safe: one after the other, they share a disk.
+      for (const each of kept.aside) if (basename(each) === asideName(kept.id)) await removeTreeBeside(each);
       rmSync(path, { force: true });
     } catch {
-      // It is not readable, or its folder cannot be deleted: the next run tries again, and nothing depends on it.
+      // Its folder cannot be deleted: the next run tries again, and nothing depends on it.
     }
+  }
+}
+
+/** None where the state folder cannot be read. */
+function filesDue(stateDir: string, now: Date): readonly DueKept[] {
+  try {
+    return dueIn(stateDir, now).filter(({ kept }) => kept.databases === undefined);
+  } catch {
+    return [];
   }
 }
 
@@ -280,15 +288,25 @@ function readKept(path: string): Kept {
   return keptSchema.parse(parsed(readTextIfExists(path, MAX_JSON_BYTES)));
 }
 
+interface DueKept {
+  readonly kept: Kept;
+  readonly path: string;
+}
+
 /** What restores of databases have moved aside long enough ago, with the file that remembers it. */
-export function dueKept(stateDir: string, now: Date): readonly { readonly kept: Kept; readonly path: string }[] {
+export function dueKept(stateDir: string, now: Date): readonly DueKept[] {
+  return dueIn(stateDir, now).filter(({ kept }) => kept.databases !== undefined);
+}
+
+/** What is not readable is not due. */
+function dueIn(stateDir: string, now: Date): readonly DueKept[] {
   const folder = restoresFolder(stateDir);
   const names = existsSync(folder) ? readdirSync(folder).filter((each) => KEPT.test(each)) : [];
   return names.flatMap((name) => {
     const path = join(folder, name);
     try {
       const kept = readKept(path);
-      return kept.databases !== undefined && Date.parse(kept.keepUntil) <= now.getTime() ? [{ kept, path }] : [];
+      return Date.parse(kept.keepUntil) <= now.getTime() ? [{ kept, path }] : [];
     } catch {
       return [];
     }

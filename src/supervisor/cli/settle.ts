@@ -1,6 +1,6 @@
 /** Ends restores that were broken off, as every command on backups does first, and says so. */
 import { startBots } from "../../actions/backup/restore-bots.ts";
-import { serverWork, settleRestores } from "../../actions/backup/restore-journal.ts";
+import { deleteKept, serverWork, settleRestores } from "../../actions/backup/restore-journal.ts";
 import { startServerOf } from "../../actions/backup/restore-server.ts";
 import { systemClock } from "../../platform/clock.ts";
 import { settleOnServer } from "../runtime/backup-run.ts";
@@ -38,6 +38,7 @@ export async function settleFirst(loaded: LoadedConfig, io: CliIo): Promise<void
       // oxlint-disable-next-line no-await-in-loop -- Safe: as above.
       await start(settled?.stopped ?? [], target);
     }
+    await deleteKept(dirs.stateDir, systemClock.wallTime());
   } catch (error) {
     io.err(`cannot look for restores that were broken off: ${error instanceof Error ? error.message : String(error)}`);
   }

@@ -10,7 +10,7 @@ import {
   recordDrill,
 } from "../../actions/backup/drill-record.ts";
 import { parseDrillRecord } from "./backup-lines.ts";
-import { sweepScratch } from "../../actions/backup/scratch.ts";
+import { sweepScratchBeside } from "../../actions/backup/scratch.ts";
 import { BACKUP_EXIT } from "../../core/backup-job.ts";
 import { dueAt, isOverdue, type ScheduleFacts } from "../../core/backup-schedule.ts";
 import {
@@ -223,7 +223,7 @@ export class Drills {
     this.#deps = deps;
     this.#loaded = deps.loaded;
     this.#share = deps.random();
-    if (deps.loaded.config.backups !== undefined) sweepScratch(scratchOf(deps.loaded));
+    if (deps.loaded.config.backups !== undefined) void sweepScratchBeside(scratchOf(deps.loaded));
   }
 
   adopt(loaded: LoadedConfig): void {

@@ -3,6 +3,7 @@
  * bot whose data is being replaced is not started meanwhile, by nobody.
  */
 import {
+  deleteKept,
   heldText,
   openRestoreOf,
   openRestores,
@@ -43,6 +44,7 @@ export class Restores {
   readonly #asking = new Set<string>();
   #said = "";
   #ticks = 0;
+  #deleting = false;
 
   constructor(deps: RestoresDeps) {
     this.#deps = deps;
@@ -97,6 +99,14 @@ export class Restores {
       void this.#startAgain(settled);
     }
     for (const target of serverWork(stateDir, clock.wallTime())) void this.#ask(target);
+    void this.#deleteKept();
+  }
+
+  async #deleteKept(): Promise<void> {
+    if (this.#deleting) return;
+    this.#deleting = true;
+    await deleteKept(this.#deps.stateDir, this.#deps.clock.wallTime());
+    this.#deleting = false;
   }
 
   /** A worker asks the server, which may take its time: the bots wait. */

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import {
   heldText,
   openRestoreOf,
+  deleteKept,
   settleRestores,
   type OpenRestore,
 } from "../../../src/actions/backup/restore-journal.ts";
@@ -20,15 +21,15 @@ const later = (days: number) => ({
   wallTime: () => new Date(systemClock.wallTime().getTime() + days * DAY_MS),
 });
 
-test("settleRestores() deletes what was moved aside after 7 days, and not before", async () => {
+test("deleteKept() deletes what was moved aside after 7 days, and not before", async () => {
   using rig = new RestoreRig();
   rig.fill(10).close();
   expect(await rig.backUp(rig.job(rig.sqlite))).toBe(0);
   expect(await rig.restore(rig.restoreJob(rig.sqlite))).toBe(0);
   const [aside = ""] = rig.traces;
-  settleRestores(rig.stateDir, later(6));
+  await deleteKept(rig.stateDir, later(6).wallTime());
   expect(existsSync(join(rig.folder, aside))).toBe(true);
-  settleRestores(rig.stateDir, later(8));
+  await deleteKept(rig.stateDir, later(8).wallTime());
   expect(rig.traces).toEqual([]);
   expect(query(rig.database, "SELECT count(*) FROM orders")).toBe("10");
 });
