@@ -1,5 +1,5 @@
 /** The commands that run around a stop: `preStop` before the signal, `postStop` when nothing of the bot is left. */
-import { appendFileSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, writeFileSync } from "node:fs";
 import type { Hook } from "../../core/lifecycle-types.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { runCommand, type CommandResult } from "../../platform/command.ts";
@@ -51,9 +51,21 @@ function describe(hook: Hook, result: CommandResult, log: string): string | unde
 function keepOutput(hook: Hook, output: string, log: string): string {
   if (output === "") return "";
   try {
-    appendFileSync(log, `${hook}: ${output}\n`);
+    append(log, `${hook}: ${output}\n`);
     return "; its output is in the bot's log";
   } catch {
     return "; its output could not be kept";
+  }
+}
+
+/** A FIFO in the file's place would block us in open(2), or once it is full, and with us the watch of all bots. */
+function append(log: string, text: string): void {
+  const flags = constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK;
+  const fd = openSync(log, flags, 0o640);
+  try {
+    if (!fstatSync(fd).isFile()) throw new Error(`cannot append to ${log}: it is not a regular file`);
+    writeFileSync(fd, text);
+  } finally {
+    closeSync(fd);
   }
 }

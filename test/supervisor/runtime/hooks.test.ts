@@ -35,3 +35,11 @@ test("runHook() says how preStop failed by itself, and nothing of one that did n
   expect(await runHook("preStop", requestOf("exit 3", signal))).toBe("hook preStop failed: code 3");
   expect(await runHook("preStop", requestOf("exit 0", signal))).toBeUndefined();
 });
+
+test("runHook() is not held up by a FIFO in the place of the bot's log", async () => {
+  const { signal } = new AbortController();
+  const request = requestOf("echo said; exit 3", signal);
+  rmSync(request.plan.files.log, { force: true });
+  expect(Bun.spawnSync(["mkfifo", request.plan.files.log]).exitCode).toBe(0);
+  expect(await runHook("preStop", request)).toBe("hook preStop failed: code 3; its output could not be kept");
+});
