@@ -21,6 +21,14 @@ const LAST_WORDS_CHARS = 2_000;
 /** Time between two looks at something that is awaited, ms. */
 const LOOK_MS = 50;
 
+/**
+ * Ends the stage when the demo is killed, and our end of its standard input with it; also a bot whose daemon is dead by then. Takes the
+ * folder, the pids of daemon and exchange, and the command that ends such a bot.
+ */
+const LEASH = `trap '' INT TERM HUP; read -r word; [ "$word" = done ] && exit; folder=$1 daemon=$2 exchange=$3; shift 3
+kill $daemon; turns=0; while [ $turns -lt 200 ] && kill -0 $daemon; do sleep 0.1; turns=$((turns + 1)); done; [ $turns -lt 200 ] || kill -9 $daemon
+"$@"; kill $exchange; rm -rf "$folder"`;
+
 const paperStateSchema = z.object({
   positions: z.array(z.looseObject({ symbol: z.string(), side: z.string().optional(), amount: z.number() })),
   orders: z.array(z.unknown()),
@@ -55,6 +63,7 @@ export interface Stage {
 export async function setStage(port: number, exchange: PaperVenue): Promise<Stage> {
   const dir = mkdtempSync(join(tmpdir(), "supervisor-demo-"));
   const children: Bun.Subprocess[] = [];
+  let leash: Bun.Subprocess<"pipe", "ignore", "ignore"> | undefined;
   const strike = async (): Promise<void> => {
     for (const child of children.toReversed()) {
       child.kill("SIGTERM");
@@ -62,9 +71,10 @@ export async function setStage(port: number, exchange: PaperVenue): Promise<Stag
     }
     // A daemon that was killed, to see what becomes of its bot, has left that alive.
     const [, daemon] = children;
-    if (daemon !== undefined && daemon.exitCode !== 0)
-      await patiently(start(dir, "end-bots", ["__end-bots", "--config", join(dir, "supervisor.yaml")], {}));
+    if (daemon !== undefined && daemon.exitCode !== 0) await patiently(start(dir, "end-bots", endBots(dir), {}));
     rmSync(dir, { recursive: true, force: true });
+    void leash?.stdin.write("done\n");
+    await leash?.stdin.end();
   };
   try {
     const venueUrl = await startExchange(dir, { port, exchange }, children);
@@ -72,6 +82,7 @@ export async function setStage(port: number, exchange: PaperVenue): Promise<Stag
     writeConfig(dir, { exchange, venueUrl, crashFile });
     const place = placeOf(dir);
     const daemon = startDaemon(dir, children);
+    leash = holdLeash(dir, children);
     await until(async () => {
       if (daemon.exitCode !== null) throw new Error(`the daemon did not start: ${await readLog(dir, "daemon")}`);
       return answers(place);
@@ -135,6 +146,25 @@ function start(dir: string, name: string, args: readonly string[], env: Record<s
     env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: dir, LANG: "C.UTF-8", ...env },
     stdio: ["ignore", log, log],
     // A session of its own: Ctrl-C in the terminal reaches the demo, which then ends them in order.
+    detached: true,
+    onExit: (ended) => void ownPids.delete(ended.pid),
+  });
+  ownPids.add(child.pid);
+  return child;
+}
+
+function endBots(dir: string): readonly string[] {
+  return ["__end-bots", "--config", join(dir, "supervisor.yaml")];
+}
+
+/** A session of its own, as of the other two: whoever kills ours is not to kill it. */
+function holdLeash(dir: string, [exchange, daemon]: readonly Bun.Subprocess[]) {
+  const pids = [daemon, exchange].map((child) => String(child?.pid));
+  const child = Bun.spawn({
+    cmd: ["/bin/sh", "-c", LEASH, "sh", dir, ...pids, ...ownProgram(), ...endBots(dir)],
+    cwd: "/",
+    env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", LANG: "C.UTF-8" },
+    stdio: ["pipe", "ignore", "ignore"],
     detached: true,
     onExit: (ended) => void ownPids.delete(ended.pid),
   });
