@@ -317,6 +317,10 @@ export const statusSchema = z.strictObject({
       .string()
       .nullish()
       .describe("Why an address of `http` or `metrics` is not listened on now; null: all are."),
+    missing: z
+      .string()
+      .nullish()
+      .describe("Which bots of the config nobody supervises, as a reload could not take them in, and why; null: none."),
     asOf: time.describe("When this was true."),
     maintenance: z
       .strictObject({ since: time, until: time, reason: z.string().nullable() })

@@ -46,13 +46,13 @@ export function botTable(bots: readonly BotStatus[], columns: number | undefined
 
 /** What of the supervisor itself deserves a second look. */
 export function supervisorRemarks(supervisor: Status["supervisor"], paint: Paint): readonly string[] {
-  const { maintenance = null, machine, journalDropped, journal, stateFolder, listen } = supervisor;
+  const { maintenance = null, machine, journalDropped, journal, stateFolder, listen, missing } = supervisor;
   const disturbed = machine?.disturbed ?? null;
   const lines: string[] = [];
   if (maintenance !== null) lines.push(paint(maintenanceText(maintenance), "yellow"));
   if (disturbed !== null)
     lines.push(paint(`the machine is ${disturbed}: failing probes are not counted for a while`, "yellow"));
-  for (const trouble of [journal, stateFolder, listen])
+  for (const trouble of [journal, stateFolder, listen, missing])
     if (typeof trouble === "string") lines.push(paint(trouble, "red"));
   if (journalDropped > 0) lines.push(paint(journalRemark(journalDropped), "red"));
   return lines;

@@ -1,5 +1,5 @@
 /** A reload of the config in a running daemon: who restarts, who does not, and never two bots on one account. */
-import { symlinkSync } from "node:fs";
+import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { BotStatus } from "../../src/core/status.ts";
 import { isLive } from "../../src/platform/proc.ts";
@@ -327,4 +327,26 @@ test.concurrent("a daemon that is stopped, or killed, in the middle of a reload 
   expect(await rig.endDaemon("SIGTERM")).toBe(0);
   const starts = rig.journal.filter(({ bot, text }) => bot === "heir" && text.includes("→ starting"));
   expect(starts.length).toBe(1);
+});
+
+test.concurrent("a bot that a reload cannot take in is told of, and taken in as soon as it can be had", async () => {
+  await using rig = new Rig();
+  rig.configure({ bot: { command: STAY } });
+  await rig.run();
+  await rig.botIn("running");
+  // Something else has the name of its folder.
+  writeFileSync(rig.state("bots/newcomer"), "in the way");
+  rig.configure({ bot: { command: STAY }, newcomer: { command: STAY } });
+  expect(await rig.cli("reload")).toMatchObject({ code: 1, out: expect.stringContaining("nobody supervises it") });
+  const status = await rig.cli("status");
+  expect(status).toMatchObject({ code: 1, out: expect.stringContaining("not supervised") });
+  const start = await rig.cli("start", "newcomer");
+  expect(start).toMatchObject({ code: 1, err: expect.stringContaining("it is tried again every 10 s") });
+  rmSync(rig.state("bots/newcomer"));
+  await until("newcomer runs", async () => {
+    const bot = (await rig.status()).bots.find(({ name }) => name === "newcomer");
+    return bot?.state === "running" ? bot : undefined;
+  });
+  expect((await rig.cli("status")).out).not.toContain("not supervised");
+  expect(JSON.stringify(rig.journal)).toContain("bot newcomer is taken in now");
 });

@@ -180,6 +180,15 @@ export function leavingRefusal(name: string): Response {
   });
 }
 
+/** A bot of the config that a reload could not take in. */
+export function missingRefusal(name: string, reason: string): Response {
+  return refuse(409, {
+    code: "missing",
+    message: `cannot command ${name}: nobody supervises it, as the last reload could not take it in: ${reason}`,
+    hint: "it is tried again every 10 s; supervisor reload tries it at once",
+  });
+}
+
 /** A body of at most 64 KiB, parsed and checked; or the response that refuses it. */
 export async function readBody<T>(
   request: Request,

@@ -11,6 +11,7 @@ import {
   json,
   leavingRefusal,
   MAX_BODY_BYTES,
+  missingRefusal,
   noAddress,
   noteBody,
   pathOf,
@@ -35,6 +36,7 @@ import { maintenanceAnswer } from "./maintenance-answer.ts";
 import { makeRoom } from "./quarantine.ts";
 import { Refusals } from "./refusals.ts";
 import { reloadAnswer } from "./reload/answer.ts";
+import type { Absence } from "./reload/reloader.ts";
 import { restart, start, stop } from "./run-routes.ts";
 import type { Upgrader } from "./upgrade.ts";
 
@@ -52,8 +54,8 @@ export interface ControlDeps {
   readonly maintenance?: MaintenanceWatch;
   /** Why the bot may not start now, as its data is being restored. */
   readonly restoring?: (bot: string) => string | undefined;
-  /** A reload has let go of the bot and takes it in again in a moment. */
-  readonly coming?: (bot: string) => boolean;
+  /** Why there is no such bot now, although the config has it. */
+  readonly absence?: (bot: string) => Absence | undefined;
   /** Another supervisor has the state folder by now. */
   readonly foreign?: () => boolean;
   /** The daemon is on its way out: it begins nothing any more. */
@@ -137,12 +139,18 @@ async function answer(deps: ControlDeps, memory: Memory, request: Request): Prom
   if (broken !== undefined) return broken;
   const name = decoded(match?.[1] ?? "");
   const bot = deps.bots.get(name);
-  if (bot === undefined) return deps.coming?.(name) === true ? leavingRefusal(name) : unknownBot(name, deps.bots);
+  if (bot === undefined) return absent(deps, name);
   const leaving = bot.leaving && request.method === "POST" && verb !== "emergency";
   const answered = leaving
     ? leavingRefusal(name)
     : command({ deps, confirmations: memory.confirmations, bot, request });
   return BEGINS.has(verb) ? memory.refusals.note(bot, await answered) : answered;
+}
+
+async function absent({ absence, bots }: ControlDeps, name: string): Promise<Response> {
+  const why = absence?.(name);
+  if (why === undefined) return unknownBot(name, bots);
+  return why.kind === "coming" ? leavingRefusal(name) : missingRefusal(name, why.reason);
 }
 
 async function upgrade(upgrader: Upgrader, request: Request): Promise<Response> {

@@ -34,6 +34,8 @@ export interface DutiesDeps {
   readonly startOrder: () => StartOrder | undefined;
   readonly backups: Backups;
   readonly listeners: Listeners;
+  /** Takes in bots that a reload could not take in. */
+  readonly retryMissing: () => void;
   readonly phase: () => Phase;
   /** Writes the status, if it has changed. */
   readonly keepStatus: () => void;
@@ -72,7 +74,7 @@ function lookAtFolder({ fleet, folder, listeners, phase }: DutiesDeps): void {
   listeners.renew(() => fleet.reopenSockets());
 }
 
-function rareDuties({ fleet, folder, listeners, phase }: DutiesDeps, tick: number): void {
+function rareDuties({ fleet, folder, listeners, phase, retryMissing }: DutiesDeps, tick: number): void {
   if (tick % GIVE_BACK_EVERY_TICKS === GIVE_BACK_TICK) giveBackMemory();
   if (tick % REMEMBER_TICKS !== 0) return;
   folder.sign();
@@ -80,5 +82,6 @@ function rareDuties({ fleet, folder, listeners, phase }: DutiesDeps, tick: numbe
   if (phase().stopping) return;
   listeners.retryWeb();
   if (folder.foreign) return;
+  retryMissing();
   listeners.renew(() => fleet.reopenSockets());
 }

@@ -93,8 +93,18 @@ export class Fleet {
   /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
   add(config: BotConfig, newcomer: Newcomer): Bot {
     const bot = this.#create(config, newcomer);
-    this.#take(bot, this.#socketsOf(bot));
-    return bot;
+    try {
+      this.#take(bot, this.#socketsOf(bot));
+      return bot;
+    } catch (cause) {
+      // One that cannot be spoken to is not there: nothing of it is to hear, look or hold the account on.
+      this.#members.delete(bot.plan.name);
+      this.#bots.delete(bot.plan.name);
+      bot.loop.retire();
+      bot.guard.release();
+      bot.shutDown();
+      throw cause;
+    }
   }
 
   /** As `add`, for several, with what can be done once for all of them. */

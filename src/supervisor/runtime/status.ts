@@ -26,6 +26,8 @@ export interface StatusInput {
   readonly stateFolder?: string | null;
   /** Why an address of `http` or `metrics` is not listened on now; null: all are. */
   readonly listen?: string | null;
+  /** Which bots of the config a reload could not take in, and why; null: none. */
+  readonly missing?: string | null;
   readonly startedAt: Date;
   readonly startedAtMs: number;
   /** `undefined`: nobody watches the machine. */
@@ -35,9 +37,9 @@ export interface StatusInput {
 
 export async function supervisorStatus(input: StatusInput): Promise<Status> {
   const { clock, version, config, cgroup, journal, startedAt, startedAtMs, machine, maintenance = null } = input;
-  const { stateFolder = null, listen = null } = input;
+  const { stateFolder = null, listen = null, missing = null } = input;
   const bots = await Promise.all(input.bots.map((bot) => botStatus(bot, clock)));
-  const supervisor = { journal: journal.trouble, stateFolder, listen };
+  const supervisor = { journal: journal.trouble, stateFolder, listen, missing };
   return {
     version: 1,
     supervisor: {

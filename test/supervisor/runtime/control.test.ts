@@ -10,6 +10,7 @@ import { loadConfig } from "../../../src/supervisor/runtime/config/load.ts";
 import { controlAnswers } from "../../../src/supervisor/runtime/control.ts";
 import { Journal } from "../../../src/supervisor/runtime/journal.ts";
 import { Pulse } from "../../../src/supervisor/runtime/pulse.ts";
+import type { Absence } from "../../../src/supervisor/runtime/reload/reloader.ts";
 import { supervisorStatus } from "../../../src/supervisor/runtime/status.ts";
 import { reportOf } from "../../harness/report-sample.ts";
 import { endJournal } from "../../harness/end-journal.ts";
@@ -73,11 +74,11 @@ interface Shown {
   readonly lockout: object;
   readonly report: object;
   /** A bot that a reload takes in in a moment. */
-  readonly coming: string;
+  readonly absence: Record<string, Absence>;
 }
 
 /** One bot with an emergency section and one without, behind a control socket. */
-function rig({ stopping = false, lockout, report, coming }: Partial<Shown> = {}) {
+function rig({ stopping = false, lockout, report, absence = {} }: Partial<Shown> = {}) {
   const dir = mkdtempSync(join(tmpdir(), "sv-"));
   writeFileSync(join(dir, "key"), "worth nothing", { mode: 0o600 });
   writeFileSync(join(dir, "supervisor.yaml"), JSON.stringify({ version: 1, bots: BOTS }));
@@ -114,7 +115,7 @@ function rig({ stopping = false, lockout, report, coming }: Partial<Shown> = {})
     ...deps,
     version: "1.2.3",
     stopping: () => stopping,
-    coming: (name) => name === coming,
+    absence: (name) => absence[name],
   });
   return {
     async ask(method: "GET" | "POST", route: string, body?: object): Promise<{ code: number; answer: unknown }> {
@@ -327,10 +328,16 @@ test("POST emergency of a bot that a reload is about to let go of is obeyed", as
 });
 
 test("a bot between its old definition and its new one is not said to be none of the config's", async () => {
-  using control = rig({ coming: "moved" });
+  using control = rig({
+    absence: { moved: { kind: "coming" }, missed: { kind: "missing", reason: "no room" } },
+  });
   expect(await control.ask("POST", "/v1/bots/moved/emergency", { mode: "plan" })).toMatchObject({
     code: 409,
     answer: { error: { code: "reloading", message: expect.stringContaining("moved") } },
+  });
+  expect(await control.ask("POST", "/v1/bots/missed/start")).toMatchObject({
+    code: 409,
+    answer: { error: { code: "missing", message: expect.stringMatching(/nobody supervises it.*: no room$/) } },
   });
 });
 

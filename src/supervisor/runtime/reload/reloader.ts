@@ -16,9 +16,9 @@ import type { ConfigRead } from "../../../report/metric-source.ts";
 import type { Fleet } from "../fleet.ts";
 import { carriedBot } from "../handover.ts";
 import { restsByWish } from "../live-plan.ts";
-import { surveyBots } from "../survey.ts";
+import { beginTaken, Intake, type Left } from "./intake.ts";
 import type { BotChange, ReloadPlan } from "./plan.ts";
-import { collision, programRefusal, refusalOf, staleness } from "./refusals.ts";
+import { programRefusal, refusalOf, staleness } from "./refusals.ts";
 import { atRest, inEmergency, isDown, isUp, outcomeOf, type Outcome } from "./states.ts";
 
 /** Time beyond a bot's own timeouts that it is waited for, ms. */
@@ -63,30 +63,48 @@ export class Reloader {
   #order: Order | undefined;
   /** Bots that were let go of, and are taken in again. */
   #coming: ReadonlySet<string> = new Set();
+  readonly #intake: Intake;
 
   constructor(deps: ReloaderDeps) {
     this.#deps = deps;
+    this.#intake = new Intake(deps);
     // The daemon is made of a config that has just been read.
     this.#lastRead = { success: true, lastSuccessAt: deps.clock.wallTime() };
   }
 
   /** How the last reload ended that was begun; before the first, the start. */
   get lastRead(): ConfigRead {
-    return this.#lastRead;
+    return this.#intake.trouble === null ? this.#lastRead : { ...this.#lastRead, success: false };
+  }
+
+  /** Which bots of the config in force are not there, and why; null: all are. */
+  get missing(): string | null {
+    return this.#intake.trouble;
   }
 
   get busy(): boolean {
     return this.#busy;
   }
 
-  /** Whether the bot is between its old definition and its new one, so that the fleet does not know it. */
-  isComing(bot: string): boolean {
-    return this.#coming.has(bot) && !this.#deps.fleet.bots.has(bot);
+  /** Why the fleet does not know a bot of the config; `undefined`: it does, or it is none. */
+  absenceOf(bot: string): Absence | undefined {
+    if (this.#deps.fleet.bots.has(bot)) return undefined;
+    if (this.#coming.has(bot)) return { kind: "coming" };
+    const reason = this.#intake.reasonOf(bot);
+    return reason === undefined ? undefined : { kind: "missing", reason };
   }
 
   /** An order that every bot was given. */
   noteOrder(order: Order): void {
     if (this.#busy) this.#order = order;
+    this.#intake.noteOrder(order);
+  }
+
+  /** Each 10 s: takes in what a reload could not, if it can be had now. Never throws. */
+  retryMissing(): void {
+    const { current, stopping, obstacle, say } = this.#deps;
+    if (this.#busy || this.missing === null || stopping() || obstacle() !== undefined) return;
+    this.#intake.retry(current(), say);
   }
 
   /** What `reload` would do now. Throws `ReloadRefusal` for a file that is no config. */
@@ -284,40 +302,19 @@ export class Reloader {
     left: ReadonlyMap<string, Left>,
     settled: ReadonlySet<string>,
   ): Map<string, Promise<Outcome>> {
-    const { fleet, stopping } = this.#deps;
+    const { fleet } = this.#deps;
     const ends = new Map<string, Promise<Outcome>>();
-    const coming = plan.bots.filter(({ name, before, after, replaced }) => {
+    const coming = plan.bots.flatMap(({ name, before, after, replaced }) => {
       const comes = after !== undefined && (before === undefined || replaced);
-      return comes && !settled.has(name) && !fleet.bots.has(name);
+      return comes && !settled.has(name) && !fleet.bots.has(name) ? [after] : [];
     });
-    if (coming.length === 0) return ends;
-    const configured = new Set([...Object.keys(loaded.config.bots), ...fleet.bots.keys()]);
-    const remains = surveyBots(loaded.dirs);
-    const taken: Bot[] = [];
-    for (const { name, after } of coming) {
-      const error = stopping() ? "the supervisor is stopping" : collision(after, fleet);
-      try {
-        if (error !== undefined) throw new Error(error);
-        if (after !== undefined) {
-          const was = left.get(name);
-          const carried = was?.halted ?? was?.counted;
-          taken.push(fleet.add(after, { remains, configured, carried }));
-        }
-      } catch (cause) {
-        ends.set(name, Promise.resolve({ error: messageOf(cause) }));
-      }
-    }
-    for (const bot of taken) {
-      const { name } = bot.plan;
-      const was = left.get(name);
-      bot.begin({
-        emergency: this.#order,
-        ...(was === undefined || was.halted !== undefined ? {} : { wanted: was.wanted, waitsFor: was.waitsFor }),
-      });
-      // The stop of the old one has ended that.
-      if (was?.keptDown !== undefined) bot.turn.keptDown = was.keptDown;
+    const { taken, failed } = this.#intake.take(loaded, coming, left);
+    for (const [name, error] of failed) ends.set(name, Promise.resolve({ error }));
+    for (const each of taken) {
+      const { bot, was } = each;
+      beginTaken(each, this.#order);
       const comes = was?.halted === undefined && (isUp(bot.loop.state) || bot.loop.state.wanted);
-      ends.set(name, this.#settled(bot, { waits: comes, notes: true }));
+      ends.set(bot.plan.name, this.#settled(bot, { waits: comes, notes: true }));
     }
     return ends;
   }
@@ -330,20 +327,8 @@ export class Reloader {
   }
 }
 
-/** What is kept in mind of a bot that was let go of. */
-interface Left {
-  readonly name: string;
-  readonly wanted: boolean;
-  readonly waitsFor: readonly string[];
-  /** As in `StartTurn`. */
-  readonly keptDown?: string | undefined;
-  /** It was halted, and is to be so again. */
-  readonly halted?: CarriedBot | undefined;
-  /** What its `closeAfter` has counted, where it was not halted. */
-  readonly counted?: CarriedBot | undefined;
-  /** Why it stays. */
-  readonly error?: string;
-}
+/** Why the fleet does not know a bot of the config: it is between its old definition and its new one, or could not be taken in. */
+export type Absence = { readonly kind: "coming" } | { readonly kind: "missing"; readonly reason: string };
 
 /** A bot that was stopped, as far as it could be. */
 interface Stopped {

@@ -13,8 +13,26 @@ import { watchMachine } from "../../../../src/supervisor/runtime/machine-watch.t
 import { Pulse } from "../../../../src/supervisor/runtime/pulse.ts";
 import { Reloader } from "../../../../src/supervisor/runtime/reload/reloader.ts";
 import { endJournal } from "../../../harness/end-journal.ts";
+import { until } from "../../../platform/until.ts";
 
 const IDLE = { command: ["true"], autostart: false };
+
+/** Our own name, which nobody needs a right for. */
+const WE = Bun.spawnSync(["id", "-un"]).stdout.toString().trim();
+const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "key", closeAfter: "1h" };
+
+const WAITS: CarriedBot = {
+  kind: "backoff",
+  generation: 3,
+  reason: "",
+  wanted: true,
+  attempt: 1,
+  restarts: 1,
+  restartAgesMs: [],
+  lastExit: null,
+  backoffLeftMs: 600_000,
+  closeAfterLeftMs: 60_000,
+};
 
 function fleetOf(dirs: Dirs, journal: Journal, carried: () => CarriedBot | undefined): Fleet {
   const pulse = new Pulse(clock);
@@ -63,6 +81,7 @@ function rig(
   fleet.addAll(Object.values(loaded.config.bots), { remains: [], configured: new Set(names) });
   for (const bot of fleet.all) bot.begin({});
   const said: string[] = [];
+  let hindrance: string | undefined;
   const reloader = new Reloader({
     fleet,
     clock,
@@ -72,7 +91,7 @@ function rig(
       return Promise.resolve();
     },
     stopping: () => false,
-    obstacle: () => undefined,
+    obstacle: () => hindrance,
     say: (level, text) => said.push(`${level}: ${text}`),
     onBusy: () => {},
   });
@@ -81,6 +100,7 @@ function rig(
     reloader,
     said,
     configure,
+    hinder: (why: string | undefined) => (hindrance = why),
     bot(name: string): Bot {
       const bot = fleet.bots.get(name);
       if (bot === undefined) throw new Error(`the fleet has no ${name}`);
@@ -145,31 +165,93 @@ test("Reloader.reload() that breaks off leaves nobody refusing commands, and nob
   made.configure({ first: { ...IDLE, account: "moved" }, second: IDLE });
   await made.reloader.reload();
   expect(stayed.leaving).toBe(false);
-  expect(made.reloader.isComing("first")).toBe(false);
+  expect(made.reloader.absenceOf("first")).toEqual({ kind: "missing", reason: "the test breaks it" });
 });
 
-/** Our own name, which nobody needs a right for. */
-const WE = Bun.spawnSync(["id", "-un"]).stdout.toString().trim();
-const EMERGENCY = { exchange: "binanceusdm", apiKeyFile: "key", apiSecretFile: "key", closeAfter: "1h" };
+/** Its next additions to the fleet fail, for as many reasons as are given. */
+function failToAdd({ fleet }: { readonly fleet: Fleet }, ...reasons: string[]): void {
+  const add = fleet.add.bind(fleet);
+  fleet.add = (...args) => {
+    const reason = reasons.shift();
+    if (reason === undefined) return add(...args);
+    throw new Error(reason);
+  };
+}
+
+test("Reloader.retryMissing() takes a bot in that a reload could not, and tells each reason once", async () => {
+  await using made = rig(["bot"]);
+  failToAdd(made, "no room", "no room", "no memory");
+  made.configure({ bot: { ...IDLE, account: "moved" } });
+  const { bots } = await made.reloader.reload();
+  expect(bots).toMatchObject([{ state: null, error: expect.stringMatching(/^no room; nobody supervises it until/) }]);
+  expect(made.reloader.missing).toBe("not supervised, as a reload could not take it in: bot (no room)");
+  expect(made.reloader.lastRead.success).toBe(false);
+  made.said.length = 0;
+  made.reloader.retryMissing();
+  expect(made.said).toEqual([]);
+  made.reloader.retryMissing();
+  expect(made.said).toEqual([expect.stringMatching(/^alert: bot bot is still not taken in: no memory;/)]);
+  made.reloader.retryMissing();
+  expect(made.said.at(-1)).toBe("info: bot bot is taken in now");
+  expect(made.bot("bot").plan.account).toBe("moved");
+  expect(made.reloader.missing).toBeNull();
+  expect(made.reloader.lastRead.success).toBe(true);
+  expect(made.reloader.absenceOf("bot")).toBeUndefined();
+});
+
+test("Reloader.retryMissing() tries nothing while something hinders a reload, and a reload tries at once", async () => {
+  await using made = rig(["bot"]);
+  failToAdd(made, "no room");
+  made.configure({ bot: { ...IDLE, account: "moved" } });
+  await made.reloader.reload();
+  made.hinder("a restore goes on");
+  made.reloader.retryMissing();
+  expect(made.fleet.all).toEqual([]);
+  made.hinder(undefined);
+  await made.reloader.reload();
+  expect(made.bot("bot").plan.account).toBe("moved");
+});
+
+test("Reloader forgets a missing bot that the config does not have any more", async () => {
+  await using made = rig(["bot", "other"]);
+  failToAdd(made, "no room");
+  made.configure({ bot: { ...IDLE, account: "moved" }, other: IDLE });
+  await made.reloader.reload();
+  expect(made.reloader.missing).toContain("bot (no room)");
+  made.configure({ other: IDLE });
+  await made.reloader.reload();
+  expect(made.reloader.missing).toBeNull();
+  made.reloader.retryMissing();
+  expect([...made.fleet.bots.keys()]).toEqual(["other"]);
+});
+
+test.each([
+  ["goes on as it was, and its closeAfter has counted", undefined, { wanted: true, closeClock: "counting" }, true],
+  ["obeys the order that came meanwhile", { trigger: "signal", reason: "SIGUSR2" }, { kind: "recovering" }, false],
+] as const)("a bot that was missing %s", async (_, order, state, counts) => {
+  const bot = { command: ["./nowhere"], emergency: EMERGENCY };
+  let handed: CarriedBot | undefined = WAITS;
+  await using made = rig(["bot"], () => handed, bot);
+  handed = undefined;
+  const closeAtMs = made.bot("bot").loop.dueAtMs("closeAfter") ?? 0;
+  failToAdd(made, "no room");
+  made.configure({ bot: { ...bot, user: WE } });
+  await made.reloader.reload();
+  const sinceMs = clock.monotonicMs();
+  if (order !== undefined) made.reloader.noteOrder(order);
+  await until("a while has passed", () => clock.monotonicMs() > sinceMs + 1_000);
+  made.reloader.retryMissing();
+  const { loop } = made.bot("bot");
+  expect(loop.state).toMatchObject(state);
+  expect(Math.abs((loop.dueAtMs("closeAfter") ?? 0) - closeAtMs) < 1_000).toBe(counts);
+});
 
 test.each([
   ["goes on with what closeAfter has counted of a bot in backoff that gets another user", { user: WE }, 1],
   ["begins to count anew for a bot that gets another account", { account: "other" }, 60],
 ] as const)("Reloader.reload() %s", async (_, change, minutes) => {
   const bot = { command: ["./nowhere"], emergency: EMERGENCY };
-  const waits: CarriedBot = {
-    kind: "backoff",
-    generation: 3,
-    reason: "",
-    wanted: true,
-    attempt: 1,
-    restarts: 1,
-    restartAgesMs: [],
-    lastExit: null,
-    backoffLeftMs: 600_000,
-    closeAfterLeftMs: 60_000,
-  };
-  let handed: CarriedBot | undefined = waits;
+  let handed: CarriedBot | undefined = WAITS;
   await using made = rig(["bot"], () => handed, bot);
   expect(made.bot("bot").loop.state).toMatchObject({ kind: "backoff", closeClock: "counting" });
   handed = undefined;
