@@ -1,5 +1,5 @@
 /** Backups on the compiled binary: by hand, by the daemon's schedule, and what status says of them. */
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Database } from "bun:sqlite";
 import { expect, test } from "vitest";
@@ -227,6 +227,24 @@ test.concurrent("selftest passes on scratch copies, touches no target, and fails
   await using bare = new Rig({ bots: { bot: { command: STAY } } });
   const { code, out } = await bare.cli("selftest", "--json");
   expect([code, JSON.parse(out)]).toMatchObject([1, { failed: 1 }]);
+});
+
+test.concurrent("a selftest that is interrupted leaves nothing in the temporary folder", async () => {
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, config: { backups: backups() } });
+  const temporary = rig.path("tmp");
+  mkdirSync(temporary);
+  const child = Bun.spawn([rig.binary, "selftest"], {
+    cwd: rig.folder,
+    env: { PATH: process.env["PATH"] ?? "/usr/bin:/bin", HOME: rig.folder, TMPDIR: temporary },
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let said = "";
+  for await (const chunk of child.stdout) {
+    said += Buffer.from(chunk).toString();
+    if (said.includes("retention:")) child.kill("SIGINT");
+  }
+  expect(await child.exited).toBe(130);
+  expect(readdirSync(temporary).filter((name) => name.startsWith("supervisor-"))).toEqual([]);
 });
 
 test.concurrent("upgrade backs up first what the config names, and refuses when that fails", async () => {

@@ -1,11 +1,9 @@
 /** `supervisor selftest`: does recovery work on this machine, as it is installed? On scratch copies only; what lives is looked at, never touched. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { EXIT } from "../../core/exit-code.ts";
 import { resultLine, summarize, summaryText, type SelftestResult } from "../../core/selftest.ts";
 import { loadConfig } from "../runtime/config/load.ts";
 import { withConfig, type PlaceOptions } from "./place.ts";
+import { withScratchFolder } from "./scratch-folder.ts";
 import { breaker } from "./selftest/breaker.ts";
 import { configured, logrotate, restorable, Skip, unitFiles } from "./selftest/installed.ts";
 import { Scratch } from "./selftest/scratch.ts";
@@ -29,8 +27,7 @@ export const command: Verb = {
 
 async function selftest(options: Options, io: CliIo): Promise<void> {
   const loaded = loadConfig({ file: options.config, env: io.env, cwd: io.cwd });
-  const folder = mkdtempSync(join(tmpdir(), "supervisor-selftest-"));
-  try {
+  await withScratchFolder("supervisor-selftest-", async (folder) => {
     const scratch = new Scratch(folder);
     const tests: readonly (readonly [string, () => Promise<string>])[] = [
       ["backup is configured", () => configured(loaded)],
@@ -55,9 +52,7 @@ async function selftest(options: Options, io: CliIo): Promise<void> {
     const summary = summarize(results);
     io.out(options.json === true ? JSON.stringify({ version: 1, ...summary, tests: results }) : summaryText(summary));
     io.setExitCode(summary.failed === 0 ? EXIT.done : EXIT.failed);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 async function tested(name: string, test: () => Promise<string>): Promise<SelftestResult> {
