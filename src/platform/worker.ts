@@ -1,5 +1,5 @@
 /** A worker: this same program in a process of its own, with a deadline, its job on stdin and its report as lines on descriptor 3. */
-import { closeSync, constants, openSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { beatMsOf, BEAT_VARIABLE, HANG_BOUNDS, UNHEARD, type HangBounds } from "../core/hang.ts";
 import { createBotCgroup, favour, placeOfWork, removeCgroup } from "./cgroup.ts";
@@ -39,7 +39,7 @@ export interface WorkerRequest {
   readonly clock?: Clock;
   /** Added to the minimal environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** File that stderr is appended to; without it, or when it cannot be opened, stderr is lost. */
+  /** File that stderr is appended to, up to 16 MiB; without it, beyond that, or when it cannot be opened, stderr is lost. */
   readonly stderrPath?: string;
   /**
    * cgroup of its own, made for it and removed after it: it then shares neither limits nor an end for want of memory with us or a bot.
@@ -100,6 +100,8 @@ export interface Worker {
 /** Variables of ours that a worker gets. Not BUN_OPTIONS or BUN_BE_BUN, which run other code, and nothing of systemd's. */
 const PASSED_VARIABLES = ["PATH", "HOME", "LANG", "TMPDIR"];
 const MAX_LINE_BYTES = 1_048_576;
+/** A file of stderr gets no more from here on: a worker that crashes at each look at an account would fill the disk in time. */
+const MAX_STDERR_BYTES = 16 * 1_048_576;
 const MEMORY_CHECK_MS = 1_000;
 /** Wait for the end of descriptor 3 once the worker is gone: a grandchild may hold it. */
 const HELD_PIPE_WAIT_MS = 1_000;
@@ -355,8 +357,16 @@ function readLines(
 function openStderr(path: string | undefined): number | undefined {
   if (path === undefined) return undefined;
   try {
-    return openSync(path, constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK, 0o640);
+    const fd = openSync(
+      path,
+      constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK,
+      0o640,
+    );
+    const { size } = fstatSync(fd);
+    if (size < MAX_STDERR_BYTES) return fd;
+    closeSync(fd);
   } catch {
-    return undefined;
+    // It is for people who look back.
   }
+  return undefined;
 }

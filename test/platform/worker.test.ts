@@ -1,5 +1,5 @@
 /** Workers get their job and little else, report in lines, and end at their deadline. */
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -54,6 +54,15 @@ test("startWorker() gives job, arguments and a minimal environment, and hands on
   expect(lines.slice(1)).toEqual(["last"]);
   expect(readFileSync(join(folder, "err"), "utf8")).toBe("to stderr\n");
   expect(session).toBe(pid);
+});
+
+test("startWorker() adds nothing to a file of stderr that has 16 MiB", async () => {
+  const stderrPath = join(folder, "err");
+  writeFileSync(stderrPath, Buffer.alloc(16 * 1_048_576));
+  const { lines, done } = start(["__action", "x"], { stderrPath });
+  expect(await done).toMatchObject({ code: 5 });
+  expect(lines).toHaveLength(2);
+  expect(statSync(stderrPath).size).toBe(16 * 1_048_576);
 });
 
 const { base } = detectCgroup();
