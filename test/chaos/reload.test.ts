@@ -2,6 +2,8 @@
 import { rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import type { BotStatus } from "../../src/core/status.ts";
+import { systemClock } from "../../src/platform/clock.ts";
+import { openNotifySocket } from "../../src/platform/notify-socket.ts";
 import { isLive } from "../../src/platform/proc.ts";
 import { script, STAY } from "./fixture.ts";
 import { emergencyAt, Rig, until } from "./harness.ts";
@@ -299,6 +301,30 @@ test.concurrent("a halted bot that gets another account is started by nobody's o
   expect(await rig.bot()).toMatchObject({ state: "halted", account: "two", generation: 1, reason: before.reason });
   expect((await rig.cli("start", "bot")).code).toBe(0);
   expect(await rig.botIn("running")).toMatchObject({ account: "two", generation: 2 });
+});
+
+test.concurrent("the service manager is told how many bots there are after a reload", async () => {
+  await using folder = new Rig();
+  const told: string[] = [];
+  const socket = openNotifySocket({
+    path: folder.path("notify"),
+    mode: 0o600,
+    clock: systemClock,
+    onDatagram: ({ text }) => void told.push(text),
+  });
+  if ("error" in socket) throw new Error(socket.error);
+  await using rig = new Rig({ bots: { bot: { command: STAY } }, env: { NOTIFY_SOCKET: socket.path } });
+  const isTold = (text: string) => (): boolean => {
+    socket.drain();
+    return told.includes(text);
+  };
+  await rig.run();
+  await until("it is told of one", isTold("READY=1\nSTATUS=1 bots"));
+  rig.configure({ bot: { command: STAY }, other: { command: STAY } });
+  expect((await rig.cli("reload")).code).toBe(0);
+  await until("it is told of two", isTold("READY=1\nSTATUS=2 bots"), 5_000);
+  await rig.endDaemon("SIGTERM");
+  socket.close();
 });
 
 test.concurrent("a daemon that is stopped, or killed, in the middle of a reload starts nothing more, and the next one reads the new file", async () => {

@@ -27,7 +27,7 @@ import type { Mirror } from "./mirror.ts";
 import { bugText } from "./narrate.ts";
 import { OrderWatch } from "./order-watch.ts";
 import { Pulse } from "./pulse.ts";
-import { ServiceManager } from "./service-manager.ts";
+import { readyText, ServiceManager } from "./service-manager.ts";
 import { StartOrder } from "./start-order.ts";
 import { supervisorStatus, writeStatus } from "./status.ts";
 import { isUnsafe, surveyBots } from "./survey.ts";
@@ -140,7 +140,7 @@ export class Daemon {
       stopping: () => this.#stopping,
       obstacle: () => this.#folder.obstacle ?? this.#backups.restores.obstacle(this.#fleet.bots.keys()),
       say: (level, text) => this.#say(level, text),
-      onBusy: (busy) => this.#serviceManager.tell(busy ? "RELOADING=1" : "READY=1"),
+      onBusy: (busy) => this.#serviceManager.tell(busy ? "RELOADING=1" : readyText(this.#fleet.bots.size)),
     });
   }
 
@@ -212,7 +212,7 @@ export class Daemon {
     this.#order = new StartOrder(this.#fleet.bots, this.#deps.clock);
     if (emergency !== undefined) this.#orders.consume(emergency);
     if (handover !== undefined) this.upgrader.noteOrder(emergency?.reason);
-    this.#serviceManager.tell(`READY=1\nSTATUS=${this.#fleet.all.length} bots`);
+    this.#serviceManager.tell(readyText(this.#fleet.bots.size));
     this.#started = true;
     this.#alone = false;
     this.#ticker.start();

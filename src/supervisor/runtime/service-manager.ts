@@ -10,6 +10,11 @@ export interface Phase {
   readonly reloading: boolean;
 }
 
+/** It does its work, for so many bots. */
+export function readyText(bots: number): string {
+  return `READY=1\nSTATUS=${bots} bots`;
+}
+
 export class ServiceManager {
   readonly #socket: string | undefined;
   readonly #watches: boolean;

@@ -31,6 +31,7 @@ import {
   waitingOf,
   type Judgement,
 } from "./handover.ts";
+import { readyText } from "./service-manager.ts";
 
 /** Longest self-check, ms: it takes some 50 ms, and a starved machine is no reason to refuse. */
 const SELF_CHECK_MS = 20_000;
@@ -208,7 +209,7 @@ export class Upgrader {
     const { bots, stopping, tellSystemd } = this.#deps;
     const failure = this.#tryReplace(binary, stamps, fit);
     this.#busy = false;
-    if (!stopping()) tellSystemd(`READY=1\nSTATUS=${bots.size} bots`);
+    if (!stopping()) tellSystemd(readyText(bots.size));
     this.#fail(`cannot upgrade to ${binary}: ${failure}`);
     const late = this.#late && endLateWatch(this.#late);
     if (late !== undefined) process.kill(process.pid, late);
