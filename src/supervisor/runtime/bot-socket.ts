@@ -39,10 +39,14 @@ const eventBody = later(() =>
 export function openBotSocket(bot: Bot, clock: Clock): Server<undefined> {
   removeStale(bot.plan.files.socket);
   const before = process.umask(OWNER_ONLY);
+  let server: Server<undefined> | undefined;
   try {
-    const server = serve(bot, clock);
+    server = serve(bot, clock);
     handToUser(bot);
     return server;
+  } catch (error) {
+    void server?.stop(true);
+    throw error;
   } finally {
     process.umask(before);
   }

@@ -93,8 +93,10 @@ export class Fleet {
   /** Takes a bot in and opens its sockets; it is not begun. `configured`: the names of all bots of the config. Throws as `Bot` does. */
   add(config: BotConfig, newcomer: Newcomer): Bot {
     const bot = this.#create(config, newcomer);
+    let sockets: BotSockets | undefined;
     try {
-      this.#take(bot, this.#socketsOf(bot));
+      sockets = this.#socketsOf(bot);
+      this.#take(bot, sockets);
       return bot;
     } catch (cause) {
       // One that cannot be spoken to is not there: nothing of it is to hear, look or hold the account on.
@@ -103,6 +105,7 @@ export class Fleet {
       bot.loop.retire();
       bot.guard.release();
       bot.shutDown();
+      void sockets?.close();
       throw cause;
     }
   }

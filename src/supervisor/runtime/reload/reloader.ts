@@ -309,6 +309,7 @@ export class Reloader {
       return comes && !settled.has(name) && !fleet.bots.has(name) ? [after] : [];
     });
     const { taken, failed } = this.#intake.take(loaded, coming, left);
+    if (this.#order !== undefined) this.#intake.noteOrder(this.#order);
     for (const [name, error] of failed) ends.set(name, Promise.resolve({ error }));
     for (const each of taken) {
       const { bot, was } = each;

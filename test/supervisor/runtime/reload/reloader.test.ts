@@ -1,5 +1,5 @@
 /** A reload in which something breaks while bots are let go of: what becomes of that one, and of the others. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
@@ -244,6 +244,32 @@ test.each([
   const { loop } = made.bot("bot");
   expect(loop.state).toMatchObject(state);
   expect(Math.abs((loop.dueAtMs("closeAfter") ?? 0) - closeAtMs) < 1_000).toBe(counts);
+});
+
+test("a bot that a reload cannot take in obeys an order that came while it was let go of", async () => {
+  const bot = { ...IDLE, emergency: EMERGENCY };
+  await using made = rig(["bot"], undefined, bot);
+  const { output } = made.bot("bot");
+  output.shutDown = () => {
+    made.reloader.noteOrder({ trigger: "file", reason: "the emergency file appeared" });
+    return Promise.resolve();
+  };
+  failToAdd(made, "no room");
+  made.configure({ bot: { ...bot, user: WE } });
+  await made.reloader.reload();
+  made.reloader.retryMissing();
+  expect(made.bot("bot").loop.state.kind).toBe("recovering");
+});
+
+test("Fleet.add() leaves no open socket of a bot whose other one cannot be opened", async () => {
+  await using made = rig(["bot"]);
+  const { notifySocket } = made.bot("bot").plan.files;
+  made.configure({ bot: { ...IDLE, account: "moved" } });
+  const serve = vi.spyOn(Bun, "serve").mockImplementationOnce(fail);
+  await made.reloader.reload();
+  serve.mockRestore();
+  expect(made.reloader.missing).toContain("bot (the test breaks it)");
+  expect(existsSync(notifySocket)).toBe(false);
 });
 
 test.each([
