@@ -22,7 +22,8 @@ export function eventStream(journal: Pick<Journal, "recent" | "follow">, request
           controller.enqueue(eventText(entry));
         };
         controller.enqueue(": supervisor events\n\n");
-        for (const text of missed) controller.enqueue(text);
+        // Taken out, so that a follower that stays for days does not hold them.
+        for (const text of missed.splice(0)) controller.enqueue(text);
         unfollow = journal.follow(send);
       },
       cancel: () => unfollow?.(),
