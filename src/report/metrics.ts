@@ -139,7 +139,7 @@ export const METRICS: readonly Row[] = [
   ),
   gauge(
     "supervisor_bot_ready",
-    "1 while the bot runs and no readiness probe says otherwise.",
+    "1 while the bot runs, no liveness probe is unhealthy, and every readiness probe is healthy.",
     ofBot(({ ready }) => Number(ready)),
   ),
   gauge(
