@@ -368,6 +368,8 @@ test.concurrent("a bot that a reload cannot take in is told of, and taken in as 
   expect(status).toMatchObject({ code: 1, out: expect.stringContaining("not supervised") });
   const start = await rig.cli("start", "newcomer");
   expect(start).toMatchObject({ code: 1, err: expect.stringContaining("it is tried again every 10 s") });
+  // The next version would know nothing of an order that it is to obey.
+  expect(await rig.cli("upgrade")).toMatchObject({ code: 1, err: expect.stringContaining("not supervised") });
   rmSync(rig.state("bots/newcomer"));
   await until("newcomer runs", async () => {
     const bot = (await rig.status()).bots.find(({ name }) => name === "newcomer");

@@ -288,7 +288,7 @@ export class Daemon {
       bots: this.#fleet.bots,
       folder: this.#folder,
       stopping: () => this.#stopping,
-      reloading: () => this.#reloader.busy,
+      unsettled: () => this.#reloader.unsettled,
       drain: () => this.#fleet.drains().forEach((drain) => drain()),
       snapshot: () => this.#snapshot(),
       say: (level, text) => this.#say(level, text),

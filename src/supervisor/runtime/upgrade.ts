@@ -51,8 +51,8 @@ export interface UpgraderDeps {
   readonly loaded: Pick<LoadedConfig, "file" | "dirs">;
   /** The state folder and its lock. */
   readonly folder: Pick<FolderWatch, "fd" | "foreign">;
-  /** A reload is changing the bots. */
-  readonly reloading: () => boolean;
+  /** A reload is changing the bots, or has left some of them out, of which the next version would know nothing; `undefined`: neither. */
+  readonly unsettled: () => string | undefined;
   readonly stopping: () => boolean;
   /** Reads what waits in the bots' notify sockets: what is not read is lost with them. */
   readonly drain: () => void;
@@ -168,11 +168,12 @@ export class Upgrader {
 
   /** Why this is no moment for it; `undefined` when it is. */
   #obstacle(): string | undefined {
-    const { bots, folder, stopping, reloading } = this.#deps;
+    const { bots, folder, stopping, unsettled } = this.#deps;
     if (stopping()) return "the supervisor is stopping";
     if (folder.foreign) return "another supervisor has the state folder";
-    if (reloading()) return "a reload of the config is under way";
     if (ownProgram().length > 1) return "this supervisor runs from its source; build it, and run the binary";
+    const why = unsettled();
+    if (why !== undefined) return why;
     for (const bot of bots.values()) {
       const obstacle = obstacleOf(bot);
       if (obstacle !== undefined) return obstacle;

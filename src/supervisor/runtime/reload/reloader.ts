@@ -86,6 +86,11 @@ export class Reloader {
     return this.#busy;
   }
 
+  /** Why the bots that are there are not all that are to be handed over; `undefined`: they are. */
+  get unsettled(): string | undefined {
+    return this.#busy ? "a reload of the config is under way" : (this.missing ?? undefined);
+  }
+
   /** Why the fleet does not know a bot of the config; `undefined`: it does, or it is none. */
   absenceOf(bot: string): Absence | undefined {
     if (this.#deps.fleet.bots.has(bot)) return undefined;
