@@ -23,11 +23,13 @@ const LOOK_MS = 50;
 
 /**
  * Ends the stage when the demo is killed, and our end of its standard input with it; also a bot whose daemon is dead by then. Takes the
- * folder, the pids of daemon and exchange, and the command that ends such a bot.
+ * folder, the pids of daemon and exchange, and the command that ends such a bot. One that is dead by then may have lost its pid to a
+ * stranger, who has another working folder.
  */
-const LEASH = `trap '' INT TERM HUP; read -r word; [ "$word" = done ] && exit; folder=$1 daemon=$2 exchange=$3; shift 3
-kill $daemon; turns=0; while [ $turns -lt 200 ] && kill -0 $daemon; do sleep 0.1; turns=$((turns + 1)); done; [ $turns -lt 200 ] || kill -9 $daemon
-"$@"; kill $exchange; rm -rf "$folder"`;
+export const LEASH = `trap '' INT TERM HUP; read -r word; [ "$word" = done ] && exit; folder=$1 daemon=$2 exchange=$3; shift 3
+ours() { [ /proc/$1/cwd -ef "$folder" ]; }
+ours $daemon && kill $daemon; turns=0; while [ $turns -lt 200 ] && ours $daemon; do sleep 0.1; turns=$((turns + 1)); done; ours $daemon && kill -9 $daemon
+"$@"; ours $exchange && kill $exchange; rm -rf "$folder"`;
 
 const paperStateSchema = z.object({
   positions: z.array(z.looseObject({ symbol: z.string(), side: z.string().optional(), amount: z.number() })),
