@@ -30,9 +30,16 @@ export interface WalCopies {
   readonly histories: ReadonlySet<string>;
   /** Where the newest whole sending of each unfinished segment lies, by the segment's name. */
   readonly partials: ReadonlyMap<string, string>;
+  /** Segments of which anything lies there that was sent while they were received. */
+  readonly begun: ReadonlySet<string>;
 }
 
-export const NO_COPIES: WalCopies = { segments: new Map(), histories: new Set(), partials: new Map() };
+export const NO_COPIES: WalCopies = {
+  segments: new Map(),
+  histories: new Set(),
+  partials: new Map(),
+  begun: new Set(),
+};
 
 /** Where something of this server lies in the archive. */
 export function placeIn(system: string, name: string): string {
@@ -138,8 +145,9 @@ function copiesIn(system: string, objects: readonly { readonly name: string; rea
     const segment = PARTIAL.exec(place)?.[1];
     if (segment !== undefined) partials.set(segment, placeIn(system, place));
   }
+  const begun = new Set([...sizes.keys(), ...whole].flatMap((place) => PARTIAL.exec(place)?.[1] ?? []));
   const names = [...whole].filter((place) => !place.includes("/"));
-  return { segments: new Map(names.map((name) => [name, sizes.get(name) ?? 0])), histories, partials };
+  return { segments: new Map(names.map((name) => [name, sizes.get(name) ?? 0])), histories, partials, begun };
 }
 
 const baseOutline = z.looseObject({ engine: z.looseObject({ name: z.string(), version: z.string() }) });

@@ -43,6 +43,8 @@ export class WalCopier {
   /** What an older release has sent without saying whose it is: a recovery takes it where this server's own is missing. */
   #unnamed = new Set<string>();
   #histories = new Set<string>();
+  /** Segments that are whole there, and of which a copier that was ended has left what it sent before they were. */
+  #outgrown = new Set<string>();
   #bases: readonly BaseStart[] = [];
   /** WAL before this number leads from no base there. */
   #from = 0;
@@ -84,6 +86,11 @@ export class WalCopier {
     const { archive, clock } = this.#options;
     if (this.#there === undefined) await this.#look();
     const there = this.#there ?? new Set();
+    for (const name of this.#outgrown) {
+      // oxlint-disable-next-line no-await-in-loop -- Safe: one, where a copier was ended between the two.
+      await this.#bucket.remove(this.#place(`${name}.partial`));
+      this.#outgrown.delete(name);
+    }
     const nowMs = clock.monotonicMs();
     const pruning = nowMs - this.#prunedMs >= PRUNE_MS;
     if (pruning) await this.#prune(there);
@@ -122,6 +129,7 @@ export class WalCopier {
     this.#there = new Set(own.segments.keys());
     this.#unnamed = new Set(found.get(UNNAMED)?.segments.keys());
     this.#histories = new Set(own.histories);
+    this.#outgrown = new Set([...own.begun].filter((name) => own.segments.has(name)));
     for (const other of found.keys()) {
       if (other === systemId || other === UNNAMED || this.#toldOthers.has(other)) continue;
       this.#toldOthers.add(other);

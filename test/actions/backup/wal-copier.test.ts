@@ -121,6 +121,18 @@ test("WalCopier sends each segment's parts before its manifest, oldest first, an
   expect(rig.s3.sent("PUT")).toHaveLength(4);
 });
 
+test("WalCopier deletes what was sent of a segment before it was whole, also where the copier before was ended first", async () => {
+  await using rig = new WalRig(await S3Server.start());
+  await rig.archived(1, 2);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(2));
+  const partial = `bot 1/backups/ledger.wal/${SYSTEM}/${nameOf(1)}.partial/20260131T000000Z-1`;
+  rig.s3.objects.set(`${partial}/data.000`, Buffer.from("sent before"));
+  await rig.archived(3);
+  await rig.copied(({ waiting, last }) => waiting === 0 && last === nameOf(3));
+  expect(rig.s3.keys(/partial/)).toEqual([]);
+  expect(await rig.thereOf()).toEqual([nameOf(1), nameOf(2), nameOf(3)]);
+});
+
 test("WalBucket takes a segment without its manifest for none, and it is sent again", async () => {
   await using rig = new WalRig(await S3Server.start());
   await rig.archived(1);
