@@ -14,6 +14,8 @@ import { collision } from "./refusals.ts";
 /** What is kept in mind of a bot that was let go of. */
 export interface Left {
   readonly name: string;
+  /** Monotonic ms as of which it is. */
+  readonly atMs: number;
   /** `undefined`: `autostart` says it. */
   readonly wanted: boolean | undefined;
   readonly waitsFor: readonly string[];
@@ -44,7 +46,6 @@ export interface IntakeDeps {
 interface Missing {
   readonly left: Left | undefined;
   readonly reason: string;
-  readonly sinceMs: number;
   order: Order | undefined;
 }
 
@@ -78,14 +79,14 @@ export class Intake {
     coming: readonly BotConfig[],
     left: ReadonlyMap<string, Left>,
   ): { readonly taken: readonly Taken[]; readonly failed: ReadonlyMap<string, string> } {
-    const { fleet, stopping } = this.#deps;
+    const { fleet, clock, stopping } = this.#deps;
     for (const name of this.#missing.keys()) if (config.bots[name] === undefined) this.#missing.delete(name);
     const configured = new Set([...Object.keys(config.bots), ...fleet.bots.keys()]);
     const taken: Taken[] = [];
     const failed = new Map<string, string>();
     let remains: readonly Remains[] | undefined;
     for (const each of coming) {
-      const was = left.get(each.name) ?? this.#leftOf(each.name);
+      const was = asOf(left.get(each.name) ?? this.#leftOf(each.name), clock.monotonicMs());
       try {
         const obstacle = stopping() ? "the supervisor is stopping" : collision(each, fleet);
         if (obstacle !== undefined) throw new Error(obstacle);
@@ -94,12 +95,7 @@ export class Intake {
         this.#missing.delete(each.name);
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : String(cause);
-        this.#missing.set(each.name, {
-          left: was,
-          reason,
-          sinceMs: this.#deps.clock.monotonicMs(),
-          order: was?.order,
-        });
+        this.#missing.set(each.name, { left: was, reason, order: was?.order });
         failed.set(each.name, `${reason}; nobody supervises it until it can be taken in, which is tried every 10 s`);
       }
     }
@@ -119,14 +115,19 @@ export class Intake {
     }
   }
 
-  /** What is known of one that is missing; its `closeAfter` has counted meanwhile. */
   #leftOf(name: string): Left | undefined {
     const missing = this.#missing.get(name);
     if (missing === undefined) return undefined;
-    const { sinceMs, order, left = { name, wanted: undefined, waitsFor: [] } } = missing;
-    const passedMs = this.#deps.clock.monotonicMs() - sinceMs;
-    return { ...left, halted: later(left.halted, passedMs), counted: later(left.counted, passedMs), order };
+    const { order, left = { name, atMs: 0, wanted: undefined, waitsFor: [] } } = missing;
+    return { ...left, order };
   }
+}
+
+/** The same at `nowMs`: its `closeAfter` has counted meanwhile, also while others were waited for. */
+function asOf(left: Left | undefined, nowMs: number): Left | undefined {
+  if (left === undefined) return undefined;
+  const passedMs = nowMs - left.atMs;
+  return { ...left, atMs: nowMs, halted: later(left.halted, passedMs), counted: later(left.counted, passedMs) };
 }
 
 function later(carried: CarriedBot | undefined, passedMs: number): CarriedBot | undefined {

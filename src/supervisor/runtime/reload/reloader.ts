@@ -257,30 +257,30 @@ export class Reloader {
   async #stop({ name, after }: BotChange): Promise<Stopped> {
     const forgetsStop = after === undefined;
     const bot = this.#deps.fleet.bots.get(name);
-    if (bot === undefined) return { bot, was: { name, wanted: false, waitsFor: [] }, forgetsStop };
+    const atMs = this.#deps.clock.monotonicMs();
+    if (bot === undefined) return { bot, was: { name, atMs, wanted: false, waitsFor: [] }, forgetsStop };
     // One that waits to be started is stopped, and is to run all the same; the stop ends its wait.
     const wanted = bot.loop.state.wanted || bot.turn.isDue;
     const waitsFor = bot.turn.waitsFor.filter((each) => after?.after.includes(each));
     // Nobody has ordered its start, and what closeAfter has counted goes on.
     const halted = bot.loop.state.kind === "halted" ? carriedBot(bot, this.#deps.clock) : undefined;
-    const was = { name, wanted, waitsFor, keptDown: bot.turn.keptDown, halted };
+    const was = { name, atMs, wanted, waitsFor, keptDown: bot.turn.keptDown, halted };
     const closeAtMs = after?.account === bot.plan.account ? bot.loop.dueAtMs("closeAfter") : undefined;
     try {
       await this.#bringDown(bot);
-      return { bot, was: { ...was, counted: this.#countedOf(bot, closeAtMs) }, forgetsStop };
+      return { bot, was: { ...was, counted: this.#countedOf(bot, atMs, closeAtMs) }, forgetsStop };
     } catch (error) {
       bot.leaving = false;
       return { bot, was: { ...was, error: `${STAYS}: internal error: ${messageOf(error)}` }, forgetsStop };
     }
   }
 
-  /** The stop has ended the count of `closeAfter`; it goes on where the bot has the same account under its new definition. */
-  #countedOf(bot: Bot, closeAtMs: number | undefined): CarriedBot | undefined {
-    const { clock } = this.#deps;
-    const carried = closeAtMs === undefined ? undefined : carriedBot(bot, clock);
+  /** The stop has ended the count of `closeAfter`, which is said as of `atMs`; it goes on where the bot has the same account under its new definition. */
+  #countedOf(bot: Bot, atMs: number, closeAtMs: number | undefined): CarriedBot | undefined {
+    const carried = closeAtMs === undefined ? undefined : carriedBot(bot, this.#deps.clock);
     if (closeAtMs === undefined || carried?.kind !== "stopped") return undefined;
     // Its budget begins anew, as that of every bot with a new definition.
-    return { ...carried, restartAgesMs: [], closeAfterLeftMs: Math.max(0, closeAtMs - clock.monotonicMs()) };
+    return { ...carried, restartAgesMs: [], closeAfterLeftMs: Math.max(0, closeAtMs - atMs) };
   }
 
   async #bringDown(bot: Bot): Promise<void> {

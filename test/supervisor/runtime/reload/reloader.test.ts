@@ -273,6 +273,25 @@ test("Fleet.add() leaves no open socket of a bot whose other one cannot be opene
 });
 
 test.each([
+  ["in backoff", WAITS],
+  ["that is halted", { ...WAITS, kind: "halted", reason: "it gave up" }],
+] as const)("closeAfter of a bot %s counts on while a reload waits for another one", async (_, state) => {
+  const bot = { command: ["./nowhere"], emergency: EMERGENCY };
+  let handed: CarriedBot | undefined = state;
+  await using made = rig(["bot", "slow"], () => handed, bot);
+  handed = undefined;
+  const closeAtMs = made.bot("bot").loop.dueAtMs("closeAfter") ?? 0;
+  made.bot("slow").loop.settles = async () => {
+    const sinceMs = clock.monotonicMs();
+    await until("a while has passed", () => clock.monotonicMs() > sinceMs + 1_000);
+    return true;
+  };
+  made.configure({ bot: { ...bot, user: WE }, slow: { ...IDLE, user: WE } });
+  await made.reloader.reload();
+  expect(Math.abs((made.bot("bot").loop.dueAtMs("closeAfter") ?? 0) - closeAtMs)).toBeLessThan(500);
+});
+
+test.each([
   ["goes on with what closeAfter has counted of a bot in backoff that gets another user", { user: WE }, 1],
   ["begins to count anew for a bot that gets another account", { account: "other" }, 60],
 ] as const)("Reloader.reload() %s", async (_, change, minutes) => {
