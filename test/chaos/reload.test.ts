@@ -366,6 +366,10 @@ test.concurrent("a bot that a reload cannot take in is told of, and taken in as 
   expect(await rig.cli("reload")).toMatchObject({ code: 1, out: expect.stringContaining("nobody supervises it") });
   const status = await rig.cli("status");
   expect(status).toMatchObject({ code: 1, out: expect.stringContaining("not supervised") });
+  expect(await rig.cli("status", "newcomer")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("not supervised"),
+  });
   const start = await rig.cli("start", "newcomer");
   expect(start).toMatchObject({ code: 1, err: expect.stringContaining("it is tried again every 10 s") });
   // The next version would know nothing of an order that it is to obey.

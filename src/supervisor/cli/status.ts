@@ -5,7 +5,7 @@ import { statusExitCode } from "../../core/status-exit.ts";
 import type { Status } from "../../core/status.ts";
 import { sleep, systemClock } from "../../platform/clock.ts";
 import { statusTable } from "../../report/status-table.ts";
-import { callDaemon, DaemonDownError } from "./client.ts";
+import { callDaemon, DaemonDownError, DaemonError } from "./client.ts";
 import { findPlace, withConfig, type Place, type PlaceOptions } from "./place.ts";
 import { completeCommands } from "./proposals.ts";
 import type { CliIo, Verb } from "./verb.ts";
@@ -78,6 +78,10 @@ async function only(status: Status, bot: string | undefined): Promise<Status> {
   const bots = status.bots.filter(({ name }) => name === bot);
   const { drill: _drill, ...rest } = status;
   if (bots.length > 0) return { ...rest, bots, backups: [] };
+  const { missing = null } = status.supervisor;
+  // It names each with its reason behind it.
+  if (missing?.includes(` ${bot} (`) === true)
+    throw new DaemonError({ code: "missing", message: `cannot show ${bot}: ${missing}` }, EXIT.failed);
   const { noSuchBot } = await import("./known-bots.ts");
   throw noSuchBot(
     bot,
