@@ -96,7 +96,8 @@ export class Intake {
       } catch (cause) {
         const reason = cause instanceof Error ? cause.message : String(cause);
         this.#missing.set(each.name, { left: was, reason, order: was?.order });
-        failed.set(each.name, `${reason}; nobody supervises it until it can be taken in, which is tried every 10 s`);
+        const hope = "; nobody supervises it until it can be taken in, which is tried every 10 s";
+        failed.set(each.name, `${reason}${stopping() ? "" : hope}`);
       }
     }
     return { taken, failed };

@@ -82,6 +82,7 @@ function rig(
   for (const bot of fleet.all) bot.begin({});
   const said: string[] = [];
   let hindrance: string | undefined;
+  let stopping = false;
   const reloader = new Reloader({
     fleet,
     clock,
@@ -90,7 +91,7 @@ function rig(
       loaded = next;
       return Promise.resolve();
     },
-    stopping: () => false,
+    stopping: () => stopping,
     obstacle: () => hindrance,
     say: (level, text) => said.push(`${level}: ${text}`),
     onBusy: () => {},
@@ -101,6 +102,7 @@ function rig(
     said,
     configure,
     hinder: (why: string | undefined) => (hindrance = why),
+    stop: () => (stopping = true),
     bot(name: string): Bot {
       const bot = fleet.bots.get(name);
       if (bot === undefined) throw new Error(`the fleet has no ${name}`);
@@ -197,6 +199,14 @@ test("Reloader.retryMissing() takes a bot in that a reload could not, and tells 
   expect(made.reloader.missing).toBeNull();
   expect(made.reloader.lastRead.success).toBe(true);
   expect(made.reloader.absenceOf("bot")).toBeUndefined();
+});
+
+test("Reloader.reload() promises no further try for a bot that is not taken in as the supervisor stops", async () => {
+  await using made = rig(["bot"]);
+  made.bot("bot").loop.settles = () => Promise.resolve(made.stop());
+  made.configure({ bot: { ...IDLE, account: "moved" }, newcomer: IDLE });
+  const { bots } = await made.reloader.reload();
+  expect(bots.find(({ name }) => name === "newcomer")).toMatchObject({ error: "the supervisor is stopping" });
 });
 
 test("Reloader.retryMissing() tries nothing while something hinders a reload, and a reload tries at once", async () => {
