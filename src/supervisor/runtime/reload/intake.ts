@@ -63,6 +63,11 @@ export class Intake {
     return each.length === 0 ? null : `not supervised, as a reload could not take it in: ${each.join("; ")}`;
   }
 
+  /** Who is missing. */
+  get names(): readonly string[] {
+    return [...this.#missing.keys()];
+  }
+
   /** Why the bot is missing; `undefined`: it is not. */
   reasonOf(name: string): string | undefined {
     return this.#missing.get(name)?.reason;

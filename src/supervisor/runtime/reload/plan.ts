@@ -64,7 +64,10 @@ export function planReload(
  * What nobody closes any more once this change holds: of a bot that had an emergency section, when neither it nor another bot of
  * its account has one afterwards. `undefined`: there is somebody, or there never was.
  */
-export function unclosedText({ before, after }: BotChange, config: Config): string | undefined {
+export function unclosedText(
+  { before, after }: Pick<BotChange, "before" | "after">,
+  config: Config,
+): string | undefined {
   if (before?.emergency === undefined) return undefined;
   const { account } = before;
   if (Object.values(config.bots).some((bot) => bot.account === account && bot.emergency !== undefined))

@@ -136,6 +136,13 @@ export class Reloader {
       say("info", `reloading ${loaded.file}: ${reloadSummary(answer)}`);
       onBusy(true);
       const unclosed = new Map(plan.bots.map((each) => [each.name, tools.unclosedText(each, loaded.config)]));
+      // A missing one is not there to be removed.
+      const before = this.#deps.current().config.bots;
+      for (const name of this.#intake.names)
+        unclosed.set(
+          name,
+          tools.unclosedText({ before: before[name], after: loaded.config.bots[name] }, loaded.config),
+        );
       for (const [name, text] of unclosed) if (text !== undefined) say("warn", `reload: ${name}: ${text}`);
       const done = await this.#apply(loaded, plan);
       const bots = done.map((bot) => ({ ...bot, note: unclosed.get(bot.name) ?? bot.note }));

@@ -222,6 +222,19 @@ test("Reloader.retryMissing() tries nothing while something hinders a reload, an
   expect(made.bot("bot").plan.account).toBe("moved");
 });
 
+test("Reloader.reload() says what nobody closes any more also of a missing bot that the config drops", async () => {
+  const bot = { ...IDLE, emergency: EMERGENCY };
+  await using made = rig(["bot"], undefined, bot);
+  failToAdd(made, "no room", "no room");
+  made.configure({ bot: { ...bot, user: WE } });
+  await made.reloader.reload();
+  await made.reloader.reload();
+  expect(made.said.join()).not.toContain("closed by nobody");
+  made.configure({ other: IDLE });
+  await made.reloader.reload();
+  expect(made.said).toContainEqual(expect.stringMatching(/^warn: reload: bot: .*account bot is closed by nobody/));
+});
+
 test("Reloader forgets a missing bot that the config does not have any more", async () => {
   await using made = rig(["bot", "other"]);
   failToAdd(made, "no room");
