@@ -99,7 +99,7 @@ export class Intake {
         taken.push({ bot: fleet.add(each, { remains, configured, carried: was?.halted ?? was?.counted }), was });
         this.#missing.delete(each.name);
       } catch (cause) {
-        const reason = cause instanceof Error ? cause.message : String(cause);
+        const reason = messageOf(cause);
         this.#missing.set(each.name, { left: was, reason, order: was?.order });
         const hope = "; nobody supervises it until it can be taken in, which is tried every 10 s";
         failed.set(each.name, `${reason}${stopping() ? "" : hope}`);
@@ -116,8 +116,10 @@ export class Intake {
     for (const [name, text] of failed)
       if (this.reasonOf(name) !== before.get(name)) say("alert", `bot ${name} is still not taken in: ${text}`);
     for (const each of taken) {
-      say("info", `bot ${each.bot.plan.name} is taken in now`);
-      beginTaken(each, undefined);
+      const { name } = each.bot.plan;
+      say("info", `bot ${name} is taken in now`);
+      const broken = beginTaken(each, undefined);
+      if (broken !== undefined) say("alert", `bot ${name}: ${broken}`);
     }
   }
 
@@ -142,13 +144,25 @@ function later(carried: CarriedBot | undefined, passedMs: number): CarriedBot | 
   return { ...carried, closeAfterLeftMs: Math.max(0, leftMs - passedMs) };
 }
 
-/** First acts of a bot that was taken in, which goes on as the one before it was left; `order`: one that came meanwhile for all. */
-export function beginTaken({ bot, was }: Taken, order: Order | undefined): void {
+/**
+ * First acts of a bot that was taken in, which goes on as the one before it was left; `order`: one that came meanwhile for all. What
+ * broke, if something did, which costs no other bot its beginning; `undefined`: nothing.
+ */
+export function beginTaken({ bot, was }: Taken, order: Order | undefined): string | undefined {
   const { wanted, waitsFor = [], keptDown, halted } = was ?? {};
-  bot.begin({
-    emergency: order ?? was?.order,
-    ...(halted === undefined && wanted !== undefined ? { wanted, waitsFor } : {}),
-  });
-  // The stop of the old one has ended that.
-  if (keptDown !== undefined) bot.turn.keptDown = keptDown;
+  try {
+    bot.begin({
+      emergency: order ?? was?.order,
+      ...(halted === undefined && wanted !== undefined ? { wanted, waitsFor } : {}),
+    });
+    // The stop of the old one has ended that.
+    if (keptDown !== undefined) bot.turn.keptDown = keptDown;
+    return undefined;
+  } catch (cause) {
+    return `internal error: its beginning broke off: ${messageOf(cause)}; it is ${bot.loop.state.kind}, and obeys commands`;
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -325,9 +325,10 @@ export class Reloader {
     for (const [name, error] of failed) ends.set(name, Promise.resolve({ error }));
     for (const each of taken) {
       const { bot, was } = each;
-      beginTaken(each, this.#order);
+      const error = beginTaken(each, this.#order);
       const comes = was?.halted === undefined && (isUp(bot.loop.state) || bot.loop.state.wanted);
-      ends.set(bot.plan.name, this.#settled(bot, { waits: comes, notes: true }));
+      const end = this.#settled(bot, { waits: comes, notes: true });
+      ends.set(bot.plan.name, error === undefined ? end : Promise.resolve({ error }));
     }
     return ends;
   }

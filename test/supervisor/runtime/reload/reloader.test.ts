@@ -209,6 +209,32 @@ test("Reloader.reload() promises no further try for a bot that is not taken in a
   expect(bots.find(({ name }) => name === "newcomer")).toMatchObject({ error: "the supervisor is stopping" });
 });
 
+test("Reloader begins every bot that it has taken in, also where the beginning of one breaks off", async () => {
+  await using made = rig(["first", "second"]);
+  failToAdd(made, "no room", "no room");
+  const bots = { first: { ...IDLE, account: "a" }, second: { ...IDLE, account: "b" } };
+  made.configure(bots);
+  await made.reloader.reload();
+  const { fleet } = made;
+  const add = fleet.add.bind(fleet);
+  const begun: string[] = [];
+  fleet.add = (...args) => {
+    const bot = add(...args);
+    bot.begin = () => (begun.push(bot.plan.name) === 1 ? fail() : undefined);
+    return bot;
+  };
+  made.reloader.retryMissing();
+  expect(begun).toEqual(["first", "second"]);
+  expect(made.said.at(-2)).toMatch(
+    /^alert: bot first: internal error: its beginning broke off: the test breaks it; it is stopped/,
+  );
+  begun.length = 0;
+  made.configure({ first: { ...IDLE, account: "c" }, second: { ...IDLE, account: "d" } });
+  const { bots: ends } = await made.reloader.reload();
+  expect(begun).toEqual(["first", "second"]);
+  expect(ends).toMatchObject([{ error: expect.stringContaining("broke off") }, { error: null }]);
+});
+
 test("Reloader.retryMissing() tries nothing while something hinders a reload, and a reload tries at once", async () => {
   await using made = rig(["bot"]);
   failToAdd(made, "no room");
