@@ -129,8 +129,11 @@ export function fenceMarks(files: BotFiles, invocationId: string | undefined): r
   return invocationId === undefined ? [lasting] : [lasting, `INVOCATION_ID=${invocationId}`];
 }
 
-/** Longest name of an account in a file name, which may have 255 bytes with its ending and that of a temporary file. */
-const MAX_ACCOUNT_FILE_CHARS = 200;
+/**
+ * Longest name of an account in a file name, which may have 255 bytes with its ending and that of a temporary file. Not less: a close that an
+ * older release has begun holds the lock by the whole name, and must keep out ours.
+ */
+const MAX_ACCOUNT_FILE_CHARS = 230;
 
 /** A file name for the account; of a long one in letters that are written with several bytes, its beginning and a hash of the whole. */
 export function accountFileName(account: string): string {
