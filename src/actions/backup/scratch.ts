@@ -55,10 +55,13 @@ async function withLeft(parent: string, name: string, deed: (folder: string) => 
     const folder = join(parent, name);
     const lock = tryLock(`${folder}.lock`);
     if (lock === undefined) return;
-    const pending = deed(folder);
-    if (pending !== undefined) await pending;
-    rmSync(`${folder}.lock`, { force: true });
-    lock.release();
+    try {
+      const pending = deed(folder);
+      if (pending !== undefined) await pending;
+      rmSync(`${folder}.lock`, { force: true });
+    } finally {
+      lock.release();
+    }
   } catch {
     // The next one tries again.
   }

@@ -232,16 +232,6 @@ async function readText(request: Request, patienceMs = BODY_MS): Promise<{ text:
   }
 }
 
-/** What a deed throws that notes something on disk, for the answer; `undefined`: it is noted. */
-export function notNoted(note: () => void): string | undefined {
-  try {
-    note();
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
-  }
-}
-
 function badRequest(message: string): Response {
   return refuse(400, { code: "badRequest", message });
 }

@@ -3,9 +3,10 @@ import { retriesByItself } from "../../core/ladder.ts";
 import { preflightTrouble } from "../../core/preflight.ts";
 import type { Clock } from "../../platform/clock.ts";
 import { lockHolder, tryLockThere } from "../../platform/lock.ts";
-import { armBody, json, leavingRefusal, notNoted, readBody, refuse } from "./api.ts";
+import { armBody, json, leavingRefusal, readBody, refuse } from "./api.ts";
 import type { Bot } from "./bot.ts";
 import { closingRefusal } from "./emergency-routes.ts";
+import { failureOf } from "./failure-of.ts";
 import { isClosing } from "./live-plan.ts";
 import { planClose } from "./planning.ts";
 import { plight, upAnswer } from "./run-routes.ts";
@@ -102,7 +103,7 @@ function armUnlocked(bot: Bot, reason: string): Response {
         ? {}
         : { hint: `it is kept down: ${bot.turn.keptDown}; to start it: supervisor start ${name}` }),
     });
-  const why = notNoted(() => bot.reconciled(`a person: ${reason}`));
+  const why = failureOf(() => bot.reconciled(`a person: ${reason}`));
   if (why !== undefined)
     return refuse(500, {
       code: "notNoted",

@@ -6,18 +6,9 @@ import type { Server } from "bun";
 import { spendRestart, type RestartLog } from "../../core/budget.ts";
 import { plainText } from "../../core/plain-text.ts";
 import type { Clock } from "../../platform/clock.ts";
-import {
-  heartbeatBody,
-  json,
-  MAX_BODY_BYTES,
-  noAddress,
-  notNoted,
-  pathOf,
-  readBody,
-  refuse,
-  refuseBroken,
-} from "./api.ts";
+import { heartbeatBody, json, MAX_BODY_BYTES, noAddress, pathOf, readBody, refuse, refuseBroken } from "./api.ts";
 import type { Bot } from "./bot.ts";
+import { failureOf } from "./failure-of.ts";
 
 /** Longest text of an event that a bot posts, characters. */
 const EVENT_CHARS = 1_000;
@@ -130,7 +121,7 @@ async function takeHeartbeat(bot: Bot, request: Request): Promise<Response> {
 async function takeReconciled(bot: Bot, request: Request): Promise<Response> {
   const broken = await refuseBroken(request);
   if (broken !== undefined) return broken;
-  const why = bot.restored.unreconciled ? notNoted(() => bot.reconciled("the bot")) : undefined;
+  const why = bot.restored.unreconciled ? failureOf(() => bot.reconciled("the bot")) : undefined;
   if (why !== undefined)
     return refuse(500, { code: "notNoted", message: `cannot note that the records agree with the account: ${why}` });
   return json({ level: bot.level });

@@ -102,10 +102,10 @@ export class Fleet {
       // One that cannot be spoken to is not there: nothing of it is to hear, look or hold the account on.
       this.#members.delete(bot.plan.name);
       this.#bots.delete(bot.plan.name);
+      void sockets?.close();
       bot.loop.retire();
       bot.guard.release();
       bot.shutDown();
-      void sockets?.close();
       throw cause;
     }
   }

@@ -17,16 +17,6 @@ export interface LockoutPaths {
 /** `everywhere`: in slot and file. */
 export type LockoutPlace = "everywhere" | "slot" | "file" | "spare" | "nowhere";
 
-/** Why the deed failed; `undefined`: it did not. */
-export function failureOf(deed: () => void): string | undefined {
-  try {
-    deed();
-    return undefined;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-}
-
 const AGAIN = "which is tried again every 5 s";
 
 export function lockoutPlace({ slot, file, spare }: LockoutFailures): LockoutPlace {

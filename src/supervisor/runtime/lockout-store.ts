@@ -21,8 +21,9 @@ import {
 } from "../../platform/files.ts";
 import type { BotPlan } from "./bot-plan.ts";
 import { EndedElsewhere } from "./ended-elsewhere.ts";
+import { failureOf } from "./failure-of.ts";
 import { lockoutSlot, lockoutText, readLockoutFile, SLOT_BYTES, type LockoutCopy } from "./lockout-file.ts";
-import { failureOf, lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
+import { lockoutPlace, lockoutPlaceText, type LockoutFailures, type LockoutPlace } from "./lockout-place.ts";
 import { OpenElsewhere } from "./open-elsewhere.ts";
 import { moveAway } from "./quarantine.ts";
 
